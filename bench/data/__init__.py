@@ -1,0 +1,1 @@
+"""From folders on disk to prepared chips: registry, readers, digests, pools."""

@@ -1,0 +1,59 @@
+"""A prepared set of chips: what every other part of the project knows of data."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+@dataclass(frozen=True)
+class Chips:
+    """N chips in the order of their ids, memory-mapped.
+
+    Attributes:
+        name: Name with variant, as in grids: `mstar_soc/all_serials`.
+        ids: Chip ids; never paths.
+        labels: Index into `classes`; -1 throughout in a pool.
+        classes: Class names; empty in a pool.
+        is_test: True for test chips; False throughout in a pool.
+        pixels: All chips one after the other, in the stored type (uint8, uint16 or float32).
+        offset: Where each chip begins in `pixels`.
+        height: Rows of each chip; the same for all chips of a data set.
+        width: Columns of each chip, likewise.
+        source_size: (height, width) of the image that each chip was cut from.
+        content: Digest of each whole decoded source image (uint64), to find equal images.
+        full_scale: Stored value that means 1.0.
+        data_digest: SHA-256 over the prepared pixels.
+        split_digest: SHA-256 over ids, labels and split; empty in a pool.
+        rendering: For MSTAR, the name of the known rendering, or `unknown rendering`; else empty.
+    """
+
+    name: str
+    ids: np.ndarray
+    labels: Int[np.ndarray, " N"]
+    classes: tuple[str, ...]
+    is_test: Bool[np.ndarray, " N"]
+    pixels: np.ndarray
+    offset: Int[np.ndarray, " N"]
+    height: Int[np.ndarray, " N"]
+    width: Int[np.ndarray, " N"]
+    source_size: Int[np.ndarray, "N 2"]
+    content: np.ndarray
+    full_scale: float
+    data_digest: str
+    split_digest: str
+    rendering: str = ""
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.ids)
+
+    def chip(self, index: int) -> np.ndarray:
+        """Return one chip (H, W) in the stored type, without copying."""
+        start, rows, columns = self.offset[index], self.height[index], self.width[index]
+        return self.pixels[start : start + rows * columns].reshape(rows, columns)
+
+    def stack(self, indices: Int[np.ndarray, " B"]) -> Float[np.ndarray, "B 1 H W"]:
+        """Return chips of equal size as amplitude in [0, 1], float32."""
+        chips = np.stack([self.chip(i) for i in indices])[:, None]
+        return chips.astype(np.float32) / np.float32(self.full_scale)

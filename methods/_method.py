@@ -1,0 +1,76 @@
+"""The contract of a pretraining method."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ._sizes import EncoderConfig
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a method predicted of a batch, row by row; a row is an image or one window of it.
+
+    Attributes:
+        predicted: P values for each of M patches.
+        target: What they should have been; carries no gradient.
+        mask: True where the patch was hidden from the encoder.
+        patches: Index of each patch on the patch grid, row-major.
+        images: Index of the image that each row belongs to.
+    """
+
+    predicted: Float[Tensor, "R M P"]
+    target: Float[Tensor, "R M P"]
+    mask: Bool[Tensor, "R M"]
+    patches: Int[Tensor, "R M"]
+    images: Int[Tensor, " R"]
+
+
+class Method(nn.Module):
+    """One pretraining method: an encoder, and a loss that trains it without labels.
+
+    Built as `Method(config, encoder_config)`, weights drawn from `rng`. A method never parses
+    arguments, touches disk, picks a device, seeds, logs or prints.
+
+    Attributes:
+        encoder: What is kept: chips (B, 1, H, W) in [0, 1] -> tokens (B, N, D), the class token
+            first where `encoder.has_class_token`.
+    """
+
+    # Filled in by @register:
+    name: ClassVar[str]
+    label: ClassVar[str]
+    paper: ClassVar[str]
+    version: ClassVar[int]
+    control: ClassVar[bool]
+    # What the encoder is given when it is evaluated: "encoder" = the chip resized to `input_px`,
+    # "chip" = the prepared chip as it is, "size" = (height, width) of the chip's source image.
+    evaluation_input: ClassVar[Literal["encoder", "chip", "size"]] = "encoder"
+    protocols: ClassVar[tuple[str, ...]] = ("few_shot", "linear", "finetune", "knn")
+    # What the paper leaves open and the file's docstring names; marked in tables.
+    unconfirmed: ClassVar[bool] = False
+    Config: ClassVar[type]
+
+    encoder: nn.Module
+
+    def __init__(self, config: Any, encoder: EncoderConfig, rng: torch.Generator) -> None:
+        """Build the networks; every weight is drawn from `rng` (a CPU generator)."""
+        super().__init__()
+        self.config = config
+        self.encoder_config = encoder
+
+    def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
+        """Hide, encode, predict; `rng` (on the images' device) draws the mask."""
+        raise AttributeError(f"{type(self).__name__} predicts nothing")
+
+    def loss(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Float[Tensor, ""]:
+        """Return the mean squared error over the values of a patch, averaged over hidden patches."""
+        prediction = self.predict(images, rng)
+        error = (prediction.predicted - prediction.target).square().mean(-1)
+        return error[prediction.mask].mean()
+
+    def after_step(self, progress: float) -> None:
+        """Update what the optimiser does not: an EMA; `progress` in [0, 1] is the share done."""
