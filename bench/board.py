@@ -1,8 +1,7 @@
 """From a plan to the scores of a leaderboard, and the notes that a reader needs beside it."""
 
 from ..results.leaderboard import METRICS, Leaderboard, Score, tabulate_scores
-from .grid import PlannedRun
-from .plan import Entry, Plan, describe_pretraining
+from .plan import Entry, Plan
 
 
 def leaderboard(plan: Plan, metric: str = "accuracy") -> Leaderboard:

@@ -6,6 +6,7 @@ and defaults. They are kept in a small file named by a digest of the code they w
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from hashlib import sha256
@@ -77,8 +78,6 @@ def describe(names: Iterable[str], folder: Path) -> dict[str, MethodInfo]:
     learned = {name: info for name, info in found.items() if name in own}
     if not learned.keys() <= known.keys():
         text = json.dumps({name: asdict(info) for name, info in (known | learned).items()})
-        try:
+        with suppress(OSError):  # a read-only store: the next call looks again
             write_atomic(path, lambda temporary: temporary.write_text(text))
-        except OSError:  # a read-only store: the next call looks again
-            pass
     return found

@@ -58,13 +58,15 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted((p for p in folder.glob("checkpoint-*.pt") if NAME.fullmatch(p.name)))[::-1]
+    return sorted(p for p in folder.glob("checkpoint-*.pt") if NAME.fullmatch(p.name))[::-1]
 
 
 def save_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> str:
     """Write the encoder's weights with what they are; return the SHA-256 of the file."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items()}
-    content = save(tensors, metadata={"pretraining": json.dumps(identity.to_json(), sort_keys=True)})
+    content = save(
+        tensors, metadata={"pretraining": json.dumps(identity.to_json(), sort_keys=True)}
+    )
     write_atomic(path, lambda temporary: temporary.write_bytes(content))
     return sha256(content).hexdigest()
 

@@ -123,9 +123,7 @@ class Evaluation:
 
     def _episode(self, run: Run) -> np.ndarray:
         ids, labels = self.chips.ids[self._train], self.chips.labels[self._train]
-        return support_set(
-            run.split_digest, run.seed, ids, labels, run.shots, self.chips.classes
-        )
+        return support_set(run.split_digest, run.seed, ids, labels, run.shots, self.chips.classes)
 
     def _inputs(self, indices: np.ndarray) -> Iterator[Tensor]:
         """Yield what the method's encoder is given, chunk by chunk, on the device."""
@@ -143,9 +141,7 @@ class Evaluation:
     def _features_for(self, readout: str) -> Features:
         if readout not in self._features:
             encoder = self.make_encoder().eval()
-            read = partial(
-                read_out, readout=readout, has_class_token=bool(encoder.has_class_token)
-            )
+            read = partial(read_out, readout=readout, has_class_token=bool(encoder.has_class_token))
             with torch.no_grad():
                 train, test = (
                     torch.cat([read(encoder(images)) for images in self._inputs(part)])
@@ -195,4 +191,3 @@ class Evaluation:
 def _save_predictions(path: Path, classes: np.ndarray, scores: np.ndarray) -> None:
     with path.open("wb") as file:
         np.savez_compressed(file, classes=classes, scores=scores)
-

@@ -298,7 +298,9 @@ def _recipe(pretrain: PretrainSection, axes: dict[str, Any]) -> Recipe:
         if field.name in pretrain.overrides:
             value = axes.get(field.name, pretrain.overrides[field.name])
             kind = type(getattr(base, field.name))
-            if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+            if isinstance(value, bool) or not isinstance(
+                value, int if kind is int else int | float
+            ):
                 raise ValueError(f"{field.name} must be of type {kind.__name__}, got {value!r}")
             values[field.name] = kind(value)
     return replace(base, **values)

@@ -98,9 +98,7 @@ def _pool(job: Job, store: Store, data_dir: Path | None) -> Pool | None:
     identity = job.pretraining
     if identity.recipe is None:
         return None
-    pool = open_pool(
-        job.pool, data_dir, store.prepared, identity.pool_cap, identity.pool_fraction
-    )
+    pool = open_pool(job.pool, data_dir, store.prepared, identity.pool_cap, identity.pool_fraction)
     if pool.members != identity.pool:
         raise StaleDataError(f"the pool as prepared is {pool.members}, planned on {identity.pool}")
     return pool

@@ -69,9 +69,7 @@ class Plan:
             ]
             if start.planned.identity and (missing or start.state != "done"):
                 label = describe_pretraining(start.planned)
-                result.append(
-                    Job(label, start.planned.identity, self.grid.pretrain.pool, missing)
-                )
+                result.append(Job(label, start.planned.identity, self.grid.pretrain.pool, missing))
         return sorted(result, key=lambda job: job.pretraining.recipe is None)
 
     def hours(self) -> tuple[float, int]:
@@ -262,7 +260,7 @@ class _StaleIndex:
                 self._stored[_essence(identity, start)] = identity | {"start": start}
 
     def difference(self, identity: Pretraining | Run) -> str:
-        """Return what a stored result differs in, by name, where it is versions and digests only."""
+        """Return what a stored result differs in, where it is versions and digests only."""
         value = identity.to_json()
         start = self._starts.get(value["start"]) if isinstance(identity, Run) else None
         stored = self._stored.get(_essence(value, start))

@@ -40,7 +40,7 @@ class PoolTooSmallError(ValueError):
     """A pool that does not fill one batch."""
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error: the work goes on later
+class Interrupted(Exception):
     """The pretraining was asked to stop; its state is saved."""
 
 
@@ -88,7 +88,7 @@ def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.AdamW:
 
 
 class Batches:
-    """The chips of a pool as augmented batches, in an order that is a function of seed and epoch."""
+    """The chips of a pool as augmented batches, in an order drawn for each epoch."""
 
     def __init__(self, pool: Pool, recipe: Recipe, seed: int, px: int, device: str) -> None:
         self.pool, self.recipe, self.seed, self.px, self.device = pool, recipe, seed, px, device
@@ -199,7 +199,12 @@ class _Loop:
         resources: Resources,
         warn: Callable[[str], None],
     ) -> None:
-        self.identity, self.method, self.folder, self.resources = identity, method, folder, resources
+        self.identity, self.method, self.folder, self.resources = (
+            identity,
+            method,
+            folder,
+            resources,
+        )
         self.recipe = Recipe(**(identity.recipe or {}))
         self.batches = Batches(
             pool, self.recipe, identity.seed, method.encoder_config.input_px, resources.device
@@ -213,7 +218,9 @@ class _Loop:
             self.step, self.loss_sum = state["step"], state["loss_sum"]
             method.load_state_dict(state["method"], strict=True)
             self.optimizer.load_state_dict(state["optimizer"])
-        self.history = [line for line in read_lines(self._history_path) if line["step"] <= self.step]
+        self.history = [
+            line for line in read_lines(self._history_path) if line["step"] <= self.step
+        ]
 
     @property
     def _history_path(self) -> Path:

@@ -42,7 +42,9 @@ class Recipe:
         if not 0 < self.crop_scale_min <= self.crop_scale_max <= 1:
             raise ValueError("crop_scale_min and crop_scale_max must be in (0, 1], in order")
         if self.base_lr <= 0 or self.warmup_epochs < 0 or self.weight_decay < 0:
-            raise ValueError("base_lr must be positive, warmup_epochs and weight_decay not negative")
+            raise ValueError(
+                "base_lr must be positive, warmup_epochs and weight_decay not negative"
+            )
         if not (0 <= self.flip <= 1 and 0 <= self.contrast <= 1):
             raise ValueError("flip and contrast must be in [0, 1]")
 
@@ -121,7 +123,6 @@ class Resources:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
         return asdict(self)
-
 
 
 def from_json(kind: type[T], value: dict[str, Any]) -> T:

@@ -7,14 +7,17 @@ its runs, because runs of one encoder are not independent of each other.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
+from scipy.stats import rankdata
 
 from .stats import mean_interval
 
+Column = tuple[str, str, int | Literal["all"]]
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 
 
@@ -37,6 +40,11 @@ class Score:
     state: str
     values: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)  # what must agree within a column
+
+    @property
+    def column(self) -> Column:
+        """Where the score stands."""
+        return self.dataset, self.protocol, self.shots
 
 
 @dataclass(frozen=True)
@@ -65,21 +73,21 @@ class Leaderboard:
     rows: list[str]
     controls: list[str]
     unconfirmed: list[str]
-    columns: list[tuple[str, str, int | Literal["all"]]]
+    columns: list[Column]
     cells: list[Cell]
     notes: list[str]
 
-    def cell(self, row: str, column: tuple[str, str, int | Literal["all"]]) -> Cell | None:
+    def cell(self, row: str, column: Column) -> Cell | None:
         """Return one cell, or None where the pair is not in the grid."""
         return self._index.get((row, *column))
 
-    @property
+    @cached_property
     def _index(self) -> dict[tuple[Any, ...], Cell]:
         return {(c.method, c.dataset, c.protocol, c.shots): c for c in self.cells}
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the cells as plain values, as `table --format json` gives them."""
-        return [vars(cell) for cell in self.cells]
+        return [asdict(cell) for cell in self.cells]
 
 
 def tabulate_scores(
@@ -94,32 +102,12 @@ def tabulate_scores(
         raise LeaderboardError(f"unknown metric {metric!r}; allowed: {', '.join(METRICS)}")
     if not scores:
         raise LeaderboardError("no run of the grid is left to show; loosen the filters")
-    columns = list(dict.fromkeys((s.dataset, s.protocol, s.shots) for s in scores))
+    columns = list(dict.fromkeys(score.column for score in scores))
     _refuse_mixtures(scores)
-    table = pd.DataFrame(
-        {
-            "method": [s.method for s in scores],
-            "dataset": [s.dataset for s in scores],
-            "protocol": [s.protocol for s in scores],
-            "shots": [s.shots for s in scores],
-            "pretrain_seed": [s.pretrain_seed for s in scores],
-            "value": [s.values.get(metric, np.nan) for s in scores],
-            "failed": [s.state == "failed" for s in scores],
-            "control": [s.control for s in scores],
-        }
-    )
-    cells = []
-    for key, part in table.groupby(["method", "dataset", "protocol", "shots"], sort=False):
-        method, dataset, protocol, shots = key
-        done = part.dropna(subset="value")
-        mean, low, high = _interval(done)
-        cells.append(
-            Cell(
-                method=method, dataset=dataset, protocol=protocol, shots=shots, metric=metric,
-                mean=mean, low=low, high=high, n=len(done), expected=len(part),
-                failed=int(part["failed"].sum()), control=bool(part["control"].iloc[0]),
-            )
-        )  # fmt: skip
+    groups: dict[tuple[Any, ...], list[Score]] = {}
+    for score in scores:
+        groups.setdefault((score.method, *score.column), []).append(score)
+    cells = [_cell(metric, group) for group in groups.values()]
     rows = _ranked(cells)
     controls = list(dict.fromkeys(s.method for s in scores if s.control))
     ordered = [row for row in rows if row not in controls]
@@ -134,25 +122,44 @@ def tabulate_scores(
     )
 
 
-def _interval(done: pd.DataFrame) -> tuple[float | None, float | None, float | None]:
-    if done.empty:
-        return None, None, None
-    values = done["value"].to_numpy()
-    if done["pretrain_seed"].nunique() > 1:
-        values = done.groupby("pretrain_seed")["value"].mean().to_numpy()
-    if len(values) == 1:
-        return float(values[0]), None, None
-    interval = mean_interval(values)
-    return interval.mean, interval.low, interval.high
+def _cell(metric: str, group: Sequence[Score]) -> Cell:
+    one = group[0]
+    by_start: dict[int, list[float]] = {}
+    for score in group:
+        if metric in score.values:
+            by_start.setdefault(score.pretrain_seed, []).append(score.values[metric])
+    values = [value for part in by_start.values() for value in part]
+    if len(by_start) > 1:
+        values = [fmean(part) for part in by_start.values()]
+    mean = fmean(values) if values else None
+    interval = mean_interval(np.array(values)) if len(values) > 1 else None
+    return Cell(
+        method=one.method,
+        dataset=one.dataset,
+        protocol=one.protocol,
+        shots=one.shots,
+        metric=metric,
+        mean=mean,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        n=sum(map(len, by_start.values())),
+        expected=len(group),
+        failed=sum(score.state == "failed" for score in group),
+        control=one.control,
+    )
 
 
 def _ranked(cells: Sequence[Cell]) -> list[str]:
     """Return the methods by mean rank over the columns in which they are complete."""
-    frame = pd.DataFrame([vars(cell) for cell in cells])
-    complete = frame["mean"].where(frame["n"] == frame["expected"])
-    ranks = complete.groupby([frame["dataset"], frame["protocol"], frame["shots"]], sort=False)
-    frame["rank"] = ranks.rank(ascending=False)
-    return list(frame.groupby("method", sort=False)["rank"].mean().sort_values().index)
+    columns: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        if cell.mean is not None and cell.n == cell.expected:
+            columns.setdefault((cell.dataset, cell.protocol, cell.shots), []).append(cell)
+    ranks: dict[str, list[float]] = {cell.method: [] for cell in cells}
+    for column in columns.values():
+        for cell, rank in zip(column, rankdata([-(c.mean or 0) for c in column]), strict=True):
+            ranks[cell.method].append(float(rank))
+    return sorted(ranks, key=lambda row: fmean(ranks[row]) if ranks[row] else np.inf)
 
 
 def _refuse_mixtures(scores: Sequence[Score]) -> None:

@@ -64,12 +64,14 @@ def _table(board: Leaderboard, style: str) -> str:
 
 
 def _row_title(board: Leaderboard, row: str) -> str:
-    return row + (" *" if row in board.controls else "") + (" †" if row in board.unconfirmed else "")
+    return (
+        row + (" *" if row in board.controls else "") + (" †" if row in board.unconfirmed else "")
+    )
 
 
 def _csv(board: Leaderboard) -> str:
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(vars(board.cells[0])), lineterminator="\n")
+    writer = csv.DictWriter(file, list(board.to_json()[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(board.to_json())
     return file.getvalue()

@@ -10,7 +10,7 @@ from rich.table import Table
 from ...results.leaderboard import METRICS
 from ...results.render import FORMATS, render
 from ..board import leaderboard
-from ..grid import Grid, PlannedPretraining, PlannedRun, read_grid
+from ..grid import Grid, PlannedPretraining, read_grid
 from ..plan import Entry, Filters, Plan, describe_pretraining, make_plan, needs
 from ..store import Store, write_atomic
 from ._app import (
@@ -194,7 +194,9 @@ def run_grid(
         err.print(f"  {entry.state}: {_describe(entry)}: {entry.reason}", markup=False)
     if len(missing) > 10:
         err.print(f"  and {len(missing) - 10} more: sarbench plan")
-    err.print(f"{len(after.runs) - sum(e in after.runs for e in missing)} of {len(after.runs)} runs done")
+    err.print(
+        f"{len(after.runs) - sum(e in after.runs for e in missing)} of {len(after.runs)} runs done"
+    )
     return len(missing)
 
 

@@ -46,7 +46,9 @@ def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
     if as_json:
         print_json({"methods": [asdict(info) for info in found.values()], "broken": broken})
         return
-    table = Table("name", "label", "version", "kind", "protocols", "paper", box=None, pad_edge=False)
+    table = Table(
+        "name", "label", "version", "kind", "protocols", "paper", box=None, pad_edge=False
+    )
     for info in found.values():
         kind = "control" if info.control else "open definition" if info.unconfirmed else "method"
         table.add_row(
