@@ -54,7 +54,14 @@ def notes(plan: Plan) -> list[str]:
             f"Encoder {encoders}, pretrained on {pool}{cap} for {epochs} epochs, {seeds} "
             f"pretraining seed(s), {trained[0].precision}."
         )
-    lines += plan.data_notes()
+    for name in plan.grid.evaluate.datasets:
+        if known := plan.data.get(name):
+            rendering = f", rendering {known.rendering}" if known.rendering else ""
+            train, test = (sum(known.counts[side].values()) for side in ("train", "test"))
+            lines.append(
+                f"{name}: {train} training and {test} test chips, split {known.split_digest[:12]}, "
+                f"pixels {known.data_digest[:12]}{rendering}."
+            )
     for name, count in plan.overlaps.items():
         lines.append(f"Overlap allowed by the grid: the pool holds {count} test chips of {name}.")
     devices = {e.record.provenance.device for e in plan.runs if e.record}

@@ -3,7 +3,6 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -51,7 +50,8 @@ class Plan:
     methods: dict[str, MethodInfo]
     pretrain: list[Entry]
     runs: list[Entry]
-    unprepared: list[str]  # data sets and pools that have no digest yet
+    data: dict[str, Summary]  # of the prepared data sets and pools
+    unprepared: list[str]  # those that have no digest yet
     overlaps: dict[str, int] = field(default_factory=dict)  # allowed: data set -> test chips
 
     def counts(self) -> dict[str, int]:
@@ -164,7 +164,9 @@ def make_plan(
     planned = [run for run in planned if filters.take(run)]
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
-    plan = Plan(grid, methods, [], [], _unprepared(grid, summaries))
+    data = {name: known for name in needs(grid) if (known := summaries(name))}
+    _check_shots(grid, data)
+    plan = Plan(grid, methods, [], [], data, [name for name in needs(grid) if name not in data])
     if not plan.unprepared:
         plan.overlaps = _overlaps(grid, store, data_dir)
     stale = _StaleIndex(store, starts, planned)
@@ -185,8 +187,19 @@ def needs(grid: Grid) -> list[str]:
     return [*grid.evaluate.datasets, *(f"pool:{name}" for name in grid.pretrain.pool)]
 
 
-def _unprepared(grid: Grid, summaries: Callable[[str], Summary | None]) -> list[str]:
-    return [name for name in needs(grid) if summaries(name) is None]
+def _check_shots(grid: Grid, data: dict[str, Summary]) -> None:
+    """Refuse more shots than a class has training chips, once the data are known."""
+    for protocol, entry in grid.evaluate.protocols.items():
+        for name in entry.datasets or grid.evaluate.datasets:
+            counts = data[name].counts["train"] if name in data else {}
+            for shots in entry.shots:
+                short = [f"{c} has {n}" for c, n in counts.items() if shots != "all" and n < shots]
+                if short:
+                    raise GridError(
+                        f"evaluate.protocols.{protocol}: {shots} shots of {name}, but "
+                        f"{', '.join(short)} training chips; ask for at most "
+                        f"{min(counts.values())} shots, or for 'all' where the protocol allows it"
+                    )
 
 
 def _overlaps(grid: Grid, store: Store, data_dir: Path | None) -> dict[str, int]:
