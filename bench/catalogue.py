@@ -67,7 +67,7 @@ def describe(names: Iterable[str], folder: Path) -> dict[str, MethodInfo]:
 
     Plug-ins are looked at afresh each time, since an editable one changes under its version.
     """
-    own = set(_registry.own_names())
+    own = _registry.own_names()
     path = folder / f"methods-{code_digest()}.json"
     try:
         known = {name: MethodInfo(**info) for name, info in json.loads(path.read_text()).items()}
