@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 TRIES = 10  # crops drawn before the centred fallback, as in torchvision
@@ -57,17 +57,23 @@ def cubic(distance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def resampling(
-    start: Int[Tensor, " B"], length: Int[Tensor, " B"], size: int, px: int
+    start: Int[Tensor, " B"],
+    length: Int[Tensor, " B"],
+    size: int,
+    px: int,
+    flip: Bool[Tensor, " B"] | None = None,
 ) -> Float[Tensor, "B P S"]:
     """Return the matrices that resize `length` pixels from `start` on, out of `size`, to `px`.
 
-    Pixels outside the crop have weight zero, so nothing beside it leaks in; the weights of one
+    Those where `flip` is true are reversed. Pixels outside the crop have weight zero, so nothing beside it leaks in; the weights of one
     output pixel sum to 1.
     """
     device = start.device
     scale = (length.float() / px)[:, None]
     stretch = scale.clamp(min=1)  # antialias: shrinking widens the kernel
     centre = (torch.arange(px, device=device) + 0.5) * scale  # (B, P), from `start`
+    if flip is not None:
+        centre = torch.where(flip[:, None], centre.flip(1), centre)
     first = (centre - 2 * stretch + 0.5).floor()
     reach = torch.arange(math.ceil(4 * max(1, size / px)) + 1, device=device)
     pixel = first[..., None] + reach  # (B, P, taps): all that the kernel can touch
@@ -154,9 +160,8 @@ def augment(
     crops = draw_crops(height, width, augmentation, rng)
     flips, factors = torch.rand((2, len(images)), generator=rng, device=images.device)
     rows = resampling(crops[:, 0], crops[:, 2], images.shape[1], px)
-    columns = resampling(crops[:, 1], crops[:, 3], images.shape[2], px)
-    flipped = (flips < augmentation.flip)[:, None, None]
-    columns = torch.where(flipped, columns.flip(1), columns) / full_scale
+    columns = resampling(crops[:, 1], crops[:, 3], images.shape[2], px, flips < augmentation.flip)
+    columns /= full_scale
     resized = (rows @ images.float() @ columns.mT).clamp_(0, 1)
     mean = resized.mean((1, 2), keepdim=True)
     factor = 1 + augmentation.contrast * (2 * factors - 1)[:, None, None]

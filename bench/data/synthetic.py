@@ -14,9 +14,10 @@ machines vanish in the rounding, so that a digest of the pixels is the same ever
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Complex, Float, Int, UInt8
 
 from ..seeding import stream
 
@@ -31,12 +32,13 @@ WAVELENGTH_M = 0.0312
 TRAIN_DEPRESSION_DEG, TEST_DEPRESSION_DEG = 17.0, 15.0
 POOL_DEPRESSION_DEG = (14.0, 20.0)
 FULL_SCALE = 8.0  # amplitude stored as 255, in roots of the mean clutter power (18 dB above it)
-NOISE_POWER = 0.015  # of the mean clutter power; what a shadow shows
+NOISE_POWER = 0.05  # of the mean clutter power; what a shadow shows
 CLUTTER_SPREAD_DB = 2.0  # of the mean level from chip to chip; the same for every class
 TEXTURE_PX = 6  # distance over which the ground's reflectivity changes
-TEXTURE_SPREAD = (0.1, 0.5)  # of its logarithm
+TEXTURE_SPREAD = (0.1, 0.35)  # of its logarithm
 CENTRE_M = (-1.6, 0.0)  # (range, cross-range) of the vehicle: leaves room for the shadow
-SHIFT_M = 0.6  # largest random shift either way
+SHIFT_M = 0.4  # largest random shift either way
+FAINTEST = 0.05  # amplitude below which a scatterer is left out; FULL_SCALE / 160
 MARGIN_PX = 4  # beyond which the point-spread function is left out for clutter
 
 HAMMING_SIDE = 0.23 / 0.54  # first cosine coefficient of the Hamming window over its mean
@@ -153,8 +155,14 @@ def point_spread(distance_m: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "
 
     The Fourier transform of a Hamming window (side lobes 43 dB down).
     """
+    # sinc(x) + HAMMING_SIDE * (sinc(x - 1) + sinc(x + 1)) with one sine; it moves a point that
+    # falls on a zero of the denominator by 1e-6, which changes the value by less
     x = distance_m * (HALF_POWER_WIDTH / RESOLUTION_M)
-    return np.sinc(x) + HAMMING_SIDE * (np.sinc(x - 1) + np.sinc(x + 1))
+    denominator = x * (x * x - 1)
+    x = np.where(np.abs(denominator) < 1e-6, x + 1e-6, x)
+    square = x * x
+    over = ((1 - 2 * HAMMING_SIDE) * square - 1) / (np.pi * x * (square - 1))
+    return np.sin(np.pi * x) * over
 
 
 def draw_scatterers(boxes: tuple[Box, ...], rng: np.random.Generator) -> Scatterers:
@@ -176,21 +184,21 @@ def draw_scatterers(boxes: tuple[Box, ...], rng: np.random.Generator) -> Scatter
         for axis, sign in ((0, 1), (1, 1), (0, -1), (1, -1)):
             normal = (0 if axis == 0 else np.pi / 2) + (0 if sign == 1 else np.pi)
             breadth = box.width if axis == 0 else box.length
-            count = int(np.ceil(3 * breadth * box.height))
+            count = int(np.ceil(5 * breadth * box.height))
             unit = rng.uniform(-0.5, 0.5, (count, 3))
             unit[:, axis] = sign / 2
-            add(box, unit, 9, normal + rng.normal(0, 0.5, count), rng.uniform(10, 45, count))
+            add(box, unit, 18, normal + rng.normal(0, 0.5, count), rng.uniform(10, 45, count))
             if box.base == 0:
-                count = int(np.ceil(2.5 * breadth))
+                count = int(np.ceil(3 * breadth))
                 unit = rng.uniform(-0.5, 0.5, (count, 3))
                 unit[:, axis], unit[:, 2] = sign / 2, -0.5
-                add(box, unit, 20, np.full(count, normal), rng.uniform(4, 10, count))
-        count = int(np.ceil(1.5 * box.length * box.width))
+                add(box, unit, 24, np.full(count, normal), rng.uniform(4, 12, count))
+        count = int(np.ceil(4 * box.length * box.width))
         unit = rng.uniform(-0.5, 0.5, (count, 3))
         unit[:, 2] = 0.5
-        add(box, unit, 7, rng.uniform(0, 2 * np.pi, count), rng.uniform(20, 60, count))
-        unit = rng.choice([-0.5, 0.5], (3, 3))
-        add(box, unit, 19, rng.uniform(0, 2 * np.pi, 3), np.full(3, 50.0))
+        add(box, unit, 17, rng.uniform(0, 2 * np.pi, count), rng.uniform(20, 60, count))
+        unit = rng.choice([-0.5, 0.5], (4, 3))
+        add(box, unit, 22, rng.uniform(0, 2 * np.pi, 4), np.full(4, 50.0))
     return Scatterers(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
@@ -202,11 +210,8 @@ def axes_m(margin_px: int = 0) -> tuple[Float[np.ndarray, " R"], Float[np.ndarra
 
 
 def horizon(
-    boxes: tuple[Box, ...],
-    azimuth: Float[np.ndarray, " B"],
-    place_m: Float[np.ndarray, "B 2"],
-    slope: Float[np.ndarray, " B"],
-) -> tuple[Float[np.ndarray, "B R C"], Float[np.ndarray, "B R C"]]:
+    boxes: tuple[Box, ...], azimuth: float, place_m: Float[np.ndarray, "2"], slope: float
+) -> tuple[Float[np.ndarray, "R C"], Float[np.ndarray, "R C"]]:
     """Return what stands on each point of the ground, and how high its line of sight passes.
 
     Args:
@@ -220,143 +225,138 @@ def horizon(
         where the ray is above the surface lies shadow. On the chip widened by `MARGIN_PX`.
     """
     far, across = axes_m(MARGIN_PX)
-    cos, sin = (f(azimuth)[:, None, None] for f in (np.cos, np.sin))
-    x = far[None, :, None] - place_m[:, 0, None, None]
-    y = across[None, None, :] - place_m[:, 1, None, None]
+    cos, sin = np.cos(azimuth), np.sin(azimuth)
+    x, y = far[:, None] - place_m[0], across - place_m[1]
     forward, left = x * cos + y * sin, y * cos - x * sin
-    surface = np.zeros(np.broadcast_shapes(forward.shape))
+    surface = np.zeros(forward.shape)
     for box in boxes:
         inside = np.abs(forward - box.forward) <= box.length / 2
         inside &= np.abs(left - box.left) <= box.width / 2
         np.maximum(surface, inside * (box.base + box.height), out=surface)
-    rise = far[None, :, None] * slope[:, None, None]
-    highest = np.maximum.accumulate((surface + rise)[:, ::-1], axis=1)[:, ::-1]
+    rise = far[:, None] * slope
+    highest = np.maximum.accumulate((surface + rise)[::-1])[::-1]
     return surface, highest - rise
 
 
-def ground(
-    level: Float[np.ndarray, " B"], spread: Float[np.ndarray, " B"], rng: np.random.Generator
-) -> Float[np.ndarray, "B R C"]:
-    """Draw the clutter power on the widened chip: lognormal texture around each chip's level."""
+def ground(level: float, spread: float, rng: np.random.Generator) -> Float[np.ndarray, "R C"]:
+    """Draw the clutter power on the widened chip: lognormal texture around the chip's level."""
     count = CHIP_PX + 2 * MARGIN_PX
     knots = np.arange(-TEXTURE_PX, count + TEXTURE_PX, TEXTURE_PX)
     weights = np.exp(-0.5 * ((np.arange(count)[:, None] - knots) / TEXTURE_PX) ** 2)
     weights /= np.sqrt((weights**2).sum(1, keepdims=True))
-    drawn = rng.standard_normal((len(level), len(knots), len(knots)))
-    texture = (weights @ drawn @ weights.T) * spread[:, None, None]
-    return level[:, None, None] * np.exp(texture - spread[:, None, None] ** 2 / 2)
+    texture = spread * (weights @ rng.standard_normal((len(knots), len(knots))) @ weights.T)
+    return level * np.exp(texture - spread**2 / 2)
+
+
+@cache
+def clutter_kernel() -> Float[np.ndarray, "H R"]:
+    """Return the matrix that images one axis of the widened chip and keeps the mean power."""
+    centres, cells = axes_m()[1], axes_m(MARGIN_PX)[1]
+    kernel = point_spread(centres[:, None] - cells)
+    return kernel / np.sqrt((kernel**2).sum(1, keepdims=True))
 
 
 def speckle(
-    power: Float[np.ndarray, "B R C"], rng: np.random.Generator
-) -> tuple[Float[np.ndarray, "B H W"], Float[np.ndarray, "B H W"]]:
-    """Draw the image of a rough surface, real and imaginary part.
+    power: Float[np.ndarray, "R C"], rng: np.random.Generator
+) -> Complex[np.ndarray, "H W"]:
+    """Draw the complex image of a rough surface.
 
     A resolution cell holds very many scatterers, so each pixel of the surface returns a complex
     circular Gaussian amplitude; the point-spread function then correlates neighbours.
     """
-    centres, cells = axes_m()[1], axes_m(MARGIN_PX)[1]
-    kernel = point_spread(centres[:, None] - cells)
-    kernel /= np.sqrt((kernel**2).sum(1, keepdims=True))  # keeps the power
-    root = np.sqrt(power / 2)
-    real, imaginary = (kernel @ (root * rng.standard_normal(power.shape)) @ kernel.T for _ in "ri")
-    return real, imaginary
+    kernel = clutter_kernel()
+    real, imaginary = rng.standard_normal((2, *power.shape)) * np.sqrt(power / 2)
+    return kernel @ real @ kernel.T + 1j * (kernel @ imaginary @ kernel.T)
 
 
 def render(
     scatterers: Scatterers,
-    azimuth: Float[np.ndarray, " B"],
-    place_m: Float[np.ndarray, "B 2"],
-    slope: Float[np.ndarray, " B"],
-    ray: Float[np.ndarray, "B R C"],
-) -> tuple[Float[np.ndarray, "B H W"], Float[np.ndarray, "B H W"]]:
-    """Return the coherent image of the scatterers that are not hidden, real and imaginary part.
+    azimuth: float,
+    place_m: Float[np.ndarray, "2"],
+    slope: float,
+    ray: Float[np.ndarray, "R C"],
+) -> Complex[np.ndarray, "H W"]:
+    """Return the coherent image of the scatterers that are not hidden.
 
     A point at height z appears z tan(depression) nearer to the radar (layover).
     """
-    cos, sin = np.cos(azimuth)[:, None], np.sin(azimuth)[:, None]
     forward, left, up = scatterers.place.T
-    x = forward * cos - left * sin + place_m[:, :1]  # (B, S)
-    y = forward * sin + left * cos + place_m[:, 1:]
+    x = forward * np.cos(azimuth) - left * np.sin(azimuth) + place_m[0]
+    y = forward * np.sin(azimuth) + left * np.cos(azimuth) + place_m[1]
     middle = (CHIP_PX + 2 * MARGIN_PX - 1) / 2
     # looked up 1.5 pixels before the point, or a wall would hide its own scatterers
     row = np.clip(np.rint(middle + 1.5 - x / PIXEL_M), 0, 2 * middle).astype(int)
     column = np.clip(np.rint(middle + y / PIXEL_M), 0, 2 * middle).astype(int)
-    seen = ray[np.arange(len(x))[:, None], row, column] <= up + PIXEL_M
-    off = np.pi - azimuth[:, None] - scatterers.aspect  # the radar stands at pi - azimuth
+    off = np.pi - azimuth - scatterers.aspect  # the radar stands at pi - azimuth
     off = np.angle(np.exp(1j * off)) / scatterers.lobe
-    strength = seen * scatterers.amplitude * np.exp(-0.5 * off**2)
-    cos_depression = 1 / np.sqrt(1 + slope[:, None] ** 2)
-    near = x - up * slope[:, None]
-    phase = (4 * np.pi / WAVELENGTH_M) * near * cos_depression
+    strength = scatterers.amplitude * np.exp(-0.5 * off**2)
+    seen = (strength > FAINTEST) & (ray[row, column] <= up + PIXEL_M)
+    strength, near, y = strength[seen], (x - up * slope)[seen], y[seen]
+    phase = (4 * np.pi / WAVELENGTH_M) * near / np.sqrt(1 + slope**2)  # of the slant range
     far, across = axes_m()
-    rows = point_spread(far[None, :, None] - near[:, None, :])  # (B, H, S)
-    columns = point_spread(y[:, :, None] - across)  # (B, S, W)
-    real = (rows * (strength * np.cos(phase))[:, None]) @ columns
-    return real, (rows * (strength * np.sin(phase))[:, None]) @ columns
+    rows = point_spread(far[:, None] - near)
+    columns = point_spread(y[:, None] - across)
+    real = (rows * (strength * np.cos(phase))) @ columns
+    return real + 1j * ((rows * (strength * np.sin(phase))) @ columns)
 
 
 def simulate(
     boxes: tuple[Box, ...],
     scatterers: Scatterers | None,
-    depression_deg: Float[np.ndarray, " B"],
+    depression_deg: float,
     rng: np.random.Generator,
-) -> Float[np.ndarray, "B H W"]:
-    """Draw the detected amplitude of B chips of one vehicle, or of empty ground without one.
+) -> Float[np.ndarray, "H W"]:
+    """Draw the detected amplitude of a chip of one vehicle, or of empty ground without one.
 
-    Heading, place, ground and noise differ from chip to chip; 1 is the root of the mean clutter
-    power.
+    Heading, place, ground and noise are drawn; 1 is the root of the mean clutter power.
     """
-    count = len(depression_deg)
     slope = np.tan(np.deg2rad(depression_deg))
-    azimuth = rng.uniform(0, 2 * np.pi, count)
-    place_m = np.array(CENTRE_M) + rng.uniform(-SHIFT_M, SHIFT_M, (count, 2))
-    level = 10 ** (rng.normal(0, CLUTTER_SPREAD_DB, count) / 10)
+    azimuth = rng.uniform(0, 2 * np.pi)
+    place_m = np.array(CENTRE_M) + rng.uniform(-SHIFT_M, SHIFT_M, 2)
     surface, ray = horizon(boxes, azimuth, place_m, slope)
     lit = (surface == 0) & (ray <= 1e-9)
-    power = lit * ground(level, rng.uniform(*TEXTURE_SPREAD, count), rng) + NOISE_POWER
-    real, imaginary = speckle(power, rng)
+    level = 10 ** (rng.normal(0, CLUTTER_SPREAD_DB) / 10)
+    image = speckle(lit * ground(level, rng.uniform(*TEXTURE_SPREAD), rng) + NOISE_POWER, rng)
     if scatterers is not None:
-        bright = render(scatterers, azimuth, place_m, slope, ray)
-        real, imaginary = real + bright[0], imaginary + bright[1]
-    return np.hypot(real, imaginary)
+        image += render(scatterers, azimuth, place_m, slope, ray)
+    return np.abs(image)
 
 
-def quantise(amplitude: Float[np.ndarray, "B H W"]) -> UInt8[np.ndarray, "B H W"]:
+def quantise(amplitude: Float[np.ndarray, "N H W"]) -> UInt8[np.ndarray, "N H W"]:
     """Return the stored pixels: linear, 255 at `FULL_SCALE` and above."""
     return np.rint(255 * np.minimum(amplitude / FULL_SCALE, 1)).astype(np.uint8)
 
 
 def generate() -> SyntheticSet:
     """Draw the embedded data set and pool; the same bits on every call and every machine."""
-    parts: list[tuple[np.ndarray, int, str, str]] = []  # pixels, label, split, stem of the ids
-    for label, (name, boxes) in enumerate(VEHICLES.items()):
-        shown = draw_scatterers(boxes, stream(VERSION, "synthetic", name))
-        # the pool shows another copy of the vehicle: same boxes, other scatterers
-        other = draw_scatterers(boxes, stream(VERSION, "synthetic", name, "pool"))
-        for split, scatterers, count, depression_deg in (
-            ("train", shown, TRAIN_PER_CLASS, TRAIN_DEPRESSION_DEG),
-            ("test", shown, TEST_PER_CLASS, TEST_DEPRESSION_DEG),
-            ("pool", other, POOL_PER_CLASS, None),
-        ):
-            rng = stream(VERSION, "synthetic", name, split, "chips")
-            angles = (
-                rng.uniform(*POOL_DEPRESSION_DEG, count)
-                if depression_deg is None
-                else np.full(count, depression_deg)
-            )
-            pixels = quantise(simulate(boxes, scatterers, angles, rng))
-            parts.append((pixels, -1 if split == "pool" else label, split, name))
-    rng = stream(VERSION, "synthetic", "empty")
-    angles = rng.uniform(*POOL_DEPRESSION_DEG, POOL_EMPTY)
-    parts.append((quantise(simulate((), None, angles, rng)), -1, "pool", "empty"))
-    splits = np.repeat([p[2] for p in parts], [len(p[0]) for p in parts])
+    chips: list[np.ndarray] = []
+    ids: list[str] = []
+    labels: list[int] = []
+    splits: list[str] = []
+
+    def draw(name: str, split: str, count: int, depression_deg: tuple[float, float]) -> None:
+        # the pool shows another copy of each vehicle: the same boxes, other scatterers
+        boxes = VEHICLES.get(name, ())
+        copy = stream(VERSION, "synthetic", name, "pool" if split == "pool" else "vehicle")
+        scatterers = draw_scatterers(boxes, copy) if boxes else None
+        rng = stream(VERSION, "synthetic", name, split, "chips")
+        for number in range(count):
+            chips.append(simulate(boxes, scatterers, rng.uniform(*depression_deg), rng))
+            ids.append(f"{name}_{split}_{number:03d}")
+            labels.append(-1 if split == "pool" else list(VEHICLES).index(name))
+            splits.append(split)
+
+    for name in VEHICLES:
+        draw(name, "train", TRAIN_PER_CLASS, (TRAIN_DEPRESSION_DEG, TRAIN_DEPRESSION_DEG))
+        draw(name, "test", TEST_PER_CLASS, (TEST_DEPRESSION_DEG, TEST_DEPRESSION_DEG))
+        draw(name, "pool", POOL_PER_CLASS, POOL_DEPRESSION_DEG)
+    draw("empty", "pool", POOL_EMPTY, POOL_DEPRESSION_DEG)
     return SyntheticSet(
-        pixels=np.concatenate([p[0] for p in parts]),
-        labels=np.repeat([p[1] for p in parts], [len(p[0]) for p in parts]),
-        is_test=splits == "test",
-        is_pool=splits == "pool",
-        ids=[f"{p[3]}_{p[2]}_{i:03d}" for p in parts for i in range(len(p[0]))],
+        pixels=quantise(np.stack(chips)),
+        labels=np.array(labels),
+        is_test=np.array(splits) == "test",
+        is_pool=np.array(splits) == "pool",
+        ids=ids,
         classes=tuple(VEHICLES),
         version=VERSION,
     )
