@@ -65,8 +65,8 @@ def resampling(
 ) -> Float[Tensor, "B P S"]:
     """Return the matrices that resize `length` pixels from `start` on, out of `size`, to `px`.
 
-    Those where `flip` is true are reversed. Pixels outside the crop have weight zero, so nothing beside it leaks in; the weights of one
-    output pixel sum to 1.
+    Pixels outside the crop have weight zero, so nothing beside it leaks in; the weights of one
+    output pixel sum to 1. Where `flip` is true the result is reversed.
     """
     device = start.device
     scale = (length.float() / px)[:, None]

@@ -18,6 +18,7 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int, UInt8
+from threadpoolctl import threadpool_limits
 
 from ..seeding import stream
 
@@ -346,11 +347,12 @@ def generate() -> SyntheticSet:
             labels.append(-1 if split == "pool" else list(VEHICLES).index(name))
             splits.append(split)
 
-    for name in VEHICLES:
-        draw(name, "train", TRAIN_PER_CLASS, (TRAIN_DEPRESSION_DEG, TRAIN_DEPRESSION_DEG))
-        draw(name, "test", TEST_PER_CLASS, (TEST_DEPRESSION_DEG, TEST_DEPRESSION_DEG))
-        draw(name, "pool", POOL_PER_CLASS, POOL_DEPRESSION_DEG)
-    draw("empty", "pool", POOL_EMPTY, POOL_DEPRESSION_DEG)
+    with threadpool_limits(1, "blas"):  # small products: threads waiting for each other cost more
+        for name in VEHICLES:
+            draw(name, "train", TRAIN_PER_CLASS, (TRAIN_DEPRESSION_DEG, TRAIN_DEPRESSION_DEG))
+            draw(name, "test", TEST_PER_CLASS, (TEST_DEPRESSION_DEG, TEST_DEPRESSION_DEG))
+            draw(name, "pool", POOL_PER_CLASS, POOL_DEPRESSION_DEG)
+        draw("empty", "pool", POOL_EMPTY, POOL_DEPRESSION_DEG)
     return SyntheticSet(
         pixels=quantise(np.stack(chips)),
         labels=np.array(labels),
