@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 TRIES = 10  # crops drawn before the centred fallback, as in torchvision
@@ -138,10 +138,9 @@ def draw_crops(
 
 
 def augment(
-    images: Shaped[Tensor, "B H W"],
+    images: Float[Tensor, "B H W"],
     height: Int[Tensor, " B"],
     width: Int[Tensor, " B"],
-    full_scale: float,
     px: int,
     augmentation: Augmentation,
     rng: torch.Generator,
@@ -149,10 +148,9 @@ def augment(
     """Return a random crop of each image at `px` pixels a side, flipped and re-contrasted.
 
     Args:
-        images: Stored values (uint8, uint16 or float), padded below and right to a common size.
+        images: Amplitude in [0, 1], padded below and right to a common size.
         height: Rows of each image that are not padding.
         width: Columns likewise.
-        full_scale: Stored value that means 1.0.
         px: Side of the result.
         augmentation: What to draw.
         rng: On the images' device; the only source of chance.
@@ -161,8 +159,7 @@ def augment(
     flips, factors = torch.rand((2, len(images)), generator=rng, device=images.device)
     rows = resampling(crops[:, 0], crops[:, 2], images.shape[1], px)
     columns = resampling(crops[:, 1], crops[:, 3], images.shape[2], px, flips < augmentation.flip)
-    columns /= full_scale
-    resized = (rows @ images.float() @ columns.mT).clamp_(0, 1)
+    resized = (rows @ images @ columns.mT).clamp_(0, 1)
     mean = resized.mean((1, 2), keepdim=True)
     factor = 1 + augmentation.contrast * (2 * factors - 1)[:, None, None]
     return torch.lerp(mean, resized, factor).clamp_(0, 1)[:, None]
