@@ -3,8 +3,8 @@
 A bicubic antialiased resampling is linear and separable, so an image is resized by two matrices:
 `rows @ image @ columns.T`. A crop only moves and stretches those matrices and a flip reverses
 one, so a batch of images of different sizes, each with a crop of its own, is two batched matrix
-products. Values are those of torchvision on float tensors, then clamped to [0, 1] as Pillow clips
-its 8-bit result: bicubic weights overshoot, and amplitude is never negative.
+products. Values are those of torchvision on float tensors, then clamped to [0, 1]: bicubic
+weights overshoot, and amplitude is never negative (Pillow clips too, after each of its passes).
 """
 
 import math

@@ -60,51 +60,51 @@ class Box:
 
 VEHICLES: dict[str, tuple[Box, ...]] = {
     "battle_tank": (
-        Box(0, 0, 0, 6.8, 3.4, 1.1),
-        Box(0.2, 0, 1.1, 2.8, 2.4, 1.0),
-        Box(3.4, 0, 1.5, 3.8, 0.3, 0.3),
+        Box(0.0, 0.0, 0.0, 6.8, 3.4, 1.1),
+        Box(0.2, 0.0, 1.1, 2.8, 2.4, 1.0),
+        Box(3.4, 0.0, 1.5, 3.8, 0.3, 0.3),
     ),
     "self_propelled_gun": (
-        Box(0, 0, 0, 7.2, 2.9, 1.3),
-        Box(-1.6, 0, 1.3, 3.0, 2.6, 1.2),
-        Box(1.2, 0, 1.8, 2.8, 0.3, 0.3),
+        Box(0.0, 0.0, 0.0, 7.2, 2.9, 1.3),
+        Box(-1.6, 0.0, 1.3, 3.0, 2.6, 1.2),
+        Box(1.2, 0.0, 1.8, 2.8, 0.3, 0.3),
     ),
     "tracked_carrier": (
-        Box(0, 0, 0, 5.4, 2.8, 1.7),
-        Box(2.9, 0, 0.4, 0.6, 2.4, 0.8),
+        Box(0.0, 0.0, 0.0, 5.4, 2.8, 1.7),
+        Box(2.9, 0.0, 0.4, 0.6, 2.4, 0.8),
     ),
     "fighting_vehicle": (
-        Box(0, 0, 0, 6.6, 3.0, 1.4),
-        Box(0.3, 0, 1.4, 1.6, 1.6, 0.6),
-        Box(1.9, 0, 1.6, 1.8, 0.2, 0.2),
+        Box(0.0, 0.0, 0.0, 6.6, 3.0, 1.4),
+        Box(0.3, 0.0, 1.4, 1.6, 1.6, 0.6),
+        Box(1.9, 0.0, 1.6, 1.8, 0.2, 0.2),
     ),
     "wheeled_carrier": (
-        Box(-0.2, 0, 0, 7.0, 2.8, 1.8),
-        Box(1.6, 0, 1.8, 1.2, 1.2, 0.5),
+        Box(-0.2, 0.0, 0.0, 7.0, 2.8, 1.8),
+        Box(1.6, 0.0, 1.8, 1.2, 1.2, 0.5),
     ),
     "scout_car": (
-        Box(-0.4, 0, 0, 5.0, 2.3, 1.6),
-        Box(2.4, 0, 0, 1.0, 1.9, 1.0),
-        Box(-0.4, 0, 1.6, 1.0, 1.0, 0.4),
+        Box(-0.4, 0.0, 0.0, 5.0, 2.3, 1.6),
+        Box(2.4, 0.0, 0.0, 1.0, 1.9, 1.0),
+        Box(-0.4, 0.0, 1.6, 1.0, 1.0, 0.4),
     ),
     "cargo_truck": (
-        Box(2.2, 0, 0, 2.2, 2.4, 2.5),
-        Box(-1.4, 0, 0, 4.8, 2.5, 1.5),
+        Box(2.2, 0.0, 0.0, 2.2, 2.4, 2.5),
+        Box(-1.4, 0.0, 0.0, 4.8, 2.5, 1.5),
     ),
     "tank_truck": (
-        Box(2.4, 0, 0, 1.8, 2.4, 2.4),
-        Box(-1.2, 0, 0.9, 5.0, 1.9, 1.6),
-        Box(-1.2, 0, 0, 5.0, 1.2, 0.9),
+        Box(2.4, 0.0, 0.0, 1.8, 2.4, 2.4),
+        Box(-1.2, 0.0, 0.9, 5.0, 1.9, 1.6),
+        Box(-1.2, 0.0, 0.0, 5.0, 1.2, 0.9),
     ),
     "bulldozer": (
-        Box(-0.4, 0, 0, 4.2, 2.5, 1.3),
-        Box(-1.0, 0, 1.3, 1.7, 1.8, 1.4),
-        Box(2.5, 0, 0, 0.5, 3.8, 1.3),
+        Box(-0.4, 0.0, 0.0, 4.2, 2.5, 1.3),
+        Box(-1.0, 0.0, 1.3, 1.7, 1.8, 1.4),
+        Box(2.5, 0.0, 0.0, 0.5, 3.8, 1.3),
     ),
     "air_defence_gun": (
-        Box(0, 0, 0, 6.5, 3.1, 1.3),
-        Box(-0.2, 0, 1.3, 2.8, 2.6, 0.9),
-        Box(-1.3, 0, 2.2, 0.4, 1.6, 0.7),
+        Box(0.0, 0.0, 0.0, 6.5, 3.1, 1.3),
+        Box(-0.2, 0.0, 1.3, 2.8, 2.6, 0.9),
+        Box(-1.3, 0.0, 2.2, 0.4, 1.6, 0.7),
         Box(2.0, 0.5, 1.6, 1.8, 0.2, 0.2),
         Box(2.0, -0.5, 1.6, 1.8, 0.2, 0.2),
     ),
@@ -188,18 +188,18 @@ def draw_scatterers(boxes: tuple[Box, ...], rng: np.random.Generator) -> Scatter
             count = int(np.ceil(5 * breadth * box.height))
             unit = rng.uniform(-0.5, 0.5, (count, 3))
             unit[:, axis] = sign / 2
-            add(box, unit, 18, normal + rng.normal(0, 0.5, count), rng.uniform(10, 45, count))
+            add(box, unit, 18.0, normal + rng.normal(0, 0.5, count), rng.uniform(10, 45, count))
             if box.base == 0:
                 count = int(np.ceil(3 * breadth))
                 unit = rng.uniform(-0.5, 0.5, (count, 3))
                 unit[:, axis], unit[:, 2] = sign / 2, -0.5
-                add(box, unit, 24, np.full(count, normal), rng.uniform(4, 12, count))
+                add(box, unit, 24.0, np.full(count, normal), rng.uniform(4, 12, count))
         count = int(np.ceil(4 * box.length * box.width))
         unit = rng.uniform(-0.5, 0.5, (count, 3))
         unit[:, 2] = 0.5
-        add(box, unit, 17, rng.uniform(0, 2 * np.pi, count), rng.uniform(20, 60, count))
+        add(box, unit, 17.0, rng.uniform(0, 2 * np.pi, count), rng.uniform(20, 60, count))
         unit = rng.choice([-0.5, 0.5], (4, 3))
-        add(box, unit, 22, rng.uniform(0, 2 * np.pi, 4), np.full(4, 50.0))
+        add(box, unit, 22.0, rng.uniform(0, 2 * np.pi, 4), np.full(4, 50.0))
     return Scatterers(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
