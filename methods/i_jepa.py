@@ -98,6 +98,7 @@ class BlockPredictor(Trunk):
 class IJEPA(Method):
     """Prediction of features of a moving average of the encoder."""
 
+    target_kind = "features"
     encoder: Encoder
 
     def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
