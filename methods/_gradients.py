@@ -18,6 +18,7 @@ Halves = Literal["overlap", "disjoint"]
 
 OFFSET = 1e-2  # keeps a ratio of dark halves finite (paper_facts 2.1)
 BINS = 9
+CACHED_PX = 2**16  # about one chip of 224 px
 
 
 @torch.no_grad()
@@ -39,8 +40,8 @@ def multi_scale_ratio_gradient(
     """Return the norm of the ratio gradient at each radius, one channel each (paper_facts 2.1)."""
     largest = max(radii_px)
     norms = amplitude.new_empty(len(amplitude), len(radii_px), *amplitude.shape[2:])
-    # One image at a time: the sums of one image stay in the cache, those of a batch do not.
-    step = 1 if amplitude.device.type == "cpu" else len(amplitude)
+    # A few images at a time: their sums stay in the cache, those of a whole batch do not.
+    step = len(amplitude) if amplitude.is_cuda else max(1, CACHED_PX // amplitude[0].numel())
     for start in range(0, len(amplitude), step):
         part = slice(start, start + step)
         integral = _integral(amplitude[part], largest)
@@ -146,17 +147,17 @@ def orientation_histograms(
     """
     x, y = gradients.unbind(1)
     norm = torch.sqrt(x * x + y * y)  # vector_norm over two values is forty times slower on a CPU
-    bins = (torch.atan2(x, y) / math.pi * BINS).floor().remainder(BINS)
+    bins = (torch.atan2(x, y) / math.pi * BINS).floor().long() % BINS
     height, width = norm.shape[1:]
     if gaussian_px:
         offset = torch.arange(gaussian_px, device=norm.device) - (gaussian_px - 1) / 2
         wave = torch.exp(-0.5 * (offset / (gaussian_px // 2)) ** 2)
         window = wave[:, None] * wave / wave.sum() ** 2
         norm = norm * window.repeat(height // gaussian_px, width // gaussian_px)
-    cells = (len(norm), height // cell_px, cell_px, width // cell_px, cell_px)
-    norm, bins = norm.reshape(cells), bins.reshape(cells)
-    histograms = [torch.where(bins == bin_, norm, 0).sum((2, 4)) for bin_ in range(BINS)]
-    return functional.normalize(torch.stack(histograms, dim=1), dim=1)
+    shape = len(norm), height // cell_px, cell_px, width // cell_px, cell_px
+    norm, bins = (part.reshape(shape).transpose(2, 3).flatten(3) for part in (norm, bins))
+    histograms = norm.new_zeros(*norm.shape[:3], BINS).scatter_add_(3, bins, norm)  # (B, h, w, 9)
+    return functional.normalize(histograms, dim=3).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()

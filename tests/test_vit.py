@@ -18,17 +18,20 @@ from sarbench.methods._masking import (
     random_order,
     windows,
 )
+from sarbench.methods._relative import (
+    BUCKETS,
+    RelativeAttention,
+    fused_attention,
+    relative_buckets,
+)
 from sarbench.methods._sizes import SIZES, EncoderConfig
 from sarbench.methods._vit import (
-    BUCKETS,
     Encoder,
     Predictor,
-    RelativeAttention,
     Trunk,
     initialise,
     initialise_truncated,
     patchify,
-    relative_buckets,
     sincos_positions,
     take,
 )
@@ -145,6 +148,10 @@ def test_relative_attention_agrees_with_a_naive_loop(rng, side):
                 out[row, i, head * size : (head + 1) * size] = logits.softmax(0) @ v
     wanted = out @ attention.proj.weight.T + attention.proj.bias
     torch.testing.assert_close(attention(x), wanted)
+    heads_first = qkv.reshape(2, count, 3, heads, size).permute(2, 0, 3, 1, 4)
+    buckets = relative_buckets(count, x.device)
+    fused = fused_attention(*heads_first, attention.relative, buckets).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(fused, out)
 
 
 def naive_bucket(i: int, j: int, side: int) -> int:
