@@ -236,10 +236,10 @@ def train_briefly(
     method.train()
     for step in range(steps):
         batch = chips.stack(stream(0, "show", "batch", step).choice(chosen, BATCH))
-        size = [torch.full((BATCH,), side) for side in batch.shape[-2:]]
+        height, width = (torch.full((BATCH,), side) for side in batch.shape[-2:])
         rng = torch_stream(0, "show", "training", step)
         px = method.encoder_config.input_px
-        images = augment(torch.from_numpy(batch[:, 0]), *size, px, Augmentation(), rng)
+        images = augment(torch.from_numpy(batch[:, 0]), height, width, px, Augmentation(), rng)
         optimizer.zero_grad()
         method.loss(images, rng).backward()
         optimizer.step()

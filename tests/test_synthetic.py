@@ -11,12 +11,12 @@ import scipy.stats
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
-from sarbench.bench.data import synthetic
-from sarbench.bench.data.synthetic import Box, Scatterers
+from sarbench.bench.data import simulator, synthetic
+from sarbench.bench.data.simulator import Box, Scatterers
 from sarbench.bench.seeding import stream
 
 DIGESTS = {1: "32462997690b"}  # of the pixels, by version: whoever moves a pixel raises VERSION
-WIDE = synthetic.CHIP_PX + 2 * synthetic.MARGIN_PX
+WIDE = simulator.CHIP_PX + 2 * simulator.MARGIN_PX
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +37,13 @@ def point(forward=0.0, left=0.0, up=0.0, aspect=np.pi, lobe=1.0) -> Scatterers:
 
 def see(scatterers, azimuth=0.0, place=(0.0, 0.0), slope=0.3, boxes=()) -> np.ndarray:
     """Return the complex image of scatterers on a vehicle."""
-    _, ray = synthetic.horizon(boxes, azimuth, np.array(place), slope)
-    return synthetic.render(scatterers, azimuth, np.array(place), slope, ray)
+    _, ray = simulator.horizon(boxes, azimuth, np.array(place), slope)
+    return simulator.render(scatterers, azimuth, np.array(place), slope, ray)
 
 
 def middle_of(image: np.ndarray) -> tuple[float, float]:
     """Return range and cross-range of the centre of mass of the power, in metres."""
-    far, across = synthetic.axes_m()
+    far, across = simulator.axes_m()
     power = np.abs(image) ** 2
     return float(power.sum(1) @ far / power.sum()), float(power.sum(0) @ across / power.sum())
 
@@ -53,25 +53,25 @@ def test_the_point_spread_function_is_that_of_a_hamming_window():
     window = scipy.signal.windows.hamming(4001)
     # (0.23 / 0.54 and its half power width are stated to four digits, hence the tolerance)
     distance = np.linspace(-1.5, 1.5, 101)
-    bandwidth = synthetic.HALF_POWER_WIDTH / synthetic.RESOLUTION_M
+    bandwidth = simulator.HALF_POWER_WIDTH / simulator.RESOLUTION_M
     expected = np.trapezoid(
         window * np.cos(2 * np.pi * frequency * bandwidth * distance[:, None]), frequency
     ) / np.trapezoid(window, frequency)
-    np.testing.assert_allclose(synthetic.point_spread(distance), expected, atol=2e-5)
+    np.testing.assert_allclose(simulator.point_spread(distance), expected, atol=2e-5)
 
 
 def test_the_half_power_width_is_the_resolution():
     def excess(distance: float) -> float:
-        return float(synthetic.point_spread(np.array([distance]))[0]) ** 2 - 0.5
+        return float(simulator.point_spread(np.array([distance]))[0]) ** 2 - 0.5
 
     half = scipy.optimize.brentq(excess, 0.01, 0.3)
-    assert 2 * half == pytest.approx(synthetic.RESOLUTION_M, rel=1e-3)
-    beyond = np.abs(synthetic.point_spread(np.linspace(0.6, 3, 500)))
+    assert 2 * half == pytest.approx(simulator.RESOLUTION_M, rel=1e-3)
+    beyond = np.abs(simulator.point_spread(np.linspace(0.6, 3, 500)))
     assert 20 * np.log10(beyond.max()) == pytest.approx(-42.7, abs=1)  # Harris 1978, table 1: -43
 
 
 def test_single_look_clutter_has_rayleigh_amplitude(numbers):
-    images = np.stack([synthetic.speckle(np.ones((WIDE, WIDE)), numbers) for _ in range(60)])
+    images = np.stack([simulator.speckle(np.ones((WIDE, WIDE)), numbers) for _ in range(60)])
     amplitude = np.abs(images)
     assert (amplitude**2).mean() == pytest.approx(1, rel=0.02)
     coefficient = amplitude.std() / amplitude.mean()
@@ -84,9 +84,9 @@ def test_single_look_clutter_has_rayleigh_amplitude(numbers):
 
 
 def test_speckle_is_correlated_by_the_point_spread_function(numbers):
-    images = np.stack([synthetic.speckle(np.ones((WIDE, WIDE)), numbers) for _ in range(40)])
-    along = np.arange(-40, 41) * synthetic.PIXEL_M
-    kernel = synthetic.point_spread(along)
+    images = np.stack([simulator.speckle(np.ones((WIDE, WIDE)), numbers) for _ in range(40)])
+    along = np.arange(-40, 41) * simulator.PIXEL_M
+    kernel = simulator.point_spread(along)
     for lag in (1, 2, 3):
         expected = (kernel[lag:] * kernel[:-lag]).sum() / (kernel**2).sum()
         for one, other in (
@@ -99,7 +99,7 @@ def test_speckle_is_correlated_by_the_point_spread_function(numbers):
 
 
 def test_texture_keeps_the_level_and_spreads_the_logarithm(numbers):
-    fields = np.stack([synthetic.ground(2.0, 0.4, numbers) for _ in range(300)])
+    fields = np.stack([simulator.ground(2.0, 0.4, numbers) for _ in range(300)])
     assert fields.mean() == pytest.approx(2.0, rel=0.02)
     assert np.log(fields).std() == pytest.approx(0.4, rel=0.03)
 
@@ -109,28 +109,28 @@ def test_texture_keeps_the_level_and_spreads_the_logarithm(numbers):
 def test_a_shadow_lies_down_range_and_is_height_over_tangent_long(depression_deg, azimuth):
     height, slope = 1.6, np.tan(np.deg2rad(depression_deg))
     box = Box(0.0, 0.0, 0.0, 2.05, 2.05, height)
-    surface, ray = synthetic.horizon((box,), azimuth, np.array([-4.0, 0.0]), slope)
+    surface, ray = simulator.horizon((box,), azimuth, np.array([-4.0, 0.0]), slope)
     dark = (surface == 0) & (ray > 1e-9)
-    far, across = synthetic.axes_m(synthetic.MARGIN_PX)
+    far, across = simulator.axes_m(simulator.MARGIN_PX)
     rows, columns = np.nonzero(dark)
     assert far[rows].min() > -4.0 + 2.05 / 2 - 1e-9  # begins behind the far wall
     assert np.abs(across[columns]).max() < 2.05 / 2
-    length = dark.sum(0).max() * synthetic.PIXEL_M
-    assert length == pytest.approx(height / slope, abs=1.01 * synthetic.PIXEL_M)
+    length = dark.sum(0).max() * simulator.PIXEL_M
+    assert length == pytest.approx(height / slope, abs=1.01 * simulator.PIXEL_M)
 
 
 def test_the_image_is_dark_in_the_shadow_and_nowhere_else(numbers):
     box = (Box(0.0, 0.0, 0.0, 3.0, 3.0, 1.5),)
-    images = np.stack([synthetic.simulate(box, None, 17.0, numbers) for _ in range(150)])
+    images = np.stack([simulator.simulate(box, None, 17.0, numbers) for _ in range(150)])
     power = (images**2).mean(0)
-    far, across = synthetic.axes_m()
+    far, across = simulator.axes_m()
     rows = {name: int(np.abs(far - m).argmin()) for name, m in (("near", -6), ("shade", 2))}
     column = int(np.abs(across).argmin())
     around = slice(column - 2, column + 3)
-    spread = np.log(10) / 10 * synthetic.CLUTTER_SPREAD_DB
-    mean = np.exp(spread**2 / 2) + synthetic.NOISE_POWER  # of a lognormal level
+    spread = np.log(10) / 10 * simulator.CLUTTER_SPREAD_DB
+    mean = np.exp(spread**2 / 2) + simulator.NOISE_POWER  # of a lognormal level
     assert power[rows["near"], around].mean() == pytest.approx(mean, rel=0.3)
-    assert power[rows["shade"], around].mean() == pytest.approx(synthetic.NOISE_POWER, rel=0.3)
+    assert power[rows["shade"], around].mean() == pytest.approx(simulator.NOISE_POWER, rel=0.3)
 
 
 def test_a_point_appears_where_it_stands():
@@ -145,7 +145,7 @@ def test_a_point_appears_where_it_stands():
 def test_down_range_is_up():
     image = np.abs(see(point(forward=3.0)))
     row, _ = np.unravel_index(image.argmax(), image.shape)
-    assert row < synthetic.CHIP_PX / 2 - 10
+    assert row < simulator.CHIP_PX / 2 - 10
 
 
 def test_a_high_point_is_laid_over_towards_the_radar():
@@ -173,7 +173,7 @@ def test_a_wall_hides_what_stands_behind_it():
 def test_points_add_coherently():
     # a quarter wavelength of slant range is half a wavelength there and back: they cancel
     slope = 0.3
-    quarter = synthetic.WAVELENGTH_M / 4 * np.sqrt(1 + slope**2)
+    quarter = simulator.WAVELENGTH_M / 4 * np.sqrt(1 + slope**2)
     two = [
         Scatterers(
             np.array([[-gap / 2, 0, 0], [gap / 2, 0, 0]]), np.ones(2), np.full(2, np.pi), np.ones(2)
@@ -186,12 +186,12 @@ def test_points_add_coherently():
 
 
 def test_pixels_are_linear_up_to_full_scale():
-    amplitude = synthetic.FULL_SCALE * np.array([[[0, 0.5, 1.0, 3.0]]])
-    assert synthetic.quantise(amplitude).tolist() == [[[0, 128, 255, 255]]]
+    amplitude = simulator.FULL_SCALE * np.array([[[0, 0.5, 1.0, 3.0]]])
+    assert simulator.quantise(amplitude).tolist() == [[[0, 128, 255, 255]]]
 
 
 def test_the_set_is_balanced_and_of_one_size(drawn):
-    pixels = (synthetic.CHIP_PX, synthetic.CHIP_PX)
+    pixels = (simulator.CHIP_PX, simulator.CHIP_PX)
     assert drawn.pixels.shape[1:] == pixels  # so size gives nothing away
     assert len(drawn.classes) == 10
     train = ~drawn.is_test & ~drawn.is_pool
@@ -217,7 +217,7 @@ def test_the_same_stream_draws_the_same_chip_and_another_does_not():
     boxes = synthetic.VEHICLES["bulldozer"]
     scatterers = synthetic.draw_scatterers(boxes, stream(0, "bulldozer"))
     chips = [
-        synthetic.simulate(boxes, scatterers, 17.0, stream(seed, "chips")) for seed in (0, 0, 1)
+        simulator.simulate(boxes, scatterers, 17.0, stream(seed, "chips")) for seed in (0, 0, 1)
     ]
     assert np.array_equal(chips[0], chips[1])
     assert not np.array_equal(chips[0], chips[2])
