@@ -205,10 +205,13 @@ def draw_method(
         method.eval()
         lines = rows_of_panels(method, method.predict(images, rng), len(images))
         method.train(was_training)
-    wide = 2 + len(lines[0][2]) if lines else 2
-    figure = Figure((PANEL_INCH * wide, PANEL_INCH * len(chips) + 0.5), layout="constrained")
+    wide = 2 + len(lines[0][2]) if lines else 1
+    figure = Figure(
+        (PANEL_INCH * max(wide, 1.5), PANEL_INCH * len(chips) + 0.5), layout="constrained"
+    )
     grid = figure.subplots(len(chips), wide, squeeze=False)
-    figure.suptitle(f"{method.label} ({method.encoder_config.name})", fontsize=10)
+    said = "" if lines else "\na control: nothing is predicted"
+    figure.suptitle(f"{method.label} ({method.encoder_config.name}){said}", fontsize=9)
     for number, (chip, axes) in enumerate(zip(chips, grid, strict=True)):
         draw_panel(axes[0], chip)
         titles = [chip.title]
@@ -218,9 +221,7 @@ def draw_method(
             titles += [f"hidden: {hidden.mean():.0%}", *(panel.title for panel in panels)]
             for panel, place_of_panel in zip(panels, axes[2:], strict=True):
                 draw_panel(place_of_panel, panel)
-        else:
-            axes[1].set_title("a control: nothing is predicted", fontsize=8, y=0.5)
-        for one, title in zip(axes, [*titles, ""], strict=False):
+        for one, title in zip(axes, titles, strict=True):
             one.set(xticks=[], yticks=[], facecolor=NOTHING_COLOUR)
             if number == 0 or title.startswith("hidden"):
                 one.set_title(title, fontsize=8)
