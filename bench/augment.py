@@ -162,4 +162,4 @@ def augment(
     resized = (rows @ images @ columns.mT).clamp_(0, 1)
     mean = resized.mean((1, 2), keepdim=True)
     factor = 1 + augmentation.contrast * (2 * factors - 1)[:, None, None]
-    return torch.lerp(mean, resized, factor).clamp_(0, 1)[:, None]
+    return resized.sub_(mean).mul_(factor).add_(mean).clamp_(0, 1)[:, None]
