@@ -6,7 +6,7 @@ encoder and made-up chips, so that any method is through in a few seconds on a C
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -298,6 +298,20 @@ TRAINED: tuple[Check, ...] = (
 def checks_for(method: type[Method]) -> tuple[Check, ...]:
     """Return the checks that a method must pass; controls are asked for no loss."""
     return ALWAYS if method.control else ALWAYS + TRAINED
+
+
+def run_checks(method: type[Method]) -> Iterator[tuple[str, str | None]]:
+    """Run all checks of a method; yield each one's name and its explanation where it failed."""
+    for check in checks_for(method):
+        name = check.__name__.replace("_", " ")
+        try:
+            check(method)
+        except ContractError as error:
+            yield name, str(error)
+        except Exception as error:  # a method may fail in any way; the other checks still run
+            yield name, f"{type(error).__name__}: {error}"
+        else:
+            yield name, None
 
 
 def _config(method: type[Method]) -> Any:

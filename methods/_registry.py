@@ -68,7 +68,7 @@ def register(
 
 def names() -> list[str]:
     """Return the name of every method, sorted; imports none of them."""
-    return sorted({*_files(), *(entry.name for entry in entry_points(group=GROUP))})
+    return sorted({*own_names(), *(entry.name for entry in entry_points(group=GROUP))})
 
 
 def get(name: str) -> "type[Method]":
@@ -79,7 +79,9 @@ def get(name: str) -> "type[Method]":
         BrokenMethodError: Two packages claim the name, or its file does not import or register.
     """
     entries = list(entry_points(group=GROUP, name=name))
-    modules = [f"{__package__}.{name}"] * (name in _files()) + [entry.module for entry in entries]
+    modules = [f"{__package__}.{name}"] * (name in own_names()) + [
+        entry.module for entry in entries
+    ]
     if not modules:
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -115,5 +117,6 @@ def _is_frozen_dataclass(config: type) -> bool:
     return getattr(getattr(config, "__dataclass_params__", None), "frozen", False)
 
 
-def _files() -> set[str]:
+def own_names() -> set[str]:
+    """Return the names of the methods that come along."""
     return {path.stem for path in Path(__file__).parent.glob("[!_]*.py")}
