@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 from torch.nn import functional
 
-from sarbench.bench.method_checks import TINY, TINY_224
+from sarbench.bench.method_samples import TINY, TINY_224
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import SIZES, Method, get
 from sarbench.methods._gradients import multi_scale_ratio_gradient
