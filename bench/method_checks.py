@@ -6,28 +6,30 @@ encoder and made-up chips, so that any method is through in a few seconds on a C
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..methods import SIZES, EncoderConfig
+from ..methods import SIZES
 from ..methods._method import Method, Prediction
-from .seeding import torch_stream
+from .method_samples import (
+    TINY,
+    TINY_224,
+    ContractError,
+    build,
+    config_of,
+    evaluation_input,
+    fresh_rng,
+    made_up_chips,
+)
 
-TINY = EncoderConfig("check", 112, 8, 32, 2, 2, 32, 1, 2)
-TINY_224 = EncoderConfig("check_224", 224, 16, 32, 1, 2, 32, 1, 2)
 DOCSTRING_LINES = ("Paper:", "Source:", "Differs from the source:")
 OVERFIT_STEPS = 20
 
 Check = Callable[[type[Method]], None]
-
-
-class ContractError(ValueError):
-    """A method breaks the contract; the message says how and what to do."""
 
 
 def docstring_says_where_it_is_from(method: type[Method]) -> None:
@@ -44,7 +46,7 @@ def docstring_says_where_it_is_from(method: type[Method]) -> None:
 def config_is_plain_data(method: type[Method]) -> None:
     """Config has a default for every field and becomes JSON, since it is part of a run's key."""
     try:
-        json.dumps(asdict(_config(method)), allow_nan=False)
+        json.dumps(asdict(config_of(method)), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ContractError(
             f"Config does not become JSON ({error}); use numbers, strings, booleans and tuples"
@@ -53,10 +55,10 @@ def config_is_plain_data(method: type[Method]) -> None:
 
 def weights_come_from_the_rng(method: type[Method]) -> None:
     """Two methods built from equal generators have equal weights, whatever was drawn before."""
-    first = _build(method).state_dict()
+    first = build(method).state_dict()
     with torch.random.fork_rng(devices=[]):
         torch.rand(1)
-        second = _build(method).state_dict()
+        second = build(method).state_dict()
     for name, weight in first.items():
         if not torch.equal(weight, second[name]):
             raise ContractError(
@@ -68,9 +70,9 @@ def weights_come_from_the_rng(method: type[Method]) -> None:
 def global_random_state_is_left_alone(method: type[Method]) -> None:
     """Building and training draw from the generator handed in, never from torch's global one."""
     before = torch.get_rng_state()
-    built = _build(method)
+    built = build(method)
     if not method.control:
-        built.loss(_chips(2), _rng())
+        built.loss(made_up_chips(2), fresh_rng())
     if not torch.equal(before, torch.get_rng_state()):
         raise ContractError(
             "the global random state has moved; every draw takes generator=rng (dropout cannot)"
@@ -80,8 +82,8 @@ def global_random_state_is_left_alone(method: type[Method]) -> None:
 def tokens_have_one_shape(method: type[Method]) -> None:
     """The encoder maps chips to finite tokens (B, N, D), D being its `width` where that is set."""
     for encoder_config in (TINY, TINY_224, SIZES["vit_nano"]):
-        encoder = _build(method, encoder_config).encoder.eval()
-        tokens = encoder(_input(method, encoder_config))
+        encoder = build(method, encoder_config).encoder.eval()
+        tokens = encoder(evaluation_input(method, encoder_config))
         if tokens.ndim != 3 or len(tokens) != 3 or not torch.isfinite(tokens).all():
             raise ContractError(
                 f"3 chips must become finite tokens (3, N, D), got {tuple(tokens.shape)} "
@@ -97,16 +99,16 @@ def tokens_have_one_shape(method: type[Method]) -> None:
 
 def encoder_reloads_strictly(method: type[Method]) -> None:
     """The encoder's weights, saved and loaded into `build_encoder`, give the same tokens."""
-    trained = _build(method).encoder.eval()
+    trained = build(method).encoder.eval()
     state = safetensors.torch.load(safetensors.torch.save(trained.state_dict()))
-    fresh = method.build_encoder(_config(method), TINY).eval()
+    fresh = method.build_encoder(config_of(method), TINY).eval()
     try:
         fresh.load_state_dict(state)
     except RuntimeError as error:
         raise ContractError(
             f"build_encoder does not build what __init__ trains: {error}"
         ) from error
-    images = _input(method, TINY)
+    images = evaluation_input(method, TINY)
     if not torch.equal(trained(images), fresh(images)):
         raise ContractError(
             "the reloaded encoder gives other tokens; something it computes with is neither a "
@@ -118,13 +120,13 @@ def encoder_can_be_finetuned(method: type[Method]) -> None:
     """Where `finetune` is allowed, blocks are called `blocks.<i>` and drop path is accepted."""
     if "finetune" not in method.protocols:
         return
-    encoder = method.build_encoder(_config(method), TINY, drop_path=0.5).train()
+    encoder = method.build_encoder(config_of(method), TINY, drop_path=0.5).train()
     if not any(name.startswith("blocks.0.") for name, _ in encoder.named_parameters()):
         raise ContractError(
             "no weight of the encoder is called blocks.0.*, which layer decay goes by; rename its "
             "blocks, or leave 'finetune' out of `protocols`"
         )
-    plain = method.build_encoder(_config(method), TINY)
+    plain = method.build_encoder(config_of(method), TINY)
     if encoder.state_dict().keys() != plain.state_dict().keys():
         raise ContractError("drop_path changes the names of the encoder's weights")
 
@@ -132,7 +134,9 @@ def encoder_can_be_finetuned(method: type[Method]) -> None:
 def loss_is_a_positive_number(method: type[Method]) -> None:
     """The loss of a batch is one finite number above 0, at any input size and batch size."""
     for encoder_config, batch in ((TINY, 3), (TINY, 1), (TINY_224, 2), (SIZES["vit_nano"], 2)):
-        loss = _build(method, encoder_config).loss(_chips(batch, encoder_config.input_px), _rng())
+        loss = build(method, encoder_config).loss(
+            made_up_chips(batch, encoder_config.input_px), fresh_rng()
+        )
         if loss.ndim != 0 or not torch.isfinite(loss) or loss <= 0:
             raise ContractError(
                 f"the loss of {batch} chips of {encoder_config.input_px} px must be a finite "
@@ -142,8 +146,8 @@ def loss_is_a_positive_number(method: type[Method]) -> None:
 
 def loss_is_a_function_of_the_rng(method: type[Method]) -> None:
     """The same generator state gives the same loss."""
-    built, images = _build(method), _chips(3)
-    first, second = (built.loss(images, _rng()).item() for _ in range(2))
+    built, images = build(method), made_up_chips(3)
+    first, second = (built.loss(images, fresh_rng()).item() for _ in range(2))
     if first != second:
         raise ContractError(
             f"equal generators gave losses {first} and {second}; draw the mask with generator=rng "
@@ -153,9 +157,9 @@ def loss_is_a_function_of_the_rng(method: type[Method]) -> None:
 
 def prediction_fits_together(method: type[Method]) -> None:
     """Shapes, indices and gradients of a `Prediction` agree."""
-    images = _chips(3)
-    built = _build(method)
-    prediction = built.predict(images, _rng())
+    images = made_up_chips(3)
+    built = build(method)
+    prediction = built.predict(images, fresh_rng())
     rows, patches = prediction.mask.shape
     count = TINY.patch_grid[0] * TINY.patch_grid[1]
     shapes = {
@@ -186,8 +190,8 @@ def prediction_fits_together(method: type[Method]) -> None:
 
 def mask_follows_the_rng(method: type[Method]) -> None:
     """Another generator hides other patches, in every image of its own."""
-    built, images = _build(method), _chips(1).expand(3, -1, -1, -1)
-    drawn = [_hidden(built.predict(images, _rng(seed)), 3) for seed in (0, 1)]
+    built, images = build(method), made_up_chips(1).expand(3, -1, -1, -1)
+    drawn = [_hidden(built.predict(images, fresh_rng(seed)), 3) for seed in (0, 1)]
     if not drawn[0].any():
         return  # it hides nothing, and says so
     if torch.equal(drawn[0], drawn[1]):
@@ -198,8 +202,8 @@ def mask_follows_the_rng(method: type[Method]) -> None:
 
 def hidden_patches_do_not_reach_the_prediction(method: type[Method]) -> None:
     """What `mask` calls hidden does not change the prediction; what is visible does."""
-    built, images = _build(method).eval(), _chips(3)
-    before = built.predict(images, _rng())
+    built, images = build(method).eval(), made_up_chips(3)
+    before = built.predict(images, fresh_rng())
     for row in (0, len(before.images) - 1):
         hidden = torch.zeros(TINY.patch_grid[0] * TINY.patch_grid[1], dtype=torch.bool)
         hidden[before.patches[row][before.mask[row]]] = True
@@ -209,7 +213,7 @@ def hidden_patches_do_not_reach_the_prediction(method: type[Method]) -> None:
             pixels = pixels.repeat_interleave(TINY.patch_px, 1)
             image = before.images[row]
             changed[image, 0] = torch.where(pixels, 1 - images[image, 0], images[image, 0])
-            after = built.predict(changed, _rng())
+            after = built.predict(changed, fresh_rng())
             moved = not torch.allclose(before.predicted[row], after.predicted[row], atol=1e-6)
             if hides and moved:
                 raise ContractError(
@@ -225,11 +229,11 @@ def hidden_patches_do_not_reach_the_prediction(method: type[Method]) -> None:
 
 def gradients_reach_the_encoder(method: type[Method]) -> None:
     """Every weight of the encoder gets a gradient, and weights that are not trained get none."""
-    built = _build(method).train()
+    built = build(method).train()
     for name, weight in built.encoder.named_parameters():
         if not weight.requires_grad:
             raise ContractError(f"encoder.{name} is not trained (requires_grad is False)")
-    built.loss(_chips(3), _rng()).backward()
+    built.loss(made_up_chips(3), fresh_rng()).backward()
     for name, weight in built.named_parameters():
         if not weight.requires_grad and weight.grad is not None:
             raise ContractError(f"{name} is not trained and got a gradient")
@@ -242,13 +246,13 @@ def gradients_reach_the_encoder(method: type[Method]) -> None:
 
 def twenty_steps_lower_the_loss(method: type[Method]) -> None:
     """Twenty steps on one batch with one mask lower the loss by a tenth."""
-    built, images = _build(method).train(), _chips(4)
+    built, images = build(method).train(), made_up_chips(4)
     optimiser = torch.optim.AdamW(
         [weight for weight in built.parameters() if weight.requires_grad], lr=2e-3
     )
     losses = []
     for step in range(OVERFIT_STEPS + 1):
-        loss = built.loss(images, _rng())
+        loss = built.loss(images, fresh_rng())
         losses.append(loss.item())
         optimiser.zero_grad()
         loss.backward()
@@ -263,7 +267,7 @@ def twenty_steps_lower_the_loss(method: type[Method]) -> None:
 
 def after_step_leaves_the_encoder_alone(method: type[Method]) -> None:
     """`after_step` runs from start to end of training and changes no trained weight."""
-    built = _build(method)
+    built = build(method)
     before = {name: weight.clone() for name, weight in built.named_parameters()}
     for progress in (0.0, 0.5, 1.0):
         built.after_step(progress)
@@ -300,37 +304,18 @@ def checks_for(method: type[Method]) -> tuple[Check, ...]:
     return ALWAYS if method.control else ALWAYS + TRAINED
 
 
-def _config(method: type[Method]) -> Any:
-    try:
-        return method.Config()
-    except TypeError as error:
-        raise ContractError(f"Config needs a default for every field: {error}") from error
-
-
-def _build(method: type[Method], encoder: EncoderConfig = TINY) -> Method:
-    return method(_config(method), encoder, _rng())
-
-
-def _rng(seed: int = 0) -> torch.Generator:
-    return torch_stream(seed, "method checks")
-
-
-def _chips(number: int, side_px: int = TINY.input_px) -> Tensor:
-    """Return chips (B, 1, H, W): a bright smooth spot in speckled clutter, amplitude in [0, 1]."""
-    rng = torch_stream(number, "method checks", "chips")
-    axis = torch.linspace(-1, 1, side_px)
-    centre = torch.rand(number, 2, 1, generator=rng) - 0.5
-    rows, columns = (axis - centre).square().unbind(1)
-    spot = torch.exp(-8 * (rows[:, :, None] + columns[:, None, :]))
-    speckle = torch.rand(number, side_px, side_px, generator=rng).clamp(min=1e-6).log().neg().sqrt()
-    return ((0.1 + 0.4 * spot) * speckle).clamp(max=1)[:, None]
-
-
-def _input(method: type[Method], encoder: EncoderConfig) -> Tensor:
-    """Return three of what the encoder is given when it is evaluated."""
-    if method.evaluation_input == "size":
-        return torch.tensor([[128.0, 128.0], [96.0, 130.0], [54.0, 54.0]]).reshape(3, 1, 1, 2)
-    return _chips(3, encoder.input_px)
+def run_checks(method: type[Method]) -> Iterator[tuple[str, str | None]]:
+    """Run all checks of a method; yield each one's name and its explanation where it failed."""
+    for check in checks_for(method):
+        name = check.__name__.replace("_", " ")
+        try:
+            check(method)
+        except ContractError as error:
+            yield name, str(error)
+        except Exception as error:  # a method may fail in any way; the other checks still run
+            yield name, f"{type(error).__name__}: {error}"
+        else:
+            yield name, None
 
 
 def _hidden(prediction: Prediction, images: int) -> Tensor:

@@ -1,8 +1,11 @@
 """The file that `sarbench methods new` writes: a small method that runs and passes every check."""
 
 import keyword
+from pathlib import Path
 
-from ..methods import names
+from ..methods import _registry, names
+
+METHODS_FOLDER = Path(_registry.__file__).parent
 
 IN_THIS_REPOSITORY = """from ._masking import hidden_except, random_order
 from ._method import Method, Prediction
@@ -56,7 +59,7 @@ class {class_name}(Method):
         """Build the networks; `initialise` draws every weight from `rng`."""
         super().__init__(config, encoder, rng)
         shape = encoder.predictor_width, encoder.predictor_depth, encoder.predictor_heads
-        self.mask_token = nn.Parameter(torch.empty(encoder.width))
+        self.mask_token = nn.Parameter(torch.empty(1, 1, encoder.width))
         self.predictor = Predictor(encoder.width, 2, shape, "relative")
         initialise(self, rng)
 
@@ -122,3 +125,24 @@ def skeleton(name: str, in_this_repository: bool = True) -> str:
         class_name="".join(word.capitalize() for word in words),
         imports=IN_THIS_REPOSITORY if in_this_repository else IN_ANOTHER_PACKAGE,
     )
+
+
+def write_skeleton(name: str, folder: Path | None = None) -> Path:
+    """Write `<name>.py` into `folder`, by default among our own methods; overwrite nothing.
+
+    Raises:
+        MethodNameError: See `check_name`; also where the file exists or the folder does not.
+    """
+    folder = folder or METHODS_FOLDER
+    text = skeleton(name, in_this_repository=folder.resolve() == METHODS_FOLDER.resolve())
+    path = folder / f"{name}.py"
+    try:
+        with path.open("x") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise MethodNameError(
+            f"{path} exists and is not overwritten; choose another name"
+        ) from error
+    except FileNotFoundError as error:
+        raise MethodNameError(f"there is no folder {folder}; create it first") from error
+    return path

@@ -1,7 +1,7 @@
 """The contract of a pretraining method."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -60,6 +60,7 @@ class Method(nn.Module):
     Config: ClassVar[type]
 
     encoder: Any  # an nn.Module, most often `_vit.Encoder`
+    encoder_config: EncoderConfig  # None where there is no network
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Keep constructors from moving the global random state.
@@ -70,12 +71,15 @@ class Method(nn.Module):
         if "__init__" in cls.__dict__:
             cls.__init__ = torch.random.fork_rng(devices=[])(cls.__init__)
 
-    def __init__(self, config: Any, encoder: EncoderConfig, rng: torch.Generator) -> None:
-        """Build the networks; every weight is drawn from `rng` (a CPU generator)."""
+    def __init__(self, config: Any, encoder: EncoderConfig | None, rng: torch.Generator) -> None:
+        """Build the networks; every weight is drawn from `rng` (a CPU generator).
+
+        `encoder` is None for a control without network.
+        """
         super().__init__()
         self.config = config
-        self.encoder_config = encoder
-        self.encoder = self.build_encoder(config, encoder)
+        self.encoder_config = cast(EncoderConfig, encoder)
+        self.encoder = self.build_encoder(config, self.encoder_config)
 
     @classmethod
     def build_encoder(

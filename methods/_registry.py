@@ -79,7 +79,9 @@ def get(name: str) -> "type[Method]":
         BrokenMethodError: Two packages claim the name, or its file does not import or register.
     """
     entries = list(entry_points(group=GROUP, name=name))
-    modules = [f"{__package__}.{name}"] * (name in own_names()) + [entry.module for entry in entries]
+    modules = [f"{__package__}.{name}"] * (name in own_names()) + [
+        entry.module for entry in entries
+    ]
     if not modules:
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

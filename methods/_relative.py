@@ -93,6 +93,7 @@ def _bucket(distance: int) -> int:
 
 
 @cache
+@torch.inference_mode(False)  # a cached inference tensor could not be trained with later
 def relative_buckets(tokens: int, device: torch.device) -> Int[Tensor, "N N"]:
     """Return the bucket of each (query, key) among a class token and a square of patches."""
     side = round((tokens - 1) ** 0.5)

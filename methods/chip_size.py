@@ -61,7 +61,7 @@ class ChipSize(Method):
 
     @classmethod
     def build_encoder(
-        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
+        cls, config: Config, encoder: EncoderConfig | None, drop_path: float = 0.0
     ) -> SizeCode:
         """Return the encoder without weights."""
         return SizeCode()

@@ -77,7 +77,7 @@ class BlockPredictor(Trunk):
             )
         shape = width, min(config.predictor_depth, encoder.depth), encoder.heads
         super().__init__(encoder.width, encoder.width, shape, "absolute")
-        self.mask_token = nn.Parameter(torch.empty(width))
+        self.mask_token = nn.Parameter(torch.empty(1, 1, width))
         positions = sincos_positions(encoder.patch_grid, width)
         self.register_buffer("positions", positions, persistent=False)
 

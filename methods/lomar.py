@@ -61,7 +61,7 @@ class LoMaR(Method):
     def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
         """Build encoder and predictor."""
         super().__init__(config, encoder, rng)
-        self.mask_token = nn.Parameter(torch.empty(encoder.width))
+        self.mask_token = nn.Parameter(torch.empty(1, 1, encoder.width))
         self.predictor = self.build_predictor(self.target_values())
         initialise(self, rng)
 

@@ -48,7 +48,7 @@ class Decoder(Trunk):
         """Build a decoder to `values` values per patch."""
         shape = encoder.predictor_width, encoder.predictor_depth, encoder.predictor_heads
         super().__init__(encoder.width, values, shape, "absolute")
-        self.mask_token = torch.nn.Parameter(torch.empty(encoder.predictor_width))
+        self.mask_token = torch.nn.Parameter(torch.empty(1, 1, encoder.predictor_width))
         positions = sincos_positions(encoder.patch_grid, encoder.predictor_width)
         self.register_buffer("positions", positions, persistent=False)
 

@@ -44,7 +44,7 @@ class RawPixels(Method):
 
     @classmethod
     def build_encoder(
-        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
+        cls, config: Config, encoder: EncoderConfig | None, drop_path: float = 0.0
     ) -> Flatten:
         """Return the encoder without weights."""
         return Flatten()

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 from torch.nn import functional
 
-from sarbench.bench.method_checks import TINY, TINY_224
+from sarbench.bench.method_samples import TINY, TINY_224
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import SIZES, Method, get
 from sarbench.methods._gradients import multi_scale_ratio_gradient
@@ -228,3 +228,11 @@ def test_mae_sees_no_more_than_its_visible_patches():
     built.encoder.blocks.register_forward_hook(lambda *call: seen.append(call[1][0].shape))
     built.loss(chips(2), torch_stream(0))
     assert seen == [(2, 50, 32)]  # the class token and 49 of 196 patches
+
+
+@pytest.mark.parametrize("name", ["raw_pixels", "chip_size"])
+def test_controls_without_network_are_built_without_an_encoder_size(name):
+    method = get(name)
+    built = method(method.Config(), None, torch_stream(0))
+    assert not list(built.parameters())
+    assert type(method.build_encoder(method.Config(), None)) is type(built.encoder)

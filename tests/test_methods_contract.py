@@ -5,7 +5,14 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 
-from sarbench.bench.method_checks import ALWAYS, TRAINED, Check, ContractError, checks_for
+from sarbench.bench.method_checks import (
+    ALWAYS,
+    TRAINED,
+    Check,
+    ContractError,
+    checks_for,
+    run_checks,
+)
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import Encoder, Method, get, names
 
@@ -138,3 +145,14 @@ def test_a_broken_method_is_found_and_explained(members, check, message):
     (wanted,) = [each for each in checks_for(method) if each.__name__ == check]
     with pytest.raises(ContractError, match=message):
         wanted(method)
+
+
+def test_running_all_checks_goes_on_after_a_failure_of_any_kind():
+    def fails(self, images, rng):
+        raise KeyError("out of order")
+
+    results = dict(run_checks(flawed(loss=fails, predict=is_blind)))
+    assert results["loss is a positive number"] == "KeyError: 'out of order'"
+    assert "any visible pixel" in results["hidden patches do not reach the prediction"]
+    assert results["tokens have one shape"] is None
+    assert len(results) == len(ALWAYS + TRAINED)

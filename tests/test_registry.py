@@ -8,7 +8,7 @@ import pytest
 
 from sarbench import methods
 from sarbench.bench.method_checks import checks_for
-from sarbench.bench.method_skeleton import MethodNameError, check_name, skeleton
+from sarbench.bench.method_skeleton import MethodNameError, check_name, skeleton, write_skeleton
 from sarbench.methods import BrokenMethodError, UnknownMethodError, get, names
 
 FOLDER = Path(methods.__file__).parent
@@ -166,6 +166,17 @@ def test_a_name_that_is_no_file_name_is_refused(name):
 def test_a_taken_name_is_refused():
     with pytest.raises(MethodNameError, match="there is a method 'mae' already"):
         check_name("mae")
+
+
+def test_a_skeleton_is_written_once_and_never_over_another_file(tmp_path):
+    path = write_skeleton("my_own", tmp_path)
+    assert path.read_text() == skeleton("my_own", in_this_repository=False)
+    path.write_text("mine")
+    with pytest.raises(MethodNameError, match="exists and is not overwritten"):
+        write_skeleton("my_own", tmp_path)
+    assert path.read_text() == "mine"
+    with pytest.raises(MethodNameError, match="there is no folder"):
+        write_skeleton("my_own", tmp_path / "nowhere")
 
 
 def test_method_files_stay_short():

@@ -239,6 +239,16 @@ def test_the_predictor_of_the_paper_is_8_blocks_of_512():
     assert isinstance(predictor, Trunk)
 
 
+def test_an_encoder_can_be_trained_after_it_was_used_in_inference_mode(rng):
+    encoder = Encoder(SMALL, "relative")
+    initialise(encoder, rng)
+    images = torch.rand(2, 1, 32, 32, generator=rng)
+    relative_buckets.cache_clear()
+    with torch.inference_mode():
+        encoder(images)
+    encoder(images).sum().backward()
+
+
 # Masks
 
 
