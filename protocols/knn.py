@@ -40,7 +40,7 @@ def run(
     """
     del rngs
     for episode in episodes:
-        if not 1 <= settings.neighbours <= len(episode):
+        if settings.neighbours > len(episode):
             raise TooManyNeighboursError(
                 f"{settings.neighbours} neighbours asked of {len(episode)} labelled chips; "
                 "ask for 1 up to that many"

@@ -89,6 +89,11 @@ def test_a_class_without_any_chip_is_noticed_by_its_name(shots: int | str) -> No
         support_set("digest", 0, IDS, labels, shots, ("BMP2", "BTR70", "T72"))
 
 
+def test_a_split_without_training_chips_is_refused() -> None:
+    with pytest.raises(TooFewChipsError, match="without training chips"):
+        support_set("digest", 0, [], np.array([], dtype=np.int64), "all")
+
+
 @pytest.mark.parametrize("shots", [0, -1, 2.5, "some", True, None])
 def test_meaningless_shots_are_refused(shots: object) -> None:
     with pytest.raises(ShotsError, match="whole number from 1, or 'all'"):

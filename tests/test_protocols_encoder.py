@@ -58,6 +58,11 @@ def test_opposite_infinities_are_noticed_too() -> None:
         Features(bad, torch.zeros(1).long(), torch.zeros(1, 2), 1)
 
 
+def test_a_data_set_without_test_chips_is_refused() -> None:
+    with pytest.raises(BadFeaturesError, match="no test chips"):
+        Features(torch.zeros(1, 2), torch.zeros(1).long(), torch.zeros(0, 2), 1)
+
+
 @pytest.mark.parametrize("labels", [[0, 1, 2], [-1, 0, 1]])
 def test_labels_outside_the_classes_are_refused(labels: list[int]) -> None:
     with pytest.raises(BadFeaturesError, match=r"must lie in 0\.\.1, found"):

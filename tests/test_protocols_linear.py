@@ -123,9 +123,10 @@ def test_the_features_and_the_global_random_state_are_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_single_labelled_chip_is_refused() -> None:
-    with pytest.raises(BadFeaturesError, match="2 labelled chips or more, got 1"):
-        linear.run(made_up(), episodes([1]), streams(1), SETTINGS)
+@pytest.mark.parametrize(("chips", "batch"), [(1, 50), (30, 1)])
+def test_a_batch_of_one_chip_is_refused(chips: int, batch: int) -> None:
+    with pytest.raises(BadFeaturesError, match=f"got {chips} chips and batches of {batch}"):
+        linear.run(made_up(), episodes([chips]), streams(1), Linear(batch=batch))
 
 
 def test_a_head_that_diverges_is_an_error_and_no_score() -> None:

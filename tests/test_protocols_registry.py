@@ -5,7 +5,7 @@ from math import cos, pi
 import pytest
 
 from sarbench.protocols import PROTOCOLS, UnknownProtocolError, get, settings_digest
-from sarbench.protocols._settings import FewShot, Finetune, Linear
+from sarbench.protocols._settings import BadSettingsError, FewShot, Finetune, Linear
 
 
 def test_there_are_four_protocols_each_with_its_module() -> None:
@@ -58,6 +58,25 @@ def test_the_papers_schedule_is_that_of_the_notes(settings: FewShot | Linear) ->
 )
 def test_fine_tuning_warms_up_and_falls_to_zero(epoch: float, rate: float) -> None:
     assert Finetune().lr_at(epoch) == pytest.approx(rate, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch", "eval_batch"])
+def test_settings_that_train_nothing_are_refused(name: str) -> None:
+    for kind in (FewShot, Finetune):
+        with pytest.raises(BadSettingsError, match=f"{name} must be 1 or more, not 0"):
+            kind(**{name: 0})
+
+
+def test_unknown_words_in_settings_are_refused_with_those_allowed() -> None:
+    code = "from sarbench.protocols._settings import *; {}"  # past beartype, as users are
+    for call, message in {
+        "KNN(readout='cls')": "readout = 'cls' is unknown; allowed: default, class, patch_mean",
+        "FewShot(precision='fp16')": "precision = 'fp16' is unknown; allowed: fp32, bf16",
+    }.items():
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(call)], capture_output=True, text=True, check=False
+        )
+        assert f"BadSettingsError: {message}" in done.stderr
 
 
 def test_few_shot_and_linear_share_the_papers_settings() -> None:
