@@ -97,7 +97,24 @@ def test_only_the_set_counts_and_not_its_order() -> None:
     one, other = knn.run(features, [np.arange(200), order], [], KNN())
     np.testing.assert_array_equal(one.classes, other.classes)
     np.testing.assert_array_equal(one.scores, other.scores)
-    assert one.classes[0] == 7 % 5  # the first of the two in split order
+    assert one.classes[0] == min(7 % 5, 100 % 5)  # one vote each: the lower class
+
+
+def test_chips_as_near_as_the_last_neighbour_all_vote() -> None:
+    # At 10 degrees class 0; at 20 one chip of class 1 and two of class 2, exactly alike.
+    features = Features(
+        on_circle([10, 20, 20, 20]), torch.tensor([0, 1, 2, 2]), on_circle([0, 20]), 3
+    )
+    one, two = (knn.run(features, [np.arange(4)], [], KNN(neighbours=k))[0] for k in (1, 2))
+    np.testing.assert_array_equal(one.classes, [0, 2])
+    np.testing.assert_array_equal(two.classes, [2, 2])
+
+
+def test_many_equal_votes_go_to_the_lower_class() -> None:
+    train = torch.rand(1, 8, generator=torch_stream(0, "chip")).repeat(70, 1)
+    features = Features(train, torch.arange(70) % 7, train[:1], 7)
+    (found,) = knn.run(features, [np.arange(70)], [], KNN())
+    assert found.classes[0] == 0
 
 
 def test_a_zero_feature_is_similar_to_nothing() -> None:
