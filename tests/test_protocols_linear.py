@@ -158,3 +158,17 @@ def test_the_initial_head_is_normal_without_outliers(std: float, rng: torch.Gene
     drawn = head_weight((100, 500), std, rng).flatten().numpy()
     assert kstest(drawn / std, "norm").pvalue > 0.001
     assert np.abs(drawn).max() < 6 * std
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_the_same_heads() -> None:
+    features, runs = made_up(), episodes([30, 90])
+    on_gpu = Features(
+        features.train.cuda(), features.train_labels.cuda(), features.test.cuda(), features.classes
+    )
+    for one, other in zip(
+        linear.run(features, runs, streams(2), SETTINGS),
+        linear.run(on_gpu, runs, streams(2), SETTINGS),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)

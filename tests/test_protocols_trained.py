@@ -305,3 +305,21 @@ def test_an_encoder_without_blocks_cannot_be_fine_tuned_by_layer(rng: torch.Gene
     with pytest.raises(finetune.NoBlocksError, match=r"'blocks\.<i>\.\*'; this Flat has encoder\."):
         finetune.run(make, quadrants(), np.arange(60), rng, QUICK["finetune"])
     few_shot.run(make, quadrants(), np.arange(60), rng, QUICK["few_shot"])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", RUNS)
+def test_a_gpu_sees_the_same_batches_and_leaves_its_global_state_alone(name: str) -> None:
+    images, settings = quadrants(), replace(QUICK[name], epochs=20, lr=1e-2, batch=15)
+    if name == "finetune":
+        settings = replace(settings, drop_path=0.0)  # drawn by the device, so differently
+    on_gpu = LabelledImages(
+        images.train.cuda(), images.train_labels.cuda(), images.test.cuda(), images.classes
+    )
+    state = torch.cuda.get_rng_state()
+    one, other = (
+        RUNS[name](Maker(), data, np.arange(60), torch_stream(0, "run"), settings)
+        for data in (images, on_gpu)
+    )
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    np.testing.assert_allclose(one.scores, other.scores, atol=0.05)  # convolutions run in TF32
