@@ -65,7 +65,9 @@ class Features:
         """Refuse what would silently give chance-level scores."""
         _check_labels(self.train_labels, self.classes)
         for part, values in (("training", self.train), ("test", self.test)):
-            if not torch.isfinite(values.sum(dtype=torch.float64)):
+            if len(values) == 0:
+                raise BadFeaturesError(f"there are no {part} chips")
+            if not torch.stack(values.aminmax()).isfinite().all():  # copies nothing
                 bad = int((~torch.isfinite(values).all(1)).sum())
                 raise BadFeaturesError(
                     f"{bad} of {len(values)} {part} chips have features that are not finite; "

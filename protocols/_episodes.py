@@ -61,6 +61,8 @@ def support_set(
             f"training chip id {str(ids[order[repeated[0]]])!r} occurs twice; no hash can order "
             "two chips of one id: give them different ones"
         )
+    if not ids.size:
+        raise TooFewChipsError(f"{shots} shots asked of a split without training chips")
     counts = np.bincount(labels, minlength=len(class_names))
     if not class_names:
         counts = counts[counts > 0]

@@ -6,14 +6,33 @@ A change of any value here, or of what a protocol computes, is a new `version` o
 
 from dataclasses import dataclass
 from math import cos, pi
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 Readout = Literal["default", "class", "patch_mean"]
 Precision = Literal["fp32", "bf16"]
 
 
+class BadSettingsError(ValueError):
+    """A setting that no training can be done with."""
+
+
+class _Settings:
+    """What all settings have in common: they are checked when made, so by `plan`."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail, or silently do nothing, hours later."""
+        allowed = {"readout": get_args(Readout), "precision": get_args(Precision)}
+        for name, value in vars(self).items():
+            if value not in allowed.get(name, (value,)):
+                raise BadSettingsError(
+                    f"{name} = {value!r} is unknown; allowed: {', '.join(allowed[name])}"
+                )
+            if name in ("epochs", "batch", "eval_batch", "neighbours") and value < 1:
+                raise BadSettingsError(f"{name} must be 1 or more, not {value}")
+
+
 @dataclass(frozen=True)
-class HeadTraining:
+class HeadTraining(_Settings):
     """How the paper trains a classifier, few_shot and linear alike (paper_facts 4.1)."""
 
     epochs: int = 40
@@ -25,7 +44,7 @@ class HeadTraining:
     weight_decay: float = 5e-4  # on every weight, biases and norms too
     readout: Readout = "default"
 
-    def lr_at(self, epoch: float) -> float:
+    def lr_at(self, epoch: float | int) -> float:
         """Return the rate of an epoch, the same for all its steps.
 
         The cosine is stretched over `epochs`, not over what warm-up leaves of them, so the last
@@ -57,7 +76,7 @@ class Linear(HeadTraining):
 
 
 @dataclass(frozen=True)
-class Finetune:
+class Finetune(_Settings):
     """Train everything on all labels with today's recipe (ours; DESIGN section 6)."""
 
     version: ClassVar[int] = 1
@@ -74,7 +93,7 @@ class Finetune:
     precision: Precision = "fp32"
     eval_batch: int = 256
 
-    def lr_at(self, epoch: float) -> float:
+    def lr_at(self, epoch: float | int) -> float:
         """Return the head's rate at a fractional epoch: linear warm-up, then cosine to 0."""
         if epoch < self.warmup_epochs:
             return self.lr * epoch / self.warmup_epochs
@@ -83,7 +102,7 @@ class Finetune:
 
 
 @dataclass(frozen=True)
-class KNN:
+class KNN(_Settings):
     """Vote of the nearest labelled chips by cosine similarity; nothing is trained."""
 
     version: ClassVar[int] = 1

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -26,8 +26,9 @@ def run(
 ) -> list[Predictions]:
     """Let the nearest labelled chips vote, once per episode; in the order of the episodes.
 
-    The majority decides, among equals the higher sum of similarities, then the lower class.
-    Chips equally near count in split order. A zero feature is similar to nothing (0).
+    Chips exactly as near as the last neighbour vote too, so the order of the chips has no say. The
+    majority decides, among equals the higher sum of similarities, then the lower class. A zero
+    feature is similar to nothing (0).
 
     Args:
         features: The data set under a frozen encoder.
@@ -40,13 +41,13 @@ def run(
     """
     del rngs
     for episode in episodes:
-        if not 1 <= settings.neighbours <= len(episode):
+        if settings.neighbours > len(episode):
             raise TooManyNeighboursError(
                 f"{settings.neighbours} neighbours asked of {len(episode)} labelled chips; "
                 "ask for 1 up to that many"
             )
     device = features.train.device
-    supports = [torch.from_numpy(np.sort(episode)).to(device) for episode in episodes]
+    supports = [torch.from_numpy(episode).to(device) for episode in episodes]
     train_scale = _inverse_norm(features.train)
     votes: list[list[tuple[Tensor, Tensor]]] = [[] for _ in episodes]
     for test in features.test.split(TEST_CHUNK):
@@ -72,16 +73,14 @@ def _inverse_norm(features: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
 
 def _vote(
     similarity: Float[Tensor, "M S"], labels: Int[Tensor, " S"], classes: int, settings: KNN
-) -> tuple[Int[Tensor, " M"], Float[Tensor, " M"]]:
+) -> tuple[Int[Tensor, " M"], Float64[Tensor, " M"]]:
     """Return the class voted for and the mean similarity of the chips that voted for it."""
-    if settings.neighbours == 1:
-        nearest = similarity.argmax(1, keepdim=True)  # the first of several alike
-    else:
-        order = similarity.sort(dim=1, descending=True, stable=True).indices
-        nearest = order[:, : settings.neighbours]
-    ballots = one_hot(labels[nearest].long(), classes).to(similarity.dtype)  # M neighbours C
-    count = ballots.sum(1)
-    total = (ballots * similarity.gather(1, nearest)[..., None]).sum(1)
-    leads = count == count.max(1, keepdim=True).values
-    chosen = total.masked_fill(~leads, -torch.inf).argmax(1, keepdim=True)
+    reach = similarity.topk(settings.neighbours, dim=1).values[:, -1:]
+    # Doubles, in which sums of equal similarities are equal whatever their order.
+    voters = (similarity >= reach).double()
+    ballots = one_hot(labels.long(), classes).double()  # S C
+    count = voters @ ballots
+    total = (voters * similarity) @ ballots
+    leads = count == count.amax(1, keepdim=True)
+    chosen = total.masked_fill(~leads, -torch.inf).argmax(1, keepdim=True)  # the first, if several
     return chosen[:, 0], (total / count).gather(1, chosen)[:, 0]

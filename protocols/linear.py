@@ -53,13 +53,16 @@ def run(
         settings: The protocol.
 
     Raises:
-        BadFeaturesError: A run has a single chip, of which BatchNorm knows no variance.
+        BadFeaturesError: A batch would hold a single chip.
         NotConvergedError: A head is no longer finite.
     """
     lockstep: dict[int, list[int]] = defaultdict(list)
     for index, episode in enumerate(episodes):
-        if len(episode) < 2:
-            raise BadFeaturesError(f"linear needs 2 labelled chips or more, got {len(episode)}")
+        if min(len(episode), settings.batch) < 2:
+            raise BadFeaturesError(
+                f"linear needs 2 labelled chips or more in a batch, got {len(episode)} chips and "
+                f"batches of {settings.batch}; of one alone BatchNorm knows no variance"
+            )
         lockstep[len(episode)].append(index)
     width = features.train.shape[1]
     predictions: dict[int, Predictions] = {}
@@ -129,9 +132,9 @@ def _epoch(
     device: torch.device,
 ) -> Iterator[Int[Tensor, "R B"]]:
     """Yield the training chips of each step, every run in its own order."""
-    orders = [batches(support.shape[1], batch, rng) for rng in rngs]
-    for rows in torch.stack([torch.stack(order) for order in orders], dim=1):
-        yield support.gather(1, rows).to(device)
+    orders = [torch.stack(batches(support.shape[1], batch, rng)) for rng in rngs]
+    chips = [support[index, order] for index, order in enumerate(orders)]
+    yield from torch.stack(chips, dim=1).to(device)  # once an epoch: it waits for the GPU
 
 
 def _normalised(

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from sarbench.results.metrics import (
+    METRICS,
+    BadLabelsError,
+    accuracy,
+    balanced_accuracy,
+    confusion,
+    macro_f1,
+)
+
+# Three classes; class 2 is predicted and never true, class 1 is never predicted.
+LABELS = np.array([0, 0, 0, 1])
+PREDICTED = np.array([0, 0, 2, 0])
+
+
+def test_a_case_by_hand() -> None:
+    np.testing.assert_array_equal(
+        confusion(LABELS, PREDICTED, 3), [[2, 0, 1], [1, 0, 0], [0, 0, 0]]
+    )
+    assert accuracy(LABELS, PREDICTED) == 2 / 4
+    assert balanced_accuracy(LABELS, PREDICTED) == pytest.approx((2 / 3 + 0) / 2)
+    assert macro_f1(LABELS, PREDICTED) == pytest.approx((2 * 2 / (3 + 3) + 0) / 2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_predictions_score_as_under_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, guesses = rng.integers(0, 6, 300), rng.integers(0, 7, 300)  # 6 is never true
+    predicted = np.where(rng.random(300) < 0.5, labels, guesses)
+    np.testing.assert_array_equal(
+        confusion(labels, predicted, 8),
+        sklearn_metrics.confusion_matrix(labels, predicted, labels=range(8)),
+    )
+    assert accuracy(labels, predicted) == sklearn_metrics.accuracy_score(labels, predicted)
+    present = np.unique(labels)
+    assert balanced_accuracy(labels, predicted) == pytest.approx(
+        sklearn_metrics.recall_score(labels, predicted, labels=present, average="macro")
+    )
+    assert macro_f1(labels, predicted) == pytest.approx(
+        sklearn_metrics.f1_score(labels, predicted, labels=present, average="macro")
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_every_metric_is_a_fraction(metric) -> None:
+    labels = np.arange(10)
+    assert metric(labels, labels) == 1
+    assert metric(labels, (labels + 1) % 10) == 0
+
+
+def test_no_chips_have_no_score() -> None:
+    empty = np.array([], dtype=np.int64)
+    for metric in METRICS.values():
+        with pytest.raises(BadLabelsError, match="no test chips"):
+            metric(empty, empty)
+
+
+def test_a_class_outside_the_data_set_is_refused() -> None:
+    with pytest.raises(BadLabelsError, match=r"a prediction must lie in 0\.\.1, found 0\.\.2"):
+        confusion(LABELS, PREDICTED, 2)
+    with pytest.raises(BadLabelsError, match="a label must lie"):
+        confusion(np.array([-1, 0]), np.array([0, 0]), 2)

@@ -1,0 +1,28 @@
+import pytest
+
+from sarbench.protocols import PROTOCOLS, settings_digest
+
+# One entry per version that ever gave a number; old ones stay.
+FROZEN = {
+    ("few_shot", 1): "ff65f159781bc10342adcf236375b745c3e6d11d5a451c8a7dd9c67791ceace1",
+    ("linear", 1): "54b460a266f6c9a3cb7890b080c99571e654933e3428e3efa49bf6be0c419347",
+    ("finetune", 1): "ada1b10a5d15112e5e55b016f1cb9ab8d133d803a876adf32b22121f1d2a3c01",
+    ("knn", 1): "973381c33d28bb90609319223f701ef09688492a32f88b7b471cb69f8bf0408c",
+}
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_settings_do_not_change_without_a_new_version(name: str) -> None:
+    version, digest = PROTOCOLS[name].version, settings_digest(name)
+    assert (name, version) in FROZEN, (
+        f"{name} is at version {version}: add its digest {digest!r} to FROZEN, keep the old ones, "
+        "and say in CHANGELOG.md, section Numbers, what moved"
+    )
+    assert digest == FROZEN[name, version], (
+        f"the settings of {name} are not those that version {version} was frozen with; raise "
+        f"`version` in protocols/_settings.py, then add its new digest here"
+    )
+
+
+def test_every_version_has_settings_of_its_own() -> None:
+    assert len(set(FROZEN.values())) == len(FROZEN)
