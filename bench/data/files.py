@@ -1,0 +1,182 @@
+"""Find images under a folder, in an archive, or in archives under a folder."""
+
+import re
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from os import walk
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from .images import SUFFIXES, UnreadableImageError, decode_image
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """Nothing under the data folder looks like the data set."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image, wherever it lies.
+
+    Attributes:
+        relative: Where it is below the source, an archive counting as a folder.
+        path: The file to read, or the zip file that holds it.
+        member: Its name in the zip file.
+        stamp: Size and time, to notice a change.
+    """
+
+    relative: PurePosixPath
+    path: Path
+    member: str = ""
+    stamp: tuple[int, int] = (0, 0)
+
+    def read_bytes(self) -> bytes:
+        """Return what is stored."""
+        try:
+            if not self.member:
+                return self.path.read_bytes()
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.read(self.member)
+        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            raise UnreadableImageError(f"{self.path} {self.member}: {error}") from error
+
+    def read(self) -> np.ndarray:
+        """Return the image (H, W) in its stored type."""
+        return decode_image(self.read_bytes(), str(self.relative))
+
+
+def plain(text: str) -> str:
+    """Return letters and digits only, in capitals: BTR_60, btr-60 and BTR60 are one name."""
+    return re.sub(r"[^A-Z0-9]", "", text.upper())
+
+
+def archive_stem(name: str) -> str | None:
+    """Return an archive's name without its suffix; None for what is no archive."""
+    for suffix in ARCHIVES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return None
+
+
+def find_source(data_dir: Path, folders: tuple[str, ...], markers: tuple[str, ...]) -> Path:
+    """Return the folder or archive that a data set lies in.
+
+    Args:
+        data_dir: The data folder; it may itself be the source.
+        folders: Names the source may have, the first that exists wins; case, separators and an
+            archive's suffix do not matter.
+        markers: Names of sub-folders by which `data_dir` itself is recognised as the source.
+
+    Raises:
+        DatasetNotFoundError: Neither is there.
+    """
+    if not data_dir.is_dir():
+        raise DatasetNotFoundError(f"the data folder {data_dir} does not exist; give --data DIR")
+    children = sorted(data_dir.iterdir(), key=lambda child: (not child.is_dir(), child.name))
+    for name in folders:
+        for child in children:
+            stem = child.name if child.is_dir() else archive_stem(child.name)
+            if stem is not None and plain(stem) == plain(name):
+                return child.resolve()
+    inside = {plain(child.name) for child in children if child.is_dir()}
+    own_name = plain(data_dir.resolve().name) in map(plain, folders)
+    if own_name or inside & set(map(plain, markers)):
+        return data_dir.resolve()
+    raise DatasetNotFoundError(
+        f"{data_dir} holds no folder or archive named {' or '.join(folders)} (case and separators "
+        "do not matter), nor is it one; see the section 'Data sets' of bench/README.md"
+    )
+
+
+@contextmanager
+def open_source(source: Path) -> Iterator[list[ImageFile]]:
+    """List the images of a folder or archive, in the order of their names.
+
+    Hidden files and other formats are passed over. Archives inside a folder count as folders. Zip
+    members are read in place; a tar is unpacked, under names of ours, for as long as this is open.
+    """
+    with ExitStack() as stack:
+        found: list[ImageFile] = []
+        if source.is_dir():
+            for path in _files_below(source):
+                relative = PurePosixPath(path.relative_to(source).as_posix())
+                stem = archive_stem(path.name)
+                if stem is not None:
+                    found += _open_archive(path, relative.with_name(stem), stack)
+                elif path.suffix.lower() in SUFFIXES:
+                    status = path.stat()
+                    stamp = (status.st_size, status.st_mtime_ns)
+                    found.append(ImageFile(relative, path, stamp=stamp))
+        elif archive_stem(source.name) is not None:
+            found = _open_archive(source, PurePosixPath(), stack)
+        else:
+            raise DatasetNotFoundError(
+                f"{source} is no folder and no archive ({', '.join(ARCHIVES)})"
+            )
+        yield sorted(found, key=lambda file: str(file.relative))
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    seen: set[Path] = set()
+    for place, folders, names in walk(folder, followlinks=True):
+        real = Path(place).resolve()
+        if real in seen:  # a link back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+        for name in sorted(names):
+            path = Path(place, name)
+            if not name.startswith(".") and (path.is_file() or path.is_symlink()):
+                yield path
+
+
+def _open_archive(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
+    try:
+        if path.name.lower().endswith(".zip"):
+            return _list_zip(path, below)
+        return _unpack_tar(path, below, stack)
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise UnreadableImageError(f"{path}: no readable archive ({error})") from error
+
+
+def _list_zip(path: Path, below: PurePosixPath) -> list[ImageFile]:
+    with zipfile.ZipFile(path) as archive:
+        return [
+            ImageFile(below / name, path, info.filename, (info.file_size, info.CRC))
+            for info in archive.infolist()
+            if not info.is_dir() and (name := _member_name(info.filename, path)) is not None
+        ]
+
+
+def _unpack_tar(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sarbench-")))
+    found: list[ImageFile] = []
+    with tarfile.open(path) as archive:
+        for number, info in enumerate(archive):
+            name = _member_name(info.name, path) if info.isfile() else None
+            stream = archive.extractfile(info) if name is not None else None
+            if name is None or stream is None:
+                continue
+            copy = folder / f"{number}{name.suffix}"
+            with copy.open("wb") as target:
+                shutil.copyfileobj(stream, target)
+            found.append(ImageFile(below / name, copy, stamp=(info.size, int(info.mtime))))
+    return found
+
+
+def _member_name(name: str, archive: Path) -> PurePosixPath | None:
+    """Return a member's place, or None for what is passed over; refuse one that leaves."""
+    place = PurePosixPath(name.replace("\\", "/"))
+    if place.is_absolute() or ".." in place.parts or ":" in name:
+        raise UnreadableImageError(f"{archive}: its member {name!r} would leave the archive")
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
+    return None if hidden or place.suffix.lower() not in SUFFIXES else place
