@@ -5,6 +5,7 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,24 +30,25 @@ class ImageFile:
     Attributes:
         relative: Where it is below the source, an archive counting as a folder.
         path: The file to read, or the zip file that holds it.
-        member: Its name in the zip file.
         stamp: Size and time, to notice a change.
+        archive: The open zip file that holds it (its reads take turns by themselves).
+        member: Its name there.
     """
 
     relative: PurePosixPath
     path: Path
+    stamp: tuple[int, int]
+    archive: zipfile.ZipFile | None = None
     member: str = ""
-    stamp: tuple[int, int] = (0, 0)
 
     def read_bytes(self) -> bytes:
         """Return what is stored."""
         try:
-            if not self.member:
+            if self.archive is None:
                 return self.path.read_bytes()
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(self.member)
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-            raise UnreadableImageError(f"{self.path} {self.member}: {error}") from error
+            return self.archive.read(self.member)
+        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise UnreadableImageError(f"{self.relative} in {self.path}: {error}") from error
 
     def read(self) -> np.ndarray:
         """Return the image (H, W) in its stored type."""
@@ -114,7 +116,7 @@ def open_source(source: Path) -> Iterator[list[ImageFile]]:
                 elif path.suffix.lower() in SUFFIXES:
                     status = path.stat()
                     stamp = (status.st_size, status.st_mtime_ns)
-                    found.append(ImageFile(relative, path, stamp=stamp))
+                    found.append(ImageFile(relative, path, stamp))
         elif archive_stem(source.name) is not None:
             found = _open_archive(source, PurePosixPath(), stack)
         else:
@@ -142,19 +144,21 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def _open_archive(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
     try:
         if path.name.lower().endswith(".zip"):
-            return _list_zip(path, below)
+            return _list_zip(path, below, stack)
         return _unpack_tar(path, below, stack)
     except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise UnreadableImageError(f"{path}: no readable archive ({error})") from error
 
 
-def _list_zip(path: Path, below: PurePosixPath) -> list[ImageFile]:
-    with zipfile.ZipFile(path) as archive:
-        return [
-            ImageFile(below / name, path, info.filename, (info.file_size, info.CRC))
-            for info in archive.infolist()
-            if not info.is_dir() and (name := _member_name(info.filename, path)) is not None
-        ]
+def _list_zip(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
+    archive = stack.enter_context(zipfile.ZipFile(path))
+    found: list[ImageFile] = []
+    for info in archive.infolist():
+        name = None if info.is_dir() else _member_name(info.filename, path)
+        if name is not None:
+            stamp = (info.file_size, info.CRC)
+            found.append(ImageFile(below / name, path, stamp, archive, info.filename))
+    return found
 
 
 def _unpack_tar(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
@@ -169,14 +173,14 @@ def _unpack_tar(path: Path, below: PurePosixPath, stack: ExitStack) -> list[Imag
             copy = folder / f"{number}{name.suffix}"
             with copy.open("wb") as target:
                 shutil.copyfileobj(stream, target)
-            found.append(ImageFile(below / name, copy, stamp=(info.size, int(info.mtime))))
+            found.append(ImageFile(below / name, copy, (info.size, int(info.mtime))))
     return found
 
 
 def _member_name(name: str, archive: Path) -> PurePosixPath | None:
     """Return a member's place, or None for what is passed over; refuse one that leaves."""
     place = PurePosixPath(name.replace("\\", "/"))
-    if place.is_absolute() or ".." in place.parts or ":" in name:
+    if place.is_absolute() or ".." in place.parts:
         raise UnreadableImageError(f"{archive}: its member {name!r} would leave the archive")
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
     return None if hidden or place.suffix.lower() not in SUFFIXES else place
