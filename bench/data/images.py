@@ -98,7 +98,14 @@ def _decode_picture(data: bytes, name: str) -> np.ndarray:
                 return np.array(image)
     except UnidentifiedImageError as error:
         raise UnreadableImageError(f"{name}: is no image of a known format") from error
-    except (OSError, SyntaxError, ValueError, zlib.error, Warning, Image.DecompressionBombError) as e:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        zlib.error,
+        Warning,
+        Image.DecompressionBombError,
+    ) as e:
         if isinstance(e, UnreadableImageError):
             raise
         raise UnreadableImageError(f"{name}: cannot be decoded ({e}); fetch it again") from e
