@@ -44,11 +44,16 @@ def resolve(file: PurePosixPath) -> tuple[str, str]:
 
     The id is empty where there is no such chip.
     """
-    folders = {plain(i.split("/")[0]): i.split("/")[0] for i in groups()}
-    folders |= {"A320A321": LEFT_OUT, "B737": "Boeing737", "B787": "Boeing787"}
-    class_name = folders.get(plain(file.parent.name), "")
+    class_name = _folders().get(plain(file.parent.name), "")
     chip_id = f"{class_name}/{file.stem}"
     return (chip_id if chip_id in groups() else ""), class_name
+
+
+@cache
+def _folders() -> dict[str, str]:
+    classes = {chip_id.split("/")[0] for chip_id in groups()}
+    other = {"A320A321": LEFT_OUT, "B737": "Boeing737", "B787": "Boeing787"}
+    return {plain(class_name): class_name for class_name in classes} | other
 
 
 def _group_test(classes: dict[str, str]) -> set[str]:
