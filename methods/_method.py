@@ -10,9 +10,13 @@ from torch import Tensor, nn
 from ._sizes import EncoderConfig
 
 
+class MethodConfigError(ValueError):
+    """A method's `Config` holds a value that it cannot work with."""
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """What a method predicted of a batch, row by row; a row is an image or one window of it.
+    """What a method predicted of a batch, row by row; a row is an image, a window or a block of it.
 
     Attributes:
         predicted: P values for each of M patches.
@@ -32,8 +36,8 @@ class Prediction:
 class Method(nn.Module):
     """One pretraining method: an encoder, and a loss that trains it without labels.
 
-    Built as `Method(config, encoder_config)`, weights drawn from `rng`. A method never parses
-    arguments, touches disk, picks a device, seeds, logs or prints.
+    Built as `Method(config, encoder_config, rng)`. A method never parses arguments, touches disk,
+    picks a device, seeds, logs or prints.
 
     Attributes:
         encoder: What is kept: chips (B, 1, H, W) in [0, 1] -> tokens (B, N, D), the class token
@@ -46,31 +50,48 @@ class Method(nn.Module):
     paper: ClassVar[str]
     version: ClassVar[int]
     control: ClassVar[bool]
+    unconfirmed: ClassVar[bool]  # the paper leaves the definition open; marked in tables
     # What the encoder is given when it is evaluated: "encoder" = the chip resized to `input_px`,
     # "chip" = the prepared chip as it is, "size" = (height, width) of the chip's source image.
     evaluation_input: ClassVar[Literal["encoder", "chip", "size"]] = "encoder"
     protocols: ClassVar[tuple[str, ...]] = ("few_shot", "linear", "finetune", "knn")
-    # What the paper leaves open and the file's docstring names; marked in tables.
-    unconfirmed: ClassVar[bool] = False
     Config: ClassVar[type]
 
-    encoder: nn.Module
+    encoder: Any  # an nn.Module, most often `_vit.Encoder`
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep constructors from moving the global random state.
+
+        torch's modules draw weights from it; `initialise` draws them again, from `rng`.
+        """
+        super().__init_subclass__(**kwargs)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = torch.random.fork_rng(devices=[])(cls.__init__)
 
     def __init__(self, config: Any, encoder: EncoderConfig, rng: torch.Generator) -> None:
         """Build the networks; every weight is drawn from `rng` (a CPU generator)."""
         super().__init__()
         self.config = config
         self.encoder_config = encoder
+        self.encoder = self.build_encoder(config, encoder)
+
+    @classmethod
+    def build_encoder(
+        cls, config: Any, encoder: EncoderConfig, drop_path: float = 0.0
+    ) -> nn.Module:
+        """Return the encoder, its weights not drawn yet; evaluation loads them from a file."""
+        raise AttributeError(f"{cls.__name__} has no build_encoder")
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
         """Hide, encode, predict; `rng` (on the images' device) draws the mask."""
         raise AttributeError(f"{type(self).__name__} predicts nothing")
 
     def loss(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Float[Tensor, ""]:
-        """Return the mean squared error over the values of a patch, averaged over hidden patches."""
+        """Return the mean squared error over the values of hidden patches."""
         prediction = self.predict(images, rng)
         error = (prediction.predicted - prediction.target).square().mean(-1)
-        return error[prediction.mask].mean()
+        # Not error[mask].mean(): the number of hidden patches would be waited for on a GPU.
+        return (error * prediction.mask).sum() / prediction.mask.sum()
 
     def after_step(self, progress: float) -> None:
         """Update what the optimiser does not: an EMA; `progress` in [0, 1] is the share done."""

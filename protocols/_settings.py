@@ -5,7 +5,11 @@ A change of any value here, or of what a protocol computes, is a new `version` o
 """
 
 from dataclasses import dataclass
+from math import cos, pi
 from typing import ClassVar, Literal
+
+Readout = Literal["default", "class", "patch_mean"]
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -14,12 +18,22 @@ class HeadTraining:
 
     epochs: int = 40
     batch: int = 50  # shuffled; the last incomplete batch is dropped where there are >= 50 chips
-    lr: float = 1e-3  # AdamW; after warm-up cosine per epoch, never 0
-    warmup_epochs: int = 2  # epochs 0 and 1 run at the constant warmup_lr
+    lr: float = 1e-3  # AdamW
+    warmup_epochs: int = 2  # these run at the constant warmup_lr
     warmup_lr: float = 1e-5
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 5e-4  # on every weight, biases and norms too
-    readout: str = "default"
+    readout: Readout = "default"
+
+    def lr_at(self, epoch: float) -> float:
+        """Return the rate of an epoch, the same for all its steps.
+
+        The cosine is stretched over `epochs`, not over what warm-up leaves of them, so the last
+        epoch still runs at 1.4 % of `lr` (as in the source).
+        """
+        if epoch < self.warmup_epochs:
+            return self.warmup_lr
+        return 0.5 * self.lr * (1 + cos(pi * (int(epoch) - self.warmup_epochs) / self.epochs))
 
 
 @dataclass(frozen=True)
@@ -27,8 +41,9 @@ class FewShot(HeadTraining):
     """Train everything on k labelled chips per class (the paper's "fine-tuning")."""
 
     version: ClassVar[int] = 1
-    head_std: float = 2e-5  # truncated normal
-    precision: Literal["fp32", "bf16"] = "fp32"
+    head_std: float = 2e-5  # normal, cut at +-2
+    precision: Precision = "fp32"
+    eval_batch: int = 256  # fixed, since it moves the last digits of a score
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,7 @@ class Linear(HeadTraining):
     """Train BatchNorm (no affine) and a linear head on frozen features ("linear probing")."""
 
     version: ClassVar[int] = 1
-    head_std: float = 0.01  # truncated normal
+    head_std: float = 0.01  # normal, cut at +-2
     norm_eps: float = 1e-6
     norm_momentum: float = 0.1
 
@@ -47,16 +62,24 @@ class Finetune:
 
     version: ClassVar[int] = 1
     epochs: int = 50
-    batch: int = 64
-    lr: float = 5e-4
+    batch: int = 64  # shuffled; last incomplete batch as in HeadTraining
+    lr: float = 5e-4  # AdamW; of the head, lower layers by layer_decay
     warmup_epochs: int = 5
     layer_decay: float = 0.65
     drop_path: float = 0.1
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.05  # none on one-dimensional weights
     head_std: float = 2e-5
-    readout: str = "patch_mean"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    readout: Readout = "patch_mean"
+    precision: Precision = "fp32"
+    eval_batch: int = 256
+
+    def lr_at(self, epoch: float) -> float:
+        """Return the head's rate at a fractional epoch: linear warm-up, then cosine to 0."""
+        if epoch < self.warmup_epochs:
+            return self.lr * epoch / self.warmup_epochs
+        done = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
+        return 0.5 * self.lr * (1 + cos(pi * done))
 
 
 @dataclass(frozen=True)
@@ -65,7 +88,7 @@ class KNN:
 
     version: ClassVar[int] = 1
     neighbours: int = 1
-    readout: str = "patch_mean"
+    readout: Readout = "patch_mean"
 
 
-SETTINGS = {"few_shot": FewShot, "linear": Linear, "finetune": Finetune, "knn": KNN}
+Settings = FewShot | Linear | Finetune | KNN

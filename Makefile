@@ -1,0 +1,47 @@
+# make demo | make test | make check : each creates what it needs in .venv and says what it does.
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+export OMP_NUM_THREADS ?= 1
+# the virtual environment is ours alone: nothing of the caller's may shadow it
+unexport PYTHONPATH
+
+.PHONY: demo test test-slow check benchmarks clean
+
+demo: .venv/.installed
+	$(BIN)/sarbench demo
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-slow: .venv/.installed-dev
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+check: .venv/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --level error
+	$(MAKE) test
+
+benchmarks: .venv/.installed-dev
+	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+.venv/bin/python:
+	@echo "== creating a virtual environment in .venv"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv || \
+	  { echo "the venv module is missing (on Debian: apt-get install python3-venv)"; exit 1; }
+
+.venv/.installed: pyproject.toml | .venv/bin/python
+	@echo "== installing sarbench and what it needs (torch is large: some minutes)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml | .venv/bin/python
+	@echo "== installing sarbench, what it needs, and the tools of its tests (some minutes)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@ .venv/.installed
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

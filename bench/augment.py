@@ -1,0 +1,163 @@
+"""Cropping, resizing, flipping and contrast of whole batches, on the CPU or a GPU.
+
+A bicubic antialiased resampling is linear and separable, so an image is resized by two matrices:
+`rows @ image @ columns.T`. A crop only moves and stretches those matrices and a flip reverses
+one, so a batch of images of different sizes, each with a crop of its own, is two batched matrix
+products. Values are those of torchvision on float tensors, then clamped to [0, 1] as Pillow clips
+its 8-bit result: bicubic weights overshoot, and amplitude is never negative.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+TRIES = 10  # crops drawn before the centred fallback, as in torchvision
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What pretraining does to a chip (paper_facts 3.2: MAE's crops and flips, and contrast).
+
+    Attributes:
+        crop_scale: Smallest and largest share of the area that is kept.
+        crop_ratio: Smallest and largest width over height, drawn on a logarithmic scale.
+        flip: Probability of a left-right flip.
+        contrast: c of the factor about the image's mean, drawn from [1 - c, 1 + c].
+    """
+
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    contrast: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        for name, (low, high) in (
+            ("crop_scale", self.crop_scale),
+            ("crop_ratio", self.crop_ratio),
+        ):
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be 0 < low <= high, got {(low, high)}")
+        if self.crop_scale[1] > 1:
+            raise ValueError(f"crop_scale is a share of the area, at most 1: {self.crop_scale}")
+        for name, value in (("flip", self.flip), ("contrast", self.contrast)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {value}")
+
+
+def cubic(distance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return the bicubic kernel (Keys, a = -0.5), the one Pillow and antialiased torch use."""
+    x = distance.abs().clamp_(max=2)
+    near = (1.5 * x - 2.5).mul_(x).mul_(x).add_(1)
+    far = (-0.5 * x + 2.5).mul_(x).sub_(4).mul_(x).add_(2)
+    return torch.where(x < 1, near, far)
+
+
+def resampling(
+    start: Int[Tensor, " B"], length: Int[Tensor, " B"], size: int, px: int
+) -> Float[Tensor, "B P S"]:
+    """Return the matrices that resize `length` pixels from `start` on, out of `size`, to `px`.
+
+    Pixels outside the crop have weight zero, so nothing beside it leaks in; the weights of one
+    output pixel sum to 1.
+    """
+    device = start.device
+    scale = (length.float() / px)[:, None]
+    stretch = scale.clamp(min=1)  # antialias: shrinking widens the kernel
+    centre = (torch.arange(px, device=device) + 0.5) * scale  # (B, P), from `start`
+    first = (centre - 2 * stretch + 0.5).floor()
+    reach = torch.arange(math.ceil(4 * max(1, size / px)) + 1, device=device)
+    pixel = first[..., None] + reach  # (B, P, taps): all that the kernel can touch
+    weight = cubic((pixel + 0.5 - centre[..., None]) / stretch[..., None])
+    weight *= (pixel >= 0) & (pixel < length[:, None, None])
+    weight /= weight.sum(-1, keepdim=True)
+    place = (pixel.long() + start[:, None, None]).clamp_(0, size - 1)
+    return weight.new_zeros(len(start), px, size).scatter_add_(-1, place, weight)
+
+
+def resize(images: Float[Tensor, "B 1 H W"], px: int) -> Float[Tensor, "B 1 px px"]:
+    """Return whole images at `px` pixels a side: bicubic, antialiased, clamped to [0, 1]."""
+    height, width = images.shape[-2:]
+    if (height, width) == (px, px):
+        return images.clamp(0, 1)
+    zero = torch.zeros(1, dtype=torch.long, device=images.device)
+    rows = resampling(zero, zero + height, height, px)
+    columns = resampling(zero, zero + width, width, px)
+    return (rows @ images @ columns.mT).clamp_(0, 1)
+
+
+def draw_crops(
+    height: Int[Tensor, " B"],
+    width: Int[Tensor, " B"],
+    augmentation: Augmentation,
+    rng: torch.Generator,
+) -> Int[Tensor, "B 4"]:
+    """Draw one crop per image as torchvision's RandomResizedCrop does: top, left, height, width.
+
+    Up to ten draws of area and ratio; where none fits, the largest centred crop of an allowed
+    ratio.
+    """
+    device = height.device
+    high, wide = height[:, None].float(), width[:, None].float()
+    low, top = augmentation.crop_scale
+    narrow, broad = augmentation.crop_ratio
+    drawn = torch.rand((4, len(height), TRIES), generator=rng, device=device)
+    area = high * wide * (low + (top - low) * drawn[0])
+    ratio = torch.exp(math.log(narrow) + math.log(broad / narrow) * drawn[1])
+    crop_width = (area * ratio).sqrt().round()
+    crop_height = (area / ratio).sqrt().round()
+    fits = (crop_width > 0) & (crop_width <= wide) & (crop_height > 0) & (crop_height <= high)
+    # a uniform number times (count of places) rounds down to an equally likely place
+    down = torch.minimum((drawn[2] * (high - crop_height + 1)).floor(), high - crop_height)
+    right = torch.minimum((drawn[3] * (wide - crop_width + 1)).floor(), wide - crop_width)
+    first = fits.int().argmax(1, keepdim=True)
+    chosen = torch.stack((down, right, crop_height, crop_width), -1)
+    chosen = chosen.gather(1, first[..., None].expand(-1, 1, 4))[:, 0]
+
+    fallback_width = torch.minimum(wide, (high * broad).round())[:, 0]
+    fallback_height = torch.minimum(high, (wide / narrow).round())[:, 0]
+    fallback = torch.stack(
+        (
+            ((high[:, 0] - fallback_height) / 2).floor(),
+            ((wide[:, 0] - fallback_width) / 2).floor(),
+            fallback_height,
+            fallback_width,
+        ),
+        -1,
+    )
+    return torch.where(fits.any(1, keepdim=True), chosen, fallback).long()
+
+
+def augment(
+    images: Shaped[Tensor, "B H W"],
+    height: Int[Tensor, " B"],
+    width: Int[Tensor, " B"],
+    full_scale: float,
+    px: int,
+    augmentation: Augmentation,
+    rng: torch.Generator,
+) -> Float[Tensor, "B 1 px px"]:
+    """Return a random crop of each image at `px` pixels a side, flipped and re-contrasted.
+
+    Args:
+        images: Stored values (uint8, uint16 or float), padded below and right to a common size.
+        height: Rows of each image that are not padding.
+        width: Columns likewise.
+        full_scale: Stored value that means 1.0.
+        px: Side of the result.
+        augmentation: What to draw.
+        rng: On the images' device; the only source of chance.
+    """
+    crops = draw_crops(height, width, augmentation, rng)
+    flips, factors = torch.rand((2, len(images)), generator=rng, device=images.device)
+    rows = resampling(crops[:, 0], crops[:, 2], images.shape[1], px)
+    columns = resampling(crops[:, 1], crops[:, 3], images.shape[2], px)
+    flipped = (flips < augmentation.flip)[:, None, None]
+    columns = torch.where(flipped, columns.flip(1), columns) / full_scale
+    resized = (rows @ images.float() @ columns.mT).clamp_(0, 1)
+    mean = resized.mean((1, 2), keepdim=True)
+    factor = 1 + augmentation.contrast * (2 * factors - 1)[:, None, None]
+    return torch.lerp(mean, resized, factor).clamp_(0, 1)[:, None]

@@ -1,0 +1,5 @@
+"""`python -m sarbench.bench.cli` is `sarbench`."""
+
+from . import main
+
+main()

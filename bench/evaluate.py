@@ -1,0 +1,193 @@
+"""Runs of one encoder on one data set: features or encoder + protocol -> records.
+
+Features of a frozen encoder are computed once and shared by every shot and seed; the runs of a
+features protocol train together. An encoder protocol trains run by run.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..methods import _registry
+from ..methods._sizes import EncoderConfig
+from ..protocols import PROTOCOLS
+from ..protocols._encoder import Features, LabelledImages, Predictions, read_out
+from ..protocols._episodes import support_digest, support_set
+from ..results.metrics import accuracy, balanced_accuracy, macro_f1
+from ..results.record import RunRecord
+from .augment import resize
+from .checkpoints import CheckpointMismatchError, load_encoder
+from .data.chips import Chips
+from .provenance import Clock
+from .run import Pretraining, Resources, Run, from_json
+from .seeding import torch_stream
+from .store import Store, file_digest, write_atomic
+
+CHUNK = 256  # chips that pass the encoder at once; fixed, so that no number depends on memory
+
+
+class StaleDataError(ValueError):
+    """Prepared data that are not those of the run."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Runs that are computed together; the unit of failure."""
+
+    protocol: str
+    settings: dict[str, Any]
+    runs: list[Run]
+
+
+def batches(runs: list[Run]) -> list[Batch]:
+    """Group runs by what they can share; an encoder protocol's run stands alone."""
+
+    def kind(run: Run) -> tuple[str, str]:
+        return run.protocol, json.dumps(run.settings, sort_keys=True)
+
+    result = []
+    for _, group in groupby(sorted(runs, key=kind), kind):
+        members = list(group)
+        together = PROTOCOLS[members[0].protocol].kind == "features"
+        parts = [members] if together else [[run] for run in members]
+        result += [Batch(part[0].protocol, part[0].settings, part) for part in parts]
+    return result
+
+
+class Evaluation:
+    """One encoder on one data set; inputs and features are computed when first needed."""
+
+    def __init__(
+        self, identity: Pretraining, chips: Chips, store: Store, resources: Resources
+    ) -> None:
+        record = store.read("pretrain", identity.key)
+        if record is None:
+            raise CheckpointMismatchError(f"pretraining {identity.key[:12]} has no record")
+        self.identity, self.chips, self.store, self.resources = identity, chips, store, resources
+        self.weights_digest = record.weights_digest
+        self._weights = store.folder("pretrain", identity.key) / "encoder.safetensors"
+        if file_digest(self._weights) != self.weights_digest:
+            raise CheckpointMismatchError(
+                f"{self._weights} is not the file that its record describes; "
+                "repeat the pretraining with `sarbench run --force`"
+            )
+        self._method = _registry.get(identity.method)
+        self._train = np.flatnonzero(~chips.is_test)
+        self._test = np.flatnonzero(chips.is_test)
+        self._images: LabelledImages | None = None
+        self._features: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def make_encoder(self, drop_path: float = 0.0) -> nn.Module:
+        """Return a fresh encoder with the pretrained weights."""
+        size = EncoderConfig(**self.identity.encoder) if self.identity.encoder else None
+        config = from_json(self._method.Config, self.identity.config)
+        encoder = self._method.build_encoder(config, size, drop_path=drop_path)
+        load_encoder(self._weights, encoder, self.identity)
+        return encoder.to(self.resources.device)
+
+    def run(self, batch: Batch) -> Iterator[RunRecord]:
+        """Compute a batch and yield each record once it is stored."""
+        clock = Clock(self.resources)
+        protocol = PROTOCOLS[batch.protocol]
+        settings = from_json(protocol.settings, batch.settings)
+        for run in batch.runs:
+            if (run.data_digest, run.split_digest) != (
+                self.chips.data_digest, self.chips.split_digest,
+            ):  # fmt: skip
+                raise StaleDataError(
+                    f"{run.dataset} as prepared has data digest {self.chips.data_digest[:12]}, "
+                    f"the run was planned on {run.data_digest[:12]}; plan again"
+                )
+        episodes = [self._episode(run) for run in batch.runs]
+        rngs = [
+            torch_stream(run.seed, "head", run.protocol, run.split_digest, str(run.shots))
+            for run in batch.runs
+        ]
+        work = protocol.load()
+        if protocol.kind == "features":
+            features = self._features_for(settings.readout)
+            predicted = work.run(features, episodes, rngs, settings)
+        else:
+            images = self._labelled_images()
+            predicted = [work.run(self.make_encoder, images, episodes[0], rngs[0], settings)]
+        for run, episode, predictions in zip(batch.runs, episodes, predicted, strict=True):
+            yield self._store(run, episode, predictions, clock, 1 / len(batch.runs))
+
+    def _episode(self, run: Run) -> np.ndarray:
+        ids, labels = self.chips.ids[self._train], self.chips.labels[self._train]
+        return support_set(run.split_digest, run.seed, ids, labels, run.shots, self.chips.classes)
+
+    def _inputs(self, indices: np.ndarray) -> Iterator[Tensor]:
+        """Yield what the method's encoder is given, chunk by chunk, on the device."""
+        kind, px = self._method.evaluation_input, (self.identity.encoder or {}).get("input_px")
+        for start in range(0, len(indices), CHUNK):
+            chunk = indices[start : start + CHUNK]
+            if kind == "size":
+                images = torch.from_numpy(self.chips.source_size[chunk].astype(np.float32))
+                images = images[:, None, None]
+            else:
+                images = torch.from_numpy(self.chips.stack(chunk))
+            images = images.to(self.resources.device)
+            yield resize(images, px) if kind == "encoder" else images
+
+    def _features_for(self, readout: str) -> Features:
+        if readout not in self._features:
+            encoder = self.make_encoder().eval()
+            read = partial(read_out, readout=readout, has_class_token=bool(encoder.has_class_token))
+            with torch.no_grad():
+                train, test = (
+                    torch.cat([read(encoder(images)) for images in self._inputs(part)])
+                    for part in (self._train, self._test)
+                )
+            self._features[readout] = train, test
+        train, test = self._features[readout]
+        return Features(train, self._train_labels(), test, len(self.chips.classes))
+
+    def _labelled_images(self) -> LabelledImages:
+        if self._images is None:
+            train, test = (torch.cat([*self._inputs(part)]) for part in (self._train, self._test))
+            self._images = LabelledImages(
+                train, self._train_labels(), test, len(self.chips.classes)
+            )
+        return self._images
+
+    def _train_labels(self) -> Tensor:
+        labels = torch.from_numpy(self.chips.labels[self._train].astype(np.int64))
+        return labels.to(self.resources.device)
+
+    def _store(
+        self, run: Run, episode: np.ndarray, predictions: Predictions, clock: Clock, share: float
+    ) -> RunRecord:
+        truth = self.chips.labels[self._test]
+        path = self.store.folder("evaluate", run.key) / "predictions.npz"
+        classes = predictions.classes.astype(np.int16)
+        scores = predictions.scores.astype(np.float32)
+        write_atomic(path, partial(_save_predictions, classes=classes, scores=scores))
+        record = RunRecord(
+            key=run.key,
+            identity=run.to_json(),
+            provenance=clock.provenance(share),
+            weights_digest=self.weights_digest,
+            accuracy=accuracy(truth, classes),
+            balanced_accuracy=balanced_accuracy(truth, classes),
+            macro_f1=macro_f1(truth, classes),
+            train_count=len(episode),
+            test_count=len(truth),
+            support_digest=support_digest(self.chips.ids[self._train][episode]),
+            predictions_digest=file_digest(path),
+        )
+        self.store.write("evaluate", record)
+        return record
+
+
+def _save_predictions(path: Path, classes: np.ndarray, scores: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, classes=classes, scores=scores)

@@ -1,0 +1,148 @@
+"""What one process is given to do: a pretraining, and the runs that start from it.
+
+A job holds plain values and finds its work by key: whatever is stored already is skipped, so a
+job may be handed out twice, killed, and handed out again.
+"""
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+from ..results.record import Attempt
+from .data.pools import Pool, open_pool
+from .data.prepare import open_chips
+from .evaluate import Evaluation, StaleDataError, batches
+from .pretrain import Interrupted, Progress, pretrain
+from .provenance import host, now
+from .run import Pretraining, Resources, Run
+from .store import Kind, Store
+
+
+@dataclass(frozen=True)
+class Job:
+    """A pretraining to be there, and runs of it to be done."""
+
+    label: str
+    pretraining: Pretraining
+    pool: list[str]  # names as the grid gives them
+    runs: list[Run]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a job tells the one who watches it."""
+
+    kind: Literal["started", "progress", "done", "failed", "warning"]
+    what: Kind = "pretrain"
+    keys: list[str] = field(default_factory=list)
+    text: str = ""
+    progress: Progress | None = None
+
+
+def execute(
+    job: Job,
+    store: Store,
+    data_dir: Path | None,
+    resources: Resources,
+    tell: Callable[[Event], None],
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Do what is missing of a job; a failure is stored, told, and stops nothing else.
+
+    Raises:
+        Interrupted: `should_stop` said so; what is finished is stored.
+    """
+    key = job.pretraining.key
+    if store.read("pretrain", key) is None:
+        tell(Event("started", "pretrain", [key], job.label))
+        with failures("pretrain", [key], store, tell) as outcome:
+            pretrain(
+                job.pretraining,
+                _pool(job, store, data_dir),
+                store,
+                resources,
+                should_stop=should_stop,
+                on_progress=lambda p: tell(Event("progress", "pretrain", [key], job.label, p)),
+                warn=lambda message: tell(Event("warning", "pretrain", [key], message)),
+            )
+            tell(Event("done", "pretrain", [key], job.label))
+        if not outcome.ok:
+            return
+    missing = [run for run in job.runs if store.read("evaluate", run.key) is None]
+    for dataset, group in groupby(sorted(missing, key=lambda run: run.dataset), _dataset):
+        runs = list(group)
+        with failures("evaluate", [run.key for run in runs], store, tell) as outcome:
+            chips = open_chips(dataset, data_dir, store.prepared)
+            evaluation = Evaluation(job.pretraining, chips, store, resources)
+        if not outcome.ok:
+            continue
+        for batch in batches(runs):
+            keys = [run.key for run in batch.runs]
+            tell(Event("started", "evaluate", keys, job.label))
+            with failures("evaluate", keys, store, tell):
+                for record in evaluation.run(batch):
+                    tell(Event("done", "evaluate", [record.key], job.label))
+            if should_stop():
+                raise Interrupted("stopped between two runs; what is finished is stored")
+
+
+def _dataset(run: Run) -> str:
+    return run.dataset
+
+
+def _pool(job: Job, store: Store, data_dir: Path | None) -> Pool | None:
+    identity = job.pretraining
+    if identity.recipe is None:
+        return None
+    pool = open_pool(job.pool, data_dir, store.prepared, identity.pool_cap, identity.pool_fraction)
+    if pool.members != identity.pool:
+        raise StaleDataError(f"the pool as prepared is {pool.members}, planned on {identity.pool}")
+    return pool
+
+
+@dataclass
+class Outcome:
+    """Whether the guarded work went well."""
+
+    ok: bool = True
+
+
+@contextmanager
+def failures(
+    what: Kind, keys: list[str], store: Store, tell: Callable[[Event], None]
+) -> Iterator[Outcome]:
+    """Turn an exception into a stored attempt of every key that has no record yet."""
+    outcome = Outcome()
+    try:
+        yield outcome
+    except Interrupted:
+        raise
+    except Exception as error:  # a method may raise anything; it must not stop the others
+        outcome.ok = False
+        record_failure(
+            what, keys, store, tell, type(error).__name__, str(error), traceback.format_exc()
+        )
+
+
+def record_failure(
+    what: Kind,
+    keys: list[str],
+    store: Store,
+    tell: Callable[[Event], None],
+    failure: str,
+    message: str,
+    trace: str = "",
+) -> None:
+    """Store a failure of every key that has no record yet, and tell it once."""
+    failed = [key for key in keys if store.read(what, key) is None]
+    attempt = Attempt(failure=failure, message=message, traceback=trace, host=host(), time=now())
+    for key in failed:
+        try:
+            store.write_attempt(what, key, attempt)
+        except OSError as error:  # a full disk: the failure is told, if it cannot be kept
+            tell(Event("warning", what, [key], f"the failure could not be stored: {error}"))
+    tell(Event("failed", what, failed, f"{failure}: {message}"))

@@ -1,0 +1,304 @@
+"""A grid against the store: what is done, failed, stale or new, and why."""
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from statistics import mean
+from typing import Any, Literal
+
+from ..results.record import PretrainRecord, RunRecord, digest_json
+from .catalogue import MethodInfo, describe
+from .data.pools import open_pool, overlap
+from .data.prepare import Summary, open_chips, summary
+from .grid import Grid, GridError, PlannedPretraining, PlannedRun, pretrainings, runs, validate
+from .jobs import Job
+from .run import Pretraining, Run
+from .store import DamagedRecordError, Kind, Store
+
+State = Literal["new", "queued", "running", "done", "failed", "stale"]
+NOT_PREPARED = "not prepared"
+RUNNING_S = 120.0  # a progress file younger than this belongs to a living process
+
+
+class OverlapError(GridError):
+    """A pool that shares chips with a test set."""
+
+
+@dataclass
+class Entry:
+    """A planned pretraining or run, and its state."""
+
+    planned: PlannedPretraining | PlannedRun
+    state: State
+    reason: str
+    record: PretrainRecord | RunRecord | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The key, or None until the data are prepared."""
+        return self.planned.identity.key if self.planned.identity else None
+
+
+@dataclass
+class Plan:
+    """Every pretraining and run of a grid, in the order of the file."""
+
+    grid: Grid
+    methods: dict[str, MethodInfo]
+    pretrain: list[Entry]
+    runs: list[Entry]
+    data: dict[str, Summary]  # of the prepared data sets and pools
+    unprepared: list[str]  # those that have no digest yet
+    overlaps: dict[str, int] = field(default_factory=dict)  # allowed: data set -> test chips
+
+    def counts(self) -> dict[str, int]:
+        """Return how many runs are in each state."""
+        return dict(Counter(entry.state for entry in self.runs))
+
+    def jobs(self) -> list[Job]:
+        """Return what is missing, one job per pretraining."""
+        result = []
+        for start in self.pretrain:
+            missing = [
+                entry.planned.identity
+                for entry in self.runs
+                if entry.planned.pretraining is start.planned and entry.state != "done"
+            ]
+            if start.planned.identity and (missing or start.state != "done"):
+                label = describe_pretraining(start.planned)
+                result.append(Job(label, start.planned.identity, self.grid.pretrain.pool, missing))
+        return sorted(result, key=lambda job: job.pretraining.recipe is None)
+
+    def hours(self) -> tuple[float, int]:
+        """Return an estimate of the process-hours missing, and from how many timings it comes.
+
+        Work of which nothing like it has been timed counts as nothing.
+        """
+        timings: dict[str, list[float]] = {}
+        for entry in (*self.pretrain, *self.runs):
+            if entry.record:
+                timings.setdefault(_kind_of_work(entry), []).append(entry.record.provenance.wall_s)
+        seconds = sum(
+            mean(timings.get(_kind_of_work(entry), [0.0]))
+            for entry in (*self.pretrain, *self.runs)
+            if entry.state != "done"
+        )
+        return seconds / 3600, sum(map(len, timings.values()))
+
+
+def describe_pretraining(planned: PlannedPretraining) -> str:
+    """Return the label of a pretraining with what the grid sweeps."""
+    axes = "".join(f", {name} {value}" for name, value in planned.axes.items())
+    return f"{planned.label}{axes}" + (f", seed {planned.seed}" if planned.seed else "")
+
+
+def _kind_of_work(entry: Entry) -> str:
+    planned = entry.planned
+    if isinstance(planned, PlannedRun):
+        return f"{planned.protocol} {planned.dataset} {planned.shots}"
+    return f"pretrain {planned.method} {planned.axes}"
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which part of a grid a command is about; an empty one takes all."""
+
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()
+    shots: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    def check(self, planned: list[PlannedRun]) -> None:
+        """Refuse a filter value that nothing in the grid has.
+
+        Raises:
+            GridError: With the values that the grid has.
+        """
+        for name, asked, have in (
+            ("method", self.methods, {n for run in planned for n in _names(run)}),
+            ("data set", self.datasets, {run.dataset for run in planned}),
+            ("protocol", self.protocols, {run.protocol for run in planned}),
+            ("shots", self.shots, {str(run.shots) for run in planned}),
+            ("seed", self.seeds, {run.seed for run in planned}),
+        ):
+            for value in asked:
+                if value not in have:
+                    listed = ", ".join(map(str, sorted(have)))
+                    raise GridError(f"no run of this grid has {name} {value!r}; it has: {listed}")
+
+    def take(self, run: PlannedRun) -> bool:
+        """Return whether a run is asked for."""
+        return (
+            (not self.methods or not _names(run).isdisjoint(self.methods))
+            and (not self.datasets or run.dataset in self.datasets)
+            and (not self.protocols or run.protocol in self.protocols)
+            and (not self.shots or str(run.shots) in self.shots)
+            and (not self.seeds or run.seed in self.seeds)
+        )
+
+
+def _names(run: PlannedRun) -> set[str]:
+    return {run.pretraining.method, run.pretraining.label}
+
+
+def make_plan(
+    grid: Grid, store: Store, data_dir: Path | None, filters: Filters | None = None
+) -> Plan:
+    """Spread a grid out and look up every part of it.
+
+    Raises:
+        GridError: The grid cannot be run as written, or a filter matches nothing.
+        OverlapError: The pool shares chips with a test set, and the grid does not allow it.
+    """
+    methods = describe(grid.method_names(), store.root)
+    validate(grid, methods)
+    summaries = cache(lambda name: summary(name, data_dir, store.prepared))
+    starts = pretrainings(grid, methods, summaries)
+    planned = runs(grid, starts, methods, summaries)
+    filters = filters or Filters()
+    filters.check(planned)
+    planned = [run for run in planned if filters.take(run)]
+    wanted = {id(run.pretraining) for run in planned}
+    starts = [start for start in starts if id(start) in wanted]
+    data = {name: known for name in needs(grid) if (known := summaries(name))}
+    _check_shots(grid, data)
+    plan = Plan(grid, methods, [], [], data, [name for name in needs(grid) if name not in data])
+    if not plan.unprepared:
+        plan.overlaps = _overlaps(grid, store, data_dir)
+    stale = _StaleIndex(store, starts, planned)
+    for start in starts:
+        plan.pretrain.append(_entry("pretrain", start, store, stale))
+    state_of = {id(entry.planned): entry for entry in plan.pretrain}
+    for run in planned:
+        entry = _entry("evaluate", run, store, stale)
+        start = state_of[id(run.pretraining)]
+        if entry.state != "done" and start.state == "failed":
+            entry.state, entry.reason = "failed", f"its pretraining failed: {start.reason}"
+        plan.runs.append(entry)
+    return plan
+
+
+def needs(grid: Grid) -> list[str]:
+    """Return the prepared sets that a grid reads; pools are written `pool:<name>`."""
+    return [*grid.evaluate.datasets, *(f"pool:{name}" for name in grid.pretrain.pool)]
+
+
+def _check_shots(grid: Grid, data: dict[str, Summary]) -> None:
+    """Refuse more shots than a class has training chips, once the data are known."""
+    for protocol, entry in grid.evaluate.protocols.items():
+        for name in entry.datasets or grid.evaluate.datasets:
+            counts = data[name].counts["train"] if name in data else {}
+            for shots in entry.shots:
+                short = [f"{c} has {n}" for c, n in counts.items() if shots != "all" and n < shots]
+                if short:
+                    raise GridError(
+                        f"evaluate.protocols.{protocol}: {shots} shots of {name}, but "
+                        f"{', '.join(short)} training chips; ask for at most "
+                        f"{min(counts.values())} shots, or for 'all' where the protocol allows it"
+                    )
+
+
+def _overlaps(grid: Grid, store: Store, data_dir: Path | None) -> dict[str, int]:
+    pool = open_pool(grid.pretrain.pool, data_dir, store.prepared, grid.pretrain.pool_cap)
+    shared = {
+        name: overlap(pool, open_chips(name, data_dir, store.prepared))
+        for name in grid.evaluate.datasets
+    }
+    shared = {name: count for name, count in shared.items() if count}
+    if shared and not grid.pretrain.allow_overlap:
+        listed = ", ".join(f"{count} test chips of {name}" for name, count in shared.items())
+        raise OverlapError(
+            f"the pool {grid.pretrain.pool} holds {listed}: an encoder pretrained on it has seen "
+            "the test. Take another pool, or set allow_overlap = true under [pretrain]; every "
+            "table will then say so"
+        )
+    return shared
+
+
+def _entry(
+    kind: Kind, planned: PlannedPretraining | PlannedRun, store: Store, stale: "_StaleIndex"
+) -> Entry:
+    identity = planned.identity
+    if identity is None:
+        return Entry(planned, "new", NOT_PREPARED)
+    try:
+        record = store.read(kind, identity.key)
+    except DamagedRecordError as error:
+        return Entry(planned, "failed", f"its record is damaged: {error}")
+    if record is not None:
+        return Entry(planned, "done", f"{record.provenance.started[:10]}", record)
+    folder = store.folder(kind, identity.key)
+    progress = folder / "progress.json"
+    if progress.exists() and time.time() - progress.stat().st_mtime < RUNNING_S:
+        now = json.loads(progress.read_text())
+        return Entry(planned, "running", f"step {now['step']} of {now['steps']} on {now['host']}")
+    attempt = store.last_attempt(kind, identity.key) if folder.exists() else None
+    if attempt is not None:
+        return Entry(planned, "failed", f"{attempt.failure}: {attempt.message}")
+    differs = stale.difference(identity)
+    if differs:
+        return Entry(planned, "stale", f"stored with other {differs}")
+    return Entry(planned, "new", "not run yet")
+
+
+class _StaleIndex:
+    """Stored results outside the grid, found by all of their identity but versions and digests."""
+
+    def __init__(
+        self, store: Store, starts: list[PlannedPretraining], planned: list[PlannedRun]
+    ) -> None:
+        self._starts = {s.identity.key: s.identity.to_json() for s in starts if s.identity}
+        self._stored: dict[str, dict[str, Any]] = {}
+        run_keys = {run.identity.key for run in planned if run.identity}
+        pretrain_strangers = [key for key in store.keys("pretrain") if key not in self._starts]
+        run_strangers = [key for key in store.keys("evaluate") if key not in run_keys]
+        missing = len(run_keys) > len(store.keys("evaluate")) - len(run_strangers)
+        if not missing and len(self._starts) <= len(store.keys("pretrain")):
+            return
+        others = {}
+        for key in pretrain_strangers:
+            identity = _identity_of(store, "pretrain", key)
+            if identity:
+                others[key] = identity
+                self._stored[_essence(identity)] = identity
+        known = others | self._starts
+        for key in run_strangers:
+            identity = _identity_of(store, "evaluate", key)
+            if identity and identity["start"] in known:
+                start = known[identity["start"]]
+                self._stored[_essence(identity, start)] = identity | {"start": start}
+
+    def difference(self, identity: Pretraining | Run) -> str:
+        """Return what a stored result differs in, where it is versions and digests only."""
+        value = identity.to_json()
+        start = self._starts.get(value["start"]) if isinstance(identity, Run) else None
+        stored = self._stored.get(_essence(value, start))
+        if stored is None:
+            return ""
+        names = [name for name in _moving(value) if value[name] != stored[name]]
+        if start is not None and start != stored["start"]:
+            moved = [n for n in _moving(start) if start[n] != stored["start"][n]]
+            names += [f"{name} of its pretraining" for name in moved]
+        return ", ".join(names)
+
+
+def _moving(identity: dict[str, Any]) -> list[str]:
+    return [n for n in identity if n.endswith(("version", "digest")) or n == "pool"]
+
+
+def _essence(identity: dict[str, Any], start: dict[str, Any] | None = None) -> str:
+    kept = {n: v for n, v in identity.items() if n not in _moving(identity) and n != "start"}
+    pool = [member["name"] for member in identity.get("pool", [])]
+    return digest_json([kept, pool, _essence(start) if start else None])
+
+
+def _identity_of(store: Store, kind: Kind, key: str) -> dict[str, Any] | None:
+    try:
+        record = store.read(kind, key)
+    except DamagedRecordError:
+        return None
+    return record.identity if record else None

@@ -1,0 +1,317 @@
+"""The one pretraining loop: method + pool -> encoder checkpoint.
+
+Everything random is a function of (seed, purpose, step), so a resumed pretraining needs no
+generator state and ends bit-identical to an uninterrupted one (DESIGN section 2).
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..methods import _registry
+from ..methods._method import Method
+from ..methods._sizes import EncoderConfig
+from ..results.record import PretrainRecord
+from .augment import Augmentation, augment, resize
+from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, save_encoder
+from .data.pools import Pool
+from .provenance import Clock, host
+from .run import Pretraining, Recipe, Resources, from_json
+from .seeding import stream, torch_stream
+from .store import Store, read_lines, write_atomic
+
+PROGRESS_S = 10.0  # how often word is left for `plan`
+SPREAD_CHIPS = 64  # first chips of the pool that the collapse indicator looks at
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss that is not a number, with the step and what caused it."""
+
+
+class PoolTooSmallError(ValueError):
+    """A pool that does not fill one batch."""
+
+
+class Interrupted(Exception):
+    """The pretraining was asked to stop; its state is saved."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a pretraining stands."""
+
+    step: int
+    steps: int
+    batch: int
+    loss: float
+    images_per_s: float
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left at the present pace."""
+        return (self.steps - self.step) * self.batch / max(self.images_per_s, 1e-9)
+
+
+def build_method(identity: Pretraining) -> Method:
+    """Build the method of a pretraining, with the first weights of its seed."""
+    method = _registry.get(identity.method)
+    encoder = EncoderConfig(**identity.encoder) if identity.encoder else None
+    rng = torch_stream(identity.seed, "weights")
+    return method(from_json(method.Config, identity.config), encoder, rng)
+
+
+def learning_rate(recipe: Recipe, epoch: float) -> float:
+    """Return the rate at a fractional epoch: linear warm-up, then a cosine to zero (MAE's)."""
+    peak = recipe.base_lr * recipe.batch / 256
+    if epoch < recipe.warmup_epochs:
+        return peak * epoch / recipe.warmup_epochs
+    share = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
+    return 0.5 * peak * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.AdamW:
+    """Return AdamW over the trainable weights, without decay on one-dimensional ones."""
+    trainable = [p for p in method.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, betas=(recipe.beta1, recipe.beta2))
+
+
+class Batches:
+    """The chips of a pool as augmented batches, in an order drawn for each epoch."""
+
+    def __init__(self, pool: Pool, recipe: Recipe, seed: int, px: int, device: str) -> None:
+        self.pool, self.recipe, self.seed, self.px, self.device = pool, recipe, seed, px, device
+        self.per_epoch = len(pool) // recipe.batch
+        if not self.per_epoch:
+            raise PoolTooSmallError(
+                f"the pool holds {len(pool)} chips, a batch takes {recipe.batch}; "
+                "give a smaller `batch` under [pretrain], or a larger pool"
+            )
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+        self._augmentation = Augmentation(
+            crop_scale=(recipe.crop_scale_min, recipe.crop_scale_max),
+            flip=recipe.flip,
+            contrast=recipe.contrast,
+        )
+
+    def batch(self, step: int) -> Tensor:
+        """Return the batch of `step`, (B, 1, px, px) in [0, 1]; incomplete batches are dropped."""
+        epoch, place = divmod(step, self.per_epoch)
+        if self._order[0] != epoch:
+            order = stream(self.seed, "order", epoch).permutation(len(self.pool))
+            self._order = (epoch, order)
+        chosen = self._order[1][place * self.recipe.batch : (place + 1) * self.recipe.batch]
+        images, height, width = self._stack(chosen)
+        rng = torch_stream(self.seed, "augment", step, device=self.device)
+        return augment(images, height, width, self.px, self._augmentation, rng)
+
+    def plain(self, count: int) -> Tensor:
+        """Return the first chips of the pool without augmentation."""
+        chips = [self._stack(np.array([i])) for i in range(min(count, len(self.pool)))]
+        return torch.cat([resize(image[:, None], self.px) for image, _, _ in chips])
+
+    def _stack(self, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        chips = [self.pool.chip(i) / np.float32(self.pool.full_scale(i)) for i in chosen]
+        height = torch.tensor([chip.shape[0] for chip in chips])
+        width = torch.tensor([chip.shape[1] for chip in chips])
+        padded = np.zeros((len(chips), int(height.max()), int(width.max())), np.float32)
+        for row, chip in zip(padded, chips, strict=True):
+            row[: chip.shape[0], : chip.shape[1]] = chip
+        to = self.device
+        return torch.from_numpy(padded).to(to), height.to(to), width.to(to)
+
+
+@torch.no_grad()
+def feature_spread(encoder: nn.Module, images: Tensor) -> float:
+    """Return how much features differ between chips: 0 = collapsed, about 1 = unrelated.
+
+    The standard deviation over chips of the patch-mean feature, relative to the root mean square
+    of the features.
+    """
+    was_training = encoder.training
+    encoder.eval()
+    features = encoder(images).float().mean(1)
+    encoder.train(was_training)
+    scale = features.square().mean().sqrt()
+    return float((features.var(0, correction=0).mean().sqrt() / scale.clamp_min(1e-12)).item())
+
+
+def pretrain(
+    identity: Pretraining,
+    pool: Pool | None,
+    store: Store,
+    resources: Resources,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> PretrainRecord:
+    """Train until done and write the record; goes on from the newest whole checkpoint.
+
+    Raises:
+        NonFiniteLossError: The loss became NaN or infinite.
+        PoolTooSmallError: The pool does not fill a batch.
+        Interrupted: `should_stop` said so; the state is saved.
+    """
+    clock = Clock(resources)
+    folder = store.folder("pretrain", identity.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    method = build_method(identity).to(resources.device)
+    outcome: dict[str, Any] = {
+        "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
+    }  # fmt: skip
+    if identity.recipe is not None and pool is not None:
+        loop = _Loop(identity, method, pool, folder, resources, warn)
+        outcome = loop.run(should_stop, on_progress)
+    record = PretrainRecord(
+        key=identity.key,
+        identity=identity.to_json(),
+        provenance=clock.provenance(),
+        weights_digest=save_encoder(folder / "encoder.safetensors", method.encoder, identity),
+        **outcome,
+    )
+    store.write("pretrain", record)
+    remove_checkpoints(folder)
+    (folder / "progress.json").unlink(missing_ok=True)
+    return record
+
+
+class _Loop:
+    """The state of one pretraining while it runs."""
+
+    def __init__(
+        self,
+        identity: Pretraining,
+        method: Method,
+        pool: Pool,
+        folder: Path,
+        resources: Resources,
+        warn: Callable[[str], None],
+    ) -> None:
+        self.identity, self.method, self.folder, self.resources = (
+            identity,
+            method,
+            folder,
+            resources,
+        )
+        self.recipe = Recipe(**(identity.recipe or {}))
+        self.batches = Batches(
+            pool, self.recipe, identity.seed, method.encoder_config.input_px, resources.device
+        )
+        self.steps = self.batches.per_epoch * self.recipe.epochs
+        self.optimizer = make_optimizer(method, self.recipe)
+        self.probe = self.batches.plain(SPREAD_CHIPS)
+        self.step, self.loss_sum = 0, 0.0
+        state = load_checkpoint(folder, warn)
+        if state is not None:
+            self.step, self.loss_sum = state["step"], state["loss_sum"]
+            method.load_state_dict(state["method"], strict=True)
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.history = [
+            line for line in read_lines(self._history_path) if line["step"] <= self.step
+        ]
+
+    @property
+    def _history_path(self) -> Path:
+        return self.folder / "history.jsonl"
+
+    def run(
+        self, should_stop: Callable[[], bool], on_progress: Callable[[Progress], None]
+    ) -> dict[str, Any]:
+        """Train to the last step; return what the record says of it."""
+        first, began = self.step, time.monotonic()
+        saved = told = began
+        self.method.train()
+        while self.step < self.steps:
+            loss = self._one_step()
+            now = time.monotonic()
+            pace = (self.step - first) * self.recipe.batch / (now - began)
+            progress = Progress(self.step, self.steps, self.recipe.batch, loss, pace)
+            on_progress(progress)
+            if now - told >= PROGRESS_S:
+                self._tell(progress)
+                told = now
+            if self.step % self.batches.per_epoch == 0:
+                self._end_epoch(pace)
+            stop = should_stop()
+            if self.step < self.steps and (stop or now - saved >= self.resources.checkpoint_s):
+                self._save()
+                saved = now
+            if stop and self.step < self.steps:
+                raise Interrupted(f"stopped after step {self.step} of {self.steps}; state is saved")
+        last = self.history[-1]
+        done = max(self.step - first, 1) * self.recipe.batch
+        return {
+            "steps": self.steps,
+            "images_per_s": done / (time.monotonic() - began),
+            "final_loss": last["loss"],
+            "feature_spread": last["spread"],
+        }
+
+    def _one_step(self) -> float:
+        device = torch.device(self.resources.device).type
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.step / self.batches.per_epoch)
+        images = self.batches.batch(self.step)
+        rng = torch_stream(self.identity.seed, "mask", self.step, device=self.resources.device)
+        with torch.autocast(device, torch.bfloat16, enabled=self.identity.precision == "bf16"):
+            loss = self.method.loss(images, rng)
+        value = float(loss.item())
+        if not math.isfinite(value):
+            raise NonFiniteLossError(self._diagnose(value, images))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        self.method.after_step(self.step / self.steps)
+        self.loss_sum += value
+        return value
+
+    def _diagnose(self, value: float, images: Tensor) -> str:
+        bad = [name for name, p in self.method.named_parameters() if not p.isfinite().all()]
+        if not images.isfinite().all():
+            cause = "the batch holds pixels that are not finite"
+        elif bad:
+            cause = f"the weights {bad[0]} (and {len(bad) - 1} more) are not finite: lower base_lr"
+        else:
+            cause = f"images and weights are finite: {self.identity.method} computes it so"
+        return f"loss {value} at step {self.step + 1} of {self.steps}: {cause}"
+
+    def _end_epoch(self, pace: float) -> None:
+        line = {
+            "step": self.step,
+            "epoch": self.step // self.batches.per_epoch,
+            "loss": self.loss_sum / self.batches.per_epoch,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "spread": feature_spread(self.method.encoder, self.probe),
+            "images_per_s": round(pace, 1),
+        }
+        self.history.append(line)
+        self.loss_sum = 0.0
+        text = "".join(json.dumps(entry) + "\n" for entry in self.history)
+        write_atomic(self._history_path, lambda temporary: temporary.write_text(text))
+
+    def _tell(self, progress: Progress) -> None:
+        """Leave word for `plan`, which runs in another process or on another machine."""
+        text = json.dumps(asdict(progress) | {"left_s": progress.left_s, "host": host()})
+        write_atomic(self.folder / "progress.json", lambda temporary: temporary.write_text(text))
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        save_checkpoint(self.folder, self.step, state)

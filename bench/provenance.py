@@ -1,0 +1,88 @@
+"""How a record came to be: code, versions, machine, time and memory."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from ..results.record import Provenance
+from .run import Resources
+
+PACKAGES = ("sarbench", "torch", "timm", "numpy", "scipy")
+
+
+@cache
+def _commit() -> tuple[str, bool]:
+    """Return the git commit of the code and whether the code differs from it."""
+    folder = Path(__file__).parent
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown", True
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def now() -> str:
+    """Return the time as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def host() -> str:
+    """Return the name of this machine."""
+    return os.uname().nodename
+
+
+class Clock:
+    """Measures one piece of work from its construction on."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._started, self._began = now(), time.monotonic()
+
+    def provenance(self, share: float = 1.0) -> Provenance:
+        """Return the provenance; `share` of the time where several results were made at once."""
+        wall_s = (time.monotonic() - self._began) * share
+        commit, dirty = _commit()
+        device = torch.device(self._resources.device)
+        on_gpu = device.type == "cuda"
+        if on_gpu:
+            peak_mb = torch.cuda.max_memory_allocated(device) / 2**20
+        else:
+            unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+            peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        return Provenance(
+            commit=commit,
+            dirty=dirty,
+            versions=_versions(),
+            host=host(),
+            device=torch.cuda.get_device_name(device) if on_gpu else "cpu",
+            threads=self._resources.threads,
+            started=self._started,
+            wall_s=round(wall_s, 3),
+            gpu_s=round(wall_s, 3) if on_gpu else 0.0,
+            peak_memory_mb=round(peak_mb, 1),
+        )

@@ -1,0 +1,130 @@
+"""What makes two numbers the same number, and what does not.
+
+`Pretraining` and `Run` hold everything that changes a result; their key is the SHA-256 of their
+canonical JSON. `Resources` holds how the work is done: it may move a number by float noise only
+and never enters a key (DESIGN section 2).
+"""
+
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from ..results.record import digest_json
+
+T = TypeVar("T")
+Shots = int | Literal["all"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is trained (paper_facts 3.2).
+
+    The learning rate is `base_lr * batch / 256`, warmed up linearly and then brought to zero on a
+    cosine, per step; weight decay spares one-dimensional weights.
+    """
+
+    epochs: int = 200
+    batch: int = 300
+    base_lr: float = 1e-3
+    warmup_epochs: float = 20.0
+    weight_decay: float = 0.05
+    beta1: float = 0.9
+    beta2: float = 0.95
+    crop_scale_min: float = 0.2  # RandomResizedCrop: share of the chip's area
+    crop_scale_max: float = 1.0
+    flip: float = 0.5  # probability
+    contrast: float = 0.5  # factor drawn from 1 +- contrast
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be trained with."""
+        if self.epochs < 1 or self.batch < 2:
+            raise ValueError(f"epochs must be >= 1 and batch >= 2, got {self.epochs}, {self.batch}")
+        if not 0 < self.crop_scale_min <= self.crop_scale_max <= 1:
+            raise ValueError("crop_scale_min and crop_scale_max must be in (0, 1], in order")
+        if self.base_lr <= 0 or self.warmup_epochs < 0 or self.weight_decay < 0:
+            raise ValueError(
+                "base_lr must be positive, warmup_epochs and weight_decay not negative"
+            )
+        if not (0 <= self.flip <= 1 and 0 <= self.contrast <= 1):
+            raise ValueError("flip and contrast must be in [0, 1]")
+
+
+RECIPES = {
+    "paper": Recipe(),
+    "quick": Recipe(epochs=10, batch=64, base_lr=2e-3, warmup_epochs=1.0),
+}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """JSON values with a key."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def key(self) -> str:
+        """The SHA-256 of the canonical JSON, in hexadecimal."""
+        return digest_json(self.to_json())
+
+
+@dataclass(frozen=True)
+class Pretraining(Identity):
+    """What makes one pretrained encoder the one it is.
+
+    A control that learns nothing has no pool and no recipe, `raw_pixels` no encoder either: it is
+    the same artefact in every grid.
+    """
+
+    method: str
+    method_version: int
+    config: dict[str, Any]
+    encoder: dict[str, Any] | None
+    precision: str
+    pool: list[dict[str, Any]]  # per member: name, data digest, count
+    pool_cap: int | None
+    pool_fraction: float
+    recipe: dict[str, Any] | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Run(Identity):
+    """What makes one number the one it is; `start` is a pretraining's key or a weights digest."""
+
+    start: str
+    method: str
+    dataset: str
+    data_digest: str
+    split_digest: str
+    protocol: str
+    protocol_version: int
+    settings: dict[str, Any]
+    shots: Shots
+    seed: int
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How work is done; in the provenance of a record, never in a key.
+
+    Attributes:
+        device: `cpu` or `cuda:<index>`.
+        threads: Threads of one process; set by us, never taken from an allocation, because they
+            change the order of sums.
+        checkpoint_s: Seconds between two checkpoints of a pretraining.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    checkpoint_s: float = 120.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return asdict(self)
+
+
+def from_json(kind: type[T], value: dict[str, Any]) -> T:
+    """Rebuild a frozen dataclass from its JSON: lists become tuples again."""
+    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in value.items()})

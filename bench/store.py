@@ -1,0 +1,195 @@
+"""The store: write-once records under `runs/`; what is done, failed, damaged or missing.
+
+A record is the only "done". It is written to a temporary file, synced, and linked to its name,
+which fails for a second writer; so it is there whole or not at all, on NFS too.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from ..results.record import Attempt, PretrainRecord, RunRecord
+
+Kind = Literal["pretrain", "evaluate"]
+MODELS = {"pretrain": PretrainRecord, "evaluate": RunRecord}
+
+
+class DamagedRecordError(ValueError):
+    """A record that cannot be read or does not belong where it lies."""
+
+
+class StoreError(OSError):
+    """The store cannot be written."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder of all results."""
+
+    root: Path
+
+    @property
+    def prepared(self) -> Path:
+        """Where prepared data sets lie."""
+        return self.root / "prepared"
+
+    def folder(self, kind: Kind, key: str) -> Path:
+        """Return the folder of one pretraining or run."""
+        return self.root / kind / key
+
+    def keys(self, kind: Kind) -> dict[str, Path]:
+        """Return every key that has a folder; those moved aside have a dot in their name."""
+        try:
+            return {e.name: Path(e.path) for e in os.scandir(self.root / kind) if "." not in e.name}
+        except FileNotFoundError:
+            return {}
+
+    def read(self, kind: Kind, key: str) -> Any:
+        """Return the record of `key`, or None if it is not done.
+
+        Raises:
+            DamagedRecordError: The file is not a whole record of this key.
+        """
+        path = self.folder(kind, key) / "record.json"
+        try:
+            text = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            record = MODELS[kind].model_validate_json(text)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"])) or "the file"
+            raise DamagedRecordError(f"{path}: {where}: {problem['msg']}") from None
+        if record.key != key or record.computed_key() != key:
+            raise DamagedRecordError(f"{path} holds {record.computed_key()[:12]}, not {key[:12]}")
+        return record
+
+    def records(self, kind: Kind) -> Iterator[Any]:
+        """Yield every readable record."""
+        for key in sorted(self.keys(kind)):
+            try:
+                record = self.read(kind, key)
+            except DamagedRecordError:
+                continue
+            if record is not None:
+                yield record
+
+    def write(self, kind: Kind, record: PretrainRecord | RunRecord) -> bool:
+        """Write a record once; return False where another writer was first."""
+        folder = self.folder(kind, record.key)
+        with writing(folder / "record.json") as temporary:
+            temporary.write_text(record.model_dump_json(indent=1) + "\n")
+            _sync(temporary)
+            try:
+                os.link(temporary, folder / "record.json")
+            except FileExistsError:
+                return False
+        return True
+
+    def write_attempt(self, kind: Kind, key: str, attempt: Attempt) -> Path:
+        """Write a failure beside what it describes; it never stands in the way of a retry."""
+        folder = self.folder(kind, key)
+        folder.mkdir(parents=True, exist_ok=True)
+        number = len(list(folder.glob("attempt-*.json"))) + 1
+        while True:
+            path = folder / f"attempt-{number}.json"
+            try:
+                with path.open("x") as file:
+                    file.write(attempt.model_dump_json(indent=1) + "\n")
+            except FileExistsError:
+                number += 1
+            else:
+                return path
+
+    def last_attempt(self, kind: Kind, key: str) -> Attempt | None:
+        """Return the newest failure of `key`, or None."""
+        paths = sorted(
+            self.folder(kind, key).glob("attempt-*.json"),
+            key=lambda path: int(path.stem.split("-")[1]),
+        )
+        for path in reversed(paths):
+            try:
+                return Attempt.model_validate_json(path.read_bytes())
+            except ValidationError:
+                continue
+        return None
+
+    def move_aside(self, kind: Kind, key: str) -> Path | None:
+        """Move a folder out of the way, keeping it; return where it went."""
+        folder = self.folder(kind, key)
+        if not folder.exists():
+            return None
+        aside = folder.with_name(f"{key}.aside-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}")
+        folder.rename(aside)
+        return aside
+
+    def check_writable(self) -> None:
+        """Raise StoreError unless a file can be written, linked and removed here."""
+        probe = self.root / f".probe-{os.getpid()}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.write_text("")
+            linked = probe.with_suffix(".linked")
+            os.link(probe, linked)
+            linked.unlink()
+            probe.unlink()
+        except OSError as error:
+            raise StoreError(
+                f"the store {self.root} cannot be written ({error.strerror}); "
+                "name another folder with --runs or SARBENCH_RUNS"
+            ) from error
+        free_mb = shutil.disk_usage(self.root).free // 2**20
+        if free_mb < 100:
+            raise StoreError(f"only {free_mb} MB are free at {self.root}; free some, then go on")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; it is gone afterwards, whatever happened."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(target: Path, write: Callable[[Path], object]) -> None:
+    """Call `write(temporary)`, sync the file and give it its name, replacing what was there."""
+    with writing(target) as temporary:
+        write(temporary)
+        _sync(temporary)
+        temporary.replace(target)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the JSON lines of a history; a torn last line is left out."""
+    lines = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return lines

@@ -1,0 +1,173 @@
+"""SAR gradients and their histograms: what the encoders learn to predict.
+
+All are computed without gradient, in full precision also under autocast, and in lengths given in
+pixels of the input. Amplitude is linear, in [0, 1].
+"""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+Halves = Literal["overlap", "disjoint"]
+
+OFFSET = 1e-2  # keeps a ratio of dark halves finite (paper_facts 2.1)
+BINS = 9
+
+
+@torch.no_grad()
+def ratio_gradients(
+    amplitude: Float[Tensor, "B 1 H W"], radius_px: int, halves: Halves = "overlap"
+) -> Float[Tensor, "B 2 H W"]:
+    """Return the log ratios of opposite half-window sums: left / right, top / bottom.
+
+    The window has side 2 r + 1 and is mirrored at the border. With `overlap` both halves hold the
+    centre column or row (the released code), with `disjoint` neither does (the paper's figure).
+    """
+    return _log_ratios(_integral(amplitude, radius_px), radius_px, 0, halves)
+
+
+@torch.no_grad()
+def multi_scale_ratio_gradient(
+    amplitude: Float[Tensor, "B 1 H W"], radii_px: Sequence[int], halves: Halves = "overlap"
+) -> Float[Tensor, "B C H W"]:
+    """Return the norm of the ratio gradient at each radius, one channel each (paper_facts 2.1)."""
+    largest = max(radii_px)
+    norms = amplitude.new_empty(len(amplitude), len(radii_px), *amplitude.shape[2:])
+    # One image at a time: the sums of one image stay in the cache, those of a batch do not.
+    step = 1 if amplitude.device.type == "cpu" else len(amplitude)
+    for start in range(0, len(amplitude), step):
+        part = slice(start, start + step)
+        integral = _integral(amplitude[part], largest)
+        for channel, radius in enumerate(radii_px):
+            ratios = _log_ratios(integral, radius, largest - radius, halves)
+            norms[part, channel] = torch.linalg.vector_norm(ratios, dim=1)
+    return norms
+
+
+def _integral(amplitude: Tensor, pad_px: int) -> Tensor:
+    """Return the sums (B, H + 2 pad + 1, W + 2 pad + 1) of all above and left, mirrored border.
+
+    In double precision: a window is a small difference of large sums.
+    """
+    padded = functional.pad(amplitude, (pad_px,) * 4, mode="reflect")[:, 0].double() + OFFSET
+    return functional.pad(padded.cumsum(1).cumsum(2), (1, 0, 1, 0))
+
+
+def _log_ratios(integral: Tensor, radius_px: int, margin_px: int, halves: Halves) -> Tensor:
+    """Return the log ratios (B, 2, H, W) from an integral image padded by radius + margin."""
+    radius = radius_px
+    size = 2 * radius + 1
+    half = radius + (halves == "overlap")
+    if margin_px:
+        integral = integral[:, margin_px:-margin_px, margin_px:-margin_px]
+    ratios = []
+    for axis in (2, 1):
+        # Sums over the window along the other axis, still integrated along this one.
+        other = 3 - axis
+        length = integral.shape[other] - size
+        bands = integral.narrow(other, size, length) - integral.narrow(other, 0, length)
+        length = integral.shape[axis] - size
+        first = bands.narrow(axis, half, length) - bands.narrow(axis, 0, length)
+        last = bands.narrow(axis, size, length) - bands.narrow(axis, size - half, length)
+        ratios.append(first.div_(last).float().log_())
+    return torch.stack(ratios, dim=1)
+
+
+@torch.no_grad()
+def gaussian_ratio_gradient(
+    amplitude: Float[Tensor, "B 1 H W"], radii_px: Sequence[int]
+) -> Float[Tensor, "B C H W"]:
+    """Return the norm of the ratio gradient of Gaussian-weighted, disjoint halves at each radius.
+
+    sigma = 0.3 (r - 1) + 0.8 (paper_facts 2.2). The weight is a product of two Gaussians, so each
+    sum is two matrix products, the mirrored border being part of the matrices.
+    """
+    images = amplitude[:, 0] + OFFSET
+    norms = []
+    with torch.autocast(amplitude.device.type, enabled=False):
+        for radius in radii_px:
+            rows, columns = (_gaussian_sums(n, radius, images.device) for n in images.shape[1:])
+            along_rows = images @ columns[0].T  # weighted sums over columns -r..r
+            left, right = (images @ part.T for part in columns[1:])
+            gx = (rows[0] @ left).div(rows[0] @ right).log()
+            gy = (rows[1] @ along_rows).div(rows[2] @ along_rows).log()
+            norms.append(torch.linalg.vector_norm(torch.stack([gx, gy]), dim=0))
+    return torch.stack(norms, dim=1)
+
+
+@cache
+def _gaussian_sums(length: int, radius_px: int, device: torch.device) -> Tensor:
+    """Return three matrices (3, L, L): Gaussian sums over -r..r, -r..-1 and 1..r, mirrored."""
+    sigma = 0.3 * (radius_px - 1) + 0.8
+    matrices = torch.zeros(3, length, length, dtype=torch.float64)
+    centre = torch.arange(length)
+    for step in range(-radius_px, radius_px + 1):
+        # Mirrored at the border, the border itself not repeated.
+        source = (length - 1) - ((length - 1) - (centre + step).abs()).abs()
+        weight = math.exp(-(step**2) / (2 * sigma**2))
+        for matrix, wanted in zip(matrices, (True, step < 0, step > 0), strict=True):
+            matrix[centre, source] += weight * wanted
+    return matrices.float().to(device)
+
+
+@torch.no_grad()
+def sobel_gradients(amplitude: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 2 H W"]:
+    """Return the Sobel differences left - right and top - bottom, mirrored at the border."""
+    padded = functional.pad(amplitude, (1, 1, 1, 1), mode="reflect")[:, 0]
+    across = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
+    down = padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]
+    return torch.stack([across[..., :-2] - across[..., 2:], down[:, :-2] - down[:, 2:]], dim=1)
+
+
+@torch.no_grad()
+def orientation_histograms(
+    gradients: Float[Tensor, "B 2 H W"], cell_px: int, gaussian_px: int = 0
+) -> Float[Tensor, "B 9 h w"]:
+    """Return the histogram of gradient directions of each cell, of unit length.
+
+    The phase is atan2(x, y) / pi * 9 and the bin its floor modulo 9, so opposite directions share
+    one; each pixel adds its norm. Where `gaussian_px` is not 0, norms are first weighted by a
+    Gaussian window of that side, sigma half of it, sum 1, tiled over the image (FG-MAE).
+    """
+    x, y = gradients.unbind(1)
+    norm = torch.linalg.vector_norm(gradients, dim=1)
+    bins = (torch.atan2(x, y) / math.pi * BINS).floor().remainder(BINS)
+    height, width = norm.shape[1:]
+    if gaussian_px:
+        offset = torch.arange(gaussian_px, device=norm.device) - (gaussian_px - 1) / 2
+        wave = torch.exp(-0.5 * (offset / (gaussian_px // 2)) ** 2)
+        window = wave[:, None] * wave / wave.sum() ** 2
+        norm = norm * window.repeat(height // gaussian_px, width // gaussian_px)
+    cells = (len(norm), height // cell_px, cell_px, width // cell_px, cell_px)
+    norm, bins = norm.reshape(cells), bins.reshape(cells)
+    histograms = [torch.where(bins == bin_, norm, 0).sum((2, 4)) for bin_ in range(BINS)]
+    return functional.normalize(torch.stack(histograms, dim=1), dim=1)
+
+
+@torch.no_grad()
+def low_pass(amplitude: Float[Tensor, "B 1 H W"], cycles: float) -> Float[Tensor, "B 1 H W"]:
+    """Return the chip without its frequencies beyond `cycles` per image (paper_facts 2.6).
+
+    Distances are taken from (side - 1) / 2 in the shifted spectrum, half a step beside the zero
+    frequency, as in the source; the filter is thus not symmetric, and the norm of the complex
+    result is taken.
+    """
+    height, width = amplitude.shape[2:]
+    rows, columns = (
+        torch.arange(side, device=amplitude.device) - (side - 1) / 2 for side in (height, width)
+    )
+    kept = torch.fft.ifftshift(rows[:, None] ** 2 + columns**2 <= cycles**2)
+    return torch.fft.ifft2(torch.fft.fft2(amplitude.float()) * kept).abs()
+
+
+@torch.no_grad()
+def standardise(patches: Float[Tensor, "B N P"]) -> Float[Tensor, "B N P"]:
+    """Return each patch with mean 0 and (unbiased) variance 1 over its values (MAE)."""
+    mean, variance = patches.mean(-1, keepdim=True), patches.var(-1, keepdim=True)
+    return (patches - mean) / (variance + 1e-6).sqrt()

@@ -1,0 +1,128 @@
+"""What is hidden from the encoder: random patches, local windows, blocks."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+BLOCK_TRIES = 100
+
+
+class MaskingError(ValueError):
+    """The patch grid cannot hold what is asked to be hidden."""
+
+
+def random_order(rows: int, count: int, rng: torch.Generator) -> Int[Tensor, "R N"]:
+    """Return an independent random order of `count` patches for each row, on the rng's device."""
+    return torch.rand(rows, count, generator=rng, device=rng.device).argsort(dim=1)
+
+
+def hidden_except(visible: Int[Tensor, "R V"], count: int) -> Bool[Tensor, "R N"]:
+    """Return the mask of `count` patches, True except at `visible`."""
+    mask = torch.ones(len(visible), count, dtype=torch.bool, device=visible.device)
+    return mask.scatter(1, visible, False)
+
+
+def windows(
+    patch_grid: tuple[int, int], side: int, number: int, images: int, rng: torch.Generator
+) -> Int[Tensor, "R M"]:
+    """Return the patches of `number` square windows of each image, image after image.
+
+    The windows of an image start in different rows and in different columns, like a Latin square
+    (paper_facts 3.3); every image has its own.
+
+    Raises:
+        MaskingError: The grid has fewer than `number` places for a window along an axis.
+    """
+    places = [length - side + 1 for length in patch_grid]
+    if min(places) < number:
+        raise MaskingError(
+            f"{number} windows of {side} x {side} patches need {number + side - 1} patches along "
+            f"each side, the patch grid is {patch_grid[0]} x {patch_grid[1]}"
+        )
+    top, left = (
+        random_order(images, length, rng)[:, :number].reshape(-1, 1, 1) for length in places
+    )
+    step = torch.arange(side, device=rng.device)
+    patches = (top + step[:, None]) * patch_grid[1] + left + step  # (R, side, side)
+    return patches.flatten(1)
+
+
+def block_size(
+    patch_grid: tuple[int, int],
+    scale: tuple[float, float],
+    aspect: tuple[float, float],
+    rng: torch.Generator,
+) -> tuple[int, int]:
+    """Draw the (rows, columns) of a block; one number drives area and aspect, as in I-JEPA.
+
+    `scale` is the range of its share of the patches, `aspect` that of rows / columns. A block is
+    always smaller than the grid along both axes.
+    """
+    position = torch.rand(1, generator=rng, device=rng.device).item()
+    rows, columns = patch_grid
+    area = int(rows * columns * (scale[0] + position * (scale[1] - scale[0])))
+    ratio = aspect[0] + position * (aspect[1] - aspect[0])
+    height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+    return max(1, min(height, rows - 1)), max(1, min(width, columns - 1))
+
+
+def place_blocks(
+    patch_grid: tuple[int, int], size: tuple[int, int], number: int, rng: torch.Generator
+) -> Int[Tensor, "R M"]:
+    """Return the patches of `number` blocks placed at random.
+
+    As in the source the last row and column are out of reach: the largest offset is exclusive.
+    """
+    offsets = [
+        torch.randint(0, length - extent, (number, 1, 1), generator=rng, device=rng.device)
+        for length, extent in zip(patch_grid, size, strict=True)
+    ]
+    rows, columns = (torch.arange(extent, device=rng.device) for extent in size)
+    patches = (offsets[0] + rows[:, None]) * patch_grid[1] + offsets[1] + columns
+    return patches.flatten(1)
+
+
+def context_and_targets(
+    patch_grid: tuple[int, int],
+    images: int,
+    targets: int,
+    target_scale: tuple[float, float],
+    target_aspect: tuple[float, float],
+    context_scale: tuple[float, float],
+    least: int,
+    rng: torch.Generator,
+) -> tuple[Int[Tensor, "B V"], Int[Tensor, "R M"]]:
+    """Return the context patches of each image and the patches of its target blocks (I-JEPA).
+
+    Block sizes are drawn once per batch, places per image. The context is one square block minus
+    all target blocks of the image; where images differ in length, the first ones in row order are
+    kept, as many as the shortest has. Rows of targets run image after image.
+
+    Raises:
+        MaskingError: No context of `least` patches was found in 100 draws.
+    """
+    count = patch_grid[0] * patch_grid[1]
+    target_size = block_size(patch_grid, target_scale, target_aspect, rng)
+    context_size = block_size(patch_grid, context_scale, (1.0, 1.0), rng)
+    blocks = place_blocks(patch_grid, target_size, images * targets, rng)
+    taken = torch.zeros(images, count, dtype=torch.bool, device=rng.device)
+    taken = taken.scatter(1, blocks.reshape(images, -1), True)
+    context = torch.zeros_like(taken)
+    short = torch.ones(images, dtype=torch.bool, device=rng.device)
+    for _ in range(BLOCK_TRIES):
+        places = place_blocks(patch_grid, context_size, images, rng)
+        drawn = torch.zeros_like(taken).scatter(1, places, True) & ~taken
+        context = torch.where(short[:, None], drawn, context)
+        length = context.sum(1)
+        short = length < least
+        shortest = int(length.min())
+        if shortest >= least:
+            # Sorting is stable, so True patches come first and in row order.
+            order = context.logical_not().to(torch.uint8).argsort(dim=1, stable=True)
+            return order[:, :shortest], blocks
+    raise MaskingError(
+        f"no context of {least} patches beside {targets} targets of {target_size} patches on a "
+        f"patch grid of {patch_grid}; ask for fewer or smaller targets"
+    )

@@ -1,0 +1,120 @@
+"""Which methods there are: a file's name is its method's name; other packages add entry points."""
+
+import difflib
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:  # names() starts without torch
+    from ._method import Method
+
+GROUP = "sarbench.methods"
+
+M = TypeVar("M", bound="type[Method]")
+
+_registered: dict[str, "type[Method]"] = {}  # by module
+
+
+class UnknownMethodError(LookupError):
+    """No method has this name."""
+
+
+class BrokenMethodError(LookupError):
+    """A method's file or package cannot be imported or breaks the rules of the registry."""
+
+
+def register(
+    *, label: str, paper: str, version: int = 1, control: bool = False, unconfirmed: bool = False
+) -> Callable[[M], M]:
+    """Make the class below the method of its file, under the file's name.
+
+    Args:
+        label: Name in tables.
+        paper: DOI or arXiv number, or a few words.
+        version: Raised whenever the method computes something else.
+        control: Not a pretraining; asked for no loss.
+        unconfirmed: The paper leaves the definition open; marked in tables.
+    """
+
+    def decorate(method: M) -> M:
+        from ._method import Method
+
+        module = method.__module__
+        other = _registered.get(module)
+        if not issubclass(method, Method):
+            raise BrokenMethodError(f"{module}: {method.__name__} is no subclass of Method")
+        if other and other.__qualname__ != method.__qualname__:
+            raise BrokenMethodError(
+                f"{module} registers both {other.__name__} and {method.__name__}; "
+                "one file is one method"
+            )
+        config = vars(method).get("Config") or vars(sys.modules[module]).get("Config")
+        if config is None or not _is_frozen_dataclass(config):
+            raise BrokenMethodError(
+                f"{module} has no frozen dataclass called Config (it may be empty)"
+            )
+        method.Config = config
+        method.name = module.rpartition(".")[2]
+        method.label, method.paper, method.version = label, paper, version
+        method.control, method.unconfirmed = control, unconfirmed
+        _registered[module] = method
+        return method
+
+    return decorate
+
+
+def names() -> list[str]:
+    """Return the name of every method, sorted; imports none of them."""
+    return sorted({*own_names(), *(entry.name for entry in entry_points(group=GROUP))})
+
+
+def get(name: str) -> "type[Method]":
+    """Import one method and return its class.
+
+    Raises:
+        UnknownMethodError: There is no such name.
+        BrokenMethodError: Two packages claim the name, or its file does not import or register.
+    """
+    entries = list(entry_points(group=GROUP, name=name))
+    modules = [f"{__package__}.{name}"] * (name in own_names()) + [entry.module for entry in entries]
+    if not modules:
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UnknownMethodError(f"unknown method {name!r}.{hint} Methods: {', '.join(names())}")
+    if len(modules) > 1:
+        raise BrokenMethodError(
+            f"method {name!r} is claimed by {' and '.join(modules)}; uninstall one or rename it"
+        )
+    return _load(name, modules[0])
+
+
+def _load(name: str, module: str) -> "type[Method]":
+    try:
+        import_module(module)
+    except Exception as error:  # whatever the file of a stranger raises, its name must be said
+        raise BrokenMethodError(
+            f"method {name!r}: importing {module} failed with {type(error).__name__}: {error}"
+        ) from error
+    method = _registered.get(module)
+    if method is None:
+        raise BrokenMethodError(
+            f"method {name!r}: {module} registers nothing; put @register(label=..., paper=...) "
+            "above its class"
+        )
+    if method.name != name:
+        raise BrokenMethodError(
+            f"the entry point {name!r} leads to {module}; give file and entry point the same name"
+        )
+    return method
+
+
+def _is_frozen_dataclass(config: type) -> bool:
+    return getattr(getattr(config, "__dataclass_params__", None), "frozen", False)
+
+
+def own_names() -> set[str]:
+    """Return the names of the methods that come along."""
+    return {path.stem for path in Path(__file__).parent.glob("[!_]*.py")}

@@ -1,0 +1,274 @@
+"""The encoder: timm's VisionTransformer for one channel, and the blocks that predictors share."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from timm.layers.attention import Attention
+from timm.layers.norm import LayerNorm
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ._sizes import EncoderConfig
+
+Positions = Literal["absolute", "relative"]
+
+# Relative position of LoMaR (paper_facts 3.3): distances up to ALPHA keep their own bucket, up to
+# GAMMA share ever wider ones, and none passes BETA.
+ALPHA, BETA, GAMMA = 1.9, 3.8, 15.2
+REACH = int(BETA)  # buckets run from -3 to 3 along each axis
+BUCKETS = (2 * REACH + 1) ** 2 + 1  # the last one is for pairs with the class token
+
+
+class Encoder(VisionTransformer):
+    """A ViT from chips to tokens.
+
+    Attributes:
+        has_class_token: Whether token 0 is a class token.
+        width: Length D of a token.
+        positions: Fixed sin-cos positions of the patches, or None where attention is relative.
+    """
+
+    positions: Tensor | None
+
+    @torch.random.fork_rng(devices=[])  # timm draws weights that `initialise` draws again
+    def __init__(
+        self,
+        config: EncoderConfig,
+        positions: Positions = "absolute",
+        class_token: bool = True,
+        drop_path: float = 0.0,
+    ) -> None:
+        """Build the network; its weights are not drawn yet (see `initialise`)."""
+        super().__init__(
+            img_size=config.input_px,
+            patch_size=config.patch_px,
+            in_chans=1,
+            num_classes=0,
+            global_pool="",
+            embed_dim=config.width,
+            depth=config.depth,
+            num_heads=config.heads,
+            class_token=class_token,
+            pos_embed="none",
+            drop_path_rate=drop_path,
+            weight_init="skip",
+            norm_layer=LayerNorm,
+            block_fn=RelativeBlock if positions == "relative" else Block,
+        )
+        self.has_class_token = class_token
+        self.width = config.width
+        fixed = None
+        if positions == "absolute":
+            fixed = sincos_positions(config.patch_grid, config.width)
+        self.register_buffer("positions", fixed, persistent=False)
+
+    def embed(
+        self, images: Float[Tensor, "B 1 H W"], patches: Int[Tensor, "B V"] | None = None
+    ) -> Float[Tensor, "B V D"]:
+        """Return the embedded patches of each image: those asked for, or all of them.
+
+        A patch's position is added where positions are absolute.
+        """
+        pixels = patchify(images, self.patch_embed.patch_size[0])
+        positions = self.positions
+        if patches is not None:
+            pixels = take(pixels, patches)
+            positions = None if positions is None else positions[patches]
+        # The strided convolution as one matrix product: several times faster on a CPU.
+        projection = self.patch_embed.proj
+        tokens = functional.linear(pixels, projection.weight.flatten(1), projection.bias)
+        return tokens if positions is None else tokens + positions
+
+    def encode(self, patches: Float[Tensor, "R V D"]) -> Float[Tensor, "R N D"]:
+        """Return the tokens of V embedded patches, the class token put first if there is one."""
+        if self.cls_token is not None:
+            class_tokens = self.cls_token.expand(len(patches), -1, -1)
+            patches = torch.cat([class_tokens.to(patches.dtype), patches], dim=1)
+        return self.norm(self.blocks(patches))
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride], chips and nothing else
+        self, images: Float[Tensor, "B 1 H W"]
+    ) -> Float[Tensor, "B N D"]:
+        """Return the tokens of whole chips with values in [0, 1]."""
+        return self.encode(self.embed(images))
+
+
+class RelativeAttention(Attention):
+    """Attention with the contextual relative position of LoMaR, on keys, shared over heads.
+
+    The logit of query i and key j is q_i.k_j / sqrt(d) + q_i.T[bucket(i, j)] (q is not scaled in
+    the second term), with one table T per block. The second term is handed to the fused attention
+    as its additive mask. Tokens are one class token and a square of patches, row by row.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        """Build the attention with an all-zero table."""
+        super().__init__(dim, num_heads=num_heads, qkv_bias=True)
+        self.relative = nn.Parameter(torch.zeros(dim // num_heads, BUCKETS))
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride], the bias is the mask
+        self, x: Float[Tensor, "R N D"], attn_mask: None = None, **unused: Any
+    ) -> Float[Tensor, "R N D"]:
+        """Attend over all N tokens of each row."""
+        rows, tokens, width = x.shape
+        qkv = self.qkv(x).reshape(rows, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)  # (R, heads, N, d) each
+        table = self.relative[:, relative_buckets(tokens, x.device)]  # (d, N, N)
+        bias = torch.einsum("bhnd,dnm->bhnm", q, table.to(q.dtype))
+        x = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return self.proj(x.transpose(1, 2).reshape(rows, tokens, width))
+
+
+class RelativeBlock(Block):
+    """timm's block with `RelativeAttention` (set after the fact: no option of older timm)."""
+
+    def __init__(self, dim: int, num_heads: int, **kwargs: Any) -> None:
+        """Build timm's block and exchange its attention."""
+        super().__init__(dim, num_heads, **kwargs)
+        self.attn = RelativeAttention(dim, num_heads)
+
+
+class Trunk(nn.Module):
+    """What predictors and decoders share: a linear layer, blocks, LayerNorm, a linear layer."""
+
+    def __init__(
+        self, inputs: int, outputs: int, shape: tuple[int, int, int], positions: Positions
+    ) -> None:
+        """Build the layers from tokens of length `inputs` to `outputs` values.
+
+        `shape` is its (width, depth, heads). Absolute positions are left to the caller.
+        """
+        super().__init__()
+        width, depth, heads = shape
+        self.embed = nn.Linear(inputs, width)
+        block = RelativeBlock if positions == "relative" else Block
+        self.blocks = nn.Sequential(
+            *(block(width, heads, qkv_bias=True, norm_layer=LayerNorm) for _ in range(depth))
+        )
+        self.norm = LayerNorm(width)
+        self.predict = nn.Linear(width, outputs)
+
+    def decode(self, tokens: Float[Tensor, "R N W"]) -> Float[Tensor, "R N P"]:
+        """Return the values of embedded tokens."""
+        return self.predict(self.norm(self.blocks(tokens)))
+
+
+class Predictor(Trunk):
+    """Tokens to P values each, all at once."""
+
+    def forward(self, tokens: Float[Tensor, "R N D"]) -> Float[Tensor, "R N P"]:
+        """Return the values of the encoder's tokens."""
+        return self.decode(self.embed(tokens))
+
+
+def patchify(images: Float[Tensor, "B C H W"], patch_px: int) -> Float[Tensor, "B N P"]:
+    """Cut into patches, row by row; the values of a patch are channel after channel."""
+    batch, channels, height, width = images.shape
+    rows, columns = height // patch_px, width // patch_px
+    patches = images.reshape(batch, channels, rows, patch_px, columns, patch_px)
+    return patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, -1)
+
+
+def take(tokens: Float[Tensor, "B N D"], index: Int[Tensor, "B V"]) -> Float[Tensor, "B V D"]:
+    """Return the tokens at `index`, row by row."""
+    return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[-1]))
+
+
+def sincos_positions(patch_grid: tuple[int, int], width: int) -> Float[Tensor, "N D"]:
+    """Return fixed 2-D sin-cos positions, row by row: half for the column, half for the row.
+
+    Each half is sin then cos of position / 10000^(i / n), with i below n = width / 4 (MAE).
+    """
+    frequency = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+    rows, columns = (torch.arange(side, dtype=torch.float64) for side in patch_grid)
+    parts = [
+        wave(axis.flatten()[:, None] * frequency)
+        for axis in torch.meshgrid(columns, rows, indexing="xy")
+        for wave in (torch.sin, torch.cos)
+    ]
+    return torch.cat(parts, dim=1).float()
+
+
+def _bucket(distance: int) -> int:
+    """Return the signed bucket of a distance along one axis, -3 to 3."""
+    if abs(distance) <= ALPHA:
+        return distance
+    share = math.log(abs(distance) / ALPHA) / math.log(GAMMA / ALPHA)
+    return int(math.copysign(min(BETA, round(ALPHA + share * (BETA - ALPHA))), distance))
+
+
+@cache
+def relative_buckets(tokens: int, device: torch.device) -> Int[Tensor, "N N"]:
+    """Return the bucket of each (query, key) among a class token and a square of patches."""
+    side = round((tokens - 1) ** 0.5)
+    if side * side != tokens - 1:
+        raise ValueError(
+            f"relative positions need a class token and a square of patches, got {tokens} tokens"
+        )
+    step = torch.tensor([_bucket(distance) + REACH for distance in range(1 - side, side)])
+    patch = torch.arange(side * side)
+    row, column = patch.div(side, rounding_mode="floor"), patch % side
+    along = [step[axis[:, None] - axis[None, :] + side - 1] for axis in (row, column)]
+    buckets = torch.full((tokens, tokens), BUCKETS - 1)
+    buckets[1:, 1:] = along[0] * (2 * REACH + 1) + along[1]
+    return buckets.to(device)
+
+
+@torch.no_grad()
+def initialise(module: nn.Module, rng: torch.Generator) -> None:
+    """Draw every weight as MAE does, from `rng`.
+
+    Xavier-uniform matrices (the patch embedding seen as one), zero biases, unit norms, tokens
+    N(0, 0.02); relative-position tables stay zero.
+    """
+
+    def draw(weight: Tensor) -> None:
+        nn.init.xavier_uniform_(weight.flatten(1), generator=rng)
+
+    _initialise(module, rng, draw, lambda token: token.normal_(std=0.02, generator=rng))
+
+
+@torch.no_grad()
+def initialise_truncated(
+    module: nn.Module, rng: torch.Generator, stacks: Sequence[Iterable[Any]]
+) -> None:
+    """Draw every weight as I-JEPA does: truncated normal 0.02.
+
+    In block l = 1, 2, ... of each stack the last matrix of the attention and of the MLP is then
+    divided by sqrt(2 l).
+    """
+
+    def draw(weight: Tensor) -> None:
+        nn.init.trunc_normal_(weight, std=0.02, generator=rng)
+
+    _initialise(module, rng, draw, draw)
+    for stack in stacks:
+        for number, block in enumerate(stack, start=1):
+            block.attn.proj.weight /= (2 * number) ** 0.5
+            block.mlp.fc2.weight /= (2 * number) ** 0.5
+
+
+def _initialise(
+    module: nn.Module,
+    rng: torch.Generator,
+    draw: Callable[[Tensor], Any],
+    draw_token: Callable[[Tensor], Any],
+) -> None:
+    for path, part in module.named_modules():
+        for name, weight in part.named_parameters(recurse=False):
+            if isinstance(part, nn.LayerNorm):
+                weight.fill_(name == "weight")
+            elif isinstance(part, nn.Linear | nn.Conv2d):
+                draw(weight) if name == "weight" else weight.zero_()
+            elif name.endswith("_token"):
+                draw_token(weight)
+            elif name != "relative":
+                raise ValueError(
+                    f"no rule to draw {path}.{name}; learned tokens are called *_token, and other "
+                    "weights are drawn by the method itself after this call"
+                )

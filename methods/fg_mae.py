@@ -1,0 +1,56 @@
+"""FG-MAE: hide 70 % of the patches, predict their histograms of oriented gradients.
+
+Hidden: a random 70 % of the patches of each chip.
+Predicted: 9 directions x 2 x 2 cells of the Sobel gradient of each hidden patch, standardised, by
+MAE's decoder.
+
+Paper: Wang et al., Feature Guided Masked Autoencoder for Self-supervised Learning in Remote
+Sensing, arXiv 2310.18653.
+Source: zhu-xlab/FGMAE at 1144e55.
+Differs from the source:
+- one channel (36 values per patch) where the source has VV and VH (72);
+- at other input sizes than 224 px, cell and Gaussian window scale with the input.
+Unknown: the settings of the SAR-JEPA authors' run; those of the source's SAR script are taken.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ._gradients import BINS, orientation_histograms, sobel_gradients, standardise
+from ._registry import register
+from ._vit import patchify
+from .mae import MAE
+from .mae import Config as MAEConfig
+
+
+@dataclass(frozen=True)
+class Config(MAEConfig):
+    """Defaults of the source's SAR script; lengths at 224 px."""
+
+    mask_ratio: float = 0.7
+    standardise: bool = True
+    cell_px: int = 8
+    gaussian_px: int = 16  # side of the window that weights the gradients; 0 = none
+
+
+@register(label="FG-MAE", paper="arXiv:2310.18653")
+class FGMAE(MAE):
+    """MAE with another target."""
+
+    config: Config
+
+    def target_values(self) -> int:
+        """Return bins times cells of a patch."""
+        return BINS * (self.encoder_config.patch_px // self._scaled(self.config.cell_px)) ** 2
+
+    def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N P"]:
+        """Return the histograms of the cells of each patch, bin after bin."""
+        cell_px, gaussian_px = map(self._scaled, (self.config.cell_px, self.config.gaussian_px))
+        cells = orientation_histograms(sobel_gradients(images), cell_px, gaussian_px)
+        histograms = patchify(cells, self.encoder_config.patch_px // cell_px)
+        return standardise(histograms) if self.config.standardise else histograms
+
+    def _scaled(self, at_224: int) -> int:
+        return round(self.encoder_config.scaled_px(at_224))

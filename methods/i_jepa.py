@@ -1,0 +1,157 @@
+"""I-JEPA: hide 4 blocks, predict the features that a slow copy of the encoder has of them.
+
+Hidden: 4 blocks of 15 to 20 % of the patches of each chip; the encoder sees one large square block
+minus these (the context).
+Predicted: the tokens of the target encoder, an exponential moving average of the encoder that sees
+the whole chip, at the places of each block, by a narrow ViT over the context.
+
+Paper: Assran et al., Self-Supervised Learning from Images with a Joint-Embedding Predictive
+Architecture, CVPR 2023.
+Source: facebookresearch/ijepa at 52c1ae9.
+Differs from the source:
+- one channel, amplitude in [0, 1];
+- mask tokens of the predictor are drawn anew for every batch from the method's generator, as are
+  the block sizes (the source counts batches);
+- the predictor is half as wide as the encoder (the source's 384 is half of ViT-B) and 6 blocks deep
+  (the source's default; its ViT-H uses 12), but never deeper than the encoder.
+As in the source, block sizes are drawn once per batch, contexts are cut to the shortest of the
+batch, and no block reaches the last row or column of patches.
+Unknown: the settings of the SAR-JEPA authors' run. I-JEPA is reported to collapse on SAR chips.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from ._masking import context_and_targets
+from ._method import Method, MethodConfigError, Prediction
+from ._registry import register
+from ._sizes import EncoderConfig
+from ._vit import Encoder, Trunk, initialise_truncated, sincos_positions
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults of the source's configurations."""
+
+    targets: int = 4  # blocks per image
+    target_scale: tuple[float, float] = (0.15, 0.2)  # share of all patches
+    target_aspect: tuple[float, float] = (0.75, 1.5)  # rows / columns
+    context_scale: tuple[float, float] = (0.85, 1.0)
+    context_least: int = 10  # patches
+    predictor_share: float = 0.5  # of the encoder's width
+    predictor_depth: int = 6
+    momentum: float = 0.996  # of the target encoder at the start; rises linearly to 1
+
+    def __post_init__(self) -> None:
+        """Refuse blocks and momenta that make no sense."""
+        for name in ("target_scale", "context_scale"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= 1:
+                raise MethodConfigError(f"{name} must be 0 < low <= high <= 1, got {(low, high)}")
+        if not 0 < self.target_aspect[0] <= self.target_aspect[1]:
+            raise MethodConfigError(f"target_aspect must rise from above 0: {self.target_aspect}")
+        if min(self.targets, self.context_least, self.predictor_depth) < 1:
+            raise MethodConfigError("targets, context_least and predictor_depth must be 1 or more")
+        if not 0 <= self.momentum <= 1:
+            raise MethodConfigError(f"momentum must be between 0 and 1, got {self.momentum}")
+
+
+class BlockPredictor(Trunk):
+    """Tokens of the context to tokens at the places of each target block."""
+
+    positions: Tensor
+
+    def __init__(self, config: Config, encoder: EncoderConfig) -> None:
+        """Build a predictor with as many heads as the encoder."""
+        width = int(encoder.width * config.predictor_share)
+        if width % (4 * encoder.heads) and width % encoder.heads:
+            raise MethodConfigError(
+                f"predictor_share {config.predictor_share} of width {encoder.width} is {width}, "
+                f"which {encoder.heads} heads do not divide"
+            )
+        shape = width, min(config.predictor_depth, encoder.depth), encoder.heads
+        super().__init__(encoder.width, encoder.width, shape, "absolute")
+        self.mask_token = nn.Parameter(torch.empty(width))
+        positions = sincos_positions(encoder.patch_grid, width)
+        self.register_buffer("positions", positions, persistent=False)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "B V D"],
+        context: Int[Tensor, "B V"],
+        targets: Int[Tensor, "R M"],
+    ) -> Float[Tensor, "R M D"]:
+        """Return the tokens expected at `targets`; rows run image after image."""
+        known = self.embed(tokens) + self.positions[context]
+        known = known.repeat_interleave(len(targets) // len(tokens), dim=0)
+        asked = self.mask_token + self.positions[targets]
+        return self.decode(torch.cat([known, asked], dim=1))[:, known.shape[1] :]
+
+
+@register(label="I-JEPA", paper="arXiv:2301.08243")
+class IJEPA(Method):
+    """Prediction of features of a moving average of the encoder."""
+
+    encoder: Encoder
+
+    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+        """Build encoder, predictor and the target encoder, which starts as a copy."""
+        super().__init__(config, encoder, rng)
+        self.predictor = BlockPredictor(config, encoder)
+        stacks = self.encoder.blocks, self.predictor.blocks
+        initialise_truncated(self, rng, stacks)
+        self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+
+    @classmethod
+    def build_encoder(
+        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
+    ) -> Encoder:
+        """Return a ViT with fixed sin-cos positions and without class token."""
+        return Encoder(encoder, "absolute", class_token=False, drop_path=drop_path)
+
+    @torch.no_grad()
+    def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N D"]:
+        """Return the target encoder's tokens of the whole chip, each normalised."""
+        tokens = self.target_encoder(images)
+        return functional.layer_norm(tokens, tokens.shape[-1:])
+
+    def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
+        """Encode the context of each image, predict the target encoder's tokens of its blocks."""
+        config = self.config
+        context, blocks = context_and_targets(
+            self.encoder_config.patch_grid,
+            len(images),
+            config.targets,
+            config.target_scale,
+            config.target_aspect,
+            config.context_scale,
+            config.context_least,
+            rng,
+        )
+        owners = torch.arange(len(images), device=images.device).repeat_interleave(config.targets)
+        tokens = self.encoder.encode(self.encoder.embed(images, context))
+        return Prediction(
+            predicted=self.predictor(tokens, context, blocks),
+            target=self.target(images)[owners[:, None], blocks],
+            mask=torch.ones_like(blocks, dtype=torch.bool),
+            patches=blocks,
+            images=owners,
+        )
+
+    def loss(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Float[Tensor, ""]:
+        """Return the smooth L1 distance over all values of all blocks."""
+        prediction = self.predict(images, rng)
+        return functional.smooth_l1_loss(prediction.predicted, prediction.target)
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        """Move the target encoder towards the encoder; less and less, not at all at the end."""
+        momentum = self.config.momentum + progress * (1 - self.config.momentum)
+        move = get_ema_multi_avg_fn(momentum)
+        move(list(self.target_encoder.parameters()), list(self.encoder.parameters()), 0)

@@ -1,0 +1,106 @@
+"""LoMaR: hide 80 % of each small window, predict its pixels.
+
+Hidden: in each of 4 windows of 7 x 7 patches per chip, a random 39 of the 49, replaced by a learned
+token before the encoder; a window sees nothing outside itself.
+Predicted: the pixels of the hidden patches, by one linear layer on their tokens.
+
+Paper: Chen et al., Efficient Self-supervised Vision Pretraining with Local Masked Reconstruction,
+arXiv 2206.00790.
+Source: junchen14/LoMaR; as adapted in waterdisappear/SAR-JEPA at 1f17f90.
+Differs from the source:
+- one channel, amplitude in [0, 1];
+- every image gets its own 4 windows and every window its own image (the source pairs images and
+  windows wrongly, so that at most batch sizes an image sees one window four times);
+- parameters that the source creates and never uses are left out.
+Unknown:
+- whether the SAR-JEPA authors standardised the target patches (paper_facts 2.5): `standardise`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ._gradients import standardise
+from ._masking import hidden_except, random_order, windows
+from ._method import Method, MethodConfigError, Prediction
+from ._registry import register
+from ._sizes import EncoderConfig
+from ._vit import Encoder, initialise, patchify, take
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults of the source."""
+
+    window: int = 7  # side in patches
+    windows: int = 4  # per image
+    mask_ratio: float = 0.8
+    standardise: bool = False  # each target patch to mean 0 and variance 1 ("norm_pix_loss")
+
+    def __post_init__(self) -> None:
+        """Refuse windows of nothing and a mask that hides nothing or everything."""
+        if min(self.window, self.windows) < 1:
+            raise MethodConfigError(
+                f"window and windows must be 1 or more, got {self.window} and {self.windows}"
+            )
+        if not 0 < int(self.window**2 * self.mask_ratio) < self.window**2:
+            raise MethodConfigError(
+                f"mask_ratio {self.mask_ratio} hides no patch or every patch of a window of "
+                f"{self.window} x {self.window}"
+            )
+
+
+@register(label="LoMaR", paper="arXiv:2206.00790")
+class LoMaR(Method):
+    """Reconstruction in local windows; subclasses predict another `target`."""
+
+    encoder: Encoder
+
+    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+        """Build encoder and predictor."""
+        super().__init__(config, encoder, rng)
+        self.mask_token = nn.Parameter(torch.empty(encoder.width))
+        self.predictor = self.build_predictor(self.target_values())
+        initialise(self, rng)
+
+    @classmethod
+    def build_encoder(
+        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
+    ) -> Encoder:
+        """Return a ViT with class token and relative positions in every block."""
+        return Encoder(encoder, "relative", drop_path=drop_path)
+
+    def build_predictor(self, values: int) -> nn.Module:
+        """Return the map from tokens to `values` target values."""
+        return nn.Linear(self.encoder_config.width, values)
+
+    def target_values(self) -> int:
+        """Return the number of target values of a patch."""
+        return self.encoder_config.patch_px**2
+
+    def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N P"]:
+        """Return the pixels of each patch."""
+        pixels = patchify(images, self.encoder_config.patch_px)
+        return standardise(pixels) if self.config.standardise else pixels
+
+    def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
+        """Encode each window with its hidden patches replaced, predict all of them."""
+        config, batch, area = self.config, len(images), self.config.window**2
+        grid = self.encoder_config.patch_grid
+        patches = windows(grid, config.window, config.windows, batch, rng)
+        rows = len(patches)  # R = B * windows, image after image
+        visible = random_order(rows, area, rng)[:, int(area * config.mask_ratio) :]
+        mask = hidden_except(visible, area)
+
+        of_image = patches.reshape(batch, -1)  # (B, windows * M)
+        tokens = self.encoder.embed(images, of_image).reshape(rows, area, -1)
+        tokens = torch.where(mask[..., None], self.mask_token.to(tokens.dtype), tokens)
+        return Prediction(
+            predicted=self.predictor(self.encoder.encode(tokens))[:, 1:],
+            target=take(self.target(images), of_image).reshape(rows, area, -1),
+            mask=mask,
+            patches=patches,
+            images=torch.arange(batch, device=images.device).repeat_interleave(config.windows),
+        )

@@ -1,0 +1,35 @@
+"""LoMaR-SAR: LoMaR with a deep predictor; the network of SAR-JEPA with the pixel target.
+
+Hidden: in each of 4 windows of 7 x 7 patches per chip, a random 39 of the 49, replaced by a learned
+token before the encoder.
+Predicted: the pixels of the hidden patches, by MAE's decoder over the tokens of the window.
+
+Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024), Table 3 (secondary sources).
+Source: waterdisappear/SAR-JEPA at 1f17f90.
+Differs from the source: as `lomar`.
+Unknown:
+- whether the target patches were standardised (paper_facts 2.5): `standardise`, off.
+"""
+
+from dataclasses import dataclass
+
+from ._registry import register
+from ._vit import Predictor
+from .lomar import Config as LoMaRConfig
+from .lomar import LoMaR
+
+
+@dataclass(frozen=True)
+class Config(LoMaRConfig):
+    """Defaults of the released code."""
+
+
+@register(label="LoMaR-SAR", paper="10.1016/j.isprsjprs.2024.09.013")
+class LoMaRSAR(LoMaR):
+    """LoMaR with blocks between encoder and target; subclasses predict another `target`."""
+
+    def build_predictor(self, values: int) -> Predictor:
+        """Return blocks with relative positions; the source has 8 of width 512."""
+        encoder = self.encoder_config
+        shape = encoder.predictor_width, encoder.predictor_depth, encoder.predictor_heads
+        return Predictor(encoder.width, values, shape, "relative")

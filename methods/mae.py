@@ -1,0 +1,107 @@
+"""MAE: hide 75 % of the patches, predict their pixels.
+
+Hidden: a random 75 % of the patches of each chip.
+Predicted: the pixels of the hidden patches, by a decoder that sees the tokens of the visible ones.
+
+Paper: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022.
+Source: facebookresearch/mae.
+Differs from the source:
+- one channel, amplitude in [0, 1], no mean and deviation taken off.
+Unknown:
+- whether the SAR-JEPA authors standardised the target patches (paper_facts 2.5): `standardise`, off
+  as in the source.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ._gradients import standardise
+from ._masking import hidden_except, random_order
+from ._method import Method, MethodConfigError, Prediction
+from ._registry import register
+from ._sizes import EncoderConfig
+from ._vit import Encoder, Trunk, initialise, patchify, sincos_positions
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults of the source."""
+
+    mask_ratio: float = 0.75
+    standardise: bool = False  # each target patch to mean 0 and variance 1 ("norm_pix_loss")
+
+    def __post_init__(self) -> None:
+        """Refuse a mask that hides nothing or everything."""
+        if not 0 < self.mask_ratio < 1:
+            raise MethodConfigError(f"mask_ratio must be between 0 and 1, got {self.mask_ratio}")
+
+
+class Decoder(Trunk):
+    """Tokens of visible patches to values of all patches."""
+
+    positions: Tensor
+
+    def __init__(self, encoder: EncoderConfig, values: int) -> None:
+        """Build a decoder to `values` values per patch."""
+        shape = encoder.predictor_width, encoder.predictor_depth, encoder.predictor_heads
+        super().__init__(encoder.width, values, shape, "absolute")
+        self.mask_token = torch.nn.Parameter(torch.empty(encoder.predictor_width))
+        positions = sincos_positions(encoder.patch_grid, encoder.predictor_width)
+        self.register_buffer("positions", positions, persistent=False)
+
+    def forward(
+        self, tokens: Float[Tensor, "B N D"], visible: Int[Tensor, "B V"]
+    ) -> Float[Tensor, "B M P"]:
+        """Return the values of all M patches; token 0 is the class token."""
+        class_token, known = self.embed(tokens).split([1, visible.shape[1]], dim=1)
+        count, width = self.positions.shape
+        patches = self.mask_token.to(known.dtype).expand(len(tokens), count, width)
+        patches = patches.scatter(1, visible[..., None].expand_as(known), known) + self.positions
+        return self.decode(torch.cat([class_token, patches], dim=1))[:, 1:]
+
+
+@register(label="MAE", paper="arXiv:2111.06377")
+class MAE(Method):
+    """Autoencoder over visible patches; subclasses predict another `target`."""
+
+    encoder: Encoder
+
+    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+        """Build encoder and decoder."""
+        super().__init__(config, encoder, rng)
+        self.decoder = Decoder(encoder, self.target_values())
+        initialise(self, rng)
+
+    @classmethod
+    def build_encoder(
+        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
+    ) -> Encoder:
+        """Return a ViT with class token and fixed sin-cos positions."""
+        return Encoder(encoder, "absolute", drop_path=drop_path)
+
+    def target_values(self) -> int:
+        """Return the number of target values of a patch."""
+        return self.encoder_config.patch_px**2
+
+    def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N P"]:
+        """Return the pixels of each patch."""
+        pixels = patchify(images, self.encoder_config.patch_px)
+        return standardise(pixels) if self.config.standardise else pixels
+
+    def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
+        """Encode the visible patches of each image, predict all."""
+        rows, columns = self.encoder_config.patch_grid
+        count = rows * columns
+        order = random_order(len(images), count, rng)
+        visible = order[:, : int(count * (1 - self.config.mask_ratio))]
+        tokens = self.encoder.encode(self.encoder.embed(images, visible))
+        return Prediction(
+            predicted=self.decoder(tokens, visible),
+            target=self.target(images),
+            mask=hidden_except(visible, count),
+            patches=torch.arange(count, device=images.device).expand(len(images), -1),
+            images=torch.arange(len(images), device=images.device),
+        )

@@ -1,0 +1,78 @@
+"""PGGA: hide nothing, predict the multi-scale gradient by ratio.
+
+Hidden: nothing; the encoder sees the whole chip.
+Predicted: the target of SAR-JEPA for every patch, by the predictor of SAR-JEPA over all tokens.
+
+Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024), Table 5 (secondary sources).
+Source: none; the released repository names the weights and has no code for them.
+Differs from the source: cannot be said.
+Unknown: the definition. Secondary sources call it PGCA, a "physics-guided contrastive architecture"
+and one of the two modules of SAR-JEPA beside masking; a folder of its weights is called
+"reconstruction". From this it is taken to be SAR-JEPA without the masking (paper_facts 2.7). Whole
+chip or windows, a mask ratio above 0, a contrastive loss: none of it is known. This is our reading,
+not the authors' method.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ._gradients import Halves
+from ._method import Method, Prediction
+from ._registry import register
+from ._sizes import EncoderConfig
+from ._vit import Encoder, Predictor, initialise
+from .sar_jepa import check_radii, ratio_target
+
+
+@dataclass(frozen=True)
+class Config:
+    """The target of `sar_jepa`; lengths at 224 px."""
+
+    radii_px: tuple[int, ...] = (5, 9, 13, 17)
+    halves: Halves = "overlap"
+
+    def __post_init__(self) -> None:
+        """Refuse radii that make no window."""
+        check_radii(self.radii_px, self.halves)
+
+
+@register(label="PGGA", paper="10.1016/j.isprsjprs.2024.09.013", unconfirmed=True)
+class PGGA(Method):
+    """Regression of gradients from the whole chip."""
+
+    encoder: Encoder
+
+    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+        """Build encoder and predictor."""
+        super().__init__(config, encoder, rng)
+        shape = encoder.predictor_width, encoder.predictor_depth, encoder.predictor_heads
+        values = encoder.patch_px**2 * len(config.radii_px)
+        self.predictor = Predictor(encoder.width, values, shape, "relative")
+        initialise(self, rng)
+
+    @classmethod
+    def build_encoder(
+        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
+    ) -> Encoder:
+        """Return a ViT with class token and relative positions in every block."""
+        return Encoder(encoder, "relative", drop_path=drop_path)
+
+    def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
+        """Encode and predict all patches; nothing is drawn."""
+        target = ratio_target(images, self.config.radii_px, self.config.halves, self.encoder_config)
+        count = torch.arange(target.shape[1], device=images.device)
+        return Prediction(
+            predicted=self.predictor(self.encoder(images))[:, 1:],
+            target=target,
+            mask=torch.zeros(target.shape[:2], dtype=torch.bool, device=images.device),
+            patches=count.expand(len(images), -1),
+            images=torch.arange(len(images), device=images.device),
+        )
+
+    def loss(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Float[Tensor, ""]:
+        """Return the mean squared error over all patches, none being hidden."""
+        prediction = self.predict(images, rng)
+        return (prediction.predicted - prediction.target).square().mean()

@@ -1,0 +1,50 @@
+"""Raw pixels: no network, the prepared chip itself is the feature (a control).
+
+Hidden: nothing.
+Predicted: nothing.
+
+Paper: none.
+Source: none.
+Differs from the source: nothing.
+Its nearest neighbour beats several published few-shot numbers on MSTAR: it stands in every table.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ._method import Method
+from ._registry import register
+from ._sizes import EncoderConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to choose."""
+
+
+class Flatten(nn.Module):
+    """Chips to one token each: their pixels, row by row."""
+
+    has_class_token = False
+    width = 0  # that of the chip, whatever its size
+
+    def forward(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 D"]:
+        """Return the pixels."""
+        return images.flatten(2)
+
+
+@register(label="Raw pixels", paper="control", control=True)
+class RawPixels(Method):
+    """The chip as it is."""
+
+    evaluation_input = "chip"
+    protocols = ("linear", "knn")
+
+    @classmethod
+    def build_encoder(
+        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
+    ) -> Flatten:
+        """Return the encoder without weights."""
+        return Flatten()

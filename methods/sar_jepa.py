@@ -1,0 +1,83 @@
+"""SAR-JEPA: hide 80 % of each small window, predict the multi-scale gradient by ratio.
+
+Hidden: in each of 4 windows of 7 x 7 patches per chip, a random 39 of the 49, replaced by a learned
+token before the encoder.
+Predicted: the norm of the log ratio of opposite half-window means, at 4 radii, for every pixel of
+the hidden patches, by 8 blocks over the tokens of the window.
+
+Paper: Li et al., Predicting Gradient is Better: Exploring Self-Supervised Learning for SAR ATR with
+a Joint-Embedding Predictive Architecture, ISPRS J. 218 (2024) 326-338, arXiv 2311.15153.
+Source: waterdisappear/SAR-JEPA at 1f17f90.
+Differs from the source:
+- as `lomar`: an image sees its own 4 windows (in the source often one window four times);
+- at other input sizes than 224 px, the radii scale with the input.
+Unknown:
+- whether the published weights saw halves that share the centre (released code, the default here)
+  or not (the paper's figure): `halves`.
+"""
+
+from dataclasses import dataclass
+from typing import get_args
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ._gradients import Halves, multi_scale_ratio_gradient
+from ._method import MethodConfigError
+from ._registry import register
+from ._sizes import EncoderConfig
+from ._vit import patchify
+from .lomar import Config as LoMaRConfig
+from .lomar_sar import LoMaRSAR
+
+
+@dataclass(frozen=True)
+class Config(LoMaRConfig):
+    """Defaults of the released code; lengths at 224 px."""
+
+    radii_px: tuple[int, ...] = (5, 9, 13, 17)  # windows of 11, 19, 27 and 35 px
+    halves: Halves = "overlap"
+
+    def __post_init__(self) -> None:
+        """Refuse radii that make no window."""
+        super().__post_init__()
+        check_radii(self.radii_px, self.halves)
+
+
+def check_radii(radii_px: tuple[int, ...], halves: str) -> None:
+    """Refuse radii that make no window, and unknown halves."""
+    if not radii_px or min(radii_px) < 1:
+        raise MethodConfigError(f"radii_px must be one or more radii >= 1, got {radii_px}")
+    if halves not in get_args(Halves):
+        raise MethodConfigError(f"halves must be one of {get_args(Halves)}, got {halves!r}")
+
+
+def scaled_radii(radii_px: tuple[int, ...], encoder: EncoderConfig) -> tuple[int, ...]:
+    """Return the radii at the encoder's input size, halves rounded up (112 px: 3, 5, 7, 9)."""
+    return tuple(max(1, int(encoder.scaled_px(radius) + 0.5)) for radius in radii_px)
+
+
+def ratio_target(
+    images: Float[Tensor, "B 1 H W"],
+    radii_px: tuple[int, ...],
+    halves: Halves,
+    encoder: EncoderConfig,
+) -> Float[Tensor, "B N P"]:
+    """Return the gradient norms of each patch, radius after radius; radii at 224 px."""
+    gradients = multi_scale_ratio_gradient(images, scaled_radii(radii_px, encoder), halves)
+    return patchify(gradients, encoder.patch_px)
+
+
+@register(label="SAR-JEPA", paper="10.1016/j.isprsjprs.2024.09.013")
+class SARJEPA(LoMaRSAR):
+    """LoMaR-SAR with another target."""
+
+    config: Config
+
+    def target_values(self) -> int:
+        """Return one value per pixel and radius."""
+        return self.encoder_config.patch_px**2 * len(self.config.radii_px)
+
+    def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N P"]:
+        """Return the gradient norms of each patch, radius after radius."""
+        return ratio_target(images, self.config.radii_px, self.config.halves, self.encoder_config)

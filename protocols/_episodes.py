@@ -1,0 +1,98 @@
+"""Support sets as a function of split, seed and chip ids: the same on every machine.
+
+The chips of a class stand in the order of a hash and the first k are taken, so sets are nested
+over k, equal for every method, and independent of the order of files in a folder.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int, UInt64
+
+Shots = int | Literal["all"]
+
+
+class ShotsError(ValueError):
+    """A number of shots that means nothing."""
+
+
+class TooFewChipsError(ValueError):
+    """A class with fewer training chips than shots."""
+
+
+class RepeatedChipError(ValueError):
+    """Two training chips with one id, whose order no hash can decide."""
+
+
+def support_set(
+    split_digest: str,
+    seed: int,
+    ids: Sequence[str] | np.ndarray,
+    labels: Int[np.ndarray, " N"],
+    shots: Shots,
+    class_names: Sequence[str] = (),
+) -> Int[np.ndarray, " S"]:
+    """Return which training chips are labelled, class by class, in the order of their hash.
+
+    Args:
+        split_digest: Digest of the split that the chips are the training side of.
+        seed: Seed of the episode.
+        ids: Ids of the training chips; unique.
+        labels: Their classes.
+        shots: Chips per class, or `all`.
+        class_names: For messages, and to notice a class without any chip.
+
+    Raises:
+        ShotsError: `shots` is neither a positive whole number nor `all`.
+        TooFewChipsError: A class has fewer chips than `shots`.
+        RepeatedChipError: An id occurs twice.
+    """
+    if shots != "all" and (isinstance(shots, bool) or not isinstance(shots, int) or shots < 1):
+        raise ShotsError(f"shots must be a whole number from 1, or 'all', not {shots!r}")
+    ids = np.asarray(ids)
+    keys = _keys(f"{split_digest}/{seed}/", ids)
+    order = np.lexsort((keys, labels))
+    repeated = np.flatnonzero((np.diff(keys[order]) == 0) & (np.diff(labels[order]) == 0))
+    if repeated.size:
+        raise RepeatedChipError(
+            f"training chip id {str(ids[order[repeated[0]]])!r} occurs twice; no hash can order "
+            "two chips of one id: give them different ones"
+        )
+    counts = np.bincount(labels, minlength=len(class_names))
+    if not class_names:
+        counts = counts[counts > 0]
+        class_names = [f"class {label}" for label in np.unique(labels)]
+    wanted = 1 if shots == "all" else shots
+    short = [
+        f"{name} has {count}"
+        for name, count in zip(class_names, counts, strict=True)
+        if count < wanted
+    ]
+    if short:
+        raise TooFewChipsError(
+            f"{shots} shots asked, but {', '.join(short)} training chips; ask for at most "
+            f"{counts.min()} shots, or for 'all' where the protocol allows it"
+        )
+    if shots == "all":
+        return order
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    return order[np.arange(len(order)) - starts < shots]
+
+
+def support_digest(ids: Iterable[str]) -> str:
+    """Return the SHA-256 of a support set's chip ids, whatever their order."""
+    return sha256(json.dumps(sorted(map(str, ids))).encode()).hexdigest()
+
+
+def _keys(prefix: str, ids: np.ndarray) -> UInt64[np.ndarray, " N"]:
+    """Return the first 64 bits of SHA-256(prefix + id) of every id."""
+    start = sha256(prefix.encode())
+    words = bytearray()
+    for chip_id in ids.tolist():
+        hashed = start.copy()  # the prefix is hashed once
+        hashed.update(chip_id.encode())
+        words += hashed.digest()[:8]
+    return np.frombuffer(bytes(words), dtype=">u8").astype(np.uint64)

@@ -1,0 +1,130 @@
+"""Training a classifier by gradient descent: what few_shot, finetune and linear share."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ._encoder import LabelledImages, NotConvergedError, Predictions, read_out
+from ._settings import FewShot, Finetune
+
+
+def head_weight(shape: tuple[int, int], std: float, rng: torch.Generator) -> Float[Tensor, "C D"]:
+    """Draw a head's initial weight: normal, cut at +-2 (as in the source, so next to never cut).
+
+    Not `nn.init.trunc_normal_`, whose draws differ between releases of torch.
+    """
+    return (torch.randn(shape, generator=rng) * std).clamp_(-2, 2)
+
+
+def batches(size: int, batch: int, rng: torch.Generator) -> list[Int[Tensor, " B"]]:
+    """Return the positions of each batch of one shuffled epoch.
+
+    The last incomplete batch is dropped; where there are fewer chips than fill one, all make one.
+    """
+    order = torch.randperm(size, generator=rng)
+    if size < batch:
+        return [order]
+    return list(order[: size - size % batch].split(batch))
+
+
+class Classifier(nn.Module):
+    """An encoder and a linear head, all trainable."""
+
+    def __init__(
+        self, encoder: nn.Module, classes: int, settings: FewShot | Finetune, rng: torch.Generator
+    ) -> None:
+        """Put a fresh head, its weight drawn from `rng`, on `encoder`."""
+        super().__init__()
+        self.encoder = encoder.requires_grad_(True)
+        self.readout = settings.readout
+        width: int = encoder.width  # pyright: ignore[reportAssignmentType]
+        self.head = nn.Linear(width, classes)
+        with torch.no_grad():
+            self.head.weight.copy_(head_weight((classes, width), settings.head_std, rng))
+            self.head.bias.zero_()
+
+    def forward(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B C"]:
+        """Return the logits."""
+        tokens = self.encoder(images)
+        return self.head(read_out(tokens, self.readout, bool(self.encoder.has_class_token)))
+
+
+def train_and_predict(
+    make_encoder: Callable[[float], nn.Module],
+    drop_path: float,
+    parameter_groups: Callable[[Classifier], list[dict]],
+    images: LabelledImages,
+    episode: Int[np.ndarray, " S"],
+    rng: torch.Generator,
+    settings: FewShot | Finetune,
+) -> Predictions:
+    """Train encoder and head on an episode; look at the test chips once, after the last epoch.
+
+    Args:
+        make_encoder: Returns a fresh encoder with pretrained weights, given its drop path rate.
+        drop_path: That rate.
+        parameter_groups: Splits the weights into optimiser groups, each with its `lr_scale`.
+        images: The data set.
+        episode: Indices of the labelled training chips.
+        rng: CPU generator; draws the head, the order of each epoch and, by way of torch's global
+            state (which is put back), whatever the encoder itself draws.
+        settings: The protocol.
+
+    Raises:
+        NotConvergedError: The loss, or a score, is not finite.
+    """
+    device = images.train.device
+    support = torch.from_numpy(episode)
+    with _global_draws_from(rng, device):
+        classifier = Classifier(make_encoder(drop_path), images.classes, settings, rng)
+        classifier = classifier.to(device).train()
+        optimizer = torch.optim.AdamW(
+            parameter_groups(classifier), betas=settings.betas, weight_decay=settings.weight_decay
+        )
+        for epoch in range(settings.epochs):
+            order = batches(len(support), settings.batch, rng)
+            losses = []
+            for step, positions in enumerate(order):
+                for group in optimizer.param_groups:
+                    group["lr"] = settings.lr_at(epoch + step / len(order)) * group["lr_scale"]
+                rows = support[positions].to(device)
+                with _precision(device, settings):
+                    logits = classifier(images.train[rows])
+                loss = cross_entropy(logits.float(), images.train_labels[rows].long())
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.detach())
+            if not torch.stack(losses).isfinite().all():  # once an epoch: it waits for the GPU
+                raise NotConvergedError(
+                    f"the loss is not finite in epoch {epoch} of {settings.epochs}; the encoder's "
+                    f"weights are bad, or the rate {settings.lr:g} is too high for it"
+                )
+        classifier.eval()
+        with torch.no_grad(), _precision(device, settings):
+            logits = [classifier(part).float() for part in images.test.split(settings.eval_batch)]
+    return Predictions.of_logits(torch.cat(logits))
+
+
+def _precision(device: torch.device, settings: FewShot | Finetune) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+
+
+@contextmanager
+def _global_draws_from(rng: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Let layers that draw from torch's global state, like drop path, draw from `rng`.
+
+    The global state is as before afterwards.
+    """
+    seed = int(torch.randint(2**63 - 1, (), generator=rng))
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus, device_type="cuda"):
+        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+        for gpu in gpus:
+            torch.cuda.set_rng_state(torch.Generator(gpu).manual_seed(seed).get_state(), gpu)
+        yield

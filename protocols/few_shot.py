@@ -1,0 +1,31 @@
+"""The paper's fine-tuning: encoder and head trained on k labelled chips per class."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import nn
+
+from ._encoder import LabelledImages, Predictions
+from ._settings import FewShot
+from ._training import Classifier, train_and_predict
+
+
+def run(
+    make_encoder: Callable[[float], nn.Module],
+    images: LabelledImages,
+    episode: Int[np.ndarray, " _"],
+    rng: torch.Generator,
+    settings: FewShot,
+) -> Predictions:
+    """Train everything on one episode and return the predictions after the last epoch.
+
+    Nothing is selected: not the epoch, not the rate. Arguments as in `train_and_predict`.
+    """
+    return train_and_predict(make_encoder, 0.0, _groups, images, episode, rng, settings)
+
+
+def _groups(classifier: Classifier) -> list[dict]:
+    """Return all weights as one group: decay acts on biases and norms too, as in the source."""
+    return [{"params": list(classifier.parameters()), "lr_scale": 1.0}]

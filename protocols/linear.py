@@ -1,0 +1,161 @@
+"""Linear probing: BatchNorm without affine and a linear head on frozen features.
+
+All runs of one encoder on one data set (seeds x shots) train together. Runs with equally many
+chips step in lockstep as one (R, C, D) weight; each has its own support set, initial head and
+batch order, so the result is that of training them one by one (`tests/test_protocols_linear.py`).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import batch_norm, one_hot
+
+from ._encoder import BadFeaturesError, Features, Predictions
+from ._settings import Linear
+from ._training import batches, head_weight
+
+CHUNK_VALUES = 1_000_000  # feature values gathered at a time: 4 MB, which stay in the cache
+ADAM_EPS = 1e-8
+
+
+@dataclass
+class _Heads:
+    """The classifiers of R runs in lockstep."""
+
+    weight: Float[Tensor, "R C D"]
+    bias: Float[Tensor, "R C 1"]
+    mean: Float[Tensor, "R D"]  # of BatchNorm at test time
+    variance: Float[Tensor, "R D"]
+
+    def logits(self, inputs: Float[Tensor, "R B D"]) -> Float[Tensor, "R C B"]:
+        """Return the scores of normalised features."""
+        return torch.baddbmm(self.bias, self.weight, inputs.mT)
+
+
+def run(
+    features: Features,
+    episodes: Sequence[Int[np.ndarray, " _"]],
+    rngs: Sequence[torch.Generator],
+    settings: Linear,
+) -> list[Predictions]:
+    """Train one head per episode and return its predictions, in the order of the episodes.
+
+    Args:
+        features: The data set under a frozen encoder.
+        episodes: Indices of the labelled training chips of each run.
+        rngs: One CPU generator per run; draws the head, then the order of each epoch, so a GPU
+            sees the same batches.
+        settings: The protocol.
+
+    Raises:
+        BadFeaturesError: A run has a single chip, of which BatchNorm knows no variance.
+        NotConvergedError: A head is no longer finite.
+    """
+    lockstep: dict[int, list[int]] = defaultdict(list)
+    for index, episode in enumerate(episodes):
+        if len(episode) < 2:
+            raise BadFeaturesError(f"linear needs 2 labelled chips or more, got {len(episode)}")
+        lockstep[len(episode)].append(index)
+    width = features.train.shape[1]
+    predictions: dict[int, Predictions] = {}
+    for size, runs in lockstep.items():
+        together = max(1, CHUNK_VALUES // (min(size, settings.batch) * width))
+        for first in range(0, len(runs), together):
+            chunk = runs[first : first + together]
+            support = torch.from_numpy(np.stack([episodes[i] for i in chunk]))
+            heads = _train(features, support, [rngs[i] for i in chunk], settings)
+            predictions |= zip(chunk, _predict(features.test, heads, settings), strict=True)
+    return [predictions[index] for index in range(len(episodes))]
+
+
+def _train(
+    features: Features,
+    support: Int[Tensor, "R S"],
+    rngs: Sequence[torch.Generator],
+    settings: Linear,
+) -> _Heads:
+    """Train R heads on S chips each."""
+    device, width = features.train.device, features.train.shape[1]
+    shape = (features.classes, width)
+    weight = torch.stack([head_weight(shape, settings.head_std, rng) for rng in rngs]).to(device)
+    bias = weight.new_zeros(len(rngs), features.classes, 1)
+    mean = weight.new_zeros(len(rngs), width)
+    heads = _Heads(weight, bias, mean, torch.ones_like(mean))
+    train_weight, train_bias = _AdamW(weight, settings), _AdamW(bias, settings)
+    targets = one_hot(features.train_labels.long(), features.classes).to(weight.dtype)
+    for epoch in range(settings.epochs):
+        lr = settings.lr_at(epoch)
+        for rows in _epoch(support, rngs, settings.batch, device):
+            inputs = _normalised(features.train, rows, heads, settings)
+            # The gradient of the mean cross-entropy over the batch, in closed form.
+            error = (heads.logits(inputs).softmax(1) - targets[rows].mT) / rows.shape[1]
+            train_weight.step(error @ inputs, lr)
+            train_bias.step(error.sum(2, keepdim=True), lr)
+    return heads
+
+
+class _AdamW:
+    """AdamW on the stack of all heads; it acts on each value alone, so on each head as on one.
+
+    Written out, because the first step of one of torch's optimisers imports its compiler, which
+    takes longer than all heads together.
+    """
+
+    def __init__(self, weight: Tensor, settings: Linear) -> None:
+        """Start at step 0."""
+        self.weight, self.settings, self.steps = weight, settings, 0
+        self.mean, self.square = torch.zeros_like(weight), torch.zeros_like(weight)
+
+    def step(self, gradient: Tensor, lr: float) -> None:
+        """Move the weight in place."""
+        self.steps += 1
+        first, second = self.settings.betas
+        self.mean.lerp_(gradient, 1 - first)
+        self.square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        spread = self.square.sqrt().div_((1 - second**self.steps) ** 0.5).add_(ADAM_EPS)
+        self.weight.mul_(1 - lr * self.settings.weight_decay)
+        self.weight.addcdiv_(self.mean, spread, value=-lr / (1 - first**self.steps))
+
+
+def _epoch(
+    support: Int[Tensor, "R S"],
+    rngs: Sequence[torch.Generator],
+    batch: int,
+    device: torch.device,
+) -> Iterator[Int[Tensor, "R B"]]:
+    """Yield the training chips of each step, every run in its own order."""
+    orders = [batches(support.shape[1], batch, rng) for rng in rngs]
+    for rows in torch.stack([torch.stack(order) for order in orders], dim=1):
+        yield support.gather(1, rows).to(device)
+
+
+def _normalised(
+    train: Float[Tensor, "N D"], rows: Int[Tensor, "R B"], heads: _Heads, settings: Linear
+) -> Float[Tensor, "R B D"]:
+    """Return a batch of each run, normalised by its own statistics; update the running ones."""
+    runs, size = rows.shape
+    # The runs stand side by side as R x D channels, so that BatchNorm is torch's own, called once;
+    # index_select is twice as fast as indexing.
+    inputs = train.index_select(0, rows.T.flatten()).view(size, -1)  # B, R x D
+    normalised = batch_norm(
+        inputs,
+        heads.mean.view(-1),  # updated in place
+        heads.variance.view(-1),
+        training=True,
+        momentum=settings.norm_momentum,
+        eps=settings.norm_eps,
+    )
+    return normalised.view(size, runs, -1).transpose(0, 1)
+
+
+def _predict(test: Float[Tensor, "M D"], heads: _Heads, settings: Linear) -> Iterator[Predictions]:
+    """Yield the predictions of each head by the running statistics."""
+    mean, scale = heads.mean[:, None], torch.rsqrt(heads.variance + settings.norm_eps)[:, None]
+    rows = max(1, CHUNK_VALUES // scale.numel())
+    logits = [heads.logits((part - mean).mul_(scale)) for part in test.split(rows)]
+    yield from (Predictions.of_logits(one.T) for one in torch.cat(logits, dim=2))

@@ -1,0 +1,62 @@
+"""Scores of predicted classes; fractions in [0, 1].
+
+Averages over classes go over those present in the test set: a class without test chips has no
+recall, and one that is only predicted has no F1 of its own.
+"""
+
+import numpy as np
+from jaxtyping import Int
+
+
+class BadLabelsError(ValueError):
+    """Labels or predictions that cannot be scored."""
+
+
+def confusion(
+    labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"], classes: int
+) -> Int[np.ndarray, "C C"]:
+    """Return how often each true class (row) was predicted as each class (column).
+
+    Raises:
+        BadLabelsError: No test chips, or a class outside 0..classes - 1.
+    """
+    if labels.size == 0:
+        raise BadLabelsError("there are no test chips to score")
+    for what, values in (("label", labels), ("prediction", predicted)):
+        if values.min() < 0 or values.max() >= classes:
+            raise BadLabelsError(
+                f"a {what} must lie in 0..{classes - 1}, found {values.min()}..{values.max()}"
+            )
+    flat = labels.astype(np.int64) * classes + predicted
+    return np.bincount(flat, minlength=classes**2).reshape(classes, classes)
+
+
+def accuracy(labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]) -> float:
+    """Return the share of test chips that are right."""
+    return float(np.trace(_confusion(labels, predicted)) / labels.size)
+
+
+def balanced_accuracy(labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]) -> float:
+    """Return the mean recall of the classes present."""
+    matrix = _confusion(labels, predicted)
+    chips = matrix.sum(axis=1)
+    return float(np.mean(np.diag(matrix)[chips > 0] / chips[chips > 0]))
+
+
+def macro_f1(labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]) -> float:
+    """Return the mean F1 of the classes present."""
+    matrix = _confusion(labels, predicted)
+    chips = matrix.sum(axis=1)
+    f1 = 2 * np.diag(matrix)[chips > 0] / (chips + matrix.sum(axis=0))[chips > 0]
+    return float(f1.mean())
+
+
+METRICS = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1}
+
+
+def _confusion(
+    labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]
+) -> Int[np.ndarray, "C C"]:
+    if labels.size == 0:
+        raise BadLabelsError("there are no test chips to score")
+    return confusion(labels, predicted, int(max(labels.max(), predicted.max())) + 1)

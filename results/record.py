@@ -1,0 +1,95 @@
+"""One outcome as a file: the schema of records and attempts, strictly read.
+
+Scores are fractions in [0, 1]. A record says what the number is (`identity`), what it came out as,
+and how it was made (`provenance`). Unknown fields, missing fields, NaN and wrong types are refused.
+"""
+
+import json
+from hashlib import sha256
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+Score = float
+Digest = str
+
+
+def digest_json(value: Any) -> Digest:
+    """Return the SHA-256 of the canonical JSON of `value`: sorted keys, no blanks, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256(text.encode()).hexdigest()
+
+
+class Strict(BaseModel):
+    """A model that takes nothing it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Provenance(Strict):
+    """How a record was made; nothing here changes the number by more than float noise."""
+
+    commit: str = Field(description="git commit of the code, or `unknown`")
+    dirty: bool = Field(description="whether the code differed from that commit")
+    versions: dict[str, str]
+    host: str
+    device: str = Field(description="`cpu`, or the name of the GPU")
+    threads: int
+    started: str = Field(description="ISO 8601, UTC")
+    wall_s: float
+    gpu_s: float
+    peak_memory_mb: float = Field(description="of the process, or of the GPU where there is one")
+
+
+class Record(Strict):
+    """What the records of pretrainings and runs share."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    key: str
+    identity: dict[str, Any]
+    provenance: Provenance
+
+    def computed_key(self) -> str:
+        """Return the key that `identity` has."""
+        return digest_json(self.identity)
+
+
+class PretrainRecord(Record):
+    """A finished pretraining; its folder holds `encoder.safetensors` and `history.jsonl`."""
+
+    kind: Literal["pretraining"] = "pretraining"
+    weights_digest: Digest = Field(description="SHA-256 of encoder.safetensors")
+    steps: int
+    images_per_s: float
+    final_loss: float | None = Field(description="mean of the last epoch; none for a control")
+    feature_spread: float | None = Field(
+        description="standard deviation of features over chips, relative to their norm; near 0 = "
+        "collapsed"
+    )
+
+
+class RunRecord(Record):
+    """One number and where it came from; its folder holds `predictions.npz`."""
+
+    kind: Literal["run"] = "run"
+    weights_digest: Digest
+    accuracy: Score = Field(ge=0, le=1)
+    balanced_accuracy: Score = Field(ge=0, le=1)
+    macro_f1: Score = Field(ge=0, le=1)
+    train_count: int = Field(ge=1, description="labelled chips used")
+    test_count: int = Field(ge=1)
+    support_digest: Digest = Field(description="SHA-256 over the ids of the labelled chips")
+    predictions_digest: Digest = Field(description="SHA-256 of predictions.npz")
+
+
+class Attempt(Strict):
+    """A failure, kept beside what it describes."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    failure: str = Field(description="exception class, `killed`, `interrupted`, ...")
+    message: str
+    traceback: str
+    log_tail: list[str] = []
+    host: str
+    time: str = Field(description="ISO 8601, UTC")

@@ -1,0 +1,239 @@
+"""The whole path as a user walks it, in processes of their own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from commands import TINY, Sarbench
+
+PLUGIN = '''"""A method of another package: predict each patch's mean from the visible rest."""
+
+from dataclasses import dataclass
+
+import torch
+from sarbench.methods import mae, register
+
+
+@dataclass(frozen=True)
+class Config(mae.Config):
+    """As MAE, with settings of its own."""
+
+    {field}
+
+
+@register(label="Theirs", paper="none")
+class Theirs(mae.MAE):
+    """MAE under another name{body}
+'''
+FAILING = ''', but broken."""
+
+    Config = Config
+
+    def loss(self, images, rng):
+        """Fail."""
+        raise RuntimeError("broken on purpose")
+'''
+
+
+def install(folder: Path, name: str, body: str, field: str = "strength: float = 1.0") -> str:
+    """Build and install a package with one method; return the folder for PYTHONPATH."""
+    source = folder / f"source_{name}"
+    source.mkdir()
+    (source / f"{name}_package.py").write_text(PLUGIN.format(body=body, field=field))
+    (source / "pyproject.toml").write_text(
+        f'[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        f'[project]\nname = "{name}"\nversion = "1.0"\n'
+        f'[project.entry-points."sarbench.methods"]\n{name} = "{name}_package:Theirs"\n'
+        f'[tool.setuptools]\npy-modules = ["{name}_package"]\n'
+    )
+    target = folder / "site"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+         "--no-index", "--target", target, source],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return str(target)
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "record.json"
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Sarbench:
+    """A tiny grid that ran to its end."""
+    sarbench = Sarbench(tmp_path_factory.mktemp("finished"))
+    sarbench.call("run", sarbench.grid)
+    return sarbench
+
+
+def test_a_grid_runs_to_a_leaderboard(finished):
+    cells = finished.cells()
+    assert {cell["method"] for cell in cells} == {"MAE", "raw pixels", "random init"}
+    assert len(cells) == 3 * 3
+    for cell in cells:
+        expected = 1 if (cell["protocol"], cell["shots"]) == ("knn", "all") else 2
+        assert (cell["n"], cell["expected"], cell["failed"]) == (expected, expected, 0)
+        assert 0.1 < cell["mean"] <= 1
+        assert (cell["low"] is None) == (expected == 1)
+    text = finished.call("table", finished.grid).stdout
+    assert "±" in text
+    assert "synthetic" in text
+
+
+def test_plan_says_done_and_running_again_does_nothing(finished):
+    before = snapshot(finished.runs)
+    assert {entry["state"] for entry in finished.plan()["runs"]} == {"done"}
+    assert "0 to do" in finished.call("run", finished.grid).stderr
+    assert snapshot(finished.runs) == before
+
+
+def test_the_same_grid_in_another_store_gives_the_same_bits(finished, tmp_path):
+    again = Sarbench(tmp_path)
+    again.call("run", again.grid, "--workers", "1")
+    for kind in ("pretrain", "evaluate"):
+        for folder in (finished.runs / kind).iterdir():
+            for name in ("encoder.safetensors", "predictions.npz"):
+                if (folder / name).exists():
+                    mine = (again.runs / kind / folder.name / name).read_bytes()
+                    assert mine == (folder / name).read_bytes(), (kind, folder.name)
+
+
+def test_filters_narrow_every_command(finished):
+    text = finished.call("table", finished.grid, "-m", "mae", "-k", "all").stdout
+    assert "MAE" in text
+    assert "raw pixels" not in text
+    wrong = finished.call("table", finished.grid, "-m", "nope", status=2)
+    assert "it has: " in wrong.stderr
+
+
+def test_a_damaged_record_is_named_moved_aside_and_run_again(finished, tmp_path):
+    sarbench = Sarbench(tmp_path)
+    shutil.copytree(finished.runs, sarbench.runs)
+    key = sarbench.plan()["runs"][0]["key"]
+    path = sarbench.runs / "evaluate" / key / "record.json"
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    damaged = sarbench.plan()["runs"][0]
+    assert damaged["state"] == "failed"
+    assert "damaged" in damaged["reason"]
+    cell = next(c for c in sarbench.cells() if c["n"] < c["expected"])
+    assert cell["failed"] == 1
+    assert "moved to" in sarbench.call("run", sarbench.grid).stderr
+    assert {entry["state"] for entry in sarbench.plan()["runs"]} == {"done"}
+    assert list((sarbench.runs / "evaluate").glob(f"{key}.aside-*"))
+
+
+def test_a_change_of_version_makes_a_record_stale_not_done(finished, tmp_path):
+    sarbench = Sarbench(tmp_path, TINY.replace("[pretrain]", "[pretrain]\nseeds = [0]"))
+    shutil.copytree(finished.runs, sarbench.runs)
+    code = (
+        "import sarbench.protocols._settings as s; s.Linear.version = 99; "
+        "from sarbench.bench.cli import main; import sys; sys.argv[0] = 'sarbench'; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "plan", sarbench.grid, "--runs", sarbench.runs],
+        capture_output=True, text=True, env=sarbench.environment, check=True,
+    )  # fmt: skip
+    assert "stale" in done.stdout
+    assert "protocol_version" in done.stdout
+
+
+def test_a_crashing_method_fails_alone_and_is_listed(tmp_path):
+    site = install(tmp_path, "theirs", FAILING)
+    grid = TINY.replace('["mae"]', '["theirs", "mae"]')
+    sarbench = Sarbench(tmp_path, grid, PYTHONPATH=site)
+    done = sarbench.call("run", sarbench.grid, status=1)
+    assert "RuntimeError: broken on purpose" in done.stderr
+    by_method = {cell["method"]: cell for cell in sarbench.cells()}
+    assert by_method["MAE"]["failed"] == 0
+    assert by_method["Theirs"]["failed"] == by_method["Theirs"]["expected"]
+    assert by_method["Theirs"]["mean"] is None
+    assert "failed" in sarbench.call("table", sarbench.grid).stdout
+    (attempt,) = sarbench.runs.glob("pretrain/*/attempt-1.json")
+    assert "broken on purpose" in attempt.read_text()
+
+
+def test_a_method_of_another_package_is_found_checked_run_and_ranked(tmp_path):
+    site = install(tmp_path, "theirs", '."""\n\n    Config = Config\n')
+    grid = TINY.replace('["mae"]', '["mae", {name = "theirs", config = {strength = 2.0}}]')
+    sarbench = Sarbench(tmp_path, grid, PYTHONPATH=site)
+    assert "theirs" in sarbench.call("methods", "ls").stdout
+    sarbench.call("methods", "check", "theirs")
+    sarbench.call("run", sarbench.grid)
+    assert "Theirs" in {cell["method"] for cell in sarbench.cells()}
+
+
+def worker_of(process: "subprocess.Popen[str]") -> int:
+    """Return a spawned worker of a running command."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for child in children:
+        if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
+            return int(child)
+    raise LookupError("no worker yet")
+
+
+LONG = TINY.replace("epochs = 1", "epochs = 2000").replace("seeds = 2", "seeds = 1")
+
+
+def wait_for(condition, seconds: float = 90):
+    """Return the first true value of `condition`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if value := condition():
+                return value
+        except (LookupError, FileNotFoundError):
+            pass
+        time.sleep(0.2)
+    raise TimeoutError
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to find the worker")
+def test_a_killed_worker_is_recorded_and_the_rest_goes_on(tmp_path):
+    sarbench = Sarbench(tmp_path, LONG)
+    process = sarbench.start("run", sarbench.grid, "--workers", "1")
+    wait_for(lambda: list(sarbench.runs.glob("pretrain/*/progress.json")))
+    os.kill(worker_of(process), signal.SIGKILL)
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 1
+    assert "SIGKILL" in errors
+    states = {entry["method"]: entry["state"] for entry in sarbench.plan()["runs"]}
+    assert states == {"mae": "failed", "raw_pixels": "done", "random_init": "done"}
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
+    sarbench = Sarbench(tmp_path, LONG)
+    process = sarbench.start("run", sarbench.grid, "-m", "mae", "--workers", "1")
+    wait_for(lambda: list(sarbench.runs.glob("pretrain/*/progress.json")))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "goes on" in errors
+    assert list(sarbench.runs.glob("pretrain/*/checkpoint-*.pt"))
+    assert not list(sarbench.runs.glob("*/*/record.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('["mae"]', '["maee"]'), "Did you mean 'mae'"),
+        (('datasets = ["synthetic"]', 'datasets = ["synthetik"]'), "Did you mean 'synthetic'"),
+        (("linear = [5]", "linear = [500]"), "500 shots"),
+        (("batch = 16", "batches = 16"), "Did you mean 'batch'"),
+    ],
+)
+def test_a_wrong_request_exits_with_2_and_one_message(finished, tmp_path, change, message):
+    sarbench = Sarbench(tmp_path, TINY.replace(*change))
+    sarbench.runs = finished.runs
+    assert message in sarbench.call("plan", sarbench.grid, status=2).stderr

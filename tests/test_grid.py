@@ -1,0 +1,148 @@
+"""Grid files are read strictly; every problem is named before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from sarbench.bench.catalogue import MethodInfo
+from sarbench.bench.data.prepare import Summary
+from sarbench.bench.grid import GridError, pretrainings, read_grid, runs, validate
+
+METHODS = {
+    "mae": MethodInfo(
+        "mae", "MAE", "", 1, False, False, True,
+        ["few_shot", "linear", "finetune", "knn"], {"mask_ratio": 0.75, "norm_pix": False},
+    ),
+    "raw_pixels": MethodInfo(
+        "raw_pixels", "raw pixels", "", 1, True, False, False, ["linear", "knn"], {}
+    ),
+    "random_init": MethodInfo(
+        "random_init", "random", "", 1, True, False, True,
+        ["few_shot", "linear", "finetune", "knn"], {},
+    ),
+}  # fmt: skip
+TEXT = """
+name = "test"
+methods = ["mae"]
+[pretrain]
+encoder = "vit_nano"
+[evaluate]
+seeds = 3
+[evaluate.protocols]
+linear = [10, "all"]
+knn = [10, "all"]
+"""
+
+
+def grid_of(tmp_path: Path, text: str = TEXT):
+    path = tmp_path / "grid.toml"
+    path.write_text(text)
+    return read_grid(path)
+
+
+def spread(grid, summary):
+    starts = pretrainings(grid, METHODS, lambda name: summary)
+    return starts, runs(grid, starts, METHODS, lambda name: summary)
+
+
+@pytest.fixture
+def summary() -> Summary:
+    return make_summary()
+
+
+def test_a_grid_spreads_into_pretrainings_and_runs(tmp_path, summary):
+    grid = grid_of(tmp_path)
+    validate(grid, METHODS)
+    starts, planned = spread(grid, summary)
+    assert [start.method for start in starts] == ["mae", "raw_pixels", "random_init"]
+    per_method = 3 + 3 + 3 + 1  # linear 10, linear all, knn 10, knn all (one: it draws nothing)
+    assert len(planned) == 3 * per_method
+    assert len({run.identity.key for run in planned}) == len(planned)
+    all_knn = [run for run in planned if run.protocol == "knn" and run.shots == "all"]
+    assert {run.seed for run in all_knn} == {0}
+
+
+def test_without_prepared_data_there_are_no_keys(tmp_path):
+    starts, planned = spread(grid_of(tmp_path), None)
+    assert starts[0].identity is None
+    assert starts[1].identity is not None  # a control needs no pool
+    assert all(run.identity is None for run in planned)
+
+
+def test_a_control_is_the_same_artefact_whatever_the_pool_and_recipe(tmp_path, summary):
+    one, _ = spread(grid_of(tmp_path), summary)
+    changed = TEXT.replace('"vit_nano"', '"vit_nano"\nepochs = 7\nbatch = 8')
+    other, _ = spread(grid_of(tmp_path, changed), summary)
+    assert one[0].identity.key != other[0].identity.key
+    assert [s.identity.key for s in one[1:]] == [s.identity.key for s in other[1:]]
+
+
+def test_lists_are_swept_and_named(tmp_path, summary):
+    text = TEXT.replace('encoder = "vit_nano"', 'encoder = ["vit_nano", "vit_tiny"]\nepochs = [1, 2]')
+    starts, _ = spread(grid_of(tmp_path, text), summary)
+    mae = [start.axes for start in starts if start.method == "mae"]
+    assert mae == [
+        {"encoder": "vit_nano", "epochs": 1}, {"encoder": "vit_nano", "epochs": 2},
+        {"encoder": "vit_tiny", "epochs": 1}, {"encoder": "vit_tiny", "epochs": 2},
+    ]  # fmt: skip
+    assert len({start.identity.key for start in starts}) == len(starts)
+
+
+def test_a_protocol_may_have_its_own_seeds_and_data_sets(tmp_path, summary):
+    text = TEXT + 'few_shot = { shots = [10], seeds = 2, datasets = ["synthetic"] }\n'
+    _, planned = spread(grid_of(tmp_path, text), summary)
+    assert sum(run.protocol == "few_shot" for run in planned) == 2 * 2  # raw pixels: n/a
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('name = "test"', 'name = "te/st"'), "name"),
+        (('[evaluate]\n', '[evaluate]\nsedes = 3\n'), "Did you mean 'seeds'"),
+        (('[pretrain]\n', '[pretrain]\nepoch = 3\n'), "Did you mean 'epochs'"),
+        (('name = "test"', 'name = "test"\nmethod = []'), "Did you mean 'methods'"),
+        (('linear = [10, "all"]', 'linear = ["al"]'), "shots"),
+        (("[evaluate]", "[evaluate"), "not a TOML file"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_way_out(tmp_path, change, message):
+    with pytest.raises(GridError, match=message):
+        grid_of(tmp_path, TEXT.replace(*change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('"vit_nano"', '"vit_nan"'), "Did you mean 'vit_nano'"),
+        (('encoder =', 'recipe = "papre"\nencoder ='), "Did you mean 'paper'"),
+        (('encoder =', 'pool_fraction = 1.5\nencoder ='), "pool_fraction"),
+        (('encoder =', 'epochs = 0\nencoder ='), "epochs"),
+        (('encoder =', 'epochs = "many"\nencoder ='), "epochs must be of type int"),
+        (('encoder =', 'pool = ["synthetik"]\nencoder ='), "synthetic"),
+        (("seeds = 3", 'datasets = ["mstar_sok"]'), "Did you mean 'mstar_soc'"),
+        (("linear =", "liner ="), "Did you mean 'linear'"),
+        (('knn = [10, "all"]', "knn = [0]"), "shots must be >= 1"),
+        (('knn = [10, "all"]', 'few_shot = ["all"]'), "not allowed"),
+        (('knn = [10, "all"]', "finetune = [10]"), "only shots"),
+        (('knn = [10, "all"]', "knn = {shots = [1], settings = {neighbors = 3}}"), "neighbours"),
+        (('["mae"]', '[{name = "mae", config = {mask_ration = 0.5}}]'), "Did you mean 'mask_ratio'"),
+        (('["mae"]', '[{name = "mae", config = {norm_pix = 3}}]'), "must be a bool"),
+        (('["mae"]', '["mae", {name = "mae", config = {norm_pix = true}}]'), "label"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_with_the_allowed_ones(tmp_path, change, message):
+    grid = grid_of(tmp_path, TEXT.replace(*change))
+    with pytest.raises(GridError, match=message):
+        validate(grid, METHODS)
+
+
+def test_every_problem_is_listed_at_once(tmp_path):
+    grid = grid_of(tmp_path, TEXT.replace('"vit_nano"', '"vit_nan"').replace("linear =", "liner ="))
+    with pytest.raises(GridError) as caught:
+        validate(grid, METHODS)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_missing_grid_file_names_those_that_come_along(tmp_path):
+    with pytest.raises(GridError, match="demo"):
+        read_grid(tmp_path / "none.toml")

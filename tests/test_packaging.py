@@ -1,0 +1,63 @@
+"""The map of names: folders, packages, guards, data files."""
+
+import subprocess
+import sys
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+FOLDERS = ("bench", "methods", "protocols", "results")
+
+
+def test_every_folder_with_code_is_in_the_package_list():
+    found = {
+        "sarbench." + ".".join(path.parent.relative_to(ROOT).parts)
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
+    assert found == set(PROJECT["tool"]["setuptools"]["packages"])
+
+
+def test_a_folder_refuses_any_other_import_name():
+    for folder in FOLDERS:
+        code = f"import {folder}"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert f"import sarbench.{folder}, not {folder}" in done.stderr
+
+
+def test_the_top_level_holds_only_what_the_design_names():
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    top = {name.split("/")[0] for name in tracked if name and not name.startswith(".")}
+    assert top <= {
+        *FOLDERS, "tests", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md",
+        "CONTRIBUTING.md", "Makefile",
+    }  # fmt: skip
+
+
+def test_data_files_are_readable_through_the_package():
+    assert files("sarbench.bench").joinpath("grids/demo.toml").read_text().startswith("#")
+
+
+def test_no_file_is_longer_than_350_lines():
+    long = {
+        str(path.relative_to(ROOT)): count
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+        if (count := len(path.read_text().splitlines())) > 350
+    }
+    assert not long
+
+
+def test_grid_commands_start_without_torch():
+    code = (
+        "import sys; import sarbench.bench.cli._grid, sarbench.bench.cli._methods; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,129 @@
+"""Records are there whole or not at all, once, and never mistaken for another."""
+
+import json
+import multiprocessing
+
+import pytest
+from pydantic import ValidationError
+
+from sarbench.bench.store import DamagedRecordError, Store, write_atomic
+from sarbench.results.record import Attempt, Provenance, RunRecord, digest_json
+
+
+def make_record(seed: int = 0, accuracy: float = 0.5) -> RunRecord:
+    identity = {"dataset": "synthetic", "seed": seed}
+    return RunRecord(
+        key=digest_json(identity), identity=identity,
+        provenance=Provenance(
+            commit="unknown", dirty=True, versions={}, host="h", device="cpu", threads=1,
+            started="2026-01-01T00:00:00+00:00", wall_s=1, gpu_s=0, peak_memory_mb=1,
+        ),
+        weights_digest="w", accuracy=accuracy, balanced_accuracy=0.5, macro_f1=0.5,
+        train_count=1, test_count=1, support_digest="s", predictions_digest="p",
+    )  # fmt: skip
+
+
+def test_a_written_record_reads_back_equal(tmp_path):
+    store, record = Store(tmp_path), make_record()
+    assert store.write("evaluate", record)
+    assert store.read("evaluate", record.key) == record
+    assert store.keys("evaluate").keys() == {record.key}
+
+
+def test_a_second_writer_loses_and_changes_nothing(tmp_path):
+    store = Store(tmp_path)
+    first, second = make_record(accuracy=0.1), make_record(accuracy=0.9)
+    assert store.write("evaluate", first)
+    assert not store.write("evaluate", second)
+    assert store.read("evaluate", first.key).accuracy == 0.1
+    assert [p.name for p in store.folder("evaluate", first.key).iterdir()] == ["record.json"]
+
+
+def _race(root, accuracy, queue):
+    queue.put(Store(root).write("evaluate", make_record(accuracy=accuracy)))
+
+
+def test_of_many_writers_at_once_exactly_one_wins(tmp_path):
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    racers = [context.Process(target=_race, args=(tmp_path, i / 10, queue)) for i in range(6)]
+    for racer in racers:
+        racer.start()
+    wins = [queue.get(timeout=30) for _ in racers]
+    for racer in racers:
+        racer.join()
+    assert sum(wins) == 1
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, -3])
+def test_a_half_written_record_is_named_and_never_a_result(tmp_path, cut):
+    store, record = Store(tmp_path), make_record()
+    store.write("evaluate", record)
+    path = store.folder("evaluate", record.key) / "record.json"
+    path.write_text(path.read_text()[:cut])
+    with pytest.raises(DamagedRecordError, match=r"record\.json"):
+        store.read("evaluate", record.key)
+    assert list(store.records("evaluate")) == []
+
+
+def test_a_record_in_the_wrong_folder_is_refused(tmp_path):
+    store, record = Store(tmp_path), make_record()
+    store.write("evaluate", record)
+    other = make_record(seed=1)
+    store.folder("evaluate", record.key).rename(store.folder("evaluate", other.key))
+    with pytest.raises(DamagedRecordError, match="holds"):
+        store.read("evaluate", other.key)
+
+
+def test_a_record_whose_identity_was_edited_is_refused(tmp_path):
+    store, record = Store(tmp_path), make_record()
+    store.write("evaluate", record)
+    path = store.folder("evaluate", record.key) / "record.json"
+    data = json.loads(path.read_text())
+    data["identity"]["seed"] = 7
+    path.write_text(json.dumps(data))
+    with pytest.raises(DamagedRecordError):
+        store.read("evaluate", record.key)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"accuracy": 1.2}, {"accuracy": float("nan")}, {"surprise": 1}, {"schema_version": 2}],
+)
+def test_a_record_with_impossible_or_unknown_values_is_refused(change):
+    data = make_record().model_dump() | change
+    with pytest.raises(ValidationError):
+        RunRecord.model_validate(data)
+
+
+def test_attempts_are_numbered_and_stand_beside_a_record(tmp_path):
+    store, record = Store(tmp_path), make_record()
+    for i in range(11):
+        attempt = Attempt(failure="E", message=str(i), traceback="", host="h", time="t")
+        store.write_attempt("evaluate", record.key, attempt)
+    assert store.last_attempt("evaluate", record.key).message == "10"
+    assert store.read("evaluate", record.key) is None
+    assert store.write("evaluate", record)
+
+
+def test_forcing_moves_the_old_folder_aside_and_keeps_it(tmp_path):
+    store, record = Store(tmp_path), make_record()
+    store.write("evaluate", record)
+    aside = store.move_aside("evaluate", record.key)
+    assert (aside / "record.json").exists()
+    assert store.read("evaluate", record.key) is None
+    assert store.keys("evaluate") == {}
+
+
+def test_a_failing_write_leaves_the_old_file_and_no_rest(tmp_path):
+    target = tmp_path / "file"
+    target.write_text("old")
+
+    def write(temporary):
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_atomic(target, write)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
