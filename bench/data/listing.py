@@ -97,7 +97,8 @@ def check_listing(card: Card, listing: Listing) -> None:
     """
     if listing.refused:
         raise DatasetMismatchError(
-            f"{card.name} in {listing.source}: {_name_some(listing.refused, 'file')} cannot be placed"
+            f"{card.name} in {listing.source}: some files cannot be placed: "
+            f"{_name_some(listing.refused, 'file')}"
         )
     if card.kind == "pool":
         if not listing.entries:
@@ -209,11 +210,11 @@ def _drop_copies(placed: list[Entry], source: Path) -> list[Entry]:
         data = one.read_bytes(), other.read_bytes()
         if data[0] == data[1]:
             continue
-        images = [
+        left, right = (
             decode_image(bits, str(file.relative))
             for bits, file in zip(data, (one, other), strict=True)
-        ]
-        if not np.array_equal(*images):
+        )
+        if not np.array_equal(left, right):
             raise ConflictingCopiesError(
                 f"{source}: {entry.chip_id} is there twice with different pixels, as "
                 f"{one.relative} and {other.relative}; give --data the one folder of the two that "

@@ -62,7 +62,8 @@ def pack_image(
             else "store amplitude as uint8, uint16, or float in [0, 1]"
         )
         raise AmplitudeRangeError(
-            f"{name}: float amplitude up to {image.max():.4g}; floats must lie in [0, 1], so {way_out}"
+            f"{name}: float amplitude up to {image.max():.4g}; floats must lie in [0, 1], so "
+            f"{way_out}"
         )
     if card.crop_px is not None:
         image = centre_crop(image, card.crop_px)

@@ -143,7 +143,7 @@ def summary(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False
         stored = _folder(found, data_dir, prepared_dir) / "summary.json"
     except DatasetNotFoundError:
         return None
-    return _read_summary(stored) if stored.is_file() else None
+    return _read_summary(found, stored) if stored.is_file() else None
 
 
 def _folder(card: Card, data_dir: Path, prepared_dir: Path) -> Path:
@@ -166,8 +166,9 @@ def _stamp(files: list[ImageFile]) -> str:
 
 
 def _stored_stamp(folder: Path) -> str | None:
-    stored = folder / "summary.json"
-    return json.loads(stored.read_text("utf-8")).get("stamp") if stored.is_file() else None
+    with suppress(FileNotFoundError, ValueError, AttributeError):  # damaged means: pack anew
+        return json.loads((folder / "summary.json").read_text("utf-8")).get("stamp")
+    return None
 
 
 def _synthetic_chips(card: Card) -> tuple[int, Iterator[PackedChip]]:
@@ -259,7 +260,7 @@ def _summarise(card: Card, rows: list[PackedChip], data_digest: str) -> Summary:
         counts={"train": {}, "test": {}} if is_pool else counts,
         data_digest=data_digest,
         split_digest=split,
-        rendering=rendering_of(card, data_digest),
+        rendering="",
         transform=card.transform,
         crop_px=card.crop_px,
         dtype=rows[0].pixels.dtype.name,
@@ -290,17 +291,19 @@ def _write_index(path: Path, card: Card, rows: list[PackedChip]) -> None:
         _flush(target)
 
 
-def _read_summary(path: Path) -> Summary:
+def _read_summary(card: Card, path: Path) -> Summary:
     try:
         stored = json.loads(path.read_text("utf-8"))
         stored.pop("stamp")
+        # a later version may know the name of a rendering that was unknown when it was packed
+        stored["rendering"] = rendering_of(card, stored["data_digest"])
         return Summary(**{**stored, "classes": tuple(stored["classes"])})
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path.parent, str(error)) from error
 
 
 def _open(card: Card, folder: Path) -> Chips:
-    described = _read_summary(folder / "summary.json")
+    described = _read_summary(card, folder / "summary.json")
     try:
         with np.load(folder / "index.npz", allow_pickle=False) as stored:
             index = {key: stored[key] for key in stored.files}

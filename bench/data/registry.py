@@ -10,7 +10,7 @@ from . import mstar, sar_acd
 
 Reader = Literal["mstar", "sar_acd", "fusar_ship", "pool", "synthetic"]
 Transform = Literal["none", "chip_max"]
-TRANSFORMS: tuple[Transform, ...] = ("none", "chip_max")
+_TRANSFORMS: dict[str, Transform] = {"none": "none", "chip_max": "chip_max"}
 CROP_PX = 128
 
 
@@ -105,11 +105,11 @@ def card(name: str, *, pool: bool = False) -> Card:
 def _folder_card(name: str) -> Card:
     path, _, option = name.removeprefix("folder:").partition("?")
     key, _, value = option.partition("=")
-    transform = next((t for t in TRANSFORMS if t == (value or "none")), None)
-    if not path or (option and key != "transform") or transform is None:
+    chosen = _TRANSFORMS.get(value if option else "none")
+    if not path or (option and key != "transform") or chosen is None:
         raise UnknownDatasetError(
             f"{name!r} is no folder pool; write folder:PATH or folder:PATH?transform=chip_max "
-            f"(transforms: {', '.join(TRANSFORMS)})"
+            f"(transforms: {', '.join(_TRANSFORMS)})"
         )
     return Card(
         name="folder",
@@ -121,7 +121,7 @@ def _folder_card(name: str) -> Card:
         citation="",
         layouts=("any image at any depth",),
         reader="pool",
-        transform=transform,
+        transform=chosen,
         path=str(Path(path).expanduser()),
     )
 

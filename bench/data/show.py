@@ -47,7 +47,7 @@ def _choose(chips: Chips, per_class: int) -> list[tuple[str, list[int]]]:
 
 def _draw(axis: Axes, chips: Chips, index: int, *, is_pool: bool) -> None:
     chip = chips.chip(index).astype(np.float32)
-    white = max(float(np.percentile(chip, BRIGHTEST)), np.finfo(np.float32).tiny)
+    white = float(np.percentile(chip, BRIGHTEST)) or 1.0
     axis.imshow(chip, cmap="gray", vmin=0, vmax=white, interpolation="nearest")
     rows, columns = chip.shape if is_pool else chips.source_size[index]
     name = str(chips.ids[index]).rsplit("/", 1)[-1]
