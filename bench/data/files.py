@@ -108,15 +108,14 @@ def open_source(source: Path) -> Iterator[list[ImageFile]]:
     with ExitStack() as stack:
         found: list[ImageFile] = []
         if source.is_dir():
-            for path in _files_below(source):
-                relative = PurePosixPath(path.relative_to(source).as_posix())
-                stem = archive_stem(path.name)
-                if stem is not None:
-                    found += _open_archive(path, relative.with_name(stem), stack)
-                elif path.suffix.lower() in SUFFIXES:
-                    status = path.stat()
-                    stamp = (status.st_size, status.st_mtime_ns)
-                    found.append(ImageFile(relative, path, stamp))
+            for folder, names in _files_below(source):
+                place = PurePosixPath(folder.relative_to(source).as_posix())
+                for path in (folder / one for one in names):
+                    stem = archive_stem(path.name)
+                    if stem is not None:
+                        found += _open_archive(path, place / stem, stack)
+                    elif path.suffix.lower() in SUFFIXES:
+                        found.append(ImageFile(place / path.name, path, _stamp(path)))
         elif archive_stem(source.name) is not None:
             found = _open_archive(source, PurePosixPath(), stack)
         else:
@@ -126,19 +125,26 @@ def open_source(source: Path) -> Iterator[list[ImageFile]]:
         yield sorted(found, key=lambda file: str(file.relative))
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UnreadableImageError(f"{path}: {error.strerror}; a link to nothing?") from error
+    return status.st_size, status.st_mtime_ns
+
+
+def _files_below(source: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Give each folder with the names of its visible files, links followed once."""
     seen: set[Path] = set()
-    for place, folders, names in walk(folder, followlinks=True):
-        real = Path(place).resolve()
+    for place, folders, names in walk(source, followlinks=True):
+        folder = Path(place)
+        real = folder.resolve()
         if real in seen:  # a link back up
             folders.clear()
             continue
         seen.add(real)
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
-        for name in sorted(names):
-            path = Path(place, name)
-            if not name.startswith(".") and (path.is_file() or path.is_symlink()):
-                yield path
+        yield folder, sorted(name for name in names if not name.startswith("."))
 
 
 def _open_archive(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:

@@ -95,7 +95,10 @@ def _decode_picture(data: bytes, name: str) -> np.ndarray:
                     raise UnreadableImageError(
                         f"{name}: mode {image.mode} is not read; save it as 8 or 16 bit grey"
                     )
-                return np.array(image)
+                array = np.array(image)
+                if image.mode in ("LA", "RGBA"):
+                    array = _without_opacity(array, name)
+                return array
     except UnidentifiedImageError as error:
         raise UnreadableImageError(f"{name}: is no image of a known format") from error
     except (
@@ -109,6 +112,12 @@ def _decode_picture(data: bytes, name: str) -> np.ndarray:
         if isinstance(e, UnreadableImageError):
             raise
         raise UnreadableImageError(f"{name}: cannot be decoded ({e}); fetch it again") from e
+
+
+def _without_opacity(array: np.ndarray, name: str) -> np.ndarray:
+    if (array[..., -1] != 255).any():
+        raise UnreadableImageError(f"{name}: has transparent pixels; save it without them")
+    return array[..., :-1]
 
 
 def _refuse_reduced_depth(image: Image.Image, name: str) -> None:
@@ -161,11 +170,6 @@ def _decode_mat(data: bytes, name: str, variable: str | None) -> np.ndarray:
 def _one_channel(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
-    if array.ndim == 3 and array.shape[2] in (2, 4):  # the last channel is opacity
-        opaque = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
-        if (array[..., -1] != opaque).any():
-            raise UnreadableImageError(f"{name}: has transparent pixels; save it without them")
-        array = array[..., :-1]
     if array.ndim == 3 and array.shape[2] in (1, 3):
         if (array != array[..., :1]).any():
             raise UnreadableImageError(
