@@ -3,15 +3,15 @@
 A bicubic antialiased resampling is linear and separable, so an image is resized by two matrices:
 `rows @ image @ columns.T`. A crop only moves and stretches those matrices and a flip reverses
 one, so a batch of images of different sizes, each with a crop of its own, is two batched matrix
-products. Values are those of torchvision on float tensors, then clamped to [0, 1] as Pillow clips
-its 8-bit result: bicubic weights overshoot, and amplitude is never negative.
+products. Values are those of torchvision on float tensors, then clamped to [0, 1]: bicubic
+weights overshoot, and amplitude is never negative (Pillow clips too, after each of its passes).
 """
 
 import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 TRIES = 10  # crops drawn before the centred fallback, as in torchvision
@@ -57,17 +57,23 @@ def cubic(distance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def resampling(
-    start: Int[Tensor, " B"], length: Int[Tensor, " B"], size: int, px: int
+    start: Int[Tensor, " B"],
+    length: Int[Tensor, " B"],
+    size: int,
+    px: int,
+    flip: Bool[Tensor, " B"] | None = None,
 ) -> Float[Tensor, "B P S"]:
     """Return the matrices that resize `length` pixels from `start` on, out of `size`, to `px`.
 
     Pixels outside the crop have weight zero, so nothing beside it leaks in; the weights of one
-    output pixel sum to 1.
+    output pixel sum to 1. Where `flip` is true the result is reversed.
     """
     device = start.device
     scale = (length.float() / px)[:, None]
     stretch = scale.clamp(min=1)  # antialias: shrinking widens the kernel
     centre = (torch.arange(px, device=device) + 0.5) * scale  # (B, P), from `start`
+    if flip is not None:
+        centre = torch.where(flip[:, None], centre.flip(1), centre)
     first = (centre - 2 * stretch + 0.5).floor()
     reach = torch.arange(math.ceil(4 * max(1, size / px)) + 1, device=device)
     pixel = first[..., None] + reach  # (B, P, taps): all that the kernel can touch
@@ -132,10 +138,9 @@ def draw_crops(
 
 
 def augment(
-    images: Shaped[Tensor, "B H W"],
+    images: Float[Tensor, "B H W"],
     height: Int[Tensor, " B"],
     width: Int[Tensor, " B"],
-    full_scale: float,
     px: int,
     augmentation: Augmentation,
     rng: torch.Generator,
@@ -143,10 +148,9 @@ def augment(
     """Return a random crop of each image at `px` pixels a side, flipped and re-contrasted.
 
     Args:
-        images: Stored values (uint8, uint16 or float), padded below and right to a common size.
+        images: Amplitude in [0, 1], padded below and right to a common size.
         height: Rows of each image that are not padding.
         width: Columns likewise.
-        full_scale: Stored value that means 1.0.
         px: Side of the result.
         augmentation: What to draw.
         rng: On the images' device; the only source of chance.
@@ -154,10 +158,8 @@ def augment(
     crops = draw_crops(height, width, augmentation, rng)
     flips, factors = torch.rand((2, len(images)), generator=rng, device=images.device)
     rows = resampling(crops[:, 0], crops[:, 2], images.shape[1], px)
-    columns = resampling(crops[:, 1], crops[:, 3], images.shape[2], px)
-    flipped = (flips < augmentation.flip)[:, None, None]
-    columns = torch.where(flipped, columns.flip(1), columns) / full_scale
-    resized = (rows @ images.float() @ columns.mT).clamp_(0, 1)
+    columns = resampling(crops[:, 1], crops[:, 3], images.shape[2], px, flips < augmentation.flip)
+    resized = (rows @ images @ columns.mT).clamp_(0, 1)
     mean = resized.mean((1, 2), keepdim=True)
     factor = 1 + augmentation.contrast * (2 * factors - 1)[:, None, None]
-    return torch.lerp(mean, resized, factor).clamp_(0, 1)[:, None]
+    return resized.sub_(mean).mul_(factor).add_(mean).clamp_(0, 1)[:, None]

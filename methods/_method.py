@@ -55,6 +55,8 @@ class Method(nn.Module):
     # "chip" = the prepared chip as it is, "size" = (height, width) of the chip's source image.
     evaluation_input: ClassVar[Literal["encoder", "chip", "size"]] = "encoder"
     protocols: ClassVar[tuple[str, ...]] = ("few_shot", "linear", "finetune", "knn")
+    # How `methods show` draws a target: pixels of one or more maps, or values without a place.
+    target_kind: ClassVar[Literal["pixels", "features"]] = "pixels"
     Config: ClassVar[type]
 
     encoder: Any  # an nn.Module, most often `_vit.Encoder`

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # names() starts without torch
 
 GROUP = "sarbench.methods"
 
-M = TypeVar("M", bound="type[Method]")
+M = TypeVar("M", bound=type)
 
 _registered: dict[str, "type[Method]"] = {}  # by module
 

@@ -35,7 +35,7 @@ class EncoderConfig:
         side = self.input_px // self.patch_px
         return side, side
 
-    def scaled_px(self, at_224: float) -> float:
+    def scaled_px(self, at_224: int | float) -> float:
         """Return a length that the papers state at 224 px, at this input size."""
         return at_224 * self.input_px / 224
 

@@ -1,27 +1,19 @@
 """The encoder: timm's VisionTransformer for one channel, and the blocks that predictors share."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
-from timm.layers.attention import Attention
 from timm.layers.norm import LayerNorm
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ._relative import RelativeBlock
 from ._sizes import EncoderConfig
 
 Positions = Literal["absolute", "relative"]
-
-# Relative position of LoMaR (paper_facts 3.3): distances up to ALPHA keep their own bucket, up to
-# GAMMA share ever wider ones, and none passes BETA.
-ALPHA, BETA, GAMMA = 1.9, 3.8, 15.2
-REACH = int(BETA)  # buckets run from -3 to 3 along each axis
-BUCKETS = (2 * REACH + 1) ** 2 + 1  # the last one is for pairs with the class token
 
 
 class Encoder(VisionTransformer):
@@ -98,41 +90,6 @@ class Encoder(VisionTransformer):
         return self.encode(self.embed(images))
 
 
-class RelativeAttention(Attention):
-    """Attention with the contextual relative position of LoMaR, on keys, shared over heads.
-
-    The logit of query i and key j is q_i.k_j / sqrt(d) + q_i.T[bucket(i, j)] (q is not scaled in
-    the second term), with one table T per block. The second term is handed to the fused attention
-    as its additive mask. Tokens are one class token and a square of patches, row by row.
-    """
-
-    def __init__(self, dim: int, num_heads: int) -> None:
-        """Build the attention with an all-zero table."""
-        super().__init__(dim, num_heads=num_heads, qkv_bias=True)
-        self.relative = nn.Parameter(torch.zeros(dim // num_heads, BUCKETS))
-
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride], the bias is the mask
-        self, x: Float[Tensor, "R N D"], attn_mask: None = None, **unused: Any
-    ) -> Float[Tensor, "R N D"]:
-        """Attend over all N tokens of each row."""
-        rows, tokens, width = x.shape
-        qkv = self.qkv(x).reshape(rows, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        q, k, v = qkv.unbind(0)  # (R, heads, N, d) each
-        table = self.relative[:, relative_buckets(tokens, x.device)]  # (d, N, N)
-        bias = torch.einsum("bhnd,dnm->bhnm", q, table.to(q.dtype))
-        x = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.proj(x.transpose(1, 2).reshape(rows, tokens, width))
-
-
-class RelativeBlock(Block):
-    """timm's block with `RelativeAttention` (set after the fact: no option of older timm)."""
-
-    def __init__(self, dim: int, num_heads: int, **kwargs: Any) -> None:
-        """Build timm's block and exchange its attention."""
-        super().__init__(dim, num_heads, **kwargs)
-        self.attn = RelativeAttention(dim, num_heads)
-
-
 class Trunk(nn.Module):
     """What predictors and decoders share: a linear layer, blocks, LayerNorm, a linear layer."""
 
@@ -192,31 +149,6 @@ def sincos_positions(patch_grid: tuple[int, int], width: int) -> Float[Tensor, "
         for wave in (torch.sin, torch.cos)
     ]
     return torch.cat(parts, dim=1).float()
-
-
-def _bucket(distance: int) -> int:
-    """Return the signed bucket of a distance along one axis, -3 to 3."""
-    if abs(distance) <= ALPHA:
-        return distance
-    share = math.log(abs(distance) / ALPHA) / math.log(GAMMA / ALPHA)
-    return int(math.copysign(min(BETA, round(ALPHA + share * (BETA - ALPHA))), distance))
-
-
-@cache
-def relative_buckets(tokens: int, device: torch.device) -> Int[Tensor, "N N"]:
-    """Return the bucket of each (query, key) among a class token and a square of patches."""
-    side = round((tokens - 1) ** 0.5)
-    if side * side != tokens - 1:
-        raise ValueError(
-            f"relative positions need a class token and a square of patches, got {tokens} tokens"
-        )
-    step = torch.tensor([_bucket(distance) + REACH for distance in range(1 - side, side)])
-    patch = torch.arange(side * side)
-    row, column = patch.div(side, rounding_mode="floor"), patch % side
-    along = [step[axis[:, None] - axis[None, :] + side - 1] for axis in (row, column)]
-    buckets = torch.full((tokens, tokens), BUCKETS - 1)
-    buckets[1:, 1:] = along[0] * (2 * REACH + 1) + along[1]
-    return buckets.to(device)
 
 
 @torch.no_grad()

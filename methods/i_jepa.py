@@ -10,8 +10,8 @@ Architecture, CVPR 2023.
 Source: facebookresearch/ijepa at 52c1ae9.
 Differs from the source:
 - one channel, amplitude in [0, 1];
-- mask tokens of the predictor are drawn anew for every batch from the method's generator, as are
-  the block sizes (the source counts batches);
+- block sizes are drawn from the generator handed in (the source seeds them by counting batches, and
+  places without a seed);
 - the predictor is half as wide as the encoder (the source's 384 is half of ViT-B) and 6 blocks deep
   (the source's default; its ViT-H uses 12), but never deeper than the encoder.
 As in the source, block sizes are drawn once per batch, contexts are cut to the shortest of the
@@ -70,10 +70,10 @@ class BlockPredictor(Trunk):
     def __init__(self, config: Config, encoder: EncoderConfig) -> None:
         """Build a predictor with as many heads as the encoder."""
         width = int(encoder.width * config.predictor_share)
-        if width % (4 * encoder.heads) and width % encoder.heads:
+        if width % 4 or width % encoder.heads:
             raise MethodConfigError(
                 f"predictor_share {config.predictor_share} of width {encoder.width} is {width}, "
-                f"which {encoder.heads} heads do not divide"
+                f"which is no multiple of 4 and of {encoder.heads} heads"
             )
         shape = width, min(config.predictor_depth, encoder.depth), encoder.heads
         super().__init__(encoder.width, encoder.width, shape, "absolute")
@@ -98,6 +98,7 @@ class BlockPredictor(Trunk):
 class IJEPA(Method):
     """Prediction of features of a moving average of the encoder."""
 
+    target_kind = "features"
     encoder: Encoder
 
     def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:

@@ -55,5 +55,5 @@ class Chips:
 
     def stack(self, indices: Int[np.ndarray, " B"]) -> Float[np.ndarray, "B 1 H W"]:
         """Return chips of equal size as amplitude in [0, 1], float32."""
-        chips = np.stack([self.chip(i) for i in indices])[:, None]
+        chips = np.stack([self.chip(int(i)) for i in indices])[:, None]
         return chips.astype(np.float32) / np.float32(self.full_scale)

@@ -1,0 +1,204 @@
+"""A small physical SAR chip simulator.
+
+A vehicle is a set of boxes that carry point scatterers. A chip is the coherent sum of what the
+radar sees of them at one azimuth and depression, of ground clutter outside the vehicle and its
+shadow, and of receiver noise, all seen through one point-spread function and then detected; so
+speckle, shadow and layover come out of the physics and are not painted on.
+
+The radar looks from below the chip: row 0 is the far end, a shadow points upwards, as in MSTAR.
+The image plane is the ground plane. Sensor values follow MSTAR: X band, 0.3 m resolution, 0.2 m
+pixels.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from jaxtyping import Complex, Float, UInt8
+
+CHIP_PX = 96
+
+PIXEL_M = 0.2
+RESOLUTION_M = 0.3  # half-power width of the point-spread function
+WAVELENGTH_M = 0.0312
+FULL_SCALE = 8.0  # amplitude stored as 255, in roots of the mean clutter power (18 dB above it)
+NOISE_POWER = 0.05  # of the mean clutter power; what a shadow shows
+CLUTTER_SPREAD_DB = 2.0  # of the mean level from chip to chip; the same for every class
+TEXTURE_PX = 6  # distance over which the ground's reflectivity changes
+TEXTURE_SPREAD = (0.1, 0.35)  # of its logarithm
+CENTRE_M = (-1.6, 0.0)  # (range, cross-range) of the vehicle: leaves room for the shadow
+SHIFT_M = 0.4  # largest random shift either way
+FAINTEST = 0.05  # amplitude below which a scatterer is left out; FULL_SCALE / 160
+MARGIN_PX = 4  # ground drawn beyond the edge of the chip; further off the image of a point is faint
+
+HAMMING_SIDE = 0.23 / 0.54  # first cosine coefficient of the Hamming window over its mean
+HALF_POWER_WIDTH = 1.3026  # of the Hamming point-spread function, in units of 1 / bandwidth
+
+
+@dataclass(frozen=True)
+class Box:
+    """A block of a vehicle in metres: forward and left of its centre, and its three sides."""
+
+    forward: float
+    left: float
+    base: float
+    length: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Scatterers:
+    """S point scatterers of a vehicle.
+
+    Attributes:
+        place: Metres forward, left and up of the vehicle's centre on the ground.
+        amplitude: Largest amplitude, in roots of the mean clutter power.
+        aspect: Direction from which it shines most, radians to the left of forward.
+        lobe: Half width of that direction, radians.
+    """
+
+    place: Float[np.ndarray, "S 3"]
+    amplitude: Float[np.ndarray, " S"]
+    aspect: Float[np.ndarray, " S"]
+    lobe: Float[np.ndarray, " S"]
+
+
+def point_spread(distance_m: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Return the amplitude of a point's image along one axis, 1 at the point itself.
+
+    The Fourier transform of a Hamming window (side lobes 43 dB down).
+    """
+    # sinc(x) + HAMMING_SIDE * (sinc(x - 1) + sinc(x + 1)) with one sine; it moves a point that
+    # falls on a zero of the denominator by 1e-6, which changes the value by less
+    x = distance_m * (HALF_POWER_WIDTH / RESOLUTION_M)
+    denominator = x * (x * x - 1)
+    x = np.where(np.abs(denominator) < 1e-6, x + 1e-6, x)
+    square = x * x
+    over = ((1 - 2 * HAMMING_SIDE) * square - 1) / (np.pi * x * (square - 1))
+    return np.sin(np.pi * x) * over
+
+
+def axes_m(margin_px: int = 0) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " C"]]:
+    """Return range (falling: row 0 is far) and cross-range of the pixels from the chip's middle."""
+    count = CHIP_PX + 2 * margin_px
+    across = (np.arange(count) - (count - 1) / 2) * PIXEL_M
+    return -across, across
+
+
+def horizon(
+    boxes: tuple[Box, ...], azimuth: float, place_m: Float[np.ndarray, "2"], slope: float
+) -> tuple[Float[np.ndarray, "R C"], Float[np.ndarray, "R C"]]:
+    """Return what stands on each point of the ground, and how high its line of sight passes.
+
+    Args:
+        boxes: The vehicle.
+        azimuth: Its heading, radians from down-range towards rising columns.
+        place_m: Range and cross-range of its centre.
+        slope: Tangent of the depression angle.
+
+    Returns:
+        Height of the surface, and height of the ray that touches everything nearer to the radar;
+        where the ray is above the surface lies shadow. On the chip widened by `MARGIN_PX`.
+    """
+    far, across = axes_m(MARGIN_PX)
+    cos, sin = np.cos(azimuth), np.sin(azimuth)
+    x, y = far[:, None] - place_m[0], across - place_m[1]
+    forward, left = x * cos + y * sin, y * cos - x * sin
+    surface = np.zeros(forward.shape)
+    for box in boxes:
+        inside = np.abs(forward - box.forward) <= box.length / 2
+        inside &= np.abs(left - box.left) <= box.width / 2
+        np.maximum(surface, inside * (box.base + box.height), out=surface)
+    rise = far[:, None] * slope
+    highest = np.maximum.accumulate((surface + rise)[::-1])[::-1]
+    return surface, highest - rise
+
+
+def ground(level: float, spread: float, rng: np.random.Generator) -> Float[np.ndarray, "R C"]:
+    """Draw the clutter power on the widened chip: lognormal texture around the chip's level."""
+    count = CHIP_PX + 2 * MARGIN_PX
+    knots = np.arange(-TEXTURE_PX, count + TEXTURE_PX, TEXTURE_PX)
+    weights = np.exp(-0.5 * ((np.arange(count)[:, None] - knots) / TEXTURE_PX) ** 2)
+    weights /= np.sqrt((weights**2).sum(1, keepdims=True))
+    texture = spread * (weights @ rng.standard_normal((len(knots), len(knots))) @ weights.T)
+    return level * np.exp(texture - spread**2 / 2)
+
+
+@cache
+def clutter_kernel() -> Float[np.ndarray, "H R"]:
+    """Return the matrix that images one axis of the widened chip and keeps the mean power."""
+    centres, cells = axes_m()[1], axes_m(MARGIN_PX)[1]
+    kernel = point_spread(centres[:, None] - cells)
+    return kernel / np.sqrt((kernel**2).sum(1, keepdims=True))
+
+
+def speckle(
+    power: Float[np.ndarray, "R C"], rng: np.random.Generator
+) -> Complex[np.ndarray, "H W"]:
+    """Draw the complex image of a rough surface.
+
+    A resolution cell holds very many scatterers, so each pixel of the surface returns a complex
+    circular Gaussian amplitude; the point-spread function then correlates neighbours.
+    """
+    kernel = clutter_kernel()
+    real, imaginary = rng.standard_normal((2, *power.shape)) * np.sqrt(power / 2)
+    return kernel @ real @ kernel.T + 1j * (kernel @ imaginary @ kernel.T)
+
+
+def render(
+    scatterers: Scatterers,
+    azimuth: float,
+    place_m: Float[np.ndarray, "2"],
+    slope: float,
+    ray: Float[np.ndarray, "R C"],
+) -> Complex[np.ndarray, "H W"]:
+    """Return the coherent image of the scatterers that are not hidden.
+
+    A point at height z appears z tan(depression) nearer to the radar (layover).
+    """
+    forward, left, up = scatterers.place.T
+    x = forward * np.cos(azimuth) - left * np.sin(azimuth) + place_m[0]
+    y = forward * np.sin(azimuth) + left * np.cos(azimuth) + place_m[1]
+    middle = (CHIP_PX + 2 * MARGIN_PX - 1) / 2
+    # looked up 1.5 pixels before the point, or a wall would hide its own scatterers
+    row = np.clip(np.rint(middle + 1.5 - x / PIXEL_M), 0, 2 * middle).astype(int)
+    column = np.clip(np.rint(middle + y / PIXEL_M), 0, 2 * middle).astype(int)
+    off = np.pi - azimuth - scatterers.aspect  # the radar stands at pi - azimuth
+    off = np.angle(np.exp(1j * off)) / scatterers.lobe
+    strength = scatterers.amplitude * np.exp(-0.5 * off**2)
+    seen = (strength > FAINTEST) & (ray[row, column] <= up + PIXEL_M)
+    strength, near, y = strength[seen], (x - up * slope)[seen], y[seen]
+    phase = (4 * np.pi / WAVELENGTH_M) * near / np.sqrt(1 + slope**2)  # of the slant range
+    far, across = axes_m()
+    rows = point_spread(far[:, None] - near)
+    columns = point_spread(y[:, None] - across)
+    real = (rows * (strength * np.cos(phase))) @ columns
+    return real + 1j * ((rows * (strength * np.sin(phase))) @ columns)
+
+
+def simulate(
+    boxes: tuple[Box, ...],
+    scatterers: Scatterers | None,
+    depression_deg: float,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "H W"]:
+    """Draw the detected amplitude of a chip of one vehicle, or of empty ground without one.
+
+    Heading, place, ground and noise are drawn; 1 is the root of the mean clutter power.
+    """
+    slope = np.tan(np.deg2rad(depression_deg))
+    azimuth = rng.uniform(0, 2 * np.pi)
+    place_m = np.array(CENTRE_M) + rng.uniform(-SHIFT_M, SHIFT_M, 2)
+    surface, ray = horizon(boxes, azimuth, place_m, slope)
+    lit = (surface == 0) & (ray <= 1e-9)
+    level = 10 ** (rng.normal(0, CLUTTER_SPREAD_DB) / 10)
+    image = speckle(lit * ground(level, rng.uniform(*TEXTURE_SPREAD), rng) + NOISE_POWER, rng)
+    if scatterers is not None:
+        image += render(scatterers, azimuth, place_m, slope, ray)
+    return np.abs(image)
+
+
+def quantise(amplitude: Float[np.ndarray, "N H W"]) -> UInt8[np.ndarray, "N H W"]:
+    """Return the stored pixels: linear, 255 at `FULL_SCALE` and above."""
+    return np.rint(255 * np.minimum(amplitude / FULL_SCALE, 1)).astype(np.uint8)
