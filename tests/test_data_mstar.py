@@ -139,7 +139,7 @@ def link(source: Path, target: Path) -> None:
     target.symlink_to(source)
 
 
-@pytest.mark.parametrize("name", ["mstar_soc/all_serials", "mstar_eoc_version", "mstar_eoc_scene"])
+@pytest.mark.parametrize("name", ["mstar_soc/all_serials", "mstar_eoc_scene"])
 def test_the_layout_of_hdanet_gives_the_same_chips(real_data: Path, tmp_path: Path, name: str):
     """The upstream paths have no suffix, and one chip below a wrong serial."""
     root = real_data / "mstar" / "JPEG-e"

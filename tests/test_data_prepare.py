@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sarbench.bench.data import mstar, packed, packing, registry
+from sarbench.bench.data import mstar, packed, packing, registry, synthetic
 from sarbench.bench.data import prepare as preparing
 from sarbench.bench.data.files import DatasetNotFoundError
 from sarbench.bench.data.images import UnreadableImageError
@@ -22,6 +22,7 @@ from sarbench.bench.data.packed import DamagedPreparedError, NoSpaceError
 from sarbench.bench.data.packing import AmplitudeRangeError
 from sarbench.bench.data.prepare import NotPreparedError, open_chips, prepare, summary
 from sarbench.bench.data.show import draw_chips
+from sarbench.bench.data.synthetic import SyntheticSet
 from sarbench.bench.data.verify import verify
 
 SIDES = {"2S1": 158, "BRDM2": 129, "D7": 177, "T62": 172, "ZIL131": 192, "ZSU234": 158}
@@ -45,6 +46,24 @@ def few_mstar(monkeypatch: pytest.MonkeyPatch):
     registry._datasets.cache_clear()
     yield small
     registry._datasets.cache_clear()
+
+
+@pytest.fixture
+def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> SyntheticSet:
+    """Make the embedded set 10 classes of 2 train chips, 1 test chip and 1 pool chip."""
+    part = np.tile(["train", "train", "test", "pool"], 10)
+    label = np.repeat(np.arange(10), 4)
+    made = SyntheticSet(
+        pixels=np.stack([speckle(seed, 16, 16) for seed in range(40)]),
+        labels=np.where(part == "pool", -1, label),
+        is_test=part == "test",
+        is_pool=part == "pool",
+        ids=[f"vehicle_{99 - i}" for i in range(40)],
+        classes=tuple(f"vehicle_{i}" for i in range(10)),
+        version=1,
+    )
+    monkeypatch.setattr(synthetic, "generate", lambda: made)
+    return made
 
 
 def speckle(seed: int, rows: int, columns: int) -> np.ndarray:
@@ -101,7 +120,7 @@ def test_prepared_chips_have_one_size_and_lost_the_class_in_it(few_mstar, tmp_pa
     d7 = np.flatnonzero(chips.labels == chips.classes.index("D7"))
     assert chips.source_size[d7[0]].tolist() == [178, 177]
     expected = speckle(int(chips.ids[d7[0]][2:7]) + 7 * 5, 178, 177)[25:153, 24:152]
-    assert np.array_equal(chips.chip(d7[0]), expected)
+    assert np.array_equal(chips.chip(int(d7[0])), expected)
 
 
 def test_chips_are_in_the_order_of_their_ids(few_mstar, tmp_path: Path):
@@ -322,17 +341,23 @@ def test_fusar_ship_is_read_from_train_and_val(tmp_path: Path, monkeypatch: pyte
         prepare("fusar_ship", tmp_path, tmp_path / "prepared")
 
 
-def test_the_embedded_set_needs_no_folder(tmp_path: Path):
+def test_the_embedded_set_needs_no_folder(few_synthetic: SyntheticSet, tmp_path: Path):
+    made = few_synthetic
     chips = prepare("synthetic", tmp_path / "nowhere", tmp_path / "prepared")
     pool = prepare("synthetic", tmp_path / "nowhere", tmp_path / "prepared", pool=True)
-    assert len(chips.classes) == 10
-    assert 0 < chips.is_test.sum() < len(chips)
+    assert (len(chips), int(chips.is_test.sum()), len(pool)) == (30, 10, 10)
     assert (pool.labels == -1).all()
-    assert not set(pool.ids) & set(chips.ids)
+    for one in (chips, pool):
+        for i, chip_id in enumerate(one.ids):
+            origin = made.ids.index(str(chip_id))
+            assert np.array_equal(one.chip(i), made.pixels[origin])
+            assert one.labels[i] == made.labels[origin]
+            assert one.is_test[i] == made.is_test[origin]
     described = summary("synthetic", tmp_path / "nowhere", tmp_path / "prepared")
     assert described is not None
     assert described.data_digest == chips.data_digest
-    assert sum(described.counts["test"].values()) == chips.is_test.sum()
+    assert described.counts["test"] == dict.fromkeys(made.classes, 1)
+    assert verify("synthetic", tmp_path).ok
 
 
 def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
@@ -359,10 +384,9 @@ def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
     assert elapsed < 0.5  # 0.03 s here; the bound of 0.2 s with room for a busy machine
 
 
-def test_pictures_of_a_data_set_and_of_a_pool_are_drawn(tmp_path: Path):
+def test_pictures_of_a_data_set_and_of_a_pool_are_drawn(few_synthetic, tmp_path: Path):
     draw_chips(prepare(pool_folder(tmp_path), tmp_path, tmp_path / "p"), tmp_path / "pool.png")
-    synthetic = prepare("synthetic", tmp_path, tmp_path / "p")
-    draw_chips(synthetic, tmp_path / "set.png", per_class=2)
+    draw_chips(prepare("synthetic", tmp_path, tmp_path / "p"), tmp_path / "set.png", per_class=2)
     with Image.open(tmp_path / "set.png") as picture:
         assert picture.height > picture.width
         assert np.asarray(picture.convert("L")).std() > 20

@@ -85,7 +85,7 @@ class Pool:
 
     def chip(self, index: int) -> np.ndarray:
         """Return one chip (H, W) in its stored type, without copying."""
-        pool, row = self._rows[index]
+        pool, row = self._rows[index].tolist()
         return self._chips[pool].chip(row)
 
     def full_scale(self, index: int) -> float:
