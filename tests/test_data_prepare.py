@@ -227,6 +227,38 @@ def test_a_set_is_packed_once_until_its_source_changes(
     assert len(prepare(name, tmp_path, tmp_path / "prepared")) == 6
 
 
+def test_two_processes_may_pack_the_same_set_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    name = pool_folder(tmp_path)
+    write_packed = preparing.write_packed
+
+    def write_after_another(card, chips, *rest):
+        def late():
+            yield from chips
+            with monkeypatch.context() as patch:
+                patch.setattr(preparing, "write_packed", write_packed)
+                prepare(name, tmp_path, tmp_path / "prepared")
+
+        write_packed(card, late(), *rest)
+
+    monkeypatch.setattr(preparing, "write_packed", write_after_another)
+    assert len(prepare(name, tmp_path, tmp_path / "prepared")) == 5
+    assert len(list((tmp_path / "prepared").iterdir())) == 1
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path):
+    name = pool_folder(tmp_path)
+    prepare(name, tmp_path, tmp_path / "prepared")
+    (folder,) = (tmp_path / "prepared").iterdir()
+    for age_h in (1, 25):
+        left = folder.with_name(f".{folder.name}-{age_h}")
+        left.mkdir()
+        os.utime(left, (time.time() - age_h * 3600,) * 2)
+    prepare(name, tmp_path, tmp_path / "prepared", force=True)
+    assert {p.name for p in folder.parent.iterdir()} == {folder.name, f".{folder.name}-1"}
+
+
 def test_progress_ends_at_the_total(tmp_path: Path):
     told = []
     name = pool_folder(tmp_path)

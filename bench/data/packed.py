@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from .listing import DatasetMismatchError
 from .packing import DataDigest, PackedChip, rendering_of, split_digest
 from .registry import Card
 
+ABANDONED_S = 24 * 3600  # since a temporary folder was last touched
 Progress = Callable[[int, int], None]
 
 
@@ -252,6 +254,10 @@ def _flush(target: IO) -> None:
 def _replacing(folder: Path) -> Iterator[Path]:
     """Give a temporary folder that takes the place of `folder` if all goes well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{folder.name}-*"):  # by a killed process
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield new
@@ -259,7 +265,11 @@ def _replacing(folder: Path) -> Iterator[Path]:
         old = new.with_name(f"{new.name}-old")
         with suppress(FileNotFoundError):
             folder.rename(old)
-        new.rename(folder)
+        try:
+            new.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise  # else another process was quicker; it packed the same files
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
