@@ -1,0 +1,192 @@
+"""Find images under a folder, in an archive, or in archives under a folder."""
+
+import re
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from os import walk
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from .images import SUFFIXES, UnreadableImageError, decode_image
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """Nothing under the data folder looks like the data set."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image, wherever it lies.
+
+    Attributes:
+        relative: Where it is below the source, an archive counting as a folder.
+        path: The file to read, or the zip file that holds it.
+        stamp: Size and time, to notice a change.
+        archive: The open zip file that holds it (its reads take turns by themselves).
+        member: Its name there.
+    """
+
+    relative: PurePosixPath
+    path: Path
+    stamp: tuple[int, int]
+    archive: zipfile.ZipFile | None = None
+    member: str = ""
+
+    def read_bytes(self) -> bytes:
+        """Return what is stored."""
+        try:
+            if self.archive is None:
+                return self.path.read_bytes()
+            return self.archive.read(self.member)
+        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise UnreadableImageError(f"{self.relative} in {self.path}: {error}") from error
+
+    def read(self) -> np.ndarray:
+        """Return the image (H, W) in its stored type."""
+        return decode_image(self.read_bytes(), str(self.relative))
+
+
+def plain(text: str) -> str:
+    """Return letters and digits only, in capitals: BTR_60, btr-60 and BTR60 are one name."""
+    return re.sub(r"[^A-Z0-9]", "", text.upper())
+
+
+def archive_stem(name: str) -> str | None:
+    """Return an archive's name without its suffix; None for what is no archive."""
+    for suffix in ARCHIVES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return None
+
+
+def find_source(data_dir: Path, folders: tuple[str, ...], markers: tuple[str, ...]) -> Path:
+    """Return the folder or archive that a data set lies in.
+
+    Args:
+        data_dir: The data folder; it may itself be the source.
+        folders: Names the source may have, the first that exists wins; case, separators and an
+            archive's suffix do not matter.
+        markers: Names of sub-folders by which `data_dir` itself is recognised as the source.
+
+    Raises:
+        DatasetNotFoundError: Neither is there.
+    """
+    if not data_dir.is_dir():
+        raise DatasetNotFoundError(f"the data folder {data_dir} does not exist; give --data DIR")
+    children = sorted(data_dir.iterdir(), key=lambda child: (not child.is_dir(), child.name))
+    for name in folders:
+        for child in children:
+            stem = child.name if child.is_dir() else archive_stem(child.name)
+            if stem is not None and plain(stem) == plain(name):
+                return child.resolve()
+    inside = {plain(child.name) for child in children if child.is_dir()}
+    own_name = plain(data_dir.resolve().name) in map(plain, folders)
+    if own_name or inside & set(map(plain, markers)):
+        return data_dir.resolve()
+    raise DatasetNotFoundError(
+        f"{data_dir} holds no folder or archive named {' or '.join(folders)} (case and separators "
+        "do not matter), nor is it one; see the section 'Data sets' of bench/README.md"
+    )
+
+
+@contextmanager
+def open_source(source: Path) -> Iterator[list[ImageFile]]:
+    """List the images of a folder or archive, in the order of their names.
+
+    Hidden files and other formats are passed over. Archives inside a folder count as folders. Zip
+    members are read in place; a tar is unpacked, under names of ours, for as long as this is open.
+    """
+    with ExitStack() as stack:
+        found: list[ImageFile] = []
+        if source.is_dir():
+            for folder, names in _files_below(source):
+                place = PurePosixPath(folder.relative_to(source).as_posix())
+                for path in (folder / one for one in names):
+                    stem = archive_stem(path.name)
+                    if stem is not None:
+                        found += _open_archive(path, place / stem, stack)
+                    elif path.suffix.lower() in SUFFIXES:
+                        found.append(ImageFile(place / path.name, path, _stamp(path)))
+        elif archive_stem(source.name) is not None:
+            found = _open_archive(source, PurePosixPath(), stack)
+        else:
+            raise DatasetNotFoundError(
+                f"{source} is no folder and no archive ({', '.join(ARCHIVES)})"
+            )
+        yield sorted(found, key=lambda file: str(file.relative))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UnreadableImageError(f"{path}: {error.strerror}; a link to nothing?") from error
+    return status.st_size, status.st_mtime_ns
+
+
+def _files_below(source: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Give each folder with the names of its visible files, links followed once."""
+    seen: set[Path] = set()
+    for place, folders, names in walk(source, followlinks=True):
+        folder = Path(place)
+        real = folder.resolve()
+        if real in seen:  # a link back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+        yield folder, sorted(name for name in names if not name.startswith("."))
+
+
+def _open_archive(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
+    try:
+        if path.name.lower().endswith(".zip"):
+            return _list_zip(path, below, stack)
+        return _unpack_tar(path, below, stack)
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise UnreadableImageError(f"{path}: no readable archive ({error})") from error
+
+
+def _list_zip(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
+    archive = stack.enter_context(zipfile.ZipFile(path))
+    found: list[ImageFile] = []
+    for info in archive.infolist():
+        name = None if info.is_dir() else _member_name(info.filename, path)
+        if name is not None:
+            stamp = (info.file_size, info.CRC)
+            found.append(ImageFile(below / name, path, stamp, archive, info.filename))
+    return found
+
+
+def _unpack_tar(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sarbench-")))
+    found: list[ImageFile] = []
+    with tarfile.open(path) as archive:
+        for number, info in enumerate(archive):
+            name = _member_name(info.name, path) if info.isfile() else None
+            stream = archive.extractfile(info) if name is not None else None
+            if name is None or stream is None:
+                continue
+            copy = folder / f"{number}{name.suffix}"
+            with copy.open("wb") as target:
+                shutil.copyfileobj(stream, target)
+            found.append(ImageFile(below / name, copy, (info.size, int(info.mtime))))
+    return found
+
+
+def _member_name(name: str, archive: Path) -> PurePosixPath | None:
+    """Return a member's place, or None for what is passed over; refuse one that leaves."""
+    place = PurePosixPath(name.replace("\\", "/"))
+    if place.is_absolute() or ".." in place.parts:
+        raise UnreadableImageError(f"{archive}: its member {name!r} would leave the archive")
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
+    return None if hidden or place.suffix.lower() not in SUFFIXES else place

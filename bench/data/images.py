@@ -1,0 +1,210 @@
+"""Read one image of any format people keep chips in, as it is stored.
+
+What comes out is uint8, uint16 or float32 amplitude. Nothing is rescaled or clipped on the way;
+of a complex image the magnitude is taken, which is what amplitude means.
+"""
+
+import hashlib
+import io
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".mat")
+FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+
+
+class UnreadableImageError(ValueError):
+    """A file is not the image that it should be."""
+
+
+def read_image(path: Path, variable: str | None = None) -> np.ndarray:
+    """Return the image (H, W) in its stored type: uint8, uint16 or float32.
+
+    Args:
+        path: PNG, JPEG, TIFF, BMP, NPY or MAT file.
+        variable: Which array of a MAT file; needed where it holds several.
+
+    Raises:
+        UnreadableImageError: The file cannot be used; the message says which and why.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(f"{path}: {error.strerror}") from error
+    return decode_image(data, str(path), variable)
+
+
+def decode_image(data: bytes, name: str, variable: str | None = None) -> np.ndarray:
+    """Return the image (H, W) that `data` holds; `name` gives the format by its suffix."""
+    suffix = Path(name).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UnreadableImageError(f"{name}: not one of the formats read: {', '.join(SUFFIXES)}")
+    if not data:
+        raise UnreadableImageError(f"{name}: the file is empty (0 bytes); fetch it again")
+    if suffix == ".npy":
+        array = _decode_npy(data, name)
+    elif suffix == ".mat":
+        array = _decode_mat(data, name, variable)
+    else:
+        array = _decode_picture(data, name)
+    return _as_amplitude(_one_channel(array, name), name)
+
+
+def content_digest(image: np.ndarray) -> int:
+    """Return the first 8 bytes of the SHA-256 of size, type and pixels."""
+    header = f"{image.shape[0]}x{image.shape[1]} {image.dtype.name} ".encode()
+    digest = hashlib.sha256(header + np.ascontiguousarray(image).tobytes()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def centre_crop(image: np.ndarray, side: int) -> np.ndarray:
+    """Return the central square of `side` pixels, zero-padded where the image is smaller.
+
+    The odd pixel goes where torchvision's `CenterCrop`, which the paper's code uses, puts it: a
+    crop starts at half the excess rounded to even, a padding is the smaller one first.
+    """
+    for axis in (0, 1):
+        excess = image.shape[axis] - side
+        if excess > 0:
+            start = round(excess / 2)
+            image = image.take(range(start, start + side), axis)
+        elif excess < 0:
+            width = [(0, 0), (0, 0)]
+            width[axis] = (-excess // 2, -excess - -excess // 2)
+            image = np.pad(image, width)
+    return np.ascontiguousarray(image)
+
+
+def _decode_picture(data: bytes, name: str) -> np.ndarray:
+    try:
+        with warnings.catch_warnings():  # a warning of Pillow means that something is guessed
+            warnings.simplefilter("error")
+            with Image.open(io.BytesIO(data)) as image:
+                if getattr(image, "n_frames", 1) > 1:
+                    raise UnreadableImageError(f"{name}: holds several images; save one per file")
+                _refuse_reduced_depth(image, name)
+                image.load()
+                if image.mode == "P":
+                    image = image.convert("RGB")
+                if image.mode not in ("L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I", "F"):
+                    raise UnreadableImageError(
+                        f"{name}: mode {image.mode} is not read; save it as 8 or 16 bit grey"
+                    )
+                array = np.array(image)
+                if image.mode in ("LA", "RGBA"):
+                    array = _without_opacity(array, name)
+                return array
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(f"{name}: is no image of a known format") from error
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        zlib.error,
+        Warning,
+        Image.DecompressionBombError,
+    ) as e:
+        if isinstance(e, UnreadableImageError):
+            raise
+        raise UnreadableImageError(f"{name}: cannot be decoded ({e}); fetch it again") from e
+
+
+def _without_opacity(array: np.ndarray, name: str) -> np.ndarray:
+    if (array[..., -1] != 255).any():
+        raise UnreadableImageError(f"{name}: has transparent pixels; save it without them")
+    return array[..., :-1]
+
+
+def _refuse_reduced_depth(image: Image.Image, name: str) -> None:
+    """Refuse what Pillow would cut to 8 bits without a word: 16-bit colour."""
+    arguments = [tile[3] for tile in getattr(image, "tile", [])]
+    raw = " ".join(str(a[0] if isinstance(a, tuple) and a else a) for a in arguments)
+    if image.mode in ("RGB", "RGBA", "LA") and ";16" in raw:
+        raise UnreadableImageError(f"{name}: 16-bit colour; save it as 16-bit grey or NPY")
+
+
+def _decode_npy(data: bytes, name: str) -> np.ndarray:
+    try:
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError, zipfile.BadZipFile) as error:
+        raise UnreadableImageError(f"{name}: no plain NPY array ({error})") from error
+
+
+def _decode_mat(data: bytes, name: str, variable: str | None) -> np.ndarray:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content = loadmat(io.BytesIO(data))
+    except NotImplementedError as error:
+        raise UnreadableImageError(
+            f"{name}: MATLAB 7.3 (HDF5) is not read; save it with '-v7'"
+        ) from error
+    except (MatReadError, ValueError, TypeError, OSError, KeyError, zlib.error) as error:
+        raise UnreadableImageError(f"{name}: no readable MAT file ({error})") from error
+    arrays = {
+        key: value
+        for key, value in content.items()
+        if not key.startswith("__")
+        and isinstance(value, np.ndarray)
+        and value.dtype.kind in "uifc"
+        and value.ndim >= 2
+        and min(value.shape) > 1
+    }
+    if variable is not None:
+        arrays = {key: value for key, value in arrays.items() if key == variable}
+    if len(arrays) != 1:
+        wanted = f"named {variable!r}" if variable else ""
+        found = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
+        raise UnreadableImageError(
+            f"{name}: should hold one two-dimensional numeric array {wanted}; it holds {found}"
+        )
+    return next(iter(arrays.values()))
+
+
+def _one_channel(array: np.ndarray, name: str) -> np.ndarray:
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 3 and array.shape[2] in (1, 3):
+        if (array != array[..., :1]).any():
+            raise UnreadableImageError(
+                f"{name}: its colour channels differ; a chip has one amplitude per pixel"
+            )
+        array = array[..., 0]
+    if array.ndim != 2 or 0 in array.shape:
+        raise UnreadableImageError(f"{name}: shape {array.shape} is no image; (H, W) is expected")
+    return array
+
+
+def _as_amplitude(array: np.ndarray, name: str) -> np.ndarray:
+    if array.dtype.kind == "i" and array.dtype.itemsize == 4:  # how Pillow gives 16-bit files
+        if array.min() < 0 or array.max() > 65535:
+            raise UnreadableImageError(
+                f"{name}: integers from {array.min()} to {array.max()}; 0 to 65535 are read"
+            )
+        return array.astype(np.uint16)
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
+        return np.ascontiguousarray(array, dtype=f"uint{8 * array.dtype.itemsize}")
+    if array.dtype.kind == "c":
+        array = np.abs(array)
+    if array.dtype.kind != "f":
+        raise UnreadableImageError(
+            f"{name}: type {array.dtype}; save amplitude as uint8, uint16 or float32"
+        )
+    if not np.isfinite(array).all():
+        raise UnreadableImageError(f"{name}: holds NaN or infinite values")
+    if array.min() < 0:
+        raise UnreadableImageError(
+            f"{name}: holds negative values (down to {array.min():.4g}); amplitude is never "
+            "negative. Decibels must be converted back"
+        )
+    with np.errstate(over="ignore"):
+        amplitude = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(amplitude).all():
+        raise UnreadableImageError(f"{name}: values up to {array.max():.4g} exceed float32")
+    return amplitude

@@ -1,0 +1,283 @@
+"""The files of one prepared set: written whole or not at all, opened without copying.
+
+A prepared set is a folder with `pixels.bin` (all chips one after the other), `index.npz` (one row
+per chip) and `summary.json`.
+"""
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from .chips import Chips
+from .images import FULL_SCALE
+from .listing import DatasetMismatchError
+from .packing import DataDigest, PackedChip, rendering_of, split_digest
+from .registry import Card
+
+ABANDONED_S = 24 * 3600  # since a temporary folder was last touched
+Progress = Callable[[int, int], None]
+
+
+class DamagedPreparedError(ValueError):
+    """Prepared files do not fit each other."""
+
+
+class NoSpaceError(OSError):
+    """The disk filled up."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of a prepared data set or pool without touching its pixels.
+
+    Attributes:
+        name: As in `Chips`.
+        kind: `dataset` or `pool`.
+        count: Number of chips.
+        counts: `{"train": {class: n}, "test": {class: n}}`; both empty for a pool.
+        data_digest: As in `Chips`.
+        split_digest: As in `Chips`.
+        rendering: As in `Chips`.
+        transform: How amplitude was scaled.
+        crop_px: Side of the central square that was kept; None for whole chips.
+        dtype: Type that pixels are stored in.
+        classes: Class names in the order of the labels.
+    """
+
+    name: str
+    kind: str
+    count: int
+    counts: dict[str, dict[str, int]]
+    data_digest: str
+    split_digest: str
+    rendering: str
+    transform: str
+    crop_px: int | None
+    dtype: str
+    classes: tuple[str, ...]
+
+
+def write_packed(
+    card: Card,
+    chips: Iterable[PackedChip],
+    total: int,
+    folder: Path,
+    stamp: str,
+    progress: Progress | None,
+) -> None:
+    """Write a prepared set in place of what `folder` holds.
+
+    Args:
+        card: What is packed.
+        chips: Its chips in the order of their ids.
+        total: How many they are.
+        folder: Where to.
+        stamp: Identifies the state of the source.
+        progress: Told (done, total) now and then.
+
+    Raises:
+        NoSpaceError: The disk filled up; `folder` is as it was.
+        DatasetMismatchError: There is no chip, or they differ in type or size.
+    """
+    with _replacing(folder) as new:
+        rows: list[PackedChip] = []
+        digest: DataDigest | None = None
+        with (new / "pixels.bin").open("wb") as target:
+            for chip in chips:
+                if digest is None:
+                    digest = DataDigest(card, chip.pixels.dtype)
+                else:
+                    _check_like(card, rows[0], chip)
+                digest.update(chip)
+                target.write(chip.pixels.data)
+                rows.append(_without_pixels(chip))
+                if progress is not None and (len(rows) % 100 == 0 or len(rows) == total):
+                    progress(len(rows), total)
+            _flush(target)
+        if digest is None:
+            raise DatasetMismatchError(f"{card.name}: holds no image")
+        _write_index(new / "index.npz", card, rows)
+        described = _summarise(card, rows, digest.hexdigest())
+        with (new / "summary.json").open("w", encoding="utf-8") as target:
+            json.dump(asdict(described) | {"stamp": stamp}, target, indent=1)
+            _flush(target)
+
+
+def _without_pixels(chip: PackedChip) -> PackedChip:
+    """Return a row of the index: the size and type of the pixels, not their memory."""
+    size_only = np.broadcast_to(np.zeros((), chip.pixels.dtype), chip.pixels.shape)
+    return PackedChip(
+        chip.chip_id, chip.class_name, chip.is_test, size_only, chip.source_size, chip.content
+    )
+
+
+def _check_like(card: Card, first: PackedChip, chip: PackedChip) -> None:
+    if chip.pixels.dtype != first.pixels.dtype:
+        raise DatasetMismatchError(
+            f"{card.name}: {first.chip_id} is {first.pixels.dtype} and {chip.chip_id} is "
+            f"{chip.pixels.dtype}; one set has one type, so put them into two folders"
+        )
+    if card.kind == "dataset" and chip.pixels.shape != first.pixels.shape:
+        raise DatasetMismatchError(
+            f"{card.name}: {first.chip_id} has {first.pixels.shape} pixels and {chip.chip_id} has "
+            f"{chip.pixels.shape}; all whole chips of a data set have one size"
+        )
+
+
+def _summarise(card: Card, rows: list[PackedChip], data_digest: str) -> Summary:
+    classes = _classes(rows)
+    counts = {
+        part: {
+            name: n
+            for name in classes
+            if (n := sum(c.class_name == name and c.is_test == is_test for c in rows))
+        }
+        for part, is_test in (("train", False), ("test", True))
+    }
+    is_pool = card.kind == "pool"
+    split = "" if is_pool else split_digest((c.chip_id, c.class_name, c.is_test) for c in rows)
+    return Summary(
+        name=card.name,
+        kind=card.kind,
+        count=len(rows),
+        counts={"train": {}, "test": {}} if is_pool else counts,
+        data_digest=data_digest,
+        split_digest=split,
+        rendering="",
+        transform=card.transform,
+        crop_px=card.crop_px,
+        dtype=rows[0].pixels.dtype.name,
+        classes=() if is_pool else classes,
+    )
+
+
+def _classes(rows: list[PackedChip]) -> tuple[str, ...]:
+    return tuple(sorted({chip.class_name for chip in rows}))
+
+
+def _write_index(path: Path, card: Card, rows: list[PackedChip]) -> None:
+    label = {name: index for index, name in enumerate(_classes(rows))}
+    sizes = np.array([chip.pixels.shape for chip in rows], np.int64)
+    areas = sizes.prod(axis=1)
+    is_pool = card.kind == "pool"
+    with path.open("wb") as target:
+        np.savez(
+            target,
+            ids=np.array([chip.chip_id for chip in rows]),
+            labels=np.array([-1 if is_pool else label[c.class_name] for c in rows], np.int64),
+            is_test=np.array([chip.is_test for chip in rows], bool),
+            offset=np.cumsum(areas) - areas,
+            size=sizes,
+            source_size=np.array([chip.source_size for chip in rows], np.int64),
+            content=np.array([chip.content for chip in rows], np.uint64),
+        )
+        _flush(target)
+
+
+def read_stamp(folder: Path) -> str | None:
+    """Return the stamp that was given at packing; None where there is nothing usable."""
+    with suppress(FileNotFoundError, ValueError, AttributeError):  # damaged means: pack anew
+        return json.loads((folder / "summary.json").read_text("utf-8")).get("stamp")
+    return None
+
+
+def read_summary(card: Card, path: Path) -> Summary:
+    """Return the summary that `path` holds."""
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+        stored.pop("stamp")
+        # a later version may know the name of a rendering that was unknown when it was packed
+        stored["rendering"] = rendering_of(card, stored["data_digest"])
+        return Summary(**{**stored, "classes": tuple(stored["classes"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path.parent, str(error)) from error
+
+
+def open_packed(card: Card, folder: Path) -> Chips:
+    """Open a prepared set; its pixels stay on the disk until they are used.
+
+    Raises:
+        DamagedPreparedError: Its files do not fit each other.
+    """
+    described = read_summary(card, folder / "summary.json")
+    try:
+        with np.load(folder / "index.npz", allow_pickle=False) as stored:
+            index = {key: stored[key] for key in stored.files}
+        pixels = np.memmap(folder / "pixels.bin", described.dtype, "r")
+        expected = int(index["offset"][-1] + index["size"][-1].prod())
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise _damaged(folder, str(error)) from error
+    if len(pixels) != expected or len(index["ids"]) != described.count:
+        raise _damaged(folder, f"{expected} pixels expected, {len(pixels)} found")
+    return Chips(
+        name=card.name,
+        ids=index["ids"],
+        labels=index["labels"],
+        classes=described.classes,
+        is_test=index["is_test"],
+        pixels=pixels,
+        offset=index["offset"],
+        height=index["size"][:, 0],
+        width=index["size"][:, 1],
+        source_size=index["source_size"],
+        content=index["content"],
+        full_scale=FULL_SCALE[described.dtype],
+        data_digest=described.data_digest,
+        split_digest=described.split_digest,
+        rendering=described.rendering,
+    )
+
+
+def _damaged(folder: Path, reason: str) -> DamagedPreparedError:
+    return DamagedPreparedError(
+        f"the prepared files in {folder} are damaged ({reason}); delete that folder, or run "
+        "sarbench data prepare with --force"
+    )
+
+
+def _flush(target: IO) -> None:
+    target.flush()
+    os.fsync(target.fileno())
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the place of `folder` if all goes well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{folder.name}-*"):  # by a killed process
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield new
+        new.chmod(0o755)
+        old = new.with_name(f"{new.name}-old")
+        with suppress(FileNotFoundError):
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise  # else another process was quicker; it packed the same files
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpaceError(
+                error.errno,
+                f"no space left in {folder.parent}; nothing was kept. Free some, or "
+                "prepare on another disk",
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)

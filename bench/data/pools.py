@@ -1,0 +1,142 @@
+"""The union of several pools, drawn down to a size by a fixed order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from jaxtyping import Int
+
+from .chips import Chips
+from .images import SUFFIXES
+from .prepare import open_chips
+
+
+class EmptyPoolError(ValueError):
+    """A pool would hold no chip."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """What of a pool is part of an identity: never a path."""
+
+    name: str
+    data_digest: str
+    count: int
+
+
+class Pool:
+    """Chips of one or more pools, of any size, without labels.
+
+    Attributes:
+        members: Name, digest and number of drawn chips of each pool.
+    """
+
+    def __init__(
+        self, chips: Sequence[Chips], cap: int | None = None, fraction: float = 1.0
+    ) -> None:
+        """Draw from the union the first chips in the order of a hash of their ids.
+
+        Args:
+            chips: The prepared pools.
+            cap: Most chips to take; None takes all.
+            fraction: Share of those to take; a smaller share is part of a larger one.
+
+        Raises:
+            EmptyPoolError: Nothing would be left.
+            ValueError: Cap or fraction is out of range.
+        """
+        if cap is not None and cap < 1:
+            raise ValueError(f"a pool is capped at 1 chip or more, got {cap}")
+        if not 0 < fraction <= 1:
+            raise ValueError(f"a pool's fraction lies in (0, 1], got {fraction}")
+        self._chips = tuple(chips)
+        total = sum(map(len, self._chips))
+        wanted = round(fraction * min(total, total if cap is None else cap))
+        if wanted == 0:
+            names = ", ".join(one.name for one in self._chips) or "no pool"
+            raise EmptyPoolError(
+                f"{names}: {total} chips, fraction {fraction}, cap {cap} leave none to train on"
+            )
+        self._rows = self._draw(wanted, total)
+        counts = np.bincount(self._rows[:, 0], minlength=len(self._chips))
+        self.members = tuple(
+            Member(one.name, one.data_digest, int(count))
+            for one, count in zip(self._chips, counts, strict=True)
+        )
+
+    def _draw(self, wanted: int, total: int) -> Int[np.ndarray, "N 2"]:
+        """Return (pool, index) of the drawn chips, in the order of pools and ids."""
+        rows = [(p, i) for p, one in enumerate(self._chips) for i in range(len(one))]
+        if wanted < total:
+            rows.sort(
+                key=lambda row: (
+                    sha256(str(self._chips[row[0]].ids[row[1]]).encode()).digest(),
+                    row,
+                )
+            )
+            rows = sorted(rows[:wanted])
+        return np.array(rows, np.int64)
+
+    def __len__(self) -> int:
+        """Return the number of drawn chips."""
+        return len(self._rows)
+
+    def chip(self, index: int) -> np.ndarray:
+        """Return one chip (H, W) in its stored type, without copying."""
+        pool, row = self._rows[index].tolist()
+        return self._chips[pool].chip(row)
+
+    def full_scale(self, index: int) -> float:
+        """Return the stored value that means 1.0 in this chip."""
+        return self._chips[self._rows[index, 0]].full_scale
+
+    def ids(self) -> list[str]:
+        """Return the ids of the drawn chips."""
+        return [str(self._chips[pool].ids[row]) for pool, row in self._rows]
+
+    def content(self) -> np.ndarray:
+        """Return the content digests of the drawn chips."""
+        return np.array([self._chips[pool].content[row] for pool, row in self._rows], np.uint64)
+
+
+def open_pool(
+    names: Sequence[str],
+    data_dir: Path,
+    prepared_dir: Path,
+    cap: int | None = None,
+    fraction: float = 1.0,
+) -> Pool:
+    """Open the union of prepared pools.
+
+    Raises:
+        NotPreparedError: One of them has not been prepared.
+        EmptyPoolError: No chip would be left.
+    """
+    chips = [open_chips(name, data_dir, prepared_dir, pool=True) for name in names]
+    return Pool(chips, cap, fraction)
+
+
+def overlap(pool: Pool | Chips, dataset: Chips) -> int:
+    """Return how many test chips of a data set are in a pool, by id or by equal image.
+
+    An image's place in a pool means a chip if it ends in the chip's id (`x/A220/001.jpg` is
+    `A220/001`). Another rendering of a chip under another name is not noticed.
+    """
+    ids = pool.ids() if isinstance(pool, Pool) else [str(i) for i in pool.ids]
+    content = pool.content() if isinstance(pool, Pool) else pool.content
+    tested = [str(i) for i in dataset.ids[dataset.is_test]]
+    known_by_id = np.isin(tested, list(_endings(ids, {i.count("/") for i in tested})))
+    return int((known_by_id | np.isin(dataset.content[dataset.is_test], content)).sum())
+
+
+def _endings(ids: list[str], slashes: set[int]) -> set[str]:
+    """Return the ends of pool ids that may be chip ids with so many slashes."""
+    found: set[str] = set()
+    for chip_id in ids:
+        place = PurePosixPath(chip_id)
+        if place.suffix.lower() in SUFFIXES:
+            place = place.with_suffix("")
+        found.update("/".join(place.parts[-1 - n :]) for n in slashes)
+    return found

@@ -1,0 +1,67 @@
+"""Draw chips of a data set or pool, to be looked at."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .chips import Chips
+
+POOL_ROWS = 6
+BRIGHTEST = 99.5  # percentile of a chip that is drawn white; the picture only
+
+
+def draw_chips(chips: Chips, path: Path, per_class: int = 6) -> None:
+    """Write a PNG with a row of train chips per class, or a grid of a pool's chips."""
+    if per_class < 1:
+        raise ValueError(f"per_class must be 1 or more, got {per_class}")
+    rows = _choose(chips, per_class)
+    figure = Figure(figsize=(1.5 * per_class + 1.3, 1.5 * len(rows) + 0.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(rows), per_class, squeeze=False)
+    for line, (label, indices) in zip(axes, rows, strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        for axis, index in zip(line, indices, strict=False):
+            _draw(axis, chips, int(index), is_pool=not chips.classes)
+        line[0].text(
+            -0.08, 0.5, label, ha="right", va="center", rotation=90, transform=line[0].transAxes
+        )
+    figure.suptitle(_caption(chips), fontsize=10)
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+
+
+def _choose(chips: Chips, per_class: int) -> list[tuple[str, list[int]]]:
+    order = sorted(range(len(chips)), key=lambda i: sha256(str(chips.ids[i]).encode()).digest())
+    if not chips.classes:
+        chosen = sorted(order[: per_class * POOL_ROWS])
+        return [("", chosen[i : i + per_class]) for i in range(0, len(chosen), per_class)]
+    return [
+        (name, [i for i in order if chips.labels[i] == label and not chips.is_test[i]][:per_class])
+        for label, name in enumerate(chips.classes)
+    ]
+
+
+def _draw(axis: Axes, chips: Chips, index: int, *, is_pool: bool) -> None:
+    chip = chips.chip(index).astype(np.float32)
+    white = float(np.percentile(chip, BRIGHTEST)) or 1.0
+    axis.imshow(chip, cmap="gray", vmin=0, vmax=white, interpolation="nearest")
+    rows, columns = chip.shape if is_pool else chips.source_size[index]
+    name = str(chips.ids[index]).rsplit("/", 1)[-1]
+    short = name if len(name) <= 20 else f"{name[:9]}...{name[-8:]}"
+    axis.set_title(f"{short}\n{rows} x {columns}", fontsize=6)
+
+
+def _caption(chips: Chips) -> str:
+    sizes = np.unique(np.stack([chips.height, chips.width], axis=1), axis=0)
+    low, high = (f"{rows} x {columns}" for rows, columns in (sizes[0], sizes[-1]))
+    size = low if len(sizes) == 1 else f"{low} to {high}"
+    count = f"N = {len(chips)}"
+    if chips.classes:
+        tested = int(chips.is_test.sum())
+        count = f"{len(chips) - tested} train, {tested} test"
+    parts = [chips.name, chips.rendering, count, f"{size} px", str(chips.pixels.dtype)]
+    return ", ".join(filter(None, parts))

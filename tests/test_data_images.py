@@ -1,0 +1,232 @@
+"""Images are read as they are stored, or refused by name."""
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from PIL import Image
+from torchvision.transforms.functional import center_crop
+
+from sarbench.bench.data.files import open_source
+from sarbench.bench.data.images import (
+    UnreadableImageError,
+    centre_crop,
+    content_digest,
+    read_image,
+)
+
+GREY = np.arange(6 * 5, dtype=np.uint8).reshape(6, 5) * 8
+DEEP = np.arange(6 * 5, dtype=np.uint16).reshape(6, 5) * 2000
+AMPLITUDE = (np.arange(30, dtype=np.float32) / 30).reshape(6, 5)
+
+
+def save(path: Path, array: np.ndarray) -> Path:
+    Image.fromarray(array).save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.TIFF", "a.bmp"])
+def test_grey_8_bit_files_keep_their_values(tmp_path: Path, name: str):
+    image = read_image(save(tmp_path / name, GREY))
+    assert image.dtype == np.uint8
+    assert np.array_equal(image, GREY)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_grey_16_bit_files_keep_their_values(tmp_path: Path, name: str):
+    image = read_image(save(tmp_path / name, DEEP))
+    assert image.dtype == np.uint16
+    assert np.array_equal(image, DEEP)
+
+
+def test_a_float_tiff_keeps_its_values(tmp_path: Path):
+    assert np.array_equal(read_image(save(tmp_path / "a.tif", AMPLITUDE)), AMPLITUDE)
+
+
+def test_equal_colour_channels_are_one_channel(tmp_path: Path):
+    colour = np.repeat(GREY[..., None], 3, axis=2)
+    assert np.array_equal(read_image(save(tmp_path / "a.png", colour)), GREY)
+    opaque = np.concatenate([colour, np.full((6, 5, 1), 255, np.uint8)], axis=2)
+    assert np.array_equal(read_image(save(tmp_path / "b.png", opaque)), GREY)
+
+
+def test_a_grey_jpeg_stored_as_colour_is_the_grey_jpeg(tmp_path: Path):
+    speckle = np.random.default_rng(0).exponential(40, (32, 32)).clip(0, 255).astype(np.uint8)
+    Image.fromarray(speckle).convert("RGB").save(tmp_path / "a.jpg", quality=95)
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - speckle).mean() < 5
+
+
+def test_differing_colour_channels_are_refused_by_name(tmp_path: Path):
+    colour = np.repeat(GREY[..., None], 3, axis=2)
+    colour[2, 3, 1] += 1
+    with pytest.raises(UnreadableImageError, match=r"tinted\.png: its colour channels differ"):
+        read_image(save(tmp_path / "tinted.png", colour))
+
+
+def test_16_bit_colour_is_refused_rather_than_cut_to_8_bits(tmp_path: Path):
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" + b"\x01\x02" * 3))
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
+    with pytest.raises(UnreadableImageError, match="16-bit colour"):
+        read_image(path)
+
+
+def test_numpy_and_matlab_files_keep_their_values(tmp_path: Path):
+    for number, array in enumerate((GREY, DEEP, AMPLITUDE)):
+        np.save(tmp_path / f"{number}.npy", array)
+        scipy.io.savemat(tmp_path / f"{number}.mat", {"chip": array})
+        for suffix in ("npy", "mat"):
+            image = read_image(tmp_path / f"{number}.{suffix}")
+            assert image.dtype == array.dtype
+            assert np.array_equal(image, array)
+
+
+def test_the_magnitude_of_a_complex_image_is_taken(tmp_path: Path):
+    np.save(tmp_path / "a.npy", np.array([[3 + 4j, 0], [1j, 2]]))
+    assert np.array_equal(read_image(tmp_path / "a.npy"), np.array([[5, 0], [1, 2]], np.float32))
+
+
+def test_a_matlab_file_with_two_arrays_needs_a_name(tmp_path: Path):
+    scipy.io.savemat(tmp_path / "a.mat", {"first": GREY, "second": DEEP, "prf": 3.0})
+    with pytest.raises(UnreadableImageError, match="it holds first, second, prf"):
+        read_image(tmp_path / "a.mat")
+    assert np.array_equal(read_image(tmp_path / "a.mat", "second"), DEEP)
+
+
+@pytest.mark.parametrize(
+    ("array", "cause"),
+    [
+        (np.full((4, 4), np.nan), "NaN"),
+        (np.full((4, 4), np.inf), "infinite"),
+        (np.full((4, 4), -3.0), r"negative values \(down to -3\)"),
+        (np.full((4, 4), 1e39), "exceed float32"),
+        (np.zeros((4, 4), np.int64), "type int64"),
+        (np.zeros((2, 4, 4)), r"shape \(2, 4, 4\) is no image"),
+        (np.zeros((0, 4)), r"shape \(0, 4\) is no image"),
+        (np.array([{}], dtype=object), "no plain NPY array"),
+    ],
+)
+def test_an_array_that_is_no_amplitude_is_refused(tmp_path: Path, array: np.ndarray, cause: str):
+    np.save(tmp_path / "bad.npy", array, allow_pickle=True)
+    with pytest.raises(UnreadableImageError, match=rf"bad\.npy: .*{cause}"):
+        read_image(tmp_path / "bad.npy")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.npy", "a.mat"])
+def test_a_truncated_image_is_named(tmp_path: Path, name: str):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    path = tmp_path / name
+    if name.endswith("npy"):
+        np.save(path, noise)
+    elif name.endswith("mat"):
+        scipy.io.savemat(path, {"chip": noise})
+    else:
+        save(path, noise)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(UnreadableImageError, match=name):
+        read_image(path)
+
+
+def test_empty_foreign_and_absent_files_are_named(tmp_path: Path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(UnreadableImageError, match=r"empty\.png: the file is empty"):
+        read_image(tmp_path / "empty.png")
+    with pytest.raises(UnreadableImageError, match=r"text\.png: is no image"):
+        read_image(tmp_path / "text.png")
+    with pytest.raises(UnreadableImageError, match=r"notes\.txt: not one of the formats"):
+        read_image(tmp_path / "notes.txt")
+    with pytest.raises(UnreadableImageError, match=r"absent\.png: No such file"):
+        read_image(tmp_path / "absent.png")
+
+
+@pytest.mark.parametrize("rows", [3, 54, 127, 128, 129, 131, 173])
+@pytest.mark.parametrize("columns", [60, 93, 128, 139, 172, 193])
+def test_the_centre_crop_is_that_of_the_papers_code(rows: int, columns: int):
+    image = np.random.default_rng(rows).integers(0, 255, (rows, columns), np.uint8)
+    expected = center_crop(torch.from_numpy(image)[None], [128, 128])[0].numpy()
+    assert np.array_equal(centre_crop(image, 128), expected)
+
+
+def test_equal_images_have_equal_content_whatever_the_file(tmp_path: Path):
+    np.save(tmp_path / "a.npy", GREY)
+    assert content_digest(read_image(tmp_path / "a.npy")) == content_digest(GREY)
+    assert content_digest(GREY) != content_digest(GREY.reshape(5, 6))
+    assert content_digest(GREY) != content_digest(GREY + 1)
+
+
+def test_archives_and_folders_list_the_same_images(tmp_path: Path):
+    folder = tmp_path / "plain"
+    (folder / "ship").mkdir(parents=True)
+    save(folder / "ship" / "1.png", GREY)
+    save(folder / "2.png", GREY + 1)
+    (folder / "readme.txt").write_text("not an image")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.*")):
+            archive.write(path, path.relative_to(folder))
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(folder, ".")
+    seen = []
+    for source in (folder, tmp_path / "a.zip", tmp_path / "a.tar.gz"):
+        with open_source(source) as files:
+            seen.append([(str(file.relative), file.read().tolist()) for file in files])
+    assert seen[0] == [("2.png", (GREY + 1).tolist()), ("ship/1.png", GREY.tolist())]
+    assert seen[1] == seen[0]
+    assert seen[2] == seen[0]
+
+
+@pytest.mark.parametrize("member", ["../out.png", "/out.png", "a/../../out.png", "..\\out.png"])
+def test_an_archive_member_cannot_leave_its_folder(tmp_path: Path, member: str):
+    place = tmp_path / "inside"
+    place.mkdir()
+    with zipfile.ZipFile(place / "a.zip", "w") as archive:
+        archive.writestr(member, b"x")
+    with tarfile.open(place / "b.tar", "w") as archive:
+        info = tarfile.TarInfo(member)
+        info.size = 1
+        archive.addfile(info, io.BytesIO(b"x"))
+    for name in ("a.zip", "b.tar"):
+        refused = pytest.raises(UnreadableImageError, match="would leave the archive")
+        with refused, open_source(place / name):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["inside"]
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path):
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and no more")
+    with (
+        pytest.raises(UnreadableImageError, match=r"a\.zip: no readable archive"),
+        open_source(tmp_path),
+    ):
+        pass
+
+
+def test_a_folder_that_links_to_itself_is_read_once(tmp_path: Path):
+    save(tmp_path / "1.png", GREY)
+    (tmp_path / "again").symlink_to(tmp_path)
+    with open_source(tmp_path) as files:
+        assert [str(file.relative) for file in files] == ["1.png"]
+
+
+def test_the_real_samples_of_every_data_set_are_read(real_data: Path):
+    with open_source(real_data / "format_samples") as files:
+        images = {file.relative.name: file.read() for file in files}
+    assert len(images) == 40
+    assert {image.dtype.name for image in images.values()} == {"uint8"}
+    assert images["01806.jpg"].shape == (256, 256)  # stored as colour
+    assert images["HB19389.jpeg"].shape == (178, 177)
