@@ -3,8 +3,8 @@
 import difflib
 import itertools
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,9 +14,8 @@ from ..methods._sizes import SIZES
 from ..protocols import PROTOCOLS
 from ..protocols._settings import Readout
 from .catalogue import MethodInfo
-from .data.prepare import Summary
 from .data.registry import card
-from .run import RECIPES, Pretraining, Recipe, Run, Shots
+from .run import RECIPES, Recipe, Shots
 
 CONTROLS = ["raw_pixels", "random_init"]
 READOUTS = get_args(Readout)
@@ -56,7 +55,7 @@ class MethodEntry(Section):
 Seeds = int | list[int]
 
 
-def _seeds(seeds: Seeds) -> list[int]:
+def seeds_of(seeds: Seeds) -> list[int]:
     return list(range(seeds)) if isinstance(seeds, int) else seeds
 
 
@@ -157,32 +156,6 @@ def _describe(problem: Any) -> str:
     return f"{'.'.join(where)}: {problem['msg']}, got {problem['input']!r}"
 
 
-@dataclass(frozen=True)
-class PlannedPretraining:
-    """A pretraining of the grid; `identity` is None until its pool is prepared."""
-
-    label: str
-    method: str
-    axes: dict[str, Any]  # what the grid sweeps, for this pretraining
-    seed: int
-    identity: Pretraining | None
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """A run of the grid; `identity` is None until its data are prepared."""
-
-    pretraining: PlannedPretraining
-    dataset: str
-    protocol: str
-    shots: Shots
-    seed: int
-    identity: Run | None
-
-
-Summaries = Callable[[str], Summary | None]
-
-
 def validate(grid: Grid, methods: dict[str, MethodInfo]) -> None:
     """Refuse unknown names and impossible values, all at once, before anything starts.
 
@@ -198,7 +171,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo]) -> None:
             elif not _same_kind(value, defaults[key]):
                 kind = type(defaults[key]).__name__
                 problems.append(f"{entry.name}.{key} must be a {kind}, got {value!r}")
-    labels = [_label(entry, methods) for entry in (*grid.methods, *grid.controls)]
+    labels = [label_of(entry, methods) for entry in (*grid.methods, *grid.controls)]
     for label in sorted({label for label in labels if labels.count(label) > 1}):
         problems.append(f"two methods are labelled {label!r}; give one of them a `label`")
     if problems:
@@ -213,33 +186,33 @@ def _same_kind(value: Any, default: Any) -> bool:
     return default is None or type(value) is type(default)
 
 
-def _label(entry: MethodEntry, methods: dict[str, MethodInfo]) -> str:
+def label_of(entry: MethodEntry, methods: dict[str, MethodInfo]) -> str:
     return entry.label or methods[entry.name].label
 
 
 def _pretrain_problems(grid: Grid) -> Iterator[str]:
     pretrain = grid.pretrain
-    for encoder in _as_list(pretrain.encoder):
+    for encoder in as_list(pretrain.encoder):
         if encoder not in SIZES:
             yield "pretrain.encoder: " + unknown("encoder", encoder, SIZES)
     if pretrain.recipe not in RECIPES:
         yield "pretrain.recipe: " + unknown("recipe", pretrain.recipe, RECIPES)
         return
-    for fraction in _as_list(pretrain.pool_fraction):
+    for fraction in as_list(pretrain.pool_fraction):
         if not 0 < fraction <= 1:
             yield f"pretrain.pool_fraction must be in (0, 1], got {fraction}"
     if not pretrain.pool:
         yield "pretrain.pool names no data"
-    if not _seeds(pretrain.seeds):
+    if not seeds_of(pretrain.seeds):
         yield "pretrain.seeds asks for no seed"
     for name in pretrain.pool:
         try:
             card(name, pool=True)
         except LookupError as error:
             yield f"pretrain.pool: {error}"
-    for axes in _sweep(pretrain):
+    for axes in sweep(pretrain):
         try:
-            _recipe(pretrain, axes)
+            recipe_of(pretrain, axes)
         except (ValueError, TypeError) as error:
             yield f"pretrain: {error}"
 
@@ -251,7 +224,7 @@ def _evaluate_problems(grid: Grid) -> Iterator[str]:
             card(name)
         except LookupError as error:
             yield f"evaluate.datasets: {error}"
-    if not _seeds(evaluate.seeds):
+    if not seeds_of(evaluate.seeds):
         yield "evaluate.seeds asks for no seed"
     for name, entry in evaluate.protocols.items():
         if name not in PROTOCOLS:
@@ -280,18 +253,18 @@ def _evaluate_problems(grid: Grid) -> Iterator[str]:
                 yield f"evaluate.protocols.{name}: shots must be >= 1, got {shots}"
 
 
-def _as_list(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _sweep(pretrain: PretrainSection) -> list[dict[str, Any]]:
+def sweep(pretrain: PretrainSection) -> list[dict[str, Any]]:
     """Return one dict of values per point of the swept axes (one empty dict where none is)."""
     asked = {"encoder": pretrain.encoder, "pool_fraction": pretrain.pool_fraction}
     swept = {k: v for k, v in (asked | pretrain.overrides).items() if isinstance(v, list)}
     return [dict(zip(swept, point, strict=True)) for point in itertools.product(*swept.values())]
 
 
-def _recipe(pretrain: PretrainSection, axes: dict[str, Any]) -> Recipe:
+def recipe_of(pretrain: PretrainSection, axes: dict[str, Any]) -> Recipe:
     base = RECIPES[pretrain.recipe]
     values = {}
     for field in fields(Recipe):
@@ -304,125 +277,3 @@ def _recipe(pretrain: PretrainSection, axes: dict[str, Any]) -> Recipe:
                 raise ValueError(f"{field.name} must be of type {kind.__name__}, got {value!r}")
             values[field.name] = kind(value)
     return replace(base, **values)
-
-
-def pretrainings(
-    grid: Grid, methods: dict[str, MethodInfo], summary: Summaries
-) -> list[PlannedPretraining]:
-    """Return every pretraining of the grid, controls included, in the order of the file."""
-    pretrain = grid.pretrain
-    pool = [summary(f"pool:{name}") for name in pretrain.pool]
-    members = [
-        {"name": part.name, "digest": part.data_digest, "count": part.count}
-        for part in pool
-        if part is not None
-    ]
-    ready = len(members) == len(pool)
-    planned = []
-    for entry in _entries(grid, methods):
-        info = methods[entry.name]
-        config = info.defaults | entry.config
-        sweep = [{}] if info.control else _sweep(pretrain)
-        if info.control and info.needs_encoder:
-            sweep = [{"encoder": e} for e in _as_list(pretrain.encoder)]
-            sweep = sweep if len(sweep) > 1 else [{}]
-        for axes, seed in itertools.product(sweep, _seeds(pretrain.seeds)):
-            if not info.needs_encoder and seed != _seeds(pretrain.seeds)[0]:
-                continue  # draws nothing: the same for every seed
-            encoder = axes.get("encoder", _as_list(pretrain.encoder)[0])
-            trained = not info.control
-            identity = Pretraining(
-                method=entry.name,
-                method_version=info.version,
-                config=config,
-                encoder=asdict(SIZES[encoder]) if info.needs_encoder else None,
-                precision=pretrain.precision if trained else "fp32",
-                pool=members if trained else [],
-                pool_cap=pretrain.pool_cap if trained else None,
-                pool_fraction=axes.get("pool_fraction", _as_list(pretrain.pool_fraction)[0])
-                if trained
-                else 1.0,
-                recipe=asdict(_recipe(pretrain, axes)) if trained else None,
-                seed=seed if info.needs_encoder else 0,
-            )
-            planned.append(
-                PlannedPretraining(
-                    label=_label(entry, methods),
-                    method=entry.name,
-                    axes=axes,
-                    seed=seed,
-                    identity=identity if ready or not trained else None,
-                )
-            )
-    return planned
-
-
-def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:
-    """Return the methods, the controls, and the controls that a data set brings along."""
-    entries = [*grid.methods, *grid.controls]
-    named = {entry.name for entry in entries}
-    return [*entries, *(MethodEntry(name=name) for name in methods if name not in named)]
-
-
-def runs(
-    grid: Grid,
-    planned: list[PlannedPretraining],
-    methods: dict[str, MethodInfo],
-    summary: Summaries,
-) -> list[PlannedRun]:
-    """Return every run of the grid; a pair of method and protocol that makes no sense is left out.
-
-    Nearest neighbours on all labels draw nothing: such a cell is one run, seed 0.
-    """
-    evaluate, result = grid.evaluate, []
-    extra = {name: card(name).extra_controls for name in evaluate.datasets}
-    asked = {entry.name for entry in (*grid.methods, *grid.controls)}
-    for start in planned:
-        info = methods[start.method]
-        for name in evaluate.datasets:
-            if start.method not in asked and start.method not in extra[name]:
-                continue
-            protocols = evaluate.protocols
-            if start.method not in asked and "knn" not in protocols:
-                protocols = {"knn": ProtocolEntry(shots=["all"])}
-            for protocol, entry in protocols.items():
-                if protocol not in info.protocols or name not in (entry.datasets or [name]):
-                    continue
-                for shots in entry.shots:
-                    seeds = _seeds(evaluate.seeds if entry.seeds is None else entry.seeds)
-                    if protocol == "knn" and shots == "all":
-                        seeds = [0]
-                    data = summary(name)
-                    result.extend(
-                        PlannedRun(
-                            start, name, protocol, shots, seed,
-                            _identity(start, protocol, entry, shots, seed, data),
-                        )
-                        for seed in seeds
-                    )  # fmt: skip
-    return result
-
-
-def _identity(
-    start: PlannedPretraining,
-    protocol: str,
-    entry: ProtocolEntry,
-    shots: Shots,
-    seed: int,
-    data: Summary | None,
-) -> Run | None:
-    if start.identity is None or data is None:
-        return None
-    spec = PROTOCOLS[protocol]
-    return Run(
-        start=start.identity.key,
-        method=start.method,
-        dataset=data.name,
-        data_digest=data.data_digest,
-        split_digest=data.split_digest,
-        protocol=protocol,
-        protocol_version=spec.version,
-        settings=asdict(spec.settings(**entry.settings)),
-        shots=shots,
-        seed=seed,
-    )

@@ -46,7 +46,7 @@ class Event:
 def execute(
     job: Job,
     store: Store,
-    data_dir: Path | None,
+    data_dir: Path,
     resources: Resources,
     tell: Callable[[Event], None],
     should_stop: Callable[[], bool] = lambda: False,
@@ -94,7 +94,7 @@ def _dataset(run: Run) -> str:
     return run.dataset
 
 
-def _pool(job: Job, store: Store, data_dir: Path | None) -> Pool | None:
+def _pool(job: Job, store: Store, data_dir: Path) -> Pool | None:
     identity = job.pretraining
     if identity.recipe is None:
         return None

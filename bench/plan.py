@@ -11,11 +11,14 @@ from typing import Any, Literal
 
 from ..results.record import PretrainRecord, RunRecord, digest_json
 from .catalogue import MethodInfo, describe
+from .data.packed import Summary
 from .data.pools import open_pool, overlap
-from .data.prepare import Summary, open_chips, summary
-from .grid import Grid, GridError, PlannedPretraining, PlannedRun, pretrainings, runs, validate
+from .data.prepare import open_chips, summary
+from .data.registry import dataset_names
+from .grid import Grid, GridError, validate
 from .jobs import Job
 from .run import Pretraining, Run
+from .spread import PlannedPretraining, PlannedRun, pretrainings, runs
 from .store import DamagedRecordError, Kind, Store
 
 State = Literal["new", "queued", "running", "done", "failed", "stale"]
@@ -146,7 +149,7 @@ def _names(run: PlannedRun) -> set[str]:
 
 
 def make_plan(
-    grid: Grid, store: Store, data_dir: Path | None, filters: Filters | None = None
+    grid: Grid, store: Store, data_dir: Path, filters: Filters | None = None
 ) -> Plan:
     """Spread a grid out and look up every part of it.
 
@@ -156,7 +159,7 @@ def make_plan(
     """
     methods = describe(grid.method_names(), store.root)
     validate(grid, methods)
-    summaries = cache(lambda name: summary(name, data_dir, store.prepared))
+    summaries = cache(lambda name: named_summary(name, data_dir, store.prepared))
     starts = pretrainings(grid, methods, summaries)
     planned = runs(grid, starts, methods, summaries)
     filters = filters or Filters()
@@ -182,6 +185,19 @@ def make_plan(
     return plan
 
 
+def split_name(given: str) -> tuple[str, bool]:
+    """Return the name of a data set or pool, and whether it is asked for as a pool."""
+    if given.startswith("pool:"):
+        return given.removeprefix("pool:"), True
+    return given, given.startswith("folder:") or given not in dataset_names()
+
+
+def named_summary(given: str, data_dir: Path, prepared: Path) -> Summary | None:
+    """Return what is known of a prepared set; pools are written `pool:<name>`."""
+    name, pool = split_name(given)
+    return summary(name, data_dir, prepared, pool=pool)
+
+
 def needs(grid: Grid) -> list[str]:
     """Return the prepared sets that a grid reads; pools are written `pool:<name>`."""
     return [*grid.evaluate.datasets, *(f"pool:{name}" for name in grid.pretrain.pool)]
@@ -202,7 +218,7 @@ def _check_shots(grid: Grid, data: dict[str, Summary]) -> None:
                     )
 
 
-def _overlaps(grid: Grid, store: Store, data_dir: Path | None) -> dict[str, int]:
+def _overlaps(grid: Grid, store: Store, data_dir: Path) -> dict[str, int]:
     pool = open_pool(grid.pretrain.pool, data_dir, store.prepared, grid.pretrain.pool_cap)
     shared = {
         name: overlap(pool, open_chips(name, data_dir, store.prepared))

@@ -114,7 +114,7 @@ class Batches:
         chosen = self._order[1][place * self.recipe.batch : (place + 1) * self.recipe.batch]
         images, height, width = self._stack(chosen)
         rng = torch_stream(self.seed, "augment", step, device=self.device)
-        return augment(images, height, width, 1.0, self.px, self._augmentation, rng)
+        return augment(images, height, width, self.px, self._augmentation, rng)
 
     def plain(self, count: int) -> Tensor:
         """Return the first chips of the pool without augmentation."""

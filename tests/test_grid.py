@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from sarbench.bench.catalogue import MethodInfo
-from sarbench.bench.data.prepare import Summary
-from sarbench.bench.grid import GridError, pretrainings, read_grid, runs, validate
+from sarbench.bench.data.packed import Summary
+from sarbench.bench.grid import GridError, read_grid, validate
+from sarbench.bench.spread import pretrainings, runs
 
 METHODS = {
     "mae": MethodInfo(

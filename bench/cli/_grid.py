@@ -12,6 +12,7 @@ from ...results.render import FORMATS, render
 from ..board import leaderboard
 from ..grid import Grid, PlannedPretraining, read_grid
 from ..plan import Entry, Filters, Plan, describe_pretraining, make_plan, needs
+from ..spread import PlannedPretraining
 from ..store import Store, write_atomic
 from ._app import (
     DATA,

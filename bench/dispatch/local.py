@@ -46,7 +46,7 @@ def local_resources(device: str, workers: int | None, threads: int) -> list[Reso
 class _Worker:
     """One process, and what it is at."""
 
-    def __init__(self, store: Store, data_dir: Path | None, resources: Resources) -> None:
+    def __init__(self, store: Store, data_dir: Path, resources: Resources) -> None:
         context = multiprocessing.get_context("spawn")
         self.resources = resources
         self.connection, theirs = context.Pipe()
@@ -67,7 +67,7 @@ class _Worker:
 
 
 def _work(
-    connection: Connection, store: Store, data_dir: Path | None, resources: Resources
+    connection: Connection, store: Store, data_dir: Path, resources: Resources
 ) -> None:
     """Execute jobs until the other end closes; SIGTERM finishes the step, saves and ends."""
     import torch
@@ -95,7 +95,7 @@ def _work(
 
 
 def run_jobs(
-    jobs: list[Job], store: Store, data_dir: Path | None, resources: list[Resources]
+    jobs: list[Job], store: Store, data_dir: Path, resources: list[Resources]
 ) -> Iterator[Event]:
     """Yield what happens until every job is done or has failed.
 

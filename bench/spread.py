@@ -1,0 +1,162 @@
+"""A grid spread out into the pretrainings and runs that it declares; pure."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..methods._sizes import SIZES
+from ..protocols import PROTOCOLS
+from .catalogue import MethodInfo
+from .data.packed import Summary
+from .data.registry import card
+from .grid import Grid, MethodEntry, ProtocolEntry, as_list, label_of, recipe_of, seeds_of, sweep
+from .run import Pretraining, Run, Shots, from_json
+
+
+@dataclass(frozen=True)
+class PlannedPretraining:
+    """A pretraining of the grid; `identity` is None until its pool is prepared."""
+
+    label: str
+    method: str
+    axes: dict[str, Any]  # what the grid sweeps, for this pretraining
+    seed: int
+    identity: Pretraining | None
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of the grid; `identity` is None until its data are prepared."""
+
+    pretraining: PlannedPretraining
+    dataset: str
+    protocol: str
+    shots: Shots
+    seed: int
+    identity: Run | None
+
+
+Summaries = Callable[[str], Summary | None]
+
+
+def pretrainings(
+    grid: Grid, methods: dict[str, MethodInfo], summary: Summaries
+) -> list[PlannedPretraining]:
+    """Return every pretraining of the grid, controls included, in the order of the file."""
+    pretrain = grid.pretrain
+    pool = [summary(f"pool:{name}") for name in pretrain.pool]
+    members = [
+        {"name": part.name, "digest": part.data_digest, "count": part.count}
+        for part in pool
+        if part is not None
+    ]
+    ready = len(members) == len(pool)
+    planned = []
+    for entry in _entries(grid, methods):
+        info = methods[entry.name]
+        config = info.defaults | entry.config
+        points = [{}] if info.control else sweep(pretrain)
+        if info.control and info.needs_encoder:
+            points = [{"encoder": e} for e in as_list(pretrain.encoder)]
+            points = points if len(points) > 1 else [{}]
+        for axes, seed in itertools.product(points, seeds_of(pretrain.seeds)):
+            if not info.needs_encoder and seed != seeds_of(pretrain.seeds)[0]:
+                continue  # draws nothing: the same for every seed
+            encoder = axes.get("encoder", as_list(pretrain.encoder)[0])
+            trained = not info.control
+            identity = Pretraining(
+                method=entry.name,
+                method_version=info.version,
+                config=config,
+                encoder=asdict(SIZES[encoder]) if info.needs_encoder else None,
+                precision=pretrain.precision if trained else "fp32",
+                pool=members if trained else [],
+                pool_cap=pretrain.pool_cap if trained else None,
+                pool_fraction=axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
+                if trained
+                else 1.0,
+                recipe=asdict(recipe_of(pretrain, axes)) if trained else None,
+                seed=seed if info.needs_encoder else 0,
+            )
+            planned.append(
+                PlannedPretraining(
+                    label=label_of(entry, methods),
+                    method=entry.name,
+                    axes=axes,
+                    seed=seed,
+                    identity=identity if ready or not trained else None,
+                )
+            )
+    return planned
+
+
+def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:
+    """Return the methods, the controls, and the controls that a data set brings along."""
+    entries = [*grid.methods, *grid.controls]
+    named = {entry.name for entry in entries}
+    return [*entries, *(MethodEntry(name=name) for name in methods if name not in named)]
+
+
+def runs(
+    grid: Grid,
+    planned: list[PlannedPretraining],
+    methods: dict[str, MethodInfo],
+    summary: Summaries,
+) -> list[PlannedRun]:
+    """Return every run of the grid; a pair of method and protocol that makes no sense is left out.
+
+    Nearest neighbours on all labels draw nothing: such a cell is one run, seed 0.
+    """
+    evaluate, result = grid.evaluate, []
+    extra = {name: card(name).extra_controls for name in evaluate.datasets}
+    asked = {entry.name for entry in (*grid.methods, *grid.controls)}
+    for start in planned:
+        info = methods[start.method]
+        for name in evaluate.datasets:
+            if start.method not in asked and start.method not in extra[name]:
+                continue
+            protocols = evaluate.protocols
+            if start.method not in asked and "knn" not in protocols:
+                protocols = {"knn": ProtocolEntry(shots=["all"])}
+            for protocol, entry in protocols.items():
+                if protocol not in info.protocols or name not in (entry.datasets or [name]):
+                    continue
+                for shots in entry.shots:
+                    seeds = seeds_of(evaluate.seeds if entry.seeds is None else entry.seeds)
+                    if protocol == "knn" and shots == "all":
+                        seeds = [0]
+                    data = summary(name)
+                    result.extend(
+                        PlannedRun(
+                            start, name, protocol, shots, seed,
+                            _identity(start, protocol, entry, shots, seed, data),
+                        )
+                        for seed in seeds
+                    )  # fmt: skip
+    return result
+
+
+def _identity(
+    start: PlannedPretraining,
+    protocol: str,
+    entry: ProtocolEntry,
+    shots: Shots,
+    seed: int,
+    data: Summary | None,
+) -> Run | None:
+    if start.identity is None or data is None:
+        return None
+    spec = PROTOCOLS[protocol]
+    return Run(
+        start=start.identity.key,
+        method=start.method,
+        dataset=data.name,
+        data_digest=data.data_digest,
+        split_digest=data.split_digest,
+        protocol=protocol,
+        protocol_version=spec.version,
+        settings=asdict(from_json(spec.settings, entry.settings)),
+        shots=shots,
+        seed=seed,
+    )
