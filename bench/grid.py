@@ -56,6 +56,7 @@ Seeds = int | list[int]
 
 
 def seeds_of(seeds: Seeds) -> list[int]:
+    """Return the seeds that a number or a list of them means."""
     return list(range(seeds)) if isinstance(seeds, int) else seeds
 
 
@@ -187,6 +188,7 @@ def _same_kind(value: Any, default: Any) -> bool:
 
 
 def label_of(entry: MethodEntry, methods: dict[str, MethodInfo]) -> str:
+    """Return the label of a method in tables."""
     return entry.label or methods[entry.name].label
 
 
@@ -254,6 +256,7 @@ def _evaluate_problems(grid: Grid) -> Iterator[str]:
 
 
 def as_list(value: Any) -> list[Any]:
+    """Return a value as a list: a swept one is one already."""
     return value if isinstance(value, list) else [value]
 
 
@@ -265,6 +268,7 @@ def sweep(pretrain: PretrainSection) -> list[dict[str, Any]]:
 
 
 def recipe_of(pretrain: PretrainSection, axes: dict[str, Any]) -> Recipe:
+    """Return the recipe at one point of the sweep."""
     base = RECIPES[pretrain.recipe]
     values = {}
     for field in fields(Recipe):

@@ -99,8 +99,10 @@ def _pool(job: Job, store: Store, data_dir: Path) -> Pool | None:
     if identity.recipe is None:
         return None
     pool = open_pool(job.pool, data_dir, store.prepared, identity.pool_cap, identity.pool_fraction)
-    if pool.members != identity.pool:
-        raise StaleDataError(f"the pool as prepared is {pool.members}, planned on {identity.pool}")
+    found = [(member.name, member.data_digest) for member in pool.members]
+    planned = [(member["name"], member["digest"]) for member in identity.pool]
+    if found != planned:
+        raise StaleDataError(f"the pool as prepared is {found}, planned on {planned}; plan again")
     return pool
 
 

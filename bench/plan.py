@@ -148,9 +148,7 @@ def _names(run: PlannedRun) -> set[str]:
     return {run.pretraining.method, run.pretraining.label}
 
 
-def make_plan(
-    grid: Grid, store: Store, data_dir: Path, filters: Filters | None = None
-) -> Plan:
+def make_plan(grid: Grid, store: Store, data_dir: Path, filters: Filters | None = None) -> Plan:
     """Spread a grid out and look up every part of it.
 
     Raises:

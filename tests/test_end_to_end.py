@@ -45,12 +45,12 @@ def install(folder: Path, name: str, body: str, field: str = "strength: float = 
     """Build and install a package with one method; return the folder for PYTHONPATH."""
     source = folder / f"source_{name}"
     source.mkdir()
-    (source / f"{name}_package.py").write_text(PLUGIN.format(body=body, field=field))
+    (source / f"{name}.py").write_text(PLUGIN.format(body=body, field=field))
     (source / "pyproject.toml").write_text(
         f'[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
         f'[project]\nname = "{name}"\nversion = "1.0"\n'
-        f'[project.entry-points."sarbench.methods"]\n{name} = "{name}_package:Theirs"\n'
-        f'[tool.setuptools]\npy-modules = ["{name}_package"]\n'
+        f'[project.entry-points."sarbench.methods"]\n{name} = "{name}:Theirs"\n'
+        f'[tool.setuptools]\npy-modules = ["{name}"]\n'
     )
     target = folder / "site"
     subprocess.run(
@@ -79,7 +79,7 @@ def finished(tmp_path_factory) -> Sarbench:
 
 def test_a_grid_runs_to_a_leaderboard(finished):
     cells = finished.cells()
-    assert {cell["method"] for cell in cells} == {"MAE", "raw pixels", "random init"}
+    assert {cell["method"] for cell in cells} == {"MAE", "Raw pixels", "Random init"}
     assert len(cells) == 3 * 3
     for cell in cells:
         expected = 1 if (cell["protocol"], cell["shots"]) == ("knn", "all") else 2

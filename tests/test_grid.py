@@ -79,7 +79,9 @@ def test_a_control_is_the_same_artefact_whatever_the_pool_and_recipe(tmp_path, s
 
 
 def test_lists_are_swept_and_named(tmp_path, summary):
-    text = TEXT.replace('encoder = "vit_nano"', 'encoder = ["vit_nano", "vit_tiny"]\nepochs = [1, 2]')
+    text = TEXT.replace(
+        'encoder = "vit_nano"', 'encoder = ["vit_nano", "vit_tiny"]\nepochs = [1, 2]'
+    )
     starts, _ = spread(grid_of(tmp_path, text), summary)
     mae = [start.axes for start in starts if start.method == "mae"]
     assert mae == [
@@ -99,8 +101,8 @@ def test_a_protocol_may_have_its_own_seeds_and_data_sets(tmp_path, summary):
     ("change", "message"),
     [
         (('name = "test"', 'name = "te/st"'), "name"),
-        (('[evaluate]\n', '[evaluate]\nsedes = 3\n'), "Did you mean 'seeds'"),
-        (('[pretrain]\n', '[pretrain]\nepoch = 3\n'), "Did you mean 'epochs'"),
+        (("[evaluate]\n", "[evaluate]\nsedes = 3\n"), "Did you mean 'seeds'"),
+        (("[pretrain]\n", "[pretrain]\nepoch = 3\n"), "Did you mean 'epochs'"),
         (('name = "test"', 'name = "test"\nmethod = []'), "Did you mean 'methods'"),
         (('linear = [10, "all"]', 'linear = ["al"]'), "shots"),
         (("[evaluate]", "[evaluate"), "not a TOML file"),

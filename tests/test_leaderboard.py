@@ -40,7 +40,10 @@ def test_one_run_has_no_interval():
 
 
 def test_with_several_pretraining_seeds_the_interval_is_over_those():
-    scores = [score("A", v, s, start=p) for p, s, v in [(0, 0, 0.4), (0, 1, 0.6), (1, 0, 0.7), (1, 1, 0.9)]]
+    scores = [
+        score("A", v, s, start=p)
+        for p, s, v in [(0, 0, 0.4), (0, 1, 0.6), (1, 0, 0.7), (1, 1, 0.9)]
+    ]
     (cell,) = tabulate_scores(scores).cells
     low, _ = scipy.stats.t.interval(0.95, 1, 0.65, scipy.stats.sem([0.5, 0.8]))
     assert cell.n == 4

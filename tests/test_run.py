@@ -78,7 +78,12 @@ def test_the_order_of_a_config_does_not_move_the_key():
 
 def test_the_paper_recipe_holds_the_papers_values():
     recipe = RECIPES["paper"]
-    assert (recipe.epochs, recipe.batch, recipe.base_lr, recipe.warmup_epochs) == (200, 300, 1e-3, 20)
+    assert (recipe.epochs, recipe.batch, recipe.base_lr, recipe.warmup_epochs) == (
+        200,
+        300,
+        1e-3,
+        20,
+    )
     assert (recipe.weight_decay, recipe.beta1, recipe.beta2) == (0.05, 0.9, 0.95)
     assert (recipe.crop_scale_min, recipe.crop_scale_max, recipe.contrast) == (0.2, 1.0, 0.5)
     assert recipe.base_lr * recipe.batch / 256 == pytest.approx(1.171875e-3)

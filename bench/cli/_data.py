@@ -102,7 +102,11 @@ def verify_data(
             out.print(f"  rendering: {report.rendering}")
         for count in report.counts:
             if files or count.expected != count.found:
-                out.print(f"  {count}", markup=False)
+                out.print(
+                    f"  {count.part} {count.class_name}: expected {count.expected}, "
+                    f"found {count.found}",
+                    markup=False,
+                )
         for what in ("missing", "unexpected", "unreadable"):
             items = getattr(report, what)
             if items:

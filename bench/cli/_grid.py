@@ -10,7 +10,7 @@ from rich.table import Table
 from ...results.leaderboard import METRICS
 from ...results.render import FORMATS, render
 from ..board import leaderboard
-from ..grid import Grid, PlannedPretraining, read_grid
+from ..grid import Grid, read_grid
 from ..plan import Entry, Filters, Plan, describe_pretraining, make_plan, needs
 from ..spread import PlannedPretraining
 from ..store import Store, write_atomic

@@ -66,9 +66,7 @@ class _Worker:
             self.process.terminate()
 
 
-def _work(
-    connection: Connection, store: Store, data_dir: Path, resources: Resources
-) -> None:
+def _work(connection: Connection, store: Store, data_dir: Path, resources: Resources) -> None:
     """Execute jobs until the other end closes; SIGTERM finishes the step, saves and ends."""
     import torch
 
