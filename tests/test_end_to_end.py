@@ -98,6 +98,7 @@ def test_plan_says_done_and_running_again_does_nothing(finished):
     assert snapshot(finished.runs) == before
 
 
+@pytest.mark.slow
 def test_the_same_grid_in_another_store_gives_the_same_bits(finished, tmp_path):
     again = Sarbench(tmp_path)
     again.call("run", again.grid, "--workers", "1")
@@ -117,6 +118,7 @@ def test_filters_narrow_every_command(finished):
     assert "it has: " in wrong.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_named_moved_aside_and_run_again(finished, tmp_path):
     sarbench = Sarbench(tmp_path)
     shutil.copytree(finished.runs, sarbench.runs)
@@ -149,6 +151,7 @@ def test_a_change_of_version_makes_a_record_stale_not_done(finished, tmp_path):
     assert "protocol_version" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_crashing_method_fails_alone_and_is_listed(tmp_path):
     site = install(tmp_path, "theirs", FAILING)
     grid = TINY.replace('["mae"]', '["theirs", "mae"]')
@@ -200,6 +203,7 @@ def wait_for(condition, seconds: float = 90):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to find the worker")
+@pytest.mark.slow
 def test_a_killed_worker_is_recorded_and_the_rest_goes_on(tmp_path):
     sarbench = Sarbench(tmp_path, LONG)
     process = sarbench.start("run", sarbench.grid, "--workers", "1")
@@ -212,6 +216,7 @@ def test_a_killed_worker_is_recorded_and_the_rest_goes_on(tmp_path):
     assert states == {"mae": "failed", "raw_pixels": "done", "random_init": "done"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
     sarbench = Sarbench(tmp_path, LONG)
     process = sarbench.start("run", sarbench.grid, "-m", "mae", "--workers", "1")

@@ -35,6 +35,14 @@ knn = [10, "all"]
 """
 
 
+def make_summary() -> Summary:
+    return Summary(
+        name="synthetic", kind="dataset", count=20, counts={"train": {"a": 10}, "test": {"a": 10}},
+        data_digest="d" * 64, split_digest="s" * 64, rendering="", transform="full_scale",
+        crop_px=None, dtype="uint8", classes=("a",),
+    )  # fmt: skip
+
+
 def grid_of(tmp_path: Path, text: str = TEXT):
     path = tmp_path / "grid.toml"
     path.write_text(text)
