@@ -18,18 +18,8 @@ from .data.prepare import open_chips
 from .evaluate import Evaluation, StaleDataError, batches
 from .pretrain import Interrupted, Progress, pretrain
 from .provenance import host, now
-from .run import Pretraining, Resources, Run
+from .run import Job, Resources, Run
 from .store import Kind, Store
-
-
-@dataclass(frozen=True)
-class Job:
-    """A pretraining to be there, and runs of it to be done."""
-
-    label: str
-    pretraining: Pretraining
-    pool: list[str]  # names as the grid gives them
-    runs: list[Run]
 
 
 @dataclass(frozen=True)

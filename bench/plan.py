@@ -16,8 +16,7 @@ from .data.pools import open_pool, overlap
 from .data.prepare import open_chips, summary
 from .data.registry import dataset_names
 from .grid import Grid, GridError, validate
-from .jobs import Job
-from .run import Pretraining, Run
+from .run import Job, Pretraining, Run
 from .spread import PlannedPretraining, PlannedRun, pretrainings, runs
 from .store import DamagedRecordError, Kind, Store
 

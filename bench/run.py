@@ -125,6 +125,16 @@ class Resources:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Job:
+    """A pretraining to be there, and runs of it to be done."""
+
+    label: str
+    pretraining: Pretraining
+    pool: list[str]  # names as the grid gives them
+    runs: list[Run]
+
+
 def from_json(kind: type[T], value: dict[str, Any]) -> T:
     """Rebuild a frozen dataclass from its JSON: lists become tuples again."""
     return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in value.items()})

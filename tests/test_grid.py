@@ -136,7 +136,7 @@ def test_a_wrong_file_is_refused_with_the_way_out(tmp_path, change, message):
         (('knn = [10, "all"]', 'few_shot = ["all"]'), "not allowed"),
         (('knn = [10, "all"]', "finetune = [10]"), "only shots"),
         (('knn = [10, "all"]', "knn = {shots = [1], settings = {neighbors = 3}}"), "neighbours"),
-        (('["mae"]', '[{name = "mae", config = {mask_ration = 0.5}}]'), "Did you mean 'mask_ratio'"),
+        (('["mae"]', '[{name = "mae", config = {mask_ration = 1}}]'), "Did you mean 'mask_ratio'"),
         (('["mae"]', '[{name = "mae", config = {norm_pix = 3}}]'), "must be a bool"),
         (('["mae"]', '["mae", {name = "mae", config = {norm_pix = true}}]'), "label"),
     ],

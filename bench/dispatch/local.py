@@ -12,9 +12,9 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from ..jobs import Event, Job, execute, record_failure
+from ..jobs import Event, execute, record_failure
 from ..pretrain import Interrupted
-from ..run import Resources
+from ..run import Job, Resources
 from ..store import Store
 
 STOP_S = 30.0  # how long a worker may take to save when it is asked to stop
