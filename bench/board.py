@@ -23,9 +23,8 @@ def _score(plan: Plan, entry: Entry) -> Score:
         identity = record.identity
         names = ("data_digest", "split_digest", "protocol_version")
         versions = {name: str(identity[name])[:12] for name in names}
-    axes = "".join(f", {name} {value}" for name, value in start.axes.items())
     return Score(
-        method=start.label + axes,
+        method=start.row,
         control=info.control,
         unconfirmed=info.unconfirmed,
         dataset=planned.dataset,

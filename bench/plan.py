@@ -93,8 +93,7 @@ class Plan:
 
 def describe_pretraining(planned: PlannedPretraining) -> str:
     """Return the label of a pretraining with what the grid sweeps."""
-    axes = "".join(f", {name} {value}" for name, value in planned.axes.items())
-    return f"{planned.label}{axes}" + (f", seed {planned.seed}" if planned.seed else "")
+    return planned.row + (f", seed {planned.seed}" if planned.seed else "")
 
 
 def _kind_of_work(entry: Entry) -> str:

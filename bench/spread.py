@@ -24,6 +24,11 @@ class PlannedPretraining:
     seed: int
     identity: Pretraining | None
 
+    @property
+    def row(self) -> str:
+        """Return the label with what the grid sweeps: a row of the table."""
+        return self.label + "".join(f", {name} {value}" for name, value in self.axes.items())
+
 
 @dataclass(frozen=True)
 class PlannedRun:
