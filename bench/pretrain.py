@@ -174,7 +174,10 @@ def pretrain(
     }  # fmt: skip
     if identity.recipe is not None and pool is not None:
         loop = _Loop(identity, method, pool, folder, resources, warn)
-        outcome = loop.run(should_stop, on_progress)
+        try:
+            outcome = loop.run(should_stop, on_progress)
+        finally:  # stopped or failed, it is no longer running
+            (folder / "progress.json").unlink(missing_ok=True)
     record = PretrainRecord(
         key=identity.key,
         identity=identity.to_json(),
@@ -184,7 +187,6 @@ def pretrain(
     )
     store.write("pretrain", record)
     remove_checkpoints(folder)
-    (folder / "progress.json").unlink(missing_ok=True)
     return record
 
 

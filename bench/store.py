@@ -100,6 +100,7 @@ class Store:
         """Write a failure beside what it describes; it never stands in the way of a retry."""
         folder = self.folder(kind, key)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "progress.json").unlink(missing_ok=True)  # of a killed process
         number = len(list(folder.glob("attempt-*.json"))) + 1
         while True:
             path = folder / f"attempt-{number}.json"

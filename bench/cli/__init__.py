@@ -5,7 +5,7 @@ Exit status: 0 all well, 1 something failed and is listed, 2 the request was wro
 
 import sys
 
-from ._app import app, complain
+from ._app import Stopped, app, complain
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
 
     try:
         app(prog_name="sarbench")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         complain("stopped; what is finished is stored, the same command goes on")
         sys.exit(1)
     except OSError as error:
