@@ -57,12 +57,12 @@ def make_pool(count: int = 9) -> Pool:
     return Pool([chips])
 
 
-def identity_of(method: str = "mae", recipe: Recipe = RECIPE, **changes) -> Pretraining:
+def identity_of(method: str = "mae", recipe: Recipe | None = RECIPE, **changes) -> Pretraining:
     config = json.loads(json.dumps(asdict(get(method).Config())))
     identity = Pretraining(
         method=method, method_version=1, config=config, encoder=asdict(SIZES["vit_nano"]),
         precision="fp32", pool=[{"name": "speckle", "digest": "d", "count": 9}], pool_cap=None,
-        pool_fraction=1.0, recipe=asdict(recipe), seed=0,
+        pool_fraction=1.0, recipe=asdict(recipe) if recipe else None, seed=0,
     )  # fmt: skip
     return replace(identity, **changes)
 

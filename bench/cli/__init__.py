@@ -5,6 +5,7 @@ Exit status: 0 all well, 1 something failed and is listed, 2 the request was wro
 
 import sys
 
+from ..store import NoSpaceError
 from ._app import Stopped, app, complain
 
 
@@ -20,8 +21,8 @@ def main() -> None:
     except OSError as error:
         if not _is_ours(error) and error.errno is None:
             raise
-        complain(str(error))
-        sys.exit(2 if _is_ours(error) else 1)
+        complain(error.strerror if isinstance(error, NoSpaceError) else str(error))
+        sys.exit(2 if _is_ours(error) and not isinstance(error, NoSpaceError) else 1)
     except (ValueError, LookupError) as error:
         if not _is_ours(error):
             raise
