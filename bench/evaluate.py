@@ -4,6 +4,7 @@ Features of a frozen encoder are computed once and shared by every shot and seed
 features protocol train together. An encoder protocol trains run by run.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -189,5 +190,8 @@ class Evaluation:
 
 
 def _save_predictions(path: Path, classes: np.ndarray, scores: np.ndarray) -> None:
-    with path.open("wb") as file:
-        np.savez_compressed(file, classes=classes, scores=scores)
+    buffer = (
+        io.BytesIO()
+    )  # a disk that fills up is met by one write, not within a half-open archive
+    np.savez_compressed(buffer, classes=classes, scores=scores)
+    path.write_bytes(buffer.getbuffer())

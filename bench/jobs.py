@@ -19,14 +19,14 @@ from .evaluate import Evaluation, StaleDataError, batches
 from .pretrain import Interrupted, Progress, pretrain
 from .provenance import host, now
 from .run import Job, Resources, Run
-from .store import Kind, Store
+from .store import Kind, NoSpaceError, Store, is_full, no_space
 
 
 @dataclass(frozen=True)
 class Event:
     """What a job tells the one who watches it."""
 
-    kind: Literal["started", "progress", "done", "failed", "warning"]
+    kind: Literal["started", "progress", "done", "failed", "warning", "full"]
     what: Kind = "pretrain"
     keys: list[str] = field(default_factory=list)
     text: str = ""
@@ -45,6 +45,7 @@ def execute(
 
     Raises:
         Interrupted: `should_stop` said so; what is finished is stored.
+        NoSpaceError: The disk is full: nothing that follows could be stored.
     """
     key = job.pretraining.key
     if store.read("pretrain", key) is None:
@@ -111,9 +112,11 @@ def failures(
     outcome = Outcome()
     try:
         yield outcome
-    except Interrupted:
+    except (Interrupted, NoSpaceError):
         raise
     except Exception as error:  # a method may raise anything; it must not stop the others
+        if isinstance(error, OSError) and is_full(error):
+            raise no_space(Path(error.filename or store.root)) from error
         outcome.ok = False
         record_failure(
             what, keys, store, tell, type(error).__name__, str(error), traceback.format_exc()
@@ -135,6 +138,8 @@ def record_failure(
     for key in failed:
         try:
             store.write_attempt(what, key, attempt)
-        except OSError as error:  # a full disk: the failure is told, if it cannot be kept
+        except NoSpaceError:
+            raise
+        except OSError as error:  # the failure is told, if it cannot be kept
             tell(Event("warning", what, [key], f"the failure could not be stored: {error}"))
     tell(Event("failed", what, failed, f"{failure}: {message}"))

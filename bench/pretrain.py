@@ -122,7 +122,8 @@ class Batches:
         return torch.cat([resize(image[:, None], self.px) for image, _, _ in chips])
 
     def _stack(self, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        chips = [self.pool.chip(i) / np.float32(self.pool.full_scale(i)) for i in chosen]
+        rows = chosen.tolist()
+        chips = [self.pool.chip(i) / np.float32(self.pool.full_scale(i)) for i in rows]
         height = torch.tensor([chip.shape[0] for chip in chips])
         width = torch.tensor([chip.shape[1] for chip in chips])
         padded = np.zeros((len(chips), int(height.max()), int(width.max())), np.float32)
@@ -173,7 +174,10 @@ def pretrain(
     }  # fmt: skip
     if identity.recipe is not None and pool is not None:
         loop = _Loop(identity, method, pool, folder, resources, warn)
-        outcome = loop.run(should_stop, on_progress)
+        try:
+            outcome = loop.run(should_stop, on_progress)
+        finally:  # stopped or failed, it is no longer running
+            (folder / "progress.json").unlink(missing_ok=True)
     record = PretrainRecord(
         key=identity.key,
         identity=identity.to_json(),
@@ -183,7 +187,6 @@ def pretrain(
     )
     store.write("pretrain", record)
     remove_checkpoints(folder)
-    (folder / "progress.json").unlink(missing_ok=True)
     return record
 
 
@@ -279,16 +282,22 @@ class _Loop:
         return value
 
     def _diagnose(self, value: float, images: Tensor) -> str:
-        bad = [name for name, p in self.method.named_parameters() if not p.isfinite().all()]
         if not images.isfinite().all():
             cause = "the batch holds pixels that are not finite"
-        elif bad:
-            cause = f"the weights {bad[0]} (and {len(bad) - 1} more) are not finite: lower base_lr"
         else:
-            cause = f"images and weights are finite: {self.identity.method} computes it so"
+            cause = self._bad_weights() or (
+                f"images and weights are finite: {self.identity.method} computes it so"
+            )
         return f"loss {value} at step {self.step + 1} of {self.steps}: {cause}"
 
+    def _bad_weights(self) -> str:
+        bad = [name for name, p in self.method.named_parameters() if not p.isfinite().all()]
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        return f"the weights {bad[0]}{more} are not finite: lower base_lr" if bad else ""
+
     def _end_epoch(self, pace: float) -> None:
+        if bad := self._bad_weights():  # no later loss would tell, were this the last step
+            raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {bad}")
         line = {
             "step": self.step,
             "epoch": self.step // self.batches.per_epoch,

@@ -32,6 +32,7 @@ class Sarbench:
     def __init__(self, folder: Path, grid: str = TINY, **environment: str) -> None:
         self.folder, self.runs = folder, folder / "runs"
         self.grid = folder / "grid.toml"
+        folder.mkdir(exist_ok=True)
         self.grid.write_text(grid)
         self.environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | environment
 

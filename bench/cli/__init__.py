@@ -5,7 +5,8 @@ Exit status: 0 all well, 1 something failed and is listed, 2 the request was wro
 
 import sys
 
-from ._app import app, complain
+from ..store import NoSpaceError
+from ._app import Stopped, app, complain
 
 
 def main() -> None:
@@ -14,14 +15,14 @@ def main() -> None:
 
     try:
         app(prog_name="sarbench")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped):
         complain("stopped; what is finished is stored, the same command goes on")
         sys.exit(1)
     except OSError as error:
         if not _is_ours(error) and error.errno is None:
             raise
-        complain(str(error))
-        sys.exit(2 if _is_ours(error) else 1)
+        complain(error.strerror if isinstance(error, NoSpaceError) else str(error))
+        sys.exit(2 if _is_ours(error) and not isinstance(error, NoSpaceError) else 1)
     except (ValueError, LookupError) as error:
         if not _is_ours(error):
             raise

@@ -18,12 +18,30 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from typer.core import TyperGroup
 
 from ..grid import Grid, read_grid
 from ..plan import Filters, Plan, make_plan
 from ..store import Store
 
+
+class Stopped(Exception):
+    """The user pressed Ctrl-C."""
+
+
+class Commands(TyperGroup):
+    """The commands; Ctrl-C reaches `main`, which typer would answer itself."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Stopped from None
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

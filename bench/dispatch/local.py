@@ -4,10 +4,12 @@ A worker that is killed takes nothing with it: the piece it was at is recorded a
 of its job is handed to a fresh worker.
 """
 
+import errno
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -15,7 +17,7 @@ from pathlib import Path
 from ..jobs import Event, execute, record_failure
 from ..pretrain import Interrupted
 from ..run import Job, Resources
-from ..store import Store
+from ..store import NoSpaceError, Store
 
 STOP_S = 30.0  # how long a worker may take to save when it is asked to stop
 
@@ -90,6 +92,9 @@ def _work(connection: Connection, store: Store, data_dir: Path, resources: Resou
             connection.send(None)
     except (Interrupted, EOFError, BrokenPipeError):
         return
+    except NoSpaceError as error:
+        with suppress(BrokenPipeError):
+            connection.send(Event("full", text=error.strerror))
 
 
 def run_jobs(
@@ -98,6 +103,9 @@ def run_jobs(
     """Yield what happens until every job is done or has failed.
 
     Closing the generator (or Ctrl-C in its consumer) asks the workers to save and stop, and waits.
+
+    Raises:
+        NoSpaceError: The disk is full; what is finished is stored.
     """
     waiting = list(jobs)
     workers: list[_Worker] = []
@@ -117,6 +125,8 @@ def run_jobs(
                         workers.append(_Worker(store, data_dir, worker.resources))
                         workers[-1].give(waiting.pop(0))
                     continue
+                if event is not None and event.kind == "full":
+                    raise NoSpaceError(errno.ENOSPC, event.text)
                 if event is not None:
                     worker.at = event if event.kind == "started" else worker.at
                     yield event
