@@ -1,0 +1,77 @@
+"""Commands that say what the records of a grid mean: table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...results.layout import LAYOUTS
+from ...results.leaderboard import METRICS, RECALL
+from ...results.render import FORMATS, render
+from ..board import check_class, digests_of, leaderboard
+from ..grid import read_grid
+from ..outcomes import Outcomes
+from ..plan import Plan, make_plan
+from ..store import Store, write_atomic
+from ._app import (
+    DATA,
+    RUNS,
+    DataDir,
+    Datasets,
+    GridFile,
+    Json,
+    Methods,
+    Protocols,
+    RunsDir,
+    Seeds,
+    ShotsOf,
+    app,
+    err,
+    filters,
+    open_store,
+    out,
+)
+
+Metric = Annotated[str, typer.Option(help=", ".join((*METRICS, f"{RECALL}CLASS")))]
+Target = Annotated[Path | None, typer.Option("--out", help="write to this file")]
+
+
+def outcomes_of(plan: Plan, store: Store, data: Path) -> Outcomes:
+    """Return the predictions of a plan's finished runs."""
+    return Outcomes(store, data, digests_of(plan))
+
+
+def give(text: str, path: Path | None) -> None:
+    """Print a text, or write it to a file."""
+    if path:
+        write_atomic(path, lambda temporary: temporary.write_text(text))
+        err.print(f"written: {path}")
+    else:
+        out.file.write(text)
+
+
+@app.command()
+def table(
+    grid: GridFile,
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    method: Methods = None,
+    dataset: Datasets = None,
+    protocol: Protocols = None,
+    shots: ShotsOf = None,
+    seed: Seeds = None,
+    style: Annotated[str, typer.Option("--format", "-f", help=", ".join(FORMATS))] = "text",
+    layout: Annotated[str, typer.Option(help=", ".join(LAYOUTS))] = "leaderboard",
+    metric: Metric = "accuracy",
+    sort: Annotated[
+        str, typer.Option(help="rank, name, or a column such as mstar_soc/linear/10")
+    ] = "rank",
+    as_json: Json = False,
+    path: Target = None,
+) -> None:
+    """Print the leaderboard of a grid: mean, 95 % interval, n, ties; failed cells are shown."""
+    store = open_store(runs)
+    made = make_plan(read_grid(grid), store, data, filters(method, dataset, protocol, shots, seed))
+    check_class(made, metric)
+    board = leaderboard(made, metric, outcomes_of(made, store, data), sort)
+    give(render(board, "json" if as_json else style, layout), path)
