@@ -41,6 +41,23 @@ def scores_of(plan: Plan) -> list[Score]:
     return [_score(plan, entry) for entry in plan.runs]
 
 
+def resolve_row(plan: Plan, name: str) -> str:
+    """Return the one row that a label, a row or a method's name means.
+
+    Raises:
+        LeaderboardError: None or several, with the rows that there are.
+    """
+    starts = [cast(PlannedPretraining, entry.planned) for entry in plan.pretrain]
+    rows = list(dict.fromkeys(start.row for start in starts))
+    if name in rows:
+        return name
+    meant = list(dict.fromkeys(s.row for s in starts if name in (s.method, s.label)))
+    if len(meant) == 1:
+        return meant[0]
+    found = f"means {len(meant)} rows ({', '.join(meant)})" if meant else "is no row of this grid"
+    raise LeaderboardError(f"{name!r} {found}; rows: {', '.join(rows)}")
+
+
 def digests_of(plan: Plan) -> dict[str, str]:
     """Return the digest of the predictions of every finished run, by key."""
     return {
@@ -104,8 +121,9 @@ def check_class(plan: Plan, metric: str) -> None:
                for c in known.classes}  # fmt: skip
     wanted = metric.removeprefix(RECALL)
     if metric.startswith(RECALL) and classes and wanted not in classes:
+        listed = ", ".join(sorted(classes))
         raise LeaderboardError(
-            f"no data set of this grid has a class {wanted!r}; classes: {', '.join(sorted(classes))}"
+            f"no data set of this grid has a class {wanted!r}; classes: {listed}"
         )
 
 

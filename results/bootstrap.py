@@ -26,8 +26,9 @@ def two_way_difference(
 ) -> Interval:
     """Return the difference in accuracy of two methods, for other seeds and other test chips.
 
-    S seeds and M chips are resampled independently of each other (Owen 2007, the pigeonhole
-    bootstrap); chips of one near-duplicate group stay together. With one seed only chips are
+    Seeds and chips are resampled independently of each other (Owen 2007, the pigeonhole
+    bootstrap), one less than there are (Rao and Wu 1988), so that the spread of few is not
+    underestimated; chips of one near-duplicate group stay together. With one seed only chips are
     resampled.
 
     Args:
@@ -54,10 +55,12 @@ def two_way_difference(
     count = sizes.size
     for start in range(0, draws, 250):  # bounded memory
         part = min(250, draws - start)
-        of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), part).astype(np.float64)
-        of_groups = rng.multinomial(count, np.full(count, 1 / count), part).astype(np.float64)
+        of_seeds, of_groups = (
+            rng.multinomial(max(n - 1, 1), np.full(n, 1 / n), part).astype(np.float64)
+            for n in (seeds, count)
+        )
         total = ((of_seeds @ difference) * of_groups).sum(axis=1)
-        means.append(total / (seeds * (of_groups @ sizes)))
+        means.append(total / (max(seeds - 1, 1) * (of_groups @ sizes)))
     low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(difference.sum() / (seeds * chips)), float(low), float(high), seeds)
 

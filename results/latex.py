@@ -4,7 +4,7 @@ import unicodedata
 
 from .layout import Entry, Sheet
 
-PREAMBLE = r"""% Compiles as it is with pdflatex. To use a table in a paper, copy its table environment.
+PREAMBLE = r"""% Compiles as it is with pdflatex. To use a table in a paper, copy its table.
 % It needs \usepackage{booktabs} and, where it is wide, \usepackage{graphicx}.
 \documentclass[10pt]{article}
 \usepackage[T1]{fontenc}

@@ -112,6 +112,18 @@ class Leaderboard:
         return [asdict(cell) for cell in self.cells]
 
 
+def check_metric(metric: str) -> None:
+    """Refuse an unknown metric.
+
+    Raises:
+        LeaderboardError: With the allowed ones.
+    """
+    if metric not in METRICS:
+        raise LeaderboardError(
+            f"unknown metric {metric!r}; allowed: {', '.join(METRICS)}, in tables {RECALL}<class>"
+        )
+
+
 def tabulate_scores(
     scores: Sequence[Score],
     metric: str = "accuracy",
@@ -135,10 +147,8 @@ def tabulate_scores(
         LeaderboardError: An unknown metric or sort, no scores at all, or scores that must not be
             mixed.
     """
-    if metric not in METRICS and not metric.startswith(RECALL):
-        raise LeaderboardError(
-            f"unknown metric {metric!r}; allowed: {', '.join(METRICS)}, {RECALL}<class>"
-        )
+    if not metric.startswith(RECALL):
+        check_metric(metric)
     if not scores:
         raise LeaderboardError("no run of the grid is left to show; loosen the filters")
     refuse_mixtures(scores)

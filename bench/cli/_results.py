@@ -1,17 +1,20 @@
-"""Commands that say what the records of a grid mean: table."""
+"""Commands that say what the records of a grid mean: table, compare."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ...results.compare import compare as compare_rows
+from ...results.compare import comparison_text
 from ...results.layout import LAYOUTS
-from ...results.leaderboard import METRICS, RECALL
+from ...results.leaderboard import METRICS, RECALL, check_metric
 from ...results.render import FORMATS, render
-from ..board import check_class, digests_of, leaderboard
+from ..board import check_class, digests_of, leaderboard, resolve_row, scores_of
 from ..grid import read_grid
 from ..outcomes import Outcomes
 from ..plan import Plan, make_plan
+from ..seeding import stream
 from ..store import Store, write_atomic
 from ._app import (
     DATA,
@@ -30,6 +33,7 @@ from ._app import (
     filters,
     open_store,
     out,
+    print_json,
 )
 
 Metric = Annotated[str, typer.Option(help=", ".join((*METRICS, f"{RECALL}CLASS")))]
@@ -75,3 +79,33 @@ def table(
     check_class(made, metric)
     board = leaderboard(made, metric, outcomes_of(made, store, data), sort)
     give(render(board, "json" if as_json else style, layout), path)
+
+
+@app.command()
+def compare(
+    grid: GridFile,
+    first: Annotated[str, typer.Argument(metavar="A", help="method or row")],
+    second: Annotated[str, typer.Argument(metavar="B", help="method or row")],
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    dataset: Datasets = None,
+    protocol: Protocols = None,
+    shots: ShotsOf = None,
+    seed: Seeds = None,
+    metric: Annotated[str, typer.Option(help=", ".join(METRICS))] = "accuracy",
+    as_json: Json = False,
+    path: Target = None,
+) -> None:
+    """Compare two methods on the runs they share: differences, intervals, tests, in plain words."""
+    store = open_store(runs)
+    made = make_plan(read_grid(grid), store, data, filters(None, dataset, protocol, shots, seed))
+    check_metric(metric)
+    rows = [resolve_row(made, name) for name in (first, second)]
+    found = compare_rows(
+        scores_of(made), rows[0], rows[1], metric, outcomes_of(made, store, data),
+        stream(0, "statistics"),
+    )  # fmt: skip
+    if as_json:
+        print_json([one.to_json() for one in found])
+    else:
+        give(comparison_text(found, rows[0], rows[1], metric), path)
