@@ -28,7 +28,6 @@ from .scores import (
 from .stats import Interval
 from .ties import ALPHA
 
-
 FEWEST_SEEDS = 5  # of an interval over seeds and chips; from fewer it would be too narrow
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 from tabulate import tabulate
 
@@ -13,7 +14,7 @@ from .latex import latex_document
 from .layout import Entry, Sheet, format_cell, lay_out
 from .leaderboard import Leaderboard
 
-__all__ = ["FORMATS", "format_cell", "render"]
+__all__ = ["FORMATS", "format_cell", "render", "render_sheets"]
 
 
 def render(board: Leaderboard, style: str, layout: str = "leaderboard") -> str:
@@ -22,12 +23,22 @@ def render(board: Leaderboard, style: str, layout: str = "leaderboard") -> str:
     Raises:
         ValueError: An unknown format or layout.
     """
-    if style not in FORMATS:
+    if style == "json":
+        return json.dumps(board.to_json(), indent=1) + "\n"
+    if style == "csv":
+        return _csv(board.to_json())
+    return render_sheets(lay_out(board, layout), style)
+
+
+def render_sheets(sheets: list[Sheet], style: str) -> str:
+    """Return sheets as text, Markdown, LaTeX or HTML.
+
+    Raises:
+        ValueError: An unknown format.
+    """
+    if style not in STYLES:
         raise ValueError(f"unknown format {style!r}; allowed: {', '.join(FORMATS)}")
-    sheets = lay_out(board, layout)
-    if style in ("csv", "json"):
-        return _csv(board) if style == "csv" else json.dumps(board.to_json(), indent=1) + "\n"
-    return FORMATS[style](sheets)
+    return STYLES[style](sheets)
 
 
 def _text(sheets: list[Sheet]) -> str:
@@ -49,7 +60,9 @@ def _tables(sheets: list[Sheet], style: str, show: Callable[[Entry], str], line_
                          colalign=("left",))  # fmt: skip
         caption = [line if style == "simple" else _escape_markdown(line) for line in sheet.caption]
         blank = "\n\n" if style == "github" else "\n"
-        parts.append("\n\n".join(filter(None, [table, blank.join(caption)])))
+        title = f"### {_escape_markdown(sheet.title)}" if style == "github" else sheet.title
+        titled = [title] if len(sheets) > 1 else []
+        parts.append("\n\n".join(filter(None, [*titled, table, blank.join(caption)])))
     return "\n\n".join(parts) + "\n"
 
 
@@ -71,19 +84,18 @@ def _escape_markdown(text: str, keep: str = "") -> str:
     return re.sub(r"([\\`*_|\[\]#~])", r"\\\1", text)
 
 
-def _csv(board: Leaderboard) -> str:
+def _csv(rows: list[dict[str, Any]]) -> str:
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(board.to_json()[0]), lineterminator="\n")
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(board.to_json())
+    writer.writerows(rows)
     return file.getvalue()
 
 
-FORMATS: dict[str, Callable[[list[Sheet]], str]] = {
+STYLES: dict[str, Callable[[list[Sheet]], str]] = {
     "text": _text,
     "markdown": _markdown,
     "latex": latex_document,
     "html": lambda sheets: "\n".join(map(html_sheet, sheets)) + "\n",
-    "csv": lambda sheets: "",  # these two are made from the cells
-    "json": lambda sheets: "",
 }
+FORMATS = (*STYLES, "csv", "json")

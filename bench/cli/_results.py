@@ -1,5 +1,6 @@
-"""Commands that say what the records of a grid mean: table, compare."""
+"""Commands that say what the records of a grid mean: table, compare, paper."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,11 @@ from ...results.compare import compare as compare_rows
 from ...results.compare import comparison_text
 from ...results.layout import LAYOUTS
 from ...results.leaderboard import METRICS, RECALL, check_metric
-from ...results.render import FORMATS, render
-from ..board import check_class, digests_of, leaderboard, resolve_row, scores_of
+from ...results.paper_sheets import paper_sheets
+from ...results.published import papers, read_published
+from ...results.render import FORMATS, STYLES, render, render_sheets
+from ..against_paper import compare_with
+from ..board import check_class, digests_of, leaderboard, notes, resolve_row, scores_of
 from ..grid import read_grid
 from ..outcomes import Outcomes
 from ..plan import Plan, make_plan
@@ -109,3 +113,36 @@ def compare(
         print_json([one.to_json() for one in found])
     else:
         give(comparison_text(found, rows[0], rows[1], metric), path)
+
+
+@app.command()
+def paper(
+    grid: GridFile,
+    name: Annotated[
+        str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file like them")
+    ] = "sar_jepa",
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    method: Methods = None,
+    dataset: Datasets = None,
+    protocol: Protocols = None,
+    shots: ShotsOf = None,
+    seed: Seeds = None,
+    style: Annotated[str, typer.Option("--format", "-f", help=", ".join(STYLES))] = "text",
+    as_json: Json = False,
+    path: Target = None,
+) -> None:
+    """Show a paper's tables, published beside measured, with a verdict for each cell."""
+    published = read_published(name)
+    made = make_plan(
+        read_grid(grid), open_store(runs), data, filters(method, dataset, protocol, shots, seed)
+    )
+    cells, orders, differences = compare_with(made, published)
+    if as_json:
+        print_json({
+            "cells": [one.to_json() for one in cells], "orders": [asdict(one) for one in orders],
+            "differences": differences,
+        })  # fmt: skip
+    else:
+        sheets = paper_sheets(published, cells, orders, differences, notes(made))
+        give(render_sheets(sheets, style), path)
