@@ -1,6 +1,7 @@
 """From a plan to the scores of a leaderboard, and the notes that a reader needs beside it."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 from ..results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
@@ -11,6 +12,7 @@ from .outcomes import Outcomes
 from .plan import Entry, Plan
 from .seeding import stream
 from .spread import PlannedPretraining, PlannedRun
+from .store import Store
 
 
 def leaderboard(
@@ -58,13 +60,10 @@ def resolve_row(plan: Plan, name: str) -> str:
     raise LeaderboardError(f"{name!r} {found}; rows: {', '.join(rows)}")
 
 
-def digests_of(plan: Plan) -> dict[str, str]:
-    """Return the digest of the predictions of every finished run, by key."""
-    return {
-        entry.record.key: entry.record.predictions_digest
-        for entry in plan.runs
-        if isinstance(entry.record, RunRecord)
-    }
+def outcomes_of(plan: Plan, store: Store, data_dir: Path) -> Outcomes:
+    """Return the predictions of a plan's finished runs."""
+    records = [entry.record for entry in plan.runs if isinstance(entry.record, RunRecord)]
+    return Outcomes(store, data_dir, {r.key: r.predictions_digest for r in records})
 
 
 def _score(plan: Plan, entry: Entry) -> Score:

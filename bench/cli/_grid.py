@@ -9,28 +9,20 @@ from rich.table import Table
 
 from ...results.render import render
 from ..board import leaderboard
-from ..grid import Grid, read_grid
-from ..plan import Entry, Filters, Plan, describe_pretraining, make_plan, needs
+from ..plan import Entry, Filters, Plan, describe_pretraining, needs
 from ..spread import PlannedPretraining
 from ..store import Store, write_atomic
 from ._app import (
     DATA,
     RUNS,
-    DataDir,
-    Datasets,
-    GridFile,
     Json,
-    Methods,
-    Protocols,
+    Request,
     RunsDir,
-    Seeds,
-    ShotsOf,
     app,
     bar,
     complain,
     err,
-    filters,
-    open_store,
+    grid_command,
     out,
     print_json,
 )
@@ -44,21 +36,13 @@ Workers = Annotated[int | None, typer.Option(min=1, help="processes; default: on
 Threads = Annotated[int, typer.Option(min=1, help="threads of one process")]
 
 
-@app.command()
+@grid_command
 def plan(
-    grid: GridFile,
-    runs: RunsDir = RUNS,
-    data: DataDir = DATA,
-    method: Methods = None,
-    dataset: Datasets = None,
-    protocol: Protocols = None,
-    shots: ShotsOf = None,
-    seed: Seeds = None,
+    asked: Request,
     as_json: Json = False,
 ) -> None:
     """Show every pretraining and run of a grid: new, running, done, failed or stale, and why."""
-    chosen = filters(method, dataset, protocol, shots, seed)
-    made = make_plan(read_grid(grid), open_store(runs), data, chosen)
+    made = asked.plan()
     if as_json:
         print_json({
             "pretrain": [_pretrain_json(entry) for entry in made.pretrain],
@@ -116,48 +100,38 @@ def _describe(entry: Entry) -> str:
     )
 
 
-@app.command()
+@grid_command
 def run(
-    grid: GridFile,
-    runs: RunsDir = RUNS,
-    data: DataDir = DATA,
-    method: Methods = None,
-    dataset: Datasets = None,
-    protocol: Protocols = None,
-    shots: ShotsOf = None,
-    seed: Seeds = None,
+    asked: Request,
     device: Device = "auto",
     workers: Workers = None,
     threads: Threads = 1,
     force: Force = False,
 ) -> None:
     """Do here what is missing of a grid, as many jobs at once as there are devices."""
-    chosen = filters(method, dataset, protocol, shots, seed)
-    store = open_store(runs)
-    failed = run_grid(read_grid(grid), store, data, chosen, device, workers, threads, force)
-    out.print(f"records: {store.root}\nleaderboard: sarbench table {grid} --runs {runs}")
+    failed = run_grid(asked, device, workers, threads, force)
+    out.print(
+        f"records: {asked.store.root}\nleaderboard: sarbench table {asked.path} --runs {asked.runs}"
+    )
     raise typer.Exit(1 if failed else 0)
 
 
 def run_grid(
-    grid: Grid,
-    store: Store,
-    data: Path,
-    chosen: Filters,
+    asked: Request,
     device: str = "auto",
     workers: int | None = None,
     threads: int = 1,
     force: bool = False,
 ) -> int:
     """Prepare, plan, execute; show progress; return how many runs and pretrainings failed."""
-    made = make_plan(grid, store, data, chosen)  # refuses a wrong grid before anything is written
-    store.check_writable()
+    made = asked.plan()  # refuses a wrong grid before anything is written
+    asked.store.check_writable()
     if made.unprepared:
-        prepare_all(needs(grid), data, store)
-        made = make_plan(grid, store, data, chosen)
-    _clear(made, store, force)
+        prepare_all(needs(asked.grid), asked.data, asked.store)
+        made = asked.plan()
+    _clear(made, asked.store, force)
     if force:
-        made = make_plan(grid, store, data, chosen)
+        made = asked.plan()
     jobs = made.jobs()
     total = sum(len(job.runs) for job in jobs)
     done = len(made.runs) - total
@@ -169,9 +143,9 @@ def run_grid(
     resources = local_resources(device, workers, threads)
     failures: list[str] = []
     with bar("runs") as progress:
-        overall = progress.add_task(grid.name, total=total)
+        overall = progress.add_task(asked.grid.name, total=total)
         tasks: dict[str, Any] = {}
-        for event in run_jobs(jobs, store, data, resources):
+        for event in run_jobs(jobs, asked.store, asked.data, resources):
             if event.kind == "progress" and event.progress:
                 now = event.progress
                 task = tasks.get(event.keys[0])
@@ -188,7 +162,7 @@ def run_grid(
                 complain(event.text)
             elif event.kind == "warning":
                 err.print(f"warning: {event.text}", markup=False, style="yellow")
-    after = make_plan(grid, store, data, chosen)
+    after = asked.plan()
     missing = [entry for entry in (*after.pretrain, *after.runs) if entry.state != "done"]
     for entry in missing[:10]:
         err.print(f"  {entry.state}: {_describe(entry)}: {entry.reason}", markup=False)
@@ -215,14 +189,14 @@ def _clear(made: Plan, store: Store, force: bool) -> None:
 def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None) -> None:
     """Run the embedded benchmark end to end on this machine and show its leaderboard."""
     path = Path(__file__).parent.parent / "grids" / "demo.toml"
-    grid, store = read_grid(path), open_store(runs)
+    asked = Request(path, runs, DATA, Filters())
     err.print("pretrains every method on simulated chips, measures and ranks them: some minutes")
-    failed = run_grid(grid, store, DATA, Filters(), device, workers)
-    board = leaderboard(make_plan(grid, store, DATA), "accuracy")
-    folder = store.root / "tables"
+    failed = run_grid(asked, device, workers)
+    board = leaderboard(asked.plan())
+    folder = asked.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
         content = render(board, style)
         write_atomic(folder / f"demo.{ending}", lambda t, content=content: t.write_text(content))
     out.file.write(render(board, "text"))
-    out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {store.root}")
+    out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {asked.store.root}")
     raise typer.Exit(1 if failed else 0)
