@@ -26,6 +26,9 @@ knn = [5, "all"]
 """
 
 
+WITH_RUNS = ("plan", "run", "table", "demo", "compare", "paper", "report", "merge")
+
+
 class Sarbench:
     """The command line on one store and one grid."""
 
@@ -41,7 +44,7 @@ class Sarbench:
 
     def call(self, *words: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command and expect its exit status."""
-        where = ["--runs", self.runs] if words[0] in ("plan", "run", "table", "demo") else []
+        where = ["--runs", self.runs] if words[0] in WITH_RUNS else []
         done = subprocess.run(
             self.command(*words, *where), capture_output=True, text=True, cwd=self.folder,
             env=self.environment, check=False, timeout=300,

@@ -117,7 +117,8 @@ def grid_command(command: Callable[..., None]) -> Callable[..., None]:
     def called(**given: Any) -> None:
         command(_request(**{name: given.pop(name) for name in shared}), **given)
 
-    parameters = [*shared.values(), *own]
+    # arguments that must be given come first, GRID before all
+    parameters = sorted([*shared.values(), *own], key=lambda one: one.default is not one.empty)
     # Typer reads the options from these two.
     called.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
     called.__annotations__ = {one.name: one.annotation for one in parameters}

@@ -1,4 +1,4 @@
-"""Commands that take a grid: plan, run, table, demo."""
+"""Commands that take a grid: plan, run, demo."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ...results.leaderboard import METRICS
-from ...results.render import FORMATS, render
+from ...results.render import render
 from ..board import leaderboard
 from ..plan import Entry, Filters, Plan, describe_pretraining, needs
 from ..spread import PlannedPretraining
@@ -184,23 +183,6 @@ def _clear(made: Plan, store: Store, force: bool) -> None:
                 aside = store.move_aside(kind, entry.key)
                 if aside and damaged:
                     err.print(f"{entry.reason}; moved to {aside.name} and run again", markup=False)
-
-
-@grid_command
-def table(
-    asked: Request,
-    style: Annotated[str, typer.Option("--format", "-f", help=", ".join(FORMATS))] = "text",
-    metric: Annotated[str, typer.Option(help=", ".join(METRICS))] = "accuracy",
-    as_json: Json = False,
-    path: Annotated[Path | None, typer.Option("--out", help="write to this file")] = None,
-) -> None:
-    """Print the leaderboard of a grid: mean, 95 % interval, n; missing and failed cells shown."""
-    text = render(leaderboard(asked.plan(), metric), "json" if as_json else style)
-    if path:
-        write_atomic(path, lambda temporary: temporary.write_text(text))
-        err.print(f"written: {path}")
-    else:
-        out.file.write(text)
 
 
 @app.command()
