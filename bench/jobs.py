@@ -12,6 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from ..results.record import Attempt
 from .data.pools import Pool, open_pool
 from .data.prepare import open_chips
@@ -20,6 +22,10 @@ from .pretrain import Interrupted, Progress, pretrain
 from .provenance import host, now
 from .run import Job, Resources, Run
 from .store import Kind, Store
+
+
+class DeviceError(RuntimeError):
+    """The device that was asked for is not there."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,15 @@ class Event:
     keys: list[str] = field(default_factory=list)
     text: str = ""
     progress: Progress | None = None
+
+
+def prepare_process(resources: Resources) -> None:
+    """Give this process its device and its number of threads, whoever started it."""
+    torch.set_num_threads(resources.threads)
+    if resources.device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise DeviceError(f"{resources.device} was asked for, torch sees no GPU in this job")
+        torch.cuda.set_device(resources.device)
 
 
 def execute(

@@ -10,6 +10,8 @@ from rich.table import Table
 from ...results.leaderboard import METRICS
 from ...results.render import FORMATS, render
 from ..board import leaderboard
+from ..costs import Costs
+from ..dispatch.watch import look
 from ..grid import Grid, read_grid
 from ..plan import Entry, Filters, Plan, describe_pretraining, make_plan, needs
 from ..spread import PlannedPretraining
@@ -59,11 +61,13 @@ def plan(
 ) -> None:
     """Show every pretraining and run of a grid: new, running, done, failed or stale, and why."""
     chosen = filters(method, dataset, protocol, shots, seed)
-    made = make_plan(read_grid(grid), open_store(runs), data, chosen)
+    store = open_store(runs)
+    made = make_plan(read_grid(grid), store, data, chosen)
+    look(store, made, lambda message: err.print(f"warning: {message}", markup=False))
     if as_json:
         print_json({
-            "pretrain": [_pretrain_json(entry) for entry in made.pretrain],
-            "runs": [_run_json(entry) for entry in made.runs],
+            "pretrain": [pretrain_json(entry) for entry in made.pretrain],
+            "runs": [run_json(entry) for entry in made.runs],
         })  # fmt: skip
         return
     table = Table("pretraining", "state", "runs", "reason", box=None, pad_edge=False)
@@ -75,18 +79,18 @@ def plan(
     total = ", ".join(f"{count} {state}" for state, count in made.counts().items())
     out.print(f"\n{len(made.pretrain)} pretrainings, {len(made.runs)} runs: {total}")
     for entry in [entry for entry in made.runs if entry.state in ("failed", "stale")][:10]:
-        out.print(f"  {entry.state}: {_describe(entry)}: {entry.reason}", markup=False)
+        out.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if made.unprepared:
         names = " ".join(made.unprepared)
         out.print(f"not prepared: {names} (`sarbench run` prepares, or `sarbench data prepare`)")
-    hours, timed = made.hours()
-    if timed:
-        out.print(f"about {hours:.2f} process-hours are missing (from {timed} timings stored)")
+    if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
+        out.print(str(Costs(made).missing(made)))
     for name, count in made.overlaps.items():
         out.print(f"overlap allowed by the grid: the pool holds {count} test chips of {name}")
 
 
-def _pretrain_json(entry: Entry) -> dict[str, Any]:
+def pretrain_json(entry: Entry) -> dict[str, Any]:
+    """Return a pretraining for machines."""
     planned = entry.planned
     return {
         "key": entry.key, "method": planned.method, "label": planned.label, "seed": planned.seed,
@@ -95,7 +99,8 @@ def _pretrain_json(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run_json(entry: Entry) -> dict[str, Any]:
+def run_json(entry: Entry) -> dict[str, Any]:
+    """Return a run for machines."""
     planned = entry.planned
     start = planned.pretraining
     return {
@@ -107,7 +112,8 @@ def _run_json(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _describe(entry: Entry) -> str:
+def describe(entry: Entry) -> str:
+    """Return what an entry is, in words."""
     planned = entry.planned
     if isinstance(planned, PlannedPretraining):
         return describe_pretraining(planned)
@@ -192,7 +198,7 @@ def run_grid(
     after = make_plan(grid, store, data, chosen)
     missing = [entry for entry in (*after.pretrain, *after.runs) if entry.state != "done"]
     for entry in missing[:10]:
-        err.print(f"  {entry.state}: {_describe(entry)}: {entry.reason}", markup=False)
+        err.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if len(missing) > 10:
         err.print(f"  and {len(missing) - 10} more: sarbench plan")
     err.print(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from ..jobs import Event, execute, record_failure
+from ..jobs import Event, execute, prepare_process, record_failure
 from ..pretrain import Interrupted
 from ..run import Job, Resources
 from ..store import Store
@@ -68,8 +68,6 @@ class _Worker:
 
 def _work(connection: Connection, store: Store, data_dir: Path, resources: Resources) -> None:
     """Execute jobs until the other end closes; SIGTERM finishes the step, saves and ends."""
-    import torch
-
     stop = False
 
     def ask_to_stop(*_: object) -> None:
@@ -78,9 +76,7 @@ def _work(connection: Connection, store: Store, data_dir: Path, resources: Resou
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
-    torch.set_num_threads(resources.threads)
-    if resources.device.startswith("cuda"):
-        torch.cuda.set_device(resources.device)
+    prepare_process(resources)
     try:
         while not stop:
             if not connection.poll(0.2):

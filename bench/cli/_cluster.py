@@ -1,0 +1,408 @@
+"""Commands of the cluster: submit, status, logs, retry, cancel."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ..dispatch import ledger
+from ..dispatch.arrays import JobArray, Limits, make_arrays
+from ..dispatch.profile import Profile, parse_profile, read_profile
+from ..dispatch.slurm import cancel as cancel_jobs
+from ..dispatch.slurm import read_site
+from ..dispatch.watch import Watch, look
+from ..failures import CLASSES, ONLY_IF_ASKED
+from ..grid import GridError, read_grid, unknown
+from ..plan import Entry, Filters, Plan, describe_pretraining, make_plan, needs
+from ..store import Store
+from ._app import (
+    DATA,
+    RUNS,
+    DataDir,
+    Datasets,
+    GridFile,
+    Json,
+    Methods,
+    Protocols,
+    RunsDir,
+    Seeds,
+    ShotsOf,
+    app,
+    complain,
+    err,
+    filters,
+    open_store,
+    out,
+    print_json,
+)
+from ._data import prepare_all
+from ._grid import describe, pretrain_json, run_json
+
+ProfileFile = Annotated[Path, typer.Option("--profile", help="how the site is asked (TOML)")]
+TAIL = 5  # log lines of a failure
+LISTED = 10  # failures that are shown one by one
+WATCH_S = 10.0
+
+
+def warn(message: str) -> None:
+    """Say something on the error stream that stops nothing."""
+    err.print(f"warning: {message}", markup=False, style="yellow")
+
+
+@app.command()
+def submit(
+    grid: GridFile,
+    profile: ProfileFile,
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    method: Methods = None,
+    dataset: Datasets = None,
+    protocol: Protocols = None,
+    shots: ShotsOf = None,
+    seed: Seeds = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print the jobs and their batch scripts, submit none")
+    ] = False,
+) -> None:
+    """Hand what is missing of a grid, and not queued, to SLURM; returns at once."""
+    chosen = filters(method, dataset, protocol, shots, seed)
+    given = read_profile(profile)
+    hand_over(grid, given, open_store(runs), data, chosen, _unasked, dry_run)
+
+
+def _unasked(entry: Entry) -> bool:
+    """Return whether an entry is submitted without being asked for by `retry`."""
+    return entry.failure not in ONLY_IF_ASKED
+
+
+def hand_over(
+    path: Path,
+    profile: Profile,
+    store: Store,
+    data: Path,
+    chosen: Filters,
+    take: Callable[[Entry], bool],
+    dry_run: bool = False,
+) -> None:
+    """Plan, look at the queue, submit what is missing and taken; or print what would be."""
+    from ..dispatch.submit import Submitter, check_site
+
+    grid = read_grid(path)
+    made = make_plan(grid, store, data, chosen)
+    check_site(profile, site := read_site(lambda m: err.print(m)))
+    if made.unprepared and not dry_run:
+        store.check_writable()
+        prepare_all(needs(grid), data, store)
+    if dry_run and made.unprepared:
+        names = " ".join(made.unprepared)
+        raise GridError(f"not prepared: {names}; `sarbench data prepare {names}` first")
+    limits = Limits(
+        site.max_array,
+        {stage: profile.allocation(stage).throttle or 1 for stage in ("pretrain", "evaluate")},
+        profile.pack_min * 60,
+    )
+    if dry_run:
+        watch = look(store, made, warn)
+        submitter = Submitter(made, store, data, profile, dry=True)
+        for number, each in enumerate(make_arrays(made, *_wanted(made, watch, take), limits)):
+            _print_dry(number, each, submitter)
+        return
+    store.check_writable()
+    with ledger.submitting(store, lambda message: err.print(message, markup=False)):
+        made = make_plan(grid, store, data, chosen)
+        watch = look(store, made, warn)
+        wanted, waiting = _wanted(made, watch, take)
+        arrays = make_arrays(made, wanted, waiting, limits)
+        queued = {key: str(watch.held[key].job) for key in waiting}
+        if arrays:
+            Submitter(made, store, data, profile).submit(
+                arrays, queued, lambda array, job: out.print(_describe_array(array, job)), warn
+            )
+    _summary(path, made, watch, arrays, wanted)
+
+
+def _wanted(made: Plan, watch: Watch, take: Callable[[Entry], bool]) -> tuple[set[str], set[str]]:
+    """Return the keys to submit, and the pretrainings that are queued or running already."""
+    wanted, waiting, blocked = set(), set(), set()
+    for entry in made.pretrain:
+        if entry.key is None or entry.state == "done":
+            continue
+        if watch.live(entry.key):
+            waiting.add(entry.key)
+        elif take(entry):
+            wanted.add(entry.key)
+        else:
+            blocked.add(id(entry.planned))
+    for entry in made.runs:
+        start = getattr(entry.planned, "pretraining", None)
+        if entry.key is None or entry.state == "done" or watch.live(entry.key):
+            continue
+        inherited = entry.attempt is None  # what failed is its pretraining, not the run
+        if id(start) not in blocked and (inherited or take(entry)):
+            wanted.add(entry.key)
+    return wanted, waiting
+
+
+def _describe_array(array: JobArray, job: str) -> str:
+    runs = sum(len(each.runs) for each in array.jobs)
+    labels = list(dict.fromkeys(each.label for each in array.jobs))
+    named = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
+    what = f"{runs} runs of {named}" if runs else f"pretraining of {named}"
+    return f"job {job}: {len(array.jobs)} x {array.stage}: {what}"
+
+
+def _print_dry(number: int, array: JobArray, submitter: Any) -> None:
+    out.print(f"== {_describe_array(array, '(not submitted)')}", markup=False)
+    for index, job in enumerate(array.jobs):
+        out.print(f"   {index}: {job.label}, {len(job.runs) or 'no'} runs", markup=False)
+    after = f"<the job of pretraining {array.after[:12]}>" if array.after else None
+    out.file.write(submitter.text(number, array, after) + "\n")
+
+
+def _summary(
+    path: Path, made: Plan, watch: Watch, arrays: list[JobArray], wanted: set[str]
+) -> None:
+    counts = Counter(
+        "done" if e.state == "done" else "submitted" if e.key in wanted
+        else "queued or running" if watch.live(e.key) else "left out, failed"
+        for e in made.runs
+    )  # fmt: skip
+    jobs = sum(len(array.jobs) for array in arrays)
+    listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+    out.print(f"{len(made.runs)} runs: {listed}; {jobs} jobs in {len(arrays)} arrays")
+    if counts["left out, failed"]:
+        out.print(f"what failed is submitted again by: sarbench retry {path}")
+    out.print(f"watch: sarbench status {path}")
+
+
+@app.command()
+def retry(
+    grid: GridFile,
+    profile: Annotated[
+        Path | None, typer.Option("--profile", help="default: that of the last submission")
+    ] = None,
+    failed: Annotated[
+        list[str] | None, typer.Option("--failed", help=f"only this class: {', '.join(CLASSES)}")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", help="a node that is not to be used")
+    ] = None,
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    method: Methods = None,
+    dataset: Datasets = None,
+    protocol: Protocols = None,
+    shots: ShotsOf = None,
+    seed: Seeds = None,
+) -> None:
+    """Submit again what failed, and the runs that waited for it."""
+    for name in failed or []:
+        if name not in CLASSES:
+            raise GridError(unknown("failure class", name, CLASSES))
+    chosen = filters(method, dataset, protocol, shots, seed)
+    store = open_store(runs)
+    given = read_profile(profile) if profile else _last_profile(store, read_grid(grid).name)
+    if exclude:
+        nodes = sorted({*(given.exclude or []), *exclude})
+        given = given.model_copy(update={"exclude": nodes})
+    asked = set(failed or CLASSES)
+
+    def take(entry: Entry) -> bool:
+        return entry.state == "failed" and (entry.failure or "exception") in asked
+
+    hand_over(grid, given, store, data, chosen, take)
+
+
+def _last_profile(store: Store, grid: str) -> Profile:
+    for submission in reversed(ledger.read(store, warn) if store.root.exists() else []):
+        if submission.grid == grid and submission.profile:
+            return parse_profile(submission.profile, f"the profile of {submission.id}")
+    raise GridError(f"nothing of the grid {grid!r} was submitted from here; give --profile")
+
+
+@app.command()
+def cancel(
+    grid: GridFile,
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    method: Methods = None,
+    dataset: Datasets = None,
+    protocol: Protocols = None,
+    shots: ShotsOf = None,
+    seed: Seeds = None,
+) -> None:
+    """Cancel the jobs of a grid; a running pretraining saves first. `submit` goes on from there."""
+    store = open_store(runs)
+    chosen = filters(method, dataset, protocol, shots, seed)
+    made = make_plan(read_grid(grid), store, data, chosen)
+    watch = look(store, made, warn)
+    selected = {e.key for e in (*made.pretrain, *made.runs) if watch.live(e.key)}
+    jobs, kept = set(), set()
+    for key in selected:
+        held = watch.held[str(key)]
+        element = held.array.elements[held.index]
+        others = set(element.runs or [element.pretraining]) - selected
+        open_others = [k for k in others if k in watch.held or k not in {e.key for e in made.runs}]
+        (kept if open_others else jobs).add(str(held.job))
+    cancel_jobs(jobs)
+    out.print(f"{len(jobs)} jobs cancelled" + (": " + " ".join(sorted(jobs)) if jobs else ""))
+    if kept:
+        out.print(f"left alone, since they hold runs that were not asked for: {sorted(kept)}")
+
+
+@app.command()
+def status(
+    grid: GridFile,
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    method: Methods = None,
+    dataset: Datasets = None,
+    protocol: Protocols = None,
+    shots: ShotsOf = None,
+    seed: Seeds = None,
+    watch: Annotated[bool, typer.Option("--watch", help="again until no job is left")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show where every pretraining, run and job of a grid is; what failed, why, and what helps."""
+    chosen = filters(method, dataset, protocol, shots, seed)
+    store = open_store(runs)
+    while True:
+        made = make_plan(read_grid(grid), store, data, chosen)
+        seen = look(store, made, warn)
+        if as_json:
+            print_json(_status_json(made))
+        else:
+            _print_status(grid, made, seen)
+        alive = any(e.state in ("queued", "running") for e in (*made.pretrain, *made.runs))
+        if not (watch and alive):
+            break
+        time.sleep(WATCH_S)
+        out.rule(time.strftime("%H:%M:%S"))
+    failed = any(e.state == "failed" for e in (*made.pretrain, *made.runs))
+    raise typer.Exit(1 if failed else 0)
+
+
+def _status_json(made: Plan) -> dict[str, Any]:
+    def more(entry: Entry) -> dict[str, Any]:
+        return {"job": entry.job, "failure": entry.failure}
+
+    return {
+        "pretrain": [pretrain_json(entry) | more(entry) for entry in made.pretrain],
+        "runs": [run_json(entry) | more(entry) for entry in made.runs],
+        "counts": made.counts(),
+    }
+
+
+def _print_status(path: Path, made: Plan, watch: Watch) -> None:
+    table = Table("pretraining", "state", "runs", "where", box=None, pad_edge=False)
+    by_start: dict[int, Counter[str]] = {}
+    for entry in made.runs:
+        by_start.setdefault(id(getattr(entry.planned, "pretraining", None)), Counter())[
+            entry.state
+        ] += 1
+    for start in made.pretrain:
+        states = by_start.get(id(start.planned), Counter())
+        listed = ", ".join(f"{count} {state}" for state, count in states.items())
+        table.add_row(describe_pretraining(start.planned), start.state, listed, start.reason)
+    out.print(table)
+    _print_jobs(made, watch)
+    listed = ", ".join(f"{count} {state}" for state, count in made.counts().items())
+    out.print(f"\n{len(made.pretrain)} pretrainings, {len(made.runs)} runs: {listed}")
+    failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
+    own = [e for e in failed if not e.reason.startswith("its pretraining failed")]
+    for entry in own[:LISTED]:
+        out.print(f"\nfailed ({entry.failure}): {describe(entry)}", markup=False, style="red")
+        out.print(f"  {entry.reason}", markup=False)
+        for line in _last_lines(entry, watch):
+            out.print(f"  | {line}", markup=False, style="dim")
+    if len(own) > LISTED:
+        classes = Counter(str(e.failure) for e in own)
+        out.print(f"\nand {len(own) - LISTED} more: {dict(classes)}")
+    if failed:
+        unasked = [e for e in failed if e.failure not in ONLY_IF_ASKED]
+        if unasked:
+            out.print(f"\nsarbench submit {path} --profile ... takes up {len(unasked)} of these")
+        out.print(f"sarbench retry {path}   submits everything that failed again")
+
+
+def _print_jobs(made: Plan, watch: Watch) -> None:
+    """Show the jobs that run, and count those that wait."""
+    running, waiting = {}, set()
+    for entry in (*made.pretrain, *made.runs):
+        held = watch.held.get(entry.key or "")
+        if held and held.job and entry.state == "running" and held.seen:
+            running[held.job] = held
+        elif held and held.job and entry.state == "queued":
+            waiting.add(held.job)
+    if running:
+        table = Table("job", "what", "node", "elapsed", box=None, pad_edge=False)
+        for job, held in sorted(running.items())[:40]:
+            element = held.array.elements[held.index]
+            what = f"{len(element.runs)} runs of" if element.runs else "pretraining"
+            seen = held.seen
+            table.add_row(
+                job, f"{what} {element.label}", seen.node if seen else "",
+                seen.elapsed if seen else "",
+            )  # fmt: skip
+        out.print("")
+        out.print(table)
+    if running or waiting:
+        out.print(f"{len(running)} jobs run, {len(waiting)} wait")
+
+
+def _last_lines(entry: Entry, watch: Watch) -> list[str]:
+    """Return what was last said of a failure: its traceback, or the end of the log."""
+    if entry.attempt and entry.attempt.traceback:
+        return entry.attempt.traceback.strip().splitlines()[-TAIL:]
+    if entry.attempt and entry.attempt.log_tail:
+        return entry.attempt.log_tail[-TAIL:]
+    held = watch.held.get(entry.key or "")
+    path = watch.log(held) if held else None
+    return tail(path, TAIL) if path else []
+
+
+def tail(path: Path, count: int) -> list[str]:
+    """Return the last lines of a file, read from its end."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 400 * count))
+        return file.read().decode(errors="replace").splitlines()[-count:]
+
+
+@app.command()
+def logs(
+    grid: GridFile,
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    method: Methods = None,
+    dataset: Datasets = None,
+    protocol: Protocols = None,
+    shots: ShotsOf = None,
+    seed: Seeds = None,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="lines of each log")] = 20,
+) -> None:
+    """Print where the logs of the chosen part of a grid are, and their last lines."""
+    store = open_store(runs)
+    chosen = filters(method, dataset, protocol, shots, seed)
+    made = make_plan(read_grid(grid), store, data, chosen)
+    keys = {entry.key for entry in (*made.pretrain, *made.runs)}
+    found: dict[Path, str] = {}
+    for submission in ledger.read(store, warn):
+        for key, array, index in submission.places():
+            if key in keys:
+                place = ledger.folder(store) / submission.id / array.name
+                for path in sorted(place.glob(f"{array.job(index)}_*_log.out")):
+                    found[path] = array.elements[index].label
+    if not found:
+        complain("no job of these has written a log yet")
+        raise typer.Exit(1)
+    for path, label in list(found.items())[-LISTED:]:
+        out.print(f"== {label}: {path}", markup=False, style="bold")
+        for line in tail(path, lines):
+            out.print(line, markup=False)
+    if len(found) > LISTED:
+        out.print(f"{len(found) - LISTED} older logs are not shown; narrow with -m -d -p -k -s")
