@@ -18,8 +18,9 @@ from ..results.record import Attempt
 from .data.pools import Pool, open_pool
 from .data.prepare import open_chips
 from .evaluate import Evaluation, StaleDataError, batches
-from .pretrain import Interrupted, Progress, pretrain
+from .pretrain import ALONE, Interrupted, Progress, pretrain
 from .provenance import host, now
+from .ranks import Ranks
 from .run import Job, Resources, Run
 from .store import Kind, Store
 
@@ -55,6 +56,7 @@ def execute(
     resources: Resources,
     tell: Callable[[Event], None],
     should_stop: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Do what is missing of a job; a failure is stored, told, and stops nothing else.
 
@@ -70,6 +72,7 @@ def execute(
                 _pool(job, store, data_dir),
                 store,
                 resources,
+                ranks=ranks,
                 should_stop=should_stop,
                 on_progress=lambda p: tell(Event("progress", "pretrain", [key], job.label, p)),
                 warn=lambda message: tell(Event("warning", "pretrain", [key], message)),

@@ -25,6 +25,8 @@ linear = [5]
 knn = [5, "all"]
 """
 
+WITH_RUNS = ("plan", "run", "table", "demo", "submit", "status", "logs", "retry", "cancel")
+
 
 class Sarbench:
     """The command line on one store and one grid."""
@@ -40,7 +42,7 @@ class Sarbench:
 
     def call(self, *words: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command and expect its exit status."""
-        where = ["--runs", self.runs] if words[0] in ("plan", "run", "table", "demo") else []
+        where = ["--runs", self.runs] if words[0] in WITH_RUNS else []
         done = subprocess.run(
             self.command(*words, *where), capture_output=True, text=True, cwd=self.folder,
             env=self.environment, check=False, timeout=300,

@@ -10,7 +10,7 @@ from ._app import app, complain
 
 def main() -> None:
     """Run `sarbench`; turn an error of ours into one message, anything else is a bug."""
-    from . import _cluster, _data, _grid, _methods  # noqa: F401 - their decorators add the commands
+    from . import _cluster, _data, _grid, _methods, _status  # noqa: F401 - their decorators add the commands
 
     try:
         app(prog_name="sarbench")

@@ -20,7 +20,7 @@ from ...results.record import Attempt
 from ..provenance import host, now
 from ..store import Store
 from .slurm import SlurmError, command
-from .task import AGAIN, ENDED, FAILED, Task, at_path
+from .task import AGAIN, ENDED, FAILED, Task, at_path, write_log
 
 KILLED = 128 + signal.SIGKILL
 KILLED_AGAIN = 1  # how often a process killed outright is started again at the same work
@@ -44,8 +44,8 @@ def after(folder: Path, status: int) -> None:
     store = Store(Path(task.root))
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     tail = _tail(paths)
-    if status == FAILED:
-        return
+    if status == FAILED or not task.missing(store):
+        return  # what failed is recorded
     if status == ENDED and not _is_wanted():
         log.info("the job was cancelled; its state is saved")
         return
@@ -126,5 +126,5 @@ def _tail(paths: JobPaths) -> list[str]:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    write_log()
     after(Path(sys.argv[1]), int(sys.argv[2]))

@@ -164,7 +164,7 @@ class Submitter:
             gpus_per_node=asked.gpus or None, mem=f"{int((asked.memory_gb or 1) * 1024)}MB",
             time=asked.time_min, signal_delay_s=profile.signal_s,
             array_parallelism=array.throttle, stderr_to_stdout=True,
-            srun_args=["--cpus-per-task", str(asked.cpus)],
+            srun_args=["--cpus-per-task", str(asked.cpus), "--kill-on-bad-exit=1"],
             setup=[
                 *(asked.setup or []),
                 f"export PYTHONPATH={shlex.quote(str(self.code))}${{PYTHONPATH:+:$PYTHONPATH}}",

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -94,12 +95,18 @@ class Asked:
         os._exit(self.status)
 
 
+def write_log() -> None:
+    """Let this job's log lines go to its standard output, and nobody else's with them."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+
+
 def run_task(task: Task) -> None:
     """Do what is missing of a task and end with the exit status that `aftermath` understands."""
     asked = Asked(task.signal_s * 0.6)
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, force=True
-    )
+    write_log()
     store = Store(Path(task.root))
     check_code(task.code)
     missing = set(task.missing(store))
@@ -122,23 +129,24 @@ def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
     """Execute a job; return whether something of it failed."""
     from ..jobs import execute, prepare_process
     from ..pretrain import Interrupted
-    from .ranks import join_ranks
+    from ..ranks import join_ranks, slurm_environment
 
-    resources = task.resources
+    environment = slurm_environment()
+    resources = environment.resources(task.resources)
     failed = False
     at = at_path()
 
     def tell(event: "Event") -> None:
         nonlocal failed
         failed |= event.kind == "failed"
-        if event.kind == "started":
+        if event.kind == "started" and environment.rank == 0:
             write_atomic(at, lambda temporary: temporary.write_text(json.dumps(event.keys)))
         _log(event)
 
-    with join_ranks(resources) as ranks:
-        prepare_process(ranks.resources)
+    prepare_process(resources)
+    with join_ranks(resources, environment) as ranks:
         try:
-            execute(job, store, Path(task.data), ranks.resources, tell, asked)
+            execute(job, store, Path(task.data), resources, tell, asked, ranks)
         except Interrupted as stopped:
             log.warning("%s", stopped)
     return failed
