@@ -35,6 +35,7 @@ time_min = 10
 GRID = """
 name = "drill"
 methods = ["slow_mae", "slow_lomar", "slow_sar_jepa"]
+controls = ["random_init"]
 [pretrain]
 pool = ["synthetic"]
 pool_cap = 8
@@ -47,7 +48,7 @@ datasets = ["synthetic"]
 seeds = 3
 [evaluate.protocols]
 linear = [5]
-knn = [5, "all"]
+knn = [5, 10, "all"]
 """
 STEP_S = "0.4"  # a pretraining of 80 steps then takes half a minute on any machine
 SLOW = '''"""{base}, every step of which takes SLOW_S seconds more: there is time to disturb it.
@@ -110,34 +111,47 @@ class Cluster(Sarbench):
         assert done.returncode in (0, 1), done.stderr
         return json.loads(done.stdout)
 
-    def pretraining(self, method: str) -> dict[str, Any]:
-        return next(e for e in self.status()["pretrain"] if e["method"] == method)
+    def jobs(self) -> dict[str, str]:
+        """Return the newest job of every key, as the ledger says."""
+        found = {}
+        for path in sorted(self.runs.glob("ledger/[0-9]*.json")):
+            for array in json.loads(path.read_text())["arrays"]:
+                alone = len(array["elements"]) == 1
+                for index, element in enumerate(array["elements"]):
+                    for key in element["runs"] or [element["pretraining"]]:
+                        job = array["job_id"]
+                        found[key] = job if alone or job is None else f"{job}_{index}"
+        return found
 
-    def wait(self, seconds: float = 300) -> dict[str, Any]:
+    def wait(self, seconds: float = 1500) -> dict[str, Any]:
         """Wait until no job is left; return the last status."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            now = self.status()
-            entries = [*now["pretrain"], *now["runs"]]
-            if not any(e["state"] in ("queued", "running") for e in entries):
-                return now
-            hurry(e["job"] for e in entries if e["job"])
-            time.sleep(1.5)
+            live = set(self.jobs().values()) & set(queued())
+            if not live:
+                return self.status()
+            hurry(live)
+            time.sleep(2)
         raise TimeoutError(self.call("status", self.grid, status=1).stdout)
 
-    def until(self, method: str, steps: int = 1) -> str:
+    def until(self, key: str, seconds: float = 600) -> str:
         """Wait until a pretraining has left a checkpoint; return its job."""
-        end = time.monotonic() + 180
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
-            entry = self.pretraining(method)
-            if list((self.runs / "pretrain" / entry["key"]).glob("checkpoint-*.pt")):
-                return entry["job"]
-            time.sleep(0.5)
-        raise TimeoutError(f"{method} left no checkpoint")
+            if list((self.runs / "pretrain" / key).glob("checkpoint-*.pt")):
+                return self.jobs()[key]
+            time.sleep(0.2)
+        raise TimeoutError(f"{key} left no checkpoint")
 
     def log(self, job: str) -> str:
         (path,) = self.runs.glob(f"ledger/*/*/{job}_0_log.out")
         return path.read_text()
+
+
+def queued() -> list[str]:
+    """Return the jobs that wait or run."""
+    words = ["squeue", "--noheader", "--array", "-o", "%i"]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
 
 
 def hurry(jobs) -> None:
@@ -199,22 +213,22 @@ def test_the_drill_every_run_but_the_failing_one_has_one_record_and_the_same_bit
     submitter.send_signal(signal.SIGKILL)
     submitter.communicate()
     cluster.submit()
-    queued = cluster.status()
-    assert {e["state"] for e in queued["runs"]} <= {"queued", "running"}
+    handed = cluster.status()
+    assert {e["state"] for e in handed["runs"]} <= {"queued", "running"}
     assert "0 jobs in 0 arrays" in cluster.submit()  # all is queued: nothing is handed over twice
 
-    requeued = cluster.until("slow_mae")
+    requeued = cluster.until(mae)
     subprocess.run(["scontrol", "requeue", requeued], check=True)
-    timed_out = cluster.until("slow_lomar")
+    timed_out = cluster.until(lomar)
     subprocess.run(["scancel", "--signal=USR2", timed_out], check=True)
     hurry([requeued, timed_out])
-    killed = cluster.until("slow_sar_jepa")
+    killed = cluster.until(sar_jepa)
     os.kill(worker_of(killed), signal.SIGKILL)
 
     last = cluster.wait()
     not_done = [e for e in last["runs"] if e["state"] != "done"]
     assert [e["key"] for e in not_done] == [failing["key"]]
-    assert len(last["runs"]) >= 30
+    assert len(last["runs"]) == 40
     assert not_done[0]["failure"] == "exception"
     assert "IsADirectoryError" in not_done[0]["reason"]
     shown = cluster.call("status", cluster.grid, status=1).stdout

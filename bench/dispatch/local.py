@@ -76,15 +76,22 @@ def _work(connection: Connection, store: Store, data_dir: Path, resources: Resou
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
+
+    def tell(event: Event | None) -> None:
+        try:
+            connection.send(event)
+        except BrokenPipeError:
+            raise Interrupted("whoever gave this job is gone") from None
+
     prepare_process(resources)
     try:
         while not stop:
             if not connection.poll(0.2):
                 continue
             job = connection.recv()
-            execute(job, store, data_dir, resources, connection.send, lambda: stop)
-            connection.send(None)
-    except (Interrupted, EOFError, BrokenPipeError):
+            execute(job, store, data_dir, resources, tell, lambda: stop)
+            tell(None)
+    except (Interrupted, EOFError):
         return
 
 
