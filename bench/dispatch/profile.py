@@ -65,9 +65,9 @@ class Profile(Allocation):
         default=20, ge=0, description="restarts of one job before it counts as failed"
     )
     pack_min: float = Field(
-        default=30, gt=0, description="estimated minutes of the runs of one job"
+        default=30.0, gt=0, description="estimated minutes of the runs of one job"
     )
-    checkpoint_s: float = Field(default=120, gt=0, description="seconds between two checkpoints")
+    checkpoint_s: float = Field(default=120.0, gt=0, description="seconds between two checkpoints")
     pretrain: Allocation = Allocation()
     evaluate: Allocation = Allocation()
 
