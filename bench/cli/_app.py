@@ -131,6 +131,11 @@ def complain(message: str) -> None:
     err.print(message, markup=False)
 
 
+def warn(message: str) -> None:
+    """Say something on the error stream that stops nothing."""
+    err.print(f"warning: {message}", markup=False, style="yellow")
+
+
 def print_json(value: Any) -> None:
     """Print a value for machines."""
     out.file.write(json.dumps(value, indent=1) + "\n")

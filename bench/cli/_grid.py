@@ -9,6 +9,8 @@ from rich.table import Table
 
 from ...results.render import render
 from ..board import leaderboard
+from ..costs import Costs
+from ..dispatch.watch import look
 from ..plan import Entry, Filters, Plan, describe_pretraining, needs
 from ..spread import PlannedPretraining
 from ..store import Store, write_atomic
@@ -43,10 +45,11 @@ def plan(
 ) -> None:
     """Show every pretraining and run of a grid: new, running, done, failed or stale, and why."""
     made = asked.plan()
+    look(asked.store, made, warn)
     if as_json:
         print_json({
-            "pretrain": [_pretrain_json(entry) for entry in made.pretrain],
-            "runs": [_run_json(entry) for entry in made.runs],
+            "pretrain": [pretrain_json(entry) for entry in made.pretrain],
+            "runs": [run_json(entry) for entry in made.runs],
         })  # fmt: skip
         return
     table = Table("pretraining", "state", "runs", "reason", box=None, pad_edge=False)
@@ -58,18 +61,18 @@ def plan(
     total = ", ".join(f"{count} {state}" for state, count in made.counts().items())
     out.print(f"\n{len(made.pretrain)} pretrainings, {len(made.runs)} runs: {total}")
     for entry in [entry for entry in made.runs if entry.state in ("failed", "stale")][:10]:
-        out.print(f"  {entry.state}: {_describe(entry)}: {entry.reason}", markup=False)
+        out.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if made.unprepared:
         names = " ".join(made.unprepared)
         out.print(f"not prepared: {names} (`sarbench run` prepares, or `sarbench data prepare`)")
-    hours, timed = made.hours()
-    if timed:
-        out.print(f"about {hours:.2f} process-hours are missing (from {timed} timings stored)")
+    if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
+        out.print(str(Costs(made).missing(made)))
     for name, count in made.overlaps.items():
         out.print(f"overlap allowed by the grid: the pool holds {count} test chips of {name}")
 
 
-def _pretrain_json(entry: Entry) -> dict[str, Any]:
+def pretrain_json(entry: Entry) -> dict[str, Any]:
+    """Return a pretraining for machines."""
     planned = entry.planned
     return {
         "key": entry.key, "method": planned.method, "label": planned.label, "seed": planned.seed,
@@ -78,7 +81,8 @@ def _pretrain_json(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run_json(entry: Entry) -> dict[str, Any]:
+def run_json(entry: Entry) -> dict[str, Any]:
+    """Return a run for machines."""
     planned = entry.planned
     start = planned.pretraining
     return {
@@ -90,7 +94,8 @@ def _run_json(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _describe(entry: Entry) -> str:
+def describe(entry: Entry) -> str:
+    """Return what an entry is, in words."""
     planned = entry.planned
     if isinstance(planned, PlannedPretraining):
         return describe_pretraining(planned)
@@ -165,7 +170,7 @@ def run_grid(
     after = asked.plan()
     missing = [entry for entry in (*after.pretrain, *after.runs) if entry.state != "done"]
     for entry in missing[:10]:
-        err.print(f"  {entry.state}: {_describe(entry)}: {entry.reason}", markup=False)
+        err.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if len(missing) > 10:
         err.print(f"  and {len(missing) - 10} more: sarbench plan")
     err.print(
