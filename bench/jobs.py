@@ -18,9 +18,9 @@ from ..results.record import Attempt
 from .data.pools import Pool, open_pool
 from .data.prepare import open_chips
 from .evaluate import Evaluation, StaleDataError, batches
-from .pretrain import ALONE, Interrupted, Progress, pretrain
+from .pretrain import Interrupted, Progress, pretrain
 from .provenance import host, now
-from .ranks import Ranks
+from .ranks import ALONE, Ranks
 from .run import Job, Resources, Run
 from .store import Kind, NoSpaceError, Store, is_full, no_space
 

@@ -92,6 +92,9 @@ class Ranks:
             dist.barrier()
 
 
+ALONE = Ranks()
+
+
 @contextmanager
 def join_ranks(resources: Resources, environment: "Environment | None" = None) -> Iterator[Ranks]:
     """Meet the other processes of this job, if there are any."""

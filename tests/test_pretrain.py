@@ -15,16 +15,15 @@ import torch
 from chips import speckled_chips
 from torch import nn
 
+from sarbench.bench.batches import Batches, PoolTooSmallError
 from sarbench.bench.checkpoints import load_checkpoint
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.pools import Member, Pool
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.jobs import Event, execute
 from sarbench.bench.pretrain import (
-    Batches,
     Interrupted,
     NonFiniteLossError,
-    PoolTooSmallError,
     build_method,
     feature_spread,
     learning_rate,
