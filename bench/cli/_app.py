@@ -17,7 +17,7 @@ from rich.progress import (
 from typer.core import TyperGroup
 
 from ..plan import Filters
-from ..store import Store
+from ..store import Store, StoreError
 
 
 class Stopped(Exception):
@@ -90,7 +90,11 @@ def print_json(value: Any) -> None:
 
 def open_store(runs: Path) -> Store:
     """Return the store; its folder is made when something is written."""
-    return Store(runs.expanduser().resolve())
+    root = runs.expanduser().resolve()
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if not there.is_dir():
+        raise StoreError(f"{there} is a file; name a folder with --runs or SARBENCH_RUNS")
+    return Store(root)
 
 
 def bar(unit: str) -> Progress:
