@@ -181,6 +181,15 @@ def test_a_wrong_command_is_refused(sarbench, tmp_path, monkeypatch, words, mess
     assert (status, message in said) == (2, True), said
 
 
+def test_an_unknown_device_is_refused_before_anything_is_moved_aside(
+    sarbench, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sarbench.bench.cli._grid.prepare_all", lambda *_: [])
+    monkeypatch.setattr("sarbench.bench.cli._grid._clear", None)  # called, it would fail
+    status, said = sarbench("run", write_grid(tmp_path), "--force", "--device", "tpu")
+    assert (status, "unknown device 'tpu'; allowed: auto, cpu, cuda" in said) == (2, True), said
+
+
 @pytest.mark.parametrize("command", ["plan", "run", "table"])
 @pytest.mark.parametrize("below", ["", "deeper"])
 def test_a_file_where_the_store_should_be_is_refused(sarbench, tmp_path, command, below):
