@@ -114,7 +114,7 @@ class Evaluation:
         ]
         work = protocol.load()
         if protocol.kind == "features":
-            features = self._features_for(settings.readout)
+            features = self.features_for(settings.readout)
             predicted = work.run(features, episodes, rngs, settings)
         else:
             images = self._labelled_images()
@@ -126,7 +126,7 @@ class Evaluation:
         ids, labels = self.chips.ids[self._train], self.chips.labels[self._train]
         return support_set(run.split_digest, run.seed, ids, labels, run.shots, self.chips.classes)
 
-    def _inputs(self, indices: np.ndarray) -> Iterator[Tensor]:
+    def inputs(self, indices: np.ndarray) -> Iterator[Tensor]:
         """Yield what the method's encoder is given, chunk by chunk, on the device."""
         kind, px = self._method.evaluation_input, (self.identity.encoder or {}).get("input_px")
         for start in range(0, len(indices), CHUNK):
@@ -139,13 +139,14 @@ class Evaluation:
             images = images.to(self.resources.device)
             yield resize(images, px) if kind == "encoder" else images
 
-    def _features_for(self, readout: str) -> Features:
+    def features_for(self, readout: str) -> Features:
+        """Return the features of the frozen encoder; computed once."""
         if readout not in self._features:
             encoder = self.make_encoder().eval()
             read = partial(read_out, readout=readout, has_class_token=bool(encoder.has_class_token))
             with torch.no_grad():
                 train, test = (
-                    torch.cat([read(encoder(images)) for images in self._inputs(part)])
+                    torch.cat([read(encoder(images)) for images in self.inputs(part)])
                     for part in (self._train, self._test)
                 )
             self._features[readout] = train, test
@@ -154,7 +155,7 @@ class Evaluation:
 
     def _labelled_images(self) -> LabelledImages:
         if self._images is None:
-            train, test = (torch.cat([*self._inputs(part)]) for part in (self._train, self._test))
+            train, test = (torch.cat([*self.inputs(part)]) for part in (self._train, self._test))
             self._images = LabelledImages(
                 train, self._train_labels(), test, len(self.chips.classes)
             )

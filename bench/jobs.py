@@ -12,14 +12,21 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from ..results.record import Attempt
 from .data.pools import Pool, open_pool
 from .data.prepare import open_chips
 from .evaluate import Evaluation, StaleDataError, batches
-from .pretrain import Interrupted, Progress, pretrain
+from .pretrain import ALONE, Interrupted, Progress, pretrain
 from .provenance import host, now
+from .ranks import Ranks
 from .run import Job, Resources, Run
 from .store import Kind, NoSpaceError, Store, is_full, no_space
+
+
+class DeviceError(RuntimeError):
+    """The device that was asked for is not there."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,15 @@ class Event:
     progress: Progress | None = None
 
 
+def prepare_process(resources: Resources) -> None:
+    """Give this process its device and its number of threads, whoever started it."""
+    torch.set_num_threads(resources.threads)
+    if resources.device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise DeviceError(f"{resources.device} was asked for, torch sees no GPU in this job")
+        torch.cuda.set_device(resources.device)
+
+
 def execute(
     job: Job,
     store: Store,
@@ -40,6 +56,7 @@ def execute(
     resources: Resources,
     tell: Callable[[Event], None],
     should_stop: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Do what is missing of a job; a failure is stored, told, and stops nothing else.
 
@@ -56,6 +73,7 @@ def execute(
                 _pool(job, store, data_dir),
                 store,
                 resources,
+                ranks=ranks,
                 should_stop=should_stop,
                 on_progress=lambda p: tell(Event("progress", "pretrain", [key], job.label, p)),
                 warn=lambda message: tell(Event("warning", "pretrain", [key], message)),

@@ -6,15 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from statistics import mean
 from typing import Any, Literal
 
-from ..results.record import PretrainRecord, RunRecord, digest_json
+from ..results.record import Attempt, PretrainRecord, RunRecord, digest_json
 from .catalogue import MethodInfo, describe
 from .data.packed import Summary
 from .data.pools import open_pool, overlap
 from .data.prepare import open_chips, summary
 from .data.registry import dataset_names, pool_names
+from .failures import failure_class
 from .grid import Grid, GridError
 from .grid_check import check_data, validate
 from .run import Job, Pretraining, Run
@@ -23,6 +23,7 @@ from .store import DamagedRecordError, Kind, Store
 
 State = Literal["new", "queued", "running", "done", "failed", "stale"]
 NOT_PREPARED = "not prepared"
+PRETRAINING_FAILED = "its pretraining failed"
 RUNNING_S = 120.0  # a progress file younger than this belongs to a living process
 
 
@@ -38,6 +39,9 @@ class Entry:
     state: State
     reason: str
     record: PretrainRecord | RunRecord | None = None
+    attempt: Attempt | None = None  # its newest failure
+    failure: str | None = None  # the class of its failure
+    job: str | None = None  # of the cluster
 
     @property
     def key(self) -> str | None:
@@ -75,33 +79,10 @@ class Plan:
                 result.append(Job(label, start.planned.identity, self.grid.pretrain.pool, missing))
         return sorted(result, key=lambda job: job.pretraining.recipe is None)
 
-    def hours(self) -> tuple[float, int]:
-        """Return an estimate of the process-hours missing, and from how many timings it comes.
-
-        Work of which nothing like it has been timed counts as nothing.
-        """
-        timings: dict[str, list[float]] = {}
-        for entry in (*self.pretrain, *self.runs):
-            if entry.record:
-                timings.setdefault(_kind_of_work(entry), []).append(entry.record.provenance.wall_s)
-        seconds = sum(
-            mean(timings.get(_kind_of_work(entry), [0.0]))
-            for entry in (*self.pretrain, *self.runs)
-            if entry.state != "done"
-        )
-        return seconds / 3600, sum(map(len, timings.values()))
-
 
 def describe_pretraining(planned: PlannedPretraining) -> str:
     """Return the label of a pretraining with what the grid sweeps."""
     return planned.row + (f", seed {planned.seed}" if planned.seed else "")
-
-
-def _kind_of_work(entry: Entry) -> str:
-    planned = entry.planned
-    if isinstance(planned, PlannedRun):
-        return f"{planned.protocol} {planned.dataset} {planned.shots}"
-    return f"pretrain {planned.method} {planned.axes}"
 
 
 @dataclass(frozen=True)
@@ -177,7 +158,7 @@ def make_plan(grid: Grid, store: Store, data_dir: Path, filters: Filters | None 
         entry = _entry("evaluate", run, store, stale)
         start = state_of[id(run.pretraining)]
         if entry.state != "done" and start.state == "failed":
-            entry.state, entry.reason = "failed", f"its pretraining failed: {start.reason}"
+            entry.state, entry.reason = "failed", f"{PRETRAINING_FAILED}: {start.reason}"
         plan.runs.append(entry)
     return plan
 
@@ -237,7 +218,8 @@ def _entry(
         return Entry(planned, "running", f"step {now['step']} of {now['steps']} on {now['host']}")
     attempt = store.last_attempt(kind, identity.key) if folder.exists() else None
     if attempt is not None:
-        return Entry(planned, "failed", f"{attempt.failure}: {attempt.message}")
+        reason = f"{attempt.failure}: {attempt.message}"
+        return Entry(planned, "failed", reason, attempt=attempt, failure=failure_class(attempt))
     differs = stale.difference(identity)
     if differs:
         return Entry(planned, "stale", f"stored with other {differs}")

@@ -24,11 +24,13 @@ from .augment import Augmentation, augment, resize
 from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, save_encoder
 from .data.pools import Pool
 from .provenance import Clock, host
+from .ranks import Ranks
 from .run import Pretraining, Recipe, Resources, from_json
 from .seeding import stream, torch_stream
 from .store import Store, read_lines, write_atomic
 
 PROGRESS_S = 10.0  # how often word is left for `plan`
+ALONE = Ranks()
 SPREAD_CHIPS = 64  # first chips of the pool that the collapse indicator looks at
 
 
@@ -90,8 +92,11 @@ def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.AdamW:
 class Batches:
     """The chips of a pool as augmented batches, in an order drawn for each epoch."""
 
-    def __init__(self, pool: Pool, recipe: Recipe, seed: int, px: int, device: str) -> None:
+    def __init__(
+        self, pool: Pool, recipe: Recipe, seed: int, px: int, device: str, ranks: Ranks = ALONE
+    ) -> None:
         self.pool, self.recipe, self.seed, self.px, self.device = pool, recipe, seed, px, device
+        self.ranks, self.share = ranks, ranks.share(recipe.batch)
         self.per_epoch = len(pool) // recipe.batch
         if not self.per_epoch:
             raise PoolTooSmallError(
@@ -106,14 +111,17 @@ class Batches:
         )
 
     def batch(self, step: int) -> Tensor:
-        """Return the batch of `step`, (B, 1, px, px) in [0, 1]; incomplete batches are dropped."""
+        """Return the batch of `step`, (B, 1, px, px) in [0, 1], or this process's share of it.
+
+        Incomplete batches are dropped.
+        """
         epoch, place = divmod(step, self.per_epoch)
         if self._order[0] != epoch:
             order = stream(self.seed, "order", epoch).permutation(len(self.pool))
             self._order = (epoch, order)
         chosen = self._order[1][place * self.recipe.batch : (place + 1) * self.recipe.batch]
-        images, height, width = self._stack(chosen)
-        rng = torch_stream(self.seed, "augment", step, device=self.device)
+        images, height, width = self._stack(chosen[self.share])
+        rng = self.ranks.stream(self.seed, "augment", step, device=self.device)
         return augment(images, height, width, self.px, self._augmentation, rng)
 
     def plain(self, count: int) -> Tensor:
@@ -154,6 +162,7 @@ def pretrain(
     store: Store,
     resources: Resources,
     *,
+    ranks: Ranks = ALONE,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = lambda message: None,
@@ -173,11 +182,23 @@ def pretrain(
         "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
     }  # fmt: skip
     if identity.recipe is not None and pool is not None:
-        loop = _Loop(identity, method, pool, folder, resources, warn)
+        loop = _Loop(identity, method, pool, folder, resources, warn, ranks)
         try:
             outcome = loop.run(should_stop, on_progress)
         finally:  # stopped or failed, it is no longer running
-            (folder / "progress.json").unlink(missing_ok=True)
+            if ranks.first:
+                (folder / "progress.json").unlink(missing_ok=True)
+    if ranks.first:
+        _finish(identity, method, store, clock, outcome)
+    ranks.wait()
+    return store.read("pretrain", identity.key)
+
+
+def _finish(
+    identity: Pretraining, method: Method, store: Store, clock: Clock, outcome: dict[str, Any]
+) -> None:
+    """Write encoder and record, then remove what was needed to go on."""
+    folder = store.folder("pretrain", identity.key)
     record = PretrainRecord(
         key=identity.key,
         identity=identity.to_json(),
@@ -187,7 +208,6 @@ def pretrain(
     )
     store.write("pretrain", record)
     remove_checkpoints(folder)
-    return record
 
 
 class _Loop:
@@ -201,17 +221,15 @@ class _Loop:
         folder: Path,
         resources: Resources,
         warn: Callable[[str], None],
+        ranks: Ranks,
     ) -> None:
-        self.identity, self.method, self.folder, self.resources = (
-            identity,
-            method,
-            folder,
-            resources,
-        )
+        self.identity, self.method, self.folder = identity, method, folder
+        self.resources, self.ranks = resources, ranks
         self.recipe = Recipe(**(identity.recipe or {}))
         self.batches = Batches(
-            pool, self.recipe, identity.seed, method.encoder_config.input_px, resources.device
-        )
+            pool, self.recipe, identity.seed, method.encoder_config.input_px, resources.device,
+            ranks,
+        )  # fmt: skip
         self.steps = self.batches.per_epoch * self.recipe.epochs
         self.optimizer = make_optimizer(method, self.recipe)
         self.probe = self.batches.plain(SPREAD_CHIPS)
@@ -247,11 +265,12 @@ class _Loop:
                 told = now
             if self.step % self.batches.per_epoch == 0:
                 self._end_epoch(pace)
-            stop = should_stop()
+            stop = self.ranks.mean(should_stop(), self.resources.device) > 0
             if self.step < self.steps and (stop or now - saved >= self.resources.checkpoint_s):
                 self._save()
                 saved = now
             if stop and self.step < self.steps:
+                self.ranks.wait()
                 raise Interrupted(f"stopped after step {self.step} of {self.steps}; state is saved")
         last = self.history[-1]
         done = max(self.step - first, 1) * self.recipe.batch
@@ -267,14 +286,16 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step / self.batches.per_epoch)
         images = self.batches.batch(self.step)
-        rng = torch_stream(self.identity.seed, "mask", self.step, device=self.resources.device)
+        where = self.resources.device
+        rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=where)
         with torch.autocast(device, torch.bfloat16, enabled=self.identity.precision == "bf16"):
             loss = self.method.loss(images, rng)
-        value = float(loss.item())
+        value = self.ranks.mean(float(loss.item()), where)
         if not math.isfinite(value):
             raise NonFiniteLossError(self._diagnose(value, images))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.ranks.mean_gradients(self.method)
         self.optimizer.step()
         self.step += 1
         self.method.after_step(self.step / self.steps)
@@ -308,15 +329,21 @@ class _Loop:
         }
         self.history.append(line)
         self.loss_sum = 0.0
+        if not self.ranks.first:
+            return
         text = "".join(json.dumps(entry) + "\n" for entry in self.history)
         write_atomic(self._history_path, lambda temporary: temporary.write_text(text))
 
     def _tell(self, progress: Progress) -> None:
         """Leave word for `plan`, which runs in another process or on another machine."""
+        if not self.ranks.first:
+            return
         text = json.dumps(asdict(progress) | {"left_s": progress.left_s, "host": host()})
         write_atomic(self.folder / "progress.json", lambda temporary: temporary.write_text(text))
 
     def _save(self) -> None:
+        if not self.ranks.first:
+            return
         state = {
             "step": self.step,
             "loss_sum": self.loss_sum,

@@ -57,7 +57,9 @@ class Recipe:
 
 RECIPES = {
     "paper": Recipe(),
-    "quick": Recipe(epochs=10, batch=64, base_lr=2e-3, warmup_epochs=1.0),
+    # For `vit_nano` and a few thousand chips. With 5e-4 instead of 2e-3 at the peak, and half as
+    # many steps, MAE's pixel loss stayed at the level of the mean brightness for 10 epochs.
+    "quick": Recipe(epochs=10, batch=32, base_lr=1.6e-2, warmup_epochs=1.0),
 }
 
 

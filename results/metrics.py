@@ -5,7 +5,7 @@ recall, and one that is only predicted has no F1 of its own.
 """
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 
 class BadLabelsError(ValueError):
@@ -49,6 +49,15 @@ def macro_f1(labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]) ->
     chips = matrix.sum(axis=1)
     f1 = 2 * np.diag(matrix)[chips > 0] / (chips + matrix.sum(axis=0))[chips > 0]
     return float(f1.mean())
+
+
+def recalls(
+    labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"], classes: int
+) -> Float[np.ndarray, " C"]:
+    """Return the recall of each class; NaN where it has no test chip."""
+    matrix = confusion(labels, predicted, classes)
+    chips = matrix.sum(axis=1)
+    return np.where(chips > 0, np.diag(matrix) / np.maximum(chips, 1), np.nan)
 
 
 METRICS = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1}

@@ -1,85 +1,101 @@
-"""A leaderboard as text, Markdown, CSV or JSON; the only place with percent signs."""
+"""A leaderboard as text, Markdown, LaTeX, HTML, CSV or JSON."""
 
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
+from typing import Any
 
 from tabulate import tabulate
 
-from .leaderboard import Cell, Leaderboard
+from .html import html_sheet
+from .latex import latex_document
+from .layout import Entry, Sheet, format_cell, lay_out
+from .leaderboard import Leaderboard
 
-CAPTION = (
-    "{metric} in percent, mean ± half the 95 % Student interval over the seeds of a cell. The "
-    "interval covers the draw of the labelled chips and of the head, for these pretrained encoders "
-    "and these test images. No ±: one deterministic run. a/b: a of b runs are there; such a cell "
-    "is not ranked. {marks}"
-)
+__all__ = ["FORMATS", "format_cell", "render", "render_sheets"]
 
 
-def render(board: Leaderboard, style: str) -> str:
-    """Return the leaderboard in one of FORMATS.
+def render(board: Leaderboard, style: str, layout: str = "leaderboard") -> str:
+    """Return the leaderboard in one of FORMATS; CSV and JSON are lists of cells in any layout.
+
+    Raises:
+        ValueError: An unknown format or layout.
+    """
+    if style == "json":
+        return json.dumps(board.to_json(), indent=1) + "\n"
+    if style == "csv":
+        return _csv(board.to_json())
+    return render_sheets(lay_out(board, layout), style)
+
+
+def render_sheets(sheets: list[Sheet], style: str) -> str:
+    """Return sheets as text, Markdown, LaTeX or HTML.
 
     Raises:
         ValueError: An unknown format.
     """
-    if style not in FORMATS:
+    if style not in STYLES:
         raise ValueError(f"unknown format {style!r}; allowed: {', '.join(FORMATS)}")
-    return FORMATS[style](board)
+    return STYLES[style](sheets)
 
 
-def format_cell(cell: Cell | None) -> str:
-    """Return a cell in percent: `81.6 ± 1.2`, `97.7`, `80.1 (4/6)`, `missing`, `failed`, `n/a`."""
-    if cell is None:
-        return "n/a"
-    if cell.mean is None:
-        return "failed" if cell.failed else "missing"
-    text = f"{100 * cell.mean:.1f}"
-    if cell.low is not None and cell.high is not None:
-        text += f" ± {50 * (cell.high - cell.low):.1f}"
-    if cell.n < cell.expected:
-        text += f" ({cell.n}/{cell.expected}" + (f", {cell.failed} failed)" if cell.failed else ")")
-    return text
+def _text(sheets: list[Sheet]) -> str:
+    return _tables(sheets, "simple", _plain, "\n")
 
 
-def caption(board: Leaderboard) -> str:
-    """Return what the numbers mean, and everything a reader has to know to judge them."""
-    marks = "*: a control, not a method. " if board.controls else ""
-    marks += "†: the paper leaves part of its definition open. " if board.unconfirmed else ""
-    text = CAPTION.format(metric=board.metric.replace("_", " ").capitalize(), marks=marks)
-    return "\n".join([text.strip(), *board.notes])
+def _markdown(sheets: list[Sheet]) -> str:
+    return _tables(sheets, "github", _marked_down, "<br>")
 
 
-def _table(board: Leaderboard, style: str) -> str:
-    header = ["method", *(f"{d}\n{p}\n{k}" for d, p, k in board.columns)]
-    if style == "github":
-        header = [title.replace("\n", "<br>") for title in header]
-    body = [
-        [_row_title(board, row), *(format_cell(board.cell(row, c)) for c in board.columns)]
-        for row in board.rows
-    ]
-    table = tabulate(body, header, tablefmt=style, disable_numparse=True, stralign="right",
-                     colalign=("left",))  # fmt: skip
-    return f"{table}\n\n{caption(board)}\n"
+def _tables(sheets: list[Sheet], style: str, show: Callable[[Entry], str], line_end: str) -> str:
+    parts = []
+    for sheet in sheets:
+        header = ["method", *(title.replace("\n", line_end) for title in sheet.columns)]
+        if style == "github":
+            header = [_escape_markdown(title, keep="<>") for title in header]
+        body = [[show(entry) for entry in line] for part in sheet.sections for line in part]
+        table = tabulate(body, header, tablefmt=style, disable_numparse=True, stralign="right",
+                         colalign=("left",))  # fmt: skip
+        caption = [line if style == "simple" else _escape_markdown(line) for line in sheet.caption]
+        blank = "\n\n" if style == "github" else "\n"
+        title = f"### {_escape_markdown(sheet.title)}" if style == "github" else sheet.title
+        titled = [title] if len(sheets) > 1 else []
+        parts.append("\n\n".join(filter(None, [*titled, table, blank.join(caption)])))
+    return "\n\n".join(parts) + "\n"
 
 
-def _row_title(board: Leaderboard, row: str) -> str:
-    return (
-        row + (" *" if row in board.controls else "") + (" †" if row in board.unconfirmed else "")
-    )
+def _plain(entry: Entry) -> str:
+    text = " ".join(entry.text.split())
+    return f"{text}  ({entry.place})" if entry.place else text
 
 
-def _csv(board: Leaderboard) -> str:
+def _marked_down(entry: Entry) -> str:
+    text = _escape_markdown(entry.text)
+    return f"**{text}**" if entry.place == 1 else f"<u>{text}</u>" if entry.place == 2 else text
+
+
+def _escape_markdown(text: str, keep: str = "") -> str:
+    """Return text that a Markdown table shows as it is: nothing of it is markup or HTML."""
+    text = " ".join(text.split())
+    for sign, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text if sign in keep else text.replace(sign, code)
+    return re.sub(r"([\\`*_|\[\]#~])", r"\\\1", text)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(board.to_json()[0]), lineterminator="\n")
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(board.to_json())
+    writer.writerows(rows)
     return file.getvalue()
 
 
-FORMATS: dict[str, Callable[[Leaderboard], str]] = {
-    "text": lambda board: _table(board, "simple"),
-    "markdown": lambda board: _table(board, "github"),
-    "csv": _csv,
-    "json": lambda board: json.dumps(board.to_json(), indent=1) + "\n",
+STYLES: dict[str, Callable[[list[Sheet]], str]] = {
+    "text": _text,
+    "markdown": _markdown,
+    "latex": latex_document,
+    "html": lambda sheets: "\n".join(map(html_sheet, sheets)) + "\n",
 }
+FORMATS = (*STYLES, "csv", "json")

@@ -25,6 +25,12 @@ linear = [5]
 knn = [5, "all"]
 """
 
+CALL_S = 900  # a guard; a busy machine is slow
+WITH_RUNS = ("plan", "run", "table", "demo", "submit", "status", "logs", "retry", "cancel")
+
+
+WITH_RUNS = ("plan", "run", "table", "demo", "compare", "paper", "report", "merge")
+
 
 class Sarbench:
     """The command line on one store and one grid."""
@@ -41,10 +47,10 @@ class Sarbench:
 
     def call(self, *words: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command and expect its exit status."""
-        where = ["--runs", self.runs] if words[0] in ("plan", "run", "table", "demo") else []
+        where = ["--runs", self.runs] if words[0] in WITH_RUNS else []
         done = subprocess.run(
             self.command(*words, *where), capture_output=True, text=True, cwd=self.folder,
-            env=self.environment, check=False, timeout=300,
+            env=self.environment, check=False, timeout=CALL_S,
         )  # fmt: skip
         assert done.returncode == status, f"{done.args}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr

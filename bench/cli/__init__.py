@@ -11,7 +11,7 @@ from ._app import Stopped, app, complain
 
 def main() -> None:
     """Run `sarbench`; turn an error of ours into one message, anything else is a bug."""
-    from . import _data, _grid, _methods  # noqa: F401 - their decorators add the commands
+    from . import _cluster, _data, _grid, _methods, _results, _status  # noqa: F401 - they add the commands
 
     try:
         app(prog_name="sarbench")

@@ -1,6 +1,10 @@
 """What all commands share: the application, options, consoles."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from inspect import Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +20,8 @@ from rich.progress import (
 )
 from typer.core import TyperGroup
 
-from ..plan import Filters
+from ..grid import Grid, read_grid
+from ..plan import Filters, Plan, make_plan
 from ..store import Store, StoreError
 
 
@@ -45,7 +50,6 @@ app = typer.Typer(
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-GridFile = Annotated[Path, typer.Argument(help="grid file (TOML)", metavar="GRID")]
 RunsDir = Annotated[
     Path, typer.Option("--runs", envvar="SARBENCH_RUNS", help="the store of all results")
 ]
@@ -53,34 +57,83 @@ DataDir = Annotated[
     Path, typer.Option("--data", envvar="SARBENCH_DATA", help="the folder of the data sets")
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON, for machines")]
-Methods = Annotated[list[str] | None, typer.Option("-m", "--method", help="only this method")]
-Datasets = Annotated[list[str] | None, typer.Option("-d", "--dataset", help="only this data set")]
-Protocols = Annotated[list[str] | None, typer.Option("-p", "--protocol", help="only this protocol")]
-ShotsOf = Annotated[list[str] | None, typer.Option("-k", "--shots", help="only these shots")]
-Seeds = Annotated[list[int] | None, typer.Option("-s", "--seed", help="only this seed")]
+Many = list[str] | None
 
 RUNS = Path("runs")
 DATA = Path("data")
 
 
-def filters(
-    methods: list[str] | None,
-    datasets: list[str] | None,
-    protocols: list[str] | None,
-    shots: list[str] | None,
-    seeds: list[int] | None,
-) -> Filters:
-    """Gather the five filter options."""
-    return Filters(
-        tuple(methods or ()), tuple(datasets or ()), tuple(protocols or ()), tuple(shots or ()),
-        tuple(seeds or ()),
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Request:
+    """What every command on a grid is asked: which grid, which part of it, where its results lie.
+
+    Attributes:
+        path: The grid file.
+        runs: The store's folder as it was given.
+        data: The folder of the data sets.
+        part: The runs that are asked for.
+    """
+
+    path: Path
+    runs: Path
+    data: Path
+    part: Filters
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The grid, read strictly."""
+        return read_grid(self.path)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store of all results."""
+        return open_store(self.runs)
+
+    def plan(self) -> Plan:
+        """Return the plan as things stand now."""
+        return make_plan(self.grid, self.store, self.data, self.part)
+
+
+def _request(
+    grid: Annotated[Path, typer.Argument(help="grid file (TOML)", metavar="GRID")],
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    method: Annotated[Many, typer.Option("-m", "--method", help="only this method")] = None,
+    dataset: Annotated[Many, typer.Option("-d", "--dataset", help="only this data set")] = None,
+    protocol: Annotated[Many, typer.Option("-p", "--protocol", help="only this protocol")] = None,
+    shots: Annotated[Many, typer.Option("-k", "--shots", help="only these shots")] = None,
+    seed: Annotated[list[int] | None, typer.Option("-s", "--seed", help="only this seed")] = None,
+) -> Request:
+    words = (tuple(given or ()) for given in (method, dataset, protocol, shots))
+    return Request(grid, runs, data, Filters(*words, tuple(seed or ())))
+
+
+def grid_command(command: Callable[..., None]) -> Callable[..., None]:
+    """Add a command on a grid: its first argument is a `Request`, the rest are its own options."""
+    shared = signature(_request).parameters
+    own = list(signature(command).parameters.values())[1:]
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        command(_request(**{name: given.pop(name) for name in shared}), **given)
+
+    # arguments that must be given come first, GRID before all
+    parameters = sorted([*shared.values(), *own], key=lambda one: one.default is not one.empty)
+    # Typer reads the options from these two.
+    called.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    return app.command()(called)
 
 
 def complain(message: str) -> None:
     """Print an error, in the words of the exception."""
     err.print("error:", style="bold red", end=" ")
     err.print(message, markup=False)
+
+
+def warn(message: str) -> None:
+    """Say something on the error stream that stops nothing."""
+    err.print(f"warning: {message}", markup=False, style="yellow")
 
 
 def print_json(value: Any) -> None:

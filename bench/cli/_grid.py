@@ -1,4 +1,4 @@
-"""Commands that take a grid: plan, run, table, demo."""
+"""Commands that take a grid: plan, run, demo."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,31 +7,24 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ...results.leaderboard import METRICS
-from ...results.render import FORMATS, render
+from ...results.render import render
 from ..board import leaderboard
-from ..grid import Grid, read_grid
-from ..plan import Entry, Filters, Plan, describe_pretraining, make_plan, needs
+from ..costs import Costs
+from ..dispatch.watch import look
+from ..plan import Entry, Filters, Plan, describe_pretraining, needs
 from ..spread import PlannedPretraining
 from ..store import Store, write_atomic
 from ._app import (
     DATA,
     RUNS,
-    DataDir,
-    Datasets,
-    GridFile,
     Json,
-    Methods,
-    Protocols,
+    Request,
     RunsDir,
-    Seeds,
-    ShotsOf,
     app,
     bar,
     complain,
     err,
-    filters,
-    open_store,
+    grid_command,
     out,
     print_json,
 )
@@ -45,25 +38,18 @@ Workers = Annotated[int | None, typer.Option(min=1, help="processes; default: on
 Threads = Annotated[int, typer.Option(min=1, help="threads of one process")]
 
 
-@app.command()
+@grid_command
 def plan(
-    grid: GridFile,
-    runs: RunsDir = RUNS,
-    data: DataDir = DATA,
-    method: Methods = None,
-    dataset: Datasets = None,
-    protocol: Protocols = None,
-    shots: ShotsOf = None,
-    seed: Seeds = None,
+    asked: Request,
     as_json: Json = False,
 ) -> None:
     """Show every pretraining and run of a grid: new, running, done, failed or stale, and why."""
-    chosen = filters(method, dataset, protocol, shots, seed)
-    made = make_plan(read_grid(grid), open_store(runs), data, chosen)
+    made = asked.plan()
+    look(asked.store, made, warn)
     if as_json:
         print_json({
-            "pretrain": [_pretrain_json(entry) for entry in made.pretrain],
-            "runs": [_run_json(entry) for entry in made.runs],
+            "pretrain": [pretrain_json(entry) for entry in made.pretrain],
+            "runs": [run_json(entry) for entry in made.runs],
         })  # fmt: skip
         return
     table = Table("pretraining", "state", "runs", "reason", box=None, pad_edge=False)
@@ -75,18 +61,18 @@ def plan(
     total = ", ".join(f"{count} {state}" for state, count in made.counts().items())
     out.print(f"\n{len(made.pretrain)} pretrainings, {len(made.runs)} runs: {total}")
     for entry in [entry for entry in made.runs if entry.state in ("failed", "stale")][:10]:
-        out.print(f"  {entry.state}: {_describe(entry)}: {entry.reason}", markup=False)
+        out.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if made.unprepared:
         names = " ".join(made.unprepared)
         out.print(f"not prepared: {names} (`sarbench run` prepares, or `sarbench data prepare`)")
-    hours, timed = made.hours()
-    if timed:
-        out.print(f"about {hours:.2f} process-hours are missing (from {timed} timings stored)")
+    if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
+        out.print(str(Costs(made).missing(made)))
     for name, count in made.overlaps.items():
         out.print(f"overlap allowed by the grid: the pool holds {count} test chips of {name}")
 
 
-def _pretrain_json(entry: Entry) -> dict[str, Any]:
+def pretrain_json(entry: Entry) -> dict[str, Any]:
+    """Return a pretraining for machines."""
     planned = entry.planned
     return {
         "key": entry.key, "method": planned.method, "label": planned.label, "seed": planned.seed,
@@ -95,7 +81,8 @@ def _pretrain_json(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run_json(entry: Entry) -> dict[str, Any]:
+def run_json(entry: Entry) -> dict[str, Any]:
+    """Return a run for machines."""
     planned = entry.planned
     start = planned.pretraining
     return {
@@ -107,7 +94,8 @@ def _run_json(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _describe(entry: Entry) -> str:
+def describe(entry: Entry) -> str:
+    """Return what an entry is, in words."""
     planned = entry.planned
     if isinstance(planned, PlannedPretraining):
         return describe_pretraining(planned)
@@ -117,53 +105,43 @@ def _describe(entry: Entry) -> str:
     )
 
 
-@app.command()
+@grid_command
 def run(
-    grid: GridFile,
-    runs: RunsDir = RUNS,
-    data: DataDir = DATA,
-    method: Methods = None,
-    dataset: Datasets = None,
-    protocol: Protocols = None,
-    shots: ShotsOf = None,
-    seed: Seeds = None,
+    asked: Request,
     device: Device = "auto",
     workers: Workers = None,
     threads: Threads = 1,
     force: Force = False,
 ) -> None:
     """Do here what is missing of a grid, as many jobs at once as there are devices."""
-    chosen = filters(method, dataset, protocol, shots, seed)
-    store = open_store(runs)
-    failed = run_grid(read_grid(grid), store, data, chosen, device, workers, threads, force)
-    out.print(f"records: {store.root}\nleaderboard: sarbench table {grid} --runs {runs}")
+    failed = run_grid(asked, device, workers, threads, force)
+    out.print(
+        f"records: {asked.store.root}\nleaderboard: sarbench table {asked.path} --runs {asked.runs}"
+    )
     raise typer.Exit(1 if failed else 0)
 
 
 def run_grid(
-    grid: Grid,
-    store: Store,
-    data: Path,
-    chosen: Filters,
+    asked: Request,
     device: str = "auto",
     workers: int | None = None,
     threads: int = 1,
     force: bool = False,
 ) -> int:
     """Prepare, plan, execute; show progress; return how many runs and pretrainings failed."""
-    made = make_plan(grid, store, data, chosen)  # refuses a wrong grid before anything is written
-    store.check_writable()
+    made = asked.plan()  # refuses a wrong grid before anything is written
+    asked.store.check_writable()
     if made.unprepared:
-        prepare_all(needs(grid), data, store)
-        made = make_plan(grid, store, data, chosen)
+        prepare_all(needs(asked.grid), asked.data, asked.store)
+        made = asked.plan()
     resources = []
     if force or made.jobs():  # a device that is not there is refused before anything is moved aside
         from ..dispatch.local import local_resources
 
         resources = local_resources(device, workers, threads)
-    _clear(made, store, force)
+    _clear(made, asked.store, force)
     if force:
-        made = make_plan(grid, store, data, chosen)
+        made = asked.plan()
     jobs = made.jobs()
     total = sum(len(job.runs) for job in jobs)
     done = len(made.runs) - total
@@ -174,9 +152,9 @@ def run_grid(
 
     failures: list[str] = []
     with bar("runs") as progress:
-        overall = progress.add_task(grid.name, total=total)
+        overall = progress.add_task(asked.grid.name, total=total)
         tasks: dict[str, Any] = {}
-        for event in run_jobs(jobs, store, data, resources):
+        for event in run_jobs(jobs, asked.store, asked.data, resources):
             if event.kind == "progress" and event.progress:
                 now = event.progress
                 task = tasks.get(event.keys[0])
@@ -193,10 +171,10 @@ def run_grid(
                 complain(event.text)
             elif event.kind == "warning":
                 err.print(f"warning: {event.text}", markup=False, style="yellow")
-    after = make_plan(grid, store, data, chosen)
+    after = asked.plan()
     missing = [entry for entry in (*after.pretrain, *after.runs) if entry.state != "done"]
     for entry in missing[:10]:
-        err.print(f"  {entry.state}: {_describe(entry)}: {entry.reason}", markup=False)
+        err.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if len(missing) > 10:
         err.print(f"  and {len(missing) - 10} more: sarbench plan")
     err.print(
@@ -217,44 +195,17 @@ def _clear(made: Plan, store: Store, force: bool) -> None:
 
 
 @app.command()
-def table(
-    grid: GridFile,
-    runs: RunsDir = RUNS,
-    data: DataDir = DATA,
-    method: Methods = None,
-    dataset: Datasets = None,
-    protocol: Protocols = None,
-    shots: ShotsOf = None,
-    seed: Seeds = None,
-    style: Annotated[str, typer.Option("--format", "-f", help=", ".join(FORMATS))] = "text",
-    metric: Annotated[str, typer.Option(help=", ".join(METRICS))] = "accuracy",
-    as_json: Json = False,
-    path: Annotated[Path | None, typer.Option("--out", help="write to this file")] = None,
-) -> None:
-    """Print the leaderboard of a grid: mean, 95 % interval, n; missing and failed cells shown."""
-    made = make_plan(
-        read_grid(grid), open_store(runs), data, filters(method, dataset, protocol, shots, seed)
-    )
-    text = render(leaderboard(made, metric), "json" if as_json else style)
-    if path:
-        write_atomic(path, lambda temporary: temporary.write_text(text))
-        err.print(f"written: {path}")
-    else:
-        out.file.write(text)
-
-
-@app.command()
 def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None) -> None:
     """Run the embedded benchmark end to end on this machine and show its leaderboard."""
     path = Path(__file__).parent.parent / "grids" / "demo.toml"
-    grid, store = read_grid(path), open_store(runs)
+    asked = Request(path, runs, DATA, Filters())
     err.print("pretrains every method on simulated chips, measures and ranks them: some minutes")
-    failed = run_grid(grid, store, DATA, Filters(), device, workers)
-    board = leaderboard(make_plan(grid, store, DATA), "accuracy")
-    folder = store.root / "tables"
+    failed = run_grid(asked, device, workers)
+    board = leaderboard(asked.plan())
+    folder = asked.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
         content = render(board, style)
         write_atomic(folder / f"demo.{ending}", lambda t, content=content: t.write_text(content))
     out.file.write(render(board, "text"))
-    out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {store.root}")
+    out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {asked.store.root}")
     raise typer.Exit(1 if failed else 0)

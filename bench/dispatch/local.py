@@ -14,7 +14,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from ..jobs import Event, execute, record_failure
+from ..jobs import Event, execute, prepare_process, record_failure
 from ..pretrain import Interrupted
 from ..run import Job, Resources
 from ..store import NoSpaceError, Store
@@ -74,8 +74,6 @@ class _Worker:
 
 def _work(connection: Connection, store: Store, data_dir: Path, resources: Resources) -> None:
     """Execute jobs until the other end closes; SIGTERM finishes the step, saves and ends."""
-    import torch
-
     stop = False
 
     def ask_to_stop(*_: object) -> None:
@@ -84,17 +82,22 @@ def _work(connection: Connection, store: Store, data_dir: Path, resources: Resou
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
-    torch.set_num_threads(resources.threads)
-    if resources.device.startswith("cuda"):
-        torch.cuda.set_device(resources.device)
+
+    def tell(event: Event | None) -> None:
+        try:
+            connection.send(event)
+        except BrokenPipeError:
+            raise Interrupted("whoever gave this job is gone") from None
+
+    prepare_process(resources)
     try:
         while not stop:
             if not connection.poll(0.2):
                 continue
             job = connection.recv()
-            execute(job, store, data_dir, resources, connection.send, lambda: stop)
-            connection.send(None)
-    except (Interrupted, EOFError, BrokenPipeError):
+            execute(job, store, data_dir, resources, tell, lambda: stop)
+            tell(None)
+    except (Interrupted, EOFError):
         return
     except NoSpaceError as error:
         with suppress(BrokenPipeError):

@@ -1,0 +1,98 @@
+"""Commands that say what the records of a grid mean: table, compare, paper, report, merge."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...results.compare import compare as compare_rows
+from ...results.compare import comparison_text
+from ...results.layout import LAYOUTS
+from ...results.leaderboard import METRICS, RECALL, check_metric
+from ...results.paper_sheets import paper_sheets
+from ...results.published import papers, read_published
+from ...results.render import FORMATS, STYLES, render, render_sheets
+from ..against_paper import compare_with
+from ..board import check_class, leaderboard, notes, outcomes_of, resolve_row, scores_of
+from ..seeding import stream
+from ..store import write_atomic
+from ._app import Json, Request, err, grid_command, out, print_json
+
+PaperName = Annotated[
+    str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file like them")
+]
+Target = Annotated[Path | None, typer.Option("--out", help="write to this file")]
+
+
+def give(text: str, path: Path | None) -> None:
+    """Print a text, or write it to a file."""
+    if path:
+        write_atomic(path, lambda temporary: temporary.write_text(text))
+        err.print(f"written: {path}")
+    else:
+        out.file.write(text)
+
+
+@grid_command
+def table(
+    asked: Request,
+    style: Annotated[str, typer.Option("--format", "-f", help=", ".join(FORMATS))] = "text",
+    layout: Annotated[str, typer.Option(help=", ".join(LAYOUTS))] = "leaderboard",
+    metric: Annotated[str, typer.Option(help=", ".join((*METRICS, f"{RECALL}CLASS")))] = "accuracy",
+    sort: Annotated[
+        str, typer.Option(help="rank, name, or a column such as mstar_soc/linear/10")
+    ] = "rank",
+    as_json: Json = False,
+    path: Target = None,
+) -> None:
+    """Print the leaderboard of a grid: mean, 95 % interval, n, ties; failed cells are shown."""
+    made = asked.plan()
+    check_class(made, metric)
+    board = leaderboard(made, metric, outcomes_of(made, asked.store, asked.data), sort)
+    give(render(board, "json" if as_json else style, layout), path)
+
+
+@grid_command
+def compare(
+    asked: Request,
+    first: Annotated[str, typer.Argument(metavar="A", help="method or row")],
+    second: Annotated[str, typer.Argument(metavar="B", help="method or row")],
+    metric: Annotated[str, typer.Option(help=", ".join(METRICS))] = "accuracy",
+    as_json: Json = False,
+    path: Target = None,
+) -> None:
+    """Compare two methods on the runs they share: differences, intervals, tests, in plain words."""
+    check_metric(metric)
+    made = asked.plan()
+    rows = [resolve_row(made, name) for name in (first, second)]
+    found = compare_rows(
+        scores_of(made), rows[0], rows[1], metric, outcomes_of(made, asked.store, asked.data),
+        stream(0, "statistics"),
+    )  # fmt: skip
+    if as_json:
+        print_json([one.to_json() for one in found])
+    else:
+        give(comparison_text(found, rows[0], rows[1], metric), path)
+
+
+@grid_command
+def paper(
+    asked: Request,
+    name: PaperName = "sar_jepa",
+    style: Annotated[str, typer.Option("--format", "-f", help=", ".join(STYLES))] = "text",
+    as_json: Json = False,
+    path: Target = None,
+) -> None:
+    """Show a paper's tables, published beside measured, with a verdict for each cell."""
+    published = read_published(name)
+    made = asked.plan()
+    cells, orders, differences = compare_with(made, published)
+    if as_json:
+        print_json({
+            "cells": [one.to_json() for one in cells], "orders": [asdict(one) for one in orders],
+            "differences": differences,
+        })  # fmt: skip
+    else:
+        sheets = paper_sheets(published, cells, orders, differences, notes(made))
+        give(render_sheets(sheets, style), path)

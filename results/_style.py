@@ -1,0 +1,70 @@
+"""How figures look: colours that colour-blind readers and grey printers can tell apart."""
+
+import io
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito (2008), dark enough for white paper; with markers, since there are more methods.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
+GREY = "0.45"
+FORMATS = ("svg", "pdf", "png")
+SETTINGS = {
+    "font.size": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "svg.hashsalt": "sarbench",  # the same figure is the same file
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+}
+
+
+def figure(width: float, height: float) -> Figure:
+    """Return an empty figure, its size in inches."""
+    return Figure((width, height), layout="constrained")
+
+
+def look(number: int, control: bool = False) -> dict[str, object]:
+    """Return colour, marker and line of the n-th method; controls are grey and dashed."""
+    return {
+        "color": GREY if control else COLOURS[number % len(COLOURS)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "linestyle": "--" if control else "-",
+        "markersize": 4,
+        "linewidth": 1.2,
+    }
+
+
+def plain(text: str) -> str:
+    """Return text that matplotlib shows as it is: a dollar sign starts no formula."""
+    return " ".join(text.split()).replace("$", r"\$")
+
+
+def percent_axis(axes: Axes, what: str) -> None:
+    """Label the y axis, whose values are percent."""
+    axes.set_ylabel(f"{what} (%)")
+
+
+def svg(drawn: Figure) -> str:
+    """Return the figure as an SVG element, for a page; the same bytes each time."""
+    file = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path"}):
+        drawn.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :]
+
+
+def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
+    """Write the figure as SVG, PDF and PNG (200 dots per inch); return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{ending}" for ending in FORMATS]
+    with mpl.rc_context({"svg.hashsalt": "sarbench", "pdf.fonttype": 42}):
+        for path in paths:
+            meta = {"CreationDate": None} if path.suffix == ".pdf" else {"Date": None}
+            extra = {} if path.suffix == ".png" else {"metadata": meta}
+            drawn.savefig(path, dpi=200, **extra)
+    return paths

@@ -1,0 +1,42 @@
+"""Training curves: the loss of each pretraining over its epochs."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from ._style import COLOURS, SETTINGS, figure, plain
+
+COLUMNS = 4
+
+
+def training_figure(histories: Mapping[str, Sequence[tuple[float, float]]]) -> Figure | None:
+    """Draw (epoch, loss) of each pretraining, each in a panel of its own scale.
+
+    Losses of different methods are of different targets, so they share no axis.
+    """
+    known = {name: points for name, points in histories.items() if len(points) > 1}
+    if not known:
+        return None
+    rows = -(-len(known) // COLUMNS)
+    with mpl.rc_context(SETTINGS):
+        drawn = figure(2.1 * min(COLUMNS, len(known)), 1.6 * rows + 0.3)
+        grid = drawn.subplots(rows, min(COLUMNS, len(known)), squeeze=False)
+        for axes, (name, points) in zip(grid.flat, known.items(), strict=False):
+            epochs, losses = np.array(points).T
+            axes.plot(epochs, losses, color=COLOURS[0], linewidth=1.2)
+            if len(points) > 20:
+                width = max(len(points) // 30, 3)
+                smooth = np.convolve(losses, np.ones(width) / width, "valid")
+                middle = epochs[width // 2 : width // 2 + len(smooth)]
+                axes.plot(middle, smooth, color=COLOURS[1], linewidth=1.2)
+            if losses.min() > 0 and losses.max() > 10 * losses.min():
+                axes.set_yscale("log")
+            axes.set_title(plain(name), fontsize=8)
+            axes.tick_params(labelsize=6)
+        for axes in list(grid.flat)[len(known) :]:
+            axes.set_visible(False)
+        drawn.supxlabel("epoch", fontsize=8)
+        drawn.supylabel("loss (each its own scale)", fontsize=8)
+    return drawn

@@ -1,0 +1,188 @@
+"""The runs of a grid as scores: what may stand together, and which of them pair."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+Shots = int | Literal["all"]
+Column = tuple[str, str, Shots]  # data set, protocol, shots
+MOST_PROBLEMS = 20  # named in one error
+
+
+class LeaderboardError(ValueError):
+    """Scores that do not make a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One run of the grid, done or not.
+
+    Attributes:
+        method: Label, with the swept values: a row of the table.
+        control: Whether it learns nothing.
+        unconfirmed: Whether the paper leaves part of its definition open.
+        state: As in a plan: done, failed, new, ...
+        values: Metric -> fraction in [0, 1]; empty unless done.
+        versions: What must agree within a column: digests of data and split, protocol version, ...
+        weights: Digest of the encoder; one per row and pretraining seed.
+        support: Digest of the labelled chips; one per data set, shots and seed.
+        key: Of the run, None until its data are prepared.
+        start: Key of its pretraining.
+    """
+
+    method: str
+    control: bool
+    unconfirmed: bool
+    dataset: str
+    protocol: str
+    shots: Shots
+    pretrain_seed: int
+    seed: int
+    state: str
+    values: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    weights: str = ""
+    support: str = ""
+    key: str | None = None
+    start: str | None = None
+
+    @property
+    def column(self) -> Column:
+        """Where the score stands."""
+        return self.dataset, self.protocol, self.shots
+
+
+@runtime_checkable
+class ChipSource(Protocol):
+    """What single test chips came out as, for tests over chips."""
+
+    def right(self, score: Score) -> Bool[np.ndarray, " M"] | None:
+        """Return whether a run was right on each test chip; None where that is not stored."""
+        ...
+
+    def groups(self, dataset: str) -> Int[np.ndarray, " M"] | None:
+        """Return the near-duplicate group of each test chip; None where each stands alone."""
+        ...
+
+
+def column_name(column: Column) -> str:
+    """Return `mstar_soc/linear/10`."""
+    return "/".join(map(str, column))
+
+
+def by_column(scores: Iterable[Score]) -> dict[Column, dict[str, list[Score]]]:
+    """Return the scores of each column, and there of each row, in their order."""
+    found: dict[Column, dict[str, list[Score]]] = {}
+    for score in scores:
+        found.setdefault(score.column, {}).setdefault(score.method, []).append(score)
+    return found
+
+
+def starts_of(cell: Sequence[Score]) -> int:
+    """Return how many pretraining seeds a cell has, done or not."""
+    return len({score.pretrain_seed for score in cell})
+
+
+def unit_values(cell: Sequence[Score], metric: str) -> Float[np.ndarray, " S"]:
+    """Return the values that vary independently: runs, or with several pretrainings their means."""
+    parts: dict[int, list[float]] = defaultdict(list)
+    for score in cell:
+        if metric in score.values:
+            parts[score.pretrain_seed].append(score.values[metric])
+    if len(parts) > 1:
+        return np.array([fmean(part) for part in parts.values()])
+    return np.array([value for part in parts.values() for value in part], dtype=np.float64)
+
+
+def paired_differences(
+    first: Sequence[Score], second: Sequence[Score], metric: str
+) -> Float[np.ndarray, " S"]:
+    """Return first less second on each unit that both have: empty where they share none.
+
+    Units are evaluation seeds, which share their labelled chips. Where a cell has several
+    pretraining seeds the units are those, each the mean over the evaluation seeds that both have;
+    a method without anything to pretrain stands in every one of them.
+    """
+    sides = []
+    for cell in (first, second):
+        side: dict[int, dict[int, float]] = defaultdict(dict)
+        for score in cell:
+            if metric in score.values:
+                side[score.pretrain_seed][score.seed] = score.values[metric]
+        if starts_of(cell) == 1:
+            only = next(iter(side.values()), {})
+            sides.append((1, defaultdict(lambda only=only: only)))
+        else:
+            sides.append((starts_of(cell), side))
+    (starts_a, a), (starts_b, b) = sides
+    if starts_a == starts_b == 1:
+        mine, theirs = a[0], b[0]
+        return np.array([mine[s] - theirs[s] for s in sorted(mine.keys() & theirs.keys())])
+    seeds = set(a) | set(b) if 1 in (starts_a, starts_b) else a.keys() & b.keys()
+    means = []
+    for start in sorted(seeds):
+        mine, theirs = a[start], b[start]
+        shared = mine.keys() & theirs.keys()
+        if shared:
+            means.append(fmean(mine[s] - theirs[s] for s in sorted(shared)))
+    return np.array(means, dtype=np.float64)
+
+
+def refuse_mixtures(scores: Sequence[Score]) -> None:
+    """Refuse scores that must not stand in one table, and list what disagrees.
+
+    Raises:
+        LeaderboardError: A run that is there twice; a value that is no fraction; a column that
+            mixes splits, data, protocol versions or settings; a row with two encoders of one
+            pretraining seed; labelled chips that differ between methods.
+    """
+    problems: dict[str, None] = {}
+    runs: dict[tuple[object, ...], Score] = {}
+    seen: dict[tuple[object, ...], tuple[str, str]] = {}
+
+    def agree(place: tuple[object, ...], value: str, who: str, what: str) -> None:
+        first = seen.setdefault(place, (value, who))
+        if first[0] != value:
+            problems[f"{what} is {first[0][:12]} for {first[1]} and {value[:12]} for {who}"] = None
+
+    for score in scores:
+        who = f"{score.method}, pretraining seed {score.pretrain_seed}, seed {score.seed}"
+        place = (score.method, score.column, score.pretrain_seed, score.seed)
+        twin = runs.setdefault(place, score)
+        if twin is not score:
+            problems[
+                f"{column_name(score.column)}, {who} is there twice: {_short(twin.key)} and "
+                f"{_short(score.key)}"
+            ] = None
+        for metric, value in score.values.items():
+            if not 0 <= value <= 1:  # NaN as well
+                problems[
+                    f"{column_name(score.column)}, {who}: {metric} is {value}, not a fraction"
+                ] = None
+        where = f"{score.dataset}, {score.protocol}"
+        for name, value in score.versions.items():
+            agree((score.dataset, score.protocol, name), value, score.method, f"{where}: {name}")
+        if score.weights:
+            start = f"{score.method}, pretraining seed {score.pretrain_seed}"
+            agree(("weights", start), score.weights, where, f"{start}: the weights digest")
+        if score.support:
+            labelled = ("support", score.dataset, score.shots, score.seed)
+            text = f"{score.dataset}, {score.shots} shots, seed {score.seed}: the support digest"
+            agree(labelled, score.support, f"{score.method} ({score.protocol})", text)
+    if problems:
+        listed = list(problems)[:MOST_PROBLEMS]
+        if len(problems) > MOST_PROBLEMS:
+            listed.append(f"and {len(problems) - MOST_PROBLEMS} more")
+        raise LeaderboardError(
+            "these records cannot stand in one table; filter with -m -d -p -k -s, or run again "
+            "what is out of date:\n" + "\n".join(listed)
+        )
+
+
+def _short(key: str | None) -> str:
+    return (key or "no key")[:12]

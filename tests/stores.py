@@ -1,0 +1,99 @@
+"""Stores made by hand: the records of a grid with chosen scores, as if they had been run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from sarbench.bench.data.chips import Chips
+from sarbench.bench.data.prepare import prepare
+from sarbench.bench.evaluate import _save_predictions
+from sarbench.bench.grid import read_grid
+from sarbench.bench.plan import Plan, make_plan, needs, split_name
+from sarbench.bench.spread import PlannedPretraining, PlannedRun
+from sarbench.bench.store import Store, file_digest
+from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
+from sarbench.results.record import Attempt, PretrainRecord, Provenance, RunRecord, digest_json
+
+# What a run is right about: one value per test chip; None for a failed run, ... for a missing one.
+Right = Callable[[PlannedRun, np.ndarray], "np.ndarray | None"]
+MISSING = np.zeros(0, bool)
+FAILED = Attempt(
+    failure="RuntimeError", message="broken <b>on purpose</b>", traceback="...", host="h",
+    time="2026-01-02T03:04:05+00:00",
+)  # fmt: skip
+
+
+def provenance(wall_s: float = 1.0) -> Provenance:
+    return Provenance(
+        commit="0123456789abcdef", dirty=False, versions={"python": "3"}, host="host",
+        device="cpu", threads=1, started="2026-01-02T03:04:05+00:00", wall_s=wall_s, gpu_s=0,
+        peak_memory_mb=100,
+    )  # fmt: skip
+
+
+def planned(grid: Path, runs: Path) -> tuple[Plan, Store]:
+    """Prepare what the grid reads and plan it."""
+    store, asked = Store(runs), read_grid(grid)
+    for given in needs(asked):
+        name, pool = split_name(given)
+        prepare(name, runs / "data", store.prepared, pool=pool)
+    return make_plan(asked, store, runs / "data"), store
+
+
+def fill(grid: Path, runs: Path, right: Right, fails: Callable[[str], bool] = lambda m: False):
+    """Write a record for every pretraining and run of a grid; return the plan made before."""
+    plan, store = planned(grid, runs)
+    chips = {
+        name: prepare(name, runs / "data", store.prepared) for name in plan.grid.evaluate.datasets
+    }
+    for entry in plan.pretrain:
+        start = entry.planned
+        if fails(start.method):
+            store.write_attempt("pretrain", start.identity.key, FAILED)
+        else:
+            store.write("pretrain", pretrain_record(start))
+    for entry in plan.runs:
+        if not fails(entry.planned.pretraining.method):
+            write_run(store, entry.planned, chips[entry.planned.dataset], right)
+    return plan
+
+
+def pretrain_record(start: PlannedPretraining) -> PretrainRecord:
+    return PretrainRecord(
+        key=start.identity.key, identity=start.identity.to_json(), provenance=provenance(60.0),
+        weights_digest=digest_json([start.row, start.seed]), steps=10, images_per_s=100.0,
+        final_loss=0.5, feature_spread=0.3,
+    )  # fmt: skip
+
+
+def write_run(store: Store, run: PlannedRun, chips: Chips, right: Right) -> None:
+    labels = chips.labels[chips.is_test]
+    correct = right(run, labels)
+    if correct is MISSING:
+        return
+    if correct is None:
+        store.write_attempt("evaluate", run.identity.key, FAILED)
+        return
+    classes = np.where(correct, labels, (labels + 1) % len(chips.classes)).astype(np.int16)
+    path = store.folder("evaluate", run.identity.key) / "predictions.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _save_predictions(path, classes, np.ones(len(classes), np.float32))
+    start = run.pretraining
+    store.write("evaluate", RunRecord(
+        key=run.identity.key, identity=run.identity.to_json(), provenance=provenance(),
+        weights_digest=digest_json([start.row, start.seed]),
+        accuracy=accuracy(labels, classes), balanced_accuracy=balanced_accuracy(labels, classes),
+        macro_f1=macro_f1(labels, classes), train_count=10, test_count=len(labels),
+        support_digest=digest_json([run.dataset, run.shots, run.seed]),
+        predictions_digest=file_digest(path),
+    ))  # fmt: skip
+
+
+def share(level: float, seed: int, size: int) -> np.ndarray:
+    """Return which chips are right: a share of them, the same chips first for every method."""
+    order = np.random.default_rng(0).permutation(size)
+    count = round((level + 0.004 * np.sin(seed)) * size)
+    correct = np.zeros(size, bool)
+    correct[order[:count]] = True
+    return correct

@@ -1,0 +1,96 @@
+"""A store made by hand: known winners, known ties, a failing method, a missing seed."""
+
+import json
+
+import pytest
+from commands import Sarbench
+from stores import MISSING, fill, share
+
+GRID = """
+name = "known"
+methods = ["mae", "lomar", "i_jepa", "fg_mae", "sar_hog", "sar_jepa"]
+[pretrain]
+pool = ["synthetic"]
+encoder = "vit_nano"
+recipe = "quick"
+[evaluate]
+datasets = ["synthetic"]
+seeds = 10
+[evaluate.protocols]
+linear = [5]
+knn = ["all"]
+few_shot = { shots = [5], seeds = 3 }
+"""
+# sar_jepa and mae are equal but for the sign of a wobble, fg_mae and lomar are equal below them.
+LEVEL = {"sar_jepa": 0.80, "mae": 0.80, "lomar": 0.60, "fg_mae": 0.60, "i_jepa": 0.40,
+         "raw_pixels": 0.90, "random_init": 0.30}  # fmt: skip
+
+
+def right(run, labels):
+    method = run.pretraining.method
+    if (method, run.protocol, run.seed) == ("i_jepa", "linear", 7):
+        return MISSING
+    sign = -1 if method in ("mae", "fg_mae") else 1
+    return share(LEVEL[method], sign * run.seed, len(labels))
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory) -> Sarbench:
+    sarbench = Sarbench(tmp_path_factory.mktemp("known"), GRID)
+    fill(sarbench.grid, sarbench.runs, right, fails=lambda method: method == "sar_hog")
+    return sarbench
+
+
+@pytest.fixture(scope="module")
+def cells(known) -> dict:
+    return {(c["method"], c["protocol"]): c for c in known.cells()}
+
+
+def test_the_winners_and_ties_are_the_known_ones(cells):
+    expected = {"SAR-JEPA": 1, "MAE": 1, "LoMaR": 2, "FG-MAE": 2, "I-JEPA": None, "SAR-HOG": None,
+                "Raw pixels": None}  # fmt: skip
+    assert {method: cells[method, "linear"]["place"] for method in expected} == expected
+
+
+def test_one_run_each_is_tested_over_chips(cells):
+    # on the same chips, 0.80 and 0.60 of 1,000 differ; equal methods do not
+    assert cells["SAR-JEPA", "knn"]["place"] == cells["MAE", "knn"]["place"] == 1
+    assert cells["LoMaR", "knn"]["place"] == cells["FG-MAE", "knn"]["place"] == 2
+    assert cells["SAR-JEPA", "knn"]["low"] is None
+
+
+def test_three_seeds_mark_nothing(cells):
+    for method in ("SAR-JEPA", "LoMaR"):
+        cell = cells[method, "few_shot"]
+        assert (cell["place"], cell["n"]) == (None, 3)
+        assert cell["smallest_p"] == pytest.approx(1.0)  # 0.25 for each of 4 tests
+
+
+def test_failures_and_a_missing_seed_are_shown(cells, known):
+    failing = cells["SAR-HOG", "linear"]
+    assert (failing["mean"], failing["failed"], failing["n"]) == (None, 10, 0)
+    missing = cells["I-JEPA", "linear"]
+    assert (missing["n"], missing["expected"], missing["failed"]) == (9, 10, 0)
+    text = known.call("table", known.grid).stdout
+    assert "(9/10)" in text
+    assert "failed" in text
+    assert "A control is above every method in: synthetic/linear/5" in text
+
+
+def test_a_class_recall_is_a_metric(known):
+    done = known.call("table", known.grid, "--metric", "recall:class_3", "--json", status=2)
+    assert "classes: " in done.stderr
+    name = done.stderr.split("classes: ")[1].split(",")[0].strip()
+    cells = json.loads(
+        known.call("table", known.grid, "--metric", f"recall:{name}", "--json").stdout
+    )
+    best = next(c for c in cells if (c["method"], c["protocol"]) == ("MAE", "linear"))
+    assert 0.5 < best["mean"] < 1
+    assert best["n"] == 10
+
+
+def test_rows_sort_by_a_column_or_by_name(known):
+    by_name = known.call("table", known.grid, "--sort", "name").stdout
+    assert by_name.index("FG-MAE") < by_name.index("I-JEPA") < by_name.index("SAR-JEPA")
+    wrong = known.call("table", known.grid, "--sort", "speed", status=2)
+    assert "synthetic/linear/5" in wrong.stderr

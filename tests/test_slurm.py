@@ -1,0 +1,252 @@
+"""On a real SLURM: submitted, killed, preempted, resumed, complete. `make cluster` starts one."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Sarbench
+
+CLUSTER = Path(__file__).parent / "cluster" / "slurm"
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(
+        subprocess.run([CLUSTER, "status"], check=False).returncode != 0,
+        reason="no SLURM controller answers; `make cluster` starts one on a Debian machine",
+    ),
+]
+PROFILE = """
+partition = "gpu"
+gpus = 1
+device = "cpu"
+cpus = 1
+memory_gb = 2
+checkpoint_s = 1
+signal_s = 30
+[pretrain]
+time_min = 30
+[evaluate]
+time_min = 10
+"""
+GRID = """
+name = "drill"
+methods = ["slow_mae", "slow_lomar", "slow_sar_jepa"]
+controls = ["random_init"]
+[pretrain]
+pool = ["synthetic"]
+pool_cap = 8
+encoder = "vit_nano"
+recipe = "quick"
+epochs = 40
+batch = 4
+[evaluate]
+datasets = ["synthetic"]
+seeds = 3
+[evaluate.protocols]
+linear = [5]
+knn = [5, 10, "all"]
+"""
+STEP_S = "0.4"  # a pretraining of 80 steps then takes half a minute on any machine
+SLOW = '''"""{base}, every step of which takes SLOW_S seconds more: there is time to disturb it.
+
+Paper: none.
+Source: a test.
+Differs from the source: nothing.
+"""
+
+import os
+import time
+
+from sarbench.methods import {base}, register
+from sarbench.methods._registry import get
+
+Config = get("{base}").Config
+
+
+@register(label="Slow {base}", paper="none")
+class Slow(get("{base}")):
+    """The method under another name."""
+
+    def loss(self, images, rng):
+        """Wait, then do as the method does."""
+        time.sleep(float(os.environ.get("SLOW_S", "0")))
+        return super().loss(images, rng)
+'''
+
+
+def slow_methods(folder: Path) -> str:
+    """Install a package with three slow methods; return the folder for PYTHONPATH."""
+    site, points = folder / "site", "[sarbench.methods]\n"
+    information = site / "slow-1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1.0\n")
+    for base in ("mae", "lomar", "sar_jepa"):
+        (site / f"slow_{base}.py").write_text(SLOW.format(base=base))
+        points += f"slow_{base} = slow_{base}:Slow\n"
+    (information / "entry_points.txt").write_text(points)
+    return str(site)
+
+
+class Cluster(Sarbench):
+    """The command line on one store, one grid and one profile."""
+
+    def __init__(self, folder: Path, grid: str = GRID, profile: str = PROFILE) -> None:
+        super().__init__(folder, grid, PYTHONPATH=slow_methods(folder), SLOW_S=STEP_S)
+        self.profile = folder / "profile.toml"
+        self.profile.write_text(profile)
+
+    def submit(self, *words: str | Path, status: int = 0) -> str:
+        done = self.call("submit", self.grid, "--profile", self.profile, *words, status=status)
+        return done.stdout + done.stderr
+
+    def status(self) -> dict[str, Any]:
+        done = subprocess.run(
+            self.command("status", self.grid, "--json", "--runs", self.runs),
+            capture_output=True, text=True, cwd=self.folder, env=self.environment, check=False,
+        )  # fmt: skip
+        assert done.returncode in (0, 1), done.stderr
+        return json.loads(done.stdout)
+
+    def jobs(self) -> dict[str, str]:
+        """Return the newest job of every key, as the ledger says."""
+        found = {}
+        for path in sorted(self.runs.glob("ledger/[0-9]*.json")):
+            for array in json.loads(path.read_text())["arrays"]:
+                alone = len(array["elements"]) == 1
+                for index, element in enumerate(array["elements"]):
+                    for key in element["runs"] or [element["pretraining"]]:
+                        job = array["job_id"]
+                        found[key] = job if alone or job is None else f"{job}_{index}"
+        return found
+
+    def wait(self, seconds: float = 1500) -> dict[str, Any]:
+        """Wait until no job is left; return the last status."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            live = set(self.jobs().values()) & set(queued())
+            if not live:
+                return self.status()
+            hurry(live)
+            time.sleep(2)
+        raise TimeoutError(self.call("status", self.grid, status=1).stdout)
+
+    def until(self, key: str, seconds: float = 600) -> str:
+        """Wait until a pretraining has left a checkpoint; return its job."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if list((self.runs / "pretrain" / key).glob("checkpoint-*.pt")):
+                return self.jobs()[key]
+            time.sleep(0.2)
+        raise TimeoutError(f"{key} left no checkpoint")
+
+    def log(self, job: str) -> str:
+        (path,) = self.runs.glob(f"ledger/*/*/{job}_0_log.out")
+        return path.read_text()
+
+
+def queued() -> list[str]:
+    """Return the jobs that wait or run."""
+    words = ["squeue", "--noheader", "--array", "-o", "%i"]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+
+
+def hurry(jobs) -> None:
+    """Let requeued jobs start at once instead of waiting for the delay of a requeue."""
+    for job in set(jobs):
+        subprocess.run(
+            ["scontrol", "update", f"jobid={job}", "starttime=now"], check=False,
+            capture_output=True,
+        )  # fmt: skip
+
+
+def worker_of(job: str) -> int:
+    """Return the process of a running job that does the work."""
+    raw = subprocess.run(
+        ["squeue", "-h", "-j", job, "-o", "%A"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            environment = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        is_worker = b"submitit.core._submit" in words and not words[0].endswith(b"srun")
+        if is_worker and f"SLURM_JOB_ID={raw}".encode() in environment:
+            return int(folder.name)
+    raise LookupError(f"no process of job {job}")
+
+
+def encoders(runs: Path) -> dict[str, bytes]:
+    return {
+        path.parent.name: path.read_bytes() for path in runs.glob("pretrain/*/encoder.safetensors")
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Sarbench:
+    """The drill's grid, done on this machine without SLURM and without interruption."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    sarbench = Sarbench(folder, GRID, PYTHONPATH=slow_methods(folder))
+    sarbench.call("run", sarbench.grid, "--threads", "1")
+    return sarbench
+
+
+def test_the_drill_every_run_but_the_failing_one_has_one_record_and_the_same_bits(
+    tmp_path, uninterrupted
+):
+    cluster = Cluster(tmp_path)
+    cluster.call("data", "prepare", "synthetic", "pool:synthetic", "--runs", cluster.runs)
+    failing = next(
+        e for e in cluster.plan()["runs"] if (e["method"], e["shots"]) == ("slow_lomar", "all")
+    )
+    (cluster.runs / "evaluate" / failing["key"] / "predictions.npz").mkdir(parents=True)
+
+    # the submitting process is killed as soon as the first array is handed over
+    submitter = cluster.start("submit", cluster.grid, "--profile", cluster.profile)
+    end = time.monotonic() + 60
+    while time.monotonic() < end and not list(cluster.runs.glob("ledger/*/000-pretrain/*.pkl")):
+        time.sleep(0.01)
+    submitter.send_signal(signal.SIGKILL)
+    submitter.communicate()
+    cluster.submit()
+    handed = cluster.status()
+    assert {e["state"] for e in handed["runs"]} <= {"queued", "running"}
+    assert "0 jobs in 0 arrays" in cluster.submit()  # all is queued: nothing is handed over twice
+
+    requeued = cluster.until(mae)
+    subprocess.run(["scontrol", "requeue", requeued], check=True)
+    timed_out = cluster.until(lomar)
+    subprocess.run(["scancel", "--signal=USR2", timed_out], check=True)
+    hurry([requeued, timed_out])
+    killed = cluster.until(sar_jepa)
+    os.kill(worker_of(killed), signal.SIGKILL)
+
+    last = cluster.wait()
+    not_done = [e for e in last["runs"] if e["state"] != "done"]
+    assert [e["key"] for e in not_done] == [failing["key"]]
+    assert len(last["runs"]) == 40
+    assert not_done[0]["failure"] == "exception"
+    assert "IsADirectoryError" in not_done[0]["reason"]
+    shown = cluster.call("status", cluster.grid, status=1).stdout
+    assert "predictions.npz" in shown
+    assert f"sarbench retry {cluster.grid}" in shown
+    assert "received SIGUSR2" in cluster.log(timed_out)
+    assert "SIGKILL" in cluster.log(killed)
+    for job in (requeued, timed_out, killed):
+        starts = cluster.log(job).count("started pretraining")
+        assert starts >= 2, f"{job} was not interrupted"
+        assert cluster.log(job).count("step 1 of") == 1, f"{job} began anew"
+
+    (cluster.runs / "evaluate" / failing["key"] / "predictions.npz").rmdir()
+    assert "left out, failed" in cluster.submit()
+    cluster.call("retry", cluster.grid, "--failed", "exception")
+    assert {e["state"] for e in cluster.wait()["runs"]} == {"done"}
+    assert encoders(cluster.runs) == encoders(uninterrupted.runs)
+    for path in uninterrupted.runs.glob("evaluate/*/predictions.npz"):
+        here = cluster.runs / "evaluate" / path.parent.name / "predictions.npz"
+        assert here.read_bytes() == path.read_bytes()
+    assert not list(cluster.runs.glob("*/*/.record*"))
