@@ -13,9 +13,10 @@ from .catalogue import MethodInfo, describe
 from .data.packed import Summary
 from .data.pools import open_pool, overlap
 from .data.prepare import open_chips, summary
-from .data.registry import dataset_names
+from .data.registry import dataset_names, pool_names
 from .failures import failure_class
-from .grid import Grid, GridError, validate
+from .grid import Grid, GridError
+from .grid_check import check_data, validate
 from .run import Job, Pretraining, Run
 from .spread import PlannedPretraining, PlannedRun, pretrainings, runs
 from .store import DamagedRecordError, Kind, Store
@@ -145,7 +146,7 @@ def make_plan(grid: Grid, store: Store, data_dir: Path, filters: Filters | None 
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
     data = {name: known for name in needs(grid) if (known := summaries(name))}
-    _check_shots(grid, data)
+    check_data(grid, data)
     plan = Plan(grid, methods, [], [], data, [name for name in needs(grid) if name not in data])
     if not plan.unprepared:
         plan.overlaps = _overlaps(grid, store, data_dir)
@@ -166,7 +167,8 @@ def split_name(given: str) -> tuple[str, bool]:
     """Return the name of a data set or pool, and whether it is asked for as a pool."""
     if given.startswith("pool:"):
         return given.removeprefix("pool:"), True
-    return given, given.startswith("folder:") or given not in dataset_names()
+    pools = given.startswith("folder:") or given in pool_names()
+    return given, pools and given not in dataset_names()
 
 
 def named_summary(given: str, data_dir: Path, prepared: Path) -> Summary | None:
@@ -178,21 +180,6 @@ def named_summary(given: str, data_dir: Path, prepared: Path) -> Summary | None:
 def needs(grid: Grid) -> list[str]:
     """Return the prepared sets that a grid reads; pools are written `pool:<name>`."""
     return [*grid.evaluate.datasets, *(f"pool:{name}" for name in grid.pretrain.pool)]
-
-
-def _check_shots(grid: Grid, data: dict[str, Summary]) -> None:
-    """Refuse more shots than a class has training chips, once the data are known."""
-    for protocol, entry in grid.evaluate.protocols.items():
-        for name in entry.datasets or grid.evaluate.datasets:
-            counts = data[name].counts["train"] if name in data else {}
-            for shots in entry.shots:
-                short = [f"{c} has {n}" for c, n in counts.items() if shots != "all" and n < shots]
-                if short:
-                    raise GridError(
-                        f"evaluate.protocols.{protocol}: {shots} shots of {name}, but "
-                        f"{', '.join(short)} training chips; ask for at most "
-                        f"{min(counts.values())} shots, or for 'all' where the protocol allows it"
-                    )
 
 
 def _overlaps(grid: Grid, store: Store, data_dir: Path) -> dict[str, int]:

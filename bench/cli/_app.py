@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 
 from ..grid import Grid, read_grid
 from ..plan import Filters, Plan, make_plan
-from ..store import Store
+from ..store import Store, StoreError
 
 
 class Stopped(Exception):
@@ -143,7 +143,11 @@ def print_json(value: Any) -> None:
 
 def open_store(runs: Path) -> Store:
     """Return the store; its folder is made when something is written."""
-    return Store(runs.expanduser().resolve())
+    root = runs.expanduser().resolve()
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if not there.is_dir():
+        raise StoreError(f"{there} is a file; name a folder with --runs or SARBENCH_RUNS")
+    return Store(root)
 
 
 def bar(unit: str) -> Progress:

@@ -134,6 +134,11 @@ def run_grid(
     if made.unprepared:
         prepare_all(needs(asked.grid), asked.data, asked.store)
         made = asked.plan()
+    resources = []
+    if force or made.jobs():  # a device that is not there is refused before anything is moved aside
+        from ..dispatch.local import local_resources
+
+        resources = local_resources(device, workers, threads)
     _clear(made, asked.store, force)
     if force:
         made = asked.plan()
@@ -143,9 +148,8 @@ def run_grid(
     err.print(f"{len(made.runs)} runs: {done} done before, {total} to do in {len(jobs)} jobs")
     if not jobs:
         return 0
-    from ..dispatch.local import local_resources, run_jobs
+    from ..dispatch.local import run_jobs
 
-    resources = local_resources(device, workers, threads)
     failures: list[str] = []
     with bar("runs") as progress:
         overall = progress.add_task(asked.grid.name, total=total)

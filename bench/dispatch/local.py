@@ -22,11 +22,15 @@ from ..store import NoSpaceError, Store
 STOP_S = 30.0  # how long a worker may take to save when it is asked to stop
 
 
+class DeviceError(ValueError):
+    """A device that is not there."""
+
+
 def local_resources(device: str, workers: int | None, threads: int) -> list[Resources]:
     """Return the resources of each worker: one per GPU, or one per core and `threads`.
 
     Raises:
-        ValueError: The device is not there.
+        DeviceError: The device is not there.
     """
     import torch
 
@@ -34,12 +38,12 @@ def local_resources(device: str, workers: int | None, threads: int) -> list[Reso
     if device == "auto":
         device = "cuda" if gpus else "cpu"
     if device == "cuda" and not gpus:
-        raise ValueError("no GPU is visible to torch; use --device cpu")
+        raise DeviceError("no GPU is visible to torch; use --device cpu")
     if device == "cuda":
         count = workers or gpus
         return [Resources(device=f"cuda:{i % gpus}", threads=threads) for i in range(count)]
     if device != "cpu":
-        raise ValueError(f"unknown device {device!r}; allowed: auto, cpu, cuda")
+        raise DeviceError(f"unknown device {device!r}; allowed: auto, cpu, cuda")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = workers or max(1, (cores or 1) // threads)
     return [Resources(device="cpu", threads=threads)] * count
