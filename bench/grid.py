@@ -66,7 +66,7 @@ class PretrainSection(Section):
 
     seeds: Seeds = 1
     pool: list[str] = ["synthetic"]
-    pool_cap: int | None = Field(None, ge=1)
+    pool_cap: int | None = Field(default=None, ge=1)
     pool_fraction: float | list[float] = 1.0
     encoder: str | list[str] = "vit_base"
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from ..results.record import Attempt, PretrainRecord, RunRecord, digest_json
 from .catalogue import MethodInfo, describe
@@ -24,6 +24,7 @@ from .store import DamagedRecordError, Kind, Store
 State = Literal["new", "queued", "running", "done", "failed", "stale"]
 NOT_PREPARED = "not prepared"
 PRETRAINING_FAILED = "its pretraining failed"
+Planned = TypeVar("Planned", PlannedPretraining, PlannedRun)
 RUNNING_S = 120.0  # a progress file younger than this belongs to a living process
 
 
@@ -32,10 +33,10 @@ class OverlapError(GridError):
 
 
 @dataclass
-class Entry:
+class Entry(Generic[Planned]):
     """A planned pretraining or run, and its state."""
 
-    planned: PlannedPretraining | PlannedRun
+    planned: Planned
     state: State
     reason: str
     record: PretrainRecord | RunRecord | None = None
@@ -55,8 +56,8 @@ class Plan:
 
     grid: Grid
     methods: dict[str, MethodInfo]
-    pretrain: list[Entry]
-    runs: list[Entry]
+    pretrain: list[Entry[PlannedPretraining]]
+    runs: list[Entry[PlannedRun]]
     data: dict[str, Summary]  # of the prepared data sets and pools
     unprepared: list[str]  # those that have no digest yet
     overlaps: dict[str, int] = field(default_factory=dict)  # allowed: data set -> test chips
@@ -72,7 +73,9 @@ class Plan:
             missing = [
                 entry.planned.identity
                 for entry in self.runs
-                if entry.planned.pretraining is start.planned and entry.state != "done"
+                if entry.planned.pretraining is start.planned
+                and entry.planned.identity
+                and entry.state != "done"
             ]
             if start.planned.identity and (missing or start.state != "done"):
                 label = describe_pretraining(start.planned)
@@ -199,9 +202,7 @@ def _overlaps(grid: Grid, store: Store, data_dir: Path) -> dict[str, int]:
     return shared
 
 
-def _entry(
-    kind: Kind, planned: PlannedPretraining | PlannedRun, store: Store, stale: "_StaleIndex"
-) -> Entry:
+def _entry(kind: Kind, planned: Planned, store: Store, stale: "_StaleIndex") -> Entry[Planned]:
     identity = planned.identity
     if identity is None:
         return Entry(planned, "new", NOT_PREPARED)

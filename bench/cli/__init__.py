@@ -21,7 +21,7 @@ def main() -> None:
     except OSError as error:
         if not _is_ours(error) and error.errno is None:
             raise
-        complain(error.strerror if isinstance(error, NoSpaceError) else str(error))
+        complain(str(error.strerror if isinstance(error, NoSpaceError) else error))
         sys.exit(2 if _is_ours(error) and not isinstance(error, NoSpaceError) else 1)
     except (ValueError, LookupError) as error:
         if not _is_ours(error):

@@ -104,8 +104,11 @@ def _request(
     shots: Annotated[Many, typer.Option("-k", "--shots", help="only these shots")] = None,
     seed: Annotated[list[int] | None, typer.Option("-s", "--seed", help="only this seed")] = None,
 ) -> Request:
-    words = (tuple(given or ()) for given in (method, dataset, protocol, shots))
-    return Request(grid, runs, data, Filters(*words, tuple(seed or ())))
+    part = Filters(
+        tuple(method or ()), tuple(dataset or ()), tuple(protocol or ()), tuple(shots or ()),
+        tuple(seed or ()),
+    )  # fmt: skip
+    return Request(grid, runs, data, part)
 
 
 def grid_command(command: Callable[..., None]) -> Callable[..., None]:

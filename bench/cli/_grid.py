@@ -1,6 +1,7 @@
 """Commands that take a grid: plan, run, demo."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,8 @@ from ..board import leaderboard
 from ..costs import Costs
 from ..dispatch.watch import look
 from ..plan import Entry, Filters, Plan, describe_pretraining, needs
-from ..spread import PlannedPretraining
-from ..store import Store, write_atomic
+from ..spread import PlannedPretraining, PlannedRun
+from ..store import Kind, Store, write_atomic
 from ._app import (
     DATA,
     RUNS,
@@ -27,6 +28,7 @@ from ._app import (
     grid_command,
     out,
     print_json,
+    warn,
 )
 from ._data import prepare_all
 
@@ -71,7 +73,7 @@ def plan(
         out.print(f"overlap allowed by the grid: the pool holds {count} test chips of {name}")
 
 
-def pretrain_json(entry: Entry) -> dict[str, Any]:
+def pretrain_json(entry: Entry[PlannedPretraining]) -> dict[str, Any]:
     """Return a pretraining for machines."""
     planned = entry.planned
     return {
@@ -81,7 +83,7 @@ def pretrain_json(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run_json(entry: Entry) -> dict[str, Any]:
+def run_json(entry: Entry[PlannedRun]) -> dict[str, Any]:
     """Return a run for machines."""
     planned = entry.planned
     start = planned.pretraining
@@ -177,15 +179,15 @@ def run_grid(
         err.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if len(missing) > 10:
         err.print(f"  and {len(missing) - 10} more: sarbench plan")
-    err.print(
-        f"{len(after.runs) - sum(e in after.runs for e in missing)} of {len(after.runs)} runs done"
-    )
+    err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
     return len(missing)
 
 
 def _clear(made: Plan, store: Store, force: bool) -> None:
     """Move damaged results aside, and those that are to be repeated."""
-    for kind, entries in (("pretrain", made.pretrain), ("evaluate", made.runs)):
+    both: tuple[tuple[Kind, Sequence[Entry[Any]]], ...]
+    both = ("pretrain", made.pretrain), ("evaluate", made.runs)
+    for kind, entries in both:
         for entry in entries:
             damaged = entry.state == "failed" and entry.reason.startswith("its record is damaged")
             if entry.key and (damaged or (force and entry.state == "done")):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from ..costs import START_S, Costs
 from ..plan import Entry, Plan, describe_pretraining
 from ..run import Job, Run
+from ..spread import PlannedRun
 from .profile import Stage
 
 
@@ -71,7 +72,7 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
     return arrays
 
 
-def _packs(job: Job, entries: list[Entry], costs: Costs, pack_s: float) -> list[Job]:
+def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: float) -> list[Job]:
     """Return jobs of about `pack_s` each; runs that share features stay neighbours."""
     runs = sorted(
         ((entry.planned.identity, costs.seconds(entry)[0]) for entry in entries),

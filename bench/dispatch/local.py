@@ -101,7 +101,7 @@ def _work(connection: Connection, store: Store, data_dir: Path, resources: Resou
         return
     except NoSpaceError as error:
         with suppress(BrokenPipeError):
-            connection.send(Event("full", text=error.strerror))
+            connection.send(Event("full", text=str(error.strerror)))
 
 
 def run_jobs(
