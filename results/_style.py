@@ -1,6 +1,5 @@
 """How figures look: colours that colour-blind readers and grey printers can tell apart."""
 
-import io
 from pathlib import Path
 
 import matplotlib as mpl
@@ -49,22 +48,21 @@ def percent_axis(axes: Axes, what: str) -> None:
     axes.set_ylabel(f"{what} (%)")
 
 
-def svg(drawn: Figure) -> str:
-    """Return the figure as an SVG element, for a page; the same bytes each time."""
-    file = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path"}):
-        drawn.savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue()
-    return text[text.index("<svg") :]
-
-
 def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
     """Write the figure as SVG, PDF and PNG (200 dots per inch); return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{ending}" for ending in FORMATS]
-    with mpl.rc_context({"svg.hashsalt": "sarbench", "pdf.fonttype": 42}):
+    with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path", "pdf.fonttype": 42}):
+        drawn.draw_without_rendering()  # lays it out, once for all formats
+        drawn.set_layout_engine("none")
         for path in paths:
             meta = {"CreationDate": None} if path.suffix == ".pdf" else {"Date": None}
             extra = {} if path.suffix == ".png" else {"metadata": meta}
             drawn.savefig(path, dpi=200, **extra)
     return paths
+
+
+def inline_svg(path: Path) -> str:
+    """Return the element of a saved SVG, for a page."""
+    text = path.read_text("utf-8")
+    return text[text.index("<svg") :]

@@ -15,6 +15,7 @@ from ...results.published import papers, read_published
 from ...results.render import FORMATS, STYLES, render, render_sheets
 from ..against_paper import compare_with
 from ..board import check_class, leaderboard, notes, outcomes_of, resolve_row, scores_of
+from ..report import write_report
 from ..seeding import stream
 from ..store import write_atomic
 from ._app import Json, Request, err, grid_command, out, print_json
@@ -96,3 +97,25 @@ def paper(
     else:
         sheets = paper_sheets(published, cells, orders, differences, notes(made))
         give(render_sheets(sheets, style), path)
+
+
+@grid_command
+def report(
+    asked: Request,
+    folder: Annotated[Path, typer.Option("--out", help="folder to write")],
+    name: Annotated[str, typer.Option("--paper", help="paper to stand beside, or none")] = (
+        "sar_jepa"
+    ),
+    encoders: Annotated[bool, typer.Option(help="t-SNE and attention: runs the encoders")] = True,
+    pictures: Annotated[bool, typer.Option(help="what methods predict: trains each a little")] = (
+        True
+    ),
+) -> None:
+    """Write one HTML page with leaderboards, figures, the paper, every run and what failed."""
+    published = None if name == "none" else read_published(name)
+    with err.status("report") as status:
+        page = write_report(
+            asked.plan(), asked.store, asked.data, asked.path, folder, published,
+            encoders=encoders, pictures=pictures, tell=lambda text: status.update(f"{text} ..."),
+        )  # fmt: skip
+    out.print(f"written: {page} (with figures/, leaderboard.* and paper.* beside it)")
