@@ -82,11 +82,13 @@ def cost_figure(board: Leaderboard, hours: Mapping[str, float], column: object) 
         axes = drawn.subplots()
         for number, cell in enumerate(cells):
             style = look(number, cell.control) | {"linestyle": "none"}
-            x = max(hours[cell.method], 1e-4)
+            x = 60 * hours[cell.method]
             axes.errorbar(x, 100 * (cell.mean or 0), yerr=_bars([cell]), capsize=2,
                           elinewidth=0.8, label=plain(cell.method), **style)  # fmt: skip
-        axes.set_xscale("log")
-        axes.set(xlabel="hours of one process for one pretraining", title=plain(_where(cells[0])))
+        spent = [hours[cell.method] for cell in cells]
+        if min(spent) > 0 and max(spent) > 10 * min(spent):
+            axes.set_xscale("log")
+        axes.set(xlabel="minutes of one process for one pretraining", title=plain(_where(cells[0])))
         percent_axis(axes, metric_name(board.metric))
         drawn.legend(loc="outside right upper")
     return drawn

@@ -79,7 +79,7 @@ def report_page(report: Report) -> str:
     parts = {
         "Leaderboards": _boards(report),
         "Figures": map(_drawing, report.drawings),
-        "Paper": map(html_sheet, report.paper),
+        "Paper": (f'<div class="scroll">{html_sheet(one)}</div>' for one in report.paper),
         "Failures": _failures(report),
         "Runs": _runs(report.runs),
         "Again": _again(report),

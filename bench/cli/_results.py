@@ -15,10 +15,25 @@ from ...results.published import papers, read_published
 from ...results.render import FORMATS, STYLES, render, render_sheets
 from ..against_paper import compare_with
 from ..board import check_class, leaderboard, notes, outcomes_of, resolve_row, scores_of
+from ..merge import merge as merge_stores
+from ..outcomes import labels_by_digest
 from ..report import write_report
 from ..seeding import stream
-from ..store import write_atomic
-from ._app import Json, Request, err, grid_command, out, print_json
+from ..store import Store, write_atomic
+from ._app import (
+    DATA,
+    RUNS,
+    DataDir,
+    Json,
+    Request,
+    RunsDir,
+    app,
+    err,
+    grid_command,
+    open_store,
+    out,
+    print_json,
+)
 
 PaperName = Annotated[
     str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file like them")
@@ -119,3 +134,30 @@ def report(
             encoders=encoders, pictures=pictures, tell=lambda text: status.update(f"{text} ..."),
         )  # fmt: skip
     out.print(f"written: {page} (with figures/, leaderboard.* and paper.* beside it)")
+
+
+@app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(metavar="OTHER_RUNS", help="another store")],
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    trial: Annotated[bool, typer.Option("--dry-run", help="only say what would happen")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take another user's records into the store: validated, conflicts shown, none overwritten."""
+    mine = open_store(runs)
+    if not trial:
+        mine.check_writable()
+    found = merge_stores(
+        Store(other.expanduser().resolve()), mine, labels_by_digest(mine, data), trial=trial
+    )
+    if as_json:
+        print_json(asdict(found))
+    else:
+        done = "would be added" if trial else "added"
+        out.print(f"{len(found.added)} {done}, {len(found.same)} here already, "
+                  f"{len(found.conflicts)} conflicts, {len(found.refused)} refused")  # fmt: skip
+        for word, lines in (("conflict", found.conflicts), ("refused", found.refused)):
+            for what, why in lines:
+                out.print(f"  {word}: {what}: {why}", markup=False)
+    raise typer.Exit(1 if found.conflicts or found.refused else 0)
