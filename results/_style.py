@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 GREY = "0.45"
+LONGEST = 90  # letters of a text in a figure
+LONGEST_NAME = 28  # of a method or class
 FORMATS = ("svg", "pdf", "png")
 SETTINGS = {
     "font.size": 8.0,
@@ -38,9 +40,11 @@ def look(number: int, control: bool = False) -> dict[str, object]:
     }
 
 
-def plain(text: str) -> str:
-    """Return text that matplotlib shows as it is: a dollar sign starts no formula."""
-    return " ".join(text.split()).replace("$", r"\$")
+def plain(text: str, longest: int = LONGEST_NAME) -> str:
+    """Return text that matplotlib shows as it is, a long one cut: a dollar starts no formula."""
+    text = " ".join(text.split())
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    return text.replace("$", r"\$")
 
 
 def percent_axis(axes: Axes, what: str) -> None:

@@ -6,7 +6,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from ._style import SETTINGS, figure, look, percent_axis, plain
+from ._style import LONGEST, SETTINGS, figure, look, percent_axis, plain
 from .caption import metric_name
 from .leaderboard import Cell, Leaderboard
 
@@ -50,7 +50,8 @@ def shots_figure(board: Leaderboard) -> Figure | None:
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xticklabels([str(k) for k in sorted(shots)])
             axes.set(
-                xlabel="shots (labelled chips per class)", title=plain(f"{dataset}, {protocol}")
+                xlabel="shots (labelled chips per class)",
+                title=plain(f"{dataset}, {protocol}", LONGEST),
             )
             percent_axis(axes, metric_name(board.metric))
         handles, labels = drawn.axes[0].get_legend_handles_labels()
@@ -88,7 +89,10 @@ def cost_figure(board: Leaderboard, hours: Mapping[str, float], column: object) 
         spent = [hours[cell.method] for cell in cells]
         if min(spent) > 0 and max(spent) > 10 * min(spent):
             axes.set_xscale("log")
-        axes.set(xlabel="minutes of one process for one pretraining", title=plain(_where(cells[0])))
+        axes.set(
+            xlabel="minutes of one process for one pretraining",
+            title=plain(_where(cells[0]), LONGEST),
+        )
         percent_axis(axes, metric_name(board.metric))
         drawn.legend(loc="outside right upper")
     return drawn
