@@ -37,8 +37,8 @@ def confusion_figure(
             axes.spines[:].set_visible(False)
         for axes in list(grid.flat)[len(matrices) :]:
             axes.set_visible(False)
-        drawn.suptitle(plain(f"{title}: percent of each true class (down), predicted (across)", LONGEST),
-                       fontsize=8)  # fmt: skip
+        what = f"{title}: percent of each true class (down), predicted (across)"
+        drawn.suptitle(plain(what, LONGEST), fontsize=8)
     return drawn
 
 
