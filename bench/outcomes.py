@@ -1,12 +1,15 @@
 """What runs said of single test chips, read from the store."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from ..results.scores import Score
+from .data.chips import Chips
 from .data.prepare import open_chips
 from .data.sar_acd import groups as sar_acd_groups
 from .store import Store, file_digest
@@ -66,3 +69,28 @@ class Outcomes:
         """Return whether a run was right on each test chip; None where that is not stored."""
         predicted = self.predicted(score.key)
         return None if predicted is None else predicted == self.labels(score.dataset)[0]
+
+
+def labels_by_digest(
+    store: Store, data_dir: Path
+) -> Callable[[dict[str, Any]], tuple[Int[np.ndarray, " M"], int] | None]:
+    """Return a look-up of the test labels of a run's data set, where it is prepared here.
+
+    A data set with other digests is another data set: the look-up returns None.
+    """
+
+    @cache
+    def known(name: str) -> Chips | None:
+        try:
+            return open_chips(name, data_dir, store.prepared)
+        except (OSError, LookupError, ValueError):
+            return None
+
+    def labels_of(identity: dict[str, Any]) -> tuple[Int[np.ndarray, " M"], int] | None:
+        chips = known(str(identity.get("dataset")))
+        digests = (identity.get("data_digest"), identity.get("split_digest"))
+        if chips is None or digests != (chips.data_digest, chips.split_digest):
+            return None
+        return chips.labels[chips.is_test], len(chips.classes)
+
+    return labels_of

@@ -1,6 +1,5 @@
 """How figures look: colours that colour-blind readers and grey printers can tell apart."""
 
-import io
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,6 +10,8 @@ from matplotlib.figure import Figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 GREY = "0.45"
+LONGEST = 90  # letters of a text in a figure
+LONGEST_NAME = 28  # of a method or class
 FORMATS = ("svg", "pdf", "png")
 SETTINGS = {
     "font.size": 8.0,
@@ -39,9 +40,11 @@ def look(number: int, control: bool = False) -> dict[str, object]:
     }
 
 
-def plain(text: str) -> str:
-    """Return text that matplotlib shows as it is: a dollar sign starts no formula."""
-    return " ".join(text.split()).replace("$", r"\$")
+def plain(text: str, longest: int = LONGEST_NAME) -> str:
+    """Return text that matplotlib shows as it is, a long one cut: a dollar starts no formula."""
+    text = " ".join(text.split())
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    return text.replace("$", r"\$")
 
 
 def percent_axis(axes: Axes, what: str) -> None:
@@ -49,22 +52,21 @@ def percent_axis(axes: Axes, what: str) -> None:
     axes.set_ylabel(f"{what} (%)")
 
 
-def svg(drawn: Figure) -> str:
-    """Return the figure as an SVG element, for a page; the same bytes each time."""
-    file = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path"}):
-        drawn.savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue()
-    return text[text.index("<svg") :]
-
-
 def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
     """Write the figure as SVG, PDF and PNG (200 dots per inch); return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{ending}" for ending in FORMATS]
-    with mpl.rc_context({"svg.hashsalt": "sarbench", "pdf.fonttype": 42}):
+    with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path", "pdf.fonttype": 42}):
+        drawn.draw_without_rendering()  # lays it out, once for all formats
+        drawn.set_layout_engine("none")
         for path in paths:
             meta = {"CreationDate": None} if path.suffix == ".pdf" else {"Date": None}
             extra = {} if path.suffix == ".png" else {"metadata": meta}
             drawn.savefig(path, dpi=200, **extra)
     return paths
+
+
+def inline_svg(path: Path) -> str:
+    """Return the element of a saved SVG, for a page."""
+    text = path.read_text("utf-8")
+    return text[text.index("<svg") :]

@@ -61,10 +61,11 @@ def _tests(board: Leaderboard) -> list[str]:
             how += f" (over test chips, near-duplicates together, for {_list(chips)})"
         sentences.append(
             f"Bold (1): the best of a column and every method not separated from it by {how}, "
-            f"Holm-corrected over the column, at {ALPHA:.0%}; underlined (2): the same among the "
-            "rest. Sharing a place means that no difference was shown, not that there is none. "
-            "With several equal methods, more than 5 % of columns separate some pair, because the "
-            "best is picked by the same data."
+            f"Holm-corrected over the column as it is shown, at {ALPHA:.0%}; underlined (2): the "
+            "same among the rest. Sharing a place means that no difference was shown, not that "
+            "there is none. Of columns of truly equal methods more than 5 % separate some pair "
+            "(about 10 % with seven methods and ten seeds), because the best is picked by the "
+            "same data."
         )
     for column, rows in placed.items():
         if column not in told:

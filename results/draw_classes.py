@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from ._style import SETTINGS, figure, look, plain
+from ._style import LONGEST, SETTINGS, figure, look, plain
 
 COLUMNS = 3
 
@@ -37,8 +37,8 @@ def confusion_figure(
             axes.spines[:].set_visible(False)
         for axes in list(grid.flat)[len(matrices) :]:
             axes.set_visible(False)
-        drawn.suptitle(plain(f"{title}: percent of each true class (down), predicted (across)"),
-                       fontsize=8)  # fmt: skip
+        what = f"{title}: percent of each true class (down), predicted (across)"
+        drawn.suptitle(plain(what, LONGEST), fontsize=8)
     return drawn
 
 
@@ -57,7 +57,7 @@ def recall_figure(
             style = look(number, name in controls) | {"linestyle": "none"}
             axes.plot(np.arange(len(classes)) + shift, 100 * values, label=plain(name), **style)
         axes.set_xticks(range(len(classes)), [plain(c) for c in classes], rotation=45, ha="right")
-        axes.set(ylabel="recall (%)", ylim=(-3, 103), title=plain(title))
+        axes.set(ylabel="recall (%)", ylim=(-3, 103), title=plain(title, LONGEST))
         for edge in range(1, len(classes)):
             axes.axvline(edge - 0.5, color="0.9", linewidth=0.8, zorder=0)
         drawn.legend(loc="outside right upper")

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from ._style import COLOURS, GREY, MARKERS, SETTINGS, figure, plain
+from ._style import COLOURS, GREY, LONGEST, MARKERS, SETTINGS, figure, plain
 
 COLUMNS = 4
 
@@ -37,7 +37,7 @@ def features_figure(
             axes.set_visible(False)
         handles, names = grid.flat[0].get_legend_handles_labels()
         drawn.legend(handles, names, loc="outside right upper", markerscale=2)
-        drawn.suptitle(plain(title), fontsize=8)
+        drawn.suptitle(plain(title, LONGEST), fontsize=8)
     return drawn
 
 

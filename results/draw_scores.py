@@ -6,7 +6,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from ._style import SETTINGS, figure, look, percent_axis, plain
+from ._style import LONGEST, SETTINGS, figure, look, percent_axis, plain
 from .caption import metric_name
 from .leaderboard import Cell, Leaderboard
 
@@ -50,7 +50,8 @@ def shots_figure(board: Leaderboard) -> Figure | None:
             axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xticklabels([str(k) for k in sorted(shots)])
             axes.set(
-                xlabel="shots (labelled chips per class)", title=plain(f"{dataset}, {protocol}")
+                xlabel="shots (labelled chips per class)",
+                title=plain(f"{dataset}, {protocol}", LONGEST),
             )
             percent_axis(axes, metric_name(board.metric))
         handles, labels = drawn.axes[0].get_legend_handles_labels()
@@ -82,11 +83,16 @@ def cost_figure(board: Leaderboard, hours: Mapping[str, float], column: object) 
         axes = drawn.subplots()
         for number, cell in enumerate(cells):
             style = look(number, cell.control) | {"linestyle": "none"}
-            x = max(hours[cell.method], 1e-4)
+            x = 60 * hours[cell.method]
             axes.errorbar(x, 100 * (cell.mean or 0), yerr=_bars([cell]), capsize=2,
                           elinewidth=0.8, label=plain(cell.method), **style)  # fmt: skip
-        axes.set_xscale("log")
-        axes.set(xlabel="hours of one process for one pretraining", title=plain(_where(cells[0])))
+        spent = [hours[cell.method] for cell in cells]
+        if min(spent) > 0 and max(spent) > 10 * min(spent):
+            axes.set_xscale("log")
+        axes.set(
+            xlabel="minutes of one process for one pretraining",
+            title=plain(_where(cells[0]), LONGEST),
+        )
         percent_axis(axes, metric_name(board.metric))
         drawn.legend(loc="outside right upper")
     return drawn

@@ -24,7 +24,7 @@ SPECIAL = {
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{EN DASH}": "--", "…": r"\dots{}",
 }  # fmt: skip
-WIDE = 6  # columns that fit a text line; more are scaled down to it
+WIDE = 88  # letters that fit a line; a wider table is scaled down to it
 
 
 def escape_latex(text: str) -> str:
@@ -50,6 +50,10 @@ def latex_document(sheets: list[Sheet]) -> str:
 def latex_table(sheet: Sheet) -> str:
     """Return a table environment."""
     columns = len(sheet.columns)
+    lines_of = [line for section in sheet.sections for line in section]
+    letters = sum(
+        2 + max(len(entry.text) for entry in column) for column in zip(*lines_of, strict=True)
+    )
     lines = [f"\\begin{{tabular}}{{l{'r' * columns}}}", "\\toprule"]
     for number, head in enumerate(sheet.heads):
         title = "method" if number == len(sheet.heads) - 1 else ""
@@ -65,7 +69,7 @@ def latex_table(sheet: Sheet) -> str:
         lines += [" & ".join(map(_entry, line)) + r" \\" for line in section]
     lines += ["\\bottomrule", "\\end{tabular}"]
     tabular = "\n".join(lines)
-    if columns > WIDE:
+    if letters > WIDE:
         tabular = f"\\resizebox{{\\textwidth}}{{!}}{{%\n{tabular}}}"
     caption = "\\\\\n".join(map(escape_latex, sheet.caption))
     note = f"\n\n\\medskip\n\\parbox{{\\textwidth}}{{\\footnotesize\\raggedright {caption}}}\n"

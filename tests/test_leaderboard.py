@@ -1,6 +1,7 @@
 """Tables show what is there, what is missing, and mix nothing."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -103,3 +104,83 @@ def test_the_formats_hold_the_same_numbers():
         assert "Student" in text
     with pytest.raises(ValueError, match="markdown"):
         render(board, "html5")
+
+
+def with_fields(base, **changes):
+    return dataclasses.replace(base, **changes)
+
+
+def test_a_run_that_is_there_twice_is_refused_with_both_keys():
+    twice = [with_fields(score("A", 0.5), key="first"), with_fields(score("A", 0.6), key="second")]
+    with pytest.raises(LeaderboardError, match="is there twice: first and second"):
+        tabulate_scores(twice)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1.5, -0.1, float("inf")])
+def test_a_value_that_is_no_fraction_is_refused(value):
+    with pytest.raises(LeaderboardError, match="not a fraction"):
+        tabulate_scores([score("A", value)])
+
+
+def test_two_encoders_of_one_pretraining_seed_are_refused():
+    mixed = [with_fields(score("A", 0.5, i), weights=w) for i, w in enumerate(("one", "two"))]
+    with pytest.raises(LeaderboardError, match=r"weights digest is one .* and two"):
+        tabulate_scores(mixed)
+    apart = [with_fields(score("A", 0.5, start=i), weights=w) for i, w in enumerate(("one", "two"))]
+    assert tabulate_scores(apart).cells[0].n == 2
+
+
+def test_labelled_chips_that_differ_between_methods_are_refused():
+    mixed = [with_fields(score(m, 0.5), support=s) for m, s in (("A", "one"), ("B", "two"))]
+    with pytest.raises(LeaderboardError, match=r"support digest is one .* and two for B"):
+        tabulate_scores(mixed)
+
+
+def test_every_disagreement_is_listed():
+    mixed = [score("A", 0.5, version="1"), score("B", 0.6, version="2"), score("C", 2.0)]
+    with pytest.raises(LeaderboardError) as caught:
+        tabulate_scores(mixed)
+    assert "for B" in str(caught.value)
+    assert "2.0, not a fraction" in str(caught.value)
+
+
+def test_one_method_alone_is_not_marked():
+    board = tabulate_scores([score("A", 0.5 + i / 99, i) for i in range(9)])
+    assert [cell.place for cell in board.cells] == [None]
+
+
+def test_all_failed_gives_a_table_without_a_number():
+    board = tabulate_scores([score(m, None, i, state="failed") for m in "AB" for i in range(3)])
+    assert {format_cell(c) for c in board.cells} == {"failed"}
+    for style in ("text", "markdown", "latex", "html", "csv", "json"):
+        assert "failed" in render(board, style)
+    assert board.mean_rank == {}
+
+
+def test_ties_share_a_place_and_a_clear_winner_stands_alone():
+    wobble = np.random.default_rng(0).normal(0, 0.01, (3, 10))
+    clear = {"A": 0.9, "B": 0.8, "C": 0.8}
+    scores = [score(m, clear[m] + wobble[j, i], i) for j, m in enumerate(clear) for i in range(10)]
+    assert {c.method: c.place for c in tabulate_scores(scores).cells} == {"A": 1, "B": 2, "C": 2}
+
+
+def test_five_seeds_mark_nothing_and_the_caption_says_why():
+    scores = [score(m, v + i / 999, i) for m, v in (("A", 0.9), ("B", 0.1)) for i in range(5)]
+    board = tabulate_scores(scores)
+    assert {c.place for c in board.cells} == {None}
+    assert "with 5 pair(s) and 2 methods the corrected p cannot go below 0.062" in " ".join(
+        render(board, "text").split()
+    )
+
+
+@pytest.mark.slow
+def test_places_hold_their_level_where_one_method_is_truly_best():
+    """The truly best of seven, ahead by a hair, is put below the top in at most 5 % of columns."""
+    draw = np.random.default_rng(0)
+    below = 0
+    for _ in range(400):
+        values = draw.normal(0.5, 0.02, (7, 10)) + 1e-4 * (np.arange(7) == 0)[:, None]
+        scores = [score(str(m), values[m, i], i) for m in range(7) for i in range(10)]
+        place = next(c.place for c in tabulate_scores(scores).cells if c.method == "0")
+        below += place != 1
+    assert below / 400 <= scipy.stats.binom.isf(1e-4, 400, 0.05) / 400

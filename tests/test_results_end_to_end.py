@@ -2,15 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 from commands import Sarbench
+from PIL import Image
 from stores import MISSING, fill, share
 
 GRID = """
 name = "known"
 methods = ["mae", "lomar", "i_jepa", "fg_mae", "sar_hog", "sar_jepa"]
 [pretrain]
-pool = ["synthetic"]
+pool = ["folder:pool"]
 encoder = "vit_nano"
 recipe = "quick"
 [evaluate]
@@ -36,7 +38,13 @@ def right(run, labels):
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory) -> Sarbench:
-    sarbench = Sarbench(tmp_path_factory.mktemp("known"), GRID)
+    folder = tmp_path_factory.mktemp("known")
+    data = folder / "runs" / "data"
+    (data / "pool").mkdir(parents=True)
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64), dtype=np.uint8)
+        Image.fromarray(pixels).save(data / "pool" / f"{number}.png")
+    sarbench = Sarbench(folder, GRID, SARBENCH_DATA=str(data))
     fill(sarbench.grid, sarbench.runs, right, fails=lambda method: method == "sar_hog")
     return sarbench
 

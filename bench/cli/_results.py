@@ -15,9 +15,25 @@ from ...results.published import papers, read_published
 from ...results.render import FORMATS, STYLES, render, render_sheets
 from ..against_paper import compare_with
 from ..board import check_class, leaderboard, notes, outcomes_of, resolve_row, scores_of
+from ..merge import merge as merge_stores
+from ..outcomes import labels_by_digest
+from ..report import write_report
 from ..seeding import stream
-from ..store import write_atomic
-from ._app import Json, Request, err, grid_command, out, print_json
+from ..store import Store, write_atomic
+from ._app import (
+    DATA,
+    RUNS,
+    DataDir,
+    Json,
+    Request,
+    RunsDir,
+    app,
+    err,
+    grid_command,
+    open_store,
+    out,
+    print_json,
+)
 
 PaperName = Annotated[
     str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file like them")
@@ -96,3 +112,52 @@ def paper(
     else:
         sheets = paper_sheets(published, cells, orders, differences, notes(made))
         give(render_sheets(sheets, style), path)
+
+
+@grid_command
+def report(
+    asked: Request,
+    folder: Annotated[Path, typer.Option("--out", help="folder to write")],
+    name: Annotated[str, typer.Option("--paper", help="paper to stand beside, or none")] = (
+        "sar_jepa"
+    ),
+    encoders: Annotated[bool, typer.Option(help="t-SNE and attention: runs the encoders")] = True,
+    pictures: Annotated[bool, typer.Option(help="what methods predict: trains each a little")] = (
+        True
+    ),
+) -> None:
+    """Write one HTML page with leaderboards, figures, the paper, every run and what failed."""
+    published = None if name == "none" else read_published(name)
+    with err.status("report") as status:
+        page = write_report(
+            asked.plan(), asked.store, asked.data, asked.path, folder, published,
+            encoders=encoders, pictures=pictures, tell=lambda text: status.update(f"{text} ..."),
+        )  # fmt: skip
+    out.print(f"written: {page} (with figures/, leaderboard.* and paper.* beside it)")
+
+
+@app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(metavar="OTHER_RUNS", help="another store")],
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    trial: Annotated[bool, typer.Option("--dry-run", help="only say what would happen")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take another user's records into the store: validated, conflicts shown, none overwritten."""
+    mine = open_store(runs)
+    if not trial:
+        mine.check_writable()
+    found = merge_stores(
+        Store(other.expanduser().resolve()), mine, labels_by_digest(mine, data), trial=trial
+    )
+    if as_json:
+        print_json(asdict(found))
+    else:
+        done = "would be added" if trial else "added"
+        out.print(f"{len(found.added)} {done}, {len(found.same)} here already, "
+                  f"{len(found.conflicts)} conflicts, {len(found.refused)} refused")  # fmt: skip
+        for word, lines in (("conflict", found.conflicts), ("refused", found.refused)):
+            for what, why in lines:
+                out.print(f"  {word}: {what}: {why}", markup=False)
+    raise typer.Exit(1 if found.conflicts or found.refused else 0)

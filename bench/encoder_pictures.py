@@ -1,0 +1,108 @@
+"""Features and attention of finished encoders, computed once and kept in the store."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .data.prepare import open_chips
+from .encoders import (
+    ATTENTION_CHIPS,
+    SHOWN_CHIPS,
+    attention_distances,
+    places_by_tsne,
+    uniform_distance,
+)
+from .evaluate import Evaluation
+from .plan import Plan
+from .run import Pretraining, Resources
+from .spread import PlannedPretraining
+from .store import Store, write_atomic
+
+VERSION = 1  # of what is kept; raised when it is computed otherwise
+
+
+def with_encoder(plan: Plan, store: Store) -> dict[str, Pretraining]:
+    """Return the first finished encoder of each row that has one."""
+    found: dict[str, Pretraining] = {}
+    for entry in plan.pretrain:
+        start = cast(PlannedPretraining, entry.planned)
+        if entry.state == "done" and start.identity and start.identity.encoder:
+            path = store.folder("pretrain", start.identity.key) / "encoder.safetensors"
+            if path.exists():
+                found.setdefault(start.row, start.identity)
+    return found
+
+
+def places_of(
+    rows: dict[str, Pretraining], dataset: str, store: Store, data_dir: Path
+) -> tuple[dict[str, Float[np.ndarray, "M 2"]], Int[np.ndarray, " M"], tuple[str, ...]]:
+    """Return a place in the plane for the same test chips by each encoder, and their classes."""
+    chips = open_chips(dataset, data_dir, store.prepared)
+    chosen = _evenly(int(chips.is_test.sum()), SHOWN_CHIPS)
+    places = {}
+    for row, identity in rows.items():
+
+        def make(identity: Pretraining = identity) -> dict[str, np.ndarray]:
+            evaluation = Evaluation(identity, chips, store, Resources())
+            features = evaluation.features_for("default").test[chosen].double().numpy()
+            return {"places": places_by_tsne(features)}
+
+        path = _kept(store, "tsne", identity, chips.data_digest)
+        places[row] = _cached(path, make)["places"]
+    labels = chips.labels[chips.is_test][chosen]
+    return places, labels, chips.classes
+
+
+def attention_of(
+    rows: dict[str, Pretraining], dataset: str, store: Store, data_dir: Path
+) -> tuple[dict[str, Float[np.ndarray, "L h"]], float, int]:
+    """Return the attention distances of each encoder and of uniform attention, and the side."""
+    chips = open_chips(dataset, data_dir, store.prepared)
+    tests = np.flatnonzero(chips.is_test)
+    chosen = tests[_evenly(len(tests), ATTENTION_CHIPS)]
+    distances, sizes = {}, []
+    for row, identity in rows.items():
+        size = cast(dict[str, Any], identity.encoder)
+        grid = (size["input_px"] // size["patch_px"],) * 2
+        sizes.append((size["input_px"], uniform_distance(grid, size["patch_px"], class_token=True)))
+
+        def make(
+            identity: Pretraining = identity, grid: Any = grid, size: Any = size
+        ) -> dict[str, np.ndarray]:
+            evaluation = Evaluation(identity, chips, store, Resources())
+            images = next(evaluation.inputs(chosen))
+            encoder = evaluation.make_encoder().eval()
+            return {"px": attention_distances(encoder, images, grid, size["patch_px"])}
+
+        path = _kept(store, "attention", identity, chips.data_digest)
+        distances[row] = _cached(path, make)["px"]
+    side, uniform = sizes[0]
+    return distances, uniform, side
+
+
+def _evenly(count: int, wanted: int) -> Int[np.ndarray, " K"]:
+    return np.linspace(0, count - 1, min(count, wanted)).astype(np.int64)
+
+
+def _kept(store: Store, what: str, identity: Pretraining, data_digest: str) -> Path:
+    name = f"{what}-{VERSION}-{identity.key[:24]}-{data_digest[:12]}.npz"
+    return store.root / "pictures" / name
+
+
+def _cached(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, made and kept if it is not there or torn."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError):
+        arrays = make()
+
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as file:
+                np.savez_compressed(file, **cast(dict[str, Any], arrays))
+
+        write_atomic(path, write)
+        return arrays

@@ -1,0 +1,253 @@
+"""What the figures of a report show, gathered from a plan and its store."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..results.bootstrap import interquartile_mean
+from ..results.draw_classes import confusion_figure, recall_figure
+from ..results.draw_encoders import attention_figure, features_figure
+from ..results.draw_ranks import ranks_figure
+from ..results.draw_scores import cost_figure, shots_figure
+from ..results.draw_training import training_figure
+from ..results.leaderboard import Leaderboard
+from ..results.metrics import confusion
+from ..results.ranks import TooFewBlocksError, rank_methods
+from ..results.scores import Column, Score, by_column, column_name
+from .outcomes import Outcomes
+from .plan import Entry, Plan
+from .run import Pretraining
+from .seeding import stream
+from .spread import PlannedPretraining, PlannedRun
+from .store import Store, read_lines, write_atomic
+
+STEPS_BEFORE_PICTURE = 50
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure, or a PNG, with its name as a file."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure | None = None
+    png: bytes = b""
+
+
+def score_figures(
+    plan: Plan, store: Store, outcomes: Outcomes, board: Leaderboard
+) -> tuple[list[Drawn], list[str]]:
+    """Draw what follows from records, histories and predictions; say what could not be drawn."""
+    drawn: list[Drawn] = []
+    skipped: list[str] = []
+    if shots := shots_figure(board):
+        drawn.append(Drawn("shots", "Accuracy over labelled chips", (
+            "Mean and 95 % Student interval over seeds; hollow: incomplete; dashed grey: controls."
+        ), shots))  # fmt: skip
+    else:
+        skipped.append("score over shots: no protocol has two numbers of shots")
+    _add_ranks(board, drawn, skipped)
+    column = _most_labels(board.columns)
+    if cost := cost_figure(board, _hours(plan), column):
+        drawn.append(Drawn("cost", "Accuracy and cost", (
+            "Wall time of one process for one pretraining, as it was recorded; machines that were "
+            "busy otherwise count as slow."
+        ), cost))  # fmt: skip
+    else:
+        skipped.append("accuracy and cost: too few finished pretrainings")
+    _add_classes(plan, outcomes, board, drawn, skipped)
+    if training := training_figure(_histories(plan, store)):
+        drawn.append(Drawn("training", "Training curves", (
+            "Loss of each pretraining. Methods predict different things, so their losses cannot "
+            "be compared with each other."
+        ), training))  # fmt: skip
+    else:
+        skipped.append("training curves: no history with two epochs")
+    return drawn, skipped
+
+
+def _add_ranks(board: Leaderboard, drawn: list[Drawn], skipped: list[str]) -> None:
+    rows = [row for row in board.rows if row not in board.controls]
+    blocks = []
+    for column in board.columns:
+        cells = [board.cell(row, column) for row in rows]
+        if all(cell is not None and cell.complete for cell in cells):
+            blocks.append([cell.mean for cell in cells if cell is not None])
+    try:
+        ranking = rank_methods(rows, np.array(blocks, dtype=np.float64).reshape(-1, len(rows)))
+    except TooFewBlocksError as error:
+        skipped.append(f"critical-difference diagram: {error}")
+        return
+    drawn.append(Drawn("ranks", "Mean ranks", (
+        f"Over {ranking.blocks} blocks (data set, protocol, shots); Friedman p = "
+        f"{ranking.friedman_p:.2g}; bars join methods within Nemenyi's critical difference. Blocks "
+        "of one data set share test chips and are not independent, so that the difference needed "
+        "is larger than drawn: a description, not a proof."
+    ), ranks_figure(ranking)))  # fmt: skip
+
+
+def _most_labels(columns: Sequence[Column]) -> Column:
+    """Return the column with most labels; linear before others."""
+
+    def labels(column: Column) -> tuple[bool, float]:
+        return column[1] == "linear", np.inf if column[2] == "all" else float(column[2])
+
+    return max(columns, key=labels)
+
+
+def _hours(plan: Plan) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for entry in plan.pretrain:
+        start = cast(PlannedPretraining, entry.planned)
+        if entry.record and start.identity and start.identity.recipe:
+            found.setdefault(start.row, []).append(entry.record.provenance.wall_s / 3600)
+    return {row: float(np.mean(hours)) for row, hours in found.items()}
+
+
+def _histories(plan: Plan, store: Store) -> dict[str, list[tuple[float, float]]]:
+    found: dict[str, list[tuple[float, float]]] = {}
+    for entry in plan.pretrain:
+        start = cast(PlannedPretraining, entry.planned)
+        if entry.key and start.row not in found and not plan.methods[start.method].control:
+            lines = read_lines(store.folder("pretrain", entry.key) / "history.jsonl")
+            points = [(float(p["epoch"]), float(p["loss"])) for p in lines if p.get("loss")]
+            if points:
+                found[start.row] = points
+    return found
+
+
+def _add_classes(
+    plan: Plan, outcomes: Outcomes, board: Leaderboard, drawn: list[Drawn], skipped: list[str]
+) -> None:
+    """Draw confusion and recall of each data set, in its column with most labels."""
+    names = dict.fromkeys(column[0] for column in board.columns)
+    for number, dataset in enumerate(names):
+        column = _most_labels([c for c in board.columns if c[0] == dataset])
+        matrices: dict[str, np.ndarray] = {}
+        classes: tuple[str, ...] = ()
+        for entry in plan.runs:
+            run = cast(PlannedRun, entry.planned)
+            if (run.dataset, run.protocol, run.shots) != column or entry.record is None:
+                continue
+            predicted = outcomes.predicted(entry.key)
+            if predicted is None:
+                continue
+            labels, classes = outcomes.labels(dataset)
+            matrix = confusion(labels, predicted.astype(np.int64), len(classes))
+            row = run.pretraining.row
+            matrices[row] = matrices.get(row, 0) + matrix
+        if not matrices:
+            skipped.append(f"confusion and recall on {dataset}: no predictions are stored")
+            continue
+        ordered = {row: matrices[row] for row in board.rows if row in matrices}
+        where = f"{column_name(column)}, all its seeds together"
+        note = "Rows are shares of a true class; summed over seeds, which share test chips."
+        drawn.append(Drawn(f"confusion-{number}", f"Confusion on {dataset}", note,
+                           confusion_figure(ordered, classes, where)))  # fmt: skip
+        recalls = {
+            row: np.diag(matrix) / np.maximum(matrix.sum(axis=1), 1)
+            for row, matrix in ordered.items()
+        }
+        drawn.append(Drawn(f"recall-{number}", f"Recall of each class on {dataset}", where,
+                           recall_figure(recalls, classes, board.controls, where)))  # fmt: skip
+
+
+def interquartile_means(board: Leaderboard, scores: Sequence[Score]) -> list[str]:
+    """Return one sentence with each method's interquartile mean over the columns all have."""
+    grouped = by_column(scores)
+    rows = [row for row in board.rows if row not in board.controls]
+
+    def whole(row: str, column: Column) -> bool:
+        cell = board.cell(row, column)
+        return cell is not None and cell.complete and cell.n > 1
+
+    shown = [r for r in rows if any(whole(r, c) for c in board.columns)]
+    columns = [c for c in board.columns if shown and all(whole(row, c) for row in shown)]
+    if not columns:
+        return []
+    parts = []
+    for row in shown:
+        values = [
+            np.array([s.values[board.metric] for s in grouped[c][row]], dtype=np.float64)
+            for c in columns
+        ]
+        found = interquartile_mean(values, stream(0, "interquartile", row))
+        limits = f"{100 * (found.low or 0):.1f} to {100 * (found.high or 0):.1f}"
+        parts.append(f"{row} {100 * found.mean:.1f} ({limits})")
+    listed = ", ".join(map(column_name, columns))
+    return [
+        f"Interquartile mean of accuracy, with a 95 % bootstrap interval over the runs within each "
+        f"column: {'; '.join(parts)}. Columns: {listed}."
+    ]
+
+
+def encoder_figures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Drawn], list[str]]:
+    """Draw t-SNE of features and attention distances of the first encoder of each row."""
+    from .encoder_pictures import attention_of, places_of, with_encoder
+
+    drawn: list[Drawn] = []
+    rows = with_encoder(plan, store)
+    if not rows:
+        return [], ["t-SNE and attention distances: no finished encoder is stored"]
+    for number, dataset in enumerate(plan.grid.evaluate.datasets):
+        places, labels, classes = places_of(rows, dataset, store, data_dir)
+        drawn.append(
+            Drawn(
+                f"features-{number}",
+                f"Features on {dataset}",
+                (
+                    "t-SNE of frozen features of test chips (readout as in the linear "
+                    "protocol). Sizes of groups and distances between them mean nothing; t-SNE "
+                    "can show groups where there are none."
+                ),
+                features_figure(places, labels, classes, f"{dataset}: {len(labels)} test chips"),
+            )
+        )
+    distances, uniform, side = attention_of(rows, plan.grid.evaluate.datasets[0], store, data_dir)
+    drawn.append(Drawn("attention", "Attention distance", (
+        "Mean distance between a patch and the patches it attends to, for each head; over whole "
+        "chips, nothing hidden, class token left out. Dashed: attention that is the same for all."
+    ), attention_figure(distances, uniform, side)))  # fmt: skip
+    return drawn, []
+
+
+def method_pictures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Drawn], list[str]]:
+    """Draw what each method hides and predicts; kept in the store, since it trains for a while."""
+    from .data.prepare import open_chips
+    from .show_method import picture_of_method
+
+    drawn, dataset = [], plan.grid.evaluate.datasets[0]
+    chips = open_chips(dataset, data_dir, store.prepared)
+    for entry in _one_per_method(plan.pretrain):
+        start = cast(PlannedPretraining, entry.planned)
+        encoder = cast(Pretraining, start.identity).encoder
+        if plan.methods[start.method].control or encoder is None or entry.key is None:
+            continue
+        steps = STEPS_BEFORE_PICTURE if encoder["name"] == "vit_nano" else 0
+        path = store.root / "pictures" / f"{entry.key[:24]}-{chips.data_digest[:12]}-{steps}.png"
+        if not path.exists():
+            with tempfile.TemporaryDirectory() as folder:
+                made = Path(folder) / "picture.png"
+                picture_of_method(start.method, encoder["name"], chips, steps, made)
+                content = made.read_bytes()
+            write_atomic(path, lambda temporary, c=content: temporary.write_bytes(c))
+        drawn.append(Drawn(f"method-{start.method}", f"What {start.label} predicts", (
+            f"A fresh model with default settings after {steps} steps on training chips of "
+            f"{dataset}: not the checkpoint that was measured, whose predictor is not kept."
+        ), png=path.read_bytes()))  # fmt: skip
+    return drawn, []
+
+
+def _one_per_method(entries: Sequence[Entry]) -> list[Entry]:
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        start = cast(PlannedPretraining, entry.planned)
+        if start.identity is not None:
+            found.setdefault(start.method, entry)
+    return list(found.values())

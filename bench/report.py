@@ -1,0 +1,202 @@
+"""A plan -> the report page and its files: leaderboards, figures, the paper, every run."""
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from ..results._style import inline_svg, save
+from ..results.leaderboard import METRICS, Leaderboard
+from ..results.paper_sheets import paper_sheets
+from ..results.published import Published
+from ..results.record import RunRecord
+from ..results.render import render, render_sheets
+from ..results.report import Drawing, Report, RunLine, report_page
+from .against_paper import compare_with
+from .board import leaderboard, notes, outcomes_of, scores_of
+from .figures import Drawn, encoder_figures, interquartile_means, method_pictures, score_figures
+from .outcomes import Outcomes
+from .plan import Entry, Plan, describe_pretraining
+from .spread import PlannedPretraining, PlannedRun
+from .store import Store, write_atomic
+
+Tell = Callable[[str], None]
+
+
+def write_report(
+    plan: Plan,
+    store: Store,
+    data_dir: Path,
+    grid_path: Path,
+    folder: Path,
+    paper: Published | None,
+    *,
+    encoders: bool = True,
+    pictures: bool = True,
+    tell: Tell = lambda text: None,
+) -> Path:
+    """Write the report of a grid; return the page.
+
+    Args:
+        plan: Of the whole grid, or the part that is wanted.
+        store: Where its records lie.
+        data_dir: Where the data sets lie.
+        grid_path: The grid file, which is shown.
+        folder: Where to; `index.html`, `figures/` and the leaderboard in other formats.
+        paper: Whose values stand beside ours, if any.
+        encoders: Whether to draw t-SNE and attention distances, which runs the encoders.
+        pictures: Whether to draw what each method predicts, which trains each for some steps.
+        tell: Told what is being done.
+    """
+    outcomes = outcomes_of(plan, store, data_dir)
+    tell("leaderboards")
+    boards = [leaderboard(plan, metric, outcomes) for metric in METRICS]
+    drawn, skipped = _figures(plan, store, outcomes, boards[0], encoders, pictures, data_dir, tell)
+    sheets = []
+    if paper:
+        tell("paper")
+        sheets = paper_sheets(paper, *compare_with(plan, paper), [])
+    tell("drawing")
+    drawings = [_saved(one, folder / "figures") for one in drawn]
+    endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
+    for style, ending in endings.items():
+        layout = "paper" if style == "latex" else "leaderboard"
+        text = render(boards[0], style, layout)
+        write_atomic(folder / f"leaderboard.{ending}", _writer(text.encode()))
+    if sheets:
+        for style in ("markdown", "latex"):
+            text = render_sheets(sheets, style)
+            write_atomic(folder / f"paper.{endings[style]}", _writer(text.encode()))
+    tell("page")
+    report = Report(
+        title=f"sarbench: {plan.grid.name}",
+        facts=_facts(plan),
+        boards=boards,
+        drawings=drawings,
+        paper=sheets,
+        runs=[_line(cast(PlannedRun, entry.planned), entry) for entry in plan.runs],
+        failures=_failures(plan),
+        skipped=skipped,
+        again=_again(plan, grid_path),
+        grid=grid_path.read_text(),
+        ranking=interquartile_means(boards[0], scores_of(plan)),
+    )
+    page = folder / "index.html"
+    write_atomic(page, _writer(report_page(report).encode()))
+    return page
+
+
+def _saved(drawn: Drawn, folder: Path) -> Drawing:
+    """Write a figure in its formats and return it for the page."""
+    if drawn.figure is None:
+        write_atomic(folder / f"{drawn.name}.png", _writer(drawn.png))
+        return Drawing(drawn.title, drawn.caption, png=drawn.png)
+    paths = save(drawn.figure, folder, drawn.name)
+    return Drawing(drawn.title, drawn.caption, svg=inline_svg(paths[0]))
+
+
+def _writer(content: bytes) -> Callable[[Path], object]:
+    return lambda temporary: temporary.write_bytes(content)
+
+
+def _figures(
+    plan: Plan,
+    store: Store,
+    outcomes: Outcomes,
+    board: Leaderboard,
+    encoders: bool,
+    pictures: bool,
+    data_dir: Path,
+    tell: Tell,
+) -> tuple[list[Drawn], list[str]]:
+    tell("figures")
+    drawn, skipped = score_figures(plan, store, outcomes, board)
+    for wanted, what, make in (
+        (encoders, "t-SNE and attention distances", encoder_figures),
+        (pictures, "pictures of what methods predict", method_pictures),
+    ):
+        if wanted:
+            tell(what)
+            more, left_out = make(plan, store, data_dir)
+            drawn += more
+            skipped += left_out
+        else:
+            skipped.append(f"{what} (not asked for)")
+    return drawn, skipped
+
+
+def _facts(plan: Plan) -> list[tuple[str, str]]:
+    counts = ", ".join(f"{count} {state}" for state, count in plan.counts().items())
+    made = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    facts = [
+        ("written", made),
+        ("runs", f"{len(plan.runs)}: {counts}"),
+        ("pretrainings", str(len(plan.pretrain))),
+    ]
+    done = [entry.record.provenance for entry in plan.runs if entry.record]
+    done += [entry.record.provenance for entry in plan.pretrain if entry.record]
+    if done:
+        hours = sum(one.wall_s for one in done) / 3600
+        hosts = len({one.host for one in done})
+        facts.append(("computed", f"{hours:.1f} process-hours on {hosts} machine(s), "
+                      + ", ".join(sorted({one.device for one in done}))))  # fmt: skip
+        versions: dict[str, dict[str, None]] = {}
+        for one in done:
+            for name, version in one.versions.items():
+                versions.setdefault(name, {})[version] = None
+        facts.append(("versions", ", ".join(f"{n} {'/'.join(v)}" for n, v in versions.items())))
+    return [*facts, *(("", line) for line in notes(plan))]
+
+
+def _line(run: PlannedRun, entry: Entry) -> RunLine:
+    record = entry.record if isinstance(entry.record, RunRecord) else None
+    return RunLine(
+        method=run.pretraining.row,
+        dataset=run.dataset,
+        protocol=run.protocol,
+        shots=run.shots,
+        pretrain_seed=run.pretraining.seed,
+        seed=run.seed,
+        state=entry.state,
+        score=record.accuracy if record else None,
+        wall_s=record.provenance.wall_s if record else None,
+        device=record.provenance.device if record else "",
+        commit=record.provenance.commit if record else "",
+        key=entry.key or "",
+    )
+
+
+def _failures(plan: Plan) -> list[tuple[str, str]]:
+    """Return what failed; runs of a failed pretraining are counted with it."""
+    lines = []
+    for start in _failed(plan.pretrain):
+        planned = cast(PlannedPretraining, start.planned)
+        runs = sum(cast(PlannedRun, e.planned).pretraining is planned for e in plan.runs)
+        what = f"pretraining of {describe_pretraining(planned)}, and so its {runs} runs"
+        lines.append((what, start.reason))
+    for entry in _failed(plan.runs):
+        run = cast(PlannedRun, entry.planned)
+        if not entry.reason.startswith("its pretraining failed"):
+            where = f"{run.dataset}, {run.protocol}, {run.shots} shots, seed {run.seed}"
+            lines.append((f"{describe_pretraining(run.pretraining)}, {where}", entry.reason))
+    return lines
+
+
+def _failed(entries: Iterable[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.state == "failed"]
+
+
+def _again(plan: Plan, grid_path: Path) -> str:
+    """Return the commands that make every number again."""
+    commits = {e.record.provenance.commit for e in plan.runs if e.record}
+    checkout = "".join(f"git checkout {commit}\n" for commit in sorted(commits)[:1])
+    name = grid_path.name
+    return (
+        f"{checkout}pip install -e .\n"
+        f"sarbench run {name}                  # every number; what is stored is not run again\n"
+        f"sarbench run {name} -m METHOD -d DATA -p PROTOCOL -k SHOTS -s SEED --force   # one run\n"
+        f"sarbench table {name} --format latex --layout paper\n"
+        f"sarbench compare {name} A B\n"
+        f"sarbench report {name} --out DIR"
+    )

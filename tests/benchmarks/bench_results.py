@@ -1,0 +1,132 @@
+"""Table, statistics and report from many records; prints seconds against the goals.
+
+The store is made of a real grid: its keys are those that `run` would give. Scores are drawn.
+
+    python tests/benchmarks/bench_results.py [--records 10000] [--folder DIR]
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+from PIL import Image
+from stores import planned, pretrain_record, provenance
+
+from sarbench.bench.data.prepare import open_chips
+from sarbench.bench.evaluate import _save_predictions
+from sarbench.bench.store import file_digest
+from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
+from sarbench.results.record import RunRecord, digest_json
+
+GRID = """
+name = "many"
+methods = ["mae", "lomar", "i_jepa", "fg_mae", "sar_hog", "pgga", "sar_jepa"]
+[pretrain]
+pool = ["folder:pool"]
+encoder = "vit_nano"
+recipe = "quick"
+epochs = {epochs}
+[evaluate]
+datasets = ["synthetic"]
+seeds = 10
+[evaluate.protocols]
+linear = [5, 10, 20, 40]
+knn = [5, 10, 20, 40]
+"""
+PER_EPOCH = 7 * 8 * 10  # runs that one swept value adds
+GOALS_S = {"table": 5.0, "compare": 10.0, "report": 30.0}  # from 10,000 records; 1 GB each
+MOST_PREDICTIONS = 10_000
+
+
+def build(folder: Path, records: int) -> tuple[Path, int]:
+    """Write the grid and its store; return the grid and the number of records."""
+    grid, runs = folder / "many.toml", folder / "runs"
+    values = list(range(1, max(2, round(records / PER_EPOCH)) + 1))
+    grid.write_text(GRID.format(epochs=values))
+    pool = runs / "data" / "pool"
+    pool.mkdir(parents=True)
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64), dtype=np.uint8)
+        Image.fromarray(pixels).save(pool / f"{number}.png")
+    plan, store = planned(grid, runs)
+    chips = open_chips("synthetic", runs / "data", store.prepared)
+    labels = chips.labels[chips.is_test]
+    draw, weights = np.random.default_rng(0), {}
+    for entry in plan.pretrain:
+        record = pretrain_record(entry.planned)
+        weights[record.key] = record.weights_digest
+        write(store.folder("pretrain", record.key), record)
+    made = None
+    for number, entry in enumerate(plan.runs):
+        identity = entry.planned.identity
+        target = store.folder("evaluate", identity.key)
+        target.mkdir(parents=True)
+        if number < MOST_PREDICTIONS or made is None:
+            wrong = draw.random(len(labels)) > draw.uniform(0.5, 0.9)
+            classes = np.where(wrong, (labels + 1) % 10, labels).astype(np.int16)
+            path = target / "predictions.npz"
+            _save_predictions(path, classes, np.ones(len(labels), np.float32))
+            scores = [f(labels, classes) for f in (accuracy, balanced_accuracy, macro_f1)]
+            made = [*scores, file_digest(path)]
+        write(target, RunRecord(
+            key=identity.key, identity=identity.to_json(), provenance=provenance(),
+            weights_digest=weights[identity.start], accuracy=made[0], balanced_accuracy=made[1],
+            macro_f1=made[2], train_count=50, test_count=len(labels),
+            support_digest=digest_json([identity.shots, identity.seed]),
+            predictions_digest=made[3],
+        ))  # fmt: skip
+    return grid, len(plan.runs)
+
+
+def write(folder: Path, record) -> None:
+    """Write a record without syncing it, which a benchmark's store does not need."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "record.json").write_text(record.model_dump_json(indent=1) + "\n")
+
+
+def measure(name: str, words: list[str], environment: dict[str, str]) -> None:
+    """Run a command and print wall and processor seconds, and memory."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "sarbench.bench.cli", *words]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    goal = f"goal {GOALS_S[name]:.0f} s per 10,000 records" if name in GOALS_S else ""
+    print(f"{name:8} {time.perf_counter() - start:7.1f} s wall {processor:7.1f} s processor "
+          f"{after.ru_maxrss / 1024:6.0f} MB (largest so far)  {goal}")  # fmt: skip
+
+
+def main() -> None:
+    """Build the store and measure each command once."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--records", type=int, default=10_000)
+    parser.add_argument("--folder", type=Path, help="keep the store here, or use the one there")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "many.toml").exists():
+            start = time.perf_counter()
+            _, count = build(folder, options.records)
+            print(f"{count} records made in {time.perf_counter() - start:.0f} s")
+        words = [str(folder / "many.toml"), "--runs", str(folder / "runs")]
+        data = str(folder / "runs" / "data")
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "SARBENCH_DATA": data}
+        measure("table", ["table", *words, "--json"], environment)
+        if options.records <= MOST_PREDICTIONS:
+            rows = ["MAE, epochs 1", "SAR-JEPA, epochs 1"]
+            measure("compare", ["compare", words[0], *rows, *words[1:]], environment)
+            measure("report", ["report", *words, "--out", str(folder / "report"),
+                               "--no-encoders", "--no-pictures"], environment)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
