@@ -130,7 +130,7 @@ class Batches:
         return torch.cat([resize(image[:, None], self.px) for image, _, _ in chips])
 
     def _stack(self, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        chips = [self.pool.chip(i) / np.float32(self.pool.full_scale(i)) for i in chosen]
+        chips = [self.pool.chip(i) / np.float32(self.pool.full_scale(i)) for i in chosen.tolist()]
         height = torch.tensor([chip.shape[0] for chip in chips])
         width = torch.tensor([chip.shape[1] for chip in chips])
         padded = np.zeros((len(chips), int(height.max()), int(width.max())), np.float32)

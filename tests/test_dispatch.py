@@ -11,8 +11,14 @@ import pytest
 from sarbench.bench.dispatch import ledger, slurm, snapshot
 from sarbench.bench.dispatch.arrays import JobArray, Limits, make_arrays
 from sarbench.bench.dispatch.ledger import Array, Element, LedgerError
-from sarbench.bench.dispatch.profile import Profile, ProfileError, parse_profile, read_profile
-from sarbench.bench.dispatch.submit import Submitter, check_site
+from sarbench.bench.dispatch.profile import (
+    Profile,
+    ProfileError,
+    check_site,
+    parse_profile,
+    read_profile,
+)
+from sarbench.bench.dispatch.submit import Submitter
 from sarbench.bench.dispatch.watch import look
 from sarbench.bench.failures import CLASSES, failure_class
 from sarbench.bench.grid import Grid

@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,13 @@ class Cluster(Sarbench):
         super().__init__(folder, grid, PYTHONPATH=slow_methods(folder), SLOW_S=STEP_S)
         self.profile = folder / "profile.toml"
         self.profile.write_text(profile)
+        clone = folder / "sarbench" / "bench"  # the folder that jobs start in holds another clone
+        clone.mkdir(parents=True)
+        (clone / "__init__.py").write_text("raise ImportError('this is the wrong clone')")
+
+    def command(self, *words: str | Path) -> list[str]:
+        """Return the installed command: `python -m` would take the clone of this folder."""
+        return [str(Path(sys.executable).with_name("sarbench")), *map(str, words)]
 
     def submit(self, *words: str | Path, status: int = 0) -> str:
         done = self.call("submit", self.grid, "--profile", self.profile, *words, status=status)
@@ -187,12 +196,23 @@ def encoders(runs: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> Sarbench:
-    """The drill's grid, done on this machine without SLURM and without interruption."""
+def uninterrupted(tmp_path_factory) -> Iterator[Callable[[], Path]]:
+    """The drill's grid, done meanwhile on this machine, without SLURM and without interruption.
+
+    Call it to wait for the end and have the folder of the records.
+    """
     folder = tmp_path_factory.mktemp("uninterrupted")
     sarbench = Sarbench(folder, GRID, PYTHONPATH=slow_methods(folder))
-    sarbench.call("run", sarbench.grid, "--threads", "1")
-    return sarbench
+    process = sarbench.start("run", sarbench.grid, "--threads", "1", "--workers", "1")
+
+    def finish() -> Path:
+        _, errors = process.communicate(timeout=1500)
+        assert process.returncode == 0, errors
+        return sarbench.runs
+
+    yield finish
+    process.terminate()
+    process.communicate()
 
 
 def test_the_drill_every_run_but_the_failing_one_has_one_record_and_the_same_bits(
@@ -245,8 +265,104 @@ def test_the_drill_every_run_but_the_failing_one_has_one_record_and_the_same_bit
     assert "left out, failed" in cluster.submit()
     cluster.call("retry", cluster.grid, "--failed", "exception")
     assert {e["state"] for e in cluster.wait()["runs"]} == {"done"}
-    assert encoders(cluster.runs) == encoders(uninterrupted.runs)
-    for path in uninterrupted.runs.glob("evaluate/*/predictions.npz"):
+    expected = uninterrupted()
+    assert encoders(cluster.runs) == encoders(expected)
+    for path in expected.glob("evaluate/*/predictions.npz"):
         here = cluster.runs / "evaluate" / path.parent.name / "predictions.npz"
         assert here.read_bytes() == path.read_bytes()
     assert not list(cluster.runs.glob("*/*/.record*"))
+
+
+def test_a_preempted_pretraining_saves_is_requeued_and_ends_with_the_same_bits(
+    tmp_path, uninterrupted
+):
+    cluster = Cluster(tmp_path)
+    cluster.submit("-m", "slow_mae", "-p", "knn", "-k", "5")
+    key = cluster.plan()["pretrain"][0]["key"]
+    job = cluster.until(key)
+    urgent = subprocess.run(
+        ["sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null",
+         "--wrap=sleep 5"],
+        check=True, capture_output=True, text=True, cwd=tmp_path,
+    ).stdout.strip()  # fmt: skip
+    end = time.monotonic() + 120
+    while "received SIGUSR2" not in cluster.log(job) and time.monotonic() < end:
+        time.sleep(0.5)
+    last = cluster.wait()
+    assert {e["state"] for e in last["runs"] if e["method"] == "slow_mae"} >= {"done"}
+    assert next(e["state"] for e in last["pretrain"] if e["key"] == key) == "done"
+    assert urgent not in queued()
+    assert cluster.log(job).count("started pretraining") == 2
+    assert cluster.log(job).count("step 1 of") == 1
+    assert encoders(cluster.runs)[key] == encoders(uninterrupted())[key]
+
+
+def losses(runs: Path, key: str) -> list[float]:
+    lines = (runs / "pretrain" / key / "history.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="two processes at once need two cores")
+def test_two_processes_of_one_job_give_the_loss_curve_of_one(tmp_path, uninterrupted):
+    cluster = Cluster(tmp_path, profile=PROFILE.replace("[pretrain]", "[pretrain]\nprocesses = 2"))
+    cluster.environment["SLOW_S"] = "0"
+    cluster.submit("-m", "slow_mae", "-p", "knn", "-k", "5")
+    cluster.wait()
+    key = cluster.plan()["pretrain"][0]["key"]
+    two, one = losses(cluster.runs, key), losses(uninterrupted(), key)
+    assert len(two) == len(one) == 40
+    assert all(abs(a - b) / b < 1e-4 for a, b in zip(two, one, strict=True))
+
+
+def test_what_is_handed_over_is_handed_over_once_whoever_submits_and_whatever_is_lost(tmp_path):
+    idle = PROFILE.replace('partition = "gpu"', 'partition = "gpu"\nsetup = ["sleep 600"]')
+    cluster = Cluster(tmp_path, profile=idle)
+    words = cluster.command(
+        "submit", cluster.grid, "--profile", cluster.profile, "--runs", cluster.runs
+    )
+    both = [
+        subprocess.Popen(
+            words, env=cluster.environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    printed = [process.communicate(timeout=900)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("0 jobs in 0 arrays" in text for text in printed) == 1
+
+    (path,) = cluster.runs.glob("ledger/[0-9]*.json")
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    again = cluster.submit()
+    assert "is damaged" in again
+    assert "0 jobs in 0 arrays" in again
+    path.write_text(whole)
+
+    assert "7 jobs cancelled" in cluster.call("cancel", cluster.grid).stdout
+    states = cluster.wait()
+    assert {e["failure"] for e in states["pretrain"]} <= {"cancelled", None}
+    assert "40 submitted" in cluster.submit()
+    cluster.call("cancel", cluster.grid)
+
+
+def test_a_wrong_profile_and_a_controller_that_is_down_are_said_and_lose_nothing(tmp_path):
+    cluster = Cluster(tmp_path, profile=PROFILE.replace('"gpu"', '"gup"'))
+    assert "Did you mean 'gpu'" in cluster.submit(status=2)
+    cluster.profile.write_text(PROFILE.replace("time_min = 30", "time_min = 99999"))
+    assert "allows at most 10080 minutes" in cluster.submit(status=2)
+    assert not cluster.runs.exists() or not list(cluster.runs.glob("ledger/[0-9]*"))
+
+    cluster.profile.write_text(PROFILE + 'setup = ["sleep 600"]\n')
+    cluster.submit("-m", "random_init", "-p", "knn", "-k", "5")
+    configuration = Path("/etc/slurm/slurm.conf").read_text()
+    elsewhere = tmp_path / "slurm.conf"
+    elsewhere.write_text(configuration + "SlurmctldPort=6999\nMessageTimeout=2\n")
+    cluster.environment["SLURM_CONF"] = str(elsewhere)
+    answer = subprocess.run(
+        cluster.command("status", cluster.grid, "--runs", cluster.runs), capture_output=True,
+        text=True, env=cluster.environment, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert "controller does not answer" in answer.stderr
+    assert "3 queued" in answer.stdout
+    del cluster.environment["SLURM_CONF"]
+    assert "jobs cancelled" in cluster.call("cancel", cluster.grid).stdout

@@ -10,7 +10,7 @@ from ._app import app, complain
 
 def main() -> None:
     """Run `sarbench`; turn an error of ours into one message, anything else is a bug."""
-    from . import _cluster, _data, _grid, _methods, _status  # noqa: F401 - their decorators add the commands
+    from . import _cluster, _data, _doctor, _grid, _methods, _status  # noqa: F401 - their decorators add the commands
 
     try:
         app(prog_name="sarbench")
@@ -21,7 +21,7 @@ def main() -> None:
         if not _is_ours(error) and error.errno is None:
             raise
         complain(str(error))
-        sys.exit(2 if _is_ours(error) else 1)
+        sys.exit(getattr(error, "exit_status", 2) if _is_ours(error) else 1)
     except (ValueError, LookupError) as error:
         if not _is_ours(error):
             raise

@@ -9,7 +9,7 @@ import typer
 
 from ..dispatch import ledger
 from ..dispatch.arrays import JobArray, Limits, make_arrays
-from ..dispatch.profile import Profile, parse_profile, read_profile
+from ..dispatch.profile import Profile, check_site, parse_profile, read_profile
 from ..dispatch.slurm import cancel as cancel_jobs
 from ..dispatch.slurm import read_site
 from ..dispatch.watch import Watch, look
@@ -76,7 +76,7 @@ def hand_over(
     dry_run: bool = False,
 ) -> None:
     """Plan, look at the queue, submit what is missing and taken; or print what would be."""
-    from ..dispatch.submit import Submitter, check_site
+    from ..dispatch.submit import Submitter
 
     grid = read_grid(path)
     made = make_plan(grid, store, data, chosen)

@@ -25,6 +25,8 @@ LOCK_S = 300.0  # a lock of another machine that is older belongs to nobody
 class LedgerError(OSError):
     """The ledger cannot be used at present."""
 
+    exit_status = 1
+
 
 class Element(BaseModel):
     """One job: a pretraining, or a pack of runs that start from it."""
