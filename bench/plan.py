@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from ..results.record import Attempt, PretrainRecord, RunRecord, digest_json
 from .catalogue import MethodInfo, describe
@@ -30,11 +30,14 @@ class OverlapError(GridError):
     """A pool that shares chips with a test set."""
 
 
+P = TypeVar("P", PlannedPretraining, PlannedRun)
+
+
 @dataclass
-class Entry:
+class Entry(Generic[P]):
     """A planned pretraining or run, and its state."""
 
-    planned: PlannedPretraining | PlannedRun
+    planned: P
     state: State
     reason: str
     record: PretrainRecord | RunRecord | None = None
@@ -54,8 +57,8 @@ class Plan:
 
     grid: Grid
     methods: dict[str, MethodInfo]
-    pretrain: list[Entry]
-    runs: list[Entry]
+    pretrain: list[Entry[PlannedPretraining]]
+    runs: list[Entry[PlannedRun]]
     data: dict[str, Summary]  # of the prepared data sets and pools
     unprepared: list[str]  # those that have no digest yet
     overlaps: dict[str, int] = field(default_factory=dict)  # allowed: data set -> test chips
@@ -72,6 +75,7 @@ class Plan:
                 entry.planned.identity
                 for entry in self.runs
                 if entry.planned.pretraining is start.planned and entry.state != "done"
+                if entry.planned.identity
             ]
             if start.planned.identity and (missing or start.state != "done"):
                 label = describe_pretraining(start.planned)
@@ -212,9 +216,7 @@ def _overlaps(grid: Grid, store: Store, data_dir: Path) -> dict[str, int]:
     return shared
 
 
-def _entry(
-    kind: Kind, planned: PlannedPretraining | PlannedRun, store: Store, stale: "_StaleIndex"
-) -> Entry:
+def _entry(kind: Kind, planned: P, store: Store, stale: "_StaleIndex") -> Entry[P]:
     identity = planned.identity
     if identity is None:
         return Entry(planned, "new", NOT_PREPARED)

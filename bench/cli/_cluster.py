@@ -15,7 +15,7 @@ from ..dispatch.slurm import read_site
 from ..dispatch.watch import Watch, look
 from ..failures import CLASSES, ONLY_IF_ASKED
 from ..grid import GridError, read_grid, unknown
-from ..plan import Entry, Filters, Plan, make_plan, needs
+from ..plan import PRETRAINING_FAILED, Entry, Filters, Plan, make_plan, needs
 from ..store import Store
 from ._app import (
     DATA,
@@ -36,6 +36,7 @@ from ._app import (
     warn,
 )
 from ._data import prepare_all
+from ._grid import clear
 
 ProfileFile = Annotated[Path, typer.Option("--profile", help="how the site is asked (TOML)")]
 
@@ -90,7 +91,7 @@ def hand_over(
     limits = Limits(
         site.max_array,
         {stage: profile.allocation(stage).throttle or 1 for stage in ("pretrain", "evaluate")},
-        profile.pack_min * 60,
+        60 * min(profile.pack_min, 0.7 * (profile.allocation("evaluate").time_min or 60)),
     )
     if dry_run:
         watch = look(store, made, warn)
@@ -101,7 +102,9 @@ def hand_over(
     store.check_writable()
     with ledger.submitting(store, lambda message: err.print(message, markup=False)):
         made = make_plan(grid, store, data, chosen)
+        clear(made, store, force=False)
         watch = look(store, made, warn)
+        watch.note_adopted()
         wanted, waiting = _wanted(made, watch, take)
         arrays = make_arrays(made, wanted, waiting, limits)
         queued = {key: str(watch.held[key].job) for key in waiting}
@@ -125,11 +128,12 @@ def _wanted(made: Plan, watch: Watch, take: Callable[[Entry], bool]) -> tuple[se
         else:
             blocked.add(id(entry.planned))
     for entry in made.runs:
-        start = getattr(entry.planned, "pretraining", None)
+        start = entry.planned.pretraining
         if entry.key is None or entry.state == "done" or watch.live(entry.key):
             continue
-        inherited = entry.attempt is None  # what failed is its pretraining, not the run
-        if id(start) not in blocked and (inherited or take(entry)):
+        inherited = entry.reason.startswith(PRETRAINING_FAILED) or entry.state == "new"
+        again = inherited and start.identity is not None and start.identity.key in wanted
+        if id(start) not in blocked and (again or take(entry)):
             wanted.add(entry.key)
     return wanted, waiting
 

@@ -162,7 +162,7 @@ def run_grid(
     if made.unprepared:
         prepare_all(needs(grid), data, store)
         made = make_plan(grid, store, data, chosen)
-    _clear(made, store, force)
+    clear(made, store, force)
     if force:
         made = make_plan(grid, store, data, chosen)
     jobs = made.jobs()
@@ -207,7 +207,7 @@ def run_grid(
     return len(missing)
 
 
-def _clear(made: Plan, store: Store, force: bool) -> None:
+def clear(made: Plan, store: Store, force: bool) -> None:
     """Move damaged results aside, and those that are to be repeated."""
     for kind, entries in (("pretrain", made.pretrain), ("evaluate", made.runs)):
         for entry in entries:

@@ -16,11 +16,9 @@ from pathlib import Path
 from submitit.core.utils import DelayedSubmission, JobPaths
 from submitit.slurm.slurm import SlurmJobEnvironment
 
-from ...results.record import Attempt
-from ..provenance import host, now
 from ..store import Store
 from .slurm import SlurmError, command
-from .task import AGAIN, ENDED, FAILED, Task, at_path, write_log
+from .task import AGAIN, ENDED, FAILED, Task, at_path, bury, write_log
 
 KILLED = 128 + signal.SIGKILL
 KILLED_AGAIN = 1  # how often a process killed outright is started again at the same work
@@ -53,7 +51,7 @@ def after(folder: Path, status: int) -> None:
         if restarts < task.requeues:
             _requeue()
         message = f"the job was started {restarts + 1} times and is not done; its state is saved"
-        _bury(task, store, task.missing(store), "time_out", message, tail)
+        bury(task, store, task.missing(store), "time_out", message, tail)
         return
     at = _at() or task.missing(store)
     failure, message = "exception", f"the process ended with exit status {status}"
@@ -65,7 +63,7 @@ def after(folder: Path, status: int) -> None:
         if _times_killed(paths, at) <= KILLED_AGAIN and restarts < task.requeues:
             log.warning("%s; the job is started again", message)
             _requeue()
-    _bury(task, store, at, failure, message, tail)
+    bury(task, store, at, failure, message, tail)
     if task.missing(store) and restarts < task.requeues:
         _requeue()
 
@@ -83,19 +81,6 @@ def _requeue() -> None:
     """Ask the controller to start this job again, and wait to be ended by it."""
     command("scontrol", "requeue", os.environ["SLURM_JOB_ID"], wait_s=REQUEUE_S)
     time.sleep(600)
-
-
-def _bury(
-    task: Task, store: Store, keys: list[str], failure: str, message: str, tail: list[str]
-) -> None:
-    log.error("%s: %s", failure, message)
-    for key in keys:
-        if store.read(task.stage, key) is None:
-            attempt = Attempt(
-                failure=failure, message=message, traceback="", log_tail=tail, host=host(),
-                time=now(),
-            )  # fmt: skip
-            store.write_attempt(task.stage, key, attempt)
 
 
 def _at() -> list[str]:

@@ -110,7 +110,7 @@ def read(store: Store, warn: Callable[[str], None]) -> list[Submission]:
             known = sum(len(array.elements) for array in rebuilt.arrays)
             warn(f"{path} is damaged; {known} of its jobs are known from the files beside it")
             found.append(rebuilt)
-    return found
+    return sorted(found, key=lambda submission: submission.time)
 
 
 def _rebuild(path: Path) -> Submission:

@@ -11,11 +11,15 @@ import os
 import signal
 import sys
 import threading
+import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...results.record import Attempt
+from ..provenance import host, now
 from ..run import Job, Resources
 from ..store import Store, write_atomic
 from .profile import Stage
@@ -108,21 +112,51 @@ def run_task(task: Task) -> None:
     asked = Asked(task.signal_s * 0.6)
     write_log()
     store = Store(Path(task.root))
-    check_code(task.code)
-    missing = set(task.missing(store))
-    if not missing:
-        log.info("nothing is missing of %s", task.job.label)
-        return
-    job = replace(task.job, runs=[run for run in task.job.runs if run.key in missing])
-    start = task.job.pretraining
-    if task.stage == "evaluate" and start.recipe and store.read("pretrain", start.key) is None:
-        log.error("pretraining %s has no record: its runs cannot start", start.key)
-        raise SystemExit(FAILED)
-    failed = _work(task, job, store, asked)
+    try:
+        failed = _run(task, store, asked)
+    except Exception as error:  # whatever it is, it must be found beside the runs
+        bury(task, store, task.missing(store), error=error)
+        raise SystemExit(FAILED) from error
     if asked():
         raise SystemExit(asked.status)
     if failed:
         raise SystemExit(FAILED)
+
+
+def _run(task: Task, store: Store, asked: Asked) -> bool:
+    """Check that the task can be done here, and do it; return whether something failed."""
+    check_code(task.code)
+    missing = set(task.missing(store))
+    if not missing:
+        if all(store.read(task.stage, key) for key in task.keys):
+            log.info("nothing is missing of %s", task.job.label)
+            return False
+        log.error("what is missing of %s failed in this job before", task.job.label)
+        return True
+    job = replace(task.job, runs=[run for run in task.job.runs if run.key in missing])
+    start = task.job.pretraining
+    if task.stage == "evaluate" and start.recipe and store.read("pretrain", start.key) is None:
+        log.error("pretraining %s has no record: its runs cannot start", start.key)
+        return True
+    return _work(task, job, store, asked)
+
+
+def bury(
+    task: Task, store: Store, keys: list[str], failure: str = "", message: str = "",
+    tail: Sequence[str] = (), error: Exception | None = None,
+) -> None:  # fmt: skip
+    """Store a failure of every key that has no record, found outside of the work itself."""
+    if error is not None:
+        failure, message = type(error).__name__, str(error)
+    log.error("%s: %s", failure, message)
+    trace = "".join(traceback.format_exception(error)) if error else ""
+    attempt = Attempt(
+        failure=failure, message=message, traceback=trace, log_tail=list(tail), host=host(),
+        time=now(),
+    )  # fmt: skip
+    for key in keys:
+        if store.read(task.stage, key) is None:
+            store.write_attempt(task.stage, key, attempt)
 
 
 def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:

@@ -22,6 +22,7 @@ class Held:
     array: Array
     index: int
     seen: QueuedJob | None = None  # in the queue or the accounting
+    adopted: bool = False  # its id was not in the ledger, but in the queue
 
     @property
     def job(self) -> str | None:
@@ -43,6 +44,13 @@ class Watch:
         if held is None or held.job is None:
             return False
         return not self.answered or (held.seen is not None and held.seen.live)
+
+    def note_adopted(self) -> None:
+        """Write down the ids that a submitter could not, since it was killed."""
+        for held in self.held.values():
+            if held.adopted:
+                ledger.write(self.store, held.submission)
+                held.adopted = False
 
     def log(self, held: Held) -> Path | None:
         """Return the log of a job; None where it never wrote one."""
@@ -85,7 +93,9 @@ def _ask(watch: Watch, warn: Callable[[str], None]) -> None:
         seen = {}
     for held in orphans:
         _adopt(held, seen)
-    for held in watch.held.values():
+    for key, held in list(watch.held.items()):
+        if held.adopted and not _has_task(watch.store, held):
+            del watch.held[key]  # its submitter was killed before the job was given its work
         held.seen = seen.get(held.job or "")
     gone = [held for held in watch.held.values() if held.job and held.seen is None]
     last = accounted({held.job for held in gone if held.job})
@@ -99,7 +109,13 @@ def _adopt(held: Held, seen: dict[str, QueuedJob]) -> None:
     for job in seen.values():
         if job.comment.startswith(mark):
             held.array.job_id = job.job.split("_")[0]
+            held.adopted = True
             return
+
+
+def _has_task(store: Store, held: Held) -> bool:
+    place = ledger.folder(store) / held.submission.id / held.array.name
+    return (place / f"{held.job}_submitted.pkl").exists()
 
 
 def _mark(plan: Plan, watch: Watch) -> None:
@@ -108,7 +124,7 @@ def _mark(plan: Plan, watch: Watch) -> None:
         _mark_entry(entry, watch)
         blocked[id(entry.planned)] = entry
     for entry in plan.runs:
-        start = blocked.get(id(getattr(entry.planned, "pretraining", None)))
+        start = blocked.get(id(entry.planned.pretraining))
         inherited = entry.failure is None and entry.reason.startswith(PRETRAINING_FAILED)
         if inherited and start and start.state != "failed":
             entry.state, entry.reason = "new", "not run yet"
