@@ -20,7 +20,10 @@ from ..store import Store
 from .slurm import SlurmError, command
 from .task import AGAIN, ENDED, FAILED, Task, at_path, bury, write_log
 
-KILLED = 128 + signal.SIGKILL
+EARLY = {  # a signal that came before our handler was there
+    128 + signal.SIGUSR2: AGAIN,
+    128 + signal.SIGTERM: ENDED,
+}
 KILLED_AGAIN = 1  # how often a process killed outright is started again at the same work
 REQUEUE_S = 900.0  # how long a controller that is down is asked
 TAIL = 20  # lines of the log that a failure keeps
@@ -42,6 +45,7 @@ def after(folder: Path, status: int) -> None:
     store = Store(Path(task.root))
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     tail = _tail(paths)
+    status = EARLY.get(status, status)
     if status == FAILED or not task.missing(store):
         return  # what failed is recorded
     if status == ENDED and not _is_wanted():

@@ -169,6 +169,8 @@ def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
     resources = environment.resources(task.resources)
     failed = False
     at = at_path()
+    if environment.rank == 0:
+        at.unlink(missing_ok=True)
 
     def tell(event: "Event") -> None:
         nonlocal failed
