@@ -167,17 +167,18 @@ def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
 
     environment = slurm_environment()
     resources = environment.resources(task.resources)
-    failed = False
+    failed, last = False, ""
     at = at_path()
     if environment.rank == 0:
         at.unlink(missing_ok=True)
 
     def tell(event: "Event") -> None:
-        nonlocal failed
+        nonlocal failed, last
         failed |= event.kind == "failed"
         if event.kind == "started" and environment.rank == 0:
             write_atomic(at, lambda temporary: temporary.write_text(json.dumps(event.keys)))
-        _log(event)
+        _log(event, always=event.kind != last)
+        last = event.kind
 
     prepare_process(resources)
     with join_ranks(resources, environment) as ranks:
@@ -196,11 +197,12 @@ def at_path() -> Path:
     return paths.folder / f"{paths.job_id}_at.json"
 
 
-def _log(event: "Event") -> None:
+def _log(event: "Event", always: bool) -> None:
+    """Write an event down; of progress every hundredth part, and the first after a start."""
     what = "pretraining" if event.what == "pretrain" else f"{len(event.keys)} run(s)"
     if event.kind == "progress" and event.progress:
         now = event.progress
-        if now.step % max(1, now.steps // 100) == 0:
+        if always or now.step % max(1, now.steps // 100) == 0:
             log.info(
                 "step %d of %d, loss %.5f, %.0f images/s, %.0f s left",
                 now.step, now.steps, now.loss, now.images_per_s, now.left_s,
