@@ -91,8 +91,11 @@ def _ask(watch: Watch, warn: Callable[[str], None]) -> None:
     except SlurmError as error:
         warn(f"{error}; nothing is known of the jobs in the ledger")
         seen = {}
-    for held in orphans:
-        _adopt(held, seen)
+    by_mark = {job.comment.split(":")[0]: job.job.split("_")[0] for job in seen.values()}
+    for held in orphans:  # their submitter was killed before it could write their id down
+        mark = f"sarbench {held.submission.id}/{held.array.name}"
+        held.array.job_id = by_mark.get(mark)
+        held.adopted = mark in by_mark
     for key, held in list(watch.held.items()):
         if held.adopted and not _has_task(watch.store, held):
             del watch.held[key]  # its submitter was killed before the job was given its work
@@ -101,16 +104,6 @@ def _ask(watch: Watch, warn: Callable[[str], None]) -> None:
     last = accounted({held.job for held in gone if held.job})
     for held in gone:
         held.seen = last.get(held.job or "")
-
-
-def _adopt(held: Held, seen: dict[str, QueuedJob]) -> None:
-    """Find the id of an array whose submitter died before it was written down."""
-    mark = f"sarbench {held.submission.id}/{held.array.name}:"
-    for job in seen.values():
-        if job.comment.startswith(mark):
-            held.array.job_id = job.job.split("_")[0]
-            held.adopted = True
-            return
 
 
 def _has_task(store: Store, held: Held) -> bool:
