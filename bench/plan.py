@@ -24,7 +24,6 @@ from .store import DamagedRecordError, Kind, Store
 State = Literal["new", "queued", "running", "done", "failed", "stale"]
 NOT_PREPARED = "not prepared"
 PRETRAINING_FAILED = "its pretraining failed"
-Planned = TypeVar("Planned", PlannedPretraining, PlannedRun)
 RUNNING_S = 120.0  # a progress file younger than this belongs to a living process
 
 
@@ -32,11 +31,14 @@ class OverlapError(GridError):
     """A pool that shares chips with a test set."""
 
 
+P = TypeVar("P", PlannedPretraining, PlannedRun)
+
+
 @dataclass
-class Entry(Generic[Planned]):
+class Entry(Generic[P]):
     """A planned pretraining or run, and its state."""
 
-    planned: Planned
+    planned: P
     state: State
     reason: str
     record: PretrainRecord | RunRecord | None = None
@@ -202,7 +204,7 @@ def _overlaps(grid: Grid, store: Store, data_dir: Path) -> dict[str, int]:
     return shared
 
 
-def _entry(kind: Kind, planned: Planned, store: Store, stale: "_StaleIndex") -> Entry[Planned]:
+def _entry(kind: Kind, planned: P, store: Store, stale: "_StaleIndex") -> Entry[P]:
     identity = planned.identity
     if identity is None:
         return Entry(planned, "new", NOT_PREPARED)

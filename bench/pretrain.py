@@ -207,7 +207,7 @@ class _Loop:
                 told = now
             if self.step % self.batches.per_epoch == 0:
                 self._end_epoch(pace)
-            stop = self.ranks.mean(should_stop(), self.resources.device) > 0
+            stop = self.ranks.mean(float(should_stop()), self.resources.device) > 0
             if self.step < self.steps and (stop or now - saved >= self.resources.checkpoint_s):
                 self._save()
                 saved = now

@@ -36,6 +36,8 @@ class StoreError(OSError):
 class NoSpaceError(OSError):
     """The disk is full, or a quota reached."""
 
+    exit_status = 1
+
 
 @dataclass(frozen=True)
 class Store:

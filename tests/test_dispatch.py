@@ -11,8 +11,14 @@ import pytest
 from sarbench.bench.dispatch import ledger, slurm, snapshot
 from sarbench.bench.dispatch.arrays import JobArray, Limits, make_arrays
 from sarbench.bench.dispatch.ledger import Array, Element, LedgerError
-from sarbench.bench.dispatch.profile import Profile, ProfileError, parse_profile, read_profile
-from sarbench.bench.dispatch.submit import Submitter, check_site
+from sarbench.bench.dispatch.profile import (
+    Profile,
+    ProfileError,
+    check_site,
+    parse_profile,
+    read_profile,
+)
+from sarbench.bench.dispatch.submit import Submitter
 from sarbench.bench.dispatch.watch import look
 from sarbench.bench.failures import CLASSES, failure_class
 from sarbench.bench.grid import Grid
@@ -235,8 +241,15 @@ def test_an_array_whose_submitter_died_before_noting_its_id_is_found_by_its_comm
         monkeypatch,
         squeue=f"9_0|PENDING|Priority||0:00|{comment}\n9_1|PENDING|Priority||0:00|{comment}\n",
     )
-    look(store, plan, pytest.fail)
-    assert [entry.job for entry in plan.runs] == ["9_0", "9_1"]
+    place = ledger.folder(store) / made.id / "000-evaluate"
+    place.mkdir(parents=True)
+    (place / "9_0_submitted.pkl").touch()  # killed before 9_1 was given its work
+    watch = look(store, plan, pytest.fail)
+    assert [entry.job for entry in plan.runs] == ["9_0", None]
+    assert [entry.state for entry in plan.runs] == ["queued", "new"]
+    watch.note_adopted()
+    (noted,) = ledger.read(store, pytest.fail)
+    assert noted.arrays[0].job_id == "9"
 
 
 def test_a_failure_of_an_earlier_job_does_not_hide_that_a_new_one_is_queued(tmp_path, monkeypatch):

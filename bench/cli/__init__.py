@@ -11,7 +11,15 @@ from ._app import Stopped, app, complain
 
 def main() -> None:
     """Run `sarbench`; turn an error of ours into one message, anything else is a bug."""
-    from . import _cluster, _data, _grid, _methods, _results, _status  # noqa: F401 - they add the commands
+    from . import (  # noqa: F401 - their decorators add the commands
+        _cluster,
+        _data,
+        _doctor,
+        _grid,
+        _methods,
+        _results,
+        _status,
+    )
 
     try:
         app(prog_name="sarbench")
@@ -22,7 +30,7 @@ def main() -> None:
         if not _is_ours(error) and error.errno is None:
             raise
         complain(str(error.strerror if isinstance(error, NoSpaceError) else error))
-        sys.exit(2 if _is_ours(error) and not isinstance(error, NoSpaceError) else 1)
+        sys.exit(getattr(error, "exit_status", 2) if _is_ours(error) else 1)
     except (ValueError, LookupError) as error:
         if not _is_ours(error):
             raise

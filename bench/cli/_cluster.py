@@ -9,13 +9,13 @@ import typer
 
 from ..dispatch import ledger
 from ..dispatch.arrays import JobArray, Limits, make_arrays
-from ..dispatch.profile import Profile, parse_profile, read_profile
+from ..dispatch.profile import Profile, check_site, parse_profile, read_profile
 from ..dispatch.slurm import cancel as cancel_jobs
 from ..dispatch.slurm import read_site
 from ..dispatch.watch import Watch, look
 from ..failures import CLASSES, ONLY_IF_ASKED
 from ..grid import GridError, unknown
-from ..plan import Entry, Plan, needs
+from ..plan import PRETRAINING_FAILED, Entry, Plan, needs
 from ..store import Store
 from ._app import (
     Request,
@@ -25,6 +25,7 @@ from ._app import (
     warn,
 )
 from ._data import prepare_all
+from ._grid import clear
 
 ProfileFile = Annotated[Path, typer.Option("--profile", help="how the site is asked (TOML)")]
 
@@ -53,7 +54,7 @@ def hand_over(
     dry_run: bool = False,
 ) -> None:
     """Plan, look at the queue, submit what is missing and taken; or print what would be."""
-    from ..dispatch.submit import Submitter, check_site
+    from ..dispatch.submit import Submitter
 
     store, data, grid = asked.store, asked.data, asked.grid
     made = asked.plan()
@@ -67,7 +68,7 @@ def hand_over(
     limits = Limits(
         site.max_array,
         {stage: profile.allocation(stage).throttle or 1 for stage in ("pretrain", "evaluate")},
-        profile.pack_min * 60,
+        60 * min(profile.pack_min, 0.7 * (profile.allocation("evaluate").time_min or 60)),
     )
     if dry_run:
         watch = look(store, made, warn)
@@ -78,7 +79,9 @@ def hand_over(
     store.check_writable()
     with ledger.submitting(store, lambda message: err.print(message, markup=False)):
         made = asked.plan()
+        clear(made, store, force=False)
         watch = look(store, made, warn)
+        watch.note_adopted()
         wanted, waiting = _wanted(made, watch, take)
         arrays = make_arrays(made, wanted, waiting, limits)
         queued = {key: str(watch.held[key].job) for key in waiting}
@@ -102,11 +105,12 @@ def _wanted(made: Plan, watch: Watch, take: Callable[[Entry], bool]) -> tuple[se
         else:
             blocked.add(id(entry.planned))
     for entry in made.runs:
-        start = getattr(entry.planned, "pretraining", None)
+        start = entry.planned.pretraining
         if entry.key is None or entry.state == "done" or watch.live(entry.key):
             continue
-        inherited = entry.attempt is None  # what failed is its pretraining, not the run
-        if id(start) not in blocked and (inherited or take(entry)):
+        inherited = entry.reason.startswith(PRETRAINING_FAILED) or entry.state == "new"
+        again = inherited and start.identity is not None and start.identity.key in wanted
+        if id(start) not in blocked and (again or take(entry)):
             wanted.add(entry.key)
     return wanted, waiting
 

@@ -141,7 +141,7 @@ def run_grid(
         from ..dispatch.local import local_resources
 
         resources = local_resources(device, workers, threads)
-    _clear(made, asked.store, force)
+    clear(made, asked.store, force)
     if force:
         made = asked.plan()
     jobs = made.jobs()
@@ -183,7 +183,7 @@ def run_grid(
     return len(missing)
 
 
-def _clear(made: Plan, store: Store, force: bool) -> None:
+def clear(made: Plan, store: Store, force: bool) -> None:
     """Move damaged results aside, and those that are to be repeated."""
     both: tuple[tuple[Kind, Sequence[Entry[Any]]], ...]
     both = ("pretrain", made.pretrain), ("evaluate", made.runs)

@@ -66,9 +66,7 @@ def _print_status(path: Path, made: Plan, watch: Watch) -> None:
     table = Table("pretraining", "state", "runs", "where", box=None, pad_edge=False)
     by_start: dict[int, Counter[str]] = {}
     for entry in made.runs:
-        by_start.setdefault(id(getattr(entry.planned, "pretraining", None)), Counter())[
-            entry.state
-        ] += 1
+        by_start.setdefault(id(entry.planned.pretraining), Counter())[entry.state] += 1
     for start in made.pretrain:
         states = by_start.get(id(start.planned), Counter())
         listed = ", ".join(f"{count} {state}" for state, count in states.items())

@@ -16,13 +16,14 @@ from pathlib import Path
 from submitit.core.utils import DelayedSubmission, JobPaths
 from submitit.slurm.slurm import SlurmJobEnvironment
 
-from ...results.record import Attempt
-from ..provenance import host, now
 from ..store import Store
 from .slurm import SlurmError, command
-from .task import AGAIN, ENDED, FAILED, Task, at_path, write_log
+from .task import AGAIN, ENDED, FAILED, Task, at_path, bury, write_log
 
-KILLED = 128 + signal.SIGKILL
+EARLY = {  # a signal that came before our handler was there
+    128 + signal.SIGUSR2: AGAIN,
+    128 + signal.SIGTERM: ENDED,
+}
 KILLED_AGAIN = 1  # how often a process killed outright is started again at the same work
 REQUEUE_S = 900.0  # how long a controller that is down is asked
 TAIL = 20  # lines of the log that a failure keeps
@@ -44,6 +45,7 @@ def after(folder: Path, status: int) -> None:
     store = Store(Path(task.root))
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     tail = _tail(paths)
+    status = EARLY.get(status, status)
     if status == FAILED or not task.missing(store):
         return  # what failed is recorded
     if status == ENDED and not _is_wanted():
@@ -53,7 +55,7 @@ def after(folder: Path, status: int) -> None:
         if restarts < task.requeues:
             _requeue()
         message = f"the job was started {restarts + 1} times and is not done; its state is saved"
-        _bury(task, store, task.missing(store), "time_out", message, tail)
+        bury(task, store, task.missing(store), "time_out", message, tail)
         return
     at = _at() or task.missing(store)
     failure, message = "exception", f"the process ended with exit status {status}"
@@ -65,7 +67,7 @@ def after(folder: Path, status: int) -> None:
         if _times_killed(paths, at) <= KILLED_AGAIN and restarts < task.requeues:
             log.warning("%s; the job is started again", message)
             _requeue()
-    _bury(task, store, at, failure, message, tail)
+    bury(task, store, at, failure, message, tail)
     if task.missing(store) and restarts < task.requeues:
         _requeue()
 
@@ -83,19 +85,6 @@ def _requeue() -> None:
     """Ask the controller to start this job again, and wait to be ended by it."""
     command("scontrol", "requeue", os.environ["SLURM_JOB_ID"], wait_s=REQUEUE_S)
     time.sleep(600)
-
-
-def _bury(
-    task: Task, store: Store, keys: list[str], failure: str, message: str, tail: list[str]
-) -> None:
-    log.error("%s: %s", failure, message)
-    for key in keys:
-        if store.read(task.stage, key) is None:
-            attempt = Attempt(
-                failure=failure, message=message, traceback="", log_tail=tail, host=host(),
-                time=now(),
-            )  # fmt: skip
-            store.write_attempt(task.stage, key, attempt)
 
 
 def _at() -> list[str]:

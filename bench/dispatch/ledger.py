@@ -25,6 +25,8 @@ LOCK_S = 300.0  # a lock of another machine that is older belongs to nobody
 class LedgerError(OSError):
     """The ledger cannot be used at present."""
 
+    exit_status = 1
+
 
 class Element(BaseModel):
     """One job: a pretraining, or a pack of runs that start from it."""
@@ -108,7 +110,7 @@ def read(store: Store, warn: Callable[[str], None]) -> list[Submission]:
             known = sum(len(array.elements) for array in rebuilt.arrays)
             warn(f"{path} is damaged; {known} of its jobs are known from the files beside it")
             found.append(rebuilt)
-    return found
+    return sorted(found, key=lambda submission: submission.time)
 
 
 def _rebuild(path: Path) -> Submission:

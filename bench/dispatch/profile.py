@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..grid import unknown
 from ..run import Resources
+from .slurm import Site
 
 Stage = Literal["pretrain", "evaluate"]
 
@@ -122,3 +123,25 @@ def _describe(problem: Any) -> str:
         section = Allocation if len(place) > 1 else Profile
         return f"{'.'.join(place)}: " + unknown("key", place[-1], section.model_fields)
     return f"{'.'.join(place)}: {problem['msg']}, got {problem['input']!r}"
+
+
+def check_site(profile: Profile, site: Site) -> None:
+    """Refuse a profile that the site would refuse, or let wait for ever.
+
+    Raises:
+        ProfileError: An unknown partition, or a time limit above the partition's.
+    """
+    for stage in ("pretrain", "evaluate"):
+        asked = profile.allocation(stage)
+        name = asked.partition or site.default_partition
+        if name is None or name not in site.partitions:
+            raise ProfileError(
+                f"{stage}: " + unknown("partition of this site", str(name), site.partitions)
+            )
+        allowed = site.partitions[name].max_time_min
+        if (asked.time_min or 0) > allowed:
+            raise ProfileError(
+                f"{stage}: time_min = {asked.time_min}, partition {name} allows at most "
+                f"{allowed:.0f} minutes; jobs save and are requeued, so a shorter limit loses "
+                "nothing"
+            )

@@ -5,13 +5,15 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ANSWER_S = 60.0  # how long one command may take
 
 
 class SlurmError(OSError):
     """SLURM is not here, does not answer, or refuses; with its own words."""
+
+    exit_status = 1
 
 
 class ControllerDownError(SlurmError):
@@ -66,10 +68,18 @@ class Site:
     partitions: dict[str, Partition]
     default_partition: str | None
     accounting: bool
+    nodes: set[str] = field(default_factory=set)
 
 
-def command(*words: str, wait_s: float = 0.0, tell: Callable[[str], None] | None = None) -> str:
+def command(
+    *words: str,
+    wait_s: float = 0.0,
+    tell: Callable[[str], None] | None = None,
+    patience_s: float = ANSWER_S,
+) -> str:
     """Return what a SLURM command prints; ask again for `wait_s` while the controller is down.
+
+    One call of the command may take `patience_s`.
 
     Raises:
         ControllerDownError: It did not answer in that time.
@@ -81,7 +91,7 @@ def command(*words: str, wait_s: float = 0.0, tell: Callable[[str], None] | None
         try:
             done = subprocess.run(
                 words, capture_output=True, text=True, env=environment, check=False,
-                timeout=ANSWER_S,
+                timeout=patience_s,
             )  # fmt: skip
         except FileNotFoundError:
             raise SlurmError(
@@ -89,7 +99,7 @@ def command(*words: str, wait_s: float = 0.0, tell: Callable[[str], None] | None
                 "`sarbench run` works without"
             ) from None
         except subprocess.TimeoutExpired:
-            failed = f"no answer in {ANSWER_S:.0f} s"
+            failed = f"no answer in {patience_s:.0f} s"
         else:
             if done.returncode == 0:
                 return done.stdout
@@ -181,6 +191,7 @@ def read_site(tell: Callable[[str], None] | None = None, wait_s: float = 90.0) -
         partitions=partitions,
         default_partition=default,
         accounting="slurmdbd" in storage,
+        nodes=set(command("sinfo", "--noheader", "--Node", "-o", "%N").split()),
     )
 
 

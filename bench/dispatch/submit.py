@@ -9,41 +9,18 @@ from pathlib import Path
 import submitit
 from submitit.core.utils import FailedJobError
 
-from ..grid import unknown
 from ..plan import Plan
 from ..run import Job
 from ..store import Store
 from . import ledger
 from .arrays import JobArray
 from .ledger import Array, Element, Submission
-from .profile import Profile, ProfileError, Stage
-from .slurm import ControllerDownError, Site, SlurmError
+from .profile import Profile, Stage
+from .slurm import ControllerDownError, SlurmError
 from .snapshot import running_digest, take_snapshot
 from .task import Task, run_task
 
 CONTROLLER_S = 90.0  # how long a controller that is down is waited for
-
-
-def check_site(profile: Profile, site: Site) -> None:
-    """Refuse a profile that the site would refuse, or let wait for ever.
-
-    Raises:
-        ProfileError: An unknown partition, or a time limit above the partition's.
-    """
-    for stage in ("pretrain", "evaluate"):
-        asked = profile.allocation(stage)
-        name = asked.partition or site.default_partition
-        if name is None or name not in site.partitions:
-            raise ProfileError(
-                f"{stage}: " + unknown("partition of this site", str(name), site.partitions)
-            )
-        allowed = site.partitions[name].max_time_min
-        if (asked.time_min or 0) > allowed:
-            raise ProfileError(
-                f"{stage}: time_min = {asked.time_min}, partition {name} allows at most "
-                f"{allowed:.0f} minutes; jobs save and are requeued, so a shorter limit loses "
-                "nothing"
-            )
 
 
 class Submitter:

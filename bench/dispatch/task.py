@@ -11,11 +11,15 @@ import os
 import signal
 import sys
 import threading
+import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...results.record import Attempt
+from ..provenance import host, now
 from ..run import Job, Resources
 from ..store import Store, write_atomic
 from .profile import Stage
@@ -108,21 +112,51 @@ def run_task(task: Task) -> None:
     asked = Asked(task.signal_s * 0.6)
     write_log()
     store = Store(Path(task.root))
-    check_code(task.code)
-    missing = set(task.missing(store))
-    if not missing:
-        log.info("nothing is missing of %s", task.job.label)
-        return
-    job = replace(task.job, runs=[run for run in task.job.runs if run.key in missing])
-    start = task.job.pretraining
-    if task.stage == "evaluate" and start.recipe and store.read("pretrain", start.key) is None:
-        log.error("pretraining %s has no record: its runs cannot start", start.key)
-        raise SystemExit(FAILED)
-    failed = _work(task, job, store, asked)
+    try:
+        failed = _run(task, store, asked)
+    except Exception as error:  # whatever it is, it must be found beside the runs
+        bury(task, store, task.missing(store), error=error)
+        raise SystemExit(FAILED) from error
     if asked():
         raise SystemExit(asked.status)
     if failed:
         raise SystemExit(FAILED)
+
+
+def _run(task: Task, store: Store, asked: Asked) -> bool:
+    """Check that the task can be done here, and do it; return whether something failed."""
+    check_code(task.code)
+    missing = set(task.missing(store))
+    if not missing:
+        if all(store.read(task.stage, key) for key in task.keys):
+            log.info("nothing is missing of %s", task.job.label)
+            return False
+        log.error("what is missing of %s failed in this job before", task.job.label)
+        return True
+    job = replace(task.job, runs=[run for run in task.job.runs if run.key in missing])
+    start = task.job.pretraining
+    if task.stage == "evaluate" and start.recipe and store.read("pretrain", start.key) is None:
+        log.error("pretraining %s has no record: its runs cannot start", start.key)
+        return True
+    return _work(task, job, store, asked)
+
+
+def bury(
+    task: Task, store: Store, keys: list[str], failure: str = "", message: str = "",
+    tail: Sequence[str] = (), error: Exception | None = None,
+) -> None:  # fmt: skip
+    """Store a failure of every key that has no record, found outside of the work itself."""
+    if error is not None:
+        failure, message = type(error).__name__, str(error)
+    log.error("%s: %s", failure, message)
+    trace = "".join(traceback.format_exception(error)) if error else ""
+    attempt = Attempt(
+        failure=failure, message=message, traceback=trace, log_tail=list(tail), host=host(),
+        time=now(),
+    )  # fmt: skip
+    for key in keys:
+        if store.read(task.stage, key) is None:
+            store.write_attempt(task.stage, key, attempt)
 
 
 def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
@@ -133,15 +167,18 @@ def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
 
     environment = slurm_environment()
     resources = environment.resources(task.resources)
-    failed = False
+    failed, last = False, ""
     at = at_path()
+    if environment.rank == 0:
+        at.unlink(missing_ok=True)
 
     def tell(event: "Event") -> None:
-        nonlocal failed
+        nonlocal failed, last
         failed |= event.kind == "failed"
         if event.kind == "started" and environment.rank == 0:
             write_atomic(at, lambda temporary: temporary.write_text(json.dumps(event.keys)))
-        _log(event)
+        _log(event, always=event.kind != last)
+        last = event.kind
 
     prepare_process(resources)
     with join_ranks(resources, environment) as ranks:
@@ -160,11 +197,12 @@ def at_path() -> Path:
     return paths.folder / f"{paths.job_id}_at.json"
 
 
-def _log(event: "Event") -> None:
+def _log(event: "Event", always: bool) -> None:
+    """Write an event down; of progress every hundredth part, and the first after a start."""
     what = "pretraining" if event.what == "pretrain" else f"{len(event.keys)} run(s)"
     if event.kind == "progress" and event.progress:
         now = event.progress
-        if now.step % max(1, now.steps // 100) == 0:
+        if always or now.step % max(1, now.steps // 100) == 0:
             log.info(
                 "step %d of %d, loss %.5f, %.0f images/s, %.0f s left",
                 now.step, now.steps, now.loss, now.images_per_s, now.left_s,

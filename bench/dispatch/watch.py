@@ -22,6 +22,7 @@ class Held:
     array: Array
     index: int
     seen: QueuedJob | None = None  # in the queue or the accounting
+    adopted: bool = False  # its id was not in the ledger, but in the queue
 
     @property
     def job(self) -> str | None:
@@ -43,6 +44,13 @@ class Watch:
         if held is None or held.job is None:
             return False
         return not self.answered or (held.seen is not None and held.seen.live)
+
+    def note_adopted(self) -> None:
+        """Write down the ids that a submitter could not, since it was killed."""
+        for held in self.held.values():
+            if held.adopted:
+                ledger.write(self.store, held.submission)
+                held.adopted = False
 
     def log(self, held: Held) -> Path | None:
         """Return the log of a job; None where it never wrote one."""
@@ -83,9 +91,14 @@ def _ask(watch: Watch, warn: Callable[[str], None]) -> None:
     except SlurmError as error:
         warn(f"{error}; nothing is known of the jobs in the ledger")
         seen = {}
-    for held in orphans:
-        _adopt(held, seen)
-    for held in watch.held.values():
+    by_mark = {job.comment.split(":")[0]: job.job.split("_")[0] for job in seen.values()}
+    for held in orphans:  # their submitter was killed before it could write their id down
+        mark = f"sarbench {held.submission.id}/{held.array.name}"
+        held.array.job_id = by_mark.get(mark)
+        held.adopted = mark in by_mark
+    for key, held in list(watch.held.items()):
+        if held.adopted and not _has_task(watch.store, held):
+            del watch.held[key]  # its submitter was killed before the job was given its work
         held.seen = seen.get(held.job or "")
     gone = [held for held in watch.held.values() if held.job and held.seen is None]
     last = accounted({held.job for held in gone if held.job})
@@ -93,13 +106,9 @@ def _ask(watch: Watch, warn: Callable[[str], None]) -> None:
         held.seen = last.get(held.job or "")
 
 
-def _adopt(held: Held, seen: dict[str, QueuedJob]) -> None:
-    """Find the id of an array whose submitter died before it was written down."""
-    mark = f"sarbench {held.submission.id}/{held.array.name}:"
-    for job in seen.values():
-        if job.comment.startswith(mark):
-            held.array.job_id = job.job.split("_")[0]
-            return
+def _has_task(store: Store, held: Held) -> bool:
+    place = ledger.folder(store) / held.submission.id / held.array.name
+    return (place / f"{held.job}_submitted.pkl").exists()
 
 
 def _mark(plan: Plan, watch: Watch) -> None:
@@ -108,7 +117,7 @@ def _mark(plan: Plan, watch: Watch) -> None:
         _mark_entry(entry, watch)
         blocked[id(entry.planned)] = entry
     for entry in plan.runs:
-        start = blocked.get(id(getattr(entry.planned, "pretraining", None)))
+        start = blocked.get(id(entry.planned.pretraining))
         inherited = entry.failure is None and entry.reason.startswith(PRETRAINING_FAILED)
         if inherited and start and start.state != "failed":
             entry.state, entry.reason = "new", "not run yet"
