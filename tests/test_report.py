@@ -67,7 +67,8 @@ def test_the_caption_says_what_was_done(board):
     text = " ".join(render(board, "text").split())
     for part in (
         "half the 95 % Student interval over evaluation seeds", "Evaluation seeds 0-9",
-        "Holm-corrected over the column as it is shown", "A control is above every method in: synthetic",
+        "Holm-corrected over the column as it is shown",
+        "A control is above every method in: synthetic",
         "no difference was shown, not that there is none",
     ):  # fmt: skip
         assert part in text
