@@ -151,8 +151,9 @@ def _pretraining_notes(plan: Plan) -> list[str]:
 
 def _data_notes(plan: Plan) -> list[str]:
     lines = []
+    asked = {cast(PlannedRun, entry.planned).dataset for entry in plan.runs}
     for name in plan.grid.evaluate.datasets:
-        if known := plan.data.get(name):
+        if name in asked and (known := plan.data.get(name)):
             rendering = f", rendering {known.rendering}" if known.rendering else ""
             train, test = (sum(known.counts[side].values()) for side in ("train", "test"))
             lines.append(

@@ -195,7 +195,8 @@ def encoder_figures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Draw
     rows = with_encoder(plan, store)
     if not rows:
         return [], ["t-SNE and attention distances: no finished encoder is stored"]
-    for number, dataset in enumerate(plan.grid.evaluate.datasets):
+    datasets = _datasets(plan)
+    for number, dataset in enumerate(datasets):
         places, labels, classes = places_of(rows, dataset, store, data_dir)
         drawn.append(
             Drawn(
@@ -209,7 +210,7 @@ def encoder_figures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Draw
                 features_figure(places, labels, classes, f"{dataset}: {len(labels)} test chips"),
             )
         )
-    distances, uniform, side = attention_of(rows, plan.grid.evaluate.datasets[0], store, data_dir)
+    distances, uniform, side = attention_of(rows, datasets[0], store, data_dir)
     drawn.append(Drawn("attention", "Attention distance", (
         "Mean distance between a patch and the patches it attends to, for each head; over whole "
         "chips, nothing hidden, class token left out. Dashed: attention that is the same for all."
@@ -222,7 +223,7 @@ def method_pictures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Draw
     from .data.prepare import open_chips
     from .show_method import picture_of_method
 
-    drawn, dataset = [], plan.grid.evaluate.datasets[0]
+    drawn, dataset = [], _datasets(plan)[0]
     chips = open_chips(dataset, data_dir, store.prepared)
     for entry in _one_per_method(plan.pretrain):
         start = cast(PlannedPretraining, entry.planned)
@@ -242,6 +243,11 @@ def method_pictures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Draw
             f"{dataset}: not the checkpoint that was measured, whose predictor is not kept."
         ), png=path.read_bytes()))  # fmt: skip
     return drawn, []
+
+
+def _datasets(plan: Plan) -> list[str]:
+    """Return the data sets of the runs that are asked for."""
+    return list(dict.fromkeys(cast(PlannedRun, entry.planned).dataset for entry in plan.runs))
 
 
 def _one_per_method(entries: Sequence[Entry]) -> list[Entry]:
