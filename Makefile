@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 # the virtual environment is ours alone: nothing of the caller's may shadow it
 unexport PYTHONPATH
 
-.PHONY: demo test test-slow check benchmarks clean
+.PHONY: demo test test-slow cluster test-slurm check benchmarks clean
 
 demo: .venv/.installed
 	$(BIN)/sarbench demo
@@ -16,6 +16,13 @@ test: .venv/.installed-dev
 
 test-slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+# a real SLURM on this machine alone (Debian, root); ACCOUNTING=1 for sacct too
+cluster:
+	tests/cluster/slurm start $(if $(ACCOUNTING),--accounting)
+
+test-slurm: .venv/.installed-dev
+	$(BIN)/python -m pytest -m slurm -rs
 
 check: .venv/.installed-dev
 	$(BIN)/ruff format --check .

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..methods._masking import part
+
 TRIES = 10  # crops drawn before the centred fallback, as in torchvision
 
 
@@ -110,7 +112,10 @@ def draw_crops(
     high, wide = height[:, None].float(), width[:, None].float()
     low, top = augmentation.crop_scale
     narrow, broad = augmentation.crop_ratio
-    drawn = torch.rand((4, len(height), TRIES), generator=rng, device=device)
+    index, of = part(rng)
+    count = len(height)
+    drawn = torch.rand((4, count * of, TRIES), generator=rng, device=device)
+    drawn = drawn[:, index * count : (index + 1) * count]
     area = high * wide * (low + (top - low) * drawn[0])
     ratio = torch.exp(math.log(narrow) + math.log(broad / narrow) * drawn[1])
     crop_width = (area * ratio).sqrt().round()
@@ -156,7 +161,10 @@ def augment(
         rng: On the images' device; the only source of chance.
     """
     crops = draw_crops(height, width, augmentation, rng)
-    flips, factors = torch.rand((2, len(images)), generator=rng, device=images.device)
+    index, of = part(rng)
+    count = len(images)
+    drawn = torch.rand((2, count * of), generator=rng, device=images.device)
+    flips, factors = drawn[:, index * count : (index + 1) * count]
     rows = resampling(crops[:, 0], crops[:, 2], images.shape[1], px)
     columns = resampling(crops[:, 1], crops[:, 3], images.shape[2], px, flips < augmentation.flip)
     resized = (rows @ images @ columns.mT).clamp_(0, 1)

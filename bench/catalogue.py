@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..methods import _registry
+from .run import from_json
 from .store import write_atomic
 
 
@@ -48,6 +49,11 @@ def inspect_method(name: str) -> MethodInfo:
         protocols=list(method.protocols),
         defaults=json.loads(json.dumps(defaults)),  # tuples become lists, as in a grid
     )
+
+
+def check_config(name: str, config: dict[str, Any]) -> None:
+    """Build a method's `Config`, which refuses what the method cannot work with."""
+    from_json(_registry.get(name).Config, config)
 
 
 @cache

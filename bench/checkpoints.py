@@ -42,12 +42,16 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 def load_checkpoint(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
     """Return the newest whole checkpoint, or None; a damaged one is skipped and `warn` told."""
+    damaged = False
     for path in _checkpoints(folder):
         content = path.read_bytes()
         match = NAME.fullmatch(path.name)
         if match and sha256(content).hexdigest()[:16] == match[2]:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        warn(f"{path} is damaged (its checksum is wrong); an older one is used")
+        warn(f"{path} is damaged (its checksum is wrong); it is left out")
+        damaged = True
+    if damaged:
+        warn(f"no checkpoint in {folder} is whole; the pretraining starts from the beginning")
     return None
 
 

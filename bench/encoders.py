@@ -64,7 +64,7 @@ def attention_weights(attention: Any, tokens: Float[Tensor, "B N D"]) -> Float[T
 
 
 @contextmanager
-def _inputs_of_attention(encoder: nn.Module) -> Iterator[list[tuple[Any, Tensor]]]:
+def _inputs_of_attention(encoder: Any) -> Iterator[list[tuple[Any, Tensor]]]:
     """Collect what each attention module of the encoder is given."""
     seen: list[tuple[Any, Tensor]] = []
 

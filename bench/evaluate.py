@@ -4,6 +4,7 @@ Features of a frozen encoder are computed once and shared by every shot and seed
 features protocol train together. An encoder protocol trains run by run.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ class Evaluation:
 
     def make_encoder(self, drop_path: float = 0.0) -> nn.Module:
         """Return a fresh encoder with the pretrained weights."""
-        size = EncoderConfig(**self.identity.encoder) if self.identity.encoder else None
+        size: Any = EncoderConfig(**self.identity.encoder) if self.identity.encoder else None
         config = from_json(self._method.Config, self.identity.config)
         encoder = self._method.build_encoder(config, size, drop_path=drop_path)
         load_encoder(self._weights, encoder, self.identity)
@@ -127,7 +128,7 @@ class Evaluation:
 
     def inputs(self, indices: np.ndarray) -> Iterator[Tensor]:
         """Yield what the method's encoder is given, chunk by chunk, on the device."""
-        kind, px = self._method.evaluation_input, (self.identity.encoder or {}).get("input_px")
+        kind, px = self._method.evaluation_input, (self.identity.encoder or {}).get("input_px", 0)
         for start in range(0, len(indices), CHUNK):
             chunk = indices[start : start + CHUNK]
             if kind == "size":
@@ -189,5 +190,8 @@ class Evaluation:
 
 
 def _save_predictions(path: Path, classes: np.ndarray, scores: np.ndarray) -> None:
-    with path.open("wb") as file:
-        np.savez_compressed(file, classes=classes, scores=scores)
+    buffer = (
+        io.BytesIO()
+    )  # a disk that fills up is met by one write, not within a half-open archive
+    np.savez_compressed(buffer, classes=classes, scores=scores)
+    path.write_bytes(buffer.getbuffer())

@@ -12,25 +12,41 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from ..results.record import Attempt
 from .data.pools import Pool, open_pool
 from .data.prepare import open_chips
 from .evaluate import Evaluation, StaleDataError, batches
 from .pretrain import Interrupted, Progress, pretrain
 from .provenance import host, now
+from .ranks import ALONE, Ranks
 from .run import Job, Resources, Run
-from .store import Kind, Store
+from .store import Kind, NoSpaceError, Store, is_full, no_space
+
+
+class DeviceError(RuntimeError):
+    """The device that was asked for is not there."""
 
 
 @dataclass(frozen=True)
 class Event:
     """What a job tells the one who watches it."""
 
-    kind: Literal["started", "progress", "done", "failed", "warning"]
+    kind: Literal["started", "progress", "done", "failed", "warning", "full"]
     what: Kind = "pretrain"
     keys: list[str] = field(default_factory=list)
     text: str = ""
     progress: Progress | None = None
+
+
+def prepare_process(resources: Resources) -> None:
+    """Give this process its device and its number of threads, whoever started it."""
+    torch.set_num_threads(resources.threads)
+    if resources.device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise DeviceError(f"{resources.device} was asked for, torch sees no GPU in this job")
+        torch.cuda.set_device(resources.device)
 
 
 def execute(
@@ -40,11 +56,13 @@ def execute(
     resources: Resources,
     tell: Callable[[Event], None],
     should_stop: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Do what is missing of a job; a failure is stored, told, and stops nothing else.
 
     Raises:
         Interrupted: `should_stop` said so; what is finished is stored.
+        NoSpaceError: The disk is full: nothing that follows could be stored.
     """
     key = job.pretraining.key
     if store.read("pretrain", key) is None:
@@ -55,6 +73,7 @@ def execute(
                 _pool(job, store, data_dir),
                 store,
                 resources,
+                ranks=ranks,
                 should_stop=should_stop,
                 on_progress=lambda p: tell(Event("progress", "pretrain", [key], job.label, p)),
                 warn=lambda message: tell(Event("warning", "pretrain", [key], message)),
@@ -111,9 +130,11 @@ def failures(
     outcome = Outcome()
     try:
         yield outcome
-    except Interrupted:
+    except (Interrupted, NoSpaceError):
         raise
     except Exception as error:  # a method may raise anything; it must not stop the others
+        if isinstance(error, OSError) and is_full(error):
+            raise no_space(Path(error.filename or store.root)) from error
         outcome.ok = False
         record_failure(
             what, keys, store, tell, type(error).__name__, str(error), traceback.format_exc()
@@ -135,6 +156,8 @@ def record_failure(
     for key in failed:
         try:
             store.write_attempt(what, key, attempt)
-        except OSError as error:  # a full disk: the failure is told, if it cannot be kept
+        except NoSpaceError:
+            raise
+        except OSError as error:  # the failure is told, if it cannot be kept
             tell(Event("warning", what, [key], f"the failure could not be stored: {error}"))
     tell(Event("failed", what, failed, f"{failure}: {message}"))

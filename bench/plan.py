@@ -6,22 +6,24 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from statistics import mean
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
-from ..results.record import PretrainRecord, RunRecord, digest_json
+from ..results.record import Attempt, PretrainRecord, RunRecord, digest_json
 from .catalogue import MethodInfo, describe
 from .data.packed import Summary
 from .data.pools import open_pool, overlap
 from .data.prepare import open_chips, summary
-from .data.registry import dataset_names
-from .grid import Grid, GridError, validate
+from .data.registry import dataset_names, pool_names
+from .failures import failure_class
+from .grid import Grid, GridError
+from .grid_check import check_data, validate
 from .run import Job, Pretraining, Run
 from .spread import PlannedPretraining, PlannedRun, pretrainings, runs
 from .store import DamagedRecordError, Kind, Store
 
 State = Literal["new", "queued", "running", "done", "failed", "stale"]
 NOT_PREPARED = "not prepared"
+PRETRAINING_FAILED = "its pretraining failed"
 RUNNING_S = 120.0  # a progress file younger than this belongs to a living process
 
 
@@ -29,14 +31,20 @@ class OverlapError(GridError):
     """A pool that shares chips with a test set."""
 
 
+P = TypeVar("P", PlannedPretraining, PlannedRun)
+
+
 @dataclass
-class Entry:
+class Entry(Generic[P]):
     """A planned pretraining or run, and its state."""
 
-    planned: PlannedPretraining | PlannedRun
+    planned: P
     state: State
     reason: str
     record: PretrainRecord | RunRecord | None = None
+    attempt: Attempt | None = None  # its newest failure
+    failure: str | None = None  # the class of its failure
+    job: str | None = None  # of the cluster
 
     @property
     def key(self) -> str | None:
@@ -50,8 +58,8 @@ class Plan:
 
     grid: Grid
     methods: dict[str, MethodInfo]
-    pretrain: list[Entry]
-    runs: list[Entry]
+    pretrain: list[Entry[PlannedPretraining]]
+    runs: list[Entry[PlannedRun]]
     data: dict[str, Summary]  # of the prepared data sets and pools
     unprepared: list[str]  # those that have no digest yet
     overlaps: dict[str, int] = field(default_factory=dict)  # allowed: data set -> test chips
@@ -67,40 +75,19 @@ class Plan:
             missing = [
                 entry.planned.identity
                 for entry in self.runs
-                if entry.planned.pretraining is start.planned and entry.state != "done"
+                if entry.planned.pretraining is start.planned
+                and entry.planned.identity
+                and entry.state != "done"
             ]
             if start.planned.identity and (missing or start.state != "done"):
                 label = describe_pretraining(start.planned)
                 result.append(Job(label, start.planned.identity, self.grid.pretrain.pool, missing))
         return sorted(result, key=lambda job: job.pretraining.recipe is None)
 
-    def hours(self) -> tuple[float, int]:
-        """Return an estimate of the process-hours missing, and from how many timings it comes.
-
-        Work of which nothing like it has been timed counts as nothing.
-        """
-        timings: dict[str, list[float]] = {}
-        for entry in (*self.pretrain, *self.runs):
-            if entry.record:
-                timings.setdefault(_kind_of_work(entry), []).append(entry.record.provenance.wall_s)
-        seconds = sum(
-            mean(timings.get(_kind_of_work(entry), [0.0]))
-            for entry in (*self.pretrain, *self.runs)
-            if entry.state != "done"
-        )
-        return seconds / 3600, sum(map(len, timings.values()))
-
 
 def describe_pretraining(planned: PlannedPretraining) -> str:
     """Return the label of a pretraining with what the grid sweeps."""
     return planned.row + (f", seed {planned.seed}" if planned.seed else "")
-
-
-def _kind_of_work(entry: Entry) -> str:
-    planned = entry.planned
-    if isinstance(planned, PlannedRun):
-        return f"{planned.protocol} {planned.dataset} {planned.shots}"
-    return f"pretrain {planned.method} {planned.axes}"
 
 
 @dataclass(frozen=True)
@@ -164,7 +151,7 @@ def make_plan(grid: Grid, store: Store, data_dir: Path, filters: Filters | None 
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
     data = {name: known for name in needs(grid) if (known := summaries(name))}
-    _check_shots(grid, data)
+    check_data(grid, data)
     plan = Plan(grid, methods, [], [], data, [name for name in needs(grid) if name not in data])
     if not plan.unprepared:
         plan.overlaps = _overlaps(grid, store, data_dir)
@@ -176,7 +163,7 @@ def make_plan(grid: Grid, store: Store, data_dir: Path, filters: Filters | None 
         entry = _entry("evaluate", run, store, stale)
         start = state_of[id(run.pretraining)]
         if entry.state != "done" and start.state == "failed":
-            entry.state, entry.reason = "failed", f"its pretraining failed: {start.reason}"
+            entry.state, entry.reason = "failed", f"{PRETRAINING_FAILED}: {start.reason}"
         plan.runs.append(entry)
     return plan
 
@@ -185,7 +172,8 @@ def split_name(given: str) -> tuple[str, bool]:
     """Return the name of a data set or pool, and whether it is asked for as a pool."""
     if given.startswith("pool:"):
         return given.removeprefix("pool:"), True
-    return given, given.startswith("folder:") or given not in dataset_names()
+    pools = given.startswith("folder:") or given in pool_names()
+    return given, pools and given not in dataset_names()
 
 
 def named_summary(given: str, data_dir: Path, prepared: Path) -> Summary | None:
@@ -197,21 +185,6 @@ def named_summary(given: str, data_dir: Path, prepared: Path) -> Summary | None:
 def needs(grid: Grid) -> list[str]:
     """Return the prepared sets that a grid reads; pools are written `pool:<name>`."""
     return [*grid.evaluate.datasets, *(f"pool:{name}" for name in grid.pretrain.pool)]
-
-
-def _check_shots(grid: Grid, data: dict[str, Summary]) -> None:
-    """Refuse more shots than a class has training chips, once the data are known."""
-    for protocol, entry in grid.evaluate.protocols.items():
-        for name in entry.datasets or grid.evaluate.datasets:
-            counts = data[name].counts["train"] if name in data else {}
-            for shots in entry.shots:
-                short = [f"{c} has {n}" for c, n in counts.items() if shots != "all" and n < shots]
-                if short:
-                    raise GridError(
-                        f"evaluate.protocols.{protocol}: {shots} shots of {name}, but "
-                        f"{', '.join(short)} training chips; ask for at most "
-                        f"{min(counts.values())} shots, or for 'all' where the protocol allows it"
-                    )
 
 
 def _overlaps(grid: Grid, store: Store, data_dir: Path) -> dict[str, int]:
@@ -231,9 +204,7 @@ def _overlaps(grid: Grid, store: Store, data_dir: Path) -> dict[str, int]:
     return shared
 
 
-def _entry(
-    kind: Kind, planned: PlannedPretraining | PlannedRun, store: Store, stale: "_StaleIndex"
-) -> Entry:
+def _entry(kind: Kind, planned: P, store: Store, stale: "_StaleIndex") -> Entry[P]:
     identity = planned.identity
     if identity is None:
         return Entry(planned, "new", NOT_PREPARED)
@@ -250,7 +221,8 @@ def _entry(
         return Entry(planned, "running", f"step {now['step']} of {now['steps']} on {now['host']}")
     attempt = store.last_attempt(kind, identity.key) if folder.exists() else None
     if attempt is not None:
-        return Entry(planned, "failed", f"{attempt.failure}: {attempt.message}")
+        reason = f"{attempt.failure}: {attempt.message}"
+        return Entry(planned, "failed", reason, attempt=attempt, failure=failure_class(attempt))
     differs = stale.difference(identity)
     if differs:
         return Entry(planned, "stale", f"stored with other {differs}")

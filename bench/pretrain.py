@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,12 +19,13 @@ from ..methods import _registry
 from ..methods._method import Method
 from ..methods._sizes import EncoderConfig
 from ..results.record import PretrainRecord
-from .augment import Augmentation, augment, resize
+from .batches import Batches
 from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, save_encoder
 from .data.pools import Pool
 from .provenance import Clock, host
+from .ranks import ALONE, Ranks
 from .run import Pretraining, Recipe, Resources, from_json
-from .seeding import stream, torch_stream
+from .seeding import torch_stream
 from .store import Store, read_lines, write_atomic
 
 PROGRESS_S = 10.0  # how often word is left for `plan`
@@ -34,10 +34,6 @@ SPREAD_CHIPS = 64  # first chips of the pool that the collapse indicator looks a
 
 class NonFiniteLossError(ArithmeticError):
     """A loss that is not a number, with the step and what caused it."""
-
-
-class PoolTooSmallError(ValueError):
-    """A pool that does not fill one batch."""
 
 
 class Interrupted(Exception):
@@ -87,51 +83,6 @@ def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=0.0, betas=(recipe.beta1, recipe.beta2))
 
 
-class Batches:
-    """The chips of a pool as augmented batches, in an order drawn for each epoch."""
-
-    def __init__(self, pool: Pool, recipe: Recipe, seed: int, px: int, device: str) -> None:
-        self.pool, self.recipe, self.seed, self.px, self.device = pool, recipe, seed, px, device
-        self.per_epoch = len(pool) // recipe.batch
-        if not self.per_epoch:
-            raise PoolTooSmallError(
-                f"the pool holds {len(pool)} chips, a batch takes {recipe.batch}; "
-                "give a smaller `batch` under [pretrain], or a larger pool"
-            )
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
-        self._augmentation = Augmentation(
-            crop_scale=(recipe.crop_scale_min, recipe.crop_scale_max),
-            flip=recipe.flip,
-            contrast=recipe.contrast,
-        )
-
-    def batch(self, step: int) -> Tensor:
-        """Return the batch of `step`, (B, 1, px, px) in [0, 1]; incomplete batches are dropped."""
-        epoch, place = divmod(step, self.per_epoch)
-        if self._order[0] != epoch:
-            order = stream(self.seed, "order", epoch).permutation(len(self.pool))
-            self._order = (epoch, order)
-        chosen = self._order[1][place * self.recipe.batch : (place + 1) * self.recipe.batch]
-        images, height, width = self._stack(chosen)
-        rng = torch_stream(self.seed, "augment", step, device=self.device)
-        return augment(images, height, width, self.px, self._augmentation, rng)
-
-    def plain(self, count: int) -> Tensor:
-        """Return the first chips of the pool without augmentation."""
-        chips = [self._stack(np.array([i])) for i in range(min(count, len(self.pool)))]
-        return torch.cat([resize(image[:, None], self.px) for image, _, _ in chips])
-
-    def _stack(self, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        chips = [self.pool.chip(i) / np.float32(self.pool.full_scale(i)) for i in chosen]
-        height = torch.tensor([chip.shape[0] for chip in chips])
-        width = torch.tensor([chip.shape[1] for chip in chips])
-        padded = np.zeros((len(chips), int(height.max()), int(width.max())), np.float32)
-        for row, chip in zip(padded, chips, strict=True):
-            row[: chip.shape[0], : chip.shape[1]] = chip
-        to = self.device
-        return torch.from_numpy(padded).to(to), height.to(to), width.to(to)
-
-
 @torch.no_grad()
 def feature_spread(encoder: nn.Module, images: Tensor) -> float:
     """Return how much features differ between chips: 0 = collapsed, about 1 = unrelated.
@@ -153,6 +104,7 @@ def pretrain(
     store: Store,
     resources: Resources,
     *,
+    ranks: Ranks = ALONE,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = lambda message: None,
@@ -172,8 +124,23 @@ def pretrain(
         "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
     }  # fmt: skip
     if identity.recipe is not None and pool is not None:
-        loop = _Loop(identity, method, pool, folder, resources, warn)
-        outcome = loop.run(should_stop, on_progress)
+        loop = _Loop(identity, method, pool, folder, resources, warn, ranks)
+        try:
+            outcome = loop.run(should_stop, on_progress)
+        finally:  # stopped or failed, it is no longer running
+            if ranks.first:
+                (folder / "progress.json").unlink(missing_ok=True)
+    if ranks.first:
+        _finish(identity, method, store, clock, outcome)
+    ranks.wait()
+    return store.read("pretrain", identity.key)
+
+
+def _finish(
+    identity: Pretraining, method: Method, store: Store, clock: Clock, outcome: dict[str, Any]
+) -> None:
+    """Write encoder and record, then remove what was needed to go on."""
+    folder = store.folder("pretrain", identity.key)
     record = PretrainRecord(
         key=identity.key,
         identity=identity.to_json(),
@@ -183,8 +150,6 @@ def pretrain(
     )
     store.write("pretrain", record)
     remove_checkpoints(folder)
-    (folder / "progress.json").unlink(missing_ok=True)
-    return record
 
 
 class _Loop:
@@ -198,17 +163,15 @@ class _Loop:
         folder: Path,
         resources: Resources,
         warn: Callable[[str], None],
+        ranks: Ranks,
     ) -> None:
-        self.identity, self.method, self.folder, self.resources = (
-            identity,
-            method,
-            folder,
-            resources,
-        )
+        self.identity, self.method, self.folder = identity, method, folder
+        self.resources, self.ranks = resources, ranks
         self.recipe = Recipe(**(identity.recipe or {}))
         self.batches = Batches(
-            pool, self.recipe, identity.seed, method.encoder_config.input_px, resources.device
-        )
+            pool, self.recipe, identity.seed, method.encoder_config.input_px, resources.device,
+            ranks,
+        )  # fmt: skip
         self.steps = self.batches.per_epoch * self.recipe.epochs
         self.optimizer = make_optimizer(method, self.recipe)
         self.probe = self.batches.plain(SPREAD_CHIPS)
@@ -244,11 +207,12 @@ class _Loop:
                 told = now
             if self.step % self.batches.per_epoch == 0:
                 self._end_epoch(pace)
-            stop = should_stop()
+            stop = self.ranks.mean(float(should_stop()), self.resources.device) > 0
             if self.step < self.steps and (stop or now - saved >= self.resources.checkpoint_s):
                 self._save()
                 saved = now
             if stop and self.step < self.steps:
+                self.ranks.wait()
                 raise Interrupted(f"stopped after step {self.step} of {self.steps}; state is saved")
         last = self.history[-1]
         done = max(self.step - first, 1) * self.recipe.batch
@@ -264,14 +228,16 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step / self.batches.per_epoch)
         images = self.batches.batch(self.step)
-        rng = torch_stream(self.identity.seed, "mask", self.step, device=self.resources.device)
+        where = self.resources.device
+        rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=where)
         with torch.autocast(device, torch.bfloat16, enabled=self.identity.precision == "bf16"):
             loss = self.method.loss(images, rng)
-        value = float(loss.item())
+        value = self.ranks.mean(float(loss.item()), where)
         if not math.isfinite(value):
             raise NonFiniteLossError(self._diagnose(value, images))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.ranks.mean_gradients(self.method)
         self.optimizer.step()
         self.step += 1
         self.method.after_step(self.step / self.steps)
@@ -279,16 +245,22 @@ class _Loop:
         return value
 
     def _diagnose(self, value: float, images: Tensor) -> str:
-        bad = [name for name, p in self.method.named_parameters() if not p.isfinite().all()]
         if not images.isfinite().all():
             cause = "the batch holds pixels that are not finite"
-        elif bad:
-            cause = f"the weights {bad[0]} (and {len(bad) - 1} more) are not finite: lower base_lr"
         else:
-            cause = f"images and weights are finite: {self.identity.method} computes it so"
+            cause = self._bad_weights() or (
+                f"images and weights are finite: {self.identity.method} computes it so"
+            )
         return f"loss {value} at step {self.step + 1} of {self.steps}: {cause}"
 
+    def _bad_weights(self) -> str:
+        bad = [name for name, p in self.method.named_parameters() if not p.isfinite().all()]
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        return f"the weights {bad[0]}{more} are not finite: lower base_lr" if bad else ""
+
     def _end_epoch(self, pace: float) -> None:
+        if bad := self._bad_weights():  # no later loss would tell, were this the last step
+            raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {bad}")
         line = {
             "step": self.step,
             "epoch": self.step // self.batches.per_epoch,
@@ -299,15 +271,21 @@ class _Loop:
         }
         self.history.append(line)
         self.loss_sum = 0.0
+        if not self.ranks.first:
+            return
         text = "".join(json.dumps(entry) + "\n" for entry in self.history)
         write_atomic(self._history_path, lambda temporary: temporary.write_text(text))
 
     def _tell(self, progress: Progress) -> None:
         """Leave word for `plan`, which runs in another process or on another machine."""
+        if not self.ranks.first:
+            return
         text = json.dumps(asdict(progress) | {"left_s": progress.left_s, "host": host()})
         write_atomic(self.folder / "progress.json", lambda temporary: temporary.write_text(text))
 
     def _save(self) -> None:
+        if not self.ranks.first:
+            return
         state = {
             "step": self.step,
             "loss_sum": self.loss_sum,

@@ -1,5 +1,6 @@
 """How a record came to be: code, versions, machine, time and memory."""
 
+import json
 import os
 import platform
 import resource
@@ -11,8 +12,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
 from ..results.record import Provenance
 from .run import Resources
 
@@ -20,9 +19,16 @@ PACKAGES = ("sarbench", "torch", "timm", "numpy", "scipy")
 
 
 @cache
-def _commit() -> tuple[str, bool]:
-    """Return the git commit of the code and whether the code differs from it."""
+def code_state() -> tuple[str, bool]:
+    """Return the git commit of the code and whether the code differs from it.
+
+    A snapshot that was taken for a cluster job has this written beside it.
+    """
     folder = Path(__file__).parent
+    written = folder.parent / "commit.json"
+    if written.exists():
+        state = json.loads(written.read_text())
+        return state["commit"], state["dirty"]
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
@@ -65,8 +71,10 @@ class Clock:
 
     def provenance(self, share: float = 1.0) -> Provenance:
         """Return the provenance; `share` of the time where several results were made at once."""
+        import torch
+
         wall_s = (time.monotonic() - self._began) * share
-        commit, dirty = _commit()
+        commit, dirty = code_state()
         device = torch.device(self._resources.device)
         on_gpu = device.type == "cuda"
         if on_gpu:

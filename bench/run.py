@@ -7,6 +7,7 @@ and never enters a key (DESIGN section 2).
 
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from math import isfinite
 from typing import Any, Literal, TypeVar
 
 from ..results.record import digest_json
@@ -37,6 +38,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be trained with."""
+        for field in fields(self):
+            if not isfinite(getattr(self, field.name)):
+                raise ValueError(f"{field.name} must be finite, got {getattr(self, field.name)}")
+        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+            raise ValueError(f"betas must be in [0, 1), got {self.beta1}, {self.beta2}")
         if self.epochs < 1 or self.batch < 2:
             raise ValueError(f"epochs must be >= 1 and batch >= 2, got {self.epochs}, {self.batch}")
         if not 0 < self.crop_scale_min <= self.crop_scale_max <= 1:

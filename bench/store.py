@@ -4,6 +4,7 @@ A record is the only "done". It is written to a temporary file, synced, and link
 which fails for a second writer; so it is there whole or not at all, on NFS too.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 from ..results.record import Attempt, PretrainRecord, RunRecord
 
 Kind = Literal["pretrain", "evaluate"]
+FREE_MB = 100  # that a store needs before work begins
 MODELS = {"pretrain": PretrainRecord, "evaluate": RunRecord}
 
 
@@ -29,6 +31,12 @@ class DamagedRecordError(ValueError):
 
 class StoreError(OSError):
     """The store cannot be written."""
+
+
+class NoSpaceError(OSError):
+    """The disk is full, or a quota reached."""
+
+    exit_status = 1
 
 
 @dataclass(frozen=True)
@@ -100,16 +108,18 @@ class Store:
         """Write a failure beside what it describes; it never stands in the way of a retry."""
         folder = self.folder(kind, key)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "progress.json").unlink(missing_ok=True)  # of a killed process
         number = len(list(folder.glob("attempt-*.json"))) + 1
         while True:
             path = folder / f"attempt-{number}.json"
-            try:
-                with path.open("x") as file:
-                    file.write(attempt.model_dump_json(indent=1) + "\n")
-            except FileExistsError:
-                number += 1
-            else:
-                return path
+            with writing(path) as temporary:
+                temporary.write_text(attempt.model_dump_json(indent=1) + "\n")
+                try:
+                    os.link(temporary, path)
+                except FileExistsError:
+                    number += 1
+                else:
+                    return path
 
     def last_attempt(self, kind: Kind, key: str) -> Attempt | None:
         """Return the newest failure of `key`, or None."""
@@ -144,13 +154,19 @@ class Store:
             linked.unlink()
             probe.unlink()
         except OSError as error:
+            if is_full(error):
+                raise no_space(self.root) from error
             raise StoreError(
                 f"the store {self.root} cannot be written ({error.strerror}); "
                 "name another folder with --runs or SARBENCH_RUNS"
             ) from error
         free_mb = shutil.disk_usage(self.root).free // 2**20
-        if free_mb < 100:
-            raise StoreError(f"only {free_mb} MB are free at {self.root}; free some, then go on")
+        if free_mb < FREE_MB:
+            raise NoSpaceError(
+                errno.ENOSPC,
+                f"{free_mb} MB are free at {self.root}, work begins with {FREE_MB} MB or more; "
+                "free some, or name another folder with --runs or SARBENCH_RUNS",
+            )
 
 
 def _sync(path: Path) -> None:
@@ -160,13 +176,35 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def writing(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; it is gone afterwards, whatever happened."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path beside `target`; it is gone afterwards, whatever happened.
+
+    Raises:
+        NoSpaceError: The disk filled up.
+    """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+    except OSError as error:
+        if is_full(error) and not isinstance(error, NoSpaceError):
+            raise no_space(target) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether the disk or a quota is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def no_space(target: Path) -> NoSpaceError:
+    """Return the error that says what could not be written, and the way out."""
+    return NoSpaceError(
+        errno.ENOSPC,
+        f"no space left to write {target}; nothing half-written was kept and nothing finished is "
+        "lost: free some, then the same command goes on",
+    )
 
 
 def write_atomic(target: Path, write: Callable[[Path], object]) -> None:

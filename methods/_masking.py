@@ -13,9 +13,20 @@ class MaskingError(ValueError):
     """The patch grid cannot hold what is asked to be hidden."""
 
 
+def part(rng: torch.Generator) -> tuple[int, int]:
+    """Return which part of the batch the caller holds, and of how many.
+
+    Where a batch is shared by several processes every one draws for the whole batch and keeps its
+    part, so that the masks do not depend on the number of processes.
+    """
+    return getattr(rng, "part", (0, 1))
+
+
 def random_order(rows: int, count: int, rng: torch.Generator) -> Int[Tensor, "R N"]:
     """Return an independent random order of `count` patches for each row, on the rng's device."""
-    return torch.rand(rows, count, generator=rng, device=rng.device).argsort(dim=1)
+    index, of = part(rng)
+    drawn = torch.rand(rows * of, count, generator=rng, device=rng.device)
+    return drawn[index * rows : (index + 1) * rows].argsort(dim=1)
 
 
 def hidden_except(visible: Int[Tensor, "R V"], count: int) -> Bool[Tensor, "R N"]:
@@ -104,6 +115,10 @@ def context_and_targets(
         MaskingError: No context of `least` patches was found in 100 draws.
     """
     count = patch_grid[0] * patch_grid[1]
+    index, of = part(rng)
+    own = slice(index * images, (index + 1) * images)
+    own_targets = slice(index * images * targets, (index + 1) * images * targets)
+    images *= of
     target_size = block_size(patch_grid, target_scale, target_aspect, rng)
     context_size = block_size(patch_grid, context_scale, (1.0, 1.0), rng)
     blocks = place_blocks(patch_grid, target_size, images * targets, rng)
@@ -121,7 +136,7 @@ def context_and_targets(
         if shortest >= least:
             # Sorting is stable, so True patches come first and in row order.
             order = context.logical_not().to(torch.uint8).argsort(dim=1, stable=True)
-            return order[:, :shortest], blocks
+            return order[own, :shortest], blocks[own_targets]
     raise MaskingError(
         f"no context of {least} patches beside {targets} targets of {target_size} patches on a "
         f"patch grid of {patch_grid}; ask for fewer or smaller targets"

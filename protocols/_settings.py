@@ -5,7 +5,7 @@ A change of any value here, or of what a protocol computes, is a new `version` o
 """
 
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, inf, pi
 from typing import ClassVar, Literal, get_args
 
 Readout = Literal["default", "class", "patch_mean"]
@@ -29,6 +29,12 @@ class _Settings:
                 )
             if name in ("epochs", "batch", "eval_batch", "neighbours") and value < 1:
                 raise BadSettingsError(f"{name} must be 1 or more, not {value}")
+            if name == "betas" and not (len(value) == 2 and 0 <= min(value) <= max(value) < 1):
+                raise BadSettingsError(f"betas must be two numbers in [0, 1), not {list(value)}")
+            if name in ("drop_path", "norm_momentum", "layer_decay") and not 0 <= value <= 1:
+                raise BadSettingsError(f"{name} must be in [0, 1], not {value}")
+            if isinstance(value, int | float) and not 0 <= value < inf:
+                raise BadSettingsError(f"{name} must be finite and not negative, not {value}")
 
 
 @dataclass(frozen=True)

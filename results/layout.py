@@ -9,7 +9,7 @@ from itertools import groupby
 
 from .caption import captions, metric_name
 from .leaderboard import Cell, Leaderboard
-from .scores import Column
+from .scores import Column, LeaderboardError
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def lay_out(board: Leaderboard, layout: str = "leaderboard") -> list[Sheet]:
     """Return the sheets of a leaderboard.
 
     Raises:
-        ValueError: An unknown layout.
+        LeaderboardError: An unknown layout.
     """
     if layout not in LAYOUTS:
-        raise ValueError(f"unknown layout {layout!r}; allowed: {', '.join(LAYOUTS)}")
+        raise LeaderboardError(f"unknown layout {layout!r}; allowed: {', '.join(LAYOUTS)}")
     return LAYOUTS[layout](board)
 
 

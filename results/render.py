@@ -12,7 +12,7 @@ from tabulate import tabulate
 from .html import html_sheet
 from .latex import latex_document
 from .layout import Entry, Sheet, format_cell, lay_out
-from .leaderboard import Leaderboard
+from .leaderboard import Leaderboard, LeaderboardError
 
 __all__ = ["FORMATS", "format_cell", "render", "render_sheets"]
 
@@ -21,7 +21,7 @@ def render(board: Leaderboard, style: str, layout: str = "leaderboard") -> str:
     """Return the leaderboard in one of FORMATS; CSV and JSON are lists of cells in any layout.
 
     Raises:
-        ValueError: An unknown format or layout.
+        LeaderboardError: An unknown format or layout.
     """
     if style == "json":
         return json.dumps(board.to_json(), indent=1) + "\n"
@@ -34,10 +34,10 @@ def render_sheets(sheets: list[Sheet], style: str) -> str:
     """Return sheets as text, Markdown, LaTeX or HTML.
 
     Raises:
-        ValueError: An unknown format.
+        LeaderboardError: An unknown format.
     """
     if style not in STYLES:
-        raise ValueError(f"unknown format {style!r}; allowed: {', '.join(FORMATS)}")
+        raise LeaderboardError(f"unknown format {style!r}; allowed: {', '.join(FORMATS)}")
     return STYLES[style](sheets)
 
 

@@ -25,6 +25,9 @@ linear = [5]
 knn = [5, "all"]
 """
 
+CALL_S = 900  # a guard; a busy machine is slow
+WITH_RUNS = ("plan", "run", "table", "demo", "submit", "status", "logs", "retry", "cancel")
+
 
 WITH_RUNS = ("plan", "run", "table", "demo", "compare", "paper", "report", "merge")
 
@@ -35,6 +38,7 @@ class Sarbench:
     def __init__(self, folder: Path, grid: str = TINY, **environment: str) -> None:
         self.folder, self.runs = folder, folder / "runs"
         self.grid = folder / "grid.toml"
+        folder.mkdir(exist_ok=True)
         self.grid.write_text(grid)
         self.environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"} | environment
 
@@ -46,7 +50,7 @@ class Sarbench:
         where = ["--runs", self.runs] if words[0] in WITH_RUNS else []
         done = subprocess.run(
             self.command(*words, *where), capture_output=True, text=True, cwd=self.folder,
-            env=self.environment, check=False, timeout=300,
+            env=self.environment, check=False, timeout=CALL_S,
         )  # fmt: skip
         assert done.returncode == status, f"{done.args}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr

@@ -18,12 +18,13 @@ from sarbench.bench.data import prepare as preparing
 from sarbench.bench.data.files import DatasetNotFoundError
 from sarbench.bench.data.images import UnreadableImageError
 from sarbench.bench.data.listing import ConflictingCopiesError, DatasetMismatchError
-from sarbench.bench.data.packed import DamagedPreparedError, NoSpaceError
+from sarbench.bench.data.packed import DamagedPreparedError
 from sarbench.bench.data.packing import AmplitudeRangeError
 from sarbench.bench.data.prepare import NotPreparedError, open_chips, prepare, summary
 from sarbench.bench.data.show import draw_chips
 from sarbench.bench.data.synthetic import SyntheticSet
 from sarbench.bench.data.verify import verify
+from sarbench.bench.store import NoSpaceError
 
 SIDES = {"2S1": 158, "BRDM2": 129, "D7": 177, "T62": 172, "ZIL131": 192, "ZSU234": 158}
 
@@ -208,7 +209,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(packed, "_flush", full)
-        with pytest.raises(NoSpaceError, match=r"no space left in .*prepared"):
+        with pytest.raises(NoSpaceError, match=r"no space left to write .*prepared"):
             prepare(name, tmp_path, tmp_path / "prepared", force=True)
     assert len(list((tmp_path / "prepared").iterdir())) == 1
     assert open_chips(name, tmp_path, tmp_path / "prepared").data_digest == before

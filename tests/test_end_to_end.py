@@ -226,17 +226,29 @@ def test_a_killed_worker_is_recorded_and_the_rest_goes_on(tmp_path):
     assert states == {"mae": "failed", "raw_pixels": "done", "random_init": "done"}
 
 
+ENOUGH = TINY.replace("epochs = 1", "epochs = 30").replace("seeds = 2", "seeds = 1")
+
+
 @pytest.mark.slow
-def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
-    sarbench = Sarbench(tmp_path, LONG)
-    process = sarbench.start("run", sarbench.grid, "-m", "mae", "--workers", "1")
-    wait_for(lambda: list(sarbench.runs.glob("pretrain/*/progress.json")))
+def test_ctrl_c_saves_and_the_same_command_goes_on_to_the_same_bits(tmp_path):
+    stopped, straight = Sarbench(tmp_path / "stopped", ENOUGH), Sarbench(tmp_path / "a", ENOUGH)
+    process = stopped.start("run", stopped.grid, "-m", "mae", "--workers", "1")
+    folder = wait_for(lambda: [p.parent for p in stopped.runs.glob("pretrain/*/history.jsonl")])[0]
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "goes on" in errors
-    assert list(sarbench.runs.glob("pretrain/*/checkpoint-*.pt"))
-    assert not list(sarbench.runs.glob("*/*/record.json"))
+    (checkpoint,) = folder.glob("checkpoint-*.pt")
+    assert 0 < int(checkpoint.name.split("-")[1]) < 60
+    assert not list(stopped.runs.glob("*/*/record.json"))
+    assert {entry["state"] for entry in stopped.plan()["pretrain"]} == {"new"}
+    for sarbench in (stopped, straight):
+        sarbench.call("run", sarbench.grid, "-m", "mae", "--workers", "1")
+    assert not list(folder.glob("checkpoint-*.pt"))
+    for path in (*stopped.runs.glob("*/*/encoder.safetensors"), *stopped.runs.glob("*/*/*.npz")):
+        other = straight.runs / path.relative_to(stopped.runs)
+        assert path.read_bytes() == other.read_bytes(), path
+    assert len(list(stopped.runs.glob("evaluate/*/record.json"))) == 3
 
 
 @pytest.mark.parametrize(

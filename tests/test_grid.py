@@ -6,7 +6,8 @@ import pytest
 
 from sarbench.bench.catalogue import MethodInfo
 from sarbench.bench.data.packed import Summary
-from sarbench.bench.grid import GridError, read_grid, validate
+from sarbench.bench.grid import GridError, read_grid
+from sarbench.bench.grid_check import validate
 from sarbench.bench.spread import pretrainings, runs
 
 METHODS = {
@@ -137,7 +138,7 @@ def test_a_wrong_file_is_refused_with_the_way_out(tmp_path, change, message):
         (('knn = [10, "all"]', "finetune = [10]"), "only shots"),
         (('knn = [10, "all"]', "knn = {shots = [1], settings = {neighbors = 3}}"), "neighbours"),
         (('["mae"]', '[{name = "mae", config = {mask_ration = 1}}]'), "Did you mean 'mask_ratio'"),
-        (('["mae"]', '[{name = "mae", config = {norm_pix = 3}}]'), "must be a bool"),
+        (('["mae"]', '[{name = "mae", config = {norm_pix = 3}}]'), "must be true or false"),
         (('["mae"]', '["mae", {name = "mae", config = {norm_pix = true}}]'), "label"),
     ],
 )  # fmt: skip

@@ -18,12 +18,30 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from typer.core import TyperGroup
 
 from ..grid import Grid, read_grid
 from ..plan import Filters, Plan, make_plan
-from ..store import Store
+from ..store import Store, StoreError
+
+
+class Stopped(Exception):
+    """The user pressed Ctrl-C."""
+
+
+class Commands(TyperGroup):
+    """The commands; Ctrl-C reaches `main`, which typer would answer itself."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Stopped from None
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -86,8 +104,11 @@ def _request(
     shots: Annotated[Many, typer.Option("-k", "--shots", help="only these shots")] = None,
     seed: Annotated[list[int] | None, typer.Option("-s", "--seed", help="only this seed")] = None,
 ) -> Request:
-    words = (tuple(given or ()) for given in (method, dataset, protocol, shots))
-    return Request(grid, runs, data, Filters(*words, tuple(seed or ())))
+    part = Filters(
+        tuple(method or ()), tuple(dataset or ()), tuple(protocol or ()), tuple(shots or ()),
+        tuple(seed or ()),
+    )  # fmt: skip
+    return Request(grid, runs, data, part)
 
 
 def grid_command(command: Callable[..., None]) -> Callable[..., None]:
@@ -113,6 +134,11 @@ def complain(message: str) -> None:
     err.print(message, markup=False)
 
 
+def warn(message: str) -> None:
+    """Say something on the error stream that stops nothing."""
+    err.print(f"warning: {message}", markup=False, style="yellow")
+
+
 def print_json(value: Any) -> None:
     """Print a value for machines."""
     out.file.write(json.dumps(value, indent=1) + "\n")
@@ -120,7 +146,11 @@ def print_json(value: Any) -> None:
 
 def open_store(runs: Path) -> Store:
     """Return the store; its folder is made when something is written."""
-    return Store(runs.expanduser().resolve())
+    root = runs.expanduser().resolve()
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if not there.is_dir():
+        raise StoreError(f"{there} is a file; name a folder with --runs or SARBENCH_RUNS")
+    return Store(root)
 
 
 def bar(unit: str) -> Progress:

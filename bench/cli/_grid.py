@@ -1,6 +1,7 @@
 """Commands that take a grid: plan, run, demo."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,9 +10,11 @@ from rich.table import Table
 
 from ...results.render import render
 from ..board import leaderboard
+from ..costs import Costs
+from ..dispatch.watch import look
 from ..plan import Entry, Filters, Plan, describe_pretraining, needs
-from ..spread import PlannedPretraining
-from ..store import Store, write_atomic
+from ..spread import PlannedPretraining, PlannedRun
+from ..store import Kind, Store, write_atomic
 from ._app import (
     DATA,
     RUNS,
@@ -25,6 +28,7 @@ from ._app import (
     grid_command,
     out,
     print_json,
+    warn,
 )
 from ._data import prepare_all
 
@@ -43,10 +47,11 @@ def plan(
 ) -> None:
     """Show every pretraining and run of a grid: new, running, done, failed or stale, and why."""
     made = asked.plan()
+    look(asked.store, made, warn)
     if as_json:
         print_json({
-            "pretrain": [_pretrain_json(entry) for entry in made.pretrain],
-            "runs": [_run_json(entry) for entry in made.runs],
+            "pretrain": [pretrain_json(entry) for entry in made.pretrain],
+            "runs": [run_json(entry) for entry in made.runs],
         })  # fmt: skip
         return
     table = Table("pretraining", "state", "runs", "reason", box=None, pad_edge=False)
@@ -58,18 +63,18 @@ def plan(
     total = ", ".join(f"{count} {state}" for state, count in made.counts().items())
     out.print(f"\n{len(made.pretrain)} pretrainings, {len(made.runs)} runs: {total}")
     for entry in [entry for entry in made.runs if entry.state in ("failed", "stale")][:10]:
-        out.print(f"  {entry.state}: {_describe(entry)}: {entry.reason}", markup=False)
+        out.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if made.unprepared:
         names = " ".join(made.unprepared)
         out.print(f"not prepared: {names} (`sarbench run` prepares, or `sarbench data prepare`)")
-    hours, timed = made.hours()
-    if timed:
-        out.print(f"about {hours:.2f} process-hours are missing (from {timed} timings stored)")
+    if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
+        out.print(str(Costs(made).missing(made)))
     for name, count in made.overlaps.items():
         out.print(f"overlap allowed by the grid: the pool holds {count} test chips of {name}")
 
 
-def _pretrain_json(entry: Entry) -> dict[str, Any]:
+def pretrain_json(entry: Entry[PlannedPretraining]) -> dict[str, Any]:
+    """Return a pretraining for machines."""
     planned = entry.planned
     return {
         "key": entry.key, "method": planned.method, "label": planned.label, "seed": planned.seed,
@@ -78,7 +83,8 @@ def _pretrain_json(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run_json(entry: Entry) -> dict[str, Any]:
+def run_json(entry: Entry[PlannedRun]) -> dict[str, Any]:
+    """Return a run for machines."""
     planned = entry.planned
     start = planned.pretraining
     return {
@@ -90,7 +96,8 @@ def _run_json(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _describe(entry: Entry) -> str:
+def describe(entry: Entry) -> str:
+    """Return what an entry is, in words."""
     planned = entry.planned
     if isinstance(planned, PlannedPretraining):
         return describe_pretraining(planned)
@@ -129,7 +136,12 @@ def run_grid(
     if made.unprepared:
         prepare_all(needs(asked.grid), asked.data, asked.store)
         made = asked.plan()
-    _clear(made, asked.store, force)
+    resources = []
+    if force or made.jobs():  # a device that is not there is refused before anything is moved aside
+        from ..dispatch.local import local_resources
+
+        resources = local_resources(device, workers, threads)
+    clear(made, asked.store, force)
     if force:
         made = asked.plan()
     jobs = made.jobs()
@@ -138,9 +150,8 @@ def run_grid(
     err.print(f"{len(made.runs)} runs: {done} done before, {total} to do in {len(jobs)} jobs")
     if not jobs:
         return 0
-    from ..dispatch.local import local_resources, run_jobs
+    from ..dispatch.local import run_jobs
 
-    resources = local_resources(device, workers, threads)
     failures: list[str] = []
     with bar("runs") as progress:
         overall = progress.add_task(asked.grid.name, total=total)
@@ -165,18 +176,18 @@ def run_grid(
     after = asked.plan()
     missing = [entry for entry in (*after.pretrain, *after.runs) if entry.state != "done"]
     for entry in missing[:10]:
-        err.print(f"  {entry.state}: {_describe(entry)}: {entry.reason}", markup=False)
+        err.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if len(missing) > 10:
         err.print(f"  and {len(missing) - 10} more: sarbench plan")
-    err.print(
-        f"{len(after.runs) - sum(e in after.runs for e in missing)} of {len(after.runs)} runs done"
-    )
+    err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
     return len(missing)
 
 
-def _clear(made: Plan, store: Store, force: bool) -> None:
+def clear(made: Plan, store: Store, force: bool) -> None:
     """Move damaged results aside, and those that are to be repeated."""
-    for kind, entries in (("pretrain", made.pretrain), ("evaluate", made.runs)):
+    both: tuple[tuple[Kind, Sequence[Entry[Any]]], ...]
+    both = ("pretrain", made.pretrain), ("evaluate", made.runs)
+    for kind, entries in both:
         for entry in entries:
             damaged = entry.state == "failed" and entry.reason.startswith("its record is damaged")
             if entry.key and (damaged or (force and entry.state == "done")):

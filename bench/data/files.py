@@ -81,7 +81,10 @@ def find_source(data_dir: Path, folders: tuple[str, ...], markers: tuple[str, ..
         DatasetNotFoundError: Neither is there.
     """
     if not data_dir.is_dir():
-        raise DatasetNotFoundError(f"the data folder {data_dir} does not exist; give --data DIR")
+        what = "is a file" if data_dir.exists() else "does not exist"
+        raise DatasetNotFoundError(
+            f"the data folder {data_dir} {what}; name one with --data or SARBENCH_DATA"
+        )
     children = sorted(data_dir.iterdir(), key=lambda child: (not child.is_dir(), child.name))
     for name in folders:
         for child in children:

@@ -18,6 +18,7 @@ from typing import IO
 
 import numpy as np
 
+from ..store import is_full, no_space
 from .chips import Chips
 from .images import FULL_SCALE
 from .listing import DatasetMismatchError
@@ -30,10 +31,6 @@ Progress = Callable[[int, int], None]
 
 class DamagedPreparedError(ValueError):
     """Prepared files do not fit each other."""
-
-
-class NoSpaceError(OSError):
-    """The disk filled up."""
 
 
 @dataclass(frozen=True)
@@ -250,15 +247,25 @@ def _flush(target: IO) -> None:
     os.fsync(target.fileno())
 
 
+def _temporary_beside(folder: Path) -> Path:
+    """Return a new temporary folder; remove those that killed processes left."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.glob(f".{folder.name}-*"):  # by a killed process
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > ABANDONED_S:
+                    shutil.rmtree(left, ignore_errors=True)
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        if is_full(error):
+            raise no_space(folder) from error
+        raise
+
+
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """Give a temporary folder that takes the place of `folder` if all goes well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{folder.name}-*"):  # by a killed process
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > ABANDONED_S:
-                shutil.rmtree(left, ignore_errors=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    new = _temporary_beside(folder)
     try:
         yield new
         new.chmod(0o755)
@@ -272,12 +279,8 @@ def _replacing(folder: Path) -> Iterator[Path]:
                 raise  # else another process was quicker; it packed the same files
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpaceError(
-                error.errno,
-                f"no space left in {folder.parent}; nothing was kept. Free some, or "
-                "prepare on another disk",
-            ) from error
+        if is_full(error):
+            raise no_space(folder) from error
         raise
     finally:
         shutil.rmtree(new, ignore_errors=True)

@@ -4,27 +4,33 @@ A worker that is killed takes nothing with it: the piece it was at is recorded a
 of its job is handed to a fresh worker.
 """
 
+import errno
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from ..jobs import Event, execute, record_failure
+from ..jobs import Event, execute, prepare_process, record_failure
 from ..pretrain import Interrupted
 from ..run import Job, Resources
-from ..store import Store
+from ..store import NoSpaceError, Store
 
 STOP_S = 30.0  # how long a worker may take to save when it is asked to stop
+
+
+class DeviceError(ValueError):
+    """A device that is not there."""
 
 
 def local_resources(device: str, workers: int | None, threads: int) -> list[Resources]:
     """Return the resources of each worker: one per GPU, or one per core and `threads`.
 
     Raises:
-        ValueError: The device is not there.
+        DeviceError: The device is not there.
     """
     import torch
 
@@ -32,12 +38,12 @@ def local_resources(device: str, workers: int | None, threads: int) -> list[Reso
     if device == "auto":
         device = "cuda" if gpus else "cpu"
     if device == "cuda" and not gpus:
-        raise ValueError("no GPU is visible to torch; use --device cpu")
+        raise DeviceError("no GPU is visible to torch; use --device cpu")
     if device == "cuda":
         count = workers or gpus
         return [Resources(device=f"cuda:{i % gpus}", threads=threads) for i in range(count)]
     if device != "cpu":
-        raise ValueError(f"unknown device {device!r}; allowed: auto, cpu, cuda")
+        raise DeviceError(f"unknown device {device!r}; allowed: auto, cpu, cuda")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     count = workers or max(1, (cores or 1) // threads)
     return [Resources(device="cpu", threads=threads)] * count
@@ -68,8 +74,6 @@ class _Worker:
 
 def _work(connection: Connection, store: Store, data_dir: Path, resources: Resources) -> None:
     """Execute jobs until the other end closes; SIGTERM finishes the step, saves and ends."""
-    import torch
-
     stop = False
 
     def ask_to_stop(*_: object) -> None:
@@ -78,18 +82,26 @@ def _work(connection: Connection, store: Store, data_dir: Path, resources: Resou
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
-    torch.set_num_threads(resources.threads)
-    if resources.device.startswith("cuda"):
-        torch.cuda.set_device(resources.device)
+
+    def tell(event: Event | None) -> None:
+        try:
+            connection.send(event)
+        except BrokenPipeError:
+            raise Interrupted("whoever gave this job is gone") from None
+
+    prepare_process(resources)
     try:
         while not stop:
             if not connection.poll(0.2):
                 continue
             job = connection.recv()
-            execute(job, store, data_dir, resources, connection.send, lambda: stop)
-            connection.send(None)
-    except (Interrupted, EOFError, BrokenPipeError):
+            execute(job, store, data_dir, resources, tell, lambda: stop)
+            tell(None)
+    except (Interrupted, EOFError):
         return
+    except NoSpaceError as error:
+        with suppress(BrokenPipeError):
+            connection.send(Event("full", text=str(error.strerror)))
 
 
 def run_jobs(
@@ -98,6 +110,9 @@ def run_jobs(
     """Yield what happens until every job is done or has failed.
 
     Closing the generator (or Ctrl-C in its consumer) asks the workers to save and stop, and waits.
+
+    Raises:
+        NoSpaceError: The disk is full; what is finished is stored.
     """
     waiting = list(jobs)
     workers: list[_Worker] = []
@@ -117,6 +132,8 @@ def run_jobs(
                         workers.append(_Worker(store, data_dir, worker.resources))
                         workers[-1].give(waiting.pop(0))
                     continue
+                if event is not None and event.kind == "full":
+                    raise NoSpaceError(errno.ENOSPC, event.text)
                 if event is not None:
                     worker.at = event if event.kind == "started" else worker.at
                     yield event

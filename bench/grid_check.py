@@ -1,0 +1,222 @@
+"""Whether a grid can be run as written: every name, value and combination, before a job is."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, get_args
+
+from ..methods._sizes import SIZES
+from ..protocols import PROTOCOLS, Protocol
+from ..protocols._settings import Precision, Readout
+from .catalogue import MethodInfo, check_config
+from .data.packed import Summary
+from .data.registry import card, dataset_names
+from .grid import (
+    Grid,
+    GridError,
+    ProtocolEntry,
+    Seeds,
+    as_list,
+    label_of,
+    recipe_of,
+    seeds_of,
+    sweep,
+    unknown,
+)
+from .run import RECIPES, from_json
+
+CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
+
+
+def validate(grid: Grid, methods: dict[str, MethodInfo]) -> None:
+    """Refuse unknown names and impossible values, all at once, before anything starts.
+
+    Raises:
+        GridError: With one line for each problem.
+    """
+    problems = [*_pretrain_problems(grid), *_evaluate_problems(grid)]
+    entries = (*grid.methods, *grid.controls)
+    if not entries:
+        problems.append("methods and controls name no method")
+    for entry in entries:
+        before = len(problems)
+        defaults = methods[entry.name].defaults
+        for key, value in entry.config.items():
+            if key not in defaults:
+                problems.append(f"{entry.name}: " + unknown("config field", key, defaults))
+            elif not _same_kind(value, defaults[key]):
+                problems.append(f"{entry.name}.{key} must be {_kind(defaults[key])}, got {value!r}")
+        if entry.config and len(problems) == before:
+            try:
+                check_config(entry.name, defaults | entry.config)
+            except (ValueError, TypeError) as error:
+                problems.append(f"{entry.name}: {error}")
+    labels = [label_of(entry, methods) for entry in entries]
+    for label in sorted({label for label in labels if labels.count(label) > 1}):
+        problems.append(f"two methods are labelled {label!r}; give one of them a `label`")
+    if problems:
+        raise GridError("\n".join(dict.fromkeys(problems)))
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(default, list | tuple) and isinstance(value, list):
+        return not default or all(_same_kind(item, default[0]) for item in value)
+    return default is None or type(value) is type(default)
+
+
+def _kind(default: Any) -> str:
+    if isinstance(default, list | tuple):
+        return f"a list like {list(default)}"
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    return names.get(type(default), f"a {type(default).__name__}")
+
+
+def _list_problems(where: str, values: list[Any], thing: str) -> Iterator[str]:
+    if not values:
+        yield f"{where} asks for no {thing}"
+    for value in dict.fromkeys(value for value in values if values.count(value) > 1):
+        yield f"{where} asks for {value!r} more than once"
+
+
+def _seed_problems(where: str, seeds: Seeds) -> Iterator[str]:
+    yield from _list_problems(where, seeds_of(seeds), "seed")
+    for seed in seeds_of(seeds):
+        if seed < 0:
+            yield f"{where}: a seed is 0 or more, got {seed}"
+
+
+def _pretrain_problems(grid: Grid) -> Iterator[str]:
+    pretrain = grid.pretrain
+    for encoder in as_list(pretrain.encoder):
+        if encoder not in SIZES:
+            yield "pretrain.encoder: " + unknown("encoder", encoder, SIZES)
+    if pretrain.recipe not in RECIPES:
+        yield "pretrain.recipe: " + unknown("recipe", pretrain.recipe, RECIPES)
+        return
+    for fraction in as_list(pretrain.pool_fraction):
+        if not 0 < fraction <= 1:
+            yield f"pretrain.pool_fraction must be in (0, 1], got {fraction}"
+    swept = {"encoder": pretrain.encoder, "pool_fraction": pretrain.pool_fraction}
+    for name, value in (swept | pretrain.overrides).items():
+        yield from _list_problems(f"pretrain.{name}", as_list(value), "value")
+    yield from _list_problems("pretrain.pool", pretrain.pool, "data")
+    yield from _seed_problems("pretrain.seeds", pretrain.seeds)
+    for name in pretrain.pool:
+        try:
+            card(name, pool=True)
+        except LookupError as error:
+            yield f"pretrain.pool: {error}"
+    for axes in sweep(pretrain):
+        try:
+            recipe_of(pretrain, axes)
+        except (ValueError, TypeError) as error:
+            yield f"pretrain: {error}"
+
+
+def _evaluate_problems(grid: Grid) -> Iterator[str]:
+    evaluate = grid.evaluate
+    yield from _list_problems("evaluate.datasets", evaluate.datasets, "data set")
+    for name in evaluate.datasets:
+        if name not in dataset_names():
+            known = unknown("data set", name, dataset_names())
+            yield f"evaluate.datasets: {known}"
+    yield from _seed_problems("evaluate.seeds", evaluate.seeds)
+    yield from _list_problems("evaluate.protocols", list(evaluate.protocols), "protocol")
+    for name, entry in evaluate.protocols.items():
+        where = f"evaluate.protocols.{name}"
+        if name not in PROTOCOLS:
+            yield "evaluate.protocols: " + unknown("protocol", name, PROTOCOLS)
+            continue
+        protocol = PROTOCOLS[name]
+        yield from _settings_problems(where, entry, protocol)
+        if entry.seeds is not None:
+            yield from _seed_problems(f"{where}.seeds", entry.seeds)
+        for dataset in entry.datasets or []:
+            if dataset not in evaluate.datasets:
+                known = unknown("data set of this grid", dataset, evaluate.datasets)
+                yield f"{where}.datasets: {known}"
+        yield from _list_problems(f"{where}: the list of shots", entry.shots, "shots")
+        for shots in entry.shots:
+            if shots == "all" and not protocol.allows_all:
+                yield f'{where}: shots = "all" is not allowed; give a number'
+            elif shots != "all" and not protocol.allows_shots:
+                yield f'{where}: only shots = "all" is allowed, got {shots}'
+            elif shots != "all" and shots < 1:
+                yield f"{where}: shots must be >= 1, got {shots}"
+
+
+def _settings_problems(where: str, entry: ProtocolEntry, protocol: Protocol) -> Iterator[str]:
+    defaults, good = asdict(protocol.settings()), True
+    for key, value in entry.settings.items():
+        problem = ""
+        if key not in defaults:
+            problem = f"{where}: " + unknown("setting", key, defaults)
+        elif not _same_kind(value, defaults[key]):
+            problem = f"{where}.{key} must be {_kind(defaults[key])}, got {value!r}"
+        elif key in CHOICES and value not in CHOICES[key]:
+            problem = f"{where}: " + unknown(key, value, CHOICES[key])
+        if problem:
+            good = False
+            yield problem
+    if good:
+        try:
+            from_json(protocol.settings, entry.settings)
+        except ValueError as error:
+            yield f"{where}: {error}"
+
+
+def check_data(grid: Grid, data: dict[str, Summary]) -> None:
+    """Refuse what the data do not hold, as far as they are known.
+
+    Args:
+        grid: The grid.
+        data: Every set that is prepared; pools as `pool:<name>`.
+
+    Raises:
+        GridError: More shots than a class has training chips, or a batch that no pool fills.
+    """
+    problems = [*_shots_problems(grid, data), *_batch_problems(grid, data)]
+    if problems:
+        raise GridError("\n".join(dict.fromkeys(problems)))
+
+
+def _shots_problems(grid: Grid, data: dict[str, Summary]) -> Iterator[str]:
+    for protocol, entry in grid.evaluate.protocols.items():
+        for name in entry.datasets or grid.evaluate.datasets:
+            known = data[name].counts if name in data else card(name).counts
+            counts = known.get("train", {})
+            neighbours = entry.settings.get("neighbours", 1)
+            for shots in entry.shots:
+                short = [f"{c} has {n}" for c, n in counts.items() if shots != "all" and n < shots]
+                if short:
+                    yield (
+                        f"evaluate.protocols.{protocol}: {shots} shots of {name}, but "
+                        f"{', '.join(short)} training chips; ask for at most "
+                        f"{min(counts.values())} shots, or for 'all' where the protocol allows it"
+                    )
+                labelled = sum(counts.values()) if shots == "all" else shots * len(counts)
+                if counts and neighbours > labelled:
+                    yield (
+                        f"evaluate.protocols.{protocol}: {neighbours} neighbours of {labelled} "
+                        f"labelled chips of {name}; ask for fewer"
+                    )
+
+
+def _batch_problems(grid: Grid, data: dict[str, Summary]) -> Iterator[str]:
+    pretrain = grid.pretrain
+    members = [f"pool:{name}" for name in pretrain.pool]
+    limits = [pretrain.pool_cap] if pretrain.pool_cap else []
+    if all(name in data for name in members):
+        limits.append(sum(data[name].count for name in members))
+    if not limits or not grid.methods:
+        return
+    for axes in sweep(pretrain):
+        fraction = axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
+        count, batch = round(fraction * min(limits)), recipe_of(pretrain, axes).batch
+        if count < batch:
+            yield (
+                f"pretrain: a batch takes {batch} chips, the pool has {count} (pool_cap "
+                f"{pretrain.pool_cap}, pool_fraction {fraction}); take a smaller `batch` or more "
+                "chips"
+            )

@@ -1,0 +1,385 @@
+"""A pretraining ends with the same bits however often it was stopped, and fails with a cause."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import asdict, replace
+from math import cos, pi
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from chips import speckled_chips
+from torch import nn
+
+from sarbench.bench.batches import Batches, PoolTooSmallError
+from sarbench.bench.checkpoints import load_checkpoint
+from sarbench.bench.data.chips import Chips
+from sarbench.bench.data.pools import Member, Pool
+from sarbench.bench.data.prepare import prepare
+from sarbench.bench.jobs import Event, execute
+from sarbench.bench.pretrain import (
+    Interrupted,
+    NonFiniteLossError,
+    build_method,
+    feature_spread,
+    learning_rate,
+    make_optimizer,
+    pretrain,
+)
+from sarbench.bench.run import Job, Pretraining, Recipe, Resources
+from sarbench.bench.store import Store, read_lines
+from sarbench.methods import get
+from sarbench.methods._method import Method
+from sarbench.methods._sizes import SIZES
+
+RECIPE = Recipe(epochs=3, batch=4, base_lr=2e-2, warmup_epochs=1.0)
+STEPS = 6  # 9 chips, 2 whole batches of 4, 3 epochs
+EVERY_STEP = Resources(checkpoint_s=0.0)
+
+
+def make_pool(count: int = 9) -> Pool:
+    """Return chips of two sizes, as a pool has them."""
+    pixels = [*speckled_chips(count // 2, 40, 52), *speckled_chips(count - count // 2, 64)]
+    height, width = (np.array([chip.shape[axis] for chip in pixels]) for axis in (0, 1))
+    chips = Chips(
+        name="speckle", ids=np.array([f"chip {i}" for i in range(count)]),
+        labels=np.full(count, -1), classes=(), is_test=np.zeros(count, bool),
+        pixels=np.concatenate([chip.ravel() for chip in pixels]),
+        offset=np.cumsum(height * width) - height * width, height=height, width=width,
+        source_size=np.stack([height, width], 1), content=np.arange(count, dtype=np.uint64),
+        full_scale=1.0, data_digest="d", split_digest="",
+    )  # fmt: skip
+    return Pool([chips])
+
+
+def identity_of(method: str = "mae", recipe: Recipe | None = RECIPE, **changes) -> Pretraining:
+    config = json.loads(json.dumps(asdict(get(method).Config())))
+    identity = Pretraining(
+        method=method, method_version=1, config=config, encoder=asdict(SIZES["vit_nano"]),
+        precision="fp32", pool=[{"name": "speckle", "digest": "d", "count": 9}], pool_cap=None,
+        pool_fraction=1.0, recipe=asdict(recipe) if recipe else None, seed=0,
+    )  # fmt: skip
+    return replace(identity, **changes)
+
+
+def outcome(store: Store, identity: Pretraining) -> tuple[bytes, list[dict]]:
+    """Return the weights file and the history without its times."""
+    folder = store.folder("pretrain", identity.key)
+    lines = read_lines(folder / "history.jsonl")
+    return (folder / "encoder.safetensors").read_bytes(), [
+        {name: value for name, value in line.items() if name != "images_per_s"} for line in lines
+    ]
+
+
+def stop_after(steps: int):
+    """Return a `should_stop` that says so after so many questions."""
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked >= steps
+
+    return should_stop
+
+
+@pytest.mark.parametrize("method", ["mae", "i_jepa", "sar_jepa"])
+def test_stopping_after_every_step_gives_the_same_bits(tmp_path, method):
+    identity, pool = identity_of(method), make_pool()
+    straight, stopped = Store(tmp_path / "straight"), Store(tmp_path / "stopped")
+    record = pretrain(identity, pool, straight, Resources())
+    for _ in range(STEPS - 1):
+        with pytest.raises(Interrupted, match="state is saved"):
+            pretrain(identity, pool, stopped, Resources(), should_stop=stop_after(1))
+        assert stopped.read("pretrain", identity.key) is None
+    again = pretrain(identity, pool, stopped, Resources(), should_stop=stop_after(1))
+    weights, history = outcome(straight, identity)
+    assert outcome(stopped, identity) == (weights, history)
+    assert again.weights_digest == record.weights_digest
+    assert (again.steps, again.final_loss) == (STEPS, record.final_loss)
+    assert [line["step"] for line in history] == [2, 4, 6]
+    assert history[0]["loss"] != history[2]["loss"]
+    names = {path.name for path in stopped.folder("pretrain", identity.key).iterdir()}
+    assert names == {"record.json", "encoder.safetensors", "history.jsonl"}
+
+
+def test_another_seed_gives_other_weights(tmp_path):
+    pool, store = make_pool(), Store(tmp_path)
+    records = [
+        pretrain(identity_of(seed=seed, recipe=replace(RECIPE, epochs=1)), pool, store, Resources())
+        for seed in (0, 1)
+    ]
+    assert records[0].weights_digest != records[1].weights_digest
+
+
+def test_what_came_after_the_checkpoint_is_cut_from_the_history(tmp_path):
+    identity, pool = identity_of(), make_pool()
+    straight, store = Store(tmp_path / "straight"), Store(tmp_path / "cut")
+    pretrain(identity, pool, straight, Resources())
+    with pytest.raises(Interrupted):
+        pretrain(identity, pool, store, Resources(), should_stop=stop_after(3))
+    path = store.folder("pretrain", identity.key) / "history.jsonl"
+    ahead = {"step": 4, "epoch": 2, "loss": 99.0, "lr": 0.0, "spread": 0.0, "images_per_s": 1.0}
+    path.write_text(path.read_text() + json.dumps(ahead) + '\n{"step": 6, "epo')
+    pretrain(identity, pool, store, Resources())
+    assert outcome(store, identity) == outcome(straight, identity)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "one bit", "empty"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, damage):
+    identity, pool = identity_of(), make_pool()
+    straight, store = Store(tmp_path / "straight"), Store(tmp_path / "damaged")
+    pretrain(identity, pool, straight, Resources())
+    with pytest.raises(Interrupted):
+        pretrain(identity, pool, store, EVERY_STEP, should_stop=stop_after(4))
+    folder = store.folder("pretrain", identity.key)
+    older, newest = sorted(folder.glob("checkpoint-*.pt"))
+    whole = newest.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    newest.write_bytes({"truncated": whole[:middle], "one bit": flipped, "empty": b""}[damage])
+    warnings: list[str] = []
+    state = load_checkpoint(folder, warnings.append)
+    assert state is not None
+    assert state["step"] == 3 == int(older.name.split("-")[1])
+    pretrain(identity, pool, store, Resources(), warn=warnings.append)
+    assert len(warnings) == 2
+    assert str(newest) in warnings[1]
+    assert "damaged" in warnings[1]
+    assert outcome(store, identity) == outcome(straight, identity)
+
+
+def test_with_every_checkpoint_damaged_it_starts_again_and_says_so(tmp_path):
+    identity, pool, store = identity_of(), make_pool(), Store(tmp_path / "damaged")
+    straight = Store(tmp_path / "straight")
+    pretrain(identity, pool, straight, Resources())
+    with pytest.raises(Interrupted):
+        pretrain(identity, pool, store, EVERY_STEP, should_stop=stop_after(4))
+    for path in store.folder("pretrain", identity.key).glob("checkpoint-*.pt"):
+        path.write_bytes(b"no checkpoint")
+    warnings: list[str] = []
+    pretrain(identity, pool, store, Resources(), warn=warnings.append)
+    assert len(warnings) == 3
+    assert "from the beginning" in warnings[-1]
+    assert outcome(store, identity) == outcome(straight, identity)
+
+
+def _train_and_save_every_step(root: Path) -> None:
+    torch.set_num_threads(1)
+    pretrain(identity_of(), make_pool(), Store(root), EVERY_STEP)
+
+
+@pytest.mark.slow
+def test_a_process_killed_again_and_again_ends_with_the_same_bits(tmp_path):
+    identity, straight, killed = identity_of(), Store(tmp_path / "a"), Store(tmp_path / "b")
+    pretrain(identity, make_pool(), straight, Resources())
+    context = multiprocessing.get_context("spawn")
+    folder = killed.folder("pretrain", identity.key)
+    kills = 0
+    for _ in range(4):
+        before = {path.name for path in folder.glob("checkpoint-*.pt")}
+        process = context.Process(target=_train_and_save_every_step, args=(killed.root,))
+        process.start()
+        while process.is_alive() and {p.name for p in folder.glob("checkpoint-*.pt")} <= before:
+            time.sleep(0.002)
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.join()
+        if killed.read("pretrain", identity.key):
+            break
+    assert kills >= 1
+    if not killed.read("pretrain", identity.key):
+        _train_and_save_every_step(killed.root)
+    assert outcome(killed, identity) == outcome(straight, identity)
+
+
+class NotFinite(get("mae")):
+    """MAE that computes a loss that is not finite in its third step."""
+
+    calls = 0
+
+    def loss(self, images, rng):
+        self.calls += 1
+        return super().loss(images, rng) * (float("inf") if self.calls == 3 else 1.0)
+
+
+class Explodes(get("mae")):
+    """MAE whose gradients are not finite in its first step of two."""
+
+    calls, fatal = 0, 1
+
+    def loss(self, images, rng):
+        self.calls += 1
+        loss = super().loss(images, rng)
+        if self.calls == self.fatal:
+            loss.register_hook(lambda gradient: gradient * float("nan"))
+        return loss
+
+
+def use(monkeypatch: pytest.MonkeyPatch, method: type[Method]) -> None:
+    monkeypatch.setattr("sarbench.methods._registry.get", lambda name: method)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_method(tmp_path, monkeypatch):
+    use(monkeypatch, NotFinite)
+    message = "loss inf at step 3 of 6: images and weights are finite: mae computes it so"
+    with pytest.raises(NonFiniteLossError, match=message):
+        pretrain(identity_of(), make_pool(), Store(tmp_path), Resources())
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path, monkeypatch):
+    use(monkeypatch, Explodes)
+    with pytest.raises(NonFiniteLossError, match=r"step 2 of 6: the weights .*lower base_lr"):
+        pretrain(identity_of(), make_pool(), Store(tmp_path), Resources())
+
+
+def test_weights_that_the_last_step_ruined_are_no_result(tmp_path, monkeypatch):
+    use(monkeypatch, Explodes)
+    monkeypatch.setattr(Explodes, "fatal", 2)
+    identity, store = identity_of(recipe=replace(RECIPE, epochs=1)), Store(tmp_path)
+    with pytest.raises(NonFiniteLossError, match=r"after step 2 of 2.*lower base_lr"):
+        pretrain(identity, make_pool(), store, Resources())
+    assert not store.folder("pretrain", identity.key).joinpath("encoder.safetensors").exists()
+
+
+def test_pixels_that_are_not_finite_are_named(tmp_path):
+    pool = make_pool()
+    pool.chip(0)[:] = np.nan  # its memory, not a copy
+    with pytest.raises(NonFiniteLossError, match="the batch holds pixels that are not finite"):
+        pretrain(identity_of(), pool, Store(tmp_path), Resources())
+
+
+def test_a_failed_pretraining_is_stored_as_an_attempt_and_can_be_repeated(tmp_path, monkeypatch):
+    folder, store = tmp_path / "images", Store(tmp_path / "runs")
+    folder.mkdir()
+    for i, chip in enumerate(speckled_chips(9, 48)):
+        np.save(folder / f"{i}.npy", chip)
+    name = f"folder:{folder}"
+    made = prepare(name, tmp_path, store.prepared, pool=True)
+    member = {"name": "folder", "digest": made.data_digest, "count": 9}
+    job = Job("MAE", identity_of(pool=[member]), [name], [])
+    events: list[Event] = []
+    with monkeypatch.context() as patched:
+        use(patched, NotFinite)
+        execute(job, store, tmp_path, Resources(), events.append)
+    assert [event.kind for event in events if event.kind != "progress"] == ["started", "failed"]
+    assert "NonFiniteLossError: loss inf at step 3 of 6" in events[-1].text
+    attempt = store.last_attempt("pretrain", job.pretraining.key)
+    assert attempt is not None
+    assert (attempt.failure, "step 3 of 6" in attempt.message) == ("NonFiniteLossError", True)
+    assert "Traceback" in attempt.traceback
+    assert store.read("pretrain", job.pretraining.key) is None
+    execute(job, store, tmp_path, Resources(), events.append)
+    assert store.read("pretrain", job.pretraining.key).steps == STEPS
+
+
+def test_a_pool_smaller_than_a_batch_is_refused_with_both_numbers(tmp_path):
+    with pytest.raises(PoolTooSmallError, match="pool holds 3 chips, a batch takes 4"):
+        pretrain(identity_of(), make_pool(3), Store(tmp_path), Resources())
+
+
+def test_the_rate_warms_up_linearly_and_falls_on_a_cosine_to_zero():
+    recipe = Recipe(epochs=5, batch=512, base_lr=1e-3, warmup_epochs=1.0)
+    # peak = 1e-3 * 512 / 256; then 4 epochs of cosine: a quarter of it is cos 45 degrees
+    expected = {
+        0.0: 0.0, 0.25: 0.5e-3, 0.5: 1e-3, 1.0: 2e-3,
+        2.0: 1e-3 * (1 + 0.5**0.5), 3.0: 1e-3, 4.0: 1e-3 * (1 - 0.5**0.5), 5.0: 0.0,
+    }  # fmt: skip
+    for epoch, rate in expected.items():
+        assert learning_rate(recipe, epoch) == pytest.approx(rate, abs=1e-12)
+
+
+def test_each_step_runs_at_the_rate_of_its_place_in_the_epoch(tmp_path):
+    identity, store = identity_of(), Store(tmp_path)
+    pretrain(identity, make_pool(), store, Resources())
+    peak = 2e-2 * 4 / 256
+    _, history = outcome(store, identity)
+    # the last step of each epoch of two starts at epoch 0.5, 1.5 and 2.5; warm-up ends at 1
+    expected = [peak * 0.5] + [0.5 * peak * (1 + cos(pi * share)) for share in (0.25, 0.75)]
+    assert [line["lr"] for line in history] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["mae", "i_jepa", "sar_jepa"])
+def test_every_trainable_weight_is_in_one_group_and_one_dimensional_ones_do_not_decay(name):
+    method = build_method(identity_of(name))
+    optimizer = make_optimizer(method, Recipe(weight_decay=0.07, beta2=0.9))
+    decaying, plain = optimizer.param_groups
+    assert (decaying["weight_decay"], plain["weight_decay"]) == (0.07, 0.0)
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.9)}
+    grouped = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in method.parameters() if p.requires_grad)
+    without = {id(p) for p in plain["params"]}
+    for part, weight in method.named_parameters():
+        if weight.requires_grad and part.endswith(".bias"):
+            assert id(weight) in without, part
+    frozen = {id(p) for p in method.parameters() if not p.requires_grad}
+    assert (len(frozen) > 0) == (name == "i_jepa")
+
+
+class Reads(nn.Module):
+    """An encoder with one token, the values of the chip."""
+
+    def forward(self, images):
+        return images.flatten(1)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("features", "spread"),
+    [
+        (torch.full((4, 1, 1, 3), 5.0), 0.0),  # collapsed
+        (
+            torch.tensor([[1.0, 0], [0, 1]]).reshape(2, 1, 1, 2),
+            0.5**0.5,
+        ),  # var 1/4, mean square 1/2
+        (torch.tensor([[1.0, 1], [-1, -1]]).reshape(2, 1, 1, 2), 1.0),
+        (torch.tensor([[3.0], [5]]).reshape(2, 1, 1, 1), 17**-0.5),  # var 1, mean square 17
+    ],
+)
+def test_the_spread_of_features_has_its_closed_form(features, spread):
+    assert feature_spread(Reads(), features) == pytest.approx(spread, abs=1e-6)
+
+
+def test_unrelated_features_have_a_spread_of_about_one(rng):
+    features = torch.randn(200, 1, 1, 50, generator=rng)
+    assert feature_spread(Reads(), features) == pytest.approx(1, abs=0.01)
+
+
+def test_measuring_the_spread_leaves_the_encoder_in_training():
+    encoder = Reads().train()
+    feature_spread(encoder, torch.ones(2, 1, 1, 2))
+    assert encoder.training
+
+
+@pytest.mark.parametrize("method", ["mae", "i_jepa", "sar_jepa"])
+def test_bf16_trains_on_a_cpu_and_keeps_float32_weights(tmp_path, method):
+    pool = make_pool()
+    identity = identity_of(method, precision="bf16", recipe=replace(RECIPE, epochs=2))
+    record = pretrain(identity, pool, Store(tmp_path), Resources())
+    full = pretrain(replace(identity, precision="fp32"), pool, Store(tmp_path), Resources())
+    assert record.final_loss == pytest.approx(full.final_loss, rel=0.05)
+    assert record.weights_digest != full.weights_digest
+    assert {p.dtype for p in build_method(identity).encoder.parameters()} == {torch.float32}
+
+
+def test_every_chip_is_seen_once_an_epoch_but_for_an_incomplete_batch(monkeypatch):
+    pool = make_pool()
+    batches = Batches(pool, RECIPE, seed=0, px=16, device="cpu")
+    seen: list[int] = []
+    stack = batches._stack
+    monkeypatch.setattr(
+        batches, "_stack", lambda rows: (seen.extend(rows.tolist()), stack(rows))[1]
+    )
+    for step in range(4):
+        assert batches.batch(step).shape == (4, 1, 16, 16)
+    first, second = seen[:8], seen[8:]
+    assert len(set(first)) == len(set(second)) == 8
+    assert first != second
+
+
+def test_the_pool_says_what_was_drawn_of_it():
+    assert make_pool().members == (Member("speckle", "d", 9),)
