@@ -20,7 +20,6 @@ from .encoders import (
 from .evaluate import Evaluation
 from .plan import Plan
 from .run import Pretraining, Resources
-from .spread import PlannedPretraining
 from .store import Store, write_atomic
 
 VERSION = 1  # of what is kept; raised when it is computed otherwise
@@ -30,7 +29,7 @@ def with_encoder(plan: Plan, store: Store) -> dict[str, Pretraining]:
     """Return the first finished encoder of each row that has one."""
     found: dict[str, Pretraining] = {}
     for entry in plan.pretrain:
-        start = cast(PlannedPretraining, entry.planned)
+        start = entry.planned
         if entry.state == "done" and start.identity and start.identity.encoder:
             path = store.folder("pretrain", start.identity.key) / "encoder.safetensors"
             if path.exists():
