@@ -1,6 +1,6 @@
 """A plan beside the published values of a paper."""
 
-from typing import Any, cast
+from typing import Any
 
 from ..results.paper import (
     CheckedCell,
@@ -14,7 +14,6 @@ from .board import leaderboard, scores_of
 from .plan import Plan
 from .run import Recipe
 from .seeding import stream
-from .spread import PlannedPretraining
 
 
 def compare_with(
@@ -34,14 +33,14 @@ def rows_of(plan: Plan) -> dict[str, list[str]]:
     """Return the rows of each method."""
     found: dict[str, dict[str, None]] = {}
     for entry in plan.pretrain:
-        start = cast(PlannedPretraining, entry.planned)
+        start = entry.planned
         found.setdefault(start.method, {})[start.row] = None
     return {method: list(rows) for method, rows in found.items()}
 
 
 def setup_of(plan: Plan) -> dict[str, Any]:
     """Return what a grid fixes, by the names that a paper's set-up uses."""
-    starts = [cast(PlannedPretraining, entry.planned).identity for entry in plan.pretrain]
+    starts = [entry.planned.identity for entry in plan.pretrain]
     trained = [start for start in starts if start and start.recipe]
     facts: dict[str, Any] = {
         "pool": list(plan.grid.pretrain.pool),

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 from ..results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
 from ..results.metrics import recalls
@@ -11,7 +10,7 @@ from ..results.scores import LeaderboardError, Score
 from .outcomes import Outcomes
 from .plan import Entry, Plan
 from .seeding import stream
-from .spread import PlannedPretraining, PlannedRun
+from .spread import PlannedRun
 from .store import Store
 
 
@@ -49,7 +48,7 @@ def resolve_row(plan: Plan, name: str) -> str:
     Raises:
         LeaderboardError: None or several, with the rows that there are.
     """
-    starts = [cast(PlannedPretraining, entry.planned) for entry in plan.pretrain]
+    starts = [entry.planned for entry in plan.pretrain]
     rows = list(dict.fromkeys(start.row for start in starts))
     if name in rows:
         return name
@@ -66,8 +65,8 @@ def outcomes_of(plan: Plan, store: Store, data_dir: Path) -> Outcomes:
     return Outcomes(store, data_dir, {r.key: r.predictions_digest for r in records})
 
 
-def _score(plan: Plan, entry: Entry) -> Score:
-    planned, record = cast(PlannedRun, entry.planned), entry.record
+def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
+    planned, record = entry.planned, entry.record
     start, info = planned.pretraining, plan.methods[planned.pretraining.method]
     values, versions, weights, support = {}, {}, "", ""
     if isinstance(record, RunRecord):
@@ -132,7 +131,7 @@ def notes(plan: Plan) -> list[str]:
 
 
 def _pretraining_notes(plan: Plan) -> list[str]:
-    identities = [cast(PlannedPretraining, entry.planned).identity for entry in plan.pretrain]
+    identities = [entry.planned.identity for entry in plan.pretrain]
     trained = [identity for identity in identities if identity and identity.recipe]
     if not trained:
         return []
@@ -151,8 +150,9 @@ def _pretraining_notes(plan: Plan) -> list[str]:
 
 def _data_notes(plan: Plan) -> list[str]:
     lines = []
+    asked = {entry.planned.dataset for entry in plan.runs}
     for name in plan.grid.evaluate.datasets:
-        if known := plan.data.get(name):
+        if name in asked and (known := plan.data.get(name)):
             rendering = f", rendering {known.rendering}" if known.rendering else ""
             train, test = (sum(known.counts[side].values()) for side in ("train", "test"))
             lines.append(
@@ -178,7 +178,7 @@ def _version_notes(plan: Plan) -> list[str]:
         lines.append(f"Protocol versions: {listed}.")
     weights: dict[str, str] = {}
     for entry in done:
-        start = cast(PlannedRun, entry.planned).pretraining
+        start = entry.planned.pretraining
         seed = f" seed {start.seed}" if start.seed else ""
         if isinstance(entry.record, RunRecord):
             weights.setdefault(f"{start.row}{seed}", entry.record.weights_digest[:8])

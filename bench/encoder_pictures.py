@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
+from ..protocols._encoder import read_out
 from .data.prepare import open_chips
 from .encoders import (
     ATTENTION_CHIPS,
@@ -18,7 +20,6 @@ from .encoders import (
 from .evaluate import Evaluation
 from .plan import Plan
 from .run import Pretraining, Resources
-from .spread import PlannedPretraining
 from .store import Store, write_atomic
 
 VERSION = 1  # of what is kept; raised when it is computed otherwise
@@ -28,7 +29,7 @@ def with_encoder(plan: Plan, store: Store) -> dict[str, Pretraining]:
     """Return the first finished encoder of each row that has one."""
     found: dict[str, Pretraining] = {}
     for entry in plan.pretrain:
-        start = cast(PlannedPretraining, entry.planned)
+        start = entry.planned
         if entry.state == "done" and start.identity and start.identity.encoder:
             path = store.folder("pretrain", start.identity.key) / "encoder.safetensors"
             if path.exists():
@@ -41,19 +42,29 @@ def places_of(
 ) -> tuple[dict[str, Float[np.ndarray, "M 2"]], Int[np.ndarray, " M"], tuple[str, ...]]:
     """Return a place in the plane for the same test chips by each encoder, and their classes."""
     chips = open_chips(dataset, data_dir, store.prepared)
-    chosen = _evenly(int(chips.is_test.sum()), SHOWN_CHIPS)
+    tests = np.flatnonzero(chips.is_test)
+    chosen = _evenly(len(tests), SHOWN_CHIPS)
     places = {}
     for row, identity in rows.items():
 
         def make(identity: Pretraining = identity) -> dict[str, np.ndarray]:
-            evaluation = Evaluation(identity, chips, store, Resources())
-            features = evaluation.features_for("default").test[chosen].double().numpy()
+            features = _features(Evaluation(identity, chips, store, Resources()), tests[chosen])
             return {"places": places_by_tsne(features)}
 
         path = _kept(store, "tsne", identity, chips.data_digest)
         places[row] = _cached(path, make)["places"]
     labels = chips.labels[chips.is_test][chosen]
     return places, labels, chips.classes
+
+
+@torch.no_grad()
+def _features(evaluation: Evaluation, indices: np.ndarray) -> Float[np.ndarray, "M D"]:
+    """Return one feature per chip, read out as `linear` does by default."""
+    encoder = evaluation.make_encoder().eval()
+    class_token = bool(encoder.has_class_token)
+    parts = [read_out(encoder(images), "default", class_token)
+             for images in evaluation.inputs(indices)]  # fmt: skip
+    return torch.cat(parts).double().cpu().numpy()
 
 
 def attention_of(

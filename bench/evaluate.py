@@ -114,7 +114,7 @@ class Evaluation:
         ]
         work = protocol.load()
         if protocol.kind == "features":
-            features = self.features_for(settings.readout)
+            features = self._features_for(settings.readout)
             predicted = work.run(features, episodes, rngs, settings)
         else:
             images = self._labelled_images()
@@ -139,8 +139,7 @@ class Evaluation:
             images = images.to(self.resources.device)
             yield resize(images, px) if kind == "encoder" else images
 
-    def features_for(self, readout: str) -> Features:
-        """Return the features of the frozen encoder; computed once."""
+    def _features_for(self, readout: str) -> Features:
         if readout not in self._features:
             encoder = self.make_encoder().eval()
             read = partial(read_out, readout=readout, has_class_token=bool(encoder.has_class_token))

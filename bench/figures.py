@@ -23,7 +23,7 @@ from .outcomes import Outcomes
 from .plan import Entry, Plan
 from .run import Pretraining
 from .seeding import stream
-from .spread import PlannedPretraining, PlannedRun
+from .spread import PlannedPretraining
 from .store import Store, read_lines, write_atomic
 
 STEPS_BEFORE_PICTURE = 50
@@ -104,7 +104,7 @@ def _most_labels(columns: Sequence[Column]) -> Column:
 def _hours(plan: Plan) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for entry in plan.pretrain:
-        start = cast(PlannedPretraining, entry.planned)
+        start = entry.planned
         if entry.record and start.identity and start.identity.recipe:
             found.setdefault(start.row, []).append(entry.record.provenance.wall_s / 3600)
     return {row: float(np.mean(hours)) for row, hours in found.items()}
@@ -113,7 +113,7 @@ def _hours(plan: Plan) -> dict[str, float]:
 def _histories(plan: Plan, store: Store) -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for entry in plan.pretrain:
-        start = cast(PlannedPretraining, entry.planned)
+        start = entry.planned
         if entry.key and start.row not in found and not plan.methods[start.method].control:
             lines = read_lines(store.folder("pretrain", entry.key) / "history.jsonl")
             points = [(float(p["epoch"]), float(p["loss"])) for p in lines if p.get("loss")]
@@ -132,7 +132,7 @@ def _add_classes(
         matrices: dict[str, np.ndarray] = {}
         classes: tuple[str, ...] = ()
         for entry in plan.runs:
-            run = cast(PlannedRun, entry.planned)
+            run = entry.planned
             if (run.dataset, run.protocol, run.shots) != column or entry.record is None:
                 continue
             predicted = outcomes.predicted(entry.key)
@@ -195,7 +195,8 @@ def encoder_figures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Draw
     rows = with_encoder(plan, store)
     if not rows:
         return [], ["t-SNE and attention distances: no finished encoder is stored"]
-    for number, dataset in enumerate(plan.grid.evaluate.datasets):
+    datasets = _datasets(plan)
+    for number, dataset in enumerate(datasets):
         places, labels, classes = places_of(rows, dataset, store, data_dir)
         drawn.append(
             Drawn(
@@ -209,7 +210,7 @@ def encoder_figures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Draw
                 features_figure(places, labels, classes, f"{dataset}: {len(labels)} test chips"),
             )
         )
-    distances, uniform, side = attention_of(rows, plan.grid.evaluate.datasets[0], store, data_dir)
+    distances, uniform, side = attention_of(rows, datasets[0], store, data_dir)
     drawn.append(Drawn("attention", "Attention distance", (
         "Mean distance between a patch and the patches it attends to, for each head; over whole "
         "chips, nothing hidden, class token left out. Dashed: attention that is the same for all."
@@ -222,10 +223,10 @@ def method_pictures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Draw
     from .data.prepare import open_chips
     from .show_method import picture_of_method
 
-    drawn, dataset = [], plan.grid.evaluate.datasets[0]
+    drawn, dataset = [], _datasets(plan)[0]
     chips = open_chips(dataset, data_dir, store.prepared)
     for entry in _one_per_method(plan.pretrain):
-        start = cast(PlannedPretraining, entry.planned)
+        start = entry.planned
         encoder = cast(Pretraining, start.identity).encoder
         if plan.methods[start.method].control or encoder is None or entry.key is None:
             continue
@@ -244,10 +245,17 @@ def method_pictures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Draw
     return drawn, []
 
 
-def _one_per_method(entries: Sequence[Entry]) -> list[Entry]:
-    found: dict[str, Entry] = {}
+def _datasets(plan: Plan) -> list[str]:
+    """Return the data sets of the runs that are asked for."""
+    return list(dict.fromkeys(entry.planned.dataset for entry in plan.runs))
+
+
+def _one_per_method(
+    entries: Sequence[Entry[PlannedPretraining]],
+) -> list[Entry[PlannedPretraining]]:
+    found: dict[str, Entry[PlannedPretraining]] = {}
     for entry in entries:
-        start = cast(PlannedPretraining, entry.planned)
+        start = entry.planned
         if start.identity is not None:
             found.setdefault(start.method, entry)
     return list(found.values())

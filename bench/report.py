@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 from ..results._style import inline_svg, save
 from ..results.leaderboard import METRICS, Leaderboard
@@ -17,8 +16,8 @@ from .against_paper import compare_with
 from .board import leaderboard, notes, outcomes_of, scores_of
 from .figures import Drawn, encoder_figures, interquartile_means, method_pictures, score_figures
 from .outcomes import Outcomes
-from .plan import Entry, Plan, describe_pretraining
-from .spread import PlannedPretraining, PlannedRun
+from .plan import Entry, P, Plan, describe_pretraining
+from .spread import PlannedRun
 from .store import Store, write_atomic
 
 Tell = Callable[[str], None]
@@ -75,7 +74,7 @@ def write_report(
         boards=boards,
         drawings=drawings,
         paper=sheets,
-        runs=[_line(cast(PlannedRun, entry.planned), entry) for entry in plan.runs],
+        runs=[_line(entry.planned, entry) for entry in plan.runs],
         failures=_failures(plan),
         skipped=skipped,
         again=_again(plan, grid_path),
@@ -149,7 +148,7 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
     return [*facts, *(("", line) for line in notes(plan))]
 
 
-def _line(run: PlannedRun, entry: Entry) -> RunLine:
+def _line(run: PlannedRun, entry: Entry[PlannedRun]) -> RunLine:
     record = entry.record if isinstance(entry.record, RunRecord) else None
     return RunLine(
         method=run.pretraining.row,
@@ -171,19 +170,19 @@ def _failures(plan: Plan) -> list[tuple[str, str]]:
     """Return what failed; runs of a failed pretraining are counted with it."""
     lines = []
     for start in _failed(plan.pretrain):
-        planned = cast(PlannedPretraining, start.planned)
-        runs = sum(cast(PlannedRun, e.planned).pretraining is planned for e in plan.runs)
+        planned = start.planned
+        runs = sum(e.planned.pretraining is planned for e in plan.runs)
         what = f"pretraining of {describe_pretraining(planned)}, and so its {runs} runs"
         lines.append((what, start.reason))
     for entry in _failed(plan.runs):
-        run = cast(PlannedRun, entry.planned)
+        run = entry.planned
         if not entry.reason.startswith("its pretraining failed"):
             where = f"{run.dataset}, {run.protocol}, {run.shots} shots, seed {run.seed}"
             lines.append((f"{describe_pretraining(run.pretraining)}, {where}", entry.reason))
     return lines
 
 
-def _failed(entries: Iterable[Entry]) -> list[Entry]:
+def _failed(entries: Iterable[Entry[P]]) -> list[Entry[P]]:
     return [entry for entry in entries if entry.state == "failed"]
 
 

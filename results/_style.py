@@ -1,6 +1,7 @@
 """How figures look: colours that colour-blind readers and grey printers can tell apart."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ GREY = "0.45"
 LONGEST = 90  # letters of a text in a figure
 LONGEST_NAME = 28  # of a method or class
 FORMATS = ("svg", "pdf", "png")
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.size": 8.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -29,7 +30,7 @@ def figure(width: float, height: float) -> Figure:
     return Figure((width, height), layout="constrained")
 
 
-def look(number: int, control: bool = False) -> dict[str, object]:
+def look(number: int, control: bool = False) -> dict[str, Any]:
     """Return colour, marker and line of the n-th method; controls are grey and dashed."""
     return {
         "color": GREY if control else COLOURS[number % len(COLOURS)],
@@ -61,7 +62,7 @@ def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
         drawn.set_layout_engine("none")
         for path in paths:
             meta = {"CreationDate": None} if path.suffix == ".pdf" else {"Date": None}
-            extra = {} if path.suffix == ".png" else {"metadata": meta}
+            extra: dict[str, Any] = {} if path.suffix == ".png" else {"metadata": meta}
             drawn.savefig(path, dpi=200, **extra)
     return paths
 

@@ -15,6 +15,7 @@ methods = ["mae", "lomar", "i_jepa", "fg_mae", "sar_hog", "sar_jepa"]
 pool = ["folder:pool"]
 encoder = "vit_nano"
 recipe = "quick"
+batch = 4
 [evaluate]
 datasets = ["synthetic"]
 seeds = 10

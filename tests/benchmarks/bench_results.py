@@ -34,6 +34,7 @@ pool = ["folder:pool"]
 encoder = "vit_nano"
 recipe = "quick"
 epochs = {epochs}
+batch = 4
 [evaluate]
 datasets = ["synthetic"]
 seeds = 10
