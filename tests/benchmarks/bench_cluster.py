@@ -1,7 +1,6 @@
 """Seconds and memory of submitting 1,000 runs to a real SLURM, and of the status of 10,000.
 
-Needs a controller (`make cluster`). The jobs wait in the partition `parked` and are cancelled at the
-end.
+Needs a controller (`make cluster`). The jobs wait in the partition `parked`, then are cancelled.
 Goals: submit 10 s; status 3 s and 500 MB, with one question to the queue.
 """
 
