@@ -177,14 +177,15 @@ def test_a_crashing_method_fails_alone_and_is_listed(tmp_path):
     assert "broken on purpose" in attempt.read_text()
 
 
-def test_a_method_of_another_package_is_found_checked_run_and_ranked(tmp_path):
+def test_a_method_of_another_package_is_found_checked_run_and_ranked(finished, tmp_path):
     site = install(tmp_path, "theirs", '."""\n\n    Config = Config\n')
-    grid = TINY.replace('["mae"]', '["mae", {name = "theirs", config = {strength = 2.0}}]')
-    sarbench = Sarbench(tmp_path, grid, PYTHONPATH=site)
+    ours = '["mae", {name = "theirs", config = {strength = 2.0}}]\ncontrols = []'
+    sarbench = Sarbench(tmp_path, TINY.replace('["mae"]', ours), PYTHONPATH=site)
+    shutil.copytree(finished.runs / "prepared", sarbench.runs / "prepared")
     assert "theirs" in sarbench.call("methods", "ls").stdout
     sarbench.call("methods", "check", "theirs")
     sarbench.call("run", sarbench.grid)
-    assert "Theirs" in {cell["method"] for cell in sarbench.cells()}
+    assert {cell["method"] for cell in sarbench.cells()} == {"MAE", "Theirs"}
 
 
 def worker_of(process: "subprocess.Popen[str]") -> int:

@@ -355,7 +355,13 @@ def test_measuring_the_spread_leaves_the_encoder_in_training():
     assert encoder.training
 
 
-@pytest.mark.parametrize("method", ["mae", "i_jepa", "sar_jepa"])
+SLOW = [
+    pytest.param("i_jepa", marks=pytest.mark.slow),
+    pytest.param("sar_jepa", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("method", ["mae", *SLOW])
 def test_bf16_trains_on_a_cpu_and_keeps_float32_weights(tmp_path, method):
     pool = make_pool()
     identity = identity_of(method, precision="bf16", recipe=replace(RECIPE, epochs=2))

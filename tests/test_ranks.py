@@ -44,7 +44,10 @@ def losses(root: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("method", ["mae", "lomar", "i_jepa"])
+SLOW = [pytest.param("mae", marks=pytest.mark.slow), pytest.param("i_jepa", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("method", ["lomar", *SLOW])
 def test_two_processes_give_the_loss_curve_of_one(tmp_path, method):
     prepare("synthetic", tmp_path, tmp_path / "prepared", pool=True)
     with socket.socket() as free:
