@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,10 @@ def worker_of(job: str) -> int:
 
 def has_pending(process: int, number: int) -> bool:
     """Return whether a stopped process has a signal waiting."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except FileNotFoundError:  # it has ended already
+        return True
     pending = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
     return any(mask >> (number - 1) & 1 for mask in pending)
 
@@ -277,7 +281,8 @@ def test_a_preempted_pretraining_saves_is_requeued_and_ends_with_the_same_bits(
     end = time.monotonic() + 60
     while not has_pending(process, signal.SIGUSR2) and time.monotonic() < end:
         time.sleep(0.1)
-    os.kill(process, signal.SIGCONT)
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGCONT)
     last = cluster.wait()
     assert {e["state"] for e in last["runs"] if e["method"] == "mae"} >= {"done"}
     assert next(e["state"] for e in last["pretrain"] if e["key"] == key) == "done"

@@ -89,6 +89,7 @@ def _print_status(path: Path, made: Plan, watch: Watch) -> None:
         unasked = [e for e in failed if e.failure not in ONLY_IF_ASKED]
         if unasked:
             out.print(f"\nsarbench submit {path} --profile ... takes up {len(unasked)} of these")
+        out.print("")
         out.print(f"sarbench retry {path}   submits everything that failed again")
 
 
