@@ -1,6 +1,7 @@
 """Figures of a leaderboard: score over shots, and score against cost."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -82,7 +83,7 @@ def cost_figure(board: Leaderboard, hours: Mapping[str, float], column: object) 
         drawn = figure(5.2, 3.1)
         axes = drawn.subplots()
         for number, cell in enumerate(cells):
-            style = look(number, cell.control) | {"linestyle": "none"}
+            style: dict[str, Any] = {**look(number, cell.control), "linestyle": "none"}
             x = 60 * hours[cell.method]
             axes.errorbar(x, 100 * (cell.mean or 0), yerr=_bars([cell]), capsize=2,
                           elinewidth=0.8, label=plain(cell.method), **style)  # fmt: skip
