@@ -152,6 +152,15 @@ def test_runs_wait_for_a_pretraining_that_is_queued_already_and_not_for_a_finish
     assert arrays[1].after == plan.pretrain[0].key
 
 
+def test_a_control_is_made_by_its_runs_and_never_handed_over_beside_queued_ones():
+    plan = make_plan(runs_each=2, trained=0)
+    control = {str(plan.pretrain[0].key)}
+    assert not make_arrays(plan, control, set(), limits())  # its runs are queued
+    for entry in plan.runs:
+        entry.state = "done"
+    assert shape(make_arrays(plan, control, set(), limits())) == [("evaluate", 1, 0, False)]
+
+
 def submission(plan: Plan, job_id: str | None = "7") -> ledger.Submission:
     made = ledger.new_submission("g", "code", {"partition": "gpu"})
     runs = [str(entry.key) for entry in plan.runs]

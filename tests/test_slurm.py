@@ -308,8 +308,7 @@ def test_two_processes_of_one_job_give_the_loss_curve_of_one(tmp_path, ready, un
 def test_what_is_handed_over_is_handed_over_once_whoever_submits_and_whatever_is_lost(
     tmp_path, ready
 ):
-    idle = PROFILE.replace('partition = "gpu"', 'partition = "gpu"\nsetup = ["sleep 600"]')
-    cluster = Cluster(tmp_path, ready, profile=idle)
+    cluster = Cluster(tmp_path, ready, profile=PROFILE.replace('"gpu"', '"parked"'))
     words = cluster.command(
         "submit", cluster.grid, "--profile", cluster.profile, "--runs", cluster.runs
     )
@@ -345,7 +344,7 @@ def test_a_wrong_profile_and_a_controller_that_is_down_are_said_and_lose_nothing
     assert "allows at most 10080 minutes" in cluster.submit(status=2)
     assert not cluster.runs.exists() or not list(cluster.runs.glob("ledger/[0-9]*"))
 
-    cluster.profile.write_text(PROFILE + 'setup = ["sleep 600"]\n')
+    cluster.profile.write_text(PROFILE.replace('"gpu"', '"parked"'))
     cluster.submit("-m", "random_init", "-p", "knn", "-k", "5")
     configuration = Path("/etc/slurm/slurm.conf").read_text()
     elsewhere = tmp_path / "slurm.conf"

@@ -52,19 +52,16 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
             continue
         label = describe_pretraining(start.planned)
         job = Job(label, identity, plan.grid.pretrain.pool, [])
-        entries = [
-            entry
-            for entry in plan.runs
-            if entry.planned.pretraining is start.planned and entry.key in wanted
-        ]
-        packs = _packs(job, entries, costs, limits.pack_s)
+        own = [entry for entry in plan.runs if entry.planned.pretraining is start.planned]
+        packs = _packs(job, [e for e in own if e.key in wanted], costs, limits.pack_s)
         learns = identity.recipe is not None and start.state != "done"
         if learns and identity.key in wanted:
             trained.append(job)
         if learns and identity.key in wanted | waiting:
             dependent.append((identity.key, packs))
-        elif not learns:
-            free += packs or ([job] if identity.key in wanted else [])
+        elif not learns:  # one that learns nothing is made by the first pack of its runs
+            alone = identity.key in wanted and all(entry.state == "done" for entry in own)
+            free += [job] if alone else packs
     arrays = _chunks("pretrain", trained, None, limits)
     arrays += _chunks("evaluate", free, None, limits)
     for key, packs in dependent:

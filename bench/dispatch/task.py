@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from ...results.record import Attempt
 from ..provenance import host, now
 from ..run import Job, Resources
-from ..store import Store, write_atomic
+from ..store import Kind, Store, write_atomic
 from .profile import Stage
 from .snapshot import check_code
 
@@ -54,16 +54,21 @@ class Task:
         """The keys that the job is there for."""
         return [run.key for run in self.job.runs] or [self.job.pretraining.key]
 
+    @property
+    def kind(self) -> Kind:
+        """The part of the store that its keys belong to."""
+        return "evaluate" if self.job.runs else "pretrain"
+
     def missing(self, store: Store) -> list[str]:
         """Return the keys without a record, those apart that failed since the submission."""
         return [
             key
             for key in self.keys
-            if store.read(self.stage, key) is None and not self._failed(store, key)
+            if store.read(self.kind, key) is None and not self._failed(store, key)
         ]
 
     def _failed(self, store: Store, key: str) -> bool:
-        attempt = store.last_attempt(self.stage, key)
+        attempt = store.last_attempt(self.kind, key)
         return attempt is not None and moment(attempt.time) >= int(self.submitted)
 
 
@@ -128,7 +133,7 @@ def _run(task: Task, store: Store, asked: Asked) -> bool:
     check_code(task.code)
     missing = set(task.missing(store))
     if not missing:
-        if all(store.read(task.stage, key) for key in task.keys):
+        if all(store.read(task.kind, key) for key in task.keys):
             log.info("nothing is missing of %s", task.job.label)
             return False
         log.error("what is missing of %s failed in this job before", task.job.label)
@@ -155,8 +160,8 @@ def bury(
         time=now(),
     )  # fmt: skip
     for key in keys:
-        if store.read(task.stage, key) is None:
-            store.write_attempt(task.stage, key, attempt)
+        if store.read(task.kind, key) is None:
+            store.write_attempt(task.kind, key, attempt)
 
 
 def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:

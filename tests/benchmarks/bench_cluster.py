@@ -1,6 +1,6 @@
 """Seconds and memory of submitting 1,000 runs to a real SLURM, and of the status of 10,000.
 
-Needs a controller (`make cluster`). The jobs only sleep, and are cancelled at the end.
+Needs a controller (`make cluster`). The jobs wait in the partition `parked`, then are cancelled.
 Goals: submit 10 s; status 3 s and 500 MB, with one question to the queue.
 """
 
@@ -26,11 +26,11 @@ linear = [1, 2, 5, 10, 20]
 few_shot = [1, 2, 5, 10, 20]
 """
 PROFILE = """
+partition = "parked"
 gpus = 1
 device = "cpu"
 cpus = 1
 memory_gb = 1
-setup = ["sleep 3600"]
 pack_min = 2
 """
 COUNTED = '#!/bin/sh\necho x >> "{count}"\nexec {real} "$@"\n'
