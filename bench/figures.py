@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -27,6 +27,8 @@ from .spread import PlannedPretraining
 from .store import Store, read_lines, write_atomic
 
 STEPS_BEFORE_PICTURE = 50
+T = TypeVar("T")
+MOST_ROWS = 14  # in one figure; the best methods and every control are drawn
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,13 @@ def score_figures(
     """Draw what follows from records, histories and predictions; say what could not be drawn."""
     drawn: list[Drawn] = []
     skipped: list[str] = []
-    if shots := shots_figure(board):
+    rows = _shown(board)
+    if len(rows) < len(board.rows):
+        skipped.append(
+            f"{len(board.rows) - len(rows)} of {len(board.rows)} rows in the figures: the "
+            f"{len(rows)} of best rank, and the controls, are drawn"
+        )
+    if shots := shots_figure(board, rows):
         drawn.append(Drawn("shots", "Accuracy over labelled chips", (
             "Mean and 95 % Student interval over seeds; hollow: incomplete; dashed grey: controls."
         ), shots))  # fmt: skip
@@ -54,15 +62,15 @@ def score_figures(
         skipped.append("score over shots: no protocol has two numbers of shots")
     _add_ranks(board, drawn, skipped)
     column = _most_labels(board.columns)
-    if cost := cost_figure(board, _hours(plan), column):
+    if cost := cost_figure(board, _only(_hours(plan), rows), column):
         drawn.append(Drawn("cost", "Accuracy and cost", (
             "Wall time of one process for one pretraining, as it was recorded; machines that were "
             "busy otherwise count as slow."
         ), cost))  # fmt: skip
     else:
         skipped.append("accuracy and cost: too few finished pretrainings")
-    _add_classes(plan, outcomes, board, drawn, skipped)
-    if training := training_figure(_histories(plan, store)):
+    _add_classes(plan, outcomes, board, rows, drawn, skipped)
+    if training := training_figure(_only(_histories(plan, store), rows)):
         drawn.append(Drawn("training", "Training curves", (
             "Loss of each pretraining. Methods predict different things, so their losses cannot "
             "be compared with each other."
@@ -72,8 +80,21 @@ def score_figures(
     return drawn, skipped
 
 
+def _shown(board: Leaderboard) -> list[str]:
+    """Return the rows to draw, in the order of the board."""
+    methods = [row for row in board.rows if row not in board.controls]
+    return [*methods[: max(1, MOST_ROWS - len(board.controls))], *board.controls]
+
+
+def _only(values: dict[str, T], rows: Sequence[str]) -> dict[str, T]:
+    return {row: values[row] for row in rows if row in values}
+
+
 def _add_ranks(board: Leaderboard, drawn: list[Drawn], skipped: list[str]) -> None:
     rows = [row for row in board.rows if row not in board.controls]
+    if len(rows) > MOST_ROWS:
+        skipped.append(f"critical-difference diagram: {len(rows)} methods are too many to read")
+        return
     blocks = []
     for column in board.columns:
         cells = [board.cell(row, column) for row in rows]
@@ -123,7 +144,12 @@ def _histories(plan: Plan, store: Store) -> dict[str, list[tuple[float, float]]]
 
 
 def _add_classes(
-    plan: Plan, outcomes: Outcomes, board: Leaderboard, drawn: list[Drawn], skipped: list[str]
+    plan: Plan,
+    outcomes: Outcomes,
+    board: Leaderboard,
+    rows: Sequence[str],
+    drawn: list[Drawn],
+    skipped: list[str],
 ) -> None:
     """Draw confusion and recall of each data set, in its column with most labels."""
     names = dict.fromkeys(column[0] for column in board.columns)
@@ -135,6 +161,8 @@ def _add_classes(
             run = entry.planned
             if (run.dataset, run.protocol, run.shots) != column or entry.record is None:
                 continue
+            if run.pretraining.row not in rows:
+                continue
             predicted = outcomes.predicted(entry.key)
             if predicted is None:
                 continue
@@ -145,7 +173,7 @@ def _add_classes(
         if not matrices:
             skipped.append(f"confusion and recall on {dataset}: no predictions are stored")
             continue
-        ordered = {row: matrices[row] for row in board.rows if row in matrices}
+        ordered = {row: matrices[row] for row in rows if row in matrices}
         where = f"{column_name(column)}, all its seeds together"
         note = "Rows are shares of a true class; summed over seeds, which share test chips."
         drawn.append(Drawn(f"confusion-{number}", f"Confusion on {dataset}", note,
@@ -192,7 +220,8 @@ def encoder_figures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Draw
     from .encoder_pictures import attention_of, places_of, with_encoder
 
     drawn: list[Drawn] = []
-    rows = with_encoder(plan, store)
+    every = with_encoder(plan, store)
+    rows = dict(list(every.items())[:MOST_ROWS])
     if not rows:
         return [], ["t-SNE and attention distances: no finished encoder is stored"]
     datasets = _datasets(plan)

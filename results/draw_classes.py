@@ -1,6 +1,7 @@
 """What is taken for what: confusion matrices, and the recall of each class."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -54,7 +55,7 @@ def recall_figure(
         axes = drawn.subplots()
         for number, (name, values) in enumerate(recalls.items()):
             shift = 0.6 * ((number + 0.5) / len(recalls) - 0.5)
-            style = look(number, name in controls) | {"linestyle": "none"}
+            style: dict[str, Any] = {**look(number, name in controls), "linestyle": "none"}
             axes.plot(np.arange(len(classes)) + shift, 100 * values, label=plain(name), **style)
         axes.set_xticks(range(len(classes)), [plain(c) for c in classes], rotation=45, ha="right")
         axes.set(ylabel="recall (%)", ylim=(-3, 103), title=plain(title, LONGEST))

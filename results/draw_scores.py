@@ -1,6 +1,7 @@
 """Figures of a leaderboard: score over shots, and score against cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -11,16 +12,18 @@ from .caption import metric_name
 from .leaderboard import Cell, Leaderboard
 
 
-def shots_figure(board: Leaderboard) -> Figure | None:
+def shots_figure(board: Leaderboard, rows: Sequence[str] | None = None) -> Figure | None:
     """Draw the score over the shots, one panel per data set and protocol, with intervals.
 
-    Incomplete cells are hollow. None where no protocol has two numbers of shots.
+    Incomplete cells are hollow. None where no protocol has two numbers of shots. `rows` are those
+    to draw, all by default.
     """
     panels: dict[tuple[str, str], list[int]] = {}
     for dataset, protocol, shots in board.columns:
         if shots != "all":
             panels.setdefault((dataset, protocol), []).append(shots)
     panels = {panel: shots for panel, shots in panels.items() if len(shots) > 1}
+    drawn_rows = board.rows if rows is None else rows
     if not panels:
         return None
     with mpl.rc_context(SETTINGS):
@@ -28,14 +31,14 @@ def shots_figure(board: Leaderboard) -> Figure | None:
         for axes, ((dataset, protocol), shots) in zip(
             drawn.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
-            for number, row in enumerate(board.rows):
+            for number, row in enumerate(drawn_rows):
                 cells = [board.cell(row, (dataset, protocol, k)) for k in sorted(shots)]
                 known = [c for c in cells if c is not None and c.mean is not None]
                 if not known:
                     continue
                 style = look(number, row in board.controls)
                 # side by side, so that intervals of equal methods do not hide each other
-                shift = 1 + 0.012 * (number - len(board.rows) / 2)
+                shift = 1 + 0.012 * (number - len(drawn_rows) / 2)
                 x = [int(cell.shots) * shift for cell in known]
                 axes.errorbar(
                     x, [100 * (c.mean or 0) for c in known], yerr=_bars(known), label=plain(row),
@@ -82,7 +85,7 @@ def cost_figure(board: Leaderboard, hours: Mapping[str, float], column: object) 
         drawn = figure(5.2, 3.1)
         axes = drawn.subplots()
         for number, cell in enumerate(cells):
-            style = look(number, cell.control) | {"linestyle": "none"}
+            style: dict[str, Any] = {**look(number, cell.control), "linestyle": "none"}
             x = 60 * hours[cell.method]
             axes.errorbar(x, 100 * (cell.mean or 0), yerr=_bars([cell]), capsize=2,
                           elinewidth=0.8, label=plain(cell.method), **style)  # fmt: skip

@@ -16,16 +16,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import numpy as np
-from PIL import Image
-from stores import planned, pretrain_record, provenance
-
-from sarbench.bench.data.prepare import open_chips
-from sarbench.bench.evaluate import _save_predictions
-from sarbench.bench.store import file_digest
-from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
-from sarbench.results.record import RunRecord, digest_json
-
 GRID = """
 name = "many"
 methods = ["mae", "lomar", "i_jepa", "fg_mae", "sar_hog", "pgga", "sar_jepa"]
@@ -47,8 +37,21 @@ GOALS_S = {"table": 5.0, "compare": 10.0, "report": 30.0}  # from 10,000 records
 MOST_PREDICTIONS = 10_000
 
 
-def build(folder: Path, records: int) -> tuple[Path, int]:
-    """Write the grid and its store; return the grid and the number of records."""
+def build(folder: Path, records: int) -> int:
+    """Write the grid and its store; return the number of records.
+
+    Its imports are here: a process that holds torch would count as the memory of its children.
+    """
+    import numpy as np
+    from PIL import Image
+    from stores import planned, pretrain_record, provenance
+
+    from sarbench.bench.data.prepare import open_chips
+    from sarbench.bench.evaluate import _save_predictions
+    from sarbench.bench.store import file_digest
+    from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
+    from sarbench.results.record import RunRecord, digest_json
+
     grid, runs = folder / "many.toml", folder / "runs"
     values = list(range(1, max(2, round(records / PER_EPOCH)) + 1))
     grid.write_text(GRID.format(epochs=values))
@@ -84,7 +87,7 @@ def build(folder: Path, records: int) -> tuple[Path, int]:
             support_digest=digest_json([identity.shots, identity.seed]),
             predictions_digest=made[3],
         ))  # fmt: skip
-    return grid, len(plan.runs)
+    return len(plan.runs)
 
 
 def write(folder: Path, record) -> None:
@@ -110,14 +113,19 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--records", type=int, default=10_000)
     parser.add_argument("--folder", type=Path, help="keep the store here, or use the one there")
+    parser.add_argument("--build", action="store_true", help="only make the store")
     options = parser.parse_args()
+    if options.build:
+        print(f"{build(options.folder, options.records)} records made")
+        return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "many.toml").exists():
-            start = time.perf_counter()
-            _, count = build(folder, options.records)
-            print(f"{count} records made in {time.perf_counter() - start:.0f} s")
+            subprocess.run(
+                [sys.executable, __file__, "--records", str(options.records), "--folder",
+                 str(folder), "--build"], check=True,
+            )  # fmt: skip
         words = [str(folder / "many.toml"), "--runs", str(folder / "runs")]
         data = str(folder / "runs" / "data")
         environment = os.environ | {"OMP_NUM_THREADS": "1", "SARBENCH_DATA": data}
