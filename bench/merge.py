@@ -67,7 +67,8 @@ def merge(other: Store, mine: Store, labels_of: Labels, *, trial: bool = False) 
     result = Merged()
     taken: dict[str, str] = {}  # weights of pretrainings taken in, by key
     for kind in ("pretrain", "evaluate"):
-        for name, folder in sorted(other.keys(kind).items()):
+        for name in sorted(other.keys(kind)):
+            folder = other.folder(kind, name)
             if not (folder / "record.json").exists():
                 continue  # a failure or unfinished work: not a result
             what = f"{kind}/{name[:12]}"

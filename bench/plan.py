@@ -238,10 +238,10 @@ class _StaleIndex:
         self._starts = {s.identity.key: s.identity.to_json() for s in starts if s.identity}
         self._stored: dict[str, dict[str, Any]] = {}
         run_keys = {run.identity.key for run in planned if run.identity}
-        pretrain_strangers = [key for key in store.keys("pretrain") if key not in self._starts]
-        run_strangers = [key for key in store.keys("evaluate") if key not in run_keys]
-        missing = len(run_keys) > len(store.keys("evaluate")) - len(run_strangers)
-        if not missing and len(self._starts) <= len(store.keys("pretrain")):
+        stored_starts, stored_runs = store.keys("pretrain"), store.keys("evaluate")
+        pretrain_strangers = stored_starts - self._starts.keys()
+        run_strangers = stored_runs - run_keys
+        if run_keys <= stored_runs and len(self._starts) <= len(stored_starts):
             return
         others = {}
         for key in pretrain_strangers:

@@ -127,6 +127,7 @@ def runs(
             for protocol, entry in protocols.items():
                 if protocol not in info.protocols or name not in (entry.datasets or [name]):
                     continue
+                settings = asdict(from_json(PROTOCOLS[protocol].settings, entry.settings))
                 for shots in entry.shots:
                     seeds = seeds_of(evaluate.seeds if entry.seeds is None else entry.seeds)
                     if protocol == "knn" and shots == "all":
@@ -135,7 +136,7 @@ def runs(
                     result.extend(
                         PlannedRun(
                             start, name, protocol, shots, seed,
-                            _identity(start, protocol, entry, shots, seed, data),
+                            _identity(start, protocol, settings, shots, seed, data),
                         )
                         for seed in seeds
                     )  # fmt: skip
@@ -145,14 +146,13 @@ def runs(
 def _identity(
     start: PlannedPretraining,
     protocol: str,
-    entry: ProtocolEntry,
+    settings: dict[str, Any],
     shots: Shots,
     seed: int,
     data: Summary | None,
 ) -> Run | None:
     if start.identity is None or data is None:
         return None
-    spec = PROTOCOLS[protocol]
     return Run(
         start=start.identity.key,
         method=start.method,
@@ -160,8 +160,8 @@ def _identity(
         data_digest=data.data_digest,
         split_digest=data.split_digest,
         protocol=protocol,
-        protocol_version=spec.version,
-        settings=asdict(from_json(spec.settings, entry.settings)),
+        protocol_version=PROTOCOLS[protocol].version,
+        settings=settings,
         shots=shots,
         seed=seed,
     )

@@ -54,12 +54,12 @@ class Store:
         """Return the folder of one pretraining or run."""
         return self.root / kind / key
 
-    def keys(self, kind: Kind) -> dict[str, Path]:
+    def keys(self, kind: Kind) -> set[str]:
         """Return every key that has a folder; those moved aside have a dot in their name."""
         try:
-            return {e.name: Path(e.path) for e in os.scandir(self.root / kind) if "." not in e.name}
+            return {e.name for e in os.scandir(self.root / kind) if "." not in e.name}
         except FileNotFoundError:
-            return {}
+            return set()
 
     def read(self, kind: Kind, key: str) -> Any:
         """Return the record of `key`, or None if it is not done.

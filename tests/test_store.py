@@ -27,7 +27,7 @@ def test_a_written_record_reads_back_equal(tmp_path):
     store, record = Store(tmp_path), make_record()
     assert store.write("evaluate", record)
     assert store.read("evaluate", record.key) == record
-    assert store.keys("evaluate").keys() == {record.key}
+    assert store.keys("evaluate") == {record.key}
 
 
 def test_a_second_writer_loses_and_changes_nothing(tmp_path):
@@ -112,7 +112,7 @@ def test_forcing_moves_the_old_folder_aside_and_keeps_it(tmp_path):
     aside = store.move_aside("evaluate", record.key)
     assert (aside / "record.json").exists()
     assert store.read("evaluate", record.key) is None
-    assert store.keys("evaluate") == {}
+    assert store.keys("evaluate") == set()
 
 
 def test_a_failing_write_leaves_the_old_file_and_no_rest(tmp_path):

@@ -4,23 +4,29 @@ Exit status: 0 all well, 1 something failed and is listed, 2 the request was wro
 """
 
 import sys
+from importlib import import_module
 
 from ..store import NoSpaceError
 from ._app import Stopped, app, complain
 
+# The commands of each file. Only the file of the command that is asked for is imported: some bring
+# SciPy and matplotlib, which take longer to import than a plan takes to make.
+COMMANDS = {
+    "_grid": ("plan", "run", "demo"),
+    "_cluster": ("submit", "retry", "cancel"),
+    "_status": ("status", "logs"),
+    "_results": ("table", "compare", "paper", "report", "merge"),
+    "_data": ("data",),
+    "_methods": ("methods", "protocols"),
+    "_doctor": ("doctor",),
+}
+
 
 def main() -> None:
     """Run `sarbench`; turn an error of ours into one message, anything else is a bug."""
-    from . import (  # noqa: F401 - their decorators add the commands
-        _cluster,
-        _data,
-        _doctor,
-        _grid,
-        _methods,
-        _results,
-        _status,
-    )
-
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    for module in [name for name, made in COMMANDS.items() if asked in made] or COMMANDS:
+        import_module(f".{module}", __package__)  # its decorators add the commands
     try:
         app(prog_name="sarbench")
     except (KeyboardInterrupt, Stopped):

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ...results.render import render
-from ..board import leaderboard
 from ..costs import Costs
 from ..dispatch.watch import look
 from ..plan import Entry, Filters, Plan, describe_pretraining, needs
@@ -199,6 +197,9 @@ def clear(made: Plan, store: Store, force: bool) -> None:
 @app.command()
 def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None) -> None:
     """Run the embedded benchmark end to end on this machine and show its leaderboard."""
+    from ...results.render import render
+    from ..board import leaderboard
+
     path = Path(__file__).parent.parent / "grids" / "demo.toml"
     asked = Request(path, runs, DATA, Filters())
     err.print("pretrains every method on simulated chips, measures and ranks them: some minutes")
