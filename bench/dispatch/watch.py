@@ -99,7 +99,8 @@ def _ask(watch: Watch, warn: Callable[[str], None]) -> None:
     for key, held in list(watch.held.items()):
         if held.adopted and not _has_task(watch.store, held):
             del watch.held[key]  # its submitter was killed before the job was given its work
-        held.seen = seen.get(held.job or "")
+        # cancelled one by one, the waiting elements of an array are left as one line: its id
+        held.seen = seen.get(held.job or "") or seen.get(held.array.job_id or "")
     gone = [held for held in watch.held.values() if held.job and held.seen is None]
     last = accounted({held.job for held in gone if held.job})
     for held in gone:
