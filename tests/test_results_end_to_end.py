@@ -86,6 +86,7 @@ def test_failures_and_a_missing_seed_are_shown(cells, known):
     assert "A control is above every method in: synthetic/linear/5" in text
 
 
+@pytest.mark.slow
 def test_a_class_recall_is_a_metric(known):
     done = known.call("table", known.grid, "--metric", "recall:class_3", "--json", status=2)
     assert "classes: " in done.stderr
@@ -98,6 +99,7 @@ def test_a_class_recall_is_a_metric(known):
     assert best["n"] == 10
 
 
+@pytest.mark.slow
 def test_rows_sort_by_a_column_or_by_name(known):
     by_name = known.call("table", known.grid, "--sort", "name").stdout
     assert by_name.index("FG-MAE") < by_name.index("I-JEPA") < by_name.index("SAR-JEPA")
