@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..methods._masking import part
+from ..methods._masking import draw
 
 TRIES = 10  # crops drawn before the centred fallback, as in torchvision
 
@@ -108,14 +108,10 @@ def draw_crops(
     Up to ten draws of area and ratio; where none fits, the largest centred crop of an allowed
     ratio.
     """
-    device = height.device
     high, wide = height[:, None].float(), width[:, None].float()
     low, top = augmentation.crop_scale
     narrow, broad = augmentation.crop_ratio
-    index, of = part(rng)
-    count = len(height)
-    drawn = torch.rand((4, count * of, TRIES), generator=rng, device=device)
-    drawn = drawn[:, index * count : (index + 1) * count]
+    drawn = draw((4, len(height), TRIES), rng, batch=1)
     area = high * wide * (low + (top - low) * drawn[0])
     ratio = torch.exp(math.log(narrow) + math.log(broad / narrow) * drawn[1])
     crop_width = (area * ratio).sqrt().round()
@@ -161,10 +157,7 @@ def augment(
         rng: On the images' device; the only source of chance.
     """
     crops = draw_crops(height, width, augmentation, rng)
-    index, of = part(rng)
-    count = len(images)
-    drawn = torch.rand((2, count * of), generator=rng, device=images.device)
-    flips, factors = drawn[:, index * count : (index + 1) * count]
+    flips, factors = draw((2, len(images)), rng, batch=1)
     rows = resampling(crops[:, 0], crops[:, 2], images.shape[1], px)
     columns = resampling(crops[:, 1], crops[:, 3], images.shape[2], px, flips < augmentation.flip)
     resized = (rows @ images @ columns.mT).clamp_(0, 1)

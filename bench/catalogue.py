@@ -85,5 +85,5 @@ def describe(names: Iterable[str], folder: Path) -> dict[str, MethodInfo]:
     if not learned.keys() <= known.keys():
         text = json.dumps({name: asdict(info) for name, info in (known | learned).items()})
         with suppress(OSError):  # a read-only store: the next call looks again
-            write_atomic(path, lambda temporary: temporary.write_text(text))
+            write_atomic(path, text)
     return found

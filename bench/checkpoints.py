@@ -34,7 +34,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     torch.save(state, buffer)
     content = buffer.getbuffer()
     path = folder / f"checkpoint-{step:09d}-{sha256(content).hexdigest()[:16]}.pt"
-    write_atomic(path, lambda temporary: temporary.write_bytes(content))
+    write_atomic(path, content)
     for old in _checkpoints(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
@@ -71,7 +71,7 @@ def save_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> str:
     content = save(
         tensors, metadata={"pretraining": json.dumps(identity.to_json(), sort_keys=True)}
     )
-    write_atomic(path, lambda temporary: temporary.write_bytes(content))
+    write_atomic(path, content)
     return sha256(content).hexdigest()
 
 

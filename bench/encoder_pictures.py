@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
-from ..protocols._encoder import read_out
 from .data.prepare import open_chips
 from .encoders import (
     ATTENTION_CHIPS,
@@ -20,7 +18,7 @@ from .encoders import (
 from .evaluate import Evaluation
 from .plan import Plan
 from .run import Pretraining, Resources
-from .store import Store, write_atomic
+from .store import Store, npz, write_atomic
 
 VERSION = 1  # of what is kept; raised when it is computed otherwise
 
@@ -48,23 +46,14 @@ def places_of(
     for row, identity in rows.items():
 
         def make(identity: Pretraining = identity) -> dict[str, np.ndarray]:
-            features = _features(Evaluation(identity, chips, store, Resources()), tests[chosen])
-            return {"places": places_by_tsne(features)}
+            evaluation = Evaluation(identity, chips, store, Resources())
+            features = evaluation.features(tests[chosen], "default")  # as `linear` reads out
+            return {"places": places_by_tsne(features.double().cpu().numpy())}
 
         path = _kept(store, "tsne", identity, chips.data_digest)
         places[row] = _cached(path, make)["places"]
     labels = chips.labels[chips.is_test][chosen]
     return places, labels, chips.classes
-
-
-@torch.no_grad()
-def _features(evaluation: Evaluation, indices: np.ndarray) -> Float[np.ndarray, "M D"]:
-    """Return one feature per chip, read out as `linear` does by default."""
-    encoder = evaluation.make_encoder().eval()
-    class_token = bool(encoder.has_class_token)
-    parts = [read_out(encoder(images), "default", class_token)
-             for images in evaluation.inputs(indices)]  # fmt: skip
-    return torch.cat(parts).double().cpu().numpy()
 
 
 def attention_of(
@@ -110,10 +99,5 @@ def _cached(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, 
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError):
         arrays = make()
-
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, **cast(dict[str, Any], arrays))
-
-        write_atomic(path, write)
+        write_atomic(path, npz(**arrays))
         return arrays

@@ -4,13 +4,11 @@ Features of a frozen encoder are computed once and shared by every shot and seed
 features protocol train together. An encoder protocol trains run by run.
 """
 
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +28,7 @@ from .data.chips import Chips
 from .provenance import Clock
 from .run import Pretraining, Resources, Run, from_json
 from .seeding import torch_stream
-from .store import Store, file_digest, write_atomic
+from .store import Store, file_digest, npz, write_atomic
 
 CHUNK = 256  # chips that pass the encoder at once; fixed, so that no number depends on memory
 
@@ -139,15 +137,16 @@ class Evaluation:
             images = images.to(self.resources.device)
             yield resize(images, px) if kind == "encoder" else images
 
+    @torch.no_grad()
+    def features(self, indices: np.ndarray, readout: str) -> Tensor:
+        """Return the feature of each chip under the frozen encoder, (M, D)."""
+        encoder = self.make_encoder().eval()
+        read = partial(read_out, readout=readout, has_class_token=bool(encoder.has_class_token))
+        return torch.cat([read(encoder(images)) for images in self.inputs(indices)])
+
     def _features_for(self, readout: str) -> Features:
         if readout not in self._features:
-            encoder = self.make_encoder().eval()
-            read = partial(read_out, readout=readout, has_class_token=bool(encoder.has_class_token))
-            with torch.no_grad():
-                train, test = (
-                    torch.cat([read(encoder(images)) for images in self.inputs(part)])
-                    for part in (self._train, self._test)
-                )
+            train, test = (self.features(part, readout) for part in (self._train, self._test))
             self._features[readout] = train, test
         train, test = self._features[readout]
         return Features(train, self._train_labels(), test, len(self.chips.classes))
@@ -171,7 +170,7 @@ class Evaluation:
         path = self.store.folder("evaluate", run.key) / "predictions.npz"
         classes = predictions.classes.astype(np.int16)
         scores = predictions.scores.astype(np.float32)
-        write_atomic(path, partial(_save_predictions, classes=classes, scores=scores))
+        write_atomic(path, npz(classes=classes, scores=scores))
         record = RunRecord(
             key=run.key,
             identity=run.to_json(),
@@ -187,11 +186,3 @@ class Evaluation:
         )
         self.store.write("evaluate", record)
         return record
-
-
-def _save_predictions(path: Path, classes: np.ndarray, scores: np.ndarray) -> None:
-    buffer = (
-        io.BytesIO()
-    )  # a disk that fills up is met by one write, not within a half-open archive
-    np.savez_compressed(buffer, classes=classes, scores=scores)
-    path.write_bytes(buffer.getbuffer())

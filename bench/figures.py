@@ -266,7 +266,7 @@ def method_pictures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Draw
                 made = Path(folder) / "picture.png"
                 picture_of_method(start.method, encoder["name"], chips, steps, made)
                 content = made.read_bytes()
-            write_atomic(path, lambda temporary, c=content: temporary.write_bytes(c))
+            write_atomic(path, content)
         drawn.append(Drawn(f"method-{start.method}", f"What {start.label} predicts", (
             f"A fresh model with default settings after {steps} steps on training chips of "
             f"{dataset}: not the checkpoint that was measured, whose predictor is not kept."

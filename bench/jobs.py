@@ -25,7 +25,7 @@ from .run import Job, Resources, Run
 from .store import Kind, NoSpaceError, Store, is_full, no_space
 
 
-class DeviceError(RuntimeError):
+class DeviceError(ValueError):
     """The device that was asked for is not there."""
 
 

@@ -90,6 +90,14 @@ def describe_pretraining(planned: PlannedPretraining) -> str:
     return planned.row + (f", seed {planned.seed}" if planned.seed else "")
 
 
+def describe_run(run: PlannedRun) -> str:
+    """Return the pretraining of a run, and where the run stands."""
+    return (
+        f"{describe_pretraining(run.pretraining)}, {run.dataset}, {run.protocol}, "
+        f"{run.shots} shots, seed {run.seed}"
+    )
+
+
 @dataclass(frozen=True)
 class Filters:
     """Which part of a grid a command is about; an empty one takes all."""

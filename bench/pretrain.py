@@ -274,14 +274,14 @@ class _Loop:
         if not self.ranks.first:
             return
         text = "".join(json.dumps(entry) + "\n" for entry in self.history)
-        write_atomic(self._history_path, lambda temporary: temporary.write_text(text))
+        write_atomic(self._history_path, text)
 
     def _tell(self, progress: Progress) -> None:
         """Leave word for `plan`, which runs in another process or on another machine."""
         if not self.ranks.first:
             return
         text = json.dumps(asdict(progress) | {"left_s": progress.left_s, "host": host()})
-        write_atomic(self.folder / "progress.json", lambda temporary: temporary.write_text(text))
+        write_atomic(self.folder / "progress.json", text)
 
     def _save(self) -> None:
         if not self.ranks.first:

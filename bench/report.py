@@ -16,7 +16,7 @@ from .against_paper import compare_with
 from .board import leaderboard, notes, outcomes_of, scores_of
 from .figures import Drawn, encoder_figures, interquartile_means, method_pictures, score_figures
 from .outcomes import Outcomes
-from .plan import Entry, P, Plan, describe_pretraining
+from .plan import PRETRAINING_FAILED, Entry, P, Plan, describe_pretraining, describe_run
 from .spread import PlannedRun
 from .store import Store, write_atomic
 
@@ -62,11 +62,11 @@ def write_report(
     for style, ending in endings.items():
         layout = "paper" if style == "latex" else "leaderboard"
         text = render(boards[0], style, layout)
-        write_atomic(folder / f"leaderboard.{ending}", _writer(text.encode()))
+        write_atomic(folder / f"leaderboard.{ending}", text.encode())
     if sheets:
         for style in ("markdown", "latex"):
             text = render_sheets(sheets, style)
-            write_atomic(folder / f"paper.{endings[style]}", _writer(text.encode()))
+            write_atomic(folder / f"paper.{endings[style]}", text.encode())
     tell("page")
     report = Report(
         title=f"sarbench: {plan.grid.name}",
@@ -82,21 +82,17 @@ def write_report(
         ranking=interquartile_means(boards[0], scores_of(plan)),
     )
     page = folder / "index.html"
-    write_atomic(page, _writer(report_page(report).encode()))
+    write_atomic(page, report_page(report).encode())
     return page
 
 
 def _saved(drawn: Drawn, folder: Path) -> Drawing:
     """Write a figure in its formats and return it for the page."""
     if drawn.figure is None:
-        write_atomic(folder / f"{drawn.name}.png", _writer(drawn.png))
+        write_atomic(folder / f"{drawn.name}.png", drawn.png)
         return Drawing(drawn.title, drawn.caption, png=drawn.png)
     paths = save(drawn.figure, folder, drawn.name)
     return Drawing(drawn.title, drawn.caption, svg=inline_svg(paths[0]))
-
-
-def _writer(content: bytes) -> Callable[[Path], object]:
-    return lambda temporary: temporary.write_bytes(content)
 
 
 def _figures(
@@ -175,10 +171,8 @@ def _failures(plan: Plan) -> list[tuple[str, str]]:
         what = f"pretraining of {describe_pretraining(planned)}, and so its {runs} runs"
         lines.append((what, start.reason))
     for entry in _failed(plan.runs):
-        run = entry.planned
-        if not entry.reason.startswith("its pretraining failed"):
-            where = f"{run.dataset}, {run.protocol}, {run.shots} shots, seed {run.seed}"
-            lines.append((f"{describe_pretraining(run.pretraining)}, {where}", entry.reason))
+        if not entry.reason.startswith(PRETRAINING_FAILED):
+            lines.append((describe_run(entry.planned), entry.reason))
     return lines
 
 

@@ -6,6 +6,7 @@ which fails for a second writer; so it is there whole or not at all, on NFS too.
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -14,8 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import numpy as np
 from pydantic import ValidationError
 
 from ..results.record import Attempt, PretrainRecord, RunRecord
@@ -207,12 +209,26 @@ def no_space(target: Path) -> NoSpaceError:
     )
 
 
-def write_atomic(target: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary)`, sync the file and give it its name, replacing what was there."""
+def write_atomic(
+    target: Path, content: str | bytes | memoryview | Callable[[Path], object]
+) -> None:
+    """Write a file whole, replacing what was there; a function is called with a temporary path."""
     with writing(target) as temporary:
-        write(temporary)
+        if isinstance(content, str):
+            temporary.write_text(content)
+        elif isinstance(content, bytes | memoryview):
+            temporary.write_bytes(content)
+        else:
+            content(temporary)
         _sync(temporary)
         temporary.replace(target)
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    """Return arrays as a compressed .npz; so a full disk is met by one write, not half-way."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **cast(dict[str, Any], arrays))
+    return buffer.getvalue()
 
 
 def file_digest(path: Path) -> str:

@@ -22,11 +22,18 @@ def part(rng: torch.Generator) -> tuple[int, int]:
     return getattr(rng, "part", (0, 1))
 
 
+def draw(shape: tuple[int, ...], rng: torch.Generator, batch: int = 0) -> Tensor:
+    """Return uniform numbers in [0, 1) on the rng's device; axis `batch` is the caller's part."""
+    index, of = part(rng)
+    rows = shape[batch]
+    whole = [size * of if axis == batch else size for axis, size in enumerate(shape)]
+    drawn = torch.rand(whole, generator=rng, device=rng.device)
+    return drawn.narrow(batch, index * rows, rows)
+
+
 def random_order(rows: int, count: int, rng: torch.Generator) -> Int[Tensor, "R N"]:
     """Return an independent random order of `count` patches for each row, on the rng's device."""
-    index, of = part(rng)
-    drawn = torch.rand(rows * of, count, generator=rng, device=rng.device)
-    return drawn[index * rows : (index + 1) * rows].argsort(dim=1)
+    return draw((rows, count), rng).argsort(dim=1)
 
 
 def hidden_except(visible: Int[Tensor, "R V"], count: int) -> Bool[Tensor, "R N"]:

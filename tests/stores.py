@@ -7,11 +7,10 @@ import numpy as np
 
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.prepare import prepare
-from sarbench.bench.evaluate import _save_predictions
 from sarbench.bench.grid import read_grid
 from sarbench.bench.plan import Plan, make_plan, needs, split_name
 from sarbench.bench.spread import PlannedPretraining, PlannedRun
-from sarbench.bench.store import Store, file_digest
+from sarbench.bench.store import Store, file_digest, npz
 from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
 from sarbench.results.record import Attempt, PretrainRecord, Provenance, RunRecord, digest_json
 
@@ -78,7 +77,7 @@ def write_run(store: Store, run: PlannedRun, chips: Chips, right: Right) -> None
     classes = np.where(correct, labels, (labels + 1) % len(chips.classes)).astype(np.int16)
     path = store.folder("evaluate", run.identity.key) / "predictions.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
-    _save_predictions(path, classes, np.ones(len(classes), np.float32))
+    path.write_bytes(npz(classes=classes, scores=np.ones(len(classes), np.float32)))
     start = run.pretraining
     store.write("evaluate", RunRecord(
         key=run.identity.key, identity=run.identity.to_json(), provenance=provenance(),

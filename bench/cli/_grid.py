@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..costs import Costs
 from ..dispatch.watch import look
-from ..plan import Entry, Filters, Plan, describe_pretraining, needs
+from ..plan import Entry, Filters, Plan, describe_pretraining, describe_run, needs
 from ..spread import PlannedPretraining, PlannedRun
 from ..store import Kind, Store, write_atomic
 from ._app import (
@@ -99,10 +99,7 @@ def describe(entry: Entry) -> str:
     planned = entry.planned
     if isinstance(planned, PlannedPretraining):
         return describe_pretraining(planned)
-    return (
-        f"{describe_pretraining(planned.pretraining)}, {planned.dataset}, {planned.protocol}, "
-        f"{planned.shots} shots, seed {planned.seed}"
-    )
+    return describe_run(planned)
 
 
 @grid_command
@@ -207,8 +204,7 @@ def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None)
     board = leaderboard(asked.plan())
     folder = asked.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
-        content = render(board, style)
-        write_atomic(folder / f"demo.{ending}", lambda t, content=content: t.write_text(content))
+        write_atomic(folder / f"demo.{ending}", render(board, style))
     out.file.write(render(board, "text"))
     out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {asked.store.root}")
     raise typer.Exit(1 if failed else 0)

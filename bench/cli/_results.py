@@ -44,7 +44,7 @@ Target = Annotated[Path | None, typer.Option("--out", help="write to this file")
 def give(text: str, path: Path | None) -> None:
     """Print a text, or write it to a file."""
     if path:
-        write_atomic(path, lambda temporary: temporary.write_text(text))
+        write_atomic(path, text)
         err.print(f"written: {path}")
     else:
         out.file.write(text)

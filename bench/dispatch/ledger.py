@@ -96,7 +96,7 @@ def write(store: Store, submission: Submission) -> None:
     """Write or rewrite a submission's file."""
     text = submission.model_dump_json() + "\n"
     path = folder(store) / f"{submission.id}.json"
-    write_atomic(path, lambda temporary: temporary.write_text(text))
+    write_atomic(path, text)
 
 
 def read(store: Store, warn: Callable[[str], None]) -> list[Submission]:

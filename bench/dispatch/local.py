@@ -14,16 +14,12 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from ..jobs import Event, execute, prepare_process, record_failure
+from ..jobs import DeviceError, Event, execute, prepare_process, record_failure
 from ..pretrain import Interrupted
 from ..run import Job, Resources
 from ..store import NoSpaceError, Store
 
 STOP_S = 30.0  # how long a worker may take to save when it is asked to stop
-
-
-class DeviceError(ValueError):
-    """A device that is not there."""
 
 
 def local_resources(device: str, workers: int | None, threads: int) -> list[Resources]:

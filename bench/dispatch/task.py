@@ -181,7 +181,7 @@ def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
         nonlocal failed, last
         failed |= event.kind == "failed"
         if event.kind == "started" and environment.rank == 0:
-            write_atomic(at, lambda temporary: temporary.write_text(json.dumps(event.keys)))
+            write_atomic(at, json.dumps(event.keys))
         _log(event, always=event.kind != last)
         last = event.kind
 
