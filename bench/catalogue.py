@@ -7,7 +7,7 @@ and defaults. They are kept in a small file named by a digest of the code they w
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import entry_points
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..methods import _registry
-from .run import from_json
+from .run import from_json, to_json
 from .store import write_atomic
 
 
@@ -37,7 +37,6 @@ class MethodInfo:
 def inspect_method(name: str) -> MethodInfo:
     """Import the method and return what is known of it."""
     method = _registry.get(name)
-    defaults = {field.name: getattr(method.Config(), field.name) for field in fields(method.Config)}
     return MethodInfo(
         name=name,
         label=method.label,
@@ -47,7 +46,7 @@ def inspect_method(name: str) -> MethodInfo:
         unconfirmed=method.unconfirmed,
         needs_encoder=method.evaluation_input == "encoder",
         protocols=list(method.protocols),
-        defaults=json.loads(json.dumps(defaults)),  # tuples become lists, as in a grid
+        defaults=to_json(method.Config()),
     )
 
 

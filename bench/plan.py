@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -68,21 +69,27 @@ class Plan:
         """Return how many runs are in each state."""
         return dict(Counter(entry.state for entry in self.runs))
 
+    def grouped(self) -> list[tuple[Entry[PlannedPretraining], list[Entry[PlannedRun]]]]:
+        """Return every pretraining with its runs."""
+        runs_of: dict[int, list[Entry[PlannedRun]]] = defaultdict(list)
+        for entry in self.runs:
+            runs_of[id(entry.planned.pretraining)].append(entry)
+        return [(start, runs_of[id(start.planned)]) for start in self.pretrain]
+
     def jobs(self) -> list[Job]:
         """Return what is missing, one job per pretraining."""
         result = []
-        for start in self.pretrain:
-            missing = [
-                entry.planned.identity
-                for entry in self.runs
-                if entry.planned.pretraining is start.planned
-                and entry.planned.identity
-                and entry.state != "done"
-            ]
+        for start, own in self.grouped():
+            missing = [e.planned.identity for e in own if e.planned.identity and e.state != "done"]
             if start.planned.identity and (missing or start.state != "done"):
                 label = describe_pretraining(start.planned)
                 result.append(Job(label, start.planned.identity, self.grid.pretrain.pool, missing))
         return sorted(result, key=lambda job: job.pretraining.recipe is None)
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Return counts as words: 3 done, 1 failed."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def describe_pretraining(planned: PlannedPretraining) -> str:
@@ -217,7 +224,7 @@ def _entry(kind: Kind, planned: P, store: Store, stale: "_StaleIndex") -> Entry[
     if identity is None:
         return Entry(planned, "new", NOT_PREPARED)
     try:
-        record = store.read(kind, identity.key)
+        record = store.read(kind, identity.key, identity.to_json())
     except DamagedRecordError as error:
         return Entry(planned, "failed", f"its record is damaged: {error}")
     if record is not None:

@@ -1,7 +1,7 @@
 """A plan -> the report page and its files: leaderboards, figures, the paper, every run."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .against_paper import compare_with
 from .board import leaderboard, notes, outcomes_of, scores_of
 from .figures import Drawn, encoder_figures, interquartile_means, method_pictures, score_figures
 from .outcomes import Outcomes
-from .plan import PRETRAINING_FAILED, Entry, P, Plan, describe_pretraining, describe_run
+from .plan import PRETRAINING_FAILED, Entry, Plan, counted, describe_pretraining, describe_run
 from .spread import PlannedRun
 from .store import Store, write_atomic
 
@@ -122,11 +122,10 @@ def _figures(
 
 
 def _facts(plan: Plan) -> list[tuple[str, str]]:
-    counts = ", ".join(f"{count} {state}" for state, count in plan.counts().items())
     made = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%d %H:%M UTC")
     facts = [
         ("written", made),
-        ("runs", f"{len(plan.runs)}: {counts}"),
+        ("runs", f"{len(plan.runs)}: {counted(plan.counts())}"),
         ("pretrainings", str(len(plan.pretrain))),
     ]
     done = [entry.record.provenance for entry in plan.runs if entry.record]
@@ -165,19 +164,14 @@ def _line(run: PlannedRun, entry: Entry[PlannedRun]) -> RunLine:
 def _failures(plan: Plan) -> list[tuple[str, str]]:
     """Return what failed; runs of a failed pretraining are counted with it."""
     lines = []
-    for start in _failed(plan.pretrain):
-        planned = start.planned
-        runs = sum(e.planned.pretraining is planned for e in plan.runs)
-        what = f"pretraining of {describe_pretraining(planned)}, and so its {runs} runs"
-        lines.append((what, start.reason))
-    for entry in _failed(plan.runs):
-        if not entry.reason.startswith(PRETRAINING_FAILED):
+    for start, own in plan.grouped():
+        if start.state == "failed":
+            name = describe_pretraining(start.planned)
+            lines.append((f"pretraining of {name}, and so its {len(own)} runs", start.reason))
+    for entry in plan.runs:
+        if entry.state == "failed" and not entry.reason.startswith(PRETRAINING_FAILED):
             lines.append((describe_run(entry.planned), entry.reason))
     return lines
-
-
-def _failed(entries: Iterable[Entry[P]]) -> list[Entry[P]]:
-    return [entry for entry in entries if entry.state == "failed"]
 
 
 def _again(plan: Plan, grid_path: Path) -> str:

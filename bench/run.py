@@ -5,6 +5,7 @@ canonical JSON. `Resources` holds how the work is done: it may move a number by 
 and never enters a key (DESIGN section 2).
 """
 
+import json
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from math import isfinite
@@ -69,7 +70,7 @@ class Identity:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @cached_property
     def key(self) -> str:
@@ -141,6 +142,11 @@ class Job:
     pretraining: Pretraining
     pool: list[str]  # names as the grid gives them
     runs: list[Run]
+
+
+def to_json(value: Any) -> dict[str, Any]:
+    """Return a dataclass as plain JSON values: tuples become lists."""
+    return json.loads(json.dumps(asdict(value)))
 
 
 def from_json(kind: type[T], value: dict[str, Any]) -> T:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..methods._sizes import SIZES
@@ -11,7 +11,7 @@ from .catalogue import MethodInfo
 from .data.packed import Summary
 from .data.registry import card
 from .grid import Grid, MethodEntry, ProtocolEntry, as_list, label_of, recipe_of, seeds_of, sweep
-from .run import Pretraining, Run, Shots, from_json
+from .run import Pretraining, Run, Shots, from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ def pretrainings(
                 method=entry.name,
                 method_version=info.version,
                 config=config,
-                encoder=asdict(SIZES[encoder]) if info.needs_encoder else None,
+                encoder=to_json(SIZES[encoder]) if info.needs_encoder else None,
                 precision=pretrain.precision if trained else "fp32",
                 pool=members if trained else [],
                 pool_cap=pretrain.pool_cap if trained else None,
                 pool_fraction=axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
                 if trained
                 else 1.0,
-                recipe=asdict(recipe_of(pretrain, axes)) if trained else None,
+                recipe=to_json(recipe_of(pretrain, axes)) if trained else None,
                 seed=seed if info.needs_encoder else 0,
             )
             planned.append(
@@ -127,7 +127,7 @@ def runs(
             for protocol, entry in protocols.items():
                 if protocol not in info.protocols or name not in (entry.datasets or [name]):
                     continue
-                settings = asdict(from_json(PROTOCOLS[protocol].settings, entry.settings))
+                settings = to_json(from_json(PROTOCOLS[protocol].settings, entry.settings))
                 for shots in entry.shots:
                     seeds = seeds_of(evaluate.seeds if entry.seeds is None else entry.seeds)
                     if protocol == "knn" and shots == "all":

@@ -54,7 +54,7 @@ class Store:
 
     def folder(self, kind: Kind, key: str) -> Path:
         """Return the folder of one pretraining or run."""
-        return self.root / kind / key
+        return self.root.joinpath(kind, key)
 
     def keys(self, kind: Kind) -> set[str]:
         """Return every key that has a folder; those moved aside have a dot in their name."""
@@ -63,13 +63,18 @@ class Store:
         except FileNotFoundError:
             return set()
 
-    def read(self, kind: Kind, key: str) -> Any:
+    def read(self, kind: Kind, key: str, identity: dict[str, Any] | None = None) -> Any:
         """Return the record of `key`, or None if it is not done.
+
+        Args:
+            kind: What is recorded.
+            key: Of the record.
+            identity: Known to have this key: a record that holds it need not be hashed again.
 
         Raises:
             DamagedRecordError: The file is not a whole record of this key.
         """
-        path = self.folder(kind, key) / "record.json"
+        path = self.root.joinpath(kind, key, "record.json")
         try:
             text = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -80,7 +85,7 @@ class Store:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "the file"
             raise DamagedRecordError(f"{path}: {where}: {problem['msg']}") from None
-        if record.key != key or record.computed_key() != key:
+        if record.key != key or (record.identity != identity and record.computed_key() != key):
             raise DamagedRecordError(f"{path} holds {record.computed_key()[:12]}, not {key[:12]}")
         return record
 

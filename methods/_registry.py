@@ -78,6 +78,16 @@ def get(name: str) -> "type[Method]":
         UnknownMethodError: There is no such name.
         BrokenMethodError: Two packages claim the name, or its file does not import or register.
     """
+    return _load(name, module_of(name))
+
+
+def module_of(name: str) -> str:
+    """Return the module that a method is in, without importing it.
+
+    Raises:
+        UnknownMethodError: There is no such name.
+        BrokenMethodError: Two packages claim the name.
+    """
     entries = list(entry_points(group=GROUP, name=name))
     modules = [f"{__package__}.{name}"] * (name in own_names()) + [
         entry.module for entry in entries
@@ -90,7 +100,7 @@ def get(name: str) -> "type[Method]":
         raise BrokenMethodError(
             f"method {name!r} is claimed by {' and '.join(modules)}; uninstall one or rename it"
         )
-    return _load(name, modules[0])
+    return modules[0]
 
 
 def _load(name: str, module: str) -> "type[Method]":

@@ -26,10 +26,10 @@ knn = [5, "all"]
 """
 
 CALL_S = 900  # a guard; a busy machine is slow
-WITH_RUNS = ("plan", "run", "table", "demo", "submit", "status", "logs", "retry", "cancel")
-
-
-WITH_RUNS = ("plan", "run", "table", "demo", "compare", "paper", "report", "merge")
+WITH_RUNS = (
+    *("plan", "run", "demo", "submit", "status", "logs", "retry", "cancel"),
+    *("table", "compare", "paper", "report", "merge"),
+)
 
 
 class Sarbench:

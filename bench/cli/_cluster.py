@@ -15,7 +15,7 @@ from ..dispatch.slurm import read_site
 from ..dispatch.watch import Watch, look
 from ..failures import CLASSES, ONLY_IF_ASKED
 from ..grid import GridError, unknown
-from ..plan import PRETRAINING_FAILED, Entry, Plan, needs
+from ..plan import PRETRAINING_FAILED, Entry, Plan, counted, needs
 from ..store import Store
 from ._app import (
     Request,
@@ -140,8 +140,7 @@ def _summary(
         for e in made.runs
     )  # fmt: skip
     jobs = sum(len(array.jobs) for array in arrays)
-    listed = ", ".join(f"{count} {state}" for state, count in counts.items())
-    out.print(f"{len(made.runs)} runs: {listed}; {jobs} jobs in {len(arrays)} arrays")
+    out.print(f"{len(made.runs)} runs: {counted(counts)}; {jobs} jobs in {len(arrays)} arrays")
     if counts["left out, failed"]:
         out.print(f"what failed is submitted again by: sarbench retry {path}")
     out.print(f"watch: sarbench status {path}")

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..costs import Costs
 from ..dispatch.watch import look
-from ..plan import Entry, Filters, Plan, describe_pretraining, describe_run, needs
+from ..plan import Entry, Filters, Plan, counted, describe_pretraining, describe_run, needs
 from ..spread import PlannedPretraining, PlannedRun
 from ..store import Kind, Store, write_atomic
 from ._app import (
@@ -52,14 +52,7 @@ def plan(
             "runs": [run_json(entry) for entry in made.runs],
         })  # fmt: skip
         return
-    table = Table("pretraining", "state", "runs", "reason", box=None, pad_edge=False)
-    for start in made.pretrain:
-        states = Counter(e.state for e in made.runs if e.planned.pretraining is start.planned)
-        listed = ", ".join(f"{count} {state}" for state, count in states.items())
-        table.add_row(describe_pretraining(start.planned), start.state, listed, start.reason)
-    out.print(table)
-    total = ", ".join(f"{count} {state}" for state, count in made.counts().items())
-    out.print(f"\n{len(made.pretrain)} pretrainings, {len(made.runs)} runs: {total}")
+    print_states(made, "reason")
     for entry in [entry for entry in made.runs if entry.state in ("failed", "stale")][:10]:
         out.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if made.unprepared:
@@ -69,6 +62,17 @@ def plan(
         out.print(str(Costs(made).missing(made)))
     for name, count in made.overlaps.items():
         out.print(f"overlap allowed by the grid: the pool holds {count} test chips of {name}")
+
+
+def print_states(made: Plan, last: str) -> None:
+    """Print every pretraining with the states of its runs; `last` heads the reasons."""
+    table = Table("pretraining", "state", "runs", last, box=None, pad_edge=False)
+    for start, runs in made.grouped():
+        states = counted(Counter(entry.state for entry in runs))
+        table.add_row(describe_pretraining(start.planned), start.state, states, start.reason)
+    out.print(table)
+    sizes = f"{len(made.pretrain)} pretrainings, {len(made.runs)} runs"
+    out.print(f"\n{sizes}: {counted(made.counts())}")
 
 
 def pretrain_json(entry: Entry[PlannedPretraining]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from ...methods import _registry
 from ...protocols import PROTOCOLS
 from ..catalogue import describe
 from ._app import (
@@ -35,8 +36,6 @@ Name = Annotated[str, typer.Argument(metavar="NAME")]
 @methods.command("ls")
 def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
     """List every method and control that is installed; a broken plug-in is named with its error."""
-    from ...methods import _registry
-
     found, broken = {}, {}
     for name in _registry.names():
         try:
@@ -72,6 +71,7 @@ def show_method(
     data: DataDir = DATA,
 ) -> None:
     """Draw what a method does to chips: the chip, what is hidden, the target, the prediction."""
+    _registry.module_of(name)  # an unknown name is refused before torch is imported
     from ..show_method import picture_of_method
 
     path = path or Path(f"{name}.png")
@@ -90,7 +90,7 @@ def show_method(
 @methods.command("check")
 def check_method(name: Name) -> None:
     """Put a method through the contract that ours fulfil, and explain each failure."""
-    from ...methods import _registry
+    _registry.module_of(name)
     from ..method_checks import run_checks
 
     failed = 0

@@ -11,7 +11,7 @@ from rich.table import Table
 from ..dispatch import ledger
 from ..dispatch.watch import Watch, look
 from ..failures import ONLY_IF_ASKED
-from ..plan import PRETRAINING_FAILED, Entry, Plan, describe_pretraining
+from ..plan import PRETRAINING_FAILED, Entry, Plan
 from ._app import (
     Json,
     Request,
@@ -21,7 +21,7 @@ from ._app import (
     print_json,
     warn,
 )
-from ._grid import describe, pretrain_json, run_json
+from ._grid import describe, pretrain_json, print_states, run_json
 
 TAIL = 5  # log lines of a failure
 LISTED = 10  # failures that are shown one by one
@@ -63,18 +63,8 @@ def _status_json(made: Plan) -> dict[str, Any]:
 
 
 def _print_status(path: Path, made: Plan, watch: Watch) -> None:
-    table = Table("pretraining", "state", "runs", "where", box=None, pad_edge=False)
-    by_start: dict[int, Counter[str]] = {}
-    for entry in made.runs:
-        by_start.setdefault(id(entry.planned.pretraining), Counter())[entry.state] += 1
-    for start in made.pretrain:
-        states = by_start.get(id(start.planned), Counter())
-        listed = ", ".join(f"{count} {state}" for state, count in states.items())
-        table.add_row(describe_pretraining(start.planned), start.state, listed, start.reason)
-    out.print(table)
+    print_states(made, "where")
     _print_jobs(made, watch)
-    listed = ", ".join(f"{count} {state}" for state, count in made.counts().items())
-    out.print(f"\n{len(made.pretrain)} pretrainings, {len(made.runs)} runs: {listed}")
     failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
     own = [e for e in failed if not e.reason.startswith(PRETRAINING_FAILED)]
     for entry in own[:LISTED]:

@@ -1,8 +1,8 @@
 """Every data set and pool by name: what it is, where it comes from, what it must hold."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +36,6 @@ class Card:
         markers: Sub-folders by which the data folder itself is recognised as the source.
         crop_px: Side of the central square that is kept (zero-padded); None keeps whole chips.
         transform: `none`, or `chip_max`: float amplitude over the maximum of its chip.
-        counts: `{"train": {class: n}, "test": {class: n}}`; empty for a pool.
         total: Number of chips; None where any number will do.
         extra_controls: Controls that its tables need besides the usual ones.
         path: The folder of a `folder:` pool; never part of an identity.
@@ -55,10 +54,22 @@ class Card:
     markers: tuple[str, ...] = ()
     crop_px: int | None = None
     transform: Transform = "none"
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
     total: int | None = None
     extra_controls: tuple[str, ...] = ()
     path: str = ""
+
+    @cached_property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """`{"train": {class: n}, "test": {class: n}}` as it must be; empty where any will do."""
+        if self.kind == "pool" or self.reader == "synthetic":
+            return {}
+        if self.reader == "fusar_ship":
+            return {
+                part: {name: both[index] for name, both in _FUSAR_COUNTS.items()}
+                for index, part in enumerate(("train", "test"))
+            }
+        members = mstar.members if self.reader == "mstar" else sar_acd.members
+        return count(members(self.name))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -227,10 +238,6 @@ _FUSAR = Card(
     reader="fusar_ship",
     folders=("fusar_ship", "New_FUSAR", "FUSAR-Ship1.0", "FUSAR"),
     markers=("Train", "Val"),
-    counts={
-        part: {name: both[index] for name, both in _FUSAR_COUNTS.items()}
-        for index, part in enumerate(("train", "test"))
-    },
 )
 _SYNTHETIC = Card(
     name="synthetic",
@@ -248,11 +255,11 @@ _SYNTHETIC = Card(
 @cache
 def _datasets() -> dict[str, Card]:
     cards = [
-        replace(_MSTAR, name=name, title=title, what=what, counts=count(mstar.members(name)))
+        replace(_MSTAR, name=name, title=title, what=what)
         for name, (title, what) in _MSTAR_VARIANTS.items()
     ]
     cards += [
-        replace(_SAR_ACD, name=name, title=title, what=what, counts=count(sar_acd.members(name)))
+        replace(_SAR_ACD, name=name, title=title, what=what)
         for name, (title, what) in _SAR_ACD_VARIANTS.items()
     ]
     crop = replace(
@@ -335,7 +342,7 @@ _POOLS = {
             "chips with the test sets of mstar_eoc_*.",
             layouts=_MSTAR.layouts[:1],
             crop_px=None,
-            total=len(mstar.members("mstar_rest")),
+            total=13_892,
         ),
         replace(_SYNTHETIC, kind="pool", title="Synthetic pool"),
     )

@@ -46,13 +46,12 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
     trained: list[Job] = []
     dependent: list[tuple[str, list[Job]]] = []
     free: list[Job] = []
-    for start in plan.pretrain:
+    for start, own in plan.grouped():
         identity = start.planned.identity
         if identity is None:
             continue
         label = describe_pretraining(start.planned)
         job = Job(label, identity, plan.grid.pretrain.pool, [])
-        own = [entry for entry in plan.runs if entry.planned.pretraining is start.planned]
         packs = _packs(job, [e for e in own if e.key in wanted], costs, limits.pack_s)
         learns = identity.recipe is not None and start.state != "done"
         if learns and identity.key in wanted:
