@@ -54,17 +54,21 @@ def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> SyntheticSet:
     """Make the embedded set 10 classes of 2 train chips, 1 test chip and 1 pool chip."""
     part = np.tile(["train", "train", "test", "pool"], 10)
     label = np.repeat(np.arange(10), 4)
-    made = SyntheticSet(
-        pixels=np.stack([speckle(seed, 16, 16) for seed in range(40)]),
-        labels=np.where(part == "pool", -1, label),
-        is_test=part == "test",
-        is_pool=part == "pool",
-        ids=[f"vehicle_{99 - i}" for i in range(40)],
-        classes=tuple(f"vehicle_{i}" for i in range(10)),
-        version=1,
-    )
-    monkeypatch.setattr(synthetic, "generate", lambda: made)
-    return made
+
+    def draw(splits: tuple[str, ...]) -> SyntheticSet:
+        rows = np.flatnonzero(np.isin(part, splits))
+        return SyntheticSet(
+            pixels=np.stack([speckle(int(seed), 16, 16) for seed in rows]),
+            labels=np.where(part == "pool", -1, label)[rows],
+            is_test=(part == "test")[rows],
+            is_pool=(part == "pool")[rows],
+            ids=[f"vehicle_{99 - i}" for i in rows],
+            classes=tuple(f"vehicle_{i}" for i in range(10)),
+            version=1,
+        )
+
+    monkeypatch.setattr(synthetic, "generate", draw)
+    return draw(("train", "test", "pool"))
 
 
 def speckle(seed: int, rows: int, columns: int) -> np.ndarray:
@@ -352,7 +356,8 @@ def test_a_missing_data_set_is_named_with_the_folders_it_may_have(tmp_path: Path
 
 def test_fusar_ship_is_read_from_train_and_val(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     whole = registry.card("fusar_ship/crop_128")
-    few = replace(whole, counts={p: dict.fromkeys(whole.classes, 2) for p in ("train", "test")})
+    monkeypatch.setattr(registry, "_FUSAR_COUNTS", dict.fromkeys(whole.classes, (2, 2)))
+    few = replace(whole)  # counts afresh
     monkeypatch.setattr(preparing, "card", lambda *_, **__: few)
     seeds = itertools.count()
     for part in ("Train", "Val"):

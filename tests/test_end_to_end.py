@@ -179,12 +179,13 @@ def test_a_crashing_method_fails_alone_and_is_listed(tmp_path):
 
 def test_a_method_of_another_package_is_found_checked_run_and_ranked(finished, tmp_path):
     site = install(tmp_path, "theirs", '."""\n\n    Config = Config\n')
-    ours = '["mae", {name = "theirs", config = {strength = 2.0}}]\ncontrols = []'
-    sarbench = Sarbench(tmp_path, TINY.replace('["mae"]', ours), PYTHONPATH=site)
+    theirs = '[{name = "theirs", config = {strength = 2.0}}]\ncontrols = ["raw_pixels"]'
+    grid = TINY.replace('["mae"]', theirs).replace("[pretrain]", "[pretrain]\nseeds = 1")
+    sarbench = Sarbench(tmp_path, grid, PYTHONPATH=site)
     shutil.copytree(finished.runs / "prepared", sarbench.runs / "prepared")
     sarbench.call("methods", "check", "theirs")
     sarbench.call("run", sarbench.grid)
-    assert {cell["method"] for cell in sarbench.cells()} == {"MAE", "Theirs"}
+    assert {cell["method"] for cell in sarbench.cells()} == {"Raw pixels", "Theirs"}
 
 
 def worker_of(process: "subprocess.Popen[str]") -> int:

@@ -213,6 +213,16 @@ def test_a_pixel_moves_only_with_the_version(drawn):
     assert digest.startswith(DIGESTS[drawn.version])
 
 
+def test_a_part_holds_the_same_chips_as_the_whole(drawn, monkeypatch):
+    monkeypatch.setattr(synthetic, "TRAIN_PER_CLASS", 2)
+    monkeypatch.setattr(synthetic, "TEST_PER_CLASS", 1)
+    part = synthetic.generate(("train", "test"))
+    assert len(part.ids) == 30
+    assert not part.is_pool.any()
+    whole = {name: row for row, name in enumerate(drawn.ids)}
+    assert np.array_equal(part.pixels, drawn.pixels[[whole[name] for name in part.ids]])
+
+
 def test_the_same_stream_draws_the_same_chip_and_another_does_not():
     boxes = synthetic.VEHICLES["bulldozer"]
     scatterers = synthetic.draw_scatterers(boxes, stream(0, "bulldozer"))

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
-
 from .chips import Chips
 from .files import DatasetNotFoundError, ImageFile, open_source
 from .listing import check_listing, list_chips, source_of
@@ -115,9 +113,8 @@ def _stamp(files: list[ImageFile]) -> str:
 def _synthetic_chips(card: Card) -> tuple[int, Iterator[PackedChip]]:
     from .synthetic import generate
 
-    made = generate()
-    chosen = np.flatnonzero(made.is_pool == (card.kind == "pool"))
-    order = sorted((made.ids[i], int(i)) for i in chosen)
+    made = generate(("pool",) if card.kind == "pool" else ("train", "test"))
+    order = sorted(zip(made.ids, range(len(made.ids)), strict=True))
 
     def class_of(index: int) -> str:
         return "" if card.kind == "pool" else made.classes[made.labels[index]]

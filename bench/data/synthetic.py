@@ -135,14 +135,20 @@ def draw_scatterers(boxes: tuple[Box, ...], rng: np.random.Generator) -> Scatter
     return Scatterers(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def generate() -> SyntheticSet:
-    """Draw the embedded data set and pool; the same bits on every call and every machine."""
+def generate(splits: tuple[str, ...] = ("train", "test", "pool")) -> SyntheticSet:
+    """Draw the embedded data set and pool; the same bits on every call and every machine.
+
+    Args:
+        splits: Which of them to draw; a chip does not depend on what else is drawn.
+    """
     chips: list[np.ndarray] = []
     ids: list[str] = []
     labels: list[int] = []
-    splits: list[str] = []
+    drawn: list[str] = []
 
     def draw(name: str, split: str, count: int, depression_deg: tuple[float, float]) -> None:
+        if split not in splits:
+            return
         # the pool shows another copy of each vehicle: the same boxes, other scatterers
         boxes = VEHICLES.get(name, ())
         copy = stream(VERSION, "synthetic", name, "pool" if split == "pool" else "vehicle")
@@ -152,7 +158,7 @@ def generate() -> SyntheticSet:
             chips.append(simulate(boxes, scatterers, rng.uniform(*depression_deg), rng))
             ids.append(f"{name}_{split}_{number:03d}")
             labels.append(-1 if split == "pool" else list(VEHICLES).index(name))
-            splits.append(split)
+            drawn.append(split)
 
     with threadpool_limits(1, "blas"):  # small products: threads waiting for each other cost more
         for name in VEHICLES:
@@ -163,8 +169,8 @@ def generate() -> SyntheticSet:
     return SyntheticSet(
         pixels=quantise(np.stack(chips)),
         labels=np.array(labels),
-        is_test=np.array(splits) == "test",
-        is_pool=np.array(splits) == "pool",
+        is_test=np.array(drawn) == "test",
+        is_pool=np.array(drawn) == "pool",
         ids=ids,
         classes=tuple(VEHICLES),
         version=VERSION,
