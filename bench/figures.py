@@ -1,14 +1,15 @@
 """What the figures of a report show, gathered from a plan and its store."""
 
-import tempfile
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..methods._sizes import EncoderConfig
 from ..results.bootstrap import interquartile_mean
 from ..results.draw_classes import confusion_figure, recall_figure
 from ..results.draw_encoders import attention_figure, features_figure
@@ -19,14 +20,13 @@ from ..results.leaderboard import Leaderboard
 from ..results.metrics import confusion
 from ..results.ranks import TooFewBlocksError, rank_methods
 from ..results.scores import Column, Score, by_column, column_name
+from .draw_predictions import draw_predictions
 from .outcomes import Outcomes
-from .plan import Entry, Plan
-from .run import Pretraining
+from .plan import Plan
+from .predictions import load
 from .seeding import stream
-from .spread import PlannedPretraining
-from .store import Store, read_lines, write_atomic
+from .store import Store, read_lines
 
-STEPS_BEFORE_PICTURE = 50
 T = TypeVar("T")
 MOST_ROWS = 14  # in one figure; the best methods and every control are drawn
 
@@ -247,44 +247,31 @@ def encoder_figures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Draw
     return drawn, []
 
 
-def method_pictures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Drawn], list[str]]:
-    """Draw what each method hides and predicts; kept in the store, since it trains for a while."""
-    from .data.prepare import open_chips
-    from .show_method import picture_of_method
-
-    drawn, dataset = [], _datasets(plan)[0]
-    chips = open_chips(dataset, data_dir, store.prepared)
-    for entry in _one_per_method(plan.pretrain):
+def prediction_figures(plan: Plan, store: Store) -> tuple[list[Drawn], list[str]]:
+    """Draw what the first finished encoder of each method predicted when it was pretrained."""
+    drawn: dict[str, Drawn] = {}
+    without: dict[str, str] = {}
+    for entry in plan.pretrain:
         start = entry.planned
-        encoder = cast(Pretraining, start.identity).encoder
-        if plan.methods[start.method].control or encoder is None or entry.key is None:
+        if plan.methods[start.method].control or start.identity is None or start.method in drawn:
             continue
-        steps = STEPS_BEFORE_PICTURE if encoder["name"] == "vit_nano" else 0
-        path = store.root / "pictures" / f"{entry.key[:24]}-{chips.data_digest[:12]}-{steps}.png"
-        if not path.exists():
-            with tempfile.TemporaryDirectory() as folder:
-                made = Path(folder) / "picture.png"
-                picture_of_method(start.method, encoder["name"], chips, steps, made)
-                content = made.read_bytes()
-            write_atomic(path, content)
-        drawn.append(Drawn(f"method-{start.method}", f"What {start.label} predicts", (
-            f"A fresh model with default settings after {steps} steps on training chips of "
-            f"{dataset}: not the checkpoint that was measured, whose predictor is not kept."
-        ), png=path.read_bytes()))  # fmt: skip
-    return drawn, []
+        made = load(store.folder("pretrain", start.identity.key)) if entry.state == "done" else None
+        if made is None:
+            without[start.method] = start.label
+            continue
+        figure = draw_predictions(made, start.row, EncoderConfig(**start.identity.encoder or {}))
+        content = io.BytesIO()
+        figure.savefig(content, dpi=110)
+        drawn[start.method] = Drawn(f"method-{start.method}", f"What {start.label} predicts", (
+            "Chips of the pool after pretraining, not augmented. Blue is hidden from the encoder, "
+            "orange frames windows or blocks; histograms and features are drawn as colours, alike "
+            "where they are alike."
+        ), png=content.getvalue())  # fmt: skip
+    missing = [label for method, label in without.items() if method not in drawn]
+    said = "no finished pretraining that kept its predictions"
+    return list(drawn.values()), [f"{', '.join(missing)}: {said}"] if missing else []
 
 
 def _datasets(plan: Plan) -> list[str]:
     """Return the data sets of the runs that are asked for."""
     return list(dict.fromkeys(entry.planned.dataset for entry in plan.runs))
-
-
-def _one_per_method(
-    entries: Sequence[Entry[PlannedPretraining]],
-) -> list[Entry[PlannedPretraining]]:
-    found: dict[str, Entry[PlannedPretraining]] = {}
-    for entry in entries:
-        start = entry.planned
-        if start.identity is not None:
-            found.setdefault(start.method, entry)
-    return list(found.values())

@@ -22,6 +22,7 @@ from ..results.record import PretrainRecord
 from .batches import Batches
 from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, save_encoder
 from .data.pools import Pool
+from .predictions import keep
 from .provenance import Clock, host
 from .ranks import ALONE, Ranks
 from .run import Pretraining, Recipe, Resources, from_json
@@ -30,6 +31,7 @@ from .store import Store, read_lines, write_atomic
 
 PROGRESS_S = 10.0  # how often word is left for `plan`
 SPREAD_CHIPS = 64  # first chips of the pool that the collapse indicator looks at
+SHOWN_EVERY = 16  # of these: what is predicted of it is kept for the report
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -127,6 +129,9 @@ def pretrain(
         loop = _Loop(identity, method, pool, folder, resources, warn, ranks)
         try:
             outcome = loop.run(should_stop, on_progress)
+            if ranks.first:
+                rng = torch_stream(identity.seed, "predictions", device=resources.device)
+                keep(method, loop.probe[::SHOWN_EVERY], rng, folder, warn)
         finally:  # stopped or failed, it is no longer running
             if ranks.first:
                 (folder / "progress.json").unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from ..results.render import render, render_sheets
 from ..results.report import Drawing, Report, RunLine, report_page
 from .against_paper import compare_with
 from .board import leaderboard, notes, outcomes_of, scores_of
-from .figures import Drawn, encoder_figures, interquartile_means, method_pictures, score_figures
+from .figures import Drawn, encoder_figures, interquartile_means, prediction_figures, score_figures
 from .outcomes import Outcomes
 from .plan import PRETRAINING_FAILED, Entry, Plan, counted, describe_pretraining, describe_run
 from .spread import PlannedRun
@@ -32,7 +32,6 @@ def write_report(
     paper: Published | None,
     *,
     encoders: bool = True,
-    pictures: bool = True,
     tell: Tell = lambda text: None,
 ) -> Path:
     """Write the report of a grid; return the page.
@@ -45,13 +44,12 @@ def write_report(
         folder: Where to; `index.html`, `figures/` and the leaderboard in other formats.
         paper: Whose values stand beside ours, if any.
         encoders: Whether to draw t-SNE and attention distances, which runs the encoders.
-        pictures: Whether to draw what each method predicts, which trains each for some steps.
         tell: Told what is being done.
     """
     outcomes = outcomes_of(plan, store, data_dir)
     tell("leaderboards")
     boards = [leaderboard(plan, metric, outcomes) for metric in METRICS]
-    drawn, skipped = _figures(plan, store, outcomes, boards[0], encoders, pictures, data_dir, tell)
+    drawn, skipped = _figures(plan, store, outcomes, boards[0], encoders, data_dir, tell)
     sheets = []
     if paper:
         tell("paper")
@@ -101,24 +99,19 @@ def _figures(
     outcomes: Outcomes,
     board: Leaderboard,
     encoders: bool,
-    pictures: bool,
     data_dir: Path,
     tell: Tell,
 ) -> tuple[list[Drawn], list[str]]:
     tell("figures")
     drawn, skipped = score_figures(plan, store, outcomes, board)
-    for wanted, what, make in (
-        (encoders, "t-SNE and attention distances", encoder_figures),
-        (pictures, "pictures of what methods predict", method_pictures),
-    ):
-        if wanted:
-            tell(what)
-            more, left_out = make(plan, store, data_dir)
-            drawn += more
-            skipped += left_out
-        else:
-            skipped.append(f"{what} (not asked for)")
-    return drawn, skipped
+    more, left_out = prediction_figures(plan, store)
+    drawn, skipped = drawn + more, skipped + left_out
+    what = "t-SNE and attention distances"
+    if not encoders:
+        return drawn, [*skipped, f"{what} (not asked for)"]
+    tell(what)
+    more, left_out = encoder_figures(plan, store, data_dir)
+    return drawn + more, skipped + left_out
 
 
 def _facts(plan: Plan) -> list[tuple[str, str]]:

@@ -56,7 +56,10 @@ class Record(Strict):
 
 
 class PretrainRecord(Record):
-    """A finished pretraining; its folder holds `encoder.safetensors` and `history.jsonl`."""
+    """A finished pretraining.
+
+    Its folder holds `encoder.safetensors`, `history.jsonl` and, to be looked at, `predictions.npz`.
+    """
 
     kind: Literal["pretraining"] = "pretraining"
     weights_digest: Digest = Field(description="SHA-256 of encoder.safetensors")

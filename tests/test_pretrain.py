@@ -21,6 +21,7 @@ from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.pools import Member, Pool
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.jobs import Event, execute
+from sarbench.bench.predictions import load
 from sarbench.bench.pretrain import (
     Interrupted,
     NonFiniteLossError,
@@ -32,9 +33,9 @@ from sarbench.bench.pretrain import (
 )
 from sarbench.bench.run import Job, Pretraining, Recipe, Resources
 from sarbench.bench.store import Store, read_lines
-from sarbench.methods import get
+from sarbench.methods import get, mae
 from sarbench.methods._method import Method
-from sarbench.methods._sizes import SIZES
+from sarbench.methods._sizes import SIZES, EncoderConfig
 
 RECIPE = Recipe(epochs=3, batch=4, base_lr=2e-2, warmup_epochs=1.0)
 STEPS = 6  # 9 chips, 2 whole batches of 4, 3 epochs
@@ -104,7 +105,37 @@ def test_stopping_after_every_step_gives_the_same_bits(tmp_path, method):
     assert [line["step"] for line in history] == [2, 4, 6]
     assert history[0]["loss"] != history[2]["loss"]
     names = {path.name for path in stopped.folder("pretrain", identity.key).iterdir()}
-    assert names == {"record.json", "encoder.safetensors", "history.jsonl"}
+    assert names == {"record.json", "encoder.safetensors", "history.jsonl", "predictions.npz"}
+
+
+@pytest.mark.parametrize("method", ["mae", "i_jepa"])
+def test_what_the_trained_method_predicts_is_kept(tmp_path, method):
+    identity, store = identity_of(method), Store(tmp_path)
+    pretrain(identity, make_pool(), store, Resources())
+    kept = load(store.folder("pretrain", identity.key))
+    assert kept is not None
+    side = EncoderConfig(**identity.encoder or {}).input_px
+    assert kept.chips.shape[1:] == (side, side)
+    assert set(kept.images) == set(range(len(kept.chips)))
+    assert kept.predicted.shape == kept.target.shape
+    assert kept.mask.any()
+    assert np.isfinite(kept.predicted).all()
+
+
+def test_a_method_that_cannot_be_asked_is_trained_all_the_same(tmp_path, monkeypatch):
+    class Mute(mae.MAE):
+        """Fails where nothing is learned any more."""
+
+        def predict(self, images, rng):
+            if not self.training:
+                raise RuntimeError("not now")
+            return super().predict(images, rng)
+
+    use(monkeypatch, Mute)
+    identity, store, said = identity_of(), Store(tmp_path), []
+    pretrain(identity, make_pool(), store, Resources(), warn=said.append)
+    assert said == ["no picture of what mae predicts: RuntimeError: not now"]
+    assert load(store.folder("pretrain", identity.key)) is None
 
 
 def test_another_seed_gives_other_weights(tmp_path):

@@ -9,6 +9,14 @@ from sklearn.decomposition import PCA
 
 from sarbench.bench import show_method
 from sarbench.bench.data.chips import Chips
+from sarbench.bench.draw_predictions import (
+    PANEL_INCH,
+    draw_predictions,
+    main_directions,
+    place,
+    rows_of_panels,
+)
+from sarbench.bench.predictions import predictions_of
 from sarbench.methods._method import Method, Prediction
 from sarbench.methods._sizes import EncoderConfig
 
@@ -70,7 +78,7 @@ def seen(patches: set[int]) -> np.ndarray:
 
 def test_target_and_prediction_stand_where_their_patches_are(images, rng):
     method = Fake()
-    lines = show_method.rows_of_panels(method, method.predict(images, rng), 2)
+    lines = rows_of_panels(predictions_of(method, images, rng), TOY)
     for image, (hidden, blocks, (target, predicted)) in zip(
         images[:, 0].numpy(), lines, strict=True
     ):
@@ -89,16 +97,14 @@ def test_windows_that_overlap_are_averaged():
     values = np.array([[[1.0], [2.0]], [[5.0], [7.0]]])
     patches = np.array([[0, 2], [2, 3]])
     shown = np.array([[True, True], [True, False]])
-    placed = show_method.place(values, patches, shown, 4)[:, 0]
+    placed = place(values, patches, shown, 4)[:, 0]
     np.testing.assert_array_equal(placed, [1.0, np.nan, 3.5, np.nan])
 
 
 def test_where_nothing_is_hidden_all_that_is_predicted_is_shown(images, rng):
     method = Fake()
     method.mask = ((False,) * 4,) * 2
-    ((hidden, _, (target, predicted)), _) = show_method.rows_of_panels(
-        method, method.predict(images, rng), 2
-    )
+    ((hidden, _, (target, predicted)), _) = rows_of_panels(predictions_of(method, images, rng), TOY)
     assert not hidden.any()
     np.testing.assert_array_equal(np.isnan(target.values), np.isnan(predicted.values))
 
@@ -107,7 +113,7 @@ def test_where_nothing_is_hidden_all_that_is_predicted_is_shown(images, rng):
 def test_a_few_maps_are_drawn_side_by_side_and_many_as_their_mean(maps, panels, images, rng):
     method = Fake()
     method.maps = maps
-    (_, _, drawn), _ = show_method.rows_of_panels(method, method.predict(images, rng), 2)
+    (_, _, drawn), _ = rows_of_panels(predictions_of(method, images, rng), TOY)
     assert len(drawn) == panels
     here = seen({0})
     for panel in drawn[::2]:  # the maps are alike, so their mean is too
@@ -116,9 +122,7 @@ def test_a_few_maps_are_drawn_side_by_side_and_many_as_their_mean(maps, panels, 
 
 def test_features_are_drawn_as_one_colour_per_patch(images, rng):
     method = Features()
-    (_, _, (target, predicted)), _ = show_method.rows_of_panels(
-        method, method.predict(images, rng), 2
-    )
+    (_, _, (target, predicted)), _ = rows_of_panels(predictions_of(method, images, rng), TOY)
     assert target.values.shape == predicted.values.shape == (4, 4, 3)
     assert np.nanmin(target.values) == 0
     assert np.nanmax(target.values) == 1
@@ -128,7 +132,7 @@ def test_features_are_drawn_as_one_colour_per_patch(images, rng):
 def test_the_colours_are_the_main_components():
     values = torch.randn(50, 7, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 8)
     expected = PCA(3).fit(values.double().numpy()).components_
-    ours = show_method.main_directions(values)
+    ours = main_directions(values.numpy())
     np.testing.assert_allclose(np.abs(ours @ expected.T), np.eye(3), atol=1e-6)
 
 
@@ -137,11 +141,11 @@ def test_the_picture_has_a_line_per_chip(kind, columns, images, rng, tmp_path):
     path = tmp_path / "picture.png"
     method = kind()
     method.train()
-    show_method.draw_method(method, images, rng, path)
+    draw_predictions(predictions_of(method, images, rng), "Fake", TOY).savefig(path, dpi=110)
     assert method.training  # as it was
     with Image.open(path) as picture:
         width, height = picture.size
-    ratio = show_method.PANEL_INCH * columns / (show_method.PANEL_INCH * 2 + 0.5)
+    ratio = PANEL_INCH * columns / (PANEL_INCH * 2 + 0.5)
     assert width / height == pytest.approx(ratio, rel=0.02)
 
 

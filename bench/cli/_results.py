@@ -122,16 +122,13 @@ def report(
         "sar_jepa"
     ),
     encoders: Annotated[bool, typer.Option(help="t-SNE and attention: runs the encoders")] = True,
-    pictures: Annotated[bool, typer.Option(help="what methods predict: trains each a little")] = (
-        True
-    ),
 ) -> None:
     """Write one HTML page with leaderboards, figures, the paper, every run and what failed."""
     published = None if name == "none" else read_published(name)
     with err.status("report") as status:
         page = write_report(
             asked.plan(), asked.store, asked.data, asked.path, folder, published,
-            encoders=encoders, pictures=pictures, tell=lambda text: status.update(f"{text} ..."),
+            encoders=encoders, tell=lambda text: status.update(f"{text} ..."),
         )  # fmt: skip
     out.print(f"written: {page} (with figures/, leaderboard.* and paper.* beside it)")
 

@@ -139,7 +139,7 @@ def main() -> None:
             rows = ["MAE, epochs 1", "SAR-JEPA, epochs 1"]
             measure("compare", ["compare", words[0], *rows, *words[1:]], environment)
             measure("report", ["report", *words, "--out", str(folder / "report"),
-                               "--no-encoders", "--no-pictures"], environment)  # fmt: skip
+                               "--no-encoders"], environment)  # fmt: skip
 
 
 if __name__ == "__main__":

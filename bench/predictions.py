@@ -1,0 +1,96 @@
+"""What a method hides and predicts on a few chips, kept beside its encoder as arrays."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from .store import npz, write_atomic
+
+if TYPE_CHECKING:  # a report reads and draws without torch
+    from torch import Generator, Tensor
+
+    from ..methods._method import Method
+
+FILE = "predictions.npz"  # in the folder of a pretraining
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Targets and predictions on B chips, in R rows of M patches with P values each.
+
+    A row is an image, a window or a block of it (`methods._method.Prediction`); a control has none.
+
+    Attributes:
+        chips: As the encoder sees them, in [0, 1].
+        predicted: What the method says.
+        target: What it should have said.
+        mask: True where the patch was hidden from the encoder.
+        patches: Index of each patch on the patch grid, row-major.
+        images: Index of the chip that each row belongs to.
+        kind: `pixels` or `features`.
+    """
+
+    chips: Float[np.ndarray, "B H W"]
+    predicted: Float[np.ndarray, "R M P"]
+    target: Float[np.ndarray, "R M P"]
+    mask: Bool[np.ndarray, "R M"]
+    patches: Int[np.ndarray, "R M"]
+    images: Int[np.ndarray, " R"]
+    kind: str
+
+
+def predictions_of(
+    method: "Method", images: "Float[Tensor, 'B 1 H W']", rng: "Generator"
+) -> Predictions:
+    """Ask a method, trained or not, what it predicts.
+
+    Args:
+        method: Any method or control; its mode is left as it was.
+        images: Chips at the encoder's input size, on the method's device.
+        rng: On the same device; draws the mask.
+    """
+    import torch
+
+    chips = images[:, 0].float().cpu().numpy()
+    if method.control:
+        values, places = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.int64)
+        return Predictions(chips, values, values, places > 0, places, np.zeros(0, int), "pixels")
+    was_training = method.training
+    method.eval()
+    with torch.no_grad():
+        made = method.predict(images, rng)
+    method.train(was_training)
+    values = {name: getattr(made, name).float().cpu().numpy() for name in ("predicted", "target")}
+    places = {name: getattr(made, name).cpu().numpy() for name in ("mask", "patches", "images")}
+    return Predictions(chips, **values, **places, kind=method.target_kind)
+
+
+def keep(
+    method: "Method",
+    images: "Float[Tensor, 'B 1 H W']",
+    rng: "Generator",
+    folder: Path,
+    warn: Callable[[str], None],
+) -> None:
+    """Write what a trained method predicts into its folder; its predictor itself is not kept."""
+    try:
+        made = predictions_of(method, images, rng)
+    except Exception as error:  # whatever a stranger's method does here, it is trained
+        warn(f"no picture of what {method.name} predicts: {type(error).__name__}: {error}")
+        return
+    write_atomic(folder / FILE, npz(**vars(made) | {"kind": np.array(made.kind)}))
+
+
+def load(folder: Path) -> Predictions | None:
+    """Return what `keep` wrote, or None where there is nothing or nothing whole."""
+    try:
+        with np.load(folder / FILE, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        kind = str(arrays.pop("kind"))
+        return Predictions(**arrays, kind=kind)
+    except (OSError, ValueError, EOFError, KeyError, TypeError):
+        return None
