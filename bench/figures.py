@@ -62,7 +62,7 @@ def score_figures(
         skipped.append("score over shots: no protocol has two numbers of shots")
     _add_ranks(board, drawn, skipped)
     column = _most_labels(board.columns)
-    if cost := cost_figure(board, _only(_hours(plan), rows), column):
+    if cost := cost_figure(board, _hours(plan), column, rows):
         drawn.append(Drawn("cost", "Accuracy and cost", (
             "Wall time of one process for one pretraining, as it was recorded; machines that were "
             "busy otherwise count as slow."

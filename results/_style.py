@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 GREY = "0.45"
+BROKEN = ("--", ":", "-.")
 LONGEST = 90  # letters of a text in a figure
 LONGEST_NAME = 28  # of a method or class
 FORMATS = ("svg", "pdf", "png")
@@ -31,11 +32,11 @@ def figure(width: float, height: float) -> Figure:
 
 
 def look(number: int, control: bool = False) -> dict[str, Any]:
-    """Return colour, marker and line of the n-th method; controls are grey and dashed."""
+    """Return colour, marker and line of the n-th method; controls are grey, their lines broken."""
     return {
         "color": GREY if control else COLOURS[number % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)],
-        "linestyle": "--" if control else "-",
+        "linestyle": BROKEN[number % len(BROKEN)] if control else "-",
         "markersize": 4,
         "linewidth": 1.2,
     }

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ._style import LONGEST, SETTINGS, figure, look, plain
 
 COLUMNS = 3
+LEAST_SHOWN = 1.5  # percent; smaller numbers are left to the colour
 
 
 def confusion_figure(
@@ -23,23 +24,30 @@ def confusion_figure(
     with mpl.rc_context(SETTINGS):
         drawn = figure((side + 0.5) * across + 0.6, (side + 0.5) * rows + 0.4)
         grid = drawn.subplots(rows, across, squeeze=False)
-        for axes, (name, matrix) in zip(grid.flat, matrices.items(), strict=False):
+        for number, (name, matrix) in enumerate(matrices.items()):
+            axes = grid.flat[number]
             share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
             axes.imshow(share, "cividis", vmin=0, vmax=100)
             for (row, column), value in np.ndenumerate(share):
-                if value >= 0.5:
+                if value >= LEAST_SHOWN:
                     dark = value < 55
                     axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=5,
                               color="white" if dark else "black")  # fmt: skip
             names = [plain(c) for c in classes]
-            axes.set_xticks(range(len(classes)), names, rotation=90, fontsize=6)
-            axes.set_yticks(range(len(classes)), names, fontsize=6)
+            if number + across >= len(matrices):  # the lowest of its column
+                axes.set_xticks(range(len(classes)), names, rotation=90, fontsize=6)
+            else:
+                axes.set_xticks([])
+            if number % across == 0:
+                axes.set_yticks(range(len(classes)), names, fontsize=6)
+            else:
+                axes.set_yticks([])
             axes.set_title(plain(name), fontsize=8)
             axes.spines[:].set_visible(False)
         for axes in list(grid.flat)[len(matrices) :]:
             axes.set_visible(False)
-        what = f"{title}: percent of each true class (down), predicted (across)"
-        drawn.suptitle(plain(what, LONGEST), fontsize=8)
+        what = "percent of each true class (down) that is taken for a class (across)"
+        drawn.suptitle(f"{plain(title, LONGEST)}\n{what}", fontsize=8)
     return drawn
 
 

@@ -1,7 +1,6 @@
 """Figures of a leaderboard: score over shots, and score against cost."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -69,23 +68,26 @@ def _bars(cells: list[Cell]) -> list[list[float]]:
     return [down, up]
 
 
-def cost_figure(board: Leaderboard, hours: Mapping[str, float], column: object) -> Figure | None:
+def cost_figure(
+    board: Leaderboard, hours: Mapping[str, float], column: object, rows: Sequence[str]
+) -> Figure | None:
     """Draw the score of one column against the process-hours of the pretraining.
 
     Args:
         board: Where the scores stand.
         hours: Per row, of one pretraining; rows without are left out.
         column: Data set, protocol, shots.
+        rows: To draw; a method looks alike in all figures of the same rows.
     """
     cells = [c for c in board.cells if c.column == column and c.mean is not None]
-    cells = [c for c in cells if c.method in hours]
+    cells = [c for c in cells if c.method in hours and c.method in rows]
     if len(cells) < 2:
         return None
     with mpl.rc_context(SETTINGS):
         drawn = figure(5.2, 3.1)
         axes = drawn.subplots()
-        for number, cell in enumerate(cells):
-            style: dict[str, Any] = {**look(number, cell.control), "linestyle": "none"}
+        for cell in sorted(cells, key=lambda cell: rows.index(cell.method)):
+            style = look(rows.index(cell.method), cell.control) | {"linestyle": "none"}
             x = 60 * hours[cell.method]
             axes.errorbar(x, 100 * (cell.mean or 0), yerr=_bars([cell]), capsize=2,
                           elinewidth=0.8, label=plain(cell.method), **style)  # fmt: skip

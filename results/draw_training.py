@@ -5,21 +5,25 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ._style import COLOURS, SETTINGS, figure, plain
 
 COLUMNS = 4
+SUBS = (1.0, 2.0, 5.0)  # ticks of a decade
 
 
 def training_figure(histories: Mapping[str, Sequence[tuple[float, float]]]) -> Figure | None:
     """Draw (epoch, loss) of each pretraining, each in a panel of its own scale.
 
-    Losses of different methods are of different targets, so they share no axis.
+    Losses of different methods are of different targets, so they share no axis; the scales are
+    logarithmic where all losses are positive.
     """
     known = {name: points for name, points in histories.items() if len(points) > 1}
     if not known:
         return None
     rows = -(-len(known) // COLUMNS)
+    every = [np.array(points)[:, 1] for points in known.values()]
     with mpl.rc_context(SETTINGS):
         drawn = figure(2.1 * min(COLUMNS, len(known)), 1.6 * rows + 0.3)
         grid = drawn.subplots(rows, min(COLUMNS, len(known)), squeeze=False)
@@ -31,8 +35,12 @@ def training_figure(histories: Mapping[str, Sequence[tuple[float, float]]]) -> F
                 smooth = np.convolve(losses, np.ones(width) / width, "valid")
                 middle = epochs[width // 2 : width // 2 + len(smooth)]
                 axes.plot(middle, smooth, color=COLOURS[1], linewidth=1.2)
-            if losses.min() > 0 and losses.max() > 10 * losses.min():
+            if min(losses.min() for losses in every) > 0:
                 axes.set_yscale("log")
+                narrow = losses.max() < 3 * losses.min()
+                axes.yaxis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=SUBS))
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_minor_locator(NullLocator())
             axes.set_title(plain(name), fontsize=8)
             axes.tick_params(labelsize=6)
         for axes in list(grid.flat)[len(known) :]:

@@ -127,10 +127,12 @@ def test_shots_are_drawn_at_their_means_with_their_intervals(board):
 
 
 def test_the_cost_figure_leaves_out_what_has_no_cost(board):
-    figure = cost_figure(board, {"Alpha": 1.0, "Beta": 2.0}, ("synthetic", "linear", 10))
+    figure = cost_figure(
+        board, {"Alpha": 1.0, "Beta": 2.0}, ("synthetic", "linear", 10), board.rows
+    )
     (axes,) = figure.axes
     assert sorted(c.lines[0].get_xdata()[0] for c in axes.containers) == [60.0, 120.0]
-    assert cost_figure(board, {"Alpha": 1.0}, ("synthetic", "linear", 10)) is None
+    assert cost_figure(board, {"Alpha": 1.0}, ("synthetic", "linear", 10), board.rows) is None
 
 
 MATRIX = np.array([[8, 2, 0], [1, 9, 0], [0, 0, 10]])
