@@ -4,9 +4,13 @@ from html import escape
 
 from .layout import Entry, Sheet
 
+LONG = 24  # letters; a column with a longer text holds sentences, which are set as such
+
 
 def html_sheet(sheet: Sheet) -> str:
     """Return a table and its caption; cells carry what they sort by."""
+    body = [line for section in sheet.sections for line in section]
+    wordy = [any(len(entry.text) > LONG for entry in column) for column in zip(*body, strict=True)]
     lines = ['<table class="sheet">', f"<caption>{escape(sheet.title)}</caption>", "<thead>"]
     last = len(sheet.heads) - 1
     for number, head in enumerate(sheet.heads):
@@ -14,7 +18,8 @@ def html_sheet(sheet: Sheet) -> str:
         cells = [f'<th scope="col">{title}</th>' if title else "<td></td>"]
         for text, span in head:
             if number == last:
-                cells += [f'<th scope="col">{escape(text)}</th>'] * span
+                kind = _kind(wordy[len(cells)]) if wordy else ""
+                cells += [f'<th scope="col"{kind}>{escape(text)}</th>'] * span
             else:
                 cells.append(f'<th scope="colgroup" colspan="{span}">{escape(text)}</th>')
         lines.append(f"<tr>{''.join(cells)}</tr>")
@@ -23,7 +28,8 @@ def html_sheet(sheet: Sheet) -> str:
         kind = "" if number == 0 else ' class="controls"'
         lines.append(f"<tbody{kind}>")
         for title, *entries in section:
-            row = f'<th scope="row">{escape(title.text)}</th>' + "".join(map(_cell, entries))
+            row = f'<th scope="row">{escape(title.text)}</th>'
+            row += "".join(map(_cell, entries, wordy[1:]))
             lines.append(f"<tr>{row}</tr>")
         lines.append("</tbody>")
     lines.append("</table>")
@@ -31,11 +37,15 @@ def html_sheet(sheet: Sheet) -> str:
     return "\n".join(lines)
 
 
-def _cell(entry: Entry) -> str:
+def _kind(wordy: bool) -> str:
+    return ' class="text"' if wordy else ""
+
+
+def _cell(entry: Entry, wordy: bool) -> str:
     value = "" if entry.value is None else f' data-value="{entry.value:.6g}"'
     text = escape(entry.text)
     if entry.place == 1:
         text = f"<strong>{text}</strong>"
     elif entry.place == 2:
         text = f"<u>{text}</u>"
-    return f"<td{value}>{text}</td>"
+    return f"<td{_kind(wordy)}{value}>{text}</td>"
