@@ -1,6 +1,7 @@
 """Figures of a leaderboard: score over shots, and score against cost."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -87,7 +88,8 @@ def cost_figure(
         drawn = figure(5.2, 3.1)
         axes = drawn.subplots()
         for cell in sorted(cells, key=lambda cell: rows.index(cell.method)):
-            style = look(rows.index(cell.method), cell.control) | {"linestyle": "none"}
+            style: dict[str, Any] = look(rows.index(cell.method), cell.control)
+            style["linestyle"] = "none"
             x = 60 * hours[cell.method]
             axes.errorbar(x, 100 * (cell.mean or 0), yerr=_bars([cell]), capsize=2,
                           elinewidth=0.8, label=plain(cell.method), **style)  # fmt: skip
