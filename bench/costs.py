@@ -27,6 +27,7 @@ class Estimate:
     evaluate_h: float
     timings: int  # stored timings that it rests on
     rough: int  # pieces of work of which nothing like it has been timed
+    unknown: int = 0  # pretrainings left out: their pool is not prepared, so its size is not known
 
     def __str__(self) -> str:
         """Say the hours, and where they come from."""
@@ -34,6 +35,8 @@ class Estimate:
         source = f"from {self.timings} timings stored" if self.timings else "nothing timed yet"
         if self.rough:
             source += f"; a rough table for {self.rough} pieces of work"
+        if self.unknown:
+            source += f"; {self.unknown} pretrainings are not counted before their pool is prepared"
         return (
             f"about {total:.2f} hours of one GPU or process are missing "
             f"({self.pretrain_h:.2f} pretraining, {self.evaluate_h:.2f} evaluation; {source})"
@@ -76,6 +79,9 @@ class Costs:
         estimate = Estimate(0.0, 0.0, self.used, 0)
         for entry in (*plan.pretrain, *plan.runs):
             if entry.state == "done":
+                continue
+            if isinstance(entry.planned, PlannedPretraining) and entry.planned.identity is None:
+                estimate.unknown += 1
                 continue
             seconds, measured = self.seconds(entry)
             estimate.rough += not measured
