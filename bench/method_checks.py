@@ -11,10 +11,9 @@ from dataclasses import asdict
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
 from ..methods import SIZES
-from ..methods._method import Method, Prediction
+from ..methods._method import Method
 from .method_samples import (
     TINY,
     TINY_224,
@@ -24,6 +23,12 @@ from .method_samples import (
     evaluation_input,
     fresh_rng,
     made_up_chips,
+)
+from .prediction_checks import (
+    hidden_patches_do_not_reach_the_prediction,
+    mask_follows_the_rng,
+    prediction_fits_together,
+    processes_share_the_masks_of_one,
 )
 
 DOCSTRING_LINES = ("Paper:", "Source:", "Differs from the source:")
@@ -155,78 +160,6 @@ def loss_is_a_function_of_the_rng(method: type[Method]) -> None:
         )
 
 
-def prediction_fits_together(method: type[Method]) -> None:
-    """Shapes, indices and gradients of a `Prediction` agree."""
-    images = made_up_chips(3)
-    built = build(method)
-    prediction = built.predict(images, fresh_rng())
-    rows, patches = prediction.mask.shape
-    count = TINY.patch_grid[0] * TINY.patch_grid[1]
-    shapes = {
-        "predicted": (prediction.predicted.shape[:2], (rows, patches)),
-        "target": (prediction.target.shape, prediction.predicted.shape),
-        "patches": (prediction.patches.shape, (rows, patches)),
-        "images": (prediction.images.shape, (rows,)),
-    }
-    for name, (found, wanted) in shapes.items():
-        if tuple(found) != tuple(wanted):
-            raise ContractError(f"{name} has shape {tuple(found)}, expected {tuple(wanted)}")
-    if prediction.mask.dtype != torch.bool:
-        raise ContractError(f"mask must be bool, True = hidden, got {prediction.mask.dtype}")
-    for name, index, limit in (
-        ("patches", prediction.patches, count),
-        ("images", prediction.images, len(images)),
-    ):
-        if index.min() < 0 or index.max() >= limit:
-            raise ContractError(f"{name} must be from 0 to {limit - 1}")
-    if prediction.images.unique().numel() != len(images):
-        raise ContractError("some image of the batch has no row in the prediction")
-    if prediction.target.requires_grad:
-        raise ContractError(
-            "the target carries gradient; compute it under torch.no_grad(), or the encoder learns "
-            "to make it easy"
-        )
-
-
-def mask_follows_the_rng(method: type[Method]) -> None:
-    """Another generator hides other patches, in every image of its own."""
-    built, images = build(method), made_up_chips(1).expand(3, -1, -1, -1)
-    drawn = [_hidden(built.predict(images, fresh_rng(seed)), 3) for seed in (0, 1)]
-    if not drawn[0].any():
-        return  # it hides nothing, and says so
-    if torch.equal(drawn[0], drawn[1]):
-        raise ContractError("two generators hid the same patches; draw the mask from rng")
-    if torch.equal(drawn[0][0], drawn[0][1]) and torch.equal(drawn[0][0], drawn[0][2]):
-        raise ContractError("all images of a batch have the same patches hidden")
-
-
-def hidden_patches_do_not_reach_the_prediction(method: type[Method]) -> None:
-    """What `mask` calls hidden does not change the prediction; what is visible does."""
-    built, images = build(method).eval(), made_up_chips(3)
-    before = built.predict(images, fresh_rng())
-    for row in (0, len(before.images) - 1):
-        hidden = torch.zeros(TINY.patch_grid[0] * TINY.patch_grid[1], dtype=torch.bool)
-        hidden[before.patches[row][before.mask[row]]] = True
-        for change, hides in ((hidden, True), (~hidden, False)):
-            changed = images.clone()
-            pixels = change.reshape(TINY.patch_grid).repeat_interleave(TINY.patch_px, 0)
-            pixels = pixels.repeat_interleave(TINY.patch_px, 1)
-            image = before.images[row]
-            changed[image, 0] = torch.where(pixels, 1 - images[image, 0], images[image, 0])
-            after = built.predict(changed, fresh_rng())
-            moved = not torch.allclose(before.predicted[row], after.predicted[row], atol=1e-6)
-            if hides and moved:
-                raise ContractError(
-                    f"row {row} of the prediction changes with pixels that `mask` calls hidden "
-                    "from it: either the mask is wrong or the answer leaks into the question"
-                )
-            if not hides and not moved:
-                raise ContractError(
-                    f"row {row} of the prediction does not depend on any visible pixel of image "
-                    f"{int(image)}; is `images` right?"
-                )
-
-
 def gradients_reach_the_encoder(method: type[Method]) -> None:
     """Every weight of the encoder gets a gradient, and weights that are not trained get none."""
     built = build(method).train()
@@ -292,6 +225,7 @@ TRAINED: tuple[Check, ...] = (
     loss_is_a_function_of_the_rng,
     prediction_fits_together,
     mask_follows_the_rng,
+    processes_share_the_masks_of_one,
     hidden_patches_do_not_reach_the_prediction,
     gradients_reach_the_encoder,
     twenty_steps_lower_the_loss,
@@ -316,10 +250,3 @@ def run_checks(method: type[Method]) -> Iterator[tuple[str, str | None]]:
             yield name, f"{type(error).__name__}: {error}"
         else:
             yield name, None
-
-
-def _hidden(prediction: Prediction, images: int) -> Tensor:
-    """Return how often each patch of each image is hidden, (B, N)."""
-    times = torch.zeros(images, TINY.patch_grid[0] * TINY.patch_grid[1])
-    index = prediction.images[:, None].expand_as(prediction.patches), prediction.patches
-    return times.index_put(index, prediction.mask.float(), accumulate=True)

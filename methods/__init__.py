@@ -10,12 +10,12 @@ from ._registry import BrokenMethodError, UnknownMethodError, get, names, regist
 from ._sizes import SIZES, EncoderConfig
 
 if TYPE_CHECKING:
-    from ._masking import hidden_except, random_order
+    from ._masking import draw, hidden_except, random_order
     from ._method import Method, Prediction
     from ._vit import Encoder, Predictor, initialise, patchify, take
 
 _LAZY = {  # imported at first use, so that names() starts without torch
-    "_masking": ("hidden_except", "random_order"),
+    "_masking": ("draw", "hidden_except", "random_order"),
     "_method": ("Method", "Prediction"),
     "_vit": ("Encoder", "Predictor", "initialise", "patchify", "take"),
 }
@@ -29,6 +29,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "UnknownMethodError",
+    "draw",
     "get",
     "hidden_except",
     "initialise",

@@ -69,6 +69,12 @@ def always_hides_the_same(self, images, rng):
     return Flawed.predict(self, images, torch_stream(0))
 
 
+def knows_no_part_of_a_batch(self, images, rng):
+    alone = torch.Generator()
+    alone.set_state(rng.get_state())
+    return Flawed.predict(self, images, alone)
+
+
 def lets_the_target_learn(self, images, rng):
     prediction = Flawed.predict(self, images, rng)
     return replace(prediction, target=prediction.target + self.mask_token.sum())
@@ -123,6 +129,7 @@ class HoldsAnObject(get("lomar").Config):
         ({"predict": leaks}, "hidden_patches_do_not_reach_the_prediction", "answer leaks"),
         ({"predict": is_blind}, "hidden_patches_do_not_reach_the_prediction", "any visible pixel"),
         ({"predict": always_hides_the_same}, "mask_follows_the_rng", "hid the same patches"),
+        ({"predict": knows_no_part_of_a_batch}, "processes_share_the_masks_of_one", "random_order"),
         ({"predict": lets_the_target_learn}, "prediction_fits_together", "carries gradient"),
         ({"predict": names_wrong_images}, "prediction_fits_together", "no row in the prediction"),
         ({"loss": detaches}, "gradients_reach_the_encoder", "does not reach encoder"),

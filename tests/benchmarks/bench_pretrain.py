@@ -22,8 +22,8 @@ from sarbench.bench.store import Store
 from sarbench.methods import get, names
 from sarbench.methods._sizes import SIZES
 
-CHIPS, BATCH, EPOCHS = 160, 32, 20  # 100 steps
-SETTLED = 30  # steps after which memory should stand still
+CHIPS, BATCH, EPOCHS = 160, 32, 40  # 200 steps
+SETTLED = 100  # steps after which memory should stand still; masks of many sizes take long
 
 
 def resident_mb() -> float:
