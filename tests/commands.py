@@ -47,7 +47,8 @@ class Sarbench:
 
     def call(self, *words: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command and expect its exit status."""
-        where = ["--runs", self.runs] if words[0] in WITH_RUNS else []
+        asks = words[0] in WITH_RUNS and "--help" not in words
+        where = ["--runs", self.runs] if asks else []
         done = subprocess.run(
             self.command(*words, *where), capture_output=True, text=True, cwd=self.folder,
             env=self.environment, check=False, timeout=CALL_S,

@@ -265,3 +265,9 @@ def test_a_wrong_request_exits_with_2_and_one_message(finished, tmp_path, change
     sarbench = Sarbench(tmp_path, TINY.replace(*change))
     sarbench.runs = finished.runs
     assert message in sarbench.call("plan", sarbench.grid, status=2).stderr
+
+
+@pytest.mark.parametrize("command", ["doctor", "status", "logs", "submit"])
+def test_a_command_is_found_where_only_its_own_file_is_imported(command, tmp_path):
+    shown = Sarbench(tmp_path).call(command, "--help").stdout
+    assert f"sarbench {command} [OPTIONS]" in shown
