@@ -162,9 +162,7 @@ def _data_notes(plan: Plan) -> list[str]:
     for name, count in plan.overlaps.items():
         lines.append(f"Overlap allowed by the grid: the pool holds {count} test chips of {name}.")
     if not plan.overlaps and not plan.unprepared:
-        lines.append(
-            "Overlap: no chip of the pool, by id or equal image, is in a test set here."
-        )
+        lines.append("Overlap: no chip of the pool, by id or equal image, is in a test set here.")
     return lines
 
 
