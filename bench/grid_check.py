@@ -1,7 +1,6 @@
 """Whether a grid can be run as written: every name, value and combination, before a job is."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any, get_args
 
 from ..methods._sizes import SIZES
@@ -22,7 +21,7 @@ from .grid import (
     sweep,
     unknown,
 )
-from .run import RECIPES, from_json
+from .run import RECIPES, fill, from_json, to_json
 
 CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
 
@@ -47,7 +46,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo]) -> None:
                 problems.append(f"{entry.name}.{key} must be {_kind(defaults[key])}, got {value!r}")
         if entry.config and len(problems) == before:
             try:
-                check_config(entry.name, defaults | entry.config)
+                check_config(entry.name, fill(defaults, entry.config))
             except (ValueError, TypeError) as error:
                 problems.append(f"{entry.name}: {error}")
     labels = [label_of(entry, methods) for entry in entries]
@@ -147,7 +146,7 @@ def _evaluate_problems(grid: Grid) -> Iterator[str]:
 
 
 def _settings_problems(where: str, entry: ProtocolEntry, protocol: Protocol) -> Iterator[str]:
-    defaults, good = asdict(protocol.settings()), True
+    defaults, good = to_json(protocol.settings()), True
     for key, value in entry.settings.items():
         problem = ""
         if key not in defaults:
@@ -161,7 +160,7 @@ def _settings_problems(where: str, entry: ProtocolEntry, protocol: Protocol) -> 
             yield problem
     if good:
         try:
-            from_json(protocol.settings, entry.settings)
+            from_json(protocol.settings, fill(defaults, entry.settings))
         except ValueError as error:
             yield f"{where}: {error}"
 

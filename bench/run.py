@@ -152,3 +152,16 @@ def to_json(value: Any) -> dict[str, Any]:
 def from_json(kind: type[T], value: dict[str, Any]) -> T:
     """Rebuild a frozen dataclass from its JSON: lists become tuples again."""
     return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in value.items()})
+
+
+def fill(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the defaults with what a grid gives; 1 where 1.0 stands is 1.0, and so has one key."""
+    return defaults | {name: _fitted(value, defaults[name]) for name, value in given.items()}
+
+
+def _fitted(value: Any, like: Any) -> Any:
+    if isinstance(like, float) and type(value) is int:
+        return float(value)
+    if isinstance(like, list) and like and isinstance(value, list):
+        return [_fitted(one, like[0]) for one in value]
+    return value

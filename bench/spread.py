@@ -11,7 +11,7 @@ from .catalogue import MethodInfo
 from .data.packed import Summary
 from .data.registry import card
 from .grid import Grid, MethodEntry, ProtocolEntry, as_list, label_of, recipe_of, seeds_of, sweep
-from .run import Pretraining, Run, Shots, from_json, to_json
+from .run import Pretraining, Run, Shots, fill, to_json
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def pretrainings(
     planned = []
     for entry in _entries(grid, methods):
         info = methods[entry.name]
-        config = info.defaults | entry.config
+        config = fill(info.defaults, entry.config)
         points = [{}] if info.control else sweep(pretrain)
         if info.control and info.needs_encoder:
             points = [{"encoder": e} for e in as_list(pretrain.encoder)]
@@ -127,7 +127,7 @@ def runs(
             for protocol, entry in protocols.items():
                 if protocol not in info.protocols or name not in (entry.datasets or [name]):
                     continue
-                settings = to_json(from_json(PROTOCOLS[protocol].settings, entry.settings))
+                settings = fill(to_json(PROTOCOLS[protocol].settings()), entry.settings)
                 for shots in entry.shots:
                     seeds = seeds_of(evaluate.seeds if entry.seeds is None else entry.seeds)
                     if protocol == "knn" and shots == "all":

@@ -72,6 +72,16 @@ def test_a_grid_spreads_into_pretrainings_and_runs(tmp_path, summary):
     assert {run.seed for run in all_knn} == {0}
 
 
+def test_one_and_one_point_zero_have_one_key(tmp_path, summary):
+    keys = []
+    for rate, betas in (("1", "[0, 0.5]"), ("1.0", "[0.0, 0.5]")):
+        setting = f"linear = {{shots = [10], settings = {{lr = {rate}, betas = {betas}}}}}"
+        grid = grid_of(tmp_path, TEXT.replace('linear = [10, "all"]', setting))
+        validate(grid, METHODS)
+        keys.append([run.identity.key for run in spread(grid, summary)[1]])
+    assert keys[0] == keys[1]
+
+
 def test_without_prepared_data_there_are_no_keys(tmp_path):
     starts, planned = spread(grid_of(tmp_path), None)
     assert starts[0].identity is None
