@@ -50,6 +50,38 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+class TargetError(ValueError):
+    """A file or folder that cannot be written where it was asked for."""
+
+
+def new_file(path: Path | None) -> Path | None:
+    """Check, before any work is done, that a file can be written there.
+
+    Raises:
+        TargetError: A folder has the name, or something above it is no folder.
+    """
+    if path is not None and path.is_dir():
+        raise TargetError(f"--out {path} is a folder; give the name of a file")
+    return path and new_folder(path.parent) / path.name
+
+
+def new_folder(path: Path) -> Path:
+    """Check that a folder is there or can be made.
+
+    Raises:
+        TargetError: It, or something above it, is no folder.
+    """
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    if not nearest.is_dir():
+        raise TargetError(f"--out cannot be below {nearest}, which is a file; give another place")
+    return path
+
+
+Picture = Annotated[
+    Path | None, typer.Option("--out", callback=new_file, help="picture to write (PNG)")
+]
+
+
 @app.callback(help="Compare self-supervised pretraining methods for SAR target recognition.")
 def _root() -> None:
     """Keep a command's name on the line where the file of only one command is imported."""

@@ -18,6 +18,7 @@ from ._app import (
     RUNS,
     DataDir,
     Json,
+    Picture,
     RunsDir,
     app,
     bar,
@@ -121,7 +122,7 @@ def verify_data(
 @data.command("show")
 def show_data(
     name: Annotated[str, typer.Argument(metavar="NAME")],
-    path: Annotated[Path | None, typer.Option("--out", help="picture to write (PNG)")] = None,
+    path: Picture = None,
     runs: RunsDir = RUNS,
     folder: DataDir = DATA,
 ) -> None:

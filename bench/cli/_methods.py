@@ -15,6 +15,7 @@ from ._app import (
     RUNS,
     DataDir,
     Json,
+    Picture,
     RunsDir,
     app,
     bar,
@@ -66,7 +67,7 @@ def show_method(
     dataset: Annotated[str, typer.Option("-d", "--dataset", help="whose chips")] = "synthetic",
     encoder: Annotated[str, typer.Option(help="encoder size")] = "vit_nano",
     steps: Annotated[int, typer.Option(min=0, help="train so many steps first")] = 100,
-    path: Annotated[Path | None, typer.Option("--out", help="picture to write (PNG)")] = None,
+    path: Picture = None,
     runs: RunsDir = RUNS,
     data: DataDir = DATA,
 ) -> None:

@@ -30,6 +30,8 @@ from ._app import (
     app,
     err,
     grid_command,
+    new_file,
+    new_folder,
     open_store,
     out,
     print_json,
@@ -38,7 +40,7 @@ from ._app import (
 PaperName = Annotated[
     str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file like them")
 ]
-Target = Annotated[Path | None, typer.Option("--out", help="write to this file")]
+Target = Annotated[Path | None, typer.Option("--out", callback=new_file, help="write to this file")]
 
 
 def give(text: str, path: Path | None) -> None:
@@ -117,7 +119,7 @@ def paper(
 @grid_command
 def report(
     asked: Request,
-    folder: Annotated[Path, typer.Option("--out", help="folder to write")],
+    folder: Annotated[Path, typer.Option("--out", callback=new_folder, help="folder to write")],
     name: Annotated[str, typer.Option("--paper", help="paper to stand beside, or none")] = (
         "sar_jepa"
     ),
