@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
-from ..results.record import Attempt, PretrainRecord, RunRecord, digest_json
+from ..results.record import Attempt, PretrainRecord, RunRecord
 from .catalogue import MethodInfo, describe
 from .data.packed import Summary
 from .data.pools import open_pool, overlap
@@ -18,8 +18,9 @@ from .data.registry import dataset_names, pool_names
 from .failures import failure_class
 from .grid import Grid, GridError
 from .grid_check import check_data, validate
-from .run import Job, Pretraining, Run
+from .run import Job
 from .spread import PlannedPretraining, PlannedRun, pretrainings, runs
+from .stale import StaleIndex
 from .store import DamagedRecordError, Kind, Store
 
 State = Literal["new", "queued", "running", "done", "failed", "stale"]
@@ -170,7 +171,7 @@ def make_plan(grid: Grid, store: Store, data_dir: Path, filters: Filters | None 
     plan = Plan(grid, methods, [], [], data, [name for name in needs(grid) if name not in data])
     if not plan.unprepared:
         plan.overlaps = _overlaps(grid, store, data_dir)
-    stale = _StaleIndex(store, starts, planned)
+    stale = StaleIndex(store, starts, planned)
     for start in starts:
         plan.pretrain.append(_entry("pretrain", start, store, stale))
     state_of = {id(entry.planned): entry for entry in plan.pretrain}
@@ -219,7 +220,7 @@ def _overlaps(grid: Grid, store: Store, data_dir: Path) -> dict[str, int]:
     return shared
 
 
-def _entry(kind: Kind, planned: P, store: Store, stale: "_StaleIndex") -> Entry[P]:
+def _entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry[P]:
     identity = planned.identity
     if identity is None:
         return Entry(planned, "new", NOT_PREPARED)
@@ -242,62 +243,3 @@ def _entry(kind: Kind, planned: P, store: Store, stale: "_StaleIndex") -> Entry[
     if differs:
         return Entry(planned, "stale", f"stored with other {differs}")
     return Entry(planned, "new", "not run yet")
-
-
-class _StaleIndex:
-    """Stored results outside the grid, found by all of their identity but versions and digests."""
-
-    def __init__(
-        self, store: Store, starts: list[PlannedPretraining], planned: list[PlannedRun]
-    ) -> None:
-        self._starts = {s.identity.key: s.identity.to_json() for s in starts if s.identity}
-        self._stored: dict[str, dict[str, Any]] = {}
-        run_keys = {run.identity.key for run in planned if run.identity}
-        stored_starts, stored_runs = store.keys("pretrain"), store.keys("evaluate")
-        pretrain_strangers = stored_starts - self._starts.keys()
-        run_strangers = stored_runs - run_keys
-        if run_keys <= stored_runs and len(self._starts) <= len(stored_starts):
-            return
-        others = {}
-        for key in pretrain_strangers:
-            identity = _identity_of(store, "pretrain", key)
-            if identity:
-                others[key] = identity
-                self._stored[_essence(identity)] = identity
-        known = others | self._starts
-        for key in run_strangers:
-            identity = _identity_of(store, "evaluate", key)
-            if identity and identity["start"] in known:
-                start = known[identity["start"]]
-                self._stored[_essence(identity, start)] = identity | {"start": start}
-
-    def difference(self, identity: Pretraining | Run) -> str:
-        """Return what a stored result differs in, where it is versions and digests only."""
-        value = identity.to_json()
-        start = self._starts.get(value["start"]) if isinstance(identity, Run) else None
-        stored = self._stored.get(_essence(value, start))
-        if stored is None:
-            return ""
-        names = [name for name in _moving(value) if value[name] != stored[name]]
-        if start is not None and start != stored["start"]:
-            moved = [n for n in _moving(start) if start[n] != stored["start"][n]]
-            names += [f"{name} of its pretraining" for name in moved]
-        return ", ".join(names)
-
-
-def _moving(identity: dict[str, Any]) -> list[str]:
-    return [n for n in identity if n.endswith(("version", "digest")) or n == "pool"]
-
-
-def _essence(identity: dict[str, Any], start: dict[str, Any] | None = None) -> str:
-    kept = {n: v for n, v in identity.items() if n not in _moving(identity) and n != "start"}
-    pool = [member["name"] for member in identity.get("pool", [])]
-    return digest_json([kept, pool, _essence(start) if start else None])
-
-
-def _identity_of(store: Store, kind: Kind, key: str) -> dict[str, Any] | None:
-    try:
-        record = store.read(kind, key)
-    except DamagedRecordError:
-        return None
-    return record.identity if record else None
