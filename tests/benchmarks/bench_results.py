@@ -7,7 +7,6 @@ The store is made of a real grid: its keys are those that `run` would give. Scor
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -101,15 +100,19 @@ def write(folder: Path, record) -> None:
 
 
 def measure(name: str, words: list[str], environment: dict[str, str]) -> None:
-    """Run a command and print wall and processor seconds, and memory."""
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    """Run a command and print its wall and processor seconds, and its peak of memory."""
+    start = time.perf_counter()
     command = [sys.executable, "-m", "sarbench.bench.cli", *words]
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    goal = f"goal {GOALS_S[name]:.0f} s per 10,000 records" if name in GOALS_S else ""
-    print(f"{name:8} {time.perf_counter() - start:7.1f} s wall {processor:7.1f} s processor "
-          f"{after.ru_maxrss / 1024:6.0f} MB (largest so far)  {goal}")  # fmt: skip
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    goal_s = GOALS_S.get(name)
+    goal = f"goal {goal_s:.0f} s per 10,000 records" if goal_s else ""
+    print(f"{name:8} {time.perf_counter() - start:7.1f} s wall "
+          f"{usage.ru_utime + usage.ru_stime:7.1f} s processor {usage.ru_maxrss / 1024:6.0f} MB  "
+          f"{goal}")  # fmt: skip
 
 
 def main() -> None:
