@@ -32,8 +32,7 @@ def resident_mb() -> float:
 
 
 def watch(name: str, pool: Pool, store: Store) -> tuple[float, float, float]:
-    """Pretrain; return the middle step's milliseconds, peak memory of the first half of the steps,
-    and by how much the peak of the second half is above it (MB).
+    """Pretrain; return milliseconds of a step, peak MB of the first half, growth in the second.
 
     Between two steps memory comes and goes by 100 MB; only peaks of many steps say something.
     """
@@ -67,8 +66,8 @@ def main() -> None:
         for name in chosen:
             step_ms, peak_mb, growth_mb = watch(name, pool, store)
             print(
-                f"{name:16} {step_ms:7.1f} ms a step of {BATCH}, peak {peak_mb:5.0f} MB in the first "
-                f"half of {EPOCHS * CHIPS // BATCH} steps, {growth_mb:+5.1f} MB in the second"
+                f"{name:16} {step_ms:7.1f} ms a step of {BATCH}, {peak_mb:5.0f} MB at most in the "
+                f"first half of {EPOCHS * CHIPS // BATCH} steps, {growth_mb:+.1f} MB in the second"
             )
 
 
