@@ -31,6 +31,15 @@ def figure(width: float, height: float) -> Figure:
     return Figure((width, height), layout="constrained")
 
 
+def panels(drawn: Figure, count: int, columns: int, **options: Any) -> list[Axes]:
+    """Return `count` axes, row by row; what is left of the last row stays empty."""
+    rows, across = -(-count // columns), min(columns, count)
+    grid = list(drawn.subplots(rows, across, squeeze=False, **options).flat)
+    for axes in grid[count:]:
+        axes.set_visible(False)
+    return grid[:count]
+
+
 def look(number: int, control: bool = False) -> dict[str, Any]:
     """Return colour, marker and line of the n-th method; controls are grey, their lines broken."""
     return {

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from ._style import LONGEST, SETTINGS, figure, look, plain
+from ._style import LONGEST, SETTINGS, figure, look, panels, plain
 
 COLUMNS = 3
 LEAST_SHOWN = 1.5  # percent; smaller numbers are left to the colour
@@ -23,9 +23,8 @@ def confusion_figure(
     across = min(COLUMNS, len(matrices))
     with mpl.rc_context(SETTINGS):
         drawn = figure((side + 0.5) * across + 0.6, (side + 0.5) * rows + 0.4)
-        grid = drawn.subplots(rows, across, squeeze=False)
-        for number, (name, matrix) in enumerate(matrices.items()):
-            axes = grid.flat[number]
+        grid = panels(drawn, len(matrices), COLUMNS)
+        for number, (axes, (name, matrix)) in enumerate(zip(grid, matrices.items(), strict=True)):
             share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
             axes.imshow(share, "cividis", vmin=0, vmax=100)
             for (row, column), value in np.ndenumerate(share):
@@ -44,8 +43,6 @@ def confusion_figure(
                 axes.set_yticks([])
             axes.set_title(plain(name), fontsize=8)
             axes.spines[:].set_visible(False)
-        for axes in list(grid.flat)[len(matrices) :]:
-            axes.set_visible(False)
         what = "percent of each true class (down) that is taken for a class (across)"
         drawn.suptitle(f"{plain(title, LONGEST)}\n{what}", fontsize=8)
     return drawn

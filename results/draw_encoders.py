@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from ._style import COLOURS, GREY, LONGEST, MARKERS, SETTINGS, figure, plain
+from ._style import COLOURS, GREY, LONGEST, MARKERS, SETTINGS, figure, panels, plain
 
 COLUMNS = 4
 
@@ -25,17 +25,15 @@ def features_figure(
     rows, across = -(-len(places) // COLUMNS), min(COLUMNS, len(places))
     with mpl.rc_context(SETTINGS):
         drawn = figure(2.2 * across + 1.1, 2.2 * rows + 0.5)
-        grid = drawn.subplots(rows, across, squeeze=False)
-        for axes, (name, points) in zip(grid.flat, places.items(), strict=False):
+        grid = panels(drawn, len(places), COLUMNS)
+        for axes, (name, points) in zip(grid, places.items(), strict=True):
             for label, class_name in enumerate(classes):
                 mine = points[labels == label]
                 axes.plot(mine[:, 0], mine[:, 1], MARKERS[label % len(MARKERS)], markersize=2,
                           color=COLOURS[label % len(COLOURS)], alpha=0.7, markeredgewidth=0,
                           label=plain(class_name))  # fmt: skip
             axes.set(xticks=[], yticks=[], title=plain(name))
-        for axes in list(grid.flat)[len(places) :]:
-            axes.set_visible(False)
-        handles, names = grid.flat[0].get_legend_handles_labels()
+        handles, names = grid[0].get_legend_handles_labels()
         drawn.legend(handles, names, loc="outside right upper", markerscale=2)
         drawn.suptitle(plain(title, LONGEST), fontsize=8)
     return drawn
@@ -54,15 +52,13 @@ def attention_figure(
     rows, across = -(-len(distances) // COLUMNS), min(COLUMNS, len(distances))
     with mpl.rc_context(SETTINGS):
         drawn = figure(2.1 * across + 0.4, 1.9 * rows + 0.4)
-        grid = drawn.subplots(rows, across, squeeze=False, sharey=True)
-        for axes, (name, values) in zip(grid.flat, distances.items(), strict=False):
+        grid = panels(drawn, len(distances), COLUMNS, sharey=True)
+        for axes, (name, values) in zip(grid, distances.items(), strict=True):
             blocks = np.repeat(np.arange(1, len(values) + 1), values.shape[1])
             axes.axhline(uniform_px, color=GREY, linestyle="--", linewidth=0.8)
             axes.plot(blocks, values.ravel(), "o", color=COLOURS[0], markersize=3, alpha=0.8)
             axes.set(title=plain(name), xticks=range(1, len(values) + 1))
             axes.set_ylim(0, 1.15 * max(uniform_px, float(values.max())))
-        for axes in list(grid.flat)[len(distances) :]:
-            axes.set_visible(False)
         drawn.supxlabel("block", fontsize=8)
         drawn.supylabel(f"attention distance (pixels of {side_px})", fontsize=8)
     return drawn

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from ._style import COLOURS, SETTINGS, figure, plain
+from ._style import COLOURS, SETTINGS, figure, panels, plain
 
 COLUMNS = 4
 SUBS = (1.0, 2.0, 5.0)  # ticks of a decade
@@ -26,8 +26,8 @@ def training_figure(histories: Mapping[str, Sequence[tuple[float, float]]]) -> F
     every = [np.array(points)[:, 1] for points in known.values()]
     with mpl.rc_context(SETTINGS):
         drawn = figure(2.1 * min(COLUMNS, len(known)), 1.6 * rows + 0.3)
-        grid = drawn.subplots(rows, min(COLUMNS, len(known)), squeeze=False)
-        for axes, (name, points) in zip(grid.flat, known.items(), strict=False):
+        grid = panels(drawn, len(known), COLUMNS)
+        for axes, (name, points) in zip(grid, known.items(), strict=True):
             epochs, losses = np.array(points).T
             axes.plot(epochs, losses, color=COLOURS[0], linewidth=1.2)
             if len(points) > 20:
@@ -43,8 +43,6 @@ def training_figure(histories: Mapping[str, Sequence[tuple[float, float]]]) -> F
                 axes.yaxis.set_minor_locator(NullLocator())
             axes.set_title(plain(name), fontsize=8)
             axes.tick_params(labelsize=6)
-        for axes in list(grid.flat)[len(known) :]:
-            axes.set_visible(False)
         drawn.supxlabel("epoch", fontsize=8)
         drawn.supylabel("loss (each its own scale)", fontsize=8)
     return drawn

@@ -25,7 +25,7 @@ def draw_chips(chips: Chips, path: Path, per_class: int = 6) -> None:
     for line, (label, indices) in zip(axes, rows, strict=True):
         for axis in line:
             axis.set_axis_off()
-        for axis, index in zip(line, indices, strict=False):
+        for axis, index in zip(line[: len(indices)], indices, strict=True):
             _draw(axis, chips, int(index), is_pool=not chips.classes)
         line[0].text(
             -0.08, 0.5, label, ha="right", va="center", rotation=90, transform=line[0].transAxes
