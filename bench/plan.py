@@ -14,7 +14,7 @@ from .catalogue import MethodInfo, describe
 from .data.packed import Summary
 from .data.pools import open_pool, overlap
 from .data.prepare import open_chips, summary
-from .data.registry import dataset_names, pool_names
+from .data.registry import split_name
 from .failures import failure_class
 from .grid import Grid, GridError
 from .grid_check import check_data, validate
@@ -182,14 +182,6 @@ def make_plan(grid: Grid, store: Store, data_dir: Path, filters: Filters | None 
             entry.state, entry.reason = "failed", f"{PRETRAINING_FAILED}: {start.reason}"
         plan.runs.append(entry)
     return plan
-
-
-def split_name(given: str) -> tuple[str, bool]:
-    """Return the name of a data set or pool, and whether it is asked for as a pool."""
-    if given.startswith("pool:"):
-        return given.removeprefix("pool:"), True
-    pools = given.startswith("folder:") or given in pool_names()
-    return given, pools and given not in dataset_names()
 
 
 def named_summary(given: str, data_dir: Path, prepared: Path) -> Summary | None:

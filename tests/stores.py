@@ -7,8 +7,9 @@ import numpy as np
 
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.prepare import prepare
+from sarbench.bench.data.registry import split_name
 from sarbench.bench.grid import read_grid
-from sarbench.bench.plan import Plan, make_plan, needs, split_name
+from sarbench.bench.plan import Plan, make_plan, needs
 from sarbench.bench.spread import PlannedPretraining, PlannedRun
 from sarbench.bench.store import Store, file_digest, npz
 from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1

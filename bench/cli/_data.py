@@ -10,8 +10,8 @@ from rich.table import Table
 
 from ..data.chips import Chips
 from ..data.prepare import prepare
-from ..data.registry import card, dataset_names, pool_names
-from ..plan import named_summary, split_name
+from ..data.registry import card, dataset_names, pool_names, split_name
+from ..plan import named_summary
 from ..store import Store
 from ._app import (
     DATA,

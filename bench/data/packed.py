@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -191,13 +191,17 @@ def read_stamp(folder: Path) -> str | None:
 def read_summary(card: Card, path: Path) -> Summary:
     """Return the summary that `path` holds."""
     try:
-        stored = json.loads(path.read_text("utf-8"))
-        stored.pop("stamp")
-        # a later version may know the name of a rendering that was unknown when it was packed
-        stored["rendering"] = rendering_of(card, stored["data_digest"])
-        return Summary(**{**stored, "classes": tuple(stored["classes"])})
+        return summary_from_json(card, json.loads(path.read_text("utf-8")))
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(path.parent, str(error)) from error
+
+
+def summary_from_json(card: Card, stored: dict[str, Any]) -> Summary:
+    """Return a stored summary; raise ValueError, KeyError or TypeError where it is damaged."""
+    known = {name: stored[name] for name in Summary.__dataclass_fields__}
+    # a later version may know the name of a rendering that was unknown when it was packed
+    rendering = rendering_of(card, known["data_digest"])
+    return Summary(**known | {"rendering": rendering, "classes": tuple(known["classes"])})
 
 
 def open_packed(card: Card, folder: Path) -> Chips:

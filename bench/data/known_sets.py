@@ -1,0 +1,130 @@
+"""Sets that a store holds results of: summary and split, readable without their pixels.
+
+Each file below `sets/` describes one version of a data set or pool: what the grid calls it, its
+counts and digests and, for a data set, the class and side of the split of every chip. Tables,
+comparisons and checks read these files, so they need neither raw nor prepared data.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ..store import write_atomic
+from .chips import Chips
+from .packed import Summary, summary_from_json
+from .packing import split_digest
+from .registry import card_of
+
+FOLDER = "sets"
+
+
+class DamagedSetError(ValueError):
+    """A description of a set that does not have the digest in it."""
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """One version of a data set or pool.
+
+    Attributes:
+        given: Its name in grids; a pool is written `pool:<name>`.
+        summary: Counts, classes and digests.
+        ids: Chip ids in split order; empty for a pool.
+        labels: Index into `summary.classes` of each chip.
+        is_test: True for test chips.
+    """
+
+    given: str
+    summary: Summary
+    ids: np.ndarray
+    labels: Int[np.ndarray, " N"]
+    is_test: Bool[np.ndarray, " N"]
+
+    @cached_property
+    def test_labels(self) -> Int[np.ndarray, " M"]:
+        """The class of each test chip, in split order."""
+        return self.labels[self.is_test]
+
+    def check(self) -> None:
+        """Compare the split with its digest.
+
+        Raises:
+            DamagedSetError: They differ.
+        """
+        classes = self.summary.classes
+        members = zip(self.ids.tolist(), self.labels.tolist(), self.is_test.tolist(), strict=True)
+        found = split_digest((i, classes[label], test) for i, label, test in members)
+        if self.summary.kind == "dataset" and found != self.summary.split_digest:
+            raise DamagedSetError(
+                f"the split of {self.given} in the store has digest {found[:12]} instead of "
+                f"{self.summary.split_digest[:12]}; delete its file below {FOLDER}/ and run "
+                f"`sarbench data prepare {self.given}`"
+            )
+
+
+def set_path(root: Path, given: str, data_digest: str, split: str) -> Path:
+    """Return the file that describes a set in the store below `root`."""
+    name = re.sub(r"[^A-Za-z0-9_.]+", "-", given)[-40:].strip("-")
+    tag = sha256(given.encode()).hexdigest()[:6]
+    return root / FOLDER / f"{name}-{tag}-{data_digest[:12]}-{split[:12] or 'pool'}.json"
+
+
+def remember(root: Path, given: str, chips: Chips, summary: Summary) -> None:
+    """Describe a prepared set in the store below `root`, unless that was done before."""
+    path = set_path(root, given, summary.data_digest, summary.split_digest)
+    if path.exists():
+        return
+    labelled = summary.kind == "dataset"
+    content = {
+        "given": given,
+        "summary": asdict(summary),
+        "ids": [str(i) for i in chips.ids] if labelled else [],
+        "labels": chips.labels.tolist() if labelled else [],
+        "is_test": chips.is_test.astype(int).tolist() if labelled else [],
+    }
+    write_atomic(path, json.dumps(content))
+
+
+def known_sets(root: Path, given: str) -> list[KnownSet]:
+    """Return every version of a set that the store below `root` describes, oldest first."""
+    pattern = set_path(root, given, "*", "*").name
+    paths = sorted((root / FOLDER).glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+    return [one for one in map(_read, paths) if one.given == given]
+
+
+def known_split(root: Path, data_digest: str, split: str) -> KnownSet | None:
+    """Return the set with these digests, its split checked; None where the store has none.
+
+    Raises:
+        DamagedSetError: Its split does not have the digest.
+    """
+    for found in _matching(root, f"*-{data_digest[:12]}-{split[:12]}.json"):
+        if (found.summary.data_digest, found.summary.split_digest) == (data_digest, split):
+            found.check()
+            return found
+    return None
+
+
+def _matching(root: Path, pattern: str) -> Iterator[KnownSet]:
+    yield from (_read(path) for path in sorted((root / FOLDER).glob(pattern)))
+
+
+def _read(path: Path) -> KnownSet:
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+        return KnownSet(
+            given=stored["given"],
+            summary=summary_from_json(card_of(stored["given"]), stored["summary"]),
+            ids=np.array(stored["ids"], dtype=str),
+            labels=np.array(stored["labels"], dtype=np.int64),
+            is_test=np.array(stored["is_test"], dtype=bool),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedSetError(f"{path} does not describe a set ({error}); delete it") from error
