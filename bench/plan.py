@@ -11,10 +11,10 @@ from typing import Generic, Literal, TypeVar
 
 from ..results.record import Attempt, PretrainRecord, RunRecord
 from .catalogue import MethodInfo, describe
+from .data.names import split_name
 from .data.packed import Summary
 from .data.pools import open_pool, overlap
 from .data.prepare import open_chips, summary
-from .data.registry import split_name
 from .failures import failure_class
 from .grid import Grid, GridError
 from .grid_check import check_data, validate

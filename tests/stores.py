@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from sarbench.bench.data.chips import Chips
+from sarbench.bench.data.names import split_name
 from sarbench.bench.data.prepare import prepare
-from sarbench.bench.data.registry import split_name
 from sarbench.bench.grid import read_grid
 from sarbench.bench.plan import Plan, make_plan, needs
 from sarbench.bench.spread import PlannedPretraining, PlannedRun

@@ -9,8 +9,9 @@ import typer
 from rich.table import Table
 
 from ..data.chips import Chips
+from ..data.names import split_name
 from ..data.prepare import prepare
-from ..data.registry import card, dataset_names, pool_names, split_name
+from ..data.registry import card, dataset_names, pool_names
 from ..plan import named_summary
 from ..store import Store
 from ._app import (

@@ -18,9 +18,9 @@ from jaxtyping import Bool, Int
 
 from ..store import write_atomic
 from .chips import Chips
+from .names import card_of
 from .packed import Summary, summary_from_json
 from .packing import split_digest
-from .registry import card_of
 
 FOLDER = "sets"
 

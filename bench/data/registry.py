@@ -113,24 +113,6 @@ def card(name: str, *, pool: bool = False) -> Card:
     )
 
 
-def split_name(given: str) -> tuple[str, bool]:
-    """Return the name of a data set or pool, and whether it means a pool (`pool:<name>`)."""
-    if given.startswith("pool:"):
-        return given.removeprefix("pool:"), True
-    pools = given.startswith("folder:") or given in pool_names()
-    return given, pools and given not in dataset_names()
-
-
-def card_of(given: str) -> Card:
-    """Return what is known of a set as a plan names it: a pool is written `pool:<name>`.
-
-    Raises:
-        UnknownDatasetError: No such name.
-    """
-    name, pool = split_name(given)
-    return card(name, pool=pool)
-
-
 def _folder_card(name: str) -> Card:
     path, _, option = name.removeprefix("folder:").partition("?")
     key, _, value = option.partition("=")
