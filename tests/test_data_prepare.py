@@ -110,7 +110,7 @@ def test_the_same_chips_in_three_layouts_have_the_same_digests(few_mstar, tmp_pa
     assert len({chips.split_digest for chips in opened}) == 1
     assert len(opened[0]) == 10 * 2 * 2
     assert opened[0].rendering == "unknown rendering"
-    assert len(list((tmp_path / "prepared").iterdir())) == 3  # never served for each other
+    assert len(packed_sets(tmp_path)) == 1  # the digests name it, not the place
 
 
 def test_the_data_folder_may_be_the_data_set_itself(few_mstar, tmp_path: Path):
@@ -198,6 +198,10 @@ def test_an_unreadable_chip_leaves_nothing_behind(few_mstar, tmp_path: Path):
         open_chips("mstar_soc", tmp_path, tmp_path / "prepared")
 
 
+def packed_sets(tmp_path: Path) -> list[Path]:
+    return sorted(p for p in (tmp_path / "prepared").iterdir() if p.name != "places")
+
+
 def pool_folder(tmp_path: Path, count: int = 5) -> str:
     for number in range(count):
         write(tmp_path / f"pool/{number}.png", speckle(number, 20 + number, 30))
@@ -215,7 +219,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr(packed, "_flush", full)
         with pytest.raises(NoSpaceError, match=r"no space left to write .*prepared"):
             prepare(name, tmp_path, tmp_path / "prepared", force=True)
-    assert len(list((tmp_path / "prepared").iterdir())) == 1
+    assert len(packed_sets(tmp_path)) == 1
     assert open_chips(name, tmp_path, tmp_path / "prepared").data_digest == before
 
 
@@ -245,23 +249,23 @@ def test_two_processes_may_pack_the_same_set_at_once(
                 patch.setattr(preparing, "write_packed", write_packed)
                 prepare(name, tmp_path, tmp_path / "prepared")
 
-        write_packed(card, late(), *rest)
+        return write_packed(card, late(), *rest)
 
     monkeypatch.setattr(preparing, "write_packed", write_after_another)
     assert len(prepare(name, tmp_path, tmp_path / "prepared")) == 5
-    assert len(list((tmp_path / "prepared").iterdir())) == 1
+    assert len(packed_sets(tmp_path)) == 1
 
 
 def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path):
     name = pool_folder(tmp_path)
     prepare(name, tmp_path, tmp_path / "prepared")
-    (folder,) = (tmp_path / "prepared").iterdir()
+    (folder,) = packed_sets(tmp_path)
     for age_h in (1, 25):
-        left = folder.with_name(f".{folder.name}-{age_h}")
+        left = folder.with_name(f".folder-{age_h}")
         left.mkdir()
         os.utime(left, (time.time() - age_h * 3600,) * 2)
     prepare(name, tmp_path, tmp_path / "prepared", force=True)
-    assert {p.name for p in folder.parent.iterdir()} == {folder.name, f".{folder.name}-1"}
+    assert {p.name for p in packed_sets(tmp_path)} == {folder.name, ".folder-1"}
 
 
 def test_progress_ends_at_the_total(tmp_path: Path):
@@ -274,12 +278,12 @@ def test_progress_ends_at_the_total(tmp_path: Path):
 def test_damaged_prepared_files_are_noticed_and_can_be_replaced(tmp_path: Path):
     name = pool_folder(tmp_path)
     prepare(name, tmp_path, tmp_path / "prepared")
-    (folder,) = (tmp_path / "prepared").iterdir()
+    (folder,) = packed_sets(tmp_path)
     pixels = (folder / "pixels.bin").read_bytes()
     (folder / "pixels.bin").write_bytes(pixels[:-1])
-    with pytest.raises(DamagedPreparedError, match="--force"):
+    with pytest.raises(DamagedPreparedError, match="data prepare` packs them again"):
         open_chips(name, tmp_path, tmp_path / "prepared")
-    assert len(prepare(name, tmp_path, tmp_path / "prepared", force=True)) == 5
+    assert len(prepare(name, tmp_path, tmp_path / "prepared")) == 5
     assert (folder / "pixels.bin").read_bytes() == pixels
     (folder / "summary.json").write_text("{")
     with pytest.raises(DamagedPreparedError):
@@ -400,12 +404,11 @@ def test_the_embedded_set_needs_no_folder(few_synthetic: SyntheticSet, tmp_path:
 
 def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
     few, times, pixels = 1_000, 100, speckle(0, 4, 4)
-    folder = tmp_path / "packed"
     chips = (
         packing.PackedChip(f"class/chip_number_{i:07d}", "", False, pixels, (9, 9), i)
         for i in range(few)
     )
-    packed.write_packed(registry.card("folder:x"), chips, few, folder, "", None)
+    folder = packed.write_packed(registry.card("folder:x"), chips, few, tmp_path, None)
     with np.load(folder / "index.npz") as stored:
         index = {key: np.concatenate([stored[key]] * times) for key in stored.files}
     index["offset"] = np.arange(few * times) * pixels.size

@@ -68,25 +68,23 @@ def write_packed(
     card: Card,
     chips: Iterable[PackedChip],
     total: int,
-    folder: Path,
-    stamp: str,
+    prepared_dir: Path,
     progress: Progress | None,
-) -> None:
-    """Write a prepared set in place of what `folder` holds.
+) -> Path:
+    """Write a prepared set and return its folder, which its digests name.
 
     Args:
-        card: What is packed.
+        card: The set to pack.
         chips: Its chips in the order of their ids.
-        total: How many they are.
-        folder: Where to.
-        stamp: Identifies the state of the source.
-        progress: Told (done, total) now and then.
+        total: Their number.
+        prepared_dir: Where packed sets are kept.
+        progress: Called with (done, total) now and then.
 
     Raises:
-        NoSpaceError: The disk filled up; `folder` is as it was.
-        DatasetMismatchError: There is no chip, or they differ in type or size.
+        NoSpaceError: The disk filled up; nothing is left of the new set.
+        DatasetMismatchError: The set is empty, or its chips differ in type or size.
     """
-    with _replacing(folder) as new:
+    with _temporary(prepared_dir, card) as new:
         rows: list[PackedChip] = []
         digest: DataDigest | None = None
         with (new / "pixels.bin").open("wb") as target:
@@ -106,8 +104,19 @@ def write_packed(
         _write_index(new / "index.npz", card, rows)
         described = _summarise(card, rows, digest.hexdigest())
         with (new / "summary.json").open("w", encoding="utf-8") as target:
-            json.dump(asdict(described) | {"stamp": stamp}, target, indent=1)
+            json.dump(asdict(described), target, indent=1)
             _flush(target)
+        folder = packed_folder(
+            prepared_dir, card.name, described.data_digest, described.split_digest
+        )
+        _put_in_place(new, folder, card)
+    return folder
+
+
+def packed_folder(prepared_dir: Path, name: str, data_digest: str, split: str) -> Path:
+    """Return where a set with these digests is packed; `split` is empty for a pool."""
+    parts = (name.replace("/", "-"), data_digest[:12], split[:12])
+    return prepared_dir / "-".join(filter(None, parts))
 
 
 def _without_pixels(chip: PackedChip) -> PackedChip:
@@ -181,18 +190,11 @@ def _write_index(path: Path, card: Card, rows: list[PackedChip]) -> None:
         _flush(target)
 
 
-def read_stamp(folder: Path) -> str | None:
-    """Return the stamp that was given at packing; None where there is nothing usable."""
-    with suppress(FileNotFoundError, ValueError, AttributeError):  # damaged means: pack anew
-        return json.loads((folder / "summary.json").read_text("utf-8")).get("stamp")
-    return None
-
-
 def read_summary(card: Card, path: Path) -> Summary:
     """Return the summary that `path` holds."""
     try:
         return summary_from_json(card, json.loads(path.read_text("utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path.parent, str(error)) from error
 
 
@@ -241,8 +243,8 @@ def open_packed(card: Card, folder: Path) -> Chips:
 
 def _damaged(folder: Path, reason: str) -> DamagedPreparedError:
     return DamagedPreparedError(
-        f"the prepared files in {folder} are damaged ({reason}); delete that folder, or run "
-        "sarbench data prepare with --force"
+        f"the prepared files in {folder} are damaged ({reason}); `sarbench data prepare` packs "
+        "them again"
     )
 
 
@@ -251,40 +253,40 @@ def _flush(target: IO) -> None:
     os.fsync(target.fileno())
 
 
-def _temporary_beside(folder: Path) -> Path:
-    """Return a new temporary folder; remove those that killed processes left."""
+@contextmanager
+def _temporary(prepared_dir: Path, card: Card) -> Iterator[Path]:
+    """Yield a new temporary folder; remove it at the end, and those that killed processes left."""
+    prefix = f".{card.name.replace('/', '-')}-"
+    new: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in folder.parent.glob(f".{folder.name}-*"):  # by a killed process
+        prepared_dir.mkdir(parents=True, exist_ok=True)
+        for left in prepared_dir.glob(f"{prefix}*"):
             with suppress(FileNotFoundError):
                 if time.time() - left.stat().st_mtime > ABANDONED_S:
                     shutil.rmtree(left, ignore_errors=True)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        if is_full(error):
-            raise no_space(folder) from error
-        raise
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder that takes the place of `folder` if all goes well."""
-    new = _temporary_beside(folder)
-    try:
+        new = Path(tempfile.mkdtemp(prefix=prefix, dir=prepared_dir))
         yield new
-        new.chmod(0o755)
-        old = new.with_name(f"{new.name}-old")
-        with suppress(FileNotFoundError):
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise  # else another process was quicker; it packed the same files
-        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         if is_full(error):
-            raise no_space(folder) from error
+            raise no_space(prepared_dir / card.name) from error
         raise
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        if new is not None:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def _put_in_place(new: Path, folder: Path, card: Card) -> None:
+    """Rename a complete set to its name; an intact copy of the same content is kept."""
+    with suppress(DamagedPreparedError):
+        open_packed(card, folder)
+        return
+    new.chmod(0o755)
+    old = new.with_name(f"{new.name}-old")
+    with suppress(FileNotFoundError):
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise  # else another process was faster; it packed the same content
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Pack a data set or pool once, and open it.
 
-The name of the packed folder depends on the place of the source, so that data of another place is
-never served.
+The digests of a packed set name its folder, so it is found from any place. A small file for each
+source below `places/` holds the packed set that came from it and a stamp of its files.
 """
 
 import json
@@ -9,14 +9,23 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
+from ..store import write_atomic
 from .chips import Chips
 from .files import DatasetNotFoundError, ImageFile, open_source
 from .listing import check_listing, list_chips, source_of
-from .packed import Progress, Summary, open_packed, read_stamp, read_summary, write_packed
+from .packed import (
+    DamagedPreparedError,
+    Progress,
+    Summary,
+    open_packed,
+    packed_folder,
+    read_summary,
+    write_packed,
+)
 from .packing import PackedChip, pack_entries, pack_image
 from .registry import Card, card
 
-FORMAT = 1  # of the prepared files; raised when they change
+FORMAT = 2  # of the prepared files; raised when they change
 
 
 class NotPreparedError(FileNotFoundError):
@@ -36,72 +45,127 @@ def prepare(
 
     Args:
         name: A name of the registry, or `folder:PATH`.
-        data_dir: Where the data sets lie.
+        data_dir: The folder of the data sets.
         prepared_dir: Where packed ones are kept.
         pool: Whether the pool is meant where a data set has the same name.
-        force: Pack anew whatever is there.
-        progress: Told (done, total) now and then.
+        force: Pack again what was packed before; a damaged set is always packed again.
+        progress: Called with (done, total) now and then.
 
     Raises:
-        DatasetNotFoundError: The source is not there.
+        DatasetNotFoundError: The source does not exist.
         DatasetMismatchError: It holds other classes or counts than it must.
         UnreadableImageError: A file cannot be used.
         NoSpaceError: The disk filled up; nothing half-written is left.
     """
     found = card(name, pool=pool)
-    folder = _folder(found, data_dir, prepared_dir)
+    place = _Place(found, data_dir, prepared_dir)
     if found.reader == "synthetic":
-        if force or not (folder / "summary.json").is_file():
+        opened = None if force else place.open()
+        if opened is None:
             total, chips = _synthetic_chips(found)
-            write_packed(found, chips, total, folder, "", progress)
-        return open_packed(found, folder)
+            place.write(write_packed(found, chips, total, prepared_dir, progress), "")
+        return opened or open_chips(name, data_dir, prepared_dir, pool=pool)
     source = source_of(found, data_dir)
     with open_source(source) as files:
         stamp = _stamp(files)
-        if force or read_stamp(folder) != stamp:
+        opened = None if force or place.stamp != stamp else place.open()
+        if opened is None:
             listing = list_chips(found, source, files)
             check_listing(found, listing)
-            chips = pack_entries(found, listing.entries)
-            write_packed(found, chips, len(listing.entries), folder, stamp, progress)
-    return open_packed(found, folder)
+            chips, total = pack_entries(found, listing.entries), len(listing.entries)
+            place.write(write_packed(found, chips, total, prepared_dir, progress), stamp)
+    return opened or open_chips(name, data_dir, prepared_dir, pool=pool)
 
 
 def open_chips(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False) -> Chips:
-    """Open a prepared data set or pool without copying its pixels into memory.
+    """Open the set packed from `data_dir` without copying its pixels into memory.
 
     Raises:
         NotPreparedError: It has not been prepared.
     """
     found = card(name, pool=pool)
-    folder = _folder(found, data_dir, prepared_dir)
-    if not (folder / "summary.json").is_file():
+    folder = _Place(found, data_dir, prepared_dir).packed()
+    if folder is None:
         raise NotPreparedError(
             f"{name} of {data_dir} is not prepared; run: sarbench data prepare '{name}'"
         )
     return open_packed(found, folder)
 
 
+def open_version(card: Card, data_digest: str, split_digest: str, prepared_dir: Path) -> Chips:
+    """Open the packed set with these digests, wherever its source was.
+
+    Raises:
+        NotPreparedError: It is not packed here.
+    """
+    folder = packed_folder(prepared_dir, card.name, data_digest, split_digest)
+    if not (folder / "summary.json").is_file():
+        where = f"{card.name} with pixels {data_digest[:12]} is not prepared in {prepared_dir}"
+        raise NotPreparedError(f"{where}; run the grid again with --data, or `sarbench submit`")
+    return open_packed(card, folder)
+
+
+def is_packed(summary: Summary, prepared_dir: Path) -> bool:
+    """Return whether the version of a set that a summary describes is packed here."""
+    digests = summary.data_digest, summary.split_digest
+    return (packed_folder(prepared_dir, summary.name, *digests) / "summary.json").is_file()
+
+
 def summary(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False) -> Summary | None:
-    """Return what is known of a prepared set, or None where it is not prepared or not there."""
+    """Return the summary of the set packed from `data_dir`, or None where there is none."""
     found = card(name, pool=pool)
     try:
-        stored = _folder(found, data_dir, prepared_dir) / "summary.json"
+        folder = _Place(found, data_dir, prepared_dir).packed()
     except DatasetNotFoundError:
         return None
-    return read_summary(found, stored) if stored.is_file() else None
+    return None if folder is None else read_summary(found, folder / "summary.json")
 
 
-def _folder(card: Card, data_dir: Path, prepared_dir: Path) -> Path:
-    """Return where a set is packed: a function of its name, its source's place and the format."""
+def source_exists(card: Card, data_dir: Path) -> bool:
+    """Return whether the raw files of a set can be found below `data_dir`."""
     if card.reader == "synthetic":
-        from .synthetic import VERSION
+        return True
+    try:
+        return source_of(card, data_dir).exists()
+    except DatasetNotFoundError:
+        return False
 
-        place = f"version {VERSION}"
-    else:
-        place = str(source_of(card, data_dir))
-    identity = json.dumps([FORMAT, card.kind, card.name, card.transform, card.crop_px, place])
-    key = sha256(identity.encode()).hexdigest()[:12]
-    return prepared_dir / f"{card.name.replace('/', '-')}-{key}"
+
+class _Place:
+    """The packed set that came from one source."""
+
+    def __init__(self, card: Card, data_dir: Path, prepared_dir: Path) -> None:
+        if card.reader == "synthetic":
+            from .synthetic import VERSION
+
+            source = f"version {VERSION}"
+        else:
+            source = str(source_of(card, data_dir))
+        identity = json.dumps([FORMAT, card.kind, card.name, card.transform, card.crop_px, source])
+        self._path = prepared_dir / "places" / f"{sha256(identity.encode()).hexdigest()[:16]}.json"
+        self._card, self._prepared_dir = card, prepared_dir
+        try:
+            stored = json.loads(self._path.read_text("utf-8"))
+            self._folder, self.stamp = str(stored["folder"]), str(stored["stamp"])
+        except (OSError, ValueError, KeyError, TypeError):  # unreadable means: pack again
+            self._folder, self.stamp = "", None
+
+    def packed(self) -> Path | None:
+        """Return the folder of the packed set, None where it was never packed or is gone."""
+        folder = self._prepared_dir / self._folder
+        return folder if self._folder and (folder / "summary.json").is_file() else None
+
+    def open(self) -> Chips | None:
+        """Return the packed set, None where there is none or it is damaged."""
+        folder = self.packed()
+        try:
+            return None if folder is None else open_packed(self._card, folder)
+        except DamagedPreparedError:
+            return None
+
+    def write(self, folder: Path, stamp: str) -> None:
+        """Note that the source was packed into `folder`."""
+        write_atomic(self._path, json.dumps({"folder": folder.name, "stamp": stamp}))
 
 
 def _stamp(files: list[ImageFile]) -> str:
