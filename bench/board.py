@@ -161,7 +161,7 @@ def _data_notes(plan: Plan) -> list[str]:
             )
     for name, count in plan.overlaps.items():
         lines.append(f"Overlap allowed by the grid: the pool holds {count} test chips of {name}.")
-    if not plan.overlaps and not plan.unprepared:
+    if not plan.overlaps and plan.sharing:
         lines.append("Overlap: no chip of the pool, by id or equal image, is in a test set here.")
     return lines
 

@@ -7,7 +7,9 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from .data.prepare import open_chips
+from .data.known_sets import known_split
+from .data.lookup import open_set
+from .data.packed import Summary
 from .encoders import (
     ATTENTION_CHIPS,
     SHOWN_CHIPS,
@@ -36,33 +38,46 @@ def with_encoder(plan: Plan, store: Store) -> dict[str, Pretraining]:
 
 
 def places_of(
-    rows: dict[str, Pretraining], dataset: str, store: Store, data_dir: Path
+    rows: dict[str, Pretraining], dataset: Summary, store: Store
 ) -> tuple[dict[str, Float[np.ndarray, "M 2"]], Int[np.ndarray, " M"], tuple[str, ...]]:
-    """Return a place in the plane for the same test chips by each encoder, and their classes."""
-    chips = open_chips(dataset, data_dir, store.prepared)
-    tests = np.flatnonzero(chips.is_test)
-    chosen = _evenly(len(tests), SHOWN_CHIPS)
+    """Return a place in the plane for the same test chips by each encoder, and their classes.
+
+    Raises:
+        NotPreparedError: A place was never computed, and the pixels are not here.
+    """
+    chosen = _evenly(sum(dataset.counts["test"].values()), SHOWN_CHIPS)
     places = {}
     for row, identity in rows.items():
 
         def make(identity: Pretraining = identity) -> dict[str, np.ndarray]:
+            chips = open_set(dataset.name, dataset, store.root)
             evaluation = Evaluation(identity, chips, store, Resources())
+            tests = np.flatnonzero(chips.is_test)
             features = evaluation.features(tests[chosen], "default")  # as `linear` reads out
             return {"places": places_by_tsne(features.double().cpu().numpy())}
 
-        path = _kept(store, "tsne", identity, chips.data_digest)
+        path = _kept(store, "tsne", identity, dataset)
         places[row] = _cached(path, make)["places"]
-    labels = chips.labels[chips.is_test][chosen]
-    return places, labels, chips.classes
+    return places, _test_labels(dataset, store)[chosen], dataset.classes
+
+
+def _test_labels(dataset: Summary, store: Store) -> Int[np.ndarray, " M"]:
+    known = known_split(store.root, dataset.data_digest, dataset.split_digest)
+    if known is not None:
+        return known.test_labels
+    chips = open_set(dataset.name, dataset, store.root)
+    return chips.labels[chips.is_test]
 
 
 def attention_of(
-    rows: dict[str, Pretraining], dataset: str, store: Store, data_dir: Path
+    rows: dict[str, Pretraining], dataset: Summary, store: Store
 ) -> tuple[dict[str, Float[np.ndarray, "L h"]], float, int]:
-    """Return the attention distances of each encoder and of uniform attention, and the side."""
-    chips = open_chips(dataset, data_dir, store.prepared)
-    tests = np.flatnonzero(chips.is_test)
-    chosen = tests[_evenly(len(tests), ATTENTION_CHIPS)]
+    """Return the attention distances of each encoder and of uniform attention, and the side.
+
+    Raises:
+        NotPreparedError: A distance was never computed, and the pixels are not here.
+    """
+    chosen = _evenly(sum(dataset.counts["test"].values()), ATTENTION_CHIPS)
     distances, sizes = {}, []
     for row, identity in rows.items():
         size = cast(dict[str, Any], identity.encoder)
@@ -72,12 +87,13 @@ def attention_of(
         def make(
             identity: Pretraining = identity, grid: Any = grid, size: Any = size
         ) -> dict[str, np.ndarray]:
+            chips = open_set(dataset.name, dataset, store.root)
             evaluation = Evaluation(identity, chips, store, Resources())
-            images = next(evaluation.inputs(chosen))
+            images = next(evaluation.inputs(np.flatnonzero(chips.is_test)[chosen]))
             encoder = evaluation.make_encoder().eval()
             return {"px": attention_distances(encoder, images, grid, size["patch_px"])}
 
-        path = _kept(store, "attention", identity, chips.data_digest)
+        path = _kept(store, "attention", identity, dataset)
         distances[row] = _cached(path, make)["px"]
     side, uniform = sizes[0]
     return distances, uniform, side
@@ -87,8 +103,8 @@ def _evenly(count: int, wanted: int) -> Int[np.ndarray, " K"]:
     return np.linspace(0, count - 1, min(count, wanted)).astype(np.int64)
 
 
-def _kept(store: Store, what: str, identity: Pretraining, data_digest: str) -> Path:
-    name = f"{what}-{VERSION}-{identity.key[:24]}-{data_digest[:12]}.npz"
+def _kept(store: Store, what: str, identity: Pretraining, dataset: Summary) -> Path:
+    name = f"{what}-{VERSION}-{identity.key[:24]}-{dataset.data_digest[:12]}.npz"
     return store.root / "pictures" / name
 
 

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +19,7 @@ from ..results.leaderboard import Leaderboard
 from ..results.metrics import confusion
 from ..results.ranks import TooFewBlocksError, rank_methods
 from ..results.scores import Column, Score, by_column, column_name
+from .data.prepare import NotPreparedError
 from .draw_predictions import draw_predictions
 from .outcomes import Outcomes
 from .plan import Plan
@@ -215,36 +215,38 @@ def interquartile_means(board: Leaderboard, scores: Sequence[Score]) -> list[str
     ]
 
 
-def encoder_figures(plan: Plan, store: Store, data_dir: Path) -> tuple[list[Drawn], list[str]]:
+def encoder_figures(plan: Plan, store: Store) -> tuple[list[Drawn], list[str]]:
     """Draw t-SNE of features and attention distances of the first encoder of each row."""
     from .encoder_pictures import attention_of, places_of, with_encoder
 
     drawn: list[Drawn] = []
+    skipped: list[str] = []
     every = with_encoder(plan, store)
     rows = dict(list(every.items())[:MOST_ROWS])
     if not rows:
         return [], ["t-SNE and attention distances: no finished encoder is stored"]
-    datasets = _datasets(plan)
+    datasets = [plan.data[name] for name in _datasets(plan) if name in plan.data]
     for number, dataset in enumerate(datasets):
-        places, labels, classes = places_of(rows, dataset, store, data_dir)
-        drawn.append(
-            Drawn(
-                f"features-{number}",
-                f"Features on {dataset}",
-                (
-                    "t-SNE of frozen features of test chips (readout as in the linear "
-                    "protocol). Sizes of groups and distances between them mean nothing; t-SNE "
-                    "can show groups where there are none."
-                ),
-                features_figure(places, labels, classes, f"{dataset}: {len(labels)} test chips"),
-            )
-        )
-    distances, uniform, side = attention_of(rows, datasets[0], store, data_dir)
+        try:
+            places, labels, classes = places_of(rows, dataset, store)
+        except NotPreparedError as error:
+            skipped.append(f"t-SNE on {dataset.name}: {error}")
+            continue
+        title = f"{dataset.name}: {len(labels)} test chips"
+        drawn.append(Drawn(f"features-{number}", f"Features on {dataset.name}", (
+            "t-SNE of frozen features of test chips (readout as in the linear protocol). Sizes of "
+            "groups and distances between them mean nothing; t-SNE can show groups where there are "
+            "none."
+        ), features_figure(places, labels, classes, title)))  # fmt: skip
+    try:
+        distances, uniform, side = attention_of(rows, datasets[0], store)
+    except NotPreparedError as error:
+        return drawn, [*skipped, f"attention distances: {error}"]
     drawn.append(Drawn("attention", "Attention distance", (
         "Mean distance between a patch and the patches it attends to, for each head; over whole "
         "chips, nothing hidden, class token left out. Dashed: attention that is the same for all."
     ), attention_figure(distances, uniform, side)))  # fmt: skip
-    return drawn, []
+    return drawn, skipped
 
 
 def prediction_figures(plan: Plan, store: Store) -> tuple[list[Drawn], list[str]]:

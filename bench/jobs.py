@@ -15,9 +15,10 @@ from typing import Literal
 import torch
 
 from ..results.record import Attempt
+from .data.names import card_of
 from .data.pools import Pool, open_pool
-from .data.prepare import open_chips
-from .evaluate import Evaluation, StaleDataError, batches
+from .data.prepare import open_version
+from .evaluate import Evaluation, batches
 from .pretrain import Interrupted, Progress, pretrain
 from .provenance import host, now
 from .ranks import ALONE, Ranks
@@ -70,7 +71,7 @@ def execute(
         with failures("pretrain", [key], store, tell) as outcome:
             pretrain(
                 job.pretraining,
-                _pool(job, store, data_dir),
+                _pool(job, store),
                 store,
                 resources,
                 ranks=ranks,
@@ -82,10 +83,11 @@ def execute(
         if not outcome.ok:
             return
     missing = [run for run in job.runs if store.read("evaluate", run.key) is None]
-    for dataset, group in groupby(sorted(missing, key=lambda run: run.dataset), _dataset):
+    for dataset, group in groupby(sorted(missing, key=_dataset), _dataset):
         runs = list(group)
         with failures("evaluate", [run.key for run in runs], store, tell) as outcome:
-            chips = open_chips(dataset, data_dir, store.prepared)
+            digests = runs[0].data_digest, runs[0].split_digest
+            chips = open_version(card_of(dataset), *digests, store.prepared)
             evaluation = Evaluation(job.pretraining, chips, store, resources)
         if not outcome.ok:
             continue
@@ -103,16 +105,12 @@ def _dataset(run: Run) -> str:
     return run.dataset
 
 
-def _pool(job: Job, store: Store, data_dir: Path) -> Pool | None:
+def _pool(job: Job, store: Store) -> Pool | None:
     identity = job.pretraining
     if identity.recipe is None:
         return None
-    pool = open_pool(job.pool, data_dir, store.prepared, identity.pool_cap, identity.pool_fraction)
-    found = [(member.name, member.data_digest) for member in pool.members]
-    planned = [(member["name"], member["digest"]) for member in identity.pool]
-    if found != planned:
-        raise StaleDataError(f"the pool as prepared is {found}, planned on {planned}; plan again")
-    return pool
+    digests = [member["digest"] for member in identity.pool]
+    return open_pool(job.pool, digests, store.prepared, identity.pool_cap, identity.pool_fraction)
 
 
 @dataclass

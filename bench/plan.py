@@ -5,18 +5,16 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 from ..results.record import Attempt, PretrainRecord, RunRecord
 from .catalogue import MethodInfo, describe
-from .data.names import split_name
+from .data.lookup import find_set
 from .data.packed import Summary
-from .data.pools import open_pool, overlap
-from .data.prepare import open_chips, summary
+from .data.sharing import Sharing, sharing
 from .failures import failure_class
-from .grid import Grid, GridError
+from .grid import Grid, GridError, as_list
 from .grid_check import check_data, validate
 from .run import Job
 from .spread import PlannedPretraining, PlannedRun, pretrainings, runs
@@ -62,9 +60,24 @@ class Plan:
     methods: dict[str, MethodInfo]
     pretrain: list[Entry[PlannedPretraining]]
     runs: list[Entry[PlannedRun]]
-    data: dict[str, Summary]  # of the prepared data sets and pools
-    unprepared: list[str]  # those that have no digest yet
-    overlaps: dict[str, int] = field(default_factory=dict)  # allowed: data set -> test chips
+    data: dict[str, Summary]  # of the data sets and pools that are known
+    unpacked: list[str] = field(default_factory=list)  # sets whose pixels are not here
+    uncompared: list[str] = field(default_factory=list)  # known, but other files are given
+    sharing: dict[str, Sharing] = field(default_factory=dict)  # of the pool, by data set
+
+    @property
+    def overlaps(self) -> dict[str, int]:
+        """Test chips in the pool, by data set; the grid allows them."""
+        return {name: one.test for name, one in self.sharing.items() if one.test}
+
+    def to_prepare(self) -> list[str]:
+        """Return the sets to pack before the missing work can be done."""
+        missing = {entry.planned.dataset for entry in self.runs if entry.state != "done"}
+        for entry in self.pretrain:
+            trained = not self.methods[entry.planned.method].control
+            if trained and entry.state != "done":
+                missing |= {f"pool:{name}" for name in self.grid.pretrain.pool}
+        return [name for name in needs(self.grid) if name in missing and name in self.unpacked]
 
     def counts(self) -> dict[str, int]:
         """Return how many runs are in each state."""
@@ -149,28 +162,44 @@ def _names(run: PlannedRun) -> set[str]:
     return {run.pretraining.method, run.pretraining.label}
 
 
-def make_plan(grid: Grid, store: Store, data_dir: Path, filters: Filters | None = None) -> Plan:
-    """Spread a grid out and look up every part of it.
+def make_plan(
+    grid: Grid,
+    store: Store,
+    data_dir: Path,
+    filters: Filters | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> Plan:
+    """Expand a grid and look up every part of it.
+
+    Args:
+        grid: The grid.
+        store: Its results; the folder need not exist.
+        data_dir: The data folder; it need not exist where the store knows the sets.
+        filters: The part of the grid that is wanted.
+        versions: Name of a set -> start of the pixel digest of the version that is meant.
 
     Raises:
         GridError: The grid cannot be run as written, or a filter matches nothing.
         OverlapError: The pool shares chips with a test set, and the grid does not allow it.
+        AmbiguousSetError: The store has several versions of a set and nothing chooses one.
     """
     methods = describe(grid.method_names(), store.root)
     validate(grid, methods)
-    summaries = cache(lambda name: named_summary(name, data_dir, store.prepared))
-    starts = pretrainings(grid, methods, summaries)
-    planned = runs(grid, starts, methods, summaries)
+    found = {name: find_set(name, data_dir, store.root, versions) for name in needs(grid)}
+    data = {name: one.summary for name, one in found.items() if one}
+    starts = pretrainings(grid, methods, data.get)
+    planned = runs(grid, starts, methods, data.get)
     filters = filters or Filters()
     filters.check(planned)
     planned = [run for run in planned if filters.take(run)]
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
-    data = {name: known for name in needs(grid) if (known := summaries(name))}
     check_data(grid, data)
-    plan = Plan(grid, methods, [], [], data, [name for name in needs(grid) if name not in data])
-    if not plan.unprepared:
-        plan.overlaps = _overlaps(grid, store, data_dir)
+    plan = Plan(grid, methods, [], [], data)
+    plan.unpacked = [name for name, one in found.items() if not (one and one.packed)]
+    plan.uncompared = [name for name, one in found.items() if one and not one.compared]
+    plan.sharing = _sharing(grid, data, store)
+    _refuse_overlaps(plan)
     stale = StaleIndex(store, starts, planned)
     for start in starts:
         plan.pretrain.append(_entry("pretrain", start, store, stale))
@@ -184,32 +213,36 @@ def make_plan(grid: Grid, store: Store, data_dir: Path, filters: Filters | None 
     return plan
 
 
-def named_summary(given: str, data_dir: Path, prepared: Path) -> Summary | None:
-    """Return what is known of a prepared set; pools are written `pool:<name>`."""
-    name, pool = split_name(given)
-    return summary(name, data_dir, prepared, pool=pool)
-
-
 def needs(grid: Grid) -> list[str]:
     """Return the prepared sets that a grid reads; pools are written `pool:<name>`."""
     return [*grid.evaluate.datasets, *(f"pool:{name}" for name in grid.pretrain.pool)]
 
 
-def _overlaps(grid: Grid, store: Store, data_dir: Path) -> dict[str, int]:
-    pool = open_pool(grid.pretrain.pool, data_dir, store.prepared, grid.pretrain.pool_cap)
+def _sharing(grid: Grid, data: dict[str, Summary], store: Store) -> dict[str, Sharing]:
+    """Return what the pool shares with each data set, as far as the store can tell."""
+    pool = [data.get(f"pool:{name}") for name in grid.pretrain.pool]
+    members = [one for one in pool if one]
+    if len(members) < len(pool) or not grid.methods:
+        return {}
+    names, cap = grid.pretrain.pool, grid.pretrain.pool_cap
+    fraction = max(as_list(grid.pretrain.pool_fraction))
     shared = {
-        name: overlap(pool, open_chips(name, data_dir, store.prepared))
+        name: sharing(names, members, cap, fraction, data[name], store.root)
         for name in grid.evaluate.datasets
+        if name in data
     }
-    shared = {name: count for name, count in shared.items() if count}
-    if shared and not grid.pretrain.allow_overlap:
-        listed = ", ".join(f"{count} test chips of {name}" for name, count in shared.items())
+    return {name: one for name, one in shared.items() if one}
+
+
+def _refuse_overlaps(plan: Plan) -> None:
+    grid = plan.grid
+    if plan.overlaps and not grid.pretrain.allow_overlap:
+        listed = ", ".join(f"{n} test chips of {name}" for name, n in plan.overlaps.items())
         raise OverlapError(
             f"the pool {grid.pretrain.pool} holds {listed}: an encoder pretrained on it has seen "
             "the test. Take another pool, or set allow_overlap = true under [pretrain]; every "
             "table will then say so"
         )
-    return shared
 
 
 def _entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry[P]:

@@ -1,8 +1,6 @@
 """A plan -> the report page and its files: leaderboards, figures, the paper, every run."""
 
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ..results._style import inline_svg, save
@@ -49,7 +47,7 @@ def write_report(
     outcomes = outcomes_of(plan, store, data_dir)
     tell("leaderboards")
     boards = [leaderboard(plan, metric, outcomes) for metric in METRICS]
-    drawn, skipped = _figures(plan, store, outcomes, boards[0], encoders, data_dir, tell)
+    drawn, skipped = _figures(plan, store, outcomes, boards[0], encoders, tell)
     sheets = []
     if paper:
         tell("paper")
@@ -99,7 +97,6 @@ def _figures(
     outcomes: Outcomes,
     board: Leaderboard,
     encoders: bool,
-    data_dir: Path,
     tell: Tell,
 ) -> tuple[list[Drawn], list[str]]:
     tell("figures")
@@ -110,14 +107,15 @@ def _figures(
     if not encoders:
         return drawn, [*skipped, f"{what} (not asked for)"]
     tell(what)
-    more, left_out = encoder_figures(plan, store, data_dir)
+    more, left_out = encoder_figures(plan, store)
     return drawn + more, skipped + left_out
 
 
 def _facts(plan: Plan) -> list[tuple[str, str]]:
-    made = datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    finished = [entry.record.provenance.started for entry in plan.runs if entry.record]
+    newest = max(finished, default="none")[:16].replace("T", " ")
     facts = [
-        ("written", made),
+        ("newest result", f"{newest} UTC"),
         ("runs", f"{len(plan.runs)}: {counted(plan.counts())}"),
         ("pretrainings", str(len(plan.pretrain))),
     ]

@@ -11,8 +11,8 @@ from sarbench.bench.data import sar_acd
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.images import content_digest
 from sarbench.bench.data.packing import split_digest
-from sarbench.bench.data.pools import EmptyPoolError, Pool, open_pool, overlap
-from sarbench.bench.data.prepare import NotPreparedError, prepare
+from sarbench.bench.data.pools import EmptyPoolError, Pool, overlap
+from sarbench.bench.data.prepare import NotPreparedError, open_chips, prepare
 from sarbench.bench.data.registry import (
     UnknownDatasetError,
     card,
@@ -28,6 +28,10 @@ def image(seed: int, side: int = 8) -> np.ndarray:
 def write(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
+
+
+def opened(names: list[str], root: Path, cap: int | None = None, fraction: float = 1.0) -> Pool:
+    return Pool([open_chips(n, root, root / "prepared", pool=True) for n in names], cap, fraction)
 
 
 def two_pools(tmp_path: Path, count: int = 40) -> list[str]:
@@ -61,7 +65,7 @@ def labelled(ids: list[str], images: list[np.ndarray], tested: list[bool]) -> Ch
 
 
 def test_a_union_holds_the_chips_of_its_members(tmp_path: Path):
-    pool = open_pool(two_pools(tmp_path), tmp_path, tmp_path / "prepared")
+    pool = opened(two_pools(tmp_path), tmp_path)
     assert len(pool) == 80
     assert [(m.name, m.count) for m in pool.members] == [("folder", 40), ("folder", 40)]
     place = {chip_id: i for i, chip_id in enumerate(pool.ids())}
@@ -75,7 +79,7 @@ def test_a_smaller_draw_is_part_of_a_larger_one(tmp_path: Path):
     names = two_pools(tmp_path)
 
     def drawn(cap: int | None, fraction: float) -> set[str]:
-        return set(open_pool(names, tmp_path, tmp_path / "prepared", cap, fraction).ids())
+        return set(opened(names, tmp_path, cap, fraction).ids())
 
     sizes = [drawn(60, fraction) for fraction in (0.1, 0.4, 0.7, 1.0)]
     assert [len(one) for one in sizes] == [6, 24, 42, 60]
@@ -88,8 +92,8 @@ def test_a_smaller_draw_is_part_of_a_larger_one(tmp_path: Path):
 
 def test_the_draw_does_not_depend_on_the_order_of_the_members(tmp_path: Path):
     names = two_pools(tmp_path)
-    one = open_pool(names, tmp_path, tmp_path / "prepared", 30)
-    other = open_pool(names[::-1], tmp_path, tmp_path / "prepared", 30)
+    one = opened(names, tmp_path, 30)
+    other = opened(names[::-1], tmp_path, 30)
     assert set(one.ids()) == set(other.ids())
     assert one.members == other.members[::-1]
 
@@ -97,15 +101,15 @@ def test_the_draw_does_not_depend_on_the_order_of_the_members(tmp_path: Path):
 def test_an_empty_pool_and_a_senseless_draw_are_refused(tmp_path: Path):
     names = two_pools(tmp_path)
     with pytest.raises(EmptyPoolError, match=r"fraction 0\.001"):
-        open_pool(names, tmp_path, tmp_path / "prepared", None, 0.001)
+        opened(names, tmp_path, None, 0.001)
     with pytest.raises(EmptyPoolError):
         Pool([])
     with pytest.raises(ValueError, match="1 chip or more, got 0"):
-        open_pool(names, tmp_path, tmp_path / "prepared", 0)
+        opened(names, tmp_path, 0)
     with pytest.raises(ValueError, match=r"\(0, 1\], got 1\.5"):
-        open_pool(names, tmp_path, tmp_path / "prepared", None, 1.5)
+        opened(names, tmp_path, None, 1.5)
     with pytest.raises(NotPreparedError, match="sarbench data prepare 'folder:three'"):
-        open_pool(["folder:three"], tmp_path, tmp_path / "prepared")
+        opened(["folder:three"], tmp_path)
 
 
 def test_test_chips_in_a_pool_are_counted_by_id_and_by_content(tmp_path: Path):
@@ -116,7 +120,7 @@ def test_test_chips_in_a_pool_are_counted_by_id_and_by_content(tmp_path: Path):
     write(tmp_path / "pool/x/copy.png", images[4])  # the pixels of a train chip
     write(tmp_path / "pool/y/tank/002.png", image(77))  # another class
     prepare("folder:pool", tmp_path, tmp_path / "prepared")
-    pool = open_pool(["folder:pool"], tmp_path, tmp_path / "prepared")
+    pool = opened(["folder:pool"], tmp_path)
     ids = [f"ship/{number:03d}" for number in range(1, 7)]
     dataset = labelled(ids, images, [True, True, True, False, False, True])
     assert overlap(pool, dataset) == 2

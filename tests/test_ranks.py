@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sarbench.bench.augment import Augmentation, augment
-from sarbench.bench.data.pools import open_pool
-from sarbench.bench.data.prepare import prepare
+from sarbench.bench.data.pools import Pool
+from sarbench.bench.data.prepare import open_chips, prepare
 from sarbench.bench.pretrain import pretrain
 from sarbench.bench.ranks import BatchShareError, Environment, Ranks, join_ranks
 from sarbench.bench.run import RECIPES, Pretraining, Resources
@@ -34,7 +34,7 @@ def identity_of(method: str) -> Pretraining:
 def work(root: Path, method: str, environment: Environment | None) -> None:
     torch.set_num_threads(1)
     store = Store(root)
-    pool = open_pool(["synthetic"], root, root.parent / "prepared", 16)
+    pool = Pool([open_chips("synthetic", root, root.parent / "prepared", pool=True)], 16)
     with join_ranks(Resources(), environment) as ranks:
         pretrain(identity_of(method), pool, store, Resources(), ranks=ranks)
 

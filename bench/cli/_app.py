@@ -1,8 +1,8 @@
 """What all commands share: the application, options, consoles."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from inspect import Signature, signature
 from pathlib import Path
@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from typer.core import TyperGroup
 
+from ..data.names import full_name
 from ..grid import Grid, read_grid
 from ..plan import Filters, Plan, make_plan
 from ..store import Store, StoreError
@@ -109,12 +110,14 @@ class Request:
         runs: The store's folder as it was given.
         data: The folder of the data sets.
         part: The runs that are asked for.
+        versions: Name of a set -> start of the pixel digest of its version.
     """
 
     path: Path
     runs: Path
     data: Path
     part: Filters
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def grid(self) -> Grid:
@@ -128,7 +131,7 @@ class Request:
 
     def plan(self) -> Plan:
         """Return the plan as things stand now."""
-        return make_plan(self.grid, self.store, self.data, self.part)
+        return make_plan(self.grid, self.store, self.data, self.part, self.versions)
 
 
 def _request(
@@ -140,12 +143,25 @@ def _request(
     protocol: Annotated[Many, typer.Option("-p", "--protocol", help="only this protocol")] = None,
     shots: Annotated[Many, typer.Option("-k", "--shots", help="only these shots")] = None,
     seed: Annotated[list[int] | None, typer.Option("-s", "--seed", help="only this seed")] = None,
+    pixels: Annotated[
+        Many,
+        typer.Option("--pixels", metavar="SET=DIGEST", help="of a set that the store has twice"),
+    ] = None,
 ) -> Request:
     part = Filters(
         tuple(method or ()), tuple(dataset or ()), tuple(protocol or ()), tuple(shots or ()),
         tuple(seed or ()),
     )  # fmt: skip
-    return Request(grid, runs, data, part)
+    return Request(grid, runs, data, part, _versions(pixels or []))
+
+
+def _versions(given: list[str]) -> dict[str, str]:
+    """Return the digests of `--pixels SET=DIGEST`, by the full name of the set."""
+    pairs = [one.rpartition("=") for one in given]
+    for name, _, digest in pairs:
+        if not name or not digest:
+            raise typer.BadParameter(f"--pixels takes SET=DIGEST, got {name or digest!r}")
+    return {full_name(name): digest for name, _, digest in pairs}
 
 
 def grid_command(command: Callable[..., None]) -> Callable[..., None]:

@@ -15,7 +15,7 @@ from ..dispatch.slurm import read_site
 from ..dispatch.watch import Watch, look
 from ..failures import CLASSES, ONLY_IF_ASKED
 from ..grid import GridError, unknown
-from ..plan import PRETRAINING_FAILED, Entry, Plan, counted, needs
+from ..plan import PRETRAINING_FAILED, Entry, Plan, counted
 from ..store import Store
 from ._app import (
     Request,
@@ -24,8 +24,7 @@ from ._app import (
     out,
     warn,
 )
-from ._data import prepare_all
-from ._grid import clear
+from ._grid import clear, prepare_missing
 
 ProfileFile = Annotated[Path, typer.Option("--profile", help="how the site is asked (TOML)")]
 
@@ -56,15 +55,14 @@ def hand_over(
     """Plan, look at the queue, submit what is missing and taken; or print what would be."""
     from ..dispatch.submit import Submitter
 
-    store, data, grid = asked.store, asked.data, asked.grid
+    store, data = asked.store, asked.data
     made = asked.plan()
     check_site(profile, site := read_site(lambda m: err.print(m)))
-    if made.unprepared and not dry_run:
-        store.check_writable()
-        prepare_all(needs(grid), data, store)
-    if dry_run and made.unprepared:
-        names = " ".join(made.unprepared)
+    if dry_run and (names := " ".join(made.to_prepare())):
         raise GridError(f"not prepared: {names}; `sarbench data prepare {names}` first")
+    if not dry_run:
+        store.check_writable()
+        prepare_missing(asked, made)
     limits = Limits(
         site.max_array,
         {stage: profile.allocation(stage).throttle or 1 for stage in ("pretrain", "evaluate")},
@@ -76,7 +74,6 @@ def hand_over(
         for number, each in enumerate(make_arrays(made, *_wanted(made, watch, take), limits)):
             _print_dry(number, each, submitter)
         return
-    store.check_writable()
     with ledger.submitting(store, lambda message: err.print(message, markup=False)):
         made = asked.plan()
         clear(made, store, force=False)

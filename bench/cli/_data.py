@@ -9,10 +9,10 @@ import typer
 from rich.table import Table
 
 from ..data.chips import Chips
+from ..data.lookup import remember_set
 from ..data.names import split_name
-from ..data.prepare import prepare
+from ..data.prepare import prepare, summary
 from ..data.registry import card, dataset_names, pool_names
-from ..plan import named_summary
 from ..store import Store
 from ._app import (
     DATA,
@@ -47,6 +47,8 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
                 progress.update(task, completed=done, total=total)
 
             result.append(prepare(name, folder, store.prepared, pool=pool, progress=tell))
+            if known := summary(name, folder, store.prepared, pool=pool):
+                remember_set(given, known, store.root)
             progress.remove_task(task)
     return result
 
@@ -57,7 +59,7 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
     store, rows = open_store(runs), []
     for given in [*dataset_names(), *(f"pool:{name}" for name in pool_names())]:
         name, pool = split_name(given)
-        known = named_summary(given, folder, store.prepared)
+        known = summary(name, folder, store.prepared, pool=pool)
         rows.append({
             "name": given, "title": card(name, pool=pool).title,
             "prepared": None if known is None else asdict(known),

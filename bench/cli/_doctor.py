@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
+from ..data.prepare import summary
 from ..data.registry import dataset_names, pool_names
 from ..dispatch.probe import probe_job
 from ..dispatch.profile import Profile, ProfileError, check_site, read_profile
 from ..dispatch.slurm import Site, SlurmError, read_site
-from ..plan import named_summary
 from ..provenance import code_state, host
 from ..store import Store, StoreError
 from ._app import DATA, RUNS, DataDir, Json, RunsDir, app, open_store, out, print_json
@@ -116,7 +116,7 @@ def _data(store: Store, folder: Path) -> Iterator[Finding]:
     ready = [
         name
         for name in (*dataset_names(), *(f"pool:{name}" for name in pool_names()))
-        if named_summary(name, folder, store.prepared)
+        if summary(name, folder, store.prepared)
     ]
     state = "ok" if folder.is_dir() else "note"
     there = "" if folder.is_dir() else " is not there; only `synthetic` needs no data;"

@@ -9,8 +9,9 @@ import typer
 from rich.table import Table
 
 from ..costs import Costs
+from ..data.lookup import remember_set
 from ..dispatch.watch import look
-from ..plan import Entry, Filters, Plan, counted, describe_pretraining, describe_run, needs
+from ..plan import Entry, Filters, Plan, counted, describe_pretraining, describe_run
 from ..spread import PlannedPretraining, PlannedRun
 from ..store import Kind, Store, write_atomic
 from ._app import (
@@ -55,9 +56,14 @@ def plan(
     print_states(made, "reason")
     for entry in [entry for entry in made.runs if entry.state in ("failed", "stale")][:10]:
         out.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
-    if made.unprepared:
-        names = " ".join(made.unprepared)
-        out.print(f"not prepared: {names} (`sarbench run` prepares, or `sarbench data prepare`)")
+    if names := made.to_prepare():
+        out.print(f"not prepared: {' '.join(names)} (`sarbench run` or `sarbench data prepare`)")
+    for name in made.uncompared:
+        out.print(
+            f"{name}: the states above are of pixels {made.data[name].data_digest[:12]} in the "
+            f"store; the files in {asked.data} are compared with them by `sarbench run` or "
+            f"`sarbench data prepare {name}`"
+        )
     if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
         out.print(str(Costs(made).missing(made)))
     for name, count in made.overlaps.items():
@@ -132,9 +138,7 @@ def run_grid(
     """Prepare, plan, execute; show progress; return how many runs and pretrainings failed."""
     made = asked.plan()  # refuses a wrong grid before anything is written
     asked.store.check_writable()
-    if made.unprepared:
-        prepare_all(needs(asked.grid), asked.data, asked.store)
-        made = asked.plan()
+    made = prepare_missing(asked, made)
     resources = []
     if force or made.jobs():  # a device that is not there is refused before anything is moved aside
         from ..dispatch.local import local_resources
@@ -180,6 +184,17 @@ def run_grid(
         err.print(f"  and {len(missing) - 10} more: sarbench plan")
     err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
     return len(missing)
+
+
+def prepare_missing(asked: Request, made: Plan) -> Plan:
+    """Pack and describe what the missing work reads; return the plan that then holds."""
+    names = [*made.to_prepare(), *made.uncompared]
+    if names:
+        prepare_all(names, asked.data, asked.store)
+        made = asked.plan()
+    for name, known in made.data.items():
+        remember_set(name, known, asked.store.root)
+    return made
 
 
 def clear(made: Plan, store: Store, force: bool) -> None:

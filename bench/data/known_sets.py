@@ -76,11 +76,8 @@ def set_path(root: Path, given: str, data_digest: str, split: str) -> Path:
     return root / FOLDER / f"{name}-{tag}-{data_digest[:12]}-{split[:12] or 'pool'}.json"
 
 
-def remember(root: Path, given: str, chips: Chips, summary: Summary) -> None:
-    """Describe a prepared set in the store below `root`, unless that was done before."""
-    path = set_path(root, given, summary.data_digest, summary.split_digest)
-    if path.exists():
-        return
+def remember(path: Path, given: str, chips: Chips, summary: Summary) -> None:
+    """Write the description of a set, see `set_path`."""
     labelled = summary.kind == "dataset"
     content = {
         "given": given,

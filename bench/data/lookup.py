@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .known_sets import known_sets, remember
+from .chips import Chips
+from .known_sets import known_sets, remember, set_path
 from .names import card_of, full_name, split_name
 from .packed import Summary, summary_from_json
 from .prepare import is_packed, open_version, source_exists, summary
@@ -25,11 +26,13 @@ class FoundSet:
 
     Attributes:
         summary: Its counts and digests.
-        ready: Whether new runs can use it as it is: it is packed, and no other source is given.
+        packed: Whether its pixels are here for new runs.
+        compared: False where the data folder holds files that were not compared with it yet.
     """
 
     summary: Summary
-    ready: bool
+    packed: bool
+    compared: bool = True
 
 
 def find_set(
@@ -63,20 +66,30 @@ def find_set(
     if len(versions) > 1:
         raise AmbiguousSetError(
             f"the store {root} has {len(versions)} versions of {given}: {_listed(versions)}. "
-            f"Choose one with --version {given}=DIGEST, or name with --data the folder that holds "
+            f"Choose one with --pixels {given}=DIGEST, or name with --data the folder that holds "
             "its files"
         )
     if not versions:
         return None
-    other_source = prefix is None and source_exists(card_of(given), data_dir)
-    return FoundSet(versions[0], is_packed(versions[0], root / "prepared") and not other_source)
+    uncompared = prefix is None and source_exists(card_of(given), data_dir)
+    return FoundSet(versions[0], is_packed(versions[0], root / "prepared"), not uncompared)
 
 
 def remember_set(given: str, found: Summary, root: Path) -> None:
-    """Describe a packed set in the store, so that its results can be read without it."""
+    """Describe a packed set in the store, so that its results can be read without its pixels."""
+    path = set_path(root, full_name(given), found.data_digest, found.split_digest)
+    if not path.exists() and is_packed(found, root / "prepared"):
+        remember(path, full_name(given), open_set(given, found, root), found)
+
+
+def open_set(given: str, found: Summary, root: Path) -> Chips:
+    """Open the version of a set that a summary describes.
+
+    Raises:
+        NotPreparedError: It is not packed in the store.
+    """
     digests = found.data_digest, found.split_digest
-    chips = open_version(card_of(given), *digests, root / "prepared")
-    remember(root, full_name(given), chips, found)
+    return open_version(card_of(given), *digests, root / "prepared")
 
 
 def _versions(given: str, root: Path) -> list[Summary]:

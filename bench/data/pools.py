@@ -10,7 +10,8 @@ from jaxtyping import Int
 
 from .chips import Chips
 from .images import SUFFIXES
-from .prepare import open_chips
+from .prepare import open_version
+from .registry import card
 
 
 class EmptyPoolError(ValueError):
@@ -103,40 +104,55 @@ class Pool:
 
 def open_pool(
     names: Sequence[str],
-    data_dir: Path,
+    digests: Sequence[str],
     prepared_dir: Path,
     cap: int | None = None,
     fraction: float = 1.0,
 ) -> Pool:
     """Open the union of prepared pools.
 
+    Args:
+        names: Their names, as in `[pretrain] pool`.
+        digests: Their data digests.
+        prepared_dir: Where packed sets are kept.
+        cap: Most chips to take; None takes all.
+        fraction: Share of those to take.
+
     Raises:
         NotPreparedError: One of them has not been prepared.
         EmptyPoolError: No chip would be left.
     """
-    chips = [open_chips(name, data_dir, prepared_dir, pool=True) for name in names]
+    chips = [
+        open_version(card(name, pool=True), digest, "", prepared_dir)
+        for name, digest in zip(names, digests, strict=True)
+    ]
     return Pool(chips, cap, fraction)
 
 
-def overlap(pool: Pool | Chips, dataset: Chips) -> int:
-    """Return how many test chips of a data set are in a pool, by id or by equal image.
+def overlap(pool: Pool | Chips, dataset: Chips, *, test: bool = True) -> int:
+    """Return how many chips of one side of a data set are in a pool, by id or by equal image.
 
     An image's place in a pool means a chip if it ends in the chip's id (`x/A220/001.jpg` is
     `A220/001`). Another rendering of a chip under another name is not noticed.
     """
     ids = pool.ids() if isinstance(pool, Pool) else [str(i) for i in pool.ids]
     content = pool.content() if isinstance(pool, Pool) else pool.content
-    tested = [str(i) for i in dataset.ids[dataset.is_test]]
-    known_by_id = np.isin(tested, list(_endings(ids, {i.count("/") for i in tested})))
-    return int((known_by_id | np.isin(dataset.content[dataset.is_test], content)).sum())
+    side = dataset.is_test == test
+    wanted = [str(i) for i in dataset.ids[side]]
+    known_by_id = np.isin(wanted, list(_endings(ids, {i.count("/") for i in wanted})))
+    return int((known_by_id | np.isin(dataset.content[side], content)).sum())
 
 
 def _endings(ids: list[str], slashes: set[int]) -> set[str]:
     """Return the ends of pool ids that may be chip ids with so many slashes."""
     found: set[str] = set()
     for chip_id in ids:
-        place = PurePosixPath(chip_id)
-        if place.suffix.lower() in SUFFIXES:
-            place = place.with_suffix("")
+        place = without_suffix(chip_id)
         found.update("/".join(place.parts[-1 - n :]) for n in slashes)
     return found
+
+
+def without_suffix(chip_id: str) -> PurePosixPath:
+    """Return the place of a pool's chip without the suffix of an image."""
+    place = PurePosixPath(chip_id)
+    return place.with_suffix("") if place.suffix.lower() in SUFFIXES else place

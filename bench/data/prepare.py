@@ -99,10 +99,13 @@ def open_version(card: Card, data_digest: str, split_digest: str, prepared_dir: 
         NotPreparedError: It is not packed here.
     """
     folder = packed_folder(prepared_dir, card.name, data_digest, split_digest)
-    if not (folder / "summary.json").is_file():
-        where = f"{card.name} with pixels {data_digest[:12]} is not prepared in {prepared_dir}"
-        raise NotPreparedError(f"{where}; run the grid again with --data, or `sarbench submit`")
-    return open_packed(card, folder)
+    chips = open_packed(card, folder) if (folder / "summary.json").is_file() else None
+    if chips is None or (chips.data_digest, chips.split_digest) != (data_digest, split_digest):
+        raise NotPreparedError(
+            f"{card.name} with pixels {data_digest[:12]} is not prepared in {prepared_dir}; "
+            "`sarbench data prepare` packs it"
+        )
+    return chips
 
 
 def is_packed(summary: Summary, prepared_dir: Path) -> bool:

@@ -1,0 +1,99 @@
+"""Chips that a pool shares with a data set: counted once, then kept in the store.
+
+An encoder that was pretrained on test chips has seen the test; one that was pretrained on training
+chips, or on the same vehicles, has seen something near it. Captions say which.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from ..store import write_atomic
+from . import mstar
+from .chips import Chips
+from .known_sets import FOLDER
+from .lookup import open_set
+from .packed import Summary
+from .pools import Pool, open_pool, overlap, without_suffix
+from .prepare import NotPreparedError
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """A pool next to one data set.
+
+    Attributes:
+        drawn: Chips taken from each member of the pool, after cap and fraction.
+        test: Test chips of the data set that are in the pool.
+        train: Training chips of it that are in the pool.
+        vehicles: Vehicles (class and serial number) of an MSTAR test set that the pool shows.
+        vehicle_chips: Chips of the pool that show one of them.
+    """
+
+    drawn: tuple[int, ...]
+    test: int
+    train: int
+    vehicles: int
+    vehicle_chips: int
+
+
+def sharing(
+    names: Sequence[str],
+    pool: Sequence[Summary],
+    cap: int | None,
+    fraction: float,
+    dataset: Summary,
+    root: Path,
+) -> Sharing | None:
+    """Return what a pool shares with a data set, or None where neither pixels nor notes are here.
+
+    Args:
+        names: Members of the pool, as in `[pretrain] pool`.
+        pool: Their summaries.
+        cap: Most chips to take.
+        fraction: Share of those to take.
+        dataset: Summary of the data set.
+        root: The store's folder; an existing one keeps the result.
+    """
+    members = [(one.name, one.data_digest) for one in pool]
+    identity = [1, members, cap, fraction, dataset.data_digest, dataset.split_digest]
+    key = sha256(json.dumps(identity).encode()).hexdigest()[:24]
+    path = root / FOLDER / f"sharing-{key}.json"
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+        return Sharing(**stored | {"drawn": tuple(stored["drawn"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not counted yet, or unreadable: counted again
+    try:
+        digests = [one.data_digest for one in pool]
+        opened = open_pool(names, digests, root / "prepared", cap, fraction)
+        chips = open_set(dataset.name, dataset, root)
+    except NotPreparedError:
+        return None
+    found = count_sharing(opened, chips)
+    with suppress(OSError):  # a read-only store: counted again next time
+        write_atomic(path, json.dumps(asdict(found)))
+    return found
+
+
+def count_sharing(pool: Pool, dataset: Chips) -> Sharing:
+    """Count what a pool shares with a data set."""
+    known = mstar.table().by_id
+    tested = {_vehicle(i) for i in dataset.ids[dataset.is_test].tolist() if i in known}
+    shown = [_vehicle(i) for i in (without_suffix(i).name for i in pool.ids()) if i in known]
+    shared = [vehicle for vehicle in shown if vehicle in tested]
+    return Sharing(
+        drawn=tuple(member.count for member in pool.members),
+        test=overlap(pool, dataset),
+        train=overlap(pool, dataset, test=False),
+        vehicles=len(set(shared)),
+        vehicle_chips=len(shared),
+    )
+
+
+def _vehicle(chip_id: str) -> tuple[str, str]:
+    collection = mstar.table().by_id[chip_id]
+    return collection.class_name, collection.serial
