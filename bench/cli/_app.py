@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 
 from ..data.names import full_name
 from ..grid import Grid, read_grid
-from ..plan import Filters, Plan, make_plan
+from ..plan import Filters, Plan, make_plan, needs
 from ..store import Store, StoreError
 
 
@@ -49,6 +49,10 @@ app = typer.Typer(
 )
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class NoResultsError(LookupError):
+    """A store without any result of the grid."""
 
 
 class TargetError(ValueError):
@@ -132,6 +136,32 @@ class Request:
     def plan(self) -> Plan:
         """Return the plan as things stand now."""
         return make_plan(self.grid, self.store, self.data, self.part, self.versions)
+
+    def results(self) -> Plan:
+        """Return the plan for a command that shows results.
+
+        Raises:
+            NoResultsError: The store holds no result of this part of the grid.
+        """
+        made = self.plan()
+        if not made.counts().keys() & {"done", "failed", "stale"}:
+            raise NoResultsError(_why_nothing(made, self.store))
+        return made
+
+
+def _why_nothing(made: Plan, store: Store) -> str:
+    """Return why a store has nothing to show of a plan, and what to do."""
+    if not store.root.is_dir():
+        return f"there is no store at {store.root}; name it with --runs or SARBENCH_RUNS"
+    runs = len(store.keys("evaluate"))
+    text = f"the store {store.root} holds {runs} runs, none of them of this grid"
+    if unknown := [name for name in needs(made.grid) if name not in made.data]:
+        listed = " ".join(unknown)
+        return (
+            f"{text}: it does not know {listed}, so no result can be matched. Name the folder of "
+            f"the data with --data and run `sarbench data prepare {listed}`"
+        )
+    return f"{text}. Run it with `sarbench run` or name another store with --runs"
 
 
 def _request(

@@ -65,7 +65,7 @@ def table(
     path: Target = None,
 ) -> None:
     """Print the leaderboard of a grid: mean, 95 % interval, n, ties; failed cells are shown."""
-    made = asked.plan()
+    made = asked.results()
     check_class(made, metric)
     board = leaderboard(made, metric, outcomes_of(made, asked.store, asked.data), sort)
     give(render(board, "json" if as_json else style, layout), path)
@@ -82,7 +82,7 @@ def compare(
 ) -> None:
     """Compare two methods on the runs they share: differences, intervals, tests, in plain words."""
     check_metric(metric)
-    made = asked.plan()
+    made = asked.results()
     rows = [resolve_row(made, name) for name in (first, second)]
     found = compare_rows(
         scores_of(made), rows[0], rows[1], metric, outcomes_of(made, asked.store, asked.data),
@@ -104,7 +104,7 @@ def paper(
 ) -> None:
     """Show a paper's tables, published beside measured, with a verdict for each cell."""
     published = read_published(name)
-    made = asked.plan()
+    made = asked.results()
     cells, orders, differences = compare_with(made, published)
     if as_json:
         print_json({
@@ -129,7 +129,7 @@ def report(
     published = None if name == "none" else read_published(name)
     with err.status("report") as status:
         page = write_report(
-            asked.plan(), asked.store, asked.data, asked.path, folder, published,
+            asked.results(), asked.store, asked.data, asked.path, folder, published,
             encoders=encoders, tell=lambda text: status.update(f"{text} ..."),
         )  # fmt: skip
     out.print(f"written: {page} (with figures/, leaderboard.* and paper.* beside it)")

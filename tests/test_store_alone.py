@@ -1,0 +1,154 @@
+"""Results are read from the store alone: data may be moved or deleted, the store copied."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from stores import fill, share
+
+from sarbench.bench.cli import main
+from sarbench.bench.data.lookup import remember_set
+from sarbench.bench.plan import needs
+
+GRID = """
+name = "alone"
+methods = ["mae", "lomar"]
+[pretrain]
+seeds = 3
+pool = ["folder:pool"]
+encoder = "vit_nano"
+recipe = "quick"
+batch = 4
+[evaluate]
+datasets = ["synthetic"]
+seeds = 3
+[evaluate.protocols]
+linear = [5]
+knn = ["all"]
+"""
+READING = [
+    ("plan", "--json"), ("status", "--json"), ("table",), ("table", "--format", "csv"),
+    ("table", "--metric", "recall:class_3"), ("compare", "mae", "lomar"), ("paper",),
+]  # fmt: skip
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run `sarbench` in this process; return exit status, standard output and errors."""
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sarbench", *map(str, words)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capsys.readouterr()
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+def write_pool(data: Path, first: int = 0) -> None:
+    (data / "pool").mkdir(parents=True)
+    for number in range(4):
+        pixels = np.random.default_rng(first + number).integers(0, 255, (64, 64), dtype=np.uint8)
+        Image.fromarray(pixels).save(data / "pool" / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished store in `runs`, its grid, and its raw data in `runs/data`."""
+    home = tmp_path_factory.mktemp("alone")
+    write_pool(home / "runs" / "data")
+    (home / "grid.toml").write_text(GRID)
+    level = {"mae": 0.8, "lomar": 0.6, "raw_pixels": 0.9, "random_init": 0.3}
+
+    def right(run, labels):
+        start = run.pretraining
+        return share(level[start.method] + 0.01 * start.seed, run.seed, len(labels))
+
+    plan = fill(home / "grid.toml", home / "runs", right)
+    for name in needs(plan.grid):
+        remember_set(name, plan.data[name], home / "runs")
+    return home
+
+
+def answers(call: Call, grid: Path, runs: Path, *more: str | Path) -> list[tuple[int, str]]:
+    found = []
+    for command, *options in READING:
+        words = [o for o in options if not o.startswith("-")] if command == "compare" else []
+        rest = [] if command == "compare" else options
+        status, out, _ = call(command, grid, *words, *rest, "--runs", runs, *more)
+        found.append((status, out.replace(str(runs), "RUNS").replace(str(grid), "GRID")))
+    return found
+
+
+def test_every_reading_command_needs_the_store_alone(made: Path, tmp_path: Path, call: Call,
+                                                     monkeypatch: pytest.MonkeyPatch):  # fmt: skip
+    before = answers(call, made / "grid.toml", made / "runs", "--data", made / "runs" / "data")
+    assert all(status == 0 and out for status, out in before)
+    report = ("--no-encoders", "--paper", "none", "--out")
+    call("report", made / "grid.toml", "--runs", made / "runs", *report, tmp_path / "one")
+    shutil.copytree(made / "runs", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "data")
+    shutil.rmtree(tmp_path / "copy" / "prepared")
+    (tmp_path / "third").mkdir()
+    monkeypatch.chdir(tmp_path / "third")
+    monkeypatch.delenv("SARBENCH_DATA", raising=False)
+    assert answers(call, made / "grid.toml", tmp_path / "copy") == before
+    call("report", made / "grid.toml", "--runs", tmp_path / "copy", *report, tmp_path / "two")
+    first, second = (
+        {p.relative_to(top): p.read_bytes() for p in sorted(top.rglob("*")) if p.is_file()}
+        for top in (tmp_path / "one", tmp_path / "two")
+    )
+    assert first == second
+    assert list((tmp_path / "third").iterdir()) == []
+
+
+def test_a_store_without_results_of_the_grid_says_so(made: Path, tmp_path: Path, call: Call):
+    status, out, errors = call("table", made / "grid.toml", "--runs", tmp_path / "none")
+    assert (status, out) == (2, "")
+    assert "there is no store at" in errors
+    assert not (tmp_path / "none").exists()
+    shutil.copytree(made / "runs" / "evaluate", tmp_path / "bare" / "evaluate")
+    status, _, errors = call("table", made / "grid.toml", "--runs", tmp_path / "bare", "--data",
+                             tmp_path)  # fmt: skip
+    assert status == 2
+    assert "sarbench data prepare pool:folder:pool" in errors
+
+
+@pytest.mark.parametrize("command", ["plan", "status"])
+def test_a_command_that_reads_creates_no_store(
+    command: str, made: Path, tmp_path: Path, call: Call
+):
+    call(command, made / "grid.toml", "--runs", tmp_path / "none", "--data", tmp_path)
+    assert not (tmp_path / "none").exists()
+
+
+def test_two_versions_of_a_pool_are_told_apart_by_data_folder_or_digest(
+    made: Path, tmp_path: Path, call: Call
+):
+    runs = tmp_path / "runs"
+    shutil.copytree(made / "runs", runs)
+    write_pool(tmp_path / "other", first=100)
+    grid = made / "grid.toml"
+    call("data", "prepare", "folder:pool", "--runs", runs, "--data", tmp_path / "other")
+    status, _, errors = call("table", grid, "--runs", runs, "--data", tmp_path / "nowhere")
+    assert status == 2
+    assert "2 versions of pool:folder:pool" in errors
+    digest = errors.split("pool:folder:pool: ")[1][:12]
+    outs = [
+        call("table", grid, "--runs", runs, *more)[:2]
+        for more in (("--data", made / "runs" / "data"), ("--pixels", f"pool:folder:pool={digest}"))
+    ]
+    assert outs[0] == outs[1]
+    assert outs[0][0] == 0
+    status, out, _ = call("table", grid, "--runs", runs, "--data", tmp_path / "other", "--json")
+    cells = [cell for cell in json.loads(out) if cell["method"] == "MAE"]
+    assert status == 0
+    assert [cell["stale"] for cell in cells] == [9, 3]  # pretrained on the first pool
