@@ -53,13 +53,12 @@ class Checked:
         """Return plain values."""
         return asdict(self)
 
-    def summary(self) -> str:
-        """Return a sentence."""
-        counted = f"checked {self.pretrainings} pretrainings, {self.runs} runs"
+    def summary(self, *, weights: bool = True) -> str:
+        """Return a sentence; without `weights`, only the runs were checked."""
+        starts = f"{self.pretrainings} pretrainings, " if weights else ""
         count = len(self.findings)
-        return f"{counted}: " + (
-            f"{count} finding{'s' if count > 1 else ''}" if count else "all hold"
-        )
+        found = f"{count} finding{'s' if count > 1 else ''}" if count else "all hold"
+        return f"checked {starts}{self.runs} runs: {found}"
 
 
 Tell = Callable[[int, int], None]
