@@ -32,8 +32,9 @@ def leaderboard(
     scores = scores_of(plan)
     if metric.startswith(RECALL) and outcomes:
         scores = [_with_recall(score, metric, outcomes) for score in scores]
+    said = [*notes(plan), *(outcomes.notes() if outcomes else [])]
     return tabulate_scores(
-        scores, metric, notes(plan), sort=sort, chips=outcomes, rng=stream(0, "statistics")
+        scores, metric, said, sort=sort, chips=outcomes, rng=stream(0, "statistics")
     )
 
 
@@ -60,9 +61,15 @@ def resolve_row(plan: Plan, name: str) -> str:
 
 
 def outcomes_of(plan: Plan, store: Store, data_dir: Path) -> Outcomes:
-    """Return the predictions of a plan's finished runs."""
+    """Return the predictions of a plan's finished runs, compared with their records.
+
+    Raises:
+        LeaderboardError: Records that do not follow from predictions and split, listed.
+    """
     records = [entry.record for entry in plan.runs if isinstance(entry.record, RunRecord)]
-    return Outcomes(store, data_dir, {r.key: r.predictions_digest for r in records})
+    outcomes = Outcomes(store, records, data_dir)
+    outcomes.refuse_false()
+    return outcomes
 
 
 def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
@@ -101,7 +108,10 @@ def _with_recall(score: Score, metric: str, outcomes: Outcomes) -> Score:
     predicted = outcomes.predicted(score.key) if score.values else None
     if predicted is None:
         return score
-    labels, classes = outcomes.labels(score.dataset)
+    known = outcomes.labels(score.dataset)
+    if known is None:
+        return score
+    labels, classes = known
     found = dict(zip(classes, recalls(labels, predicted, len(classes)), strict=True))
     value = found.get(metric[len(RECALL) :])
     if value is None or value != value:  # no such class, or no test chip of it

@@ -163,10 +163,10 @@ def _add_classes(
                 continue
             if run.pretraining.row not in rows:
                 continue
-            predicted = outcomes.predicted(entry.key)
-            if predicted is None:
+            predicted, known = outcomes.predicted(entry.key), outcomes.labels(dataset)
+            if predicted is None or known is None:
                 continue
-            labels, classes = outcomes.labels(dataset)
+            labels, classes = known
             matrix = confusion(labels, predicted.astype(np.int64), len(classes))
             row = run.pretraining.row
             matrices[row] = matrices.get(row, 0) + matrix

@@ -1,32 +1,31 @@
 """Records of another store taken into ours: validated strictly, nothing overwritten."""
 
-import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..results.record import PretrainRecord, RunRecord
-from .store import DamagedRecordError, Kind, Store, file_digest, write_atomic
+from .data.images import FULL_SCALE
+from .data.known_sets import FOLDER, KnownSet, remember
+from .data.names import card_of
+from .predictions import FILE as PICTURES
+from .predictions import check_stored
+from .run_predictions import FILE as PREDICTIONS
+from .splits import DIGEST, Splits, split_of
+from .store import DamagedRecordError, Kind, Store, write_atomic
+from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
 
-KEY = re.compile(r"[0-9a-f]{64}")
-# What is copied beside a record, and the digest of it that the record holds.
-ARTEFACTS = {
-    "pretrain": {"encoder.safetensors": "weights_digest"},
-    "evaluate": {"predictions.npz": "predictions_digest"},
-}
-EXTRAS = {"pretrain": ("history.jsonl",), "evaluate": ()}
+KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
+ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
+# What is copied with a record, where it is there.
+COPIED = {"pretrain": (ENCODER, HISTORY, PICTURES), "evaluate": (PREDICTIONS,)}
 LARGEST_RECORD = 2**20  # bytes
-
-# Labels and number of classes of a data set with these digests, or None where it is not here.
-Labels = Callable[[dict[str, Any]], "tuple[np.ndarray, int] | None"]
+LARGEST_HISTORY = 2**26
 
 
 class MergeError(ValueError):
-    """What is to be merged is not a store."""
+    """What is to be merged is not a store, or a record of it cannot be taken."""
 
 
 @dataclass
@@ -34,153 +33,234 @@ class Merged:
     """What became of every record of the other store; keys with a reason.
 
     Attributes:
-        added: Taken in (or would be, in a trial).
+        added: Taken (or would be, in a trial).
         same: Here already, with the same outcome.
         conflicts: Here already, with another outcome; ours is kept.
         refused: Not valid, or not consistent.
+        unscored: Added although their scores could not be computed again.
+        sets: Descriptions of data sets and pools that were copied for them.
     """
 
     added: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
     conflicts: list[tuple[str, str]] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    unscored: list[tuple[str, str]] = field(default_factory=list)
+    sets: list[str] = field(default_factory=list)
 
 
-def merge(other: Store, mine: Store, labels_of: Labels, *, trial: bool = False) -> Merged:
+def merge(
+    other: Store,
+    mine: Store,
+    data_dir: Path | None = None,
+    *,
+    trial: bool = False,
+    allow_unscored: bool = False,
+) -> Merged:
     """Take the records of another store into ours.
 
     Args:
         other: Read only; nothing of it is trusted.
         mine: Gets what is valid and not there yet; keeps what it has.
-        labels_of: Labels of a run's test chips, to score its predictions again.
+        data_dir: Where the data sets lie, for test labels that neither store describes.
         trial: Only say what would happen.
+        allow_unscored: Take runs, too, whose test labels are known nowhere.
 
     Raises:
         MergeError: `other` holds no records, or is ours.
     """
     if other.root.resolve() == mine.root.resolve():
         raise MergeError(f"{other.root} is the store itself; name another one")
-    if not any((other.root / kind).is_dir() for kind in ARTEFACTS):
+    if not any((other.root / kind).is_dir() for kind in KINDS):
         raise MergeError(
-            f"{other.root} is no store: it has neither a folder pretrain/ nor evaluate/"
+            f"{other.root} is not a store: it has neither a folder pretrain/ nor evaluate/"
         )
-    result = Merged()
-    taken: dict[str, str] = {}  # weights of pretrainings taken in, by key
-    for kind in ("pretrain", "evaluate"):
-        for name in sorted(other.keys(kind)):
-            folder = other.folder(kind, name)
-            if not (folder / "record.json").exists():
-                continue  # a failure or unfinished work: not a result
-            what = f"{kind}/{name[:12]}"
-            try:
-                record = _checked(kind, name, folder, other, mine, taken, labels_of)
-            except (DamagedRecordError, MergeError, OSError, ValueError) as error:
-                result.refused.append((what, str(error)))
-                continue
-            if kind == "pretrain":
-                taken[name] = record.weights_digest
-            _take(kind, record, folder, mine, result, what, trial)
-    return result
-
-
-def _checked(
-    kind: Kind,
-    name: str,
-    folder: Path,
-    other: Store,
-    mine: Store,
-    taken: dict[str, str],
-    labels_of: Labels,
-) -> PretrainRecord | RunRecord:
-    """Return a record whose every claim that can be checked was checked."""
-    if not KEY.fullmatch(name):
-        raise MergeError(f"{name!r} is not a key (64 hexadecimal digits)")
-    for path in (folder, *folder.iterdir()):
-        if path.is_symlink():
-            raise MergeError(f"{path.name} is a link; links are not followed")
-    if (folder / "record.json").stat().st_size > LARGEST_RECORD:
-        raise MergeError("its record is larger than any record can be")
-    record = other.read(kind, name)
-    for file, digest_field in ARTEFACTS[kind].items():
-        path = folder / file
-        if not path.is_file():
-            raise MergeError(f"{file} is missing beside its record")
-        expected, found = getattr(record, digest_field), file_digest(path)
-        if found != expected:
-            raise MergeError(f"{file} has SHA-256 {found[:12]}, its record says {expected[:12]}")
-    if isinstance(record, RunRecord):
-        start = str(record.identity.get("start"))
-        ours = mine.read("pretrain", start) if KEY.fullmatch(start) else None
-        known = ours.weights_digest if ours else taken.get(start)
-        if known is not None and known != record.weights_digest:
-            raise MergeError(
-                f"it was measured with weights {record.weights_digest[:12]}, but pretraining "
-                f"{start[:12]} has {known[:12]}"
-            )
-        _check_scores(record, folder / "predictions.npz", labels_of)
-    return record
-
-
-def _check_scores(record: RunRecord, path: Path, labels_of: Labels) -> None:
-    from ..results.metrics import METRICS
-
-    with np.load(path, allow_pickle=False) as stored:
-        if set(stored.files) != {"classes", "scores"}:
-            raise MergeError(f"predictions.npz holds {stored.files}, not classes and scores")
-        classes = stored["classes"]
-    if classes.shape != (record.test_count,) or not np.issubdtype(classes.dtype, np.integer):
-        raise MergeError(
-            f"predictions.npz has {classes.shape} {classes.dtype} classes, the record "
-            f"{record.test_count} test chips"
-        )
-    known = labels_of(record.identity)
-    if known is None:
-        return
-    labels, count = known
-    if labels.shape != classes.shape:
-        raise MergeError(f"{len(classes)} predictions of {len(labels)} test chips")
-    if classes.min() < 0 or classes.max() >= count:
-        raise MergeError(f"it predicts a class outside 0..{count - 1}")
-    for metric, score in METRICS.items():
-        found, claimed = score(labels, classes.astype(np.int64)), getattr(record, metric)
-        if abs(found - claimed) > 1e-9:
-            raise MergeError(f"its predictions have {metric} {found:.6f}, it claims {claimed:.6f}")
-
-
-def _take(
-    kind: Kind,
-    record: PretrainRecord | RunRecord,
-    folder: Path,
-    mine: Store,
-    result: Merged,
-    what: str,
-    trial: bool,
-) -> None:
-    try:
-        ours = mine.read(kind, record.key)
-    except DamagedRecordError as error:
-        result.conflicts.append((what, f"ours is damaged: {error}"))
-        return
-    if ours is not None:
-        difference = _difference(ours, record)
-        if difference:
-            result.conflicts.append((what, difference))
-        else:
-            result.same.append(what)
-        return
-    target = mine.folder(kind, record.key)
-    busy = [p.name for p in target.glob("*") if not p.name.startswith("attempt-")]
-    if busy:
-        result.conflicts.append((what, f"it is being computed here ({', '.join(sorted(busy))})"))
-        return
     if not trial:
-        for file in (*ARTEFACTS[kind], *EXTRAS[kind]):
-            if (folder / file).is_file():
-                write_atomic(target / file, lambda t, f=file: shutil.copyfile(folder / f, t))
-        if not mine.write(kind, record):
-            result.conflicts.append((what, "another process wrote it in the meantime"))
+        mine.check_writable()
+    work = _Merge(other, mine, data_dir, trial, allow_unscored)
+    for kind in KINDS:
+        for name in sorted(other.keys(kind)):
+            if (other.folder(kind, name) / "record.json").exists():
+                work.take(kind, name)  # else a failure or unfinished work, not a result
+    return work.result
+
+
+class _Merge:
+    """One merge while it runs."""
+
+    def __init__(
+        self, other: Store, mine: Store, data_dir: Path | None, trial: bool, allow_unscored: bool
+    ) -> None:
+        self.other, self.mine, self.trial, self.allow_unscored = other, mine, trial, allow_unscored
+        self.result = Merged()
+        self.splits = Splits([mine.root, other.root], mine.prepared, data_dir)
+        self.verifier = RunVerifier(self.splits)
+        self.starts: dict[str, PretrainRecord] = {}  # those of the other store that are valid
+        self.seen_sets: set[tuple[str, str]] = set()
+
+    def take(self, kind: Kind, name: str) -> None:
+        """Take one record, or note why not."""
+        what, folder = f"{kind}/{name[:12]}", self.other.folder(kind, name)
+        try:
+            record = self._read(kind, name, folder)
+            if isinstance(record, PretrainRecord):
+                unscored = self._check_start(record, folder)
+                self.starts[name] = record
+            else:
+                unscored = self._check_run(record, folder)
+        except (OSError, ValueError) as error:
+            self.result.refused.append((what, str(error)))
             return
-    result.added.append(what)
+        if self._copy(kind, record, folder, what, unscored):
+            self._take_sets(record)
+
+    def _read(self, kind: Kind, name: str, folder: Path) -> PretrainRecord | RunRecord:
+        if not DIGEST.fullmatch(name):
+            raise MergeError(f"{name!r} is not a key (64 hexadecimal digits)")
+        for path in (folder, *folder.iterdir()):
+            if path.is_symlink():
+                raise MergeError(f"{path.name} is a link; links are not followed")
+        if (folder / "record.json").stat().st_size > LARGEST_RECORD:
+            raise MergeError("its record is larger than any record can be")
+        return self.other.read(kind, name)
+
+    def _check_start(self, record: PretrainRecord, folder: Path) -> str:
+        _refuse(encoder_problems(record, folder / ENCODER))
+        history = folder / HISTORY
+        if history.exists() and history.stat().st_size > LARGEST_HISTORY:
+            raise MergeError(f"{HISTORY} is larger than any history can be")
+        check_stored(folder)
+        for member in record.identity.get("pool") or []:
+            if not isinstance(member, dict) or not isinstance(member.get("digest"), str):
+                raise MergeError("its identity names a pool without a digest")
+        return ""
+
+    def _check_run(self, record: RunRecord, folder: Path) -> str:
+        """Return why the scores of a run cannot be computed again, or nothing."""
+        key = str(record.identity.get("start"))
+        ours = self.mine.read("pretrain", key) if DIGEST.fullmatch(key) else None
+        start = ours or self.starts.get(key)
+        found = self.verifier.problems(record, folder / PREDICTIONS)
+        unscored = [one.text for one in found if one.kind == "unscored"]
+        _refuse([
+            *(one for one in found if one.kind != "unscored"),
+            *start_problems(
+                record,
+                start and start.weights_digest,
+                start and start.identity.get("method"),
+                why="is in neither store, or was refused",
+            ),
+        ])  # fmt: skip
+        here = (self.mine.folder("evaluate", record.key) / "record.json").exists()
+        if unscored and not (self.allow_unscored or here):
+            raise MergeError(f"{unscored[0]}; or take it unscored with --allow-unscored")
+        return unscored[0] if unscored else ""
+
+    def _copy(
+        self,
+        kind: Kind,
+        record: PretrainRecord | RunRecord,
+        folder: Path,
+        what: str,
+        unscored: str,
+    ) -> bool:
+        """Copy one record with its files; return whether ours has it now, with the same outcome."""
+        try:
+            ours = self.mine.read(kind, record.key)
+        except DamagedRecordError as error:
+            self.result.conflicts.append((what, f"ours is damaged: {error}"))
+            return False
+        if ours is not None:
+            difference = _difference(ours, record)
+            if difference:
+                self.result.conflicts.append((what, difference))
+            else:
+                self.result.same.append(what)
+            return not difference
+        target = self.mine.folder(kind, record.key)
+        busy = [p.name for p in target.glob("*") if not p.name.startswith("attempt-")]
+        if busy:
+            why = f"it is being computed here ({', '.join(sorted(busy))})"
+            self.result.conflicts.append((what, why))
+            return False
+        if not self.trial:
+            for file in COPIED[kind]:
+                if (folder / file).is_file():
+                    write_atomic(target / file, lambda t, f=file: shutil.copyfile(folder / f, t))
+            if not self.mine.write(kind, record):
+                why = "another process wrote it in the meantime"
+                self.result.conflicts.append((what, why))
+                return False
+        self.result.added.append(what)
+        if unscored:
+            self.result.unscored.append((what, unscored))
+        return True
+
+    def _take_sets(self, record: PretrainRecord | RunRecord) -> None:
+        """Copy the descriptions of the sets that a record is about, unless ours has them."""
+        identity = record.identity
+        if isinstance(record, RunRecord):
+            wanted = [(identity["data_digest"], identity["split_digest"], None)]
+        else:
+            pool = identity.get("pool") or []
+            wanted = [(member["digest"], "", member.get("count")) for member in pool]
+        for data_digest, split, count in wanted:
+            if (data_digest, split) in self.seen_sets or not DIGEST.fullmatch(data_digest):
+                continue
+            self.seen_sets.add((data_digest, split))
+            if self.splits.described(self.mine.root, data_digest, split) is not None:
+                continue
+            known = self.splits.described(self.other.root, data_digest, split)
+            if known is None:
+                continue
+            try:
+                known = _validated(known, count)
+            except (LookupError, ValueError, TypeError) as error:
+                self.result.refused.append((f"{FOLDER}/{known.given[:40]}", str(error)))
+                continue
+            if not self.trial:
+                remember(self.mine.root, known.given, known, known.summary)
+            self.result.sets.append(known.given)
+
+
+def _validated(known: KnownSet, pool_count: int | None) -> KnownSet:
+    """Return a stranger's description with every value computed again, where that is possible.
+
+    Raises:
+        MergeError: It claims other values.
+    """
+    card, told = card_of(known.given), known.summary
+    labelled = card.kind == "dataset"
+    split = split_of(known)
+    counts = {
+        side: {
+            name: count
+            for number, name in enumerate(split.classes)
+            if (count := int((split.labels[split.is_test == test] == number).sum()))
+        }
+        for side, test in (("train", False), ("test", True))
+    }
+    expected: dict[str, Any] = {
+        "name": card.name,
+        "kind": card.kind,
+        "transform": card.transform,
+        "crop_px": card.crop_px,
+        "counts": counts,
+        "classes": split.classes,
+        "count": len(split.ids) if labelled else pool_count,
+    }
+    claimed = {name: value for name, value in asdict(told).items() if name in expected}
+    if claimed != expected or told.dtype not in FULL_SCALE:
+        wrong = [name for name, value in expected.items() if claimed[name] != value]
+        raise MergeError(f"the description claims other {', '.join(wrong) or 'dtype'} than it has")
+    return KnownSet(known.given, told, split.ids, split.labels, split.is_test)
+
+
+def _refuse(problems: list[Problem]) -> None:
+    """Raise MergeError for the first problem, with how many more there are."""
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise MergeError(problems[0].text + more)
 
 
 def _difference(ours: Any, theirs: Any) -> str:

@@ -1,49 +1,75 @@
-"""What runs said of single test chips, read from the store."""
+"""Predictions of single test chips, read from a store; no data set needs to be there."""
 
-from collections.abc import Callable
-from functools import cache
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ..results.scores import Score
-from .data.chips import Chips
-from .data.prepare import open_chips
-from .data.sar_acd import groups as sar_acd_groups
-from .store import Store, file_digest
+from ..results.record import RunRecord
+from ..results.scores import MOST_PROBLEMS, LeaderboardError, Score
+from .run_predictions import FILE, DamagedPredictionsError, read_predictions
+from .splits import Split, Splits
+from .store import Store
+from .verify_run import UNCHECKED, Problem, RunVerifier
 
+__all__ = ["DamagedPredictionsError", "Outcomes"]
 
-class DamagedPredictionsError(ValueError):
-    """Predictions that are not those that their record describes."""
+UNCHECKED_WORDS = {
+    "missing": "scores whose predictions are missing",
+    "unscored": "scores on a data set whose test labels are not known here",
+}
 
 
 class Outcomes:
-    """Labels, groups and predictions of the test chips of a store's runs.
+    """Labels, groups and predictions of the test chips of some runs."""
 
-    Attributes:
-        digests: Key of each run -> SHA-256 of its predictions.
-    """
+    def __init__(
+        self, store: Store, records: Iterable[RunRecord], data_dir: Path | None = None
+    ) -> None:
+        """Remember where to look; nothing is read before it is needed.
 
-    def __init__(self, store: Store, data_dir: Path, digests: dict[str, str]) -> None:
-        """Remember where to look; nothing is read before it is asked for."""
-        self._store, self._data_dir, self.digests = store, data_dir, digests
-        self.labels = cache(self._labels)
+        Args:
+            store: Holds the runs, and describes the sets that they are about.
+            records: The runs.
+            data_dir: Where the data sets lie, for stores that describe none.
+        """
+        self._store = store
+        self._records = {record.key: record for record in records}
+        self._verifier = RunVerifier(Splits([store.root], store.prepared, data_dir))
+        self._classes: dict[str, Int[np.ndarray, " M"]] = {}
+        self._about: dict[str, RunRecord] = {}  # the first run on each data set
+        for record in self._records.values():
+            self._about.setdefault(str(record.identity.get("dataset")), record)
         self.groups = cache(self._groups)
 
-    def _labels(self, dataset: str) -> tuple[Int[np.ndarray, " M"], tuple[str, ...]]:
-        """Return the class of each test chip in split order, and the class names."""
-        chips = open_chips(dataset, self._data_dir, self._store.prepared)
-        return chips.labels[chips.is_test], chips.classes
+    def split(self, dataset: str) -> Split | None:
+        """Return the split that the runs on a data set name; None where it is not known here."""
+        about = self._about.get(dataset)
+        return self._verifier.split(about) if about else None
+
+    def why_not(self, dataset: str) -> str:
+        """Return why a data set has no labels here."""
+        about = self._about.get(dataset)
+        if about is None:
+            return f"no run on {dataset} is finished"
+        digest = str(about.identity.get("split_digest"))
+        return self._verifier.splits.why_not(dataset, digest)
+
+    def labels(self, dataset: str) -> tuple[Int[np.ndarray, " M"], tuple[str, ...]] | None:
+        """Return the class of each test chip in split order, and the class names.
+
+        None where the split is not known here; `why_not` says why.
+        """
+        split = self.split(dataset)
+        return None if split is None else (split.test_labels, split.classes)
 
     def _groups(self, dataset: str) -> Int[np.ndarray, " M"] | None:
-        """Return the near-duplicate group of each test chip; None where each stands alone."""
-        if not dataset.startswith("sar_acd"):
-            return None
-        chips = open_chips(dataset, self._data_dir, self._store.prepared)
-        group_of = sar_acd_groups()
-        return np.array([group_of[str(chip_id)] for chip_id in chips.ids[chips.is_test]])
+        """Return the near-duplicate group of each test chip; None where each is its own."""
+        split = self.split(dataset)
+        return None if split is None else split.groups(dataset)
 
     def predicted(self, key: str | None) -> Int[np.ndarray, " M"] | None:
         """Return the predicted class of each test chip, or None where the file is not there.
@@ -51,46 +77,81 @@ class Outcomes:
         Raises:
             DamagedPredictionsError: The file is not the one that the record describes.
         """
-        if key is None or key not in self.digests:
+        record = self._records.get(key or "")
+        if record is None:
             return None
-        path = self._store.folder("evaluate", key) / "predictions.npz"
-        try:
-            if file_digest(path) != self.digests[key]:
-                raise DamagedPredictionsError(
-                    f"{path} is not the file that its record describes (another SHA-256); move "
-                    f"{path.parent.name[:12]}... away and run the grid again"
+        if record.key not in self._classes:
+            try:
+                stored = read_predictions(
+                    self._path(record), record.predictions_digest, ("classes",)
                 )
-            with np.load(path, allow_pickle=False) as stored:
-                return stored["classes"]
-        except FileNotFoundError:
-            return None
+            except FileNotFoundError:
+                return None
+            self._classes[record.key] = stored["classes"]
+        return self._classes[record.key]
 
     def right(self, score: Score) -> Bool[np.ndarray, " M"] | None:
-        """Return whether a run was right on each test chip; None where that is not stored."""
+        """Return whether a run was right on each test chip; None where that is not known.
+
+        Raises:
+            DamagedPredictionsError: It has predictions of another number of test chips.
+        """
         predicted = self.predicted(score.key)
-        return None if predicted is None else predicted == self.labels(score.dataset)[0]
-
-
-def labels_by_digest(
-    store: Store, data_dir: Path
-) -> Callable[[dict[str, Any]], tuple[Int[np.ndarray, " M"], int] | None]:
-    """Return a look-up of the test labels of a run's data set, where it is prepared here.
-
-    A data set with other digests is another data set: the look-up returns None.
-    """
-
-    @cache
-    def known(name: str) -> Chips | None:
-        try:
-            return open_chips(name, data_dir, store.prepared)
-        except (OSError, LookupError, ValueError):
+        record = self._records.get(score.key or "")
+        split = self._verifier.split(record) if record else None
+        if predicted is None or split is None:
             return None
+        if predicted.shape != split.test_labels.shape:
+            raise DamagedPredictionsError(
+                f"run {str(score.key)[:12]} has {len(predicted)} predictions of "
+                f"{len(split.test_labels)} test chips; `sarbench check` says more"
+            )
+        return predicted == split.test_labels
 
-    def labels_of(identity: dict[str, Any]) -> tuple[Int[np.ndarray, " M"], int] | None:
-        chips = known(str(identity.get("dataset")))
-        digests = (identity.get("data_digest"), identity.get("split_digest"))
-        if chips is None or digests != (chips.data_digest, chips.split_digest):
-            return None
-        return chips.labels[chips.is_test], len(chips.classes)
+    @cached_property
+    def problems(self) -> dict[str, list[Problem]]:
+        """Return what does not hold of each run, by its key; runs that hold are left out."""
+        found: dict[str, list[Problem]] = {}
+        runs = ((record, self._path(record)) for record in self._records.values())
+        for run in self._verifier.check(runs, whole=False):
+            if run.classes is not None:
+                self._classes[run.record.key] = run.classes
+            if run.problems:
+                found[run.record.key] = run.problems
+        return found
 
-    return labels_of
+    def refuse_false(self) -> None:
+        """Refuse runs whose record does not follow from their predictions and split.
+
+        Raises:
+            LeaderboardError: There are some; the first ones are listed.
+        """
+        lines = {
+            key: f"evaluate/{key[:12]}: {one.text}"
+            for key, problems in self.problems.items()
+            for one in reversed(problems)
+            if one.kind not in UNCHECKED
+        }
+        if not lines:
+            return
+        listed = list(lines.values())[:MOST_PROBLEMS]
+        if len(lines) > MOST_PROBLEMS:
+            listed.append(f"and {len(lines) - MOST_PROBLEMS} more")
+        raise LeaderboardError(
+            f"{len(lines)} records claim what does not follow from their predictions; "
+            f"`sarbench check {self._store.root}` lists all; move their folders out of the store "
+            "and run the grid again:\n" + "\n".join(listed)
+        )
+
+    def notes(self) -> list[str]:
+        """Return a sentence for the caption where scores could not be computed again."""
+        kinds = Counter(problems[0].kind for problems in self.problems.values())
+        if not kinds:
+            return []
+        listed = [
+            f"{kinds[kind]} {words}" for kind, words in UNCHECKED_WORDS.items() if kinds[kind]
+        ]
+        return [f"Not computed again from predictions: {', '.join(listed)}."]
+
+    def _path(self, record: RunRecord) -> Path:
+        return self._store.folder("evaluate", record.key) / FILE

@@ -1,5 +1,6 @@
 """What a method hides and predicts on a few chips, kept beside its encoder as arrays."""
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,16 @@ if TYPE_CHECKING:  # a report reads and draws without torch
     from ..methods._method import Method
 
 FILE = "predictions.npz"  # in the folder of a pretraining
+LARGEST = 2**26  # bytes that one of them may hold
+# Kind of number and axes of each array.
+ARRAYS = {
+    "chips": ("f", "BHW"), "predicted": ("f", "RMP"), "target": ("f", "RMP"), "mask": ("b", "RM"),
+    "patches": ("iu", "RM"), "images": ("iu", "R"), "kind": ("U", ""),
+}  # fmt: skip
+
+
+class DamagedPicturesError(ValueError):
+    """A file that does not hold what `keep` writes."""
 
 
 @dataclass(frozen=True)
@@ -94,3 +105,43 @@ def load(folder: Path) -> Predictions | None:
         return Predictions(**arrays, kind=kind)
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         return None
+
+
+def check_stored(folder: Path) -> None:
+    """Check the file of a stranger, if there is one, before it is copied.
+
+    Raises:
+        DamagedPicturesError: It is not what `keep` writes, or too large.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return
+    try:
+        if path.stat().st_size > LARGEST or _size(path) > LARGEST:
+            raise ValueError(f"it is larger than {LARGEST >> 20} MB")
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        if set(arrays) != set(ARRAYS):
+            raise ValueError(f"it holds {', '.join(sorted(arrays))}")
+        sizes: dict[str, int] = {}
+        for name, (kinds, axes) in ARRAYS.items():
+            array = arrays[name]
+            lengths = [
+                sizes.setdefault(axis, size) for axis, size in zip(axes, array.shape, strict=True)
+            ]
+            if array.dtype.kind not in kinds or list(array.shape) != lengths:
+                raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}")
+        images = arrays["images"]
+        if images.size and not 0 <= images.min() <= images.max() < sizes["B"]:
+            raise ValueError("a row belongs to no chip")
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        raise DamagedPicturesError(
+            f"{FILE} is not what a pretraining keeps for pictures ({error}); nothing else needs "
+            "it: delete it there and merge again"
+        ) from error
+
+
+def _size(path: Path) -> int:
+    """Return the bytes that all arrays of a file take in memory."""
+    with zipfile.ZipFile(path) as stored:
+        return sum(one.file_size for one in stored.infolist())

@@ -12,12 +12,14 @@ from ..results.render import render, render_sheets
 from ..results.report import Drawing, Report, RunLine, report_page
 from .against_paper import compare_with
 from .board import leaderboard, notes, outcomes_of, scores_of
+from .check import Checked, check_plan
 from .figures import Drawn, encoder_figures, interquartile_means, prediction_figures, score_figures
 from .outcomes import Outcomes
 from .plan import PRETRAINING_FAILED, Entry, Plan, counted, describe_pretraining, describe_run
 from .spread import PlannedRun
 from .store import Store, write_atomic
 
+MOST_FINDINGS = 20  # listed on the page
 Tell = Callable[[str], None]
 
 
@@ -45,6 +47,8 @@ def write_report(
         tell: Told what is being done.
     """
     outcomes = outcomes_of(plan, store, data_dir)
+    tell("checking records")
+    checked = check_plan(plan, store, data_dir, encoders=False)
     tell("leaderboards")
     boards = [leaderboard(plan, metric, outcomes) for metric in METRICS]
     drawn, skipped = _figures(plan, store, outcomes, boards[0], encoders, tell)
@@ -66,7 +70,7 @@ def write_report(
     tell("page")
     report = Report(
         title=f"sarbench: {plan.grid.name}",
-        facts=_facts(plan),
+        facts=_facts(plan, checked),
         boards=boards,
         drawings=drawings,
         paper=sheets,
@@ -111,7 +115,7 @@ def _figures(
     return drawn + more, skipped + left_out
 
 
-def _facts(plan: Plan) -> list[tuple[str, str]]:
+def _facts(plan: Plan, checked: Checked) -> list[tuple[str, str]]:
     finished = [entry.record.provenance.started for entry in plan.runs if entry.record]
     newest = max(finished, default="none")[:16].replace("T", " ")
     facts = [
@@ -131,6 +135,11 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
             for name, version in one.versions.items():
                 versions.setdefault(name, {})[version] = None
         facts.append(("versions", ", ".join(f"{n} {'/'.join(v)}" for n, v in versions.items())))
+    facts.append(("records", checked.summary(weights=False)))
+    facts += [("finding", finding.line()) for finding in checked.findings[:MOST_FINDINGS]]
+    if len(checked.findings) > MOST_FINDINGS:
+        more = len(checked.findings) - MOST_FINDINGS
+        facts.append(("finding", f"and {more} more; `sarbench check` lists all"))
     return [*facts, *(("", line) for line in notes(plan))]
 
 

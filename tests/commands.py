@@ -28,7 +28,7 @@ knn = [5, "all"]
 CALL_S = 900  # a guard; a busy machine is slow
 WITH_RUNS = (
     *("plan", "run", "demo", "submit", "status", "logs", "retry", "cancel"),
-    *("table", "compare", "paper", "report", "merge"),
+    *("table", "compare", "paper", "report", "merge", "check"),
 )
 
 

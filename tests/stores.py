@@ -1,19 +1,24 @@
 """Stores made by hand: the records of a grid with chosen scores, as if they had been run."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save
 
 from sarbench.bench.data.chips import Chips
+from sarbench.bench.data.known_sets import remember
 from sarbench.bench.data.names import split_name
-from sarbench.bench.data.prepare import prepare
+from sarbench.bench.data.prepare import prepare, summary
 from sarbench.bench.grid import read_grid
 from sarbench.bench.plan import Plan, make_plan, needs
 from sarbench.bench.spread import PlannedPretraining, PlannedRun
 from sarbench.bench.store import Store, file_digest, npz
+from sarbench.protocols._episodes import support_digest, support_set
 from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
-from sarbench.results.record import Attempt, PretrainRecord, Provenance, RunRecord, digest_json
+from sarbench.results.record import Attempt, PretrainRecord, Provenance, RunRecord
 
 # What a run is right about: one value per test chip; None for a failed run, ... for a missing one.
 Right = Callable[[PlannedRun, np.ndarray], "np.ndarray | None"]
@@ -37,7 +42,8 @@ def planned(grid: Path, runs: Path) -> tuple[Plan, Store]:
     store, asked = Store(runs), read_grid(grid)
     for given in needs(asked):
         name, pool = split_name(given)
-        prepare(name, runs / "data", store.prepared, pool=pool)
+        chips = prepare(name, runs / "data", store.prepared, pool=pool)
+        remember(runs, given, chips, summary(name, runs / "data", store.prepared, pool=pool))
     return make_plan(asked, store, runs / "data"), store
 
 
@@ -52,19 +58,44 @@ def fill(grid: Path, runs: Path, right: Right, fails: Callable[[str], bool] = la
         if fails(start.method):
             store.write_attempt("pretrain", start.identity.key, FAILED)
         else:
-            store.write("pretrain", pretrain_record(start))
+            write_start(store, start)
     for entry in plan.runs:
         if not fails(entry.planned.pretraining.method):
             write_run(store, entry.planned, chips[entry.planned.dataset], right)
     return plan
 
 
+def encoder_file(identity: dict) -> bytes:
+    """Return the smallest file of weights that says which pretraining it is of."""
+    told = {"pretraining": json.dumps(identity, sort_keys=True)}
+    return save({"weight": np.zeros(1, np.float32)}, metadata=told)
+
+
+def write_start(store: Store, start: PlannedPretraining) -> None:
+    folder = store.folder("pretrain", start.identity.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "encoder.safetensors").write_bytes(encoder_file(start.identity.to_json()))
+    store.write("pretrain", pretrain_record(start))
+
+
+def weights_digest(start: PlannedPretraining) -> str:
+    return hashlib.sha256(encoder_file(start.identity.to_json())).hexdigest()
+
+
 def pretrain_record(start: PlannedPretraining) -> PretrainRecord:
     return PretrainRecord(
         key=start.identity.key, identity=start.identity.to_json(), provenance=provenance(60.0),
-        weights_digest=digest_json([start.row, start.seed]), steps=10, images_per_s=100.0,
+        weights_digest=weights_digest(start), steps=10, images_per_s=100.0,
         final_loss=0.5, feature_spread=0.3,
     )  # fmt: skip
+
+
+def labelled(run: PlannedRun, chips: Chips) -> tuple[int, str]:
+    """Return number and digest of the labelled chips of a run."""
+    train = np.flatnonzero(~chips.is_test)
+    ids, labels = chips.ids[train], chips.labels[train]
+    chosen = support_set(chips.split_digest, run.seed, ids, labels, run.shots)
+    return len(chosen), support_digest(ids[chosen])
 
 
 def write_run(store: Store, run: PlannedRun, chips: Chips, right: Right) -> None:
@@ -79,13 +110,13 @@ def write_run(store: Store, run: PlannedRun, chips: Chips, right: Right) -> None
     path = store.folder("evaluate", run.identity.key) / "predictions.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(npz(classes=classes, scores=np.ones(len(classes), np.float32)))
-    start = run.pretraining
+    start, (count, support) = run.pretraining, labelled(run, chips)
     store.write("evaluate", RunRecord(
         key=run.identity.key, identity=run.identity.to_json(), provenance=provenance(),
-        weights_digest=digest_json([start.row, start.seed]),
+        weights_digest=weights_digest(start),
         accuracy=accuracy(labels, classes), balanced_accuracy=balanced_accuracy(labels, classes),
-        macro_f1=macro_f1(labels, classes), train_count=10, test_count=len(labels),
-        support_digest=digest_json([run.dataset, run.shots, run.seed]),
+        macro_f1=macro_f1(labels, classes), train_count=count, test_count=len(labels),
+        support_digest=support,
         predictions_digest=file_digest(path),
     ))  # fmt: skip
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "_cluster": ("submit", "retry", "cancel"),
     "_status": ("status", "logs"),
     "_results": ("table", "compare", "paper", "report", "merge"),
+    "_check": ("check",),
     "_data": ("data",),
     "_methods": ("methods", "protocols"),
     "_doctor": ("doctor",),

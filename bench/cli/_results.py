@@ -16,8 +16,6 @@ from ...results.render import FORMATS, STYLES, render, render_sheets
 from ..against_paper import compare_with
 from ..board import check_class, leaderboard, notes, outcomes_of, resolve_row, scores_of
 from ..merge import merge as merge_stores
-from ..outcomes import labels_by_digest
-from ..report import write_report
 from ..seeding import stream
 from ..store import Store, write_atomic
 from ._app import (
@@ -105,6 +103,7 @@ def paper(
     """Show a paper's tables, published beside measured, with a verdict for each cell."""
     published = read_published(name)
     made = asked.results()
+    checked = outcomes_of(made, asked.store, asked.data)
     cells, orders, differences = compare_with(made, published)
     if as_json:
         print_json({
@@ -112,7 +111,9 @@ def paper(
             "differences": differences,
         })  # fmt: skip
     else:
-        sheets = paper_sheets(published, cells, orders, differences, notes(made))
+        sheets = paper_sheets(
+            published, cells, orders, differences, [*notes(made), *checked.notes()]
+        )
         give(render_sheets(sheets, style), path)
 
 
@@ -126,6 +127,8 @@ def report(
     encoders: Annotated[bool, typer.Option(help="t-SNE and attention: runs the encoders")] = True,
 ) -> None:
     """Write one HTML page with leaderboards, figures, the paper, every run and what failed."""
+    from ..report import write_report  # matplotlib, which no other command needs
+
     published = None if name == "none" else read_published(name)
     with err.status("report") as status:
         page = write_report(
@@ -141,22 +144,24 @@ def merge(
     runs: RunsDir = RUNS,
     data: DataDir = DATA,
     trial: Annotated[bool, typer.Option("--dry-run", help="only say what would happen")] = False,
+    allow_unscored: Annotated[
+        bool, typer.Option("--allow-unscored", help="take runs whose test labels are not known")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Take another user's records into the store: validated, conflicts shown, none overwritten."""
-    mine = open_store(runs)
-    if not trial:
-        mine.check_writable()
     found = merge_stores(
-        Store(other.expanduser().resolve()), mine, labels_by_digest(mine, data), trial=trial
-    )
+        Store(other.expanduser().resolve()), open_store(runs), data,
+        trial=trial, allow_unscored=allow_unscored,
+    )  # fmt: skip
     if as_json:
         print_json(asdict(found))
     else:
         done = "would be added" if trial else "added"
         out.print(f"{len(found.added)} {done}, {len(found.same)} here already, "
                   f"{len(found.conflicts)} conflicts, {len(found.refused)} refused")  # fmt: skip
-        for word, lines in (("conflict", found.conflicts), ("refused", found.refused)):
+        for word, lines in (("conflict", found.conflicts), ("refused", found.refused),
+                            ("unscored", found.unscored)):  # fmt: skip
             for what, why in lines:
                 out.print(f"  {word}: {what}: {why}", markup=False)
     raise typer.Exit(1 if found.conflicts or found.refused else 0)

@@ -59,13 +59,29 @@ class KnownSet:
             DamagedSetError: They differ.
         """
         classes = self.summary.classes
-        members = zip(self.ids.tolist(), self.labels.tolist(), self.is_test.tolist(), strict=True)
-        found = split_digest((i, classes[label], test) for i, label, test in members)
-        if self.summary.kind == "dataset" and found != self.summary.split_digest:
+        try:
+            members = zip(
+                self.ids.tolist(), self.labels.tolist(), self.is_test.tolist(), strict=True
+            )
+            found = split_digest((i, classes[label], test) for i, label, test in members)
+        except (IndexError, ValueError, TypeError) as error:
+            raise DamagedSetError(f"the split of {self.given} is damaged ({error})") from error
+        labelled = self.summary.kind == "dataset" or self.summary.split_digest != ""
+        if labelled and found != self.summary.split_digest:
             raise DamagedSetError(
                 f"the split of {self.given} in the store has digest {found[:12]} instead of "
                 f"{self.summary.split_digest[:12]}; delete its file below {FOLDER}/ and run "
                 f"`sarbench data prepare {self.given}`"
+            )
+        ids = self.ids.tolist()
+        if (
+            ids != sorted(ids)
+            or list(classes) != sorted(classes)
+            or min(self.labels, default=0) < 0
+        ):
+            raise DamagedSetError(
+                f"the chips or classes of {self.given} in the store are not in order; delete its "
+                f"file below {FOLDER}/ and run `sarbench data prepare {self.given}`"
             )
 
 
@@ -76,8 +92,11 @@ def set_path(root: Path, given: str, data_digest: str, split: str) -> Path:
     return root / FOLDER / f"{name}-{tag}-{data_digest[:12]}-{split[:12] or 'pool'}.json"
 
 
-def remember(path: Path, given: str, chips: Chips, summary: Summary) -> None:
-    """Write the description of a set, see `set_path`."""
+def remember(root: Path, given: str, chips: "Chips | KnownSet", summary: Summary) -> None:
+    """Describe a prepared set in the store below `root`, unless that was done before."""
+    path = set_path(root, given, summary.data_digest, summary.split_digest)
+    if path.exists():
+        return
     labelled = summary.kind == "dataset"
     content = {
         "given": given,
@@ -93,7 +112,7 @@ def known_sets(root: Path, given: str) -> list[KnownSet]:
     """Return every version of a set that the store below `root` describes, oldest first."""
     pattern = set_path(root, given, "*", "*").name
     paths = sorted((root / FOLDER).glob(pattern), key=lambda path: path.stat().st_mtime_ns)
-    return [one for one in map(_read, paths) if one.given == given]
+    return [one for one in map(read_set, paths) if one.given == given]
 
 
 def known_split(root: Path, data_digest: str, split: str) -> KnownSet | None:
@@ -110,10 +129,15 @@ def known_split(root: Path, data_digest: str, split: str) -> KnownSet | None:
 
 
 def _matching(root: Path, pattern: str) -> Iterator[KnownSet]:
-    yield from (_read(path) for path in sorted((root / FOLDER).glob(pattern)))
+    yield from (read_set(path) for path in sorted((root / FOLDER).glob(pattern)))
 
 
-def _read(path: Path) -> KnownSet:
+def read_set(path: Path) -> KnownSet:
+    """Return what one file describes; its split is not checked.
+
+    Raises:
+        DamagedSetError: The file does not describe a set.
+    """
     try:
         stored = json.loads(path.read_text("utf-8"))
         return KnownSet(
@@ -123,5 +147,5 @@ def _read(path: Path) -> KnownSet:
             labels=np.array(stored["labels"], dtype=np.int64),
             is_test=np.array(stored["is_test"], dtype=bool),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise DamagedSetError(f"{path} does not describe a set ({error}); delete it") from error

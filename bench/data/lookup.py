@@ -79,7 +79,7 @@ def remember_set(given: str, found: Summary, root: Path) -> None:
     """Describe a packed set in the store, so that its results can be read without its pixels."""
     path = set_path(root, full_name(given), found.data_digest, found.split_digest)
     if not path.exists() and is_packed(found, root / "prepared"):
-        remember(path, full_name(given), open_set(given, found, root), found)
+        remember(root, full_name(given), open_set(given, found, root), found)
 
 
 def open_set(given: str, found: Summary, root: Path) -> Chips:

@@ -14,11 +14,12 @@ from pathlib import Path
 from ..store import write_atomic
 from . import mstar
 from .chips import Chips
-from .known_sets import FOLDER
 from .lookup import open_set
 from .packed import Summary
 from .pools import Pool, open_pool, overlap, without_suffix
 from .prepare import NotPreparedError
+
+FOLDER = "sharing"  # of the store; derived, may be deleted at any time
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def sharing(
     members = [(one.name, one.data_digest) for one in pool]
     identity = [1, members, cap, fraction, dataset.data_digest, dataset.split_digest]
     key = sha256(json.dumps(identity).encode()).hexdigest()[:24]
-    path = root / FOLDER / f"sharing-{key}.json"
+    path = root / FOLDER / f"{key}.json"
     try:
         stored = json.loads(path.read_text("utf-8"))
         return Sharing(**stored | {"drawn": tuple(stored["drawn"])})

@@ -37,8 +37,9 @@ GOALS_S = {
     "table": 5.0,
     "compare": 10.0,
     "report": 30.0,
+    "check": 10.0,
 }  # from 10,000 records; 1 GB each
-MOST_PREDICTIONS = 10_000
+MOST_PREDICTIONS = 10_240
 
 
 def build(folder: Path, records: int) -> int:
@@ -48,12 +49,12 @@ def build(folder: Path, records: int) -> int:
     """
     import numpy as np
     from PIL import Image
-    from stores import planned, pretrain_record, provenance
+    from stores import encoder_file, labelled, planned, pretrain_record, provenance
 
     from sarbench.bench.data.prepare import open_chips
     from sarbench.bench.store import file_digest, npz
     from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
-    from sarbench.results.record import RunRecord, digest_json
+    from sarbench.results.record import RunRecord
 
     grid, runs = folder / "many.toml", folder / "runs"
     values = list(range(1, max(2, round(records / PER_EPOCH)) + 1))
@@ -70,8 +71,10 @@ def build(folder: Path, records: int) -> int:
     for entry in plan.pretrain:
         record = pretrain_record(entry.planned)
         weights[record.key] = record.weights_digest
-        write(store.folder("pretrain", record.key), record)
-    made = None
+        target = store.folder("pretrain", record.key)
+        write(target, record)
+        (target / "encoder.safetensors").write_bytes(encoder_file(record.identity))
+    made, drawn = None, {}
     for number, entry in enumerate(plan.runs):
         identity = entry.planned.identity
         target = store.folder("evaluate", identity.key)
@@ -83,11 +86,13 @@ def build(folder: Path, records: int) -> int:
             path.write_bytes(npz(classes=classes, scores=np.ones(len(labels), np.float32)))
             scores = [f(labels, classes) for f in (accuracy, balanced_accuracy, macro_f1)]
             made = [*scores, file_digest(path)]
+        place = identity.shots, identity.seed
+        drawn[place] = drawn.get(place) or labelled(entry.planned, chips)
         write(target, RunRecord(
             key=identity.key, identity=identity.to_json(), provenance=provenance(),
             weights_digest=weights[identity.start], accuracy=made[0], balanced_accuracy=made[1],
-            macro_f1=made[2], train_count=50, test_count=len(labels),
-            support_digest=digest_json([identity.shots, identity.seed]),
+            macro_f1=made[2], train_count=drawn[place][0], test_count=len(labels),
+            support_digest=drawn[place][1],
             predictions_digest=made[3],
         ))  # fmt: skip
     return len(plan.runs)
@@ -139,6 +144,7 @@ def main() -> None:
         measure("plan", ["plan", *words], environment)
         measure("table", ["table", *words, "--json"], environment)
         if options.records <= MOST_PREDICTIONS:
+            measure("check", ["check", str(folder / "runs")], environment)
             rows = ["MAE, epochs 1", "SAR-JEPA, epochs 1"]
             measure("compare", ["compare", words[0], *rows, *words[1:]], environment)
             measure("report", ["report", *words, "--out", str(folder / "report"),
