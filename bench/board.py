@@ -7,6 +7,7 @@ from ..results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
 from ..results.metrics import recalls
 from ..results.record import RunRecord, digest_json
 from ..results.scores import LeaderboardError, Score
+from .applicable import sentence
 from .outcomes import Outcomes
 from .plan import Entry, Plan
 from .seeding import stream
@@ -127,7 +128,15 @@ def check_class(plan: Plan, metric: str) -> None:
 
 def notes(plan: Plan) -> list[str]:
     """Return one sentence each on encoders, pool, data, versions, weights, overlap and devices."""
-    return [*_pretraining_notes(plan), *_data_notes(plan), *_version_notes(plan)]
+    return [
+        *_pretraining_notes(plan), *_data_notes(plan), *_version_notes(plan),
+        *_not_applicable_notes(plan),
+    ]  # fmt: skip
+
+
+def _not_applicable_notes(plan: Plan) -> list[str]:
+    listed = "; ".join(sentence(entry) for entry in plan.not_applicable)
+    return [f"Left out: {listed}."] if listed else []
 
 
 def _pretraining_notes(plan: Plan) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 from ..results.record import Attempt, PretrainRecord, RunRecord
+from .applicable import NotApplicable, applicable
 from .catalogue import MethodInfo, describe
 from .data.packed import Summary
 from .data.pools import open_pool, overlap
@@ -65,6 +66,7 @@ class Plan:
     data: dict[str, Summary]  # of the prepared data sets and pools
     unprepared: list[str]  # those that have no digest yet
     overlaps: dict[str, int] = field(default_factory=dict)  # allowed: data set -> test chips
+    not_applicable: list[NotApplicable] = field(default_factory=list)  # left out, with the reason
 
     def counts(self) -> dict[str, int]:
         """Return how many runs are in each state."""
@@ -157,18 +159,20 @@ def make_plan(grid: Grid, store: Store, data_dir: Path, filters: Filters | None 
         OverlapError: The pool shares chips with a test set, and the grid does not allow it.
     """
     methods = describe(grid.method_names(), store.root)
-    validate(grid, methods)
+    validate(grid, methods, store.root)
     summaries = cache(lambda name: named_summary(name, data_dir, store.prepared))
     starts = pretrainings(grid, methods, summaries)
     planned = runs(grid, starts, methods, summaries)
     filters = filters or Filters()
     filters.check(planned)
     planned = [run for run in planned if filters.take(run)]
+    planned, refused = applicable(planned, grid.evaluate.protocols, store.root)
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
     data = {name: known for name in needs(grid) if (known := summaries(name))}
     check_data(grid, data)
     plan = Plan(grid, methods, [], [], data, [name for name in needs(grid) if name not in data])
+    plan.not_applicable = refused
     if not plan.unprepared:
         plan.overlaps = _overlaps(grid, store, data_dir)
     stale = StaleIndex(store, starts, planned)

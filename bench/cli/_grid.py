@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from ..applicable import sentence
 from ..costs import Costs
 from ..dispatch.watch import look
 from ..plan import Entry, Filters, Plan, counted, describe_pretraining, describe_run, needs
@@ -50,6 +51,9 @@ def plan(
         print_json({
             "pretrain": [pretrain_json(entry) for entry in made.pretrain],
             "runs": [run_json(entry) for entry in made.runs],
+            "not_applicable": [
+                {"row": row, "what": what, "reason": why} for row, what, why in made.not_applicable
+            ],
         })  # fmt: skip
         return
     print_states(made, "reason")
@@ -60,6 +64,8 @@ def plan(
         out.print(f"not prepared: {names} (`sarbench run` prepares, or `sarbench data prepare`)")
     if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
         out.print(str(Costs(made).missing(made)))
+    for entry in made.not_applicable:
+        out.print(sentence(entry), markup=False)
     for name, count in made.overlaps.items():
         out.print(f"overlap allowed by the grid: the pool holds {count} test chips of {name}")
 
@@ -131,6 +137,8 @@ def run_grid(
 ) -> int:
     """Prepare, plan, execute; show progress; return how many runs and pretrainings failed."""
     made = asked.plan()  # refuses a wrong grid before anything is written
+    for entry in made.not_applicable:
+        err.print(sentence(entry), markup=False)
     asked.store.check_writable()
     if made.unprepared:
         prepare_all(needs(asked.grid), asked.data, asked.store)
