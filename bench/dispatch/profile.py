@@ -23,7 +23,7 @@ class ProfileError(ValueError):
 class Section(BaseModel):
     """A part of a profile; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Allocation(Section):
