@@ -8,6 +8,7 @@ from ..results.metrics import recalls
 from ..results.record import RunRecord, digest_json
 from ..results.scores import LeaderboardError, Score
 from .applicable import sentence
+from .grid import unknown
 from .outcomes import Outcomes
 from .plan import Entry, Plan
 from .seeding import stream
@@ -56,8 +57,9 @@ def resolve_row(plan: Plan, name: str) -> str:
     meant = list(dict.fromkeys(s.row for s in starts if name in (s.method, s.label)))
     if len(meant) == 1:
         return meant[0]
-    found = f"means {len(meant)} rows ({', '.join(meant)})" if meant else "is no row of this grid"
-    raise LeaderboardError(f"{name!r} {found}; rows: {', '.join(rows)}")
+    if not meant:
+        raise LeaderboardError(unknown("row", name, [*rows, *(start.method for start in starts)]))
+    raise LeaderboardError(f"{name!r} means {len(meant)} rows; give one of: {', '.join(meant)}")
 
 
 def outcomes_of(plan: Plan, store: Store, data_dir: Path) -> Outcomes:

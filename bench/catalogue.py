@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,9 +103,35 @@ def code_digest() -> str:
     for path in [*sorted(Path(_registry.__file__).parent.glob("*.py")), checks]:
         digest.update(path.name.encode() + path.read_bytes())
     for point in sorted(entry_points(group="sarbench.methods"), key=lambda p: p.name):
-        version = point.dist.version if point.dist else ""
-        digest.update(f"{point.name}={point.value}={version}".encode())
+        digest.update(f"{point.name}={point.value}={plugin_digest(point.name)}".encode())
     return digest.hexdigest()[:16]
+
+
+def plugin_digest(name: str) -> str:
+    """Return a digest of a plug-in's version and of every source file of its package.
+
+    Nothing is imported. An editable plug-in changes under its version.
+    """
+    digest = sha256()
+    for point in entry_points(group="sarbench.methods", name=name):
+        digest.update(f"{point.value}={point.dist.version if point.dist else ''}".encode())
+        for path in _sources(point.module.split(".")[0]):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sources(package: str) -> list[Path]:
+    """Return the source files of a package or of a module that is a file of its own."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return []  # its import will say more
+    if spec is None:
+        return []
+    folders = [Path(place) for place in spec.submodule_search_locations or []]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    alone = Path(spec.origin) if spec.origin and not folders else None
+    return [*files, alone] if alone and alone.is_file() else files
 
 
 def describe(names: Iterable[str], folder: Path) -> dict[str, MethodInfo]:

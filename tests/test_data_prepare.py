@@ -277,7 +277,7 @@ def test_damaged_prepared_files_are_noticed_and_can_be_replaced(tmp_path: Path):
     (folder,) = (tmp_path / "prepared").iterdir()
     pixels = (folder / "pixels.bin").read_bytes()
     (folder / "pixels.bin").write_bytes(pixels[:-1])
-    with pytest.raises(DamagedPreparedError, match="--force"):
+    with pytest.raises(DamagedPreparedError, match="delete that folder; `sarbench run`"):
         open_chips(name, tmp_path, tmp_path / "prepared")
     assert len(prepare(name, tmp_path, tmp_path / "prepared", force=True)) == 5
     assert (folder / "pixels.bin").read_bytes() == pixels

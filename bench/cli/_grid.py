@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from ..applicable import sentence
+from ..contracts import check_contracts
 from ..costs import Costs
 from ..dispatch.watch import look
 from ..plan import Entry, Filters, Plan, counted, describe_pretraining, describe_run, needs
@@ -140,6 +141,7 @@ def run_grid(
     for entry in made.not_applicable:
         err.print(sentence(entry), markup=False)
     asked.store.check_writable()
+    check_contracts(asked.store, [entry.planned.method for entry in made.pretrain], warn)
     if made.unprepared:
         prepare_all(needs(asked.grid), asked.data, asked.store)
         made = asked.plan()
@@ -185,7 +187,7 @@ def run_grid(
     for entry in missing[:10]:
         err.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if len(missing) > 10:
-        err.print(f"  and {len(missing) - 10} more: sarbench plan")
+        err.print(f"  and {len(missing) - 10} more: sarbench plan {asked.path}")
     err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
     return len(missing)
 

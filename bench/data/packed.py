@@ -237,8 +237,8 @@ def open_packed(card: Card, folder: Path) -> Chips:
 
 def _damaged(folder: Path, reason: str) -> DamagedPreparedError:
     return DamagedPreparedError(
-        f"the prepared files in {folder} are damaged ({reason}); delete that folder, or run "
-        "sarbench data prepare with --force"
+        f"the prepared files in {folder} are damaged ({reason}); delete that folder; "
+        "`sarbench run` and `sarbench data prepare` then pack the set again"
     )
 
 
