@@ -34,14 +34,16 @@ def applicable(
         else:
             refused[(start.row, *reason)] = None
     if refused and not kept:
-        raise GridError("nothing is left to run:\n" + "\n".join(map(sentence, refused)))
+        raise GridError(
+            "nothing is left to run:\n" + "\n".join(f"n/a: {sentence(one)}" for one in refused)
+        )
     return kept, list(refused)
 
 
 def sentence(entry: NotApplicable) -> str:
     """Return one line on a thing that cannot be done."""
     row, what, reason = entry
-    return f"n/a: {row if what in row else f'{row}, {what}'}: {reason}"
+    return f"{row if what in row else f'{row}, {what}'}: {reason}"
 
 
 def _asked(start: PlannedPretraining) -> Asked:
@@ -59,6 +61,6 @@ def _problem(
     default = PROTOCOLS[run.protocol].settings().readout
     readout = entry.settings.get("readout", default) if entry else default
     if readout == "class" and not fit.has_class_token:
-        reason = "its encoder has no class token; 'patch_mean' is a readout that it has"
+        reason = "its encoder has no class token; use readout = 'patch_mean'"
         return f"{run.protocol} with readout 'class'", reason
     return None

@@ -138,7 +138,7 @@ def notes(plan: Plan) -> list[str]:
 
 def _not_applicable_notes(plan: Plan) -> list[str]:
     listed = "; ".join(sentence(entry) for entry in plan.not_applicable)
-    return [f"Left out: {listed}."] if listed else []
+    return [f"Not applicable (n/a), and left out: {listed}."] if listed else []
 
 
 def _pretraining_notes(plan: Plan) -> list[str]:

@@ -66,7 +66,7 @@ def plan(
     if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
         out.print(str(Costs(made).missing(made)))
     for entry in made.not_applicable:
-        out.print(sentence(entry), markup=False)
+        out.print(f"n/a: {sentence(entry)}", markup=False)
     for name, count in made.overlaps.items():
         out.print(f"overlap allowed by the grid: the pool holds {count} test chips of {name}")
 
@@ -139,7 +139,7 @@ def run_grid(
     """Prepare, plan, execute; show progress; return how many runs and pretrainings failed."""
     made = asked.plan()  # refuses a wrong grid before anything is written
     for entry in made.not_applicable:
-        err.print(sentence(entry), markup=False)
+        err.print(f"n/a: {sentence(entry)}", markup=False)
     asked.store.check_writable()
     check_contracts(asked.store, [entry.planned.method for entry in made.pretrain], warn)
     if made.unprepared:
