@@ -7,6 +7,8 @@ from ..results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
 from ..results.metrics import recalls
 from ..results.record import RunRecord, digest_json
 from ..results.scores import LeaderboardError, Score
+from .applicable import sentence
+from .grid import unknown
 from .outcomes import Outcomes
 from .plan import Entry, Plan
 from .seeding import stream
@@ -56,8 +58,9 @@ def resolve_row(plan: Plan, name: str) -> str:
     meant = list(dict.fromkeys(s.row for s in starts if name in (s.method, s.label)))
     if len(meant) == 1:
         return meant[0]
-    found = f"means {len(meant)} rows ({', '.join(meant)})" if meant else "is no row of this grid"
-    raise LeaderboardError(f"{name!r} {found}; rows: {', '.join(rows)}")
+    if not meant:
+        raise LeaderboardError(unknown("row", name, [*rows, *(start.method for start in starts)]))
+    raise LeaderboardError(f"{name!r} means {len(meant)} rows; give one of: {', '.join(meant)}")
 
 
 def outcomes_of(plan: Plan, store: Store, data_dir: Path) -> Outcomes:
@@ -137,7 +140,15 @@ def check_class(plan: Plan, metric: str) -> None:
 
 def notes(plan: Plan) -> list[str]:
     """Return one sentence each on encoders, pool, data, versions, weights, overlap and devices."""
-    return [*_pretraining_notes(plan), *_data_notes(plan), *_version_notes(plan)]
+    return [
+        *_pretraining_notes(plan), *_data_notes(plan), *_version_notes(plan),
+        *_not_applicable_notes(plan),
+    ]  # fmt: skip
+
+
+def _not_applicable_notes(plan: Plan) -> list[str]:
+    listed = "; ".join(sentence(entry) for entry in plan.not_applicable)
+    return [f"Not applicable (n/a), and left out: {listed}."] if listed else []
 
 
 def _pretraining_notes(plan: Plan) -> list[str]:

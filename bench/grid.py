@@ -28,7 +28,7 @@ class GridError(ValueError):
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
     """Return the sentence that says which name is unknown, the nearest one, and all allowed."""
-    allowed = sorted(allowed)
+    allowed = sorted(set(allowed))
     near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}.{hint} Allowed: {', '.join(allowed)}"
@@ -125,17 +125,28 @@ class Grid(Section):
         return list(dict.fromkeys([*entries, *extra]))
 
 
+def bundled_grids() -> dict[str, Path]:
+    """Return the files of the bundled grids by their names."""
+    found = sorted((Path(__file__).parent / "grids").glob("*.toml"))
+    return {path.stem: path for path in found}
+
+
+def grid_file(path: Path) -> Path:
+    """Return the file of a grid that is given by its path, or by the name of a bundled one."""
+    return path if path.is_file() else bundled_grids().get(str(path), path)
+
+
 def read_grid(path: Path) -> Grid:
-    """Read a grid file.
+    """Read a grid file, or a bundled grid by its name.
 
     Raises:
         GridError: Not TOML, an unknown key, a wrong type; every problem is listed.
     """
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(grid_file(path).read_text())
     except FileNotFoundError:
-        own = sorted(p.stem for p in (Path(__file__).parent / "grids").glob("*.toml"))
-        raise GridError(f"no grid file {path}; grids that come along: {', '.join(own)}") from None
+        listed = unknown("bundled grid", str(path), bundled_grids())
+        raise GridError(f"no grid file {path}; {listed}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise GridError(f"{path} is not a TOML file: {error}") from None
     try:

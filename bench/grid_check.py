@@ -1,6 +1,7 @@
-"""Whether a grid can be run as written: every name, value and combination, before a job is."""
+"""Checks of a grid as it is written: every name, value and combination, before a job exists."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 from ..methods._sizes import SIZES
@@ -26,8 +27,10 @@ from .run import RECIPES, fill, from_json, to_json
 CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
 
 
-def validate(grid: Grid, methods: dict[str, MethodInfo]) -> None:
+def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = None) -> None:
     """Refuse unknown names and impossible values, all at once, before anything starts.
+
+    `folder` is the store, which keeps the settings that a method accepted before.
 
     Raises:
         GridError: With one line for each problem.
@@ -46,7 +49,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo]) -> None:
                 problems.append(f"{entry.name}.{key} must be {_kind(defaults[key])}, got {value!r}")
         if entry.config and len(problems) == before:
             try:
-                check_config(entry.name, fill(defaults, entry.config))
+                check_config(entry.name, fill(defaults, entry.config), folder)
             except (ValueError, TypeError) as error:
                 problems.append(f"{entry.name}: {error}")
     labels = [label_of(entry, methods) for entry in entries]

@@ -23,6 +23,7 @@ from .method_samples import (
     evaluation_input,
     fresh_rng,
     made_up_chips,
+    predicts_patches,
 )
 from .prediction_checks import (
     hidden_patches_do_not_reach_the_prediction,
@@ -220,13 +221,16 @@ ALWAYS: tuple[Check, ...] = (
     encoder_reloads_strictly,
     encoder_can_be_finetuned,
 )
-TRAINED: tuple[Check, ...] = (
-    loss_is_a_positive_number,
-    loss_is_a_function_of_the_rng,
+MASKED: tuple[Check, ...] = (
     prediction_fits_together,
     mask_follows_the_rng,
     processes_share_the_masks_of_one,
     hidden_patches_do_not_reach_the_prediction,
+)
+TRAINED: tuple[Check, ...] = (
+    loss_is_a_positive_number,
+    loss_is_a_function_of_the_rng,
+    *MASKED,
     gradients_reach_the_encoder,
     twenty_steps_lower_the_loss,
     after_step_leaves_the_encoder_alone,
@@ -234,8 +238,15 @@ TRAINED: tuple[Check, ...] = (
 
 
 def checks_for(method: type[Method]) -> tuple[Check, ...]:
-    """Return the checks that a method must pass; controls are asked for no loss."""
-    return ALWAYS if method.control else ALWAYS + TRAINED
+    """Return the checks that a method must pass.
+
+    Controls are asked for no loss; a method with a loss of its own and no `predict` is asked for no
+    masks.
+    """
+    if method.control:
+        return ALWAYS
+    masked = predicts_patches(method)
+    return ALWAYS + tuple(check for check in TRAINED if masked or check not in MASKED)
 
 
 def run_checks(method: type[Method]) -> Iterator[tuple[str, str | None]]:

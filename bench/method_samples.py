@@ -25,6 +25,11 @@ def config_of(method: type[Method]) -> Any:
         raise ContractError(f"Config needs a default for every field: {error}") from error
 
 
+def predicts_patches(method: type[Method]) -> bool:
+    """Return whether a method is masked prediction, so that `predict` may be called."""
+    return method.predict is not Method.predict
+
+
 def build(method: type[Method], encoder: EncoderConfig = TINY) -> Method:
     """Return the method with weights from the fresh generator."""
     return method(config_of(method), encoder, fresh_rng())

@@ -92,8 +92,26 @@ class {class_name}(Method):
 '''
 
 
+ENTRY_POINT = """declare it by an entry point in the pyproject.toml of your package:
+
+[project.entry-points."sarbench.methods"]
+{name} = "your_package.{name}"
+
+then install the package: pip install -e ."""
+
+
 class MethodNameError(ValueError):
     """A new method cannot have this name."""
+
+
+def in_checkout() -> bool:
+    """Return whether the methods are those of a checkout, which its user may add to."""
+    return (METHODS_FOLDER.parent / "pyproject.toml").is_file()
+
+
+def is_bundled(folder: Path) -> bool:
+    """Return whether a folder is that of the bundled methods."""
+    return folder.resolve() == METHODS_FOLDER.resolve()
 
 
 def check_name(name: str) -> None:
@@ -128,13 +146,20 @@ def skeleton(name: str, in_this_repository: bool = True) -> str:
 
 
 def write_skeleton(name: str, folder: Path | None = None) -> Path:
-    """Write `<name>.py` into `folder`, by default among our own methods; overwrite nothing.
+    """Write `<name>.py` into `folder`; overwrite nothing.
+
+    The default is `methods/` of a checkout, or the current folder where there is no checkout.
 
     Raises:
         MethodNameError: See `check_name`; also where the file exists or the folder does not.
     """
-    folder = folder or METHODS_FOLDER
-    text = skeleton(name, in_this_repository=folder.resolve() == METHODS_FOLDER.resolve())
+    folder = folder or (METHODS_FOLDER if in_checkout() else Path.cwd())
+    if is_bundled(folder) and not in_checkout():
+        raise MethodNameError(
+            f"{folder} belongs to the installed package, which the next update replaces; write "
+            "into a package of your own: --folder DIR"
+        )
+    text = skeleton(name, in_this_repository=is_bundled(folder))
     path = folder / f"{name}.py"
     try:
         with path.open("x") as file:

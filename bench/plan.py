@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 from ..results.record import Attempt, PretrainRecord, RunRecord
+from .applicable import NotApplicable, applicable
 from .catalogue import MethodInfo, describe
 from .data.lookup import find_set
 from .data.packed import Summary
@@ -64,6 +65,7 @@ class Plan:
     unpacked: list[str] = field(default_factory=list)  # sets whose pixels are not here
     uncompared: list[str] = field(default_factory=list)  # known, but other files are given
     sharing: dict[str, Sharing] = field(default_factory=dict)  # of the pool, by data set
+    not_applicable: list[NotApplicable] = field(default_factory=list)  # left out, with the reason
 
     @property
     def overlaps(self) -> dict[str, int]:
@@ -184,7 +186,7 @@ def make_plan(
         AmbiguousSetError: The store has several versions of a set and nothing chooses one.
     """
     methods = describe(grid.method_names(), store.root)
-    validate(grid, methods)
+    validate(grid, methods, store.root)
     found = {name: find_set(name, data_dir, store.root, versions) for name in needs(grid)}
     data = {name: one.summary for name, one in found.items() if one}
     starts = pretrainings(grid, methods, data.get)
@@ -192,10 +194,12 @@ def make_plan(
     filters = filters or Filters()
     filters.check(planned)
     planned = [run for run in planned if filters.take(run)]
+    planned, refused = applicable(planned, grid.evaluate.protocols, store.root)
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
     check_data(grid, data)
     plan = Plan(grid, methods, [], [], data)
+    plan.not_applicable = refused
     plan.unpacked = [name for name, one in found.items() if not (one and one.packed)]
     plan.uncompared = [name for name, one in found.items() if one and not one.compared]
     plan.sharing = _sharing(grid, data, store)

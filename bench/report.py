@@ -14,6 +14,7 @@ from .against_paper import compare_with
 from .board import leaderboard, notes, outcomes_of, scores_of
 from .check import Checked, check_plan
 from .figures import Drawn, encoder_figures, interquartile_means, prediction_figures, score_figures
+from .grid import grid_file
 from .outcomes import Outcomes
 from .plan import PRETRAINING_FAILED, Entry, Plan, counted, describe_pretraining, describe_run
 from .spread import PlannedRun
@@ -78,7 +79,7 @@ def write_report(
         failures=_failures(plan),
         skipped=skipped,
         again=_again(plan, grid_path),
-        grid=grid_path.read_text(),
+        grid=grid_file(grid_path).read_text(),
         ranking=interquartile_means(boards[0], scores_of(plan)),
     )
     page = folder / "index.html"

@@ -12,11 +12,34 @@ from ..methods._sizes import SIZES
 from .augment import Augmentation, augment, resize
 from .data.chips import Chips
 from .draw_predictions import draw_predictions
+from .grid import unknown
+from .method_samples import predicts_patches
 from .predictions import predictions_of
 from .seeding import stream, torch_stream
 
+
+class NothingToShowError(ValueError):
+    """A method that hides and predicts nothing that a picture could show."""
+
+
 CHIPS_SHOWN = 4
 BATCH, LEARNING_RATE = 32, 1e-3  # of the short training before the picture
+
+
+def check_drawable(name: str, encoder: str) -> None:
+    """Refuse what cannot be drawn, before any chip is prepared.
+
+    Raises:
+        NothingToShowError: The encoder is unknown, or the method predicts no patches.
+    """
+    if encoder not in SIZES:
+        raise NothingToShowError(unknown("encoder", encoder, SIZES))
+    kind = _registry.get(name)
+    if not (kind.control or predicts_patches(kind)):
+        raise NothingToShowError(
+            f"{name} has a loss of its own and no `predict`: it predicts no patches that a picture "
+            f"could show. Give it `predict`, or use: sarbench methods check {name}"
+        )
 
 
 def train_briefly(

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..methods._sizes import SIZES
@@ -23,6 +23,8 @@ class PlannedPretraining:
     axes: dict[str, Any]  # what the grid sweeps, for this pretraining
     seed: int
     identity: Pretraining | None
+    config: dict[str, Any] = field(default_factory=dict)
+    encoder: dict[str, Any] | None = None
 
     @property
     def row(self) -> str:
@@ -91,6 +93,8 @@ def pretrainings(
                     axes=axes,
                     seed=seed,
                     identity=identity if ready or not trained else None,
+                    config=config,
+                    encoder=identity.encoder,
                 )
             )
     return planned

@@ -24,7 +24,7 @@ def digest_json(value: Any) -> Digest:
 class Strict(BaseModel):
     """A model that takes nothing it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Provenance(Strict):
@@ -45,7 +45,7 @@ class Provenance(Strict):
 class Record(Strict):
     """What the records of pretrainings and runs share."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: int = Field(SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     key: str
     identity: dict[str, Any]
     provenance: Provenance
@@ -89,7 +89,7 @@ class RunRecord(Record):
 class Attempt(Strict):
     """A failure, kept beside what it describes."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: int = Field(SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     failure: str = Field(description="exception class, `killed`, `interrupted`, ...")
     message: str
     traceback: str

@@ -16,6 +16,7 @@ pool_cap = 32
 encoder = "vit_nano"
 recipe = "quick"
 epochs = 1
+warmup_epochs = 0.5
 batch = 16
 [evaluate]
 datasets = ["synthetic"]

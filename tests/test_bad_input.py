@@ -145,7 +145,7 @@ def test_a_grid_that_is_no_grid_is_refused(sarbench, tmp_path):
     for path, content, message in (
         ("empty.toml", b"", "methods is missing"),
         ("binary.toml", b"\xff\xfe\x00", "is not a TOML file"),
-        ("none.toml", None, "grids that come along: demo"),
+        ("none.toml", None, "no grid file"),
     ):
         if content is not None:
             (tmp_path / path).write_bytes(content)
@@ -173,6 +173,16 @@ def test_a_grid_that_is_no_grid_is_refused(sarbench, tmp_path):
         (("report", "GRID", "--out", "GRID"), "which is a file"),
         (("data", "show", "synthetic", "--out", "grid.toml/x.png"), "which is a file"),
         (("methods", "show", "maee"), "Did you mean 'mae'"),
+        (("methods", "show", "mae", "--encoder", "vit_nan"), "Did you mean 'vit_nano'"),
+        (("table", "GRID", "--out", "t.csv", "--json"), "different formats: csv, json"),
+        (("table", "GRID", "--out", "t.csv", "-f", "latex"), "different formats: csv, latex"),
+        (("table", "GRID", "--out", "t.xls"), "known: .txt (text), .md (markdown), .tex (latex)"),
+        (("table", "GRID", "--out", "t"), "the suffix '' names no format"),
+        (("compare", "GRID", "mae", "mae", "--out", "t.csv"), "known: .txt (text), .json (json)"),
+        (("paper", "GRID", "--out", "t.csv"), "the suffix '.csv' names no format"),
+        (("compare", "GRID", "random-init", "mae"), "Did you mean 'random_init'"),
+        (("compare", "GRID", "Random int", "mae"), "Did you mean 'Random init'"),
+        (("plan", "dem"), "Did you mean 'demo'"),
         (("methods", "new", "my method"), "lower-case letters"),
         (("methods", "new", "mae"), "choose another name"),
     ],

@@ -14,7 +14,9 @@ from sarbench.bench.store import Store
 from sarbench.results.record import PretrainRecord, RunRecord
 
 GRIDS = sorted(Path(bench.__path__[0]).glob("grids/*.toml"))
-SWEPT = TEXT.replace("[pretrain]", "[pretrain]\nepochs = [10, 30]").replace("20", "2")
+SWEPT = TEXT.replace("[pretrain]", "[pretrain]\nepochs = [10, 30]\nwarmup_epochs = 1").replace(
+    "20", "2"
+)
 
 
 def plan_of(folder: Path, summary) -> Plan:

@@ -91,7 +91,7 @@ def test_without_prepared_data_there_are_no_keys(tmp_path):
 
 def test_a_control_is_the_same_artefact_whatever_the_pool_and_recipe(tmp_path, summary):
     one, _ = spread(grid_of(tmp_path), summary)
-    changed = TEXT.replace('"vit_nano"', '"vit_nano"\nepochs = 7\nbatch = 8')
+    changed = TEXT.replace('"vit_nano"', '"vit_nano"\nepochs = 7\nwarmup_epochs = 1\nbatch = 8')
     other, _ = spread(grid_of(tmp_path, changed), summary)
     assert one[0].identity.key != other[0].identity.key
     assert [s.identity.key for s in one[1:]] == [s.identity.key for s in other[1:]]
@@ -99,7 +99,8 @@ def test_a_control_is_the_same_artefact_whatever_the_pool_and_recipe(tmp_path, s
 
 def test_lists_are_swept_and_named(tmp_path, summary):
     text = TEXT.replace(
-        'encoder = "vit_nano"', 'encoder = ["vit_nano", "vit_tiny"]\nepochs = [1, 2]'
+        'encoder = "vit_nano"',
+        'encoder = ["vit_nano", "vit_tiny"]\nepochs = [1, 2]\nwarmup_epochs = 0.5',
     )
     starts, _ = spread(grid_of(tmp_path, text), summary)
     mae = [start.axes for start in starts if start.method == "mae"]

@@ -7,6 +7,7 @@ import torch
 
 from sarbench.bench.method_checks import (
     ALWAYS,
+    MASKED,
     TRAINED,
     Check,
     ContractError,
@@ -26,9 +27,37 @@ def test_a_method_keeps_the_contract(name: str, check: Check):
     check(method)
 
 
+def skips_a_check(method: type[Method]) -> bool:
+    """Return whether a method avoids a check that it should pass.
+
+    A class that trains something (it has `loss` or `predict` of its own) is asked for all checks of
+    training, whatever it says of itself.
+    """
+    masked = method.predict is not Method.predict
+    trains = masked or method.loss is not Method.loss
+    expected = {*ALWAYS, *(TRAINED if trains else ())} - set(() if masked else MASKED)
+    return not expected or set(checks_for(method)) != expected
+
+
 @pytest.mark.parametrize("name", names())
 def test_no_method_skips_every_check(name: str):
-    assert set(checks_for(get(name))) & set(ALWAYS)
+    assert not skips_a_check(get(name))
+
+
+def test_a_method_that_avoids_the_checks_is_found():
+    assert skips_a_check(flawed(control=True))  # a method that calls itself a control
+    nothing = type("Nothing", (Method,), {"control": False})
+    assert skips_a_check(nothing)  # neither a control nor something that trains
+
+
+def own_loss(self, images, rng):
+    return self.encoder(images).square().mean()
+
+
+def test_a_method_with_a_loss_of_its_own_is_asked_for_no_masks():
+    method = flawed(predict=Method.predict, loss=own_loss)
+    assert not skips_a_check(method)
+    assert set(checks_for(method)) == {*ALWAYS, *TRAINED} - set(MASKED)
 
 
 class Flawed(get("lomar")):

@@ -141,7 +141,12 @@ def test_a_method_that_cannot_be_asked_is_trained_all_the_same(tmp_path, monkeyp
 def test_another_seed_gives_other_weights(tmp_path):
     pool, store = make_pool(), Store(tmp_path)
     records = [
-        pretrain(identity_of(seed=seed, recipe=replace(RECIPE, epochs=1)), pool, store, Resources())
+        pretrain(
+            identity_of(seed=seed, recipe=replace(RECIPE, epochs=1, warmup_epochs=0.5)),
+            pool,
+            store,
+            Resources(),
+        )
         for seed in (0, 1)
     ]
     assert records[0].weights_digest != records[1].weights_digest
@@ -272,7 +277,10 @@ def test_weights_that_are_not_finite_are_named(tmp_path, monkeypatch):
 def test_weights_that_the_last_step_ruined_are_no_result(tmp_path, monkeypatch):
     use(monkeypatch, Explodes)
     monkeypatch.setattr(Explodes, "fatal", 2)
-    identity, store = identity_of(recipe=replace(RECIPE, epochs=1)), Store(tmp_path)
+    identity, store = (
+        identity_of(recipe=replace(RECIPE, epochs=1, warmup_epochs=0.5)),
+        Store(tmp_path),
+    )
     with pytest.raises(NonFiniteLossError, match=r"after step 2 of 2.*lower base_lr"):
         pretrain(identity, make_pool(), store, Resources())
     assert not store.folder("pretrain", identity.key).joinpath("encoder.safetensors").exists()

@@ -21,7 +21,7 @@ from rich.progress import (
 from typer.core import TyperGroup
 
 from ..data.names import full_name
-from ..grid import Grid, read_grid
+from ..grid import Grid, bundled_grids, read_grid
 from ..plan import Filters, Plan, make_plan, needs
 from ..store import Store, StoreError
 
@@ -101,6 +101,7 @@ DataDir = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="print JSON, for machines")]
 Many = list[str] | None
 
+GRID_HELP = f"grid file (TOML), or the name of a bundled grid: {', '.join(bundled_grids())}"
 RUNS = Path("runs")
 DATA = Path("data")
 
@@ -165,7 +166,7 @@ def _why_nothing(made: Plan, store: Store) -> str:
 
 
 def _request(
-    grid: Annotated[Path, typer.Argument(help="grid file (TOML)", metavar="GRID")],
+    grid: Annotated[Path, typer.Argument(help=GRID_HELP, metavar="GRID")],
     runs: RunsDir = RUNS,
     data: DataDir = DATA,
     method: Annotated[Many, typer.Option("-m", "--method", help="only this method")] = None,
@@ -224,7 +225,12 @@ def warn(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value for machines."""
-    out.file.write(json.dumps(value, indent=1) + "\n")
+    out.file.write(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON, as every command writes it."""
+    return json.dumps(value, indent=1) + "\n"
 
 
 def open_store(runs: Path) -> Store:

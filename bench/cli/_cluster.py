@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..contracts import check_contracts
 from ..dispatch import ledger
 from ..dispatch.arrays import JobArray, Limits, make_arrays
 from ..dispatch.profile import Profile, check_site, parse_profile, read_profile
@@ -74,6 +75,7 @@ def hand_over(
         for number, each in enumerate(make_arrays(made, *_wanted(made, watch, take), limits)):
             _print_dry(number, each, submitter)
         return
+    check_contracts(store, [entry.planned.method for entry in made.pretrain], warn)
     with ledger.submitting(store, lambda message: err.print(message, markup=False)):
         made = asked.plan()
         clear(made, store, force=False)

@@ -18,7 +18,7 @@ from ..dispatch.probe import probe_job
 from ..dispatch.profile import Profile, ProfileError, check_site, read_profile
 from ..dispatch.slurm import Site, SlurmError, read_site
 from ..provenance import code_state, host
-from ..store import Store, StoreError
+from ..store import NoSpaceError, Store, StoreError
 from ._app import DATA, RUNS, DataDir, Json, RunsDir, app, open_store, out, print_json
 
 PACKAGES = ("sarbench", "torch", "timm", "submitit")
@@ -90,8 +90,8 @@ def _gpu() -> Finding:
 def _store(store: Store) -> Iterator[Finding]:
     try:
         store.check_writable()
-    except StoreError as error:
-        yield Finding("store", "wrong", str(error))
+    except (StoreError, NoSpaceError) as error:
+        yield Finding("store", "wrong", str(error.strerror or error))
         return
     free_gb = shutil.disk_usage(store.root).free / 2**30
     state = "ok" if free_gb > 5 else "note"
@@ -107,7 +107,8 @@ def file_system(path: Path) -> str:
         return ""
     for line in lines:
         _, place, found = line.split()[:3]
-        if str(path).startswith(place) and len(place) >= len(best):
+        place = place.replace("\\040", " ")  # the kernel writes a blank as octal
+        if path.is_relative_to(place) and len(place) >= len(best):
             best, kind = place, found
     return kind
 
@@ -155,7 +156,11 @@ def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iter
         return
     yield Finding("profile", "ok", "partition and time limits are within the site's")
     if job:
-        for what, good, text in probe_job(store, data, profile):
+        try:
+            seen = probe_job(store, data, profile)
+        except OSError as error:  # the code cannot be copied into the store
+            seen = [("job", False, f"the probe could not be prepared: {error.strerror or error}")]
+        for what, good, text in seen:
             yield Finding(what, "ok" if good else "wrong", text)
 
 

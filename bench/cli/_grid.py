@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from ..applicable import sentence
+from ..contracts import check_contracts
 from ..costs import Costs
 from ..data.lookup import remember_set
 from ..dispatch.watch import look
@@ -51,6 +53,9 @@ def plan(
         print_json({
             "pretrain": [pretrain_json(entry) for entry in made.pretrain],
             "runs": [run_json(entry) for entry in made.runs],
+            "not_applicable": [
+                {"row": row, "what": what, "reason": why} for row, what, why in made.not_applicable
+            ],
         })  # fmt: skip
         return
     print_states(made, "reason")
@@ -66,6 +71,8 @@ def plan(
         )
     if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
         out.print(str(Costs(made).missing(made)))
+    for entry in made.not_applicable:
+        out.print(f"n/a: {sentence(entry)}", markup=False)
     for name, count in made.overlaps.items():
         out.print(f"overlap allowed by the grid: the pool holds {count} test chips of {name}")
 
@@ -137,7 +144,10 @@ def run_grid(
 ) -> int:
     """Prepare, plan, execute; show progress; return how many runs and pretrainings failed."""
     made = asked.plan()  # refuses a wrong grid before anything is written
+    for entry in made.not_applicable:
+        err.print(f"n/a: {sentence(entry)}", markup=False)
     asked.store.check_writable()
+    check_contracts(asked.store, [entry.planned.method for entry in made.pretrain], warn)
     made = prepare_missing(asked, made)
     resources = []
     if force or made.jobs():  # a device that is not there is refused before anything is moved aside
@@ -181,7 +191,7 @@ def run_grid(
     for entry in missing[:10]:
         err.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if len(missing) > 10:
-        err.print(f"  and {len(missing) - 10} more: sarbench plan")
+        err.print(f"  and {len(missing) - 10} more: sarbench plan {asked.path}")
     err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
     return len(missing)
 

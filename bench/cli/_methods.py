@@ -31,6 +31,7 @@ protocols = typer.Typer(no_args_is_help=True, help="How it is measured: list and
 app.add_typer(methods, name="methods")
 app.add_typer(protocols, name="protocols")
 
+FOLDER_HELP = "where to write; default: methods/ of a checkout, else the current folder"
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 
 
@@ -73,8 +74,9 @@ def show_method(
 ) -> None:
     """Draw what a method does to chips: the chip, what is hidden, the target, the prediction."""
     _registry.module_of(name)  # an unknown name is refused before torch is imported
-    from ..show_method import picture_of_method
+    from ..show_method import check_drawable, picture_of_method
 
+    check_drawable(name, encoder)
     path = path or Path(f"{name}.png")
     store = open_store(runs)
     from ._data import prepare_all
@@ -107,15 +109,16 @@ def check_method(name: Name) -> None:
 @methods.command("new")
 def new_method(
     name: Name,
-    folder: Annotated[
-        Path | None, typer.Option("--folder", help="where to write; default: our methods folder")
-    ] = None,
+    folder: Annotated[Path | None, typer.Option("--folder", help=FOLDER_HELP)] = None,
 ) -> None:
     """Write a running skeleton of a method, as one file; nothing is overwritten."""
-    from ..method_skeleton import write_skeleton
+    from ..method_skeleton import ENTRY_POINT, is_bundled, write_skeleton
 
     path = write_skeleton(name, folder)
-    out.print(f"written: {path}\nnext: sarbench methods check {name}")
+    out.print(f"written: {path}", markup=False)
+    if not is_bundled(path.parent):
+        out.print(ENTRY_POINT.format(name=name), markup=False)
+    out.print(f"next: sarbench methods check {name}")
 
 
 @protocols.command("ls")

@@ -1,5 +1,6 @@
 """Commands that say what the records of a grid mean: table, compare, paper, report, merge."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -25,9 +26,11 @@ from ._app import (
     Json,
     Request,
     RunsDir,
+    TargetError,
     app,
     err,
     grid_command,
+    json_text,
     new_file,
     new_folder,
     open_store,
@@ -38,7 +41,44 @@ from ._app import (
 PaperName = Annotated[
     str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file like them")
 ]
-Target = Annotated[Path | None, typer.Option("--out", callback=new_file, help="write to this file")]
+TARGET_HELP = "write to this file, in the format of its suffix"
+Target = Annotated[Path | None, typer.Option("--out", callback=new_file, help=TARGET_HELP)]
+FORMAT_HELP = f"{', '.join(FORMATS)}; default: that of --out, or text"
+PAPER_HELP = f"{', '.join((*STYLES, 'json'))}; default: that of --out, or text"
+
+
+SUFFIXES = {
+    ".txt": "text", ".md": "markdown", ".tex": "latex", ".html": "html", ".csv": "csv",
+    ".json": "json",
+}  # fmt: skip
+
+
+def chosen_format(
+    style: str | None, as_json: bool, path: Path | None, allowed: Iterable[str]
+) -> str:
+    """Return the format that is asked for by name, or by the suffix of the file.
+
+    Raises:
+        TargetError: Name and suffix contradict each other, or the suffix says nothing.
+    """
+    asked = {name for name in (style, "json" if as_json else None) if name}
+    if path:
+        known = {suffix: name for suffix, name in SUFFIXES.items() if name in allowed}
+        by_suffix = known.get(path.suffix.lower())
+        if by_suffix is None and (path.suffix.lower() in SUFFIXES or not asked):
+            listed = ", ".join(f"{suffix} ({name})" for suffix, name in known.items())
+            raise TargetError(
+                f"--out {path}: the suffix {path.suffix!r} names no format of this command; "
+                f"known: {listed}"
+            )
+        asked |= {by_suffix} if by_suffix else set()
+    if len(asked) > 1:
+        where = f" and --out {path}" if path else ""
+        raise TargetError(
+            f"--format, --json{where} ask for different formats: {', '.join(sorted(asked))}; "
+            "give one of them"
+        )
+    return asked.pop() if asked else "text"
 
 
 def give(text: str, path: Path | None) -> None:
@@ -53,7 +93,7 @@ def give(text: str, path: Path | None) -> None:
 @grid_command
 def table(
     asked: Request,
-    style: Annotated[str, typer.Option("--format", "-f", help=", ".join(FORMATS))] = "text",
+    style: Annotated[str | None, typer.Option("--format", "-f", help=FORMAT_HELP)] = None,
     layout: Annotated[str, typer.Option(help=", ".join(LAYOUTS))] = "leaderboard",
     metric: Annotated[str, typer.Option(help=", ".join((*METRICS, f"{RECALL}CLASS")))] = "accuracy",
     sort: Annotated[
@@ -63,10 +103,11 @@ def table(
     path: Target = None,
 ) -> None:
     """Print the leaderboard of a grid: mean, 95 % interval, n, ties; failed cells are shown."""
+    style = chosen_format(style, as_json, path, FORMATS)
     made = asked.results()
     check_class(made, metric)
     board = leaderboard(made, metric, outcomes_of(made, asked.store, asked.data), sort)
-    give(render(board, "json" if as_json else style, layout), path)
+    give(render(board, style, layout), path)
 
 
 @grid_command
@@ -80,14 +121,15 @@ def compare(
 ) -> None:
     """Compare two methods on the runs they share: differences, intervals, tests, in plain words."""
     check_metric(metric)
+    style = chosen_format(None, as_json, path, ("text", "json"))
     made = asked.results()
     rows = [resolve_row(made, name) for name in (first, second)]
     found = compare_rows(
         scores_of(made), rows[0], rows[1], metric, outcomes_of(made, asked.store, asked.data),
         stream(0, "statistics"),
     )  # fmt: skip
-    if as_json:
-        print_json([one.to_json() for one in found])
+    if style == "json":
+        give(json_text([one.to_json() for one in found]), path)
     else:
         give(comparison_text(found, rows[0], rows[1], metric), path)
 
@@ -96,20 +138,21 @@ def compare(
 def paper(
     asked: Request,
     name: PaperName = "sar_jepa",
-    style: Annotated[str, typer.Option("--format", "-f", help=", ".join(STYLES))] = "text",
+    style: Annotated[str | None, typer.Option("--format", "-f", help=PAPER_HELP)] = None,
     as_json: Json = False,
     path: Target = None,
 ) -> None:
     """Show a paper's tables, published beside measured, with a verdict for each cell."""
+    style = chosen_format(style, as_json, path, (*STYLES, "json"))
     published = read_published(name)
     made = asked.results()
     checked = outcomes_of(made, asked.store, asked.data)
     cells, orders, differences = compare_with(made, published)
-    if as_json:
-        print_json({
+    if style == "json":
+        give(json_text({
             "cells": [one.to_json() for one in cells], "orders": [asdict(one) for one in orders],
             "differences": differences,
-        })  # fmt: skip
+        }), path)  # fmt: skip
     else:
         sheets = paper_sheets(
             published, cells, orders, differences, [*notes(made), *checked.notes()]

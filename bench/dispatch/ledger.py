@@ -31,7 +31,7 @@ class LedgerError(OSError):
 class Element(BaseModel):
     """One job: a pretraining, or a pack of runs that start from it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     label: str
     pretraining: str  # key
@@ -41,7 +41,7 @@ class Element(BaseModel):
 class Array(BaseModel):
     """Jobs that were submitted together; element i is `<job_id>_<i>`, or `<job_id>` if alone."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str
     stage: Literal["pretrain", "evaluate"]
@@ -58,7 +58,7 @@ class Array(BaseModel):
 class Submission(BaseModel):
     """One call of `submit` or `retry`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     id: str
     grid: str

@@ -23,7 +23,7 @@ class ProfileError(ValueError):
 class Section(BaseModel):
     """A part of a profile; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Allocation(Section):
@@ -133,15 +133,16 @@ def check_site(profile: Profile, site: Site) -> None:
     """
     for stage in ("pretrain", "evaluate"):
         asked = profile.allocation(stage)
-        name = asked.partition or site.default_partition
-        if name is None or name not in site.partitions:
-            raise ProfileError(
-                f"{stage}: " + unknown("partition of this site", str(name), site.partitions)
-            )
-        allowed = site.partitions[name].max_time_min
+        names = str(asked.partition or site.default_partition)
+        for name in names.split(","):  # SLURM takes the first of them that is free
+            if name not in site.partitions:
+                raise ProfileError(
+                    f"{stage}: " + unknown("partition of this site", name, site.partitions)
+                )
+        allowed = max(site.partitions[name].max_time_min for name in names.split(","))
         if (asked.time_min or 0) > allowed:
             raise ProfileError(
-                f"{stage}: time_min = {asked.time_min}, partition {name} allows at most "
+                f"{stage}: time_min = {asked.time_min}, partition {names} allows at most "
                 f"{allowed:.0f} minutes; jobs save and are requeued, so a shorter limit loses "
                 "nothing"
             )

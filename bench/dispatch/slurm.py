@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from shutil import which
 
 ANSWER_S = 60.0  # how long one command may take
 
@@ -94,10 +95,7 @@ def command(
                 timeout=patience_s,
             )  # fmt: skip
         except FileNotFoundError:
-            raise SlurmError(
-                f"the command {words[0]!r} is not on PATH: this machine cannot submit to SLURM; "
-                "`sarbench run` works without"
-            ) from None
+            raise _not_here(words[0]) from None
         except subprocess.TimeoutExpired:
             failed = f"no answer in {patience_s:.0f} s"
         else:
@@ -114,6 +112,13 @@ def command(
         if tell:
             tell("SLURM's controller does not answer; waiting")
         time.sleep(min(5.0, max(0.1, end - time.monotonic())))
+
+
+def _not_here(name: str) -> SlurmError:
+    return SlurmError(
+        f"the command {name!r} is not on PATH: this machine cannot submit to SLURM; "
+        "`sarbench run` works without"
+    )
 
 
 def _is_down(message: str) -> bool:
@@ -175,6 +180,9 @@ def read_site(tell: Callable[[str], None] | None = None, wait_s: float = 90.0) -
     Raises:
         SlurmError: There is no SLURM, or its controller does not answer.
     """
+    for name in ("sbatch", "srun"):  # which submitit calls
+        if which(name) is None:
+            raise _not_here(name)
     config = command("scontrol", "show", "config", wait_s=wait_s, tell=tell)
     settings = dict(re.findall(r"^(\S+)\s*=\s*(.*?)\s*$", config, re.MULTILINE))
     listing = command("scontrol", "show", "partition", "--oneliner", wait_s=wait_s, tell=tell)
