@@ -92,9 +92,9 @@ def test_a_nearly_collapsed_encoder_is_compared_in_double_precision(neighbours: 
 def test_equal_chips_are_equally_near_at_any_place_of_a_large_set() -> None:
     # A matrix product sums the columns at its edge in another order.
     rng = torch_stream(0, "equal")
-    train = torch.rand(1, 192, generator=rng).repeat(2747, 1)
+    train = torch.rand(1, 300, generator=rng).repeat(2747, 1)
     labels = (torch.arange(2747) < 2700).long()
-    features = Features(train, labels, torch.rand(300, 192, generator=rng), 2)
+    features = Features(train, labels, torch.rand(300, 300, generator=rng), 2)
     (found,) = knn.run(features, [np.arange(2747)], [], KNN())
     assert (found.classes == 1).all()  # 2,700 of 2,747 votes
 
