@@ -167,7 +167,7 @@ def make_plan(grid: Grid, store: Store, data_dir: Path, filters: Filters | None 
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
     data = {name: known for name in needs(grid) if (known := summaries(name))}
-    check_data(grid, data)
+    check_data(grid, data, methods)
     plan = Plan(grid, methods, [], [], data, [name for name in needs(grid) if name not in data])
     if not plan.unprepared:
         plan.overlaps = _overlaps(grid, store, data_dir)
