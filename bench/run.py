@@ -57,11 +57,11 @@ class Recipe:
             raise ValueError(
                 "base_lr must be positive, warmup_epochs and weight_decay not negative"
             )
-        if self.warmup_epochs >= self.epochs:
+        if self.warmup_epochs > self.epochs:
             raise ValueError(
                 f"warmup_epochs = {self.warmup_epochs:g} of {self.epochs} epochs: the training "
-                "would end before the full learning rate is used; set warmup_epochs below epochs "
-                f"(for example warmup_epochs = {self.epochs / 10:g})"
+                "would end before the full learning rate is reached; set warmup_epochs to at most "
+                f"epochs (for example warmup_epochs = {self.epochs / 10:g})"
             )
         if not (0 <= self.flip <= 1 and 0 <= self.contrast <= 1):
             raise ValueError("flip and contrast must be in [0, 1]")

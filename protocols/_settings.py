@@ -36,10 +36,10 @@ class _Settings:
             if isinstance(value, int | float) and not 0 <= value < inf:
                 raise BadSettingsError(f"{name} must be finite and not negative, not {value}")
         epochs, warmup = (getattr(self, name, 0) for name in ("epochs", "warmup_epochs"))
-        if warmup and warmup >= epochs:
+        if warmup > epochs:
             raise BadSettingsError(
                 f"warmup_epochs = {warmup} of {epochs} epochs: the training would end before the "
-                "full learning rate is used; set warmup_epochs below epochs (0 = none)"
+                "full learning rate is reached; set warmup_epochs to at most epochs (0 = none)"
             )
 
 

@@ -100,7 +100,7 @@ def test_a_control_is_the_same_artefact_whatever_the_pool_and_recipe(tmp_path, s
 def test_lists_are_swept_and_named(tmp_path, summary):
     text = TEXT.replace(
         'encoder = "vit_nano"',
-        'encoder = ["vit_nano", "vit_tiny"]\nepochs = [1, 2]\nwarmup_epochs = 0.5',
+        'encoder = ["vit_nano", "vit_tiny"]\nepochs = [1, 2]',
     )
     starts, _ = spread(grid_of(tmp_path, text), summary)
     mae = [start.axes for start in starts if start.method == "mae"]

@@ -23,7 +23,6 @@ pool = ["folder:pool"]
 encoder = "vit_nano"
 recipe = "quick"
 epochs = {epochs}
-warmup_epochs = 0.5
 batch = 4
 [evaluate]
 datasets = ["synthetic"]
