@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from ..comparability import recipe_lines
 from ..costs import Costs
 from ..dispatch.watch import look
 from ..plan import Entry, Filters, Plan, counted, describe_pretraining, describe_run, needs
@@ -55,6 +56,8 @@ def plan(
     print_states(made, "reason")
     for entry in [entry for entry in made.runs if entry.state in ("failed", "stale")][:10]:
         out.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
+    for line in recipe_lines(made):
+        out.print(line, markup=False)
     if made.unprepared:
         names = " ".join(made.unprepared)
         out.print(f"not prepared: {names} (`sarbench run` prepares, or `sarbench data prepare`)")
@@ -80,7 +83,8 @@ def pretrain_json(entry: Entry[PlannedPretraining]) -> dict[str, Any]:
     planned = entry.planned
     return {
         "key": entry.key, "method": planned.method, "label": planned.label, "seed": planned.seed,
-        "axes": planned.axes, "state": entry.state, "reason": entry.reason,
+        "axes": planned.axes, "recipe": planned.recipe_name, "state": entry.state,
+        "reason": entry.reason,
         "identity": planned.identity.to_json() if planned.identity else None,
     }  # fmt: skip
 
