@@ -128,7 +128,7 @@ def _of_each_kind(
     kinds: dict[str, str] = {}
     for other in entries:
         info = methods[other.name]
-        if not info.control and info.needs_encoder:
+        if not info.control and info.architecture:
             kinds.setdefault(info.architecture, other.name)
     if entry.name != UNTRAINED or "like" in entry.config or not kinds:
         return [entry]

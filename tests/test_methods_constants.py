@@ -7,8 +7,10 @@ from scipy.spatial.distance import cdist
 from torch.nn import functional
 
 from sarbench.bench.method_samples import TINY, TINY_224
+from sarbench.bench.pretrain import learning_rate, weight_decay
+from sarbench.bench.run import Recipe
 from sarbench.bench.seeding import torch_stream
-from sarbench.methods import SIZES, Method, get
+from sarbench.methods import SIZES, Method, get, names
 from sarbench.methods._gradients import multi_scale_ratio_gradient
 from sarbench.methods._method import MethodConfigError
 from sarbench.methods.i_jepa import BlockPredictor
@@ -193,9 +195,66 @@ def test_random_init_starts_as_mae_does():
         assert torch.equal(weight, maes.state_dict()[name])
 
 
+@pytest.mark.parametrize("name", ["mae", "fg_mae", *LOCAL, "i_jepa"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_untrained_control_is_the_encoder_that_a_method_starts_from(name, seed):
+    method, control = get(name), get("random_init")
+    started = method(method.Config(), TINY, torch_stream(seed, "weights")).encoder
+    config = control.Config(like=name)
+    untrained = control(config, TINY, torch_stream(seed, "weights")).encoder
+    assert type(untrained) is type(started)
+    assert untrained.state_dict().keys() == started.state_dict().keys()
+    for weight_name, weight in untrained.state_dict().items():
+        assert torch.equal(weight, started.state_dict()[weight_name])
+    rebuilt = control.build_encoder(config, TINY)
+    rebuilt.load_state_dict(started.state_dict())
+    images = chips(2, TINY.input_px)
+    torch.testing.assert_close(rebuilt.eval()(images), started.eval()(images))
+
+
+def test_the_kind_of_an_encoder_is_read_from_the_network():
+    kinds = {name: get(name).architecture() for name in names()}
+    assert {name for name, kind in kinds.items() if kind == "relative positions"} == {
+        *LOCAL,
+        "pgga",
+    }
+    assert {name for name, kind in kinds.items() if kind == "no class token"} == {"i_jepa"}
+    assert kinds["raw_pixels"] == kinds["chip_size"] == ""
+
+
+# Rate at the start, peak and end, and weight decay at both ends, as the sources' files give them.
+SOURCES = {
+    "mae": (800, 4096, 40, (0, 2.4e-3, 0), (0.05, 0.05), (0.9, 0.95), (0.2, 0.5, 0.0)),
+    "lomar": (400, 4096, 20, (0, 2.4e-3, 0), (0.05, 0.05), (0.9, 0.95), (0.2, 0.5, 0.0)),
+    "fg_mae": (100, 256, 10, (0, 1.5e-4, 0), (0.05, 0.05), (0.9, 0.95), (0.2, 0.5, 0.0)),
+    "sar_jepa": (200, 300, 20, (0, 1.171875e-3, 0), (0.05, 0.05), (0.9, 0.95), (0.2, 0.5, 0.5)),
+    "i_jepa": (300, 2048, 40, (2e-4, 1e-3, 1e-6), (0.04, 0.4), (0.9, 0.999), (0.3, 0.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_recipe_comes_to_the_rates_of_its_source(name):
+    epochs, batch, warmup, rates, decays, betas, views = SOURCES[name]
+    recipe = Recipe(**get(name).source_recipe)
+    assert (recipe.epochs, recipe.batch, recipe.warmup_epochs) == (epochs, batch, warmup)
+    found = [learning_rate(recipe, epoch) for epoch in (0.0, float(warmup), float(epochs))]
+    assert found == pytest.approx(rates, abs=1e-15)
+    assert [weight_decay(recipe, epoch) for epoch in (0.0, float(epochs))] == pytest.approx(
+        list(decays)
+    )
+    assert (recipe.beta1, recipe.beta2) == betas
+    assert (recipe.crop_scale_min, recipe.flip, recipe.contrast) == views
+
+
+def test_the_recipe_of_pgga_is_unknown():
+    assert get("pgga").source_recipe is None
+
+
 @pytest.mark.parametrize(
     ("name", "config", "message"),
     [
+        ("random_init", {"like": "maee"}, "Did you mean 'mae'"),
+        ("random_init", {"like": "raw_pixels"}, "must name a method that trains an encoder"),
         ("mae", {"mask_ratio": 1.0}, "between 0 and 1, got 1.0"),
         ("lomar", {"window": 0}, "must be 1 or more, got 0 and 4"),
         ("lomar", {"mask_ratio": 0.01}, "hides no patch or every patch"),

@@ -15,6 +15,7 @@ import torch
 from chips import speckled_chips
 from torch import nn
 
+from sarbench.bench.architecture import architecture_of
 from sarbench.bench.batches import Batches, PoolTooSmallError
 from sarbench.bench.checkpoints import load_checkpoint
 from sarbench.bench.data.chips import Chips
@@ -30,6 +31,7 @@ from sarbench.bench.pretrain import (
     learning_rate,
     make_optimizer,
     pretrain,
+    weight_decay,
 )
 from sarbench.bench.run import Job, Pretraining, Recipe, Resources
 from sarbench.bench.store import Store, read_lines
@@ -331,6 +333,91 @@ def test_the_rate_warms_up_linearly_and_falls_on_a_cosine_to_zero():
     }  # fmt: skip
     for epoch, rate in expected.items():
         assert learning_rate(recipe, epoch) == pytest.approx(rate, abs=1e-12)
+
+
+def test_rate_and_decay_follow_a_recipe_with_a_start_and_an_end():
+    recipe = Recipe(
+        epochs=5, batch=512, base_lr=1e-3, warmup_epochs=1.0, lr_start_share=0.2, lr_end_share=0.1,
+        weight_decay=0.04, weight_decay_end=0.4,
+    )  # fmt: skip
+    # By hand, peak 2e-3: from 4e-4 in a line, then on half a cosine to 2e-4; decay over all epochs.
+    expected = {0.0: 4e-4, 0.5: 1.2e-3, 1.0: 2e-3, 3.0: 1.1e-3, 5.0: 2e-4}
+    for epoch, rate in expected.items():
+        assert learning_rate(recipe, epoch) == pytest.approx(rate, abs=1e-12)
+    half = 0.4 - 0.36 * 0.5 * (1 + cos(pi / 4))
+    for epoch, decay in {0.0: 0.04, 1.25: half, 2.5: 0.22, 5.0: 0.4}.items():
+        assert weight_decay(recipe, epoch) == pytest.approx(decay)
+    assert weight_decay(Recipe(epochs=5, warmup_epochs=1.0), 2.5) == 0.05
+
+
+def test_each_step_decays_by_what_its_place_in_the_training_says(tmp_path, monkeypatch):
+    used, step = [], torch.optim.AdamW.step
+
+    def spying(self, *args, **kwargs):
+        used.append([group["weight_decay"] for group in self.param_groups])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spying)
+    recipe = replace(RECIPE, weight_decay=0.0, weight_decay_end=1.0)
+    pretrain(identity_of(recipe=recipe), make_pool(), Store(tmp_path), Resources())
+    expected = [0.5 - 0.5 * cos(pi * done / STEPS) for done in range(STEPS)]
+    assert [decay for decay, _ in used] == pytest.approx(expected)
+    assert {plain for _, plain in used} == {0.0}
+
+
+def test_the_moving_average_counts_steps_from_zero_as_its_source_does(tmp_path, monkeypatch):
+    # The source's momentum of step i of n is 0.996 + i * 0.004 / n: the first step moves with
+    # 0.996 itself, and the last one still moves.
+    told, method = [], get("i_jepa")
+    monkeypatch.setattr(method, "after_step", lambda self, progress: told.append(progress))
+    pretrain(identity_of("i_jepa"), make_pool(), Store(tmp_path), Resources())
+    assert told == [step / STEPS for step in range(STEPS)]
+
+
+def test_a_record_holds_the_network_as_it_was_built(tmp_path):
+    record = pretrain(identity_of(), make_pool(), Store(tmp_path), Resources())
+    built = build_method(identity_of())
+    known = record.architecture
+    assert known.encoder == "Encoder, absolute positions"
+    assert known.encoder_parameters == sum(p.numel() for p in built.encoder.parameters())
+    assert known.trained_parameters == sum(p.numel() for p in built.parameters())
+
+
+def transformer_gflop(depth: int, width: int, tokens: int) -> float:
+    """Return what blocks cost by hand: qkv, projection and MLP are 12 W^2, attention 2 N W."""
+    return 2e-9 * depth * tokens * (12 * width**2 + 2 * tokens * width)
+
+
+def test_the_cost_of_mae_is_that_of_its_matrix_products_by_hand():
+    found = architecture_of(identity_of())
+    # vit_nano: 3 blocks of 64 on 196 patches of 64 pixels and a class token; decoder 2 x 64.
+    embed = 2e-9 * 196 * 64 * 64
+    assert found.encoder_gflop == pytest.approx(embed + transformer_gflop(3, 64, 197), rel=1e-6)
+    visible = 49
+    linear = 2e-9 * 64 * 64 * (visible + (visible + 1) + 197)  # embedding, decoder in and out
+    forward = transformer_gflop(3, 64, 50) + transformer_gflop(2, 64, 197) + linear
+    # Backward costs twice the forward; the embedding's has no gradient of the pixels.
+    assert found.step_gflop == pytest.approx(3 * forward - 2e-9 * visible * 64 * 64, rel=0.01)
+
+
+def test_counting_a_network_moves_no_stream():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    architecture_of(identity_of("i_jepa", seed=3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_network_that_cannot_be_counted_costs_no_record(tmp_path, monkeypatch):
+    def broken(identity):
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr("sarbench.bench.pretrain.architecture_of", broken)
+    warnings = []
+    record = pretrain(
+        identity_of(), make_pool(), Store(tmp_path), Resources(), warn=warnings.append
+    )
+    assert record.architecture is None
+    assert "will not hold its architecture: RuntimeError: no such kernel" in warnings[-1]
 
 
 def test_each_step_runs_at_the_rate_of_its_place_in_the_epoch(tmp_path):

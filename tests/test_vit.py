@@ -317,6 +317,39 @@ def test_a_context_shares_no_patch_with_its_targets():
             assert not hidden & set(seen)
 
 
+def is_rectangle(patches: list[int], columns: int) -> bool:
+    rows, places = {p // columns for p in patches}, {p % columns for p in patches}
+    sides = max(rows) - min(rows) + 1, max(places) - min(places) + 1
+    return len(set(patches)) == len(patches) == sides[0] * sides[1]
+
+
+def test_a_short_context_is_drawn_again_and_never_overlaps_a_target():
+    # On 6 x 6 patches most draws leave too few. Every square of one side minus the targets of an
+    # image is built here by hand; the context must be the beginning of one of them.
+    side, least = 6, 11
+    for seed in range(40):
+        context, targets = context_and_targets(
+            (side, side), 8, 4, (0.15, 0.2), (0.75, 1.5), (0.85, 1.0), least, torch_stream(seed)
+        )
+        for image in range(8):
+            blocks = targets[4 * image : 4 * image + 4].tolist()
+            assert all(is_rectangle(block, side) for block in blocks)
+            hidden, found = {patch for block in blocks for patch in block}, context[image].tolist()
+            assert not hidden & set(found)
+            allowed = []
+            for top in range(side):
+                for left in range(side):
+                    square = [
+                        row * side + column
+                        for row in range(top, min(top + 5, side))
+                        for column in range(left, min(left + 5, side))
+                    ]
+                    kept = [patch for patch in square if patch not in hidden]
+                    if len(square) == 25 and len(kept) >= least:
+                        allowed.append(kept[: len(found)])
+            assert found in allowed
+
+
 def test_a_context_that_cannot_be_found_is_an_error(rng):
     with pytest.raises(MaskingError, match="no context of 150 patches"):
         context_and_targets(GRID, 2, 4, (0.15, 0.2), (0.75, 1.5), (0.85, 1.0), 150, rng)

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from ..applicable import sentence
+from ..comparability import recipe_lines
 from ..contracts import check_contracts
 from ..costs import Costs
 from ..data.lookup import remember_set
@@ -61,6 +62,8 @@ def plan(
     print_states(made, "reason")
     for entry in [entry for entry in made.runs if entry.state in ("failed", "stale")][:10]:
         out.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
+    for line in recipe_lines(made):
+        out.print(line, markup=False)
     if names := made.to_prepare():
         out.print(f"not prepared: {' '.join(names)} (`sarbench run` or `sarbench data prepare`)")
     for name in made.uncompared:
@@ -93,7 +96,8 @@ def pretrain_json(entry: Entry[PlannedPretraining]) -> dict[str, Any]:
     planned = entry.planned
     return {
         "key": entry.key, "method": planned.method, "label": planned.label, "seed": planned.seed,
-        "axes": planned.axes, "state": entry.state, "reason": entry.reason,
+        "axes": planned.axes, "recipe": planned.recipe_name, "state": entry.state,
+        "reason": entry.reason,
         "identity": planned.identity.to_json() if planned.identity else None,
     }  # fmt: skip
 
