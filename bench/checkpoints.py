@@ -6,7 +6,6 @@ before it is read; it is put in place by rename, and the last two are kept.
 
 import io
 import json
-import re
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -17,11 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from .progress import CHECKPOINT
 from .run import Pretraining
 from .store import write_atomic
 
 KEPT = 2
-NAME = re.compile(r"checkpoint-(\d+)-([0-9a-f]{16})\.pt")
 
 
 class CheckpointMismatchError(ValueError):
@@ -45,7 +44,7 @@ def load_checkpoint(folder: Path, warn: Callable[[str], None]) -> dict[str, Any]
     damaged = False
     for path in _checkpoints(folder):
         content = path.read_bytes()
-        match = NAME.fullmatch(path.name)
+        match = CHECKPOINT.fullmatch(path.name)
         if match and sha256(content).hexdigest()[:16] == match[2]:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         warn(f"{path} is damaged (its checksum is wrong); it is left out")
@@ -56,13 +55,14 @@ def load_checkpoint(folder: Path, warn: Callable[[str], None]) -> dict[str, Any]
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove every checkpoint, once the record stands."""
+    """Remove every checkpoint, once the record is written."""
     for path in _checkpoints(folder):
         path.unlink(missing_ok=True)
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("checkpoint-*.pt") if NAME.fullmatch(p.name))[::-1]
+    found = (path for path in folder.glob("checkpoint-*.pt") if CHECKPOINT.fullmatch(path.name))
+    return sorted(found)[::-1]
 
 
 def save_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> str:

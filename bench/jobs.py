@@ -15,11 +15,13 @@ from typing import Literal
 import torch
 
 from ..results.record import Attempt
+from .claim import Interrupted, RunningElsewhereError
 from .data.names import card_of
 from .data.pools import Pool, open_pool
 from .data.prepare import open_version
 from .evaluate import Evaluation, batches
-from .pretrain import Interrupted, Progress, pretrain
+from .pretrain import pretrain
+from .progress import Progress
 from .provenance import host, now
 from .ranks import ALONE, Ranks
 from .run import Job, Resources, Run
@@ -32,9 +34,12 @@ class DeviceError(ValueError):
 
 @dataclass(frozen=True)
 class Event:
-    """What a job tells the one who watches it."""
+    """A message of a job to the process that watches it.
 
-    kind: Literal["started", "progress", "done", "failed", "warning", "full"]
+    `elsewhere` means that another process trains the pretraining; its runs are left to it.
+    """
+
+    kind: Literal["started", "progress", "done", "failed", "elsewhere", "warning", "full"]
     what: Kind = "pretrain"
     keys: list[str] = field(default_factory=list)
     text: str = ""
@@ -59,7 +64,10 @@ def execute(
     should_stop: Callable[[], bool] = lambda: False,
     ranks: Ranks = ALONE,
 ) -> None:
-    """Do what is missing of a job; a failure is stored, told, and stops nothing else.
+    """Do what is missing of a job; a failure is stored, reported, and stops nothing else.
+
+    Each piece is reported as `started` before anything of it is read, so that it can be named if
+    this process is killed.
 
     Raises:
         Interrupted: `should_stop` said so; what is finished is stored.
@@ -85,7 +93,9 @@ def execute(
     missing = [run for run in job.runs if store.read("evaluate", run.key) is None]
     for dataset, group in groupby(sorted(missing, key=_dataset), _dataset):
         runs = list(group)
-        with failures("evaluate", [run.key for run in runs], store, tell) as outcome:
+        every = [run.key for run in runs]
+        tell(Event("started", "evaluate", every, f"{job.label}: opening {dataset}"))
+        with failures("evaluate", every, store, tell) as outcome:
             digests = runs[0].data_digest, runs[0].split_digest
             chips = open_version(card_of(dataset), *digests, store.prepared)
             evaluation = Evaluation(job.pretraining, chips, store, resources)
@@ -130,6 +140,9 @@ def failures(
         yield outcome
     except (Interrupted, NoSpaceError):
         raise
+    except RunningElsewhereError as error:
+        outcome.ok = False
+        tell(Event("elsewhere", what, keys, str(error)))
     except Exception as error:  # a method may raise anything; it must not stop the others
         if isinstance(error, OSError) and is_full(error):
             raise no_space(Path(error.filename or store.root)) from error

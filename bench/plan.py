@@ -1,7 +1,5 @@
 """A grid against the store: what is done, failed, stale or new, and why."""
 
-import json
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +15,8 @@ from .data.sharing import Sharing, sharing
 from .failures import failure_class
 from .grid import Grid, GridError, as_list
 from .grid_check import check_data, validate
-from .run import Job
+from .progress import last_checkpoint, read_progress, steps_of
+from .run import Job, Pretraining
 from .spread import PlannedPretraining, PlannedRun, pretrainings, runs
 from .stale import StaleIndex
 from .store import DamagedRecordError, Kind, Store
@@ -25,7 +24,6 @@ from .store import DamagedRecordError, Kind, Store
 State = Literal["new", "queued", "running", "done", "failed", "stale"]
 NOT_PREPARED = "not prepared"
 PRETRAINING_FAILED = "its pretraining failed"
-RUNNING_S = 120.0  # a progress file younger than this belongs to a living process
 
 
 class OverlapError(GridError):
@@ -93,9 +91,11 @@ class Plan:
         return [(start, runs_of[id(start.planned)]) for start in self.pretrain]
 
     def jobs(self) -> list[Job]:
-        """Return what is missing, one job per pretraining."""
+        """Return what is missing, one job per pretraining; those that run already are left out."""
         result = []
         for start, own in self.grouped():
+            if start.state == "running":
+                continue
             missing = [e.planned.identity for e in own if e.planned.identity and e.state != "done"]
             if start.planned.identity and (missing or start.state != "done"):
                 label = describe_pretraining(start.planned)
@@ -260,14 +260,16 @@ def _entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry[P]:
     if record is not None:
         return Entry(planned, "done", f"{record.provenance.started[:10]}", record)
     folder = store.folder(kind, identity.key)
-    progress = folder / "progress.json"
-    if progress.exists() and time.time() - progress.stat().st_mtime < RUNNING_S:
-        now = json.loads(progress.read_text())
-        return Entry(planned, "running", f"step {now['step']} of {now['steps']} on {now['host']}")
+    if running := read_progress(folder):
+        now = running.progress
+        return Entry(planned, "running", f"step {now.step} of {now.steps} on {running.host}")
     attempt = store.last_attempt(kind, identity.key) if folder.exists() else None
     if attempt is not None:
         reason = f"{attempt.failure}: {attempt.message}"
         return Entry(planned, "failed", reason, attempt=attempt, failure=failure_class(attempt))
+    if isinstance(identity, Pretraining) and (step := last_checkpoint(folder)):
+        text = f"stopped at step {step} of {steps_of(identity)}; run resumes it"
+        return Entry(planned, "new", text)
     differs = stale.difference(identity)
     if differs:
         return Entry(planned, "stale", f"stored with other {differs}")

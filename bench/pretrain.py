@@ -8,7 +8,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,41 +21,23 @@ from ..results.record import Architecture, PretrainRecord
 from .architecture import architecture_of
 from .batches import Batches
 from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, save_encoder
+from .claim import Interrupted, RunningElsewhereError, claim
 from .data.pools import Pool
 from .predictions import keep
-from .provenance import Clock, host
+from .progress import Progress, write_progress
+from .provenance import Clock
 from .ranks import ALONE, Ranks
 from .run import Pretraining, Recipe, Resources, from_json
 from .seeding import torch_stream
 from .store import Store, read_lines, write_atomic
 
-PROGRESS_S = 10.0  # how often word is left for `plan`
+PROGRESS_S = 10.0  # how often the progress file is written
 SPREAD_CHIPS = 64  # first chips of the pool that the collapse indicator looks at
 SHOWN_EVERY = 16  # of these: what is predicted of it is kept for the report
 
 
 class NonFiniteLossError(ArithmeticError):
     """A loss that is not a number, with the step and what caused it."""
-
-
-class Interrupted(Exception):
-    """The pretraining was asked to stop; its state is saved."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a pretraining stands."""
-
-    step: int
-    steps: int
-    batch: int
-    loss: float
-    images_per_s: float
-
-    @property
-    def left_s(self) -> float:
-        """Seconds left at the present pace."""
-        return (self.steps - self.step) * self.batch / max(self.images_per_s, 1e-9)
 
 
 def build_method(identity: Pretraining) -> Method:
@@ -122,33 +103,36 @@ def pretrain(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = lambda message: None,
 ) -> PretrainRecord:
-    """Train until done and write the record; goes on from the newest whole checkpoint.
+    """Train until done and write the record; resumes from the newest whole checkpoint.
+
+    Only one process (or group of ranks) trains a pretraining at a time, on whatever machine.
 
     Raises:
         NonFiniteLossError: The loss became NaN or infinite.
         PoolTooSmallError: The pool does not fill a batch.
         Interrupted: `should_stop` said so; the state is saved.
+        RunningElsewhereError: Another process trains it.
+        RanksDifferError: The ranks do not begin with the same weights.
     """
-    clock = Clock(resources)
     folder = store.folder("pretrain", identity.key)
     folder.mkdir(parents=True, exist_ok=True)
-    method = build_method(identity).to(resources.device)
-    outcome: dict[str, Any] = {
-        "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
-    }  # fmt: skip
-    if identity.recipe is not None and pool is not None:
-        loop = _Loop(identity, method, pool, folder, resources, warn, ranks)
-        try:
-            outcome = loop.run(should_stop, on_progress)
+    with claim(identity, store, resources, ranks, should_stop) as claimed:
+        if not claimed.done:
+            clock = Clock(resources, ranks.count)
+            method = build_method(identity).to(resources.device)
+            outcome: dict[str, Any] = {
+                "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
+            }  # fmt: skip
+            if identity.recipe is not None and pool is not None:
+                loop = _Loop(identity, method, pool, folder, resources, warn, ranks, clock)
+                outcome = loop.run(should_stop, claimed.lost, on_progress)
+                if ranks.first:
+                    rng = torch_stream(identity.seed, "predictions", device=resources.device)
+                    keep(method, loop.probe[::SHOWN_EVERY], rng, folder, warn)
+            ranks.wait()  # no record is written while a process still trains
             if ranks.first:
-                rng = torch_stream(identity.seed, "predictions", device=resources.device)
-                keep(method, loop.probe[::SHOWN_EVERY], rng, folder, warn)
-        finally:  # stopped or failed, it is no longer running
-            if ranks.first:
-                (folder / "progress.json").unlink(missing_ok=True)
-    if ranks.first:
-        _finish(identity, method, store, clock, outcome, warn)
-    ranks.wait()
+                _finish(identity, method, store, clock, outcome, warn)
+        ranks.wait()
     return store.read("pretrain", identity.key)
 
 
@@ -160,7 +144,7 @@ def _finish(
     outcome: dict[str, Any],
     warn: Callable[[str], None],
 ) -> None:
-    """Write encoder and record, then remove what was needed to go on."""
+    """Write encoder and record, then remove what was needed to resume."""
     folder = store.folder("pretrain", identity.key)
     record = PretrainRecord(
         key=identity.key,
@@ -198,9 +182,10 @@ class _Loop:
         resources: Resources,
         warn: Callable[[str], None],
         ranks: Ranks,
+        clock: Clock,
     ) -> None:
         self.identity, self.method, self.folder = identity, method, folder
-        self.resources, self.ranks = resources, ranks
+        self.resources, self.ranks, self.clock = resources, ranks, clock
         self.recipe = Recipe(**(identity.recipe or {}))
         self.batches = Batches(
             pool, self.recipe, identity.seed, method.encoder_config.input_px, resources.device,
@@ -210,49 +195,67 @@ class _Loop:
         self.optimizer = make_optimizer(method, self.recipe)
         self.probe = self.batches.plain(SPREAD_CHIPS)
         self.step, self.loss_sum = 0, 0.0
-        state = load_checkpoint(folder, warn)
+        self.timing = {"wall_s": 0.0, "train_s": 0.0, "steps": 0}  # of the stretches before
+        # One process looks: another may see older files of a network file system.
+        found = None
+        if ranks.first:
+            found = [load_checkpoint(folder, warn), read_lines(self._history_path)]
+        state, history = ranks.from_first(found, resources.device)
         if state is not None:
             self.step, self.loss_sum = state["step"], state["loss_sum"]
+            self.timing |= state.get("timing", {})  # checkpoints of older versions have none
             method.load_state_dict(state["method"], strict=True)
             self.optimizer.load_state_dict(state["optimizer"])
-        self.history = [
-            line for line in read_lines(self._history_path) if line["step"] <= self.step
-        ]
+        self.history = [line for line in history if line["step"] <= self.step]
+        ranks.check_same(self.step, method)
+        clock.before_s = self.timing["wall_s"]
+        self.first, self.began = self.step, time.monotonic()
 
     @property
     def _history_path(self) -> Path:
         return self.folder / "history.jsonl"
 
+    def _timing(self) -> dict[str, float]:
+        """Return the seconds and steps of all stretches, this one included."""
+        return {
+            "wall_s": self.clock.wall_s,
+            "train_s": self.timing["train_s"] + time.monotonic() - self.began,
+            "steps": self.timing["steps"] + self.step - self.first,
+        }
+
     def run(
-        self, should_stop: Callable[[], bool], on_progress: Callable[[Progress], None]
+        self,
+        should_stop: Callable[[], bool],
+        lost: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
     ) -> dict[str, Any]:
         """Train to the last step; return what the record says of it."""
-        first, began = self.step, time.monotonic()
-        saved = told = began
+        saved = told = self.began
         self.method.train()
         while self.step < self.steps:
             loss = self._one_step()
             now = time.monotonic()
-            pace = (self.step - first) * self.recipe.batch / (now - began)
+            pace = (self.step - self.first) * self.recipe.batch / (now - self.began)
             progress = Progress(self.step, self.steps, self.recipe.batch, loss, pace)
             on_progress(progress)
-            if now - told >= PROGRESS_S:
-                self._tell(progress)
+            if self.ranks.first and now - told >= PROGRESS_S:
+                write_progress(self.folder, progress)
                 told = now
             if self.step % self.batches.per_epoch == 0:
                 self._end_epoch(pace)
-            stop = self.ranks.mean(float(should_stop()), self.resources.device) > 0
+            stop = self.ranks.mean(float(should_stop() or lost()), self.resources.device) > 0
             if self.step < self.steps and (stop or now - saved >= self.resources.checkpoint_s):
                 self._save()
                 saved = now
             if stop and self.step < self.steps:
                 self.ranks.wait()
+                if lost():
+                    raise RunningElsewhereError("another process took it over")
                 raise Interrupted(f"stopped after step {self.step} of {self.steps}; state is saved")
-        last = self.history[-1]
-        done = max(self.step - first, 1) * self.recipe.batch
+        last, timing = self.history[-1], self._timing()
         return {
             "steps": self.steps,
-            "images_per_s": done / (time.monotonic() - began),
+            "images_per_s": timing["steps"] * self.recipe.batch / timing["train_s"],
             "final_loss": last["loss"],
             "feature_spread": last["spread"],
         }
@@ -312,19 +315,13 @@ class _Loop:
         text = "".join(json.dumps(entry) + "\n" for entry in self.history)
         write_atomic(self._history_path, text)
 
-    def _tell(self, progress: Progress) -> None:
-        """Leave word for `plan`, which runs in another process or on another machine."""
-        if not self.ranks.first:
-            return
-        text = json.dumps(asdict(progress) | {"left_s": progress.left_s, "host": host()})
-        write_atomic(self.folder / "progress.json", text)
-
     def _save(self) -> None:
         if not self.ranks.first:
             return
         state = {
             "step": self.step,
             "loss_sum": self.loss_sum,
+            "timing": self._timing(),
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }

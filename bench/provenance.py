@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +23,7 @@ PACKAGES = ("sarbench", "torch", "timm", "numpy", "scipy")
 def code_state() -> tuple[str, bool]:
     """Return the git commit of the code and whether the code differs from it.
 
-    A snapshot that was taken for a cluster job has this written beside it.
+    A snapshot that was taken for a cluster job has this written next to it.
     """
     folder = Path(__file__).parent
     written = folder.parent / "commit.json"
@@ -63,25 +64,30 @@ def host() -> str:
 
 
 class Clock:
-    """Measures one piece of work from its construction on."""
+    """Measures one piece of work from its construction on.
 
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
-        self._started, self._began = now(), time.monotonic()
+    Attributes:
+        before_s: Seconds of earlier stretches of the same work, in processes that were stopped.
+    """
+
+    def __init__(self, resources: Resources, processes: int = 1) -> None:
+        self._resources, self._processes = resources, processes
+        self._started, self._began, self.before_s = now(), time.monotonic(), 0.0
+        _reset_peak(resources.device)
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of all stretches so far."""
+        return self.before_s + time.monotonic() - self._began
 
     def provenance(self, share: float = 1.0) -> Provenance:
         """Return the provenance; `share` of the time where several results were made at once."""
         import torch
 
-        wall_s = (time.monotonic() - self._began) * share
+        wall_s = self.wall_s * share
         commit, dirty = code_state()
         device = torch.device(self._resources.device)
         on_gpu = device.type == "cuda"
-        if on_gpu:
-            peak_mb = torch.cuda.max_memory_allocated(device) / 2**20
-        else:
-            unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-            peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
         return Provenance(
             commit=commit,
             dirty=dirty,
@@ -91,6 +97,36 @@ class Clock:
             threads=self._resources.threads,
             started=self._started,
             wall_s=round(wall_s, 3),
-            gpu_s=round(wall_s, 3) if on_gpu else 0.0,
-            peak_memory_mb=round(peak_mb, 1),
+            gpu_s=round(wall_s * self._processes, 3) if on_gpu else 0.0,
+            peak_memory_mb=round(_peak_mb(self._resources.device), 1),
         )
+
+
+def _reset_peak(device: str) -> None:
+    """Let the peak of memory be that of the work that begins now.
+
+    Only Linux can do so for the memory of a process; elsewhere it stays that of its whole life.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        if torch.cuda.is_initialized():  # else nothing was allocated yet
+            torch.cuda.reset_peak_memory_stats(device)
+        return
+    # There is no such file outside Linux, and a kernel may be built without it.
+    with suppress(OSError), Path("/proc/self/clear_refs").open("w") as file:
+        file.write("5")
+
+
+def _peak_mb(device: str) -> float:
+    """Return the peak of memory since `_reset_peak`, in MiB."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10  # KiB
+    except (OSError, IndexError):
+        unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

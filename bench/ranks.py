@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from hashlib import sha256
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -23,6 +25,10 @@ PATIENCE = timedelta(minutes=15)  # how long a process waits for the others
 
 class BatchShareError(ValueError):
     """A batch that cannot be cut into equal parts."""
+
+
+class RanksDifferError(RuntimeError):
+    """Processes of one pretraining that do not hold the same step or weights."""
 
 
 class PartGenerator(torch.Generator):
@@ -90,6 +96,36 @@ class Ranks:
         """Wait until every process is here."""
         if self.count > 1:
             dist.barrier()
+
+    def from_first(self, value: Any, device: str) -> Any:
+        """Return the first process's value, which can be pickled, in every process."""
+        if self.count == 1:
+            return value
+        held = [value if self.first else None]
+        dist.broadcast_object_list(held, src=0, device=torch.device(device))
+        return value if self.first else held[0]
+
+    def check_same(self, step: int, module: nn.Module) -> None:
+        """Check that every process holds the same step and the same weights.
+
+        Raises:
+            RanksDifferError: One does not.
+        """
+        if self.count == 1:
+            return
+        digest = sha256()
+        for tensor in module.state_dict().values():
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy())
+        found: list[Any] = [None] * self.count
+        dist.all_gather_object(found, (step, digest.hexdigest()))
+        for rank, (other, weights) in enumerate(found):
+            if (other, weights) != found[0]:
+                raise RanksDifferError(
+                    f"process {rank} begins at step {other} with weights {weights[:12]}, process "
+                    f"0 at step {found[0][0]} with {found[0][1][:12]}; they must be the same. "
+                    "Start the pretraining again, on nodes of one kind with the same versions"
+                )
 
 
 ALONE = Ranks()

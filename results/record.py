@@ -37,9 +37,14 @@ class Provenance(Strict):
     device: str = Field(description="`cpu`, or the name of the GPU")
     threads: int
     started: str = Field(description="ISO 8601, UTC")
-    wall_s: float
-    gpu_s: float
-    peak_memory_mb: float = Field(description="of the process, or of the GPU where there is one")
+    wall_s: float = Field(
+        description="of all stretches of a pretraining, without what was lost after a checkpoint"
+    )
+    gpu_s: float = Field(description="wall_s times the GPUs that worked on it")
+    peak_memory_mb: float = Field(
+        description="of the GPU where there is one, else of the process, while this was made (of "
+        "its whole life where the system is not Linux); of the first of several processes"
+    )
 
 
 class Record(Strict):

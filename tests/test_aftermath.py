@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from submitit.core.utils import DelayedSubmission
+from test_pretrain import identity_of
 
 from sarbench.bench.dispatch import aftermath
 from sarbench.bench.dispatch.task import AGAIN, ENDED, FAILED, Task, run_task
+from sarbench.bench.pretrain import pretrain
 from sarbench.bench.run import Job, Pretraining, Resources, Run
 from sarbench.bench.store import Store
 from sarbench.results.record import Attempt
@@ -29,6 +31,7 @@ class Ended:
     folder: Path
     store: Store
     keys: list[str]
+    start: Pretraining
 
     def after(self, status: int) -> bool:
         """Let the batch script decide; return whether the job is requeued."""
@@ -51,7 +54,7 @@ class Ended:
 
 @pytest.fixture
 def ended(tmp_path, monkeypatch) -> Ended:
-    start = Pretraining("m", 1, {}, None, "fp32", [], None, 1.0, None, 0)
+    start = identity_of("raw_pixels", None, encoder=None, pool=[])
     runs = [Run(start.key, "m", "d", "x", "y", "linear", 1, {}, 5, seed) for seed in range(3)]
     task = Task(
         "evaluate", Job("M", start, [], runs), str(tmp_path / "runs"), ".", Resources(), "code",
@@ -69,7 +72,29 @@ def ended(tmp_path, monkeypatch) -> Ended:
         raise RequeuedError
 
     monkeypatch.setattr(aftermath, "_requeue", requeue)
-    return Ended(folder, Store(tmp_path / "runs"), [run.key for run in runs])
+    return Ended(folder, Store(tmp_path / "runs"), [run.key for run in runs], start)
+
+
+def test_a_job_killed_twice_while_it_makes_its_control_fails_that_and_is_not_started_for_ever(
+    ended,
+):
+    start = ended.start
+    ended.at(start.key)
+    assert ended.after(KILLED)
+    assert not ended.after(KILLED)
+    attempt = ended.store.last_attempt("pretrain", start.key)
+    assert attempt is not None
+    assert (attempt.failure, attempt.message) == ("killed", "the process ended by SIGKILL")
+    assert ended.failures() == [None, None, None]  # the plan says that their pretraining failed
+    assert not ended.store.folder("evaluate", start.key).exists()
+
+
+def test_a_job_killed_after_its_control_is_made_fails_its_runs(ended):
+    pretrain(ended.start, None, ended.store, Resources())
+    ended.at(ended.start.key)
+    assert ended.after(KILLED)
+    assert ended.after(KILLED) is False
+    assert ended.failures() == ["killed"] * 3
 
 
 @pytest.mark.parametrize("status", [AGAIN, 128 + signal.SIGUSR2])

@@ -1,6 +1,5 @@
 """What is decided before and after SLURM: profiles, arrays, ledger, failures, snapshots."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import pytest
 
 from sarbench.bench.dispatch import ledger, slurm, snapshot
 from sarbench.bench.dispatch.arrays import JobArray, Limits, make_arrays
-from sarbench.bench.dispatch.ledger import Array, Element, LedgerError
+from sarbench.bench.dispatch.ledger import Array, Element
 from sarbench.bench.dispatch.profile import (
     Profile,
     ProfileError,
@@ -293,23 +292,6 @@ def test_a_truncated_ledger_is_named_and_its_jobs_are_found_beside_it(tmp_path):
     assert "damaged" in warnings[0]
     found = {key: array.job(index) for key, array, index in read.places()}
     assert found == {str(e.key): f"7_{i}" for i, e in enumerate(plan.runs)}
-
-
-def test_one_process_at_a_time_submits_and_a_dead_one_holds_nobody_up(tmp_path):
-    store = Store(tmp_path)
-    with (
-        ledger.submitting(store, lambda message: None),
-        pytest.raises(LedgerError, match="is submitting into this store"),
-        ledger.submitting(store, lambda message: None, wait_s=0.3),
-    ):
-        pass
-    child = subprocess.Popen([sys.executable, "-c", "pass"])
-    child.wait()
-    lock = ledger.folder(store) / "submitting"
-    lock.write_text(json.dumps({"host": os.uname().nodename, "pid": child.pid, "user": "u"}))
-    with ledger.submitting(store, lambda message: None, wait_s=0.3):
-        assert lock.exists()
-    assert not lock.exists()
 
 
 @pytest.mark.parametrize(

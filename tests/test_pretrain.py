@@ -17,7 +17,7 @@ from torch import nn
 
 from sarbench.bench.architecture import architecture_of
 from sarbench.bench.batches import Batches, PoolTooSmallError
-from sarbench.bench.checkpoints import load_checkpoint
+from sarbench.bench.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.pools import Member, Pool
 from sarbench.bench.data.prepare import prepare
@@ -33,6 +33,7 @@ from sarbench.bench.pretrain import (
     pretrain,
     weight_decay,
 )
+from sarbench.bench.progress import Progress
 from sarbench.bench.run import Job, Pretraining, Recipe, Resources
 from sarbench.bench.store import Store, read_lines
 from sarbench.methods import get, mae
@@ -204,6 +205,44 @@ def test_with_every_checkpoint_damaged_it_starts_again_and_says_so(tmp_path):
     assert len(warnings) == 3
     assert "from the beginning" in warnings[-1]
     assert outcome(store, identity) == outcome(straight, identity)
+
+
+def test_wall_time_and_pace_are_those_of_all_stretches(tmp_path):
+    identity, pool, store = identity_of(), make_pool(), Store(tmp_path)
+
+    def slowly(_: Progress) -> None:
+        time.sleep(0.2)
+
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            pretrain(
+                identity, pool, store, Resources(), on_progress=slowly, should_stop=stop_after(2)
+            )
+    began = time.monotonic()
+    record = pretrain(identity, pool, store, Resources(), on_progress=slowly)
+    last_s = time.monotonic() - began
+    # six steps of 0.2 s or more and four chips each; four of the steps came before
+    assert record.provenance.wall_s >= 6 * 0.2
+    assert record.provenance.wall_s >= last_s + 3 * 0.2
+    assert 0 < record.images_per_s <= 4 / 0.2
+    assert record.images_per_s >= STEPS * 4 / record.provenance.wall_s
+
+
+def test_a_checkpoint_of_an_older_version_without_times_is_resumed(tmp_path):
+    identity, pool, store = identity_of(), make_pool(), Store(tmp_path / "old")
+    straight = Store(tmp_path / "straight")
+    pretrain(identity, pool, straight, Resources())
+    with pytest.raises(Interrupted):
+        pretrain(identity, pool, store, Resources(), should_stop=stop_after(3))
+    folder = store.folder("pretrain", identity.key)
+    state = load_checkpoint(folder, pytest.fail)
+    del state["timing"]
+    remove_checkpoints(folder)
+    save_checkpoint(folder, 3, state)
+    record = pretrain(identity, pool, store, Resources())
+    assert outcome(store, identity) == outcome(straight, identity)
+    assert record.provenance.wall_s > 0
+    assert record.images_per_s >= 3 * 4 / record.provenance.wall_s
 
 
 def _train_and_save_every_step(root: Path) -> None:
@@ -401,7 +440,6 @@ def test_the_cost_of_mae_is_that_of_its_matrix_products_by_hand():
 
 
 def test_counting_a_network_moves_no_stream():
-    torch.manual_seed(0)
     before = torch.get_rng_state()
     architecture_of(identity_of("i_jepa", seed=3))
     assert torch.equal(torch.get_rng_state(), before)

@@ -2,21 +2,34 @@
 
 import json
 import multiprocessing
+import shutil
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
+from test_pretrain import make_pool, stop_after
 
+from sarbench.bench import checkpoints
+from sarbench.bench import pretrain as pretraining
 from sarbench.bench.augment import Augmentation, augment
+from sarbench.bench.checkpoints import load_checkpoint
 from sarbench.bench.data.pools import Pool
 from sarbench.bench.data.prepare import open_chips, prepare
-from sarbench.bench.pretrain import pretrain
-from sarbench.bench.ranks import BatchShareError, Environment, Ranks, join_ranks
+from sarbench.bench.pretrain import Interrupted, pretrain
+from sarbench.bench.provenance import Clock
+from sarbench.bench.ranks import (
+    BatchShareError,
+    Environment,
+    Ranks,
+    join_ranks,
+)
 from sarbench.bench.run import RECIPES, Pretraining, Resources
 from sarbench.bench.seeding import torch_stream
-from sarbench.bench.store import Store
+from sarbench.bench.store import Store, read_lines
 from sarbench.methods import _registry
 from sarbench.methods._masking import context_and_targets, random_order
 from sarbench.methods._sizes import SIZES
@@ -39,6 +52,127 @@ def work(root: Path, method: str, environment: Environment | None) -> None:
         pretrain(identity_of(method), pool, store, Resources(), ranks=ranks)
 
 
+def in_two_processes(target: Callable[..., None], *arguments: object) -> list[int | None]:
+    """Run a function in two processes that meet; return their exit statuses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    places = [Environment("127.0.0.1", port, rank, rank, 2) for rank in range(2)]
+    both = [context.Process(target=target, args=(*arguments, place)) for place in places]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    for process in both:
+        process.kill()
+        process.join()
+    return [process.exitcode for process in both]
+
+
+def stopped_at_step_4(root: Path, environment: Environment) -> None:
+    """Train four of six steps; checkpoints of steps 3 and 4 are left."""
+    torch.set_num_threads(1)
+    steps = iter(range(1, 100))
+    pool = Pool([open_chips("synthetic", root, root.parent / "prepared", pool=True)], 16)
+    every_step = Resources(checkpoint_s=0.0)
+    with join_ranks(every_step, environment) as ranks, suppress(Interrupted):
+        pretrain(
+            identity_of("lomar"), pool, Store(root), every_step, ranks=ranks,
+            should_stop=lambda: next(steps) == 4,
+        )  # fmt: skip
+
+
+def blind(hidden: int, root: Path, environment: Environment) -> None:
+    """Resume where the second process does not see the newest checkpoints, nor the history."""
+    if environment.rank == 1:
+        see, read = checkpoints._checkpoints, pretraining.read_lines
+        checkpoints._checkpoints = lambda folder: see(folder)[hidden:]
+        pretraining.read_lines = lambda path: read(path)[:-hidden] if hidden else read(path)
+    work(root, "lomar", environment)
+
+
+@pytest.mark.slow
+def test_a_process_that_sees_older_checkpoints_resumes_where_the_first_one_does(tmp_path):
+    prepare("synthetic", tmp_path, tmp_path / "prepared", pool=True)
+    assert in_two_processes(stopped_at_step_4, tmp_path / "0") == [0, 0]
+    assert len(list(tmp_path.glob("0/pretrain/*/checkpoint-*.pt"))) == 2
+    results = []
+    for hidden in (0, 1):
+        root = tmp_path / f"hides {hidden}"
+        shutil.copytree(tmp_path / "0", root)
+        assert in_two_processes(blind, hidden, root) == [0, 0]
+        (weights,) = root.glob("pretrain/*/encoder.safetensors")
+        results.append((weights.read_bytes(), losses(root)))
+    assert results[0] == results[1]
+    assert len(results[0][1]) == 3
+
+
+class Second(Ranks):
+    """The second of two processes, to whom the first one hands what it is given here."""
+
+    handed: list
+
+    def from_first(self, value, device):
+        assert value is None, "it looked by itself"
+        return self.handed
+
+    def check_same(self, step, module):
+        pass
+
+
+def test_the_second_process_takes_the_state_of_the_first_and_lists_nothing(tmp_path):
+    identity, store = identity_of("lomar"), Store(tmp_path)
+    identity = replace(identity, recipe=identity.recipe | {"batch": 4})
+    with pytest.raises(Interrupted):
+        pretrain(identity, make_pool(), store, Resources(), should_stop=stop_after(3))
+    folder = store.folder("pretrain", identity.key)
+    state, history = load_checkpoint(folder, pytest.fail), read_lines(folder / "history.jsonl")
+    second = Second(1, 2)
+    object.__setattr__(second, "handed", [state, history])
+    loop = pretraining._Loop(
+        identity, pretraining.build_method(identity), make_pool(), tmp_path / "empty",
+        Resources(), pytest.fail, second, Clock(Resources()),
+    )  # fmt: skip
+    assert (loop.step, loop.history) == (3, history)
+    for name, tensor in loop.method.state_dict().items():
+        assert torch.equal(tensor, state["method"][name]), name
+    assert loop.optimizer.state_dict()["state"].keys() == state["optimizer"]["state"].keys()
+
+
+def check_weights(step: list[int], seed: list[int], environment: Environment) -> None:
+    """Compare a step and drawn weights, given for each process."""
+    rank = environment.rank
+    weights = torch.nn.Linear(3, 2)
+    torch.nn.init.normal_(weights.weight, generator=torch_stream(seed[rank], "weights"))
+    torch.nn.init.zeros_(weights.bias)
+    with join_ranks(Resources(), environment) as ranks:
+        ranks.check_same(step[rank], weights)
+        arrived = ranks.from_first([rank, {"w": weights.weight.detach() * (1 - rank)}], "cpu")
+        assert arrived[0] == 0
+        assert torch.equal(arrived[1]["w"], weights.weight)
+
+
+@pytest.mark.parametrize(
+    ("step", "seed", "statuses"), [([4, 4], [0, 0], [0, 0]), ([4, 2], [0, 0], [1, 1]),
+    ([4, 4], [0, 1], [1, 1])],
+)  # fmt: skip
+def test_processes_begin_at_one_step_with_the_same_weights_or_not_at_all(step, seed, statuses):
+    assert in_two_processes(check_weights, step, seed) == statuses
+
+
+def test_a_record_is_written_only_when_every_process_has_finished(tmp_path, monkeypatch):
+    order, finish = [], pretraining._finish
+    monkeypatch.setattr(Ranks, "wait", lambda self: order.append("wait for all"))
+    monkeypatch.setattr(
+        pretraining, "_finish", lambda *given: (order.append("record"), finish(*given))
+    )
+    identity = identity_of("lomar")
+    identity = replace(identity, recipe=identity.recipe | {"batch": 4, "epochs": 2})
+    pretrain(identity, make_pool(), Store(tmp_path), Resources())
+    assert order == ["wait for all", "record", "wait for all"]
+
+
 def losses(root: Path) -> list[float]:
     (path,) = root.glob("pretrain/*/history.jsonl")
     return [json.loads(line)["loss"] for line in path.read_text().splitlines()]
@@ -50,22 +184,8 @@ SLOW = [pytest.param("mae", marks=pytest.mark.slow), pytest.param("i_jepa", mark
 @pytest.mark.parametrize("method", ["lomar", *SLOW])
 def test_two_processes_give_the_loss_curve_of_one(tmp_path, method):
     prepare("synthetic", tmp_path, tmp_path / "prepared", pool=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     work(tmp_path / "one", method, None)
-    context = multiprocessing.get_context("fork")
-    both = [
-        context.Process(
-            target=work, args=(tmp_path / "two", method, Environment("127.0.0.1", port, r, r, 2))
-        )
-        for r in range(2)
-    ]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(120)
-    assert [process.exitcode for process in both] == [0, 0]
+    assert in_two_processes(work, tmp_path / "two", method) == [0, 0]
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == 3
     for a, b in zip(one, two, strict=True):

@@ -92,14 +92,17 @@ def hand_over(
 
 
 def _wanted(made: Plan, watch: Watch, take: Callable[[Entry], bool]) -> tuple[set[str], set[str]]:
-    """Return the keys to submit, and the pretrainings that are queued or running already."""
+    """Return the keys to submit, and the pretrainings that are queued or running already.
+
+    A pretraining that a `run` trains on some machine is left out, with its runs.
+    """
     wanted, waiting, blocked = set(), set(), set()
     for entry in made.pretrain:
         if entry.key is None or entry.state == "done":
             continue
         if watch.live(entry.key):
             waiting.add(entry.key)
-        elif take(entry):
+        elif entry.state != "running" and take(entry):
             wanted.add(entry.key)
         else:
             blocked.add(id(entry.planned))
@@ -133,9 +136,12 @@ def _print_dry(number: int, array: JobArray, submitter: Any) -> None:
 def _summary(
     path: Path, made: Plan, watch: Watch, arrays: list[JobArray], wanted: set[str]
 ) -> None:
+    local = {id(e.planned) for e in made.pretrain if e.state == "running" and not watch.live(e.key)}
     counts = Counter(
         "done" if e.state == "done" else "submitted" if e.key in wanted
-        else "queued or running" if watch.live(e.key) else "left out, failed"
+        else "queued or running" if watch.live(e.key)
+        else "left out, running in another process" if id(e.planned.pretraining) in local
+        else "left out, failed"
         for e in made.runs
     )  # fmt: skip
     jobs = sum(len(array.jobs) for array in arrays)

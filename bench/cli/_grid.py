@@ -131,7 +131,11 @@ def run(
     threads: Threads = 1,
     force: Force = False,
 ) -> None:
-    """Do here what is missing of a grid, as many jobs at once as there are devices."""
+    """Do here what is missing of a grid, as many jobs at once as there are devices.
+
+    Another process may run the same grid: each pretraining is trained by one of them. The exit
+    status is 0 if nothing failed, even if something is left to another process.
+    """
     failed = run_grid(asked, device, workers, threads, force)
     out.print(
         f"records: {asked.store.root}\nleaderboard: sarbench table {asked.path} --runs {asked.runs}"
@@ -163,9 +167,11 @@ def run_grid(
         made = asked.plan()
     jobs = made.jobs()
     total = sum(len(job.runs) for job in jobs)
-    done = len(made.runs) - total
+    done = made.counts().get("done", 0)
     err.print(f"{len(made.runs)} runs: {done} done before, {total} to do in {len(jobs)} jobs")
+    elsewhere = {str(entry.key) for entry in made.pretrain if entry.state == "running"}
     if not jobs:
+        _say_elsewhere(made, elsewhere)
         return 0
     from ..dispatch.local import run_jobs
 
@@ -188,10 +194,17 @@ def run_grid(
             elif event.kind == "failed":
                 failures += event.keys
                 complain(event.text)
+            elif event.kind == "elsewhere":
+                elsewhere |= set(event.keys)
             elif event.kind == "warning":
                 err.print(f"warning: {event.text}", markup=False, style="yellow")
     after = asked.plan()
-    missing = [entry for entry in (*after.pretrain, *after.runs) if entry.state != "done"]
+    left = _say_elsewhere(after, elsewhere)
+    missing = [
+        entry
+        for entry in (*after.pretrain, *after.runs)
+        if entry.state != "done" and str(entry.key) not in left
+    ]
     for entry in missing[:10]:
         err.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if len(missing) > 10:
@@ -209,6 +222,25 @@ def prepare_missing(asked: Request, made: Plan) -> Plan:
     for name, known in made.data.items():
         remember_set(name, known, asked.store.root)
     return made
+
+
+def _say_elsewhere(made: Plan, pretrainings: set[str]) -> set[str]:
+    """Say what is left to another process; return the keys of it that have not failed."""
+    left: list[str] = []
+    runs = 0
+    for start, own in made.grouped():
+        if str(start.key) not in pretrainings or start.state == "failed":
+            continue
+        open_runs = [str(entry.key) for entry in own if entry.state not in ("done", "failed")]
+        if open_runs or start.state != "done":
+            left += [str(start.key), *open_runs]
+            runs += len(open_runs)
+    if left:
+        err.print(
+            f"{len(left) - runs} pretrainings ({runs} runs) are running in another process; "
+            "run the command again when it has finished"
+        )
+    return set(left)
 
 
 def clear(made: Plan, store: Store, force: bool) -> None:

@@ -1,7 +1,7 @@
 """Runs in a job's batch script where its processes ended badly: requeue, or record the failure.
 
-`python -m sarbench.bench.dispatch.aftermath FOLDER EXIT_STATUS`. It is there when nobody else is:
-the processes of the job are gone, however they ended.
+`python -m sarbench.bench.dispatch.aftermath FOLDER EXIT_STATUS`. It runs when the processes of the
+job have ended, however they did.
 """
 
 import json
@@ -18,7 +18,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from ..store import Store
 from .slurm import SlurmError, command
-from .task import AGAIN, ENDED, FAILED, Task, at_path, bury, write_log
+from .task import AGAIN, ENDED, FAILED, Task, at_path, record_failures, write_log
 
 EARLY = {  # a signal that came before our handler was there
     128 + signal.SIGUSR2: AGAIN,
@@ -33,7 +33,7 @@ log = logging.getLogger("sarbench")
 
 
 def after(folder: Path, status: int) -> None:
-    """Decide what becomes of a job whose processes ended with `status`; never returns an error.
+    """Requeue a job whose processes ended with `status`, or record why it failed.
 
     A job that saved its state is requeued. One that was killed is requeued once; if it is killed
     at the same work again, or ran out of memory, that work is recorded as failed and the rest
@@ -55,9 +55,12 @@ def after(folder: Path, status: int) -> None:
         if restarts < task.requeues:
             _requeue()
         message = f"the job was started {restarts + 1} times and is not done; its state is saved"
-        bury(task, store, task.missing(store), "time_out", message, tail)
+        record_failures(task, store, task.missing(store), "time_out", message, tail)
         return
+    start = task.job.pretraining.key
     at = _at() or task.missing(store)
+    if task.kind == "evaluate" and at == [start] and store.read("pretrain", start) is not None:
+        at = task.missing(store)  # it ended between the pretraining and the runs
     failure, message = "exception", f"the process ended with exit status {status}"
     if any(sign in line for line in tail for sign in OOM_SIGNS):
         failure, message = "out_of_memory", "SLURM killed a process that ran out of memory"
@@ -67,7 +70,9 @@ def after(folder: Path, status: int) -> None:
         if _times_killed(paths, at) <= KILLED_AGAIN and restarts < task.requeues:
             log.warning("%s; the job is started again", message)
             _requeue()
-    bury(task, store, at, failure, message, tail)
+    record_failures(task, store, at, failure, message, tail)
+    if task.kind == "evaluate" and at == [start]:
+        return  # its runs cannot start
     if task.missing(store) and restarts < task.requeues:
         _requeue()
 
@@ -88,7 +93,7 @@ def _requeue() -> None:
 
 
 def _at() -> list[str]:
-    """Return what the job was at when it ended."""
+    """Return the keys of the piece that the job started last."""
     try:
         return json.loads(at_path().read_text())
     except (OSError, json.JSONDecodeError):

@@ -16,10 +16,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..provenance import host
+from ..leases import LEASE_S, LeaseHeldError, holder, lease
+from ..provenance import host, now
 from ..store import Store, write_atomic
-
-LOCK_S = 300.0  # a lock of another machine that is older belongs to nobody
 
 
 class LedgerError(OSError):
@@ -139,51 +138,43 @@ def _rebuild(path: Path) -> Submission:
 
 
 @contextmanager
-def submitting(store: Store, tell: Callable[[str], None], wait_s: float = 60.0) -> Iterator[None]:
+def submitting(
+    store: Store, tell: Callable[[str], None], wait_s: float = LEASE_S + 15
+) -> Iterator[None]:
     """Let one process at a time plan and submit into a store.
 
     Raises:
-        LedgerError: Another one is at it, and did not end in `wait_s`.
+        LedgerError: Another process is submitting, and did not end in `wait_s`.
     """
     path = folder(store) / "submitting"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mine = {"host": host(), "pid": os.getpid(), "user": os.environ.get("USER", "")}
-    end, told = time.monotonic() + wait_s, False
-    while True:
-        try:
-            with path.open("x") as file:
-                json.dump(mine, file)
-            break
-        except FileExistsError:
-            holder = _holder(path)
-            if holder is None:
-                path.unlink(missing_ok=True)
-                continue
-            if time.monotonic() >= end:
-                raise LedgerError(
-                    f"{holder} is submitting into this store; try again when that has ended, or "
-                    f"remove {path} if it has"
-                ) from None
-            if not told:
-                tell(f"waiting for {holder}, who is submitting into this store")
-                told = True
-            time.sleep(0.2)
+    note = folder(store) / "submitting.json"  # who, and since when, in words
+    told = False
+
+    def tell_once() -> bool:
+        nonlocal told
+        if not told:
+            tell(f"waiting for {_holder(path, note)}, which is submitting into this store")
+            told = True
+        return False
+
     try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+        with lease(path, tell_once, wait_s):
+            user = os.environ.get("USER", "")
+            write_atomic(note, json.dumps({"pid": os.getpid(), "user": user, "since": now()}))
+            yield
+            note.unlink(missing_ok=True)
+    except LeaseHeldError:
+        raise LedgerError(
+            f"{_holder(path, note)} is submitting into this store; submit again when it has ended"
+        ) from None
 
 
-def _holder(path: Path) -> str | None:
-    """Return who holds the lock, or None where nobody does any more."""
+def _holder(path: Path, note: Path) -> str:
+    """Return the process that submits, its user and its start, as far as they are known."""
+    text = holder(path)
     try:
-        age_s = time.time() - path.stat().st_mtime
-        value = json.loads(path.read_text() or "{}")
-    except (FileNotFoundError, json.JSONDecodeError):
-        return "somebody" if path.exists() and time.time() - path.stat().st_mtime < 5 else None
-    if not value:
-        return "somebody" if age_s < 5 else None
-    if value["host"] == host():
-        alive = Path(f"/proc/{value['pid']}").exists() or not Path("/proc/self").exists()
-        return f"process {value['pid']} of {value['user'] or 'somebody'}" if alive else None
-    return f"{value['user'] or 'somebody'} on {value['host']}" if age_s < LOCK_S else None
+        value = json.loads(note.read_text())
+        known = text.startswith(f"process {value['pid']} on ")
+        return f"{text} ({value['user']}, since {value['since']})" if known else text
+    except (OSError, ValueError, KeyError, TypeError):
+        return text

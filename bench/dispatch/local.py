@@ -1,23 +1,24 @@
 """A bounded pool of worker processes on this machine: one job each, one process per device slot.
 
-A worker that is killed takes nothing with it: the piece it was at is recorded as failed, the rest
-of its job is handed to a fresh worker.
+If a worker is killed, the piece of its job that was started last is recorded as failed, and the
+rest of the job is handed to a fresh worker.
 """
 
 import errno
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from ..claim import Interrupted
 from ..jobs import DeviceError, Event, execute, prepare_process, record_failure
-from ..pretrain import Interrupted
 from ..run import Job, Resources
 from ..store import NoSpaceError, Store
+from .worker import Died, work
 
 STOP_S = 30.0  # how long a worker may take to save when it is asked to stop
 
@@ -46,30 +47,42 @@ def local_resources(device: str, workers: int | None, threads: int) -> list[Reso
 
 
 class _Worker:
-    """One process, and what it is at."""
+    """One process, its job, and the piece of it that was started last."""
 
     def __init__(self, store: Store, data_dir: Path, resources: Resources) -> None:
         context = multiprocessing.get_context("spawn")
         self.resources = resources
         self.connection, theirs = context.Pipe()
-        arguments = (theirs, store, data_dir, resources)
-        self.process = context.Process(target=_work, args=arguments, daemon=True)
+        self.process = context.Process(target=work, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
+        self._send((store, data_dir, resources))
         self.job: Job | None = None
         self.at: Event | None = None
+        self.died: Died | None = None
 
     def give(self, job: Job) -> None:
         self.job, self.at = job, None
-        self.connection.send(job)
+        self._send(job)
+
+    def _send(self, value: object) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # its end is noticed by `run_jobs`
+            self.connection.send(value)
 
     def stop(self) -> None:
         if self.process.is_alive():
             self.process.terminate()
 
+    def end(self) -> None:
+        """Wait for the process to end, or kill it."""
+        self.process.join(STOP_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
-def _work(connection: Connection, store: Store, data_dir: Path, resources: Resources) -> None:
-    """Execute jobs until the other end closes; SIGTERM finishes the step, saves and ends."""
+
+def prepare(resources: Resources) -> Callable[[], bool]:
+    """Prepare this process to work; return a function that says whether SIGTERM was received."""
     stop = False
 
     def ask_to_stop(*_: object) -> None:
@@ -77,26 +90,39 @@ def _work(connection: Connection, store: Store, data_dir: Path, resources: Resou
         stop = True
 
     signal.signal(signal.SIGTERM, ask_to_stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
+    prepare_process(resources)
+    return lambda: stop
 
-    def tell(event: Event | None) -> None:
+
+def serve(
+    connection: Connection,
+    store: Store,
+    data_dir: Path,
+    resources: Resources,
+    stop: Callable[[], bool],
+) -> None:
+    """Execute jobs until the other end closes; SIGTERM finishes the step, saves and ends."""
+
+    def tell(event: Event | Died | None) -> None:
         try:
             connection.send(event)
         except BrokenPipeError:
-            raise Interrupted("whoever gave this job is gone") from None
+            raise Interrupted("the process that gave this job has ended") from None
 
-    prepare_process(resources)
     try:
-        while not stop:
+        while not stop():
             if not connection.poll(0.2):
                 continue
             job = connection.recv()
-            execute(job, store, data_dir, resources, tell, lambda: stop)
+            execute(job, store, data_dir, resources, tell, stop)
             tell(None)
-    except (Interrupted, EOFError):
+    except EOFError:
         return
+    except Interrupted as stopped:
+        with suppress(OSError):  # the parent has ended
+            connection.send(Died("cancelled", f"SIGTERM ended the worker process: {stopped}", ""))
     except NoSpaceError as error:
-        with suppress(BrokenPipeError):
+        with suppress(OSError):  # the parent has ended
             connection.send(Event("full", text=str(error.strerror)))
 
 
@@ -112,6 +138,7 @@ def run_jobs(
     """
     waiting = list(jobs)
     workers: list[_Worker] = []
+    killed: set[str] = set()
     try:
         for each in resources[: len(waiting)]:
             workers.append(_Worker(store, data_dir, each))
@@ -122,11 +149,15 @@ def run_jobs(
                 try:
                     event = worker.connection.recv()
                 except (EOFError, ConnectionResetError):
-                    yield from _bury(worker, waiting, store)
+                    rest = yield from _record_end(worker, store, killed)
                     workers.remove(worker)
+                    waiting[:0] = rest
                     if waiting:
                         workers.append(_Worker(store, data_dir, worker.resources))
                         workers[-1].give(waiting.pop(0))
+                    continue
+                if isinstance(event, Died):
+                    worker.died = event
                     continue
                 if event is not None and event.kind == "full":
                     raise NoSpaceError(errno.ENOSPC, event.text)
@@ -141,25 +172,47 @@ def run_jobs(
         for worker in workers:
             worker.stop()
         for worker in workers:
-            worker.process.join(STOP_S)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
+            worker.end()
 
 
-def _bury(worker: _Worker, waiting: list[Job], store: Store) -> Iterator[Event]:
-    """Record what a dead worker was at, and put the rest of its job back."""
-    worker.process.join()
+def _record_end(
+    worker: _Worker, store: Store, killed: set[str]
+) -> Generator[Event, None, list[Job]]:
+    """Record a failure of what an ended worker had started; return what is left of its job.
+
+    Every call records a failure, or returns less than the job, or adds to `killed`: the jobs whose
+    worker was killed before it started a piece. So no job is handed out for ever.
+    """
+    worker.end()
     job, at = worker.job, worker.at
     if job is None:
-        return
-    what, keys = (at.what, at.keys) if at else ("pretrain", [job.pretraining.key])
+        return []
+    pretrained = store.read("pretrain", job.pretraining.key) is not None
+    if at is None and worker.died is None and job.pretraining.key not in killed:
+        killed.add(job.pretraining.key)
+        return [job]
+    if at is not None and at.what == "pretrain" and pretrained:
+        return [job] if job.runs else []  # it ended between the pretraining and the runs
+    if at is not None:
+        what, keys = at.what, at.keys
+    elif pretrained:
+        what, keys = "evaluate", [run.key for run in job.runs]
+    else:
+        what, keys = "pretrain", [job.pretraining.key]
+    failure, message, trace = worker.died or ("killed", _how_ended(worker), "")
     events: list[Event] = []
-    code = worker.process.exitcode or 0
-    cause = f"by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"with exit {code}"
-    message = f"the worker process ended {cause}; signal 9 often means out of memory"
-    record_failure(what, keys, store, events.append, "killed", message)
+    record_failure(what, keys, store, events.append, failure, message, trace)
     yield from events
     rest = [run for run in job.runs if run.key not in keys]
-    if what == "evaluate" and rest:
-        waiting.insert(0, replace(job, runs=rest))
+    return [replace(job, runs=rest)] if what == "evaluate" and rest else []
+
+
+def _how_ended(worker: _Worker) -> str:
+    """Say how a process ended that could not say so itself."""
+    code = worker.process.exitcode or 0
+    place = "" if worker.at else " before it started its job"
+    if code >= 0:
+        return f"the worker process ended with exit status {code}{place}; see its messages above"
+    name = signal.Signals(-code).name
+    hint = "; the system may have run out of memory" if -code == signal.SIGKILL else ""
+    return f"the worker process was killed by {name}{place}{hint}"

@@ -105,7 +105,7 @@ class Asked:
 
 
 def write_log() -> None:
-    """Let this job's log lines go to its standard output, and nobody else's with them."""
+    """Send this job's log lines, and no others, to its standard output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.handlers, log.propagate = [handler], False
@@ -119,8 +119,8 @@ def run_task(task: Task) -> None:
     store = Store(Path(task.root))
     try:
         failed = _run(task, store, asked)
-    except Exception as error:  # whatever it is, it must be found beside the runs
-        bury(task, store, task.missing(store), error=error)
+    except Exception as error:  # whatever it is, it is recorded for the runs
+        record_failures(task, store, task.missing(store), error=error)
         raise SystemExit(FAILED) from error
     if asked():
         raise SystemExit(asked.status)
@@ -146,11 +146,14 @@ def _run(task: Task, store: Store, asked: Asked) -> bool:
     return _work(task, job, store, asked)
 
 
-def bury(
+def record_failures(
     task: Task, store: Store, keys: list[str], failure: str = "", message: str = "",
     tail: Sequence[str] = (), error: Exception | None = None,
 ) -> None:  # fmt: skip
-    """Store a failure of every key that has no record, found outside of the work itself."""
+    """Store a failure of every key that has no record, found outside of the work itself.
+
+    The keys are runs of the task, or its pretraining: the first job of a control's runs makes it.
+    """
     if error is not None:
         failure, message = type(error).__name__, str(error)
     log.error("%s: %s", failure, message)
@@ -160,14 +163,15 @@ def bury(
         time=now(),
     )  # fmt: skip
     for key in keys:
-        if store.read(task.kind, key) is None:
-            store.write_attempt(task.kind, key, attempt)
+        kind: Kind = task.kind if key in task.keys else "pretrain"
+        if store.read(kind, key) is None:
+            store.write_attempt(kind, key, attempt)
 
 
 def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
     """Execute a job; return whether something of it failed."""
+    from ..claim import Interrupted
     from ..jobs import execute, prepare_process
-    from ..pretrain import Interrupted
     from ..ranks import join_ranks, slurm_environment
 
     environment = slurm_environment()
@@ -179,7 +183,7 @@ def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
 
     def tell(event: "Event") -> None:
         nonlocal failed, last
-        failed |= event.kind == "failed"
+        failed |= event.kind in ("failed", "elsewhere")
         if event.kind == "started" and environment.rank == 0:
             write_atomic(at, json.dumps(event.keys))
         _log(event, always=event.kind != last)
@@ -195,7 +199,7 @@ def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
 
 
 def at_path() -> Path:
-    """Return the file that says what this job is at."""
+    """Return the file that holds the keys of the piece that this job started last."""
     from submitit import JobEnvironment
 
     paths = JobEnvironment().paths
@@ -218,5 +222,7 @@ def _log(event: "Event", always: bool) -> None:
         log.info("done %s %s", event.what, event.keys[0])
     elif event.kind == "failed":
         log.error("failed %s: %s", what, event.text)
+    elif event.kind == "elsewhere":
+        log.error("left alone: %s; submit again when it has ended", event.text)
     elif event.kind == "warning":
         log.warning("%s", event.text)

@@ -1,12 +1,12 @@
 """Where every pretraining and run of a plan is: ledger, store and one question to the queue."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..failures import LOST, OF_SLURM
 from ..plan import PRETRAINING_FAILED, Entry, Plan
+from ..progress import read_progress
 from ..store import Store
 from . import ledger
 from .ledger import Array, Submission
@@ -146,6 +146,8 @@ def _mark_entry(entry: Entry, watch: Watch) -> None:
         entry.state, entry.reason = "running", f"{where}{_progress(entry, watch)}"
     elif entry.attempt and moment(entry.attempt.time) >= int(held.submission.time):
         return  # it failed in this job, and said why
+    elif entry.state == "running":
+        entry.job = None  # not in this job, which has ended
     else:
         entry.state, entry.attempt = "failed", None
         entry.failure = _class(seen)
@@ -170,15 +172,14 @@ def _obituary(held: Held, watch: Watch) -> str:
 
 def _progress(entry: Entry, watch: Watch) -> str:
     """Return how far a running pretraining is, as it last said."""
-    path = watch.store.folder("pretrain", entry.key or "") / "progress.json"
-    try:
-        now = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+    running = read_progress(watch.store.folder("pretrain", entry.key or ""))
+    if running is None:
         return ""
-    return (
-        f", step {now['step']} of {now['steps']}, {now['images_per_s']:.0f} images/s, "
-        f"{duration(now['left_s'])} left"
-    )
+    now = running.progress
+    text = f", step {now.step} of {now.steps}"
+    if not now.images_per_s:  # no step is done yet
+        return text
+    return f"{text}, {now.images_per_s:.0f} images/s, {duration(now.left_s)} left"
 
 
 def duration(seconds: float) -> str:
