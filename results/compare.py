@@ -65,8 +65,8 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class _Tested:
-    """What the runs of one column say before correction."""
+class Tested:
+    """A difference in one column and its test, before correction for other columns."""
 
     unit: Unit
     effect: Effect | None = None
@@ -108,7 +108,7 @@ def compare(
     if not columns:
         raise LeaderboardError(f"{first} and {second} share no column of this grid")
     tested = {
-        column: _test(column, cells[first], cells[second], metric, chips, rng)
+        column: test_difference(column, cells[first], cells[second], metric, chips, rng)
         for column, cells in columns.items()
     }
     known = {column: one.test.p for column, one in tested.items() if one.test}
@@ -120,22 +120,22 @@ def compare(
     ]  # fmt: skip
 
 
-def _test(
+def test_difference(
     column: Column,
     a: Cell,
     b: Cell,
     metric: str,
     chips: ChipSource | None,
     rng: np.random.Generator,
-) -> _Tested:
+) -> Tested:
     """Return the test of one column, over the units that this column has."""
     methods = starts_of(a) > 1 and starts_of(b) > 1
     draws = min(len({score.seed for score in cell}) for cell in (a, b))
     drawn = column[2] != "all" and draws > 1
     unit: Unit = "pretrain_seeds" if methods else "seeds" if drawn else "chips"
-    sides = _shared(a, b, lambda score: score.values.get(metric))
+    sides = shared_values(a, b, lambda score: score.values.get(metric))
     if sides is None:
-        return _Tested(unit)
+        return Tested(unit)
     over_chips, groups = None, chips.groups(column[0]) if chips else None
     correct = _correct(a, b, chips, sides) if metric == "accuracy" else None
     if correct is not None:  # S x M: A less B, in the mean over pretraining seeds
@@ -149,18 +149,18 @@ def _test(
     if drawn:
         interval = two_way_mean(over_chips, groups).interval() if over_chips is not None else None
         known = interval if interval and interval.low is not None else None
-        return _Tested(unit, effect(differences), sign_flip(differences, rng), known)
+        return Tested(unit, effect(differences), sign_flip(differences, rng), known)
     if over_chips is None:
-        return _Tested(unit, Effect(single_score(float(differences.mean())), None))
+        return Tested(unit, Effect(single_score(float(differences.mean())), None))
     if 1 < len(over_chips) < FEWEST_SEEDS:  # too few heads for a variance of their own
         over_chips = over_chips.mean(axis=0, keepdims=True)
     found = two_way_mean(over_chips, groups)
     if len(a) == len(b) == 1 and correct is not None:
         exact = chip_test(correct[0][0, 0] > 0.5, correct[1][0, 0] > 0.5, groups)
-        return _Tested(unit, Effect(found.interval(), None), exact)
+        return Tested(unit, Effect(found.interval(), None), exact)
     p = found.p()
     test = None if p is None else PairedTest(p, 0.0, found.groups, False)
-    return _Tested(unit, Effect(found.interval(), None), test)
+    return Tested(unit, Effect(found.interval(), None), test)
 
 
 def _correct(
@@ -169,7 +169,7 @@ def _correct(
     """Return 1 for each test chip that a run of `sides` had right, else 0; None if one lacks it."""
     if chips is None:
         return None
-    found = _shared(a, b, lambda score: chips.right(score) if score.values else None)
+    found = shared_values(a, b, lambda score: chips.right(score) if score.values else None)
     if found is None or any(
         right.shape[:2] != side.shape for right, side in zip(found, sides, strict=True)
     ):
@@ -177,7 +177,7 @@ def _correct(
     return found
 
 
-def _shared(
+def shared_values(
     a: Cell, b: Cell, value: Callable[[Score], Any]
 ) -> tuple[Float[np.ndarray, "A S *M"], Float[np.ndarray, "B S *M"]] | None:
     """Return the values of both sides, pretraining seed x evaluation seed; None without a pair.
@@ -191,7 +191,7 @@ def _shared(
         for score in cell:
             if (one := value(score)) is not None:
                 starts.setdefault(score.pretrain_seed, {})[score.seed] = one
-        sides.append(list(starts.values()))
+        sides.append([starts[start] for start in sorted(starts)])
     if not all(sides):
         return None
     seeds = sorted(set.intersection(*(set(start) for side in sides for start in side)))
@@ -206,11 +206,11 @@ def _shared(
 
 def _welch(
     a: Float[np.ndarray, " A"], b: Float[np.ndarray, " B"], of_chips: TwoWay | None
-) -> _Tested:
+) -> Tested:
     """Test two means with their own variances, and where given with that of the test chips."""
     gap = float(a.mean() - b.mean())
     if min(a.size, b.size) < 2:
-        return _Tested("pretrain_seeds", Effect(single_score(gap), None))
+        return Tested("pretrain_seeds", Effect(single_score(gap), None))
     parts = [(float(side.var(ddof=1)) / side.size, side.size - 1.0) for side in (a, b)]
     unit: Unit = "pretrain_seeds"
     if of_chips is not None and of_chips.se is not None and of_chips.df is not None:
@@ -218,12 +218,12 @@ def _welch(
         unit = "pretrain_seeds+chips"
     variance = sum(part for part, _ in parts)
     if variance < 1e-18:  # equal but for rounding: no spread to test against
-        return _Tested(unit, Effect(single_score(gap), None))
+        return Tested(unit, Effect(single_score(gap), None))
     df = variance**2 / sum(part**2 / of_part for part, of_part in parts)
     half = float(scipy.stats.t.ppf(0.975, df) * np.sqrt(variance))
     p = float(2 * scipy.stats.t.sf(abs(gap) / np.sqrt(variance), df))
     interval = Interval(gap, gap - half, gap + half, a.size + b.size)
-    return _Tested(unit, Effect(interval, None), PairedTest(p, 0.0, a.size + b.size, False))
+    return Tested(unit, Effect(interval, None), PairedTest(p, 0.0, a.size + b.size, False))
 
 
 def _comparison(
@@ -231,7 +231,7 @@ def _comparison(
     a: Cell,
     b: Cell,
     metric: str,
-    tested: _Tested,
+    tested: Tested,
     p_holm: float | None,
     family: int,
 ) -> Comparison:
