@@ -1,4 +1,7 @@
-"""A paper's numbers and ours: a verdict for each cell and for each statement about an order."""
+"""A paper's numbers and ours: a verdict for each cell and for each statement about an order.
+
+A value is reproduced if equivalence is shown: a difference that was not found is not enough.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,16 +10,15 @@ from typing import Any, Literal
 import numpy as np
 import scipy.stats
 
+from .compare import Tested, shared_values, test_difference
 from .leaderboard import Cell, Leaderboard
-from .paired import holm, sign_flip
+from .paired import PairedTest, effect, holm
 from .published import Published, Value
-from .scores import Column, Score, by_column, paired_differences, unit_values
+from .scores import Column, Score, by_column, starts_of, unit_values
 from .ties import ALPHA
 
-Verdict = Literal[
-    "reproduced", "differs", "cannot tell", "not measured", "not published", "not ours"
-]
-LOOSE = 0.05  # a prediction interval wider than this (as a fraction, each way) proves nothing
+Verdict = Literal["reproduced", "differs", "undecided", "not measured", "not published", "not ours"]
+MARGIN = 0.05  # as a fraction: values that differ by less count as the same result
 ROUNDING = 0.0005  # of a published value with one decimal
 
 
@@ -28,8 +30,11 @@ class CheckedCell:
         label: The paper's name of the row.
         row: Our row; None where the method is not ours or not in the grid.
         difference: Measured less published, as a fraction.
-        half: Half the 95 % prediction interval for a mean of as many runs as are behind the
-            published value.
+        half: Half the 95 % interval of the difference: Student's, with the spread of our units for
+            both sides. With one pretraining seed these are evaluation seeds, as many as are behind
+            the published value on its side; with several they are pretraining seeds, and the
+            published value is one of them.
+        margin: Within which `difference` and `half` together must be for `reproduced`.
     """
 
     table: str
@@ -43,6 +48,7 @@ class CheckedCell:
     reason: str
     difference: float | None = None
     half: float | None = None
+    margin: float = MARGIN
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -60,10 +66,17 @@ class CheckedOrder:
     higher: str
     lower: str
     verdict: Literal[
-        "holds", "in the mean only", "reversed in the mean only", "contradicted", "not measured"
+        "holds",
+        "holds for these checkpoints",
+        "in the mean only",
+        "reversed in the mean only",
+        "contradicted",
+        "contradicted by these checkpoints",
+        "not measured",
     ]
     difference: float | None
     p_holm: float | None
+    unit: str | None = None
 
 
 def check_cells(
@@ -137,14 +150,18 @@ def _verdict(
     difference = cell.mean - value.value / 100
     values = unit_values(runs, paper.metric)
     if values.size < 2:
-        return "cannot tell", "one run: its spread is not known", difference, None
-    spread = float(values.std(ddof=1)) * np.sqrt(1 / values.size + 1 / (value.runs or paper.seeds))
+        return "undecided", "one run: its spread is not known", difference, None
+    theirs = 1 if starts_of(runs) > 1 else value.runs or paper.seeds  # they train one checkpoint
+    spread = float(values.std(ddof=1)) * np.sqrt(1 / values.size + 1 / theirs)
     half = float(scipy.stats.t.ppf(0.975, values.size - 1)) * spread
+    found = f"{100 * difference:+.1f} ± {100 * half:.1f}"
+    if starts_of(runs) == 1:
+        found += ", one checkpoint of ours"
+    if abs(difference) + half + ROUNDING <= MARGIN:
+        return "reproduced", found, difference, half
     if abs(difference) > half + ROUNDING:
-        return "differs", f"by {100 * difference:+.1f} ± {100 * half:.1f}", difference, half
-    if half > LOOSE:
-        return "cannot tell", f"the interval is ± {100 * half:.1f} wide", difference, half
-    return "reproduced", f"to {100 * difference:+.1f} ± {100 * half:.1f}", difference, half
+        return "differs", found, difference, half
+    return "undecided", found, difference, half
 
 
 def check_orders(
@@ -153,11 +170,14 @@ def check_orders(
     rows_of: Mapping[str, Sequence[str]],
     rng: np.random.Generator,
 ) -> list[CheckedOrder]:
-    """Test every case of every statement on paired seeds, Holm-corrected within the statement."""
+    """Test every case of every statement as `compare` does, Holm-corrected within the statement.
+
+    Two protocols on the same encoders are paired by pretraining seed.
+    """
     grouped = by_column(scores)
     found: list[CheckedOrder] = []
     for order in paper.ordering:
-        cases: list[tuple[Column, str, str, np.ndarray | None]] = []
+        cases: list[tuple[Column, str, str, Tested | None]] = []
         for dataset in order.datasets:
             for protocol in order.protocols:
                 for shots in order.shots:
@@ -172,29 +192,58 @@ def check_orders(
                                 _only_complete(paper, grouped.get(column, {}), rows_of, row)
                                 for column, row in sides
                             ]
-                            gaps = None
+                            found_here = None
                             if cells[0] and cells[1]:
-                                gaps = paired_differences(cells[0], cells[1], paper.metric)
+                                found_here = _order(sides[0][0], cells[0], cells[1],
+                                                    paper.metric, rng)  # fmt: skip
                             labels = [paper.rows[row].label for _, row in sides]
                             if order.lower_protocol:
                                 labels = [f"{labels[0]}, {protocol}",
                                           f"{labels[1]}, {order.lower_protocol}"]  # fmt: skip
-                            usable = gaps if gaps is not None and gaps.size else None
-                            cases.append((sides[0][0], labels[0], labels[1], usable))
-        tested = [gaps for *_, gaps in cases if gaps is not None]
-        p_values = iter(holm([sign_flip(gaps, rng).p for gaps in tested]))
-        for column, higher, lower, gaps in cases:
-            verdict, mean, p = "not measured", None, None
-            if gaps is not None:
-                mean, p = float(gaps.mean()), float(next(p_values))
-                shown = p <= ALPHA
-                verdict = "holds" if shown else "in the mean only"
-                if mean <= 0:
-                    verdict = "contradicted" if shown else "reversed in the mean only"
-            found.append(
-                CheckedOrder(order.statement, order.grade, column, higher, lower, verdict, mean, p)
-            )
+                            cases.append((sides[0][0], labels[0], labels[1], found_here))
+        tests = [case.test for *_, case in cases if case and case.test]
+        p_values = iter(holm([test.p for test in tests]))
+        for column, higher, lower, case in cases:
+            if case is None or case.effect is None:
+                found.append(CheckedOrder(
+                    order.statement, order.grade, column, higher, lower, "not measured", None, None
+                ))  # fmt: skip
+                continue
+            mean = case.effect.difference.mean
+            p = float(next(p_values)) if case.test else None
+            verdict = "in the mean only" if mean > 0 else "reversed in the mean only"
+            if p is not None and p <= ALPHA and case.unit == "pretrain_seeds":
+                verdict = "holds" if mean > 0 else "contradicted"
+            elif p is not None and p <= ALPHA:
+                verdict = ("holds for these checkpoints" if mean > 0
+                           else "contradicted by these checkpoints")  # fmt: skip
+            found.append(CheckedOrder(
+                order.statement, order.grade, column, higher, lower, verdict, mean, p, case.unit
+            ))  # fmt: skip
     return found
+
+
+def _order(
+    column: Column,
+    higher: Sequence[Score],
+    lower: Sequence[Score],
+    metric: str,
+    rng: np.random.Generator,
+) -> Tested:
+    """Return the test of one case; of the same encoders, by Student's over pretraining seeds."""
+    starts = {score.pretrain_seed for score in higher}
+    sides = shared_values(higher, lower, lambda score: score.values.get(metric))
+    if higher[0].method != lower[0].method or len(starts) == 1 or sides is None:
+        return test_difference(column, higher, lower, metric, None, rng)
+    if sides[0].shape != sides[1].shape:
+        return Tested("pretrain_seeds")
+    gaps = (sides[0] - sides[1]).mean(axis=1)
+    test = None
+    if gaps.size > 1 and np.ptp(gaps) > 1e-12:
+        t = abs(gaps.mean()) / gaps.std(ddof=1) * np.sqrt(gaps.size)
+        p = float(2 * scipy.stats.t.sf(t, gaps.size - 1))
+        test = PairedTest(p, 0.0, gaps.size, False)
+    return Tested("pretrain_seeds", effect(gaps), test)
 
 
 def _only_complete(

@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from .layout import Entry, Sheet, format_cell
-from .paper import CheckedCell, CheckedOrder
+from .paper import MARGIN, CheckedCell, CheckedOrder
 from .published import Published
 from .scores import column_name
 
 VERDICTS = (
-    "Verdicts: reproduced = the published value lies in the 95 % prediction interval for a mean of "
-    "{seeds} seeds (of one run where it is one), and that is at most 5 points each way; differs = "
-    "it lies outside; cannot tell = the interval is wider, or there is one run of ours. The "
-    "interval knows the spread of our evaluation seeds only: not that of pretraining again, nor "
-    "of the paper's own seeds."
+    "Verdicts: reproduced = equivalence is shown: the difference and half its 95 % interval are "
+    "together within {margin:.0f} points; differs = the published value is outside our 95 % "
+    "prediction interval (and equivalence is not shown); undecided = neither, or one run of ours. "
+    "The interval takes the published value for a mean of {seeds} seeds (of one run where it is "
+    "one) of one checkpoint. With one pretraining seed of ours it knows the spread of evaluation "
+    "seeds only, and the verdict is about two checkpoints; with several it is over pretraining "
+    "seeds. The paper's own spread is not known and is taken for ours."
 )
 
 
@@ -37,7 +39,13 @@ def paper_sheets(
     if orders:
         sheets.append(_orders(orders))
     first = [_summary(cells), _loose(differences)]
-    caption = [*first, VERDICTS.format(seeds=paper.seeds), _legend(paper), paper.note, *notes]
+    caption = [
+        *first,
+        VERDICTS.format(seeds=paper.seeds, margin=100 * MARGIN),
+        _legend(paper),
+        paper.note,
+        *notes,
+    ]
     last = sheets[-1]
     sheets[-1] = Sheet(last.title, last.heads, last.sections, [*last.caption, *caption])
     return sheets
@@ -128,5 +136,6 @@ def _orders(orders: Sequence[CheckedOrder]) -> Sheet:
         sections.append(lines)
     heads = ["where", "difference", "p (Holm)", "verdict"]
     return Sheet("Order of methods", [[(head, 1) for head in heads]], sections,
-                 ["Differences in points, tested over paired seeds, Holm-corrected within each "
-                  "statement; `in the mean only` means that the test shows nothing."])  # fmt: skip
+                 ["Differences in points, Holm-corrected within each statement: over pretraining "
+                  "seeds where both sides have several, else over labelled chips of these "
+                  "checkpoints; `in the mean only`: the test shows nothing."])  # fmt: skip
