@@ -87,7 +87,7 @@ def _member(stored: zipfile.ZipFile, name: str) -> bytes:
     if about.file_size > LARGEST:
         raise ValueError(f"{name} is larger than {LARGEST >> 20} MB")
     if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} is compressed in a way that sarbench does not use")
+        raise ValueError(f"{name} has an unsupported compression")
     return stored.read(name)
 
 

@@ -78,7 +78,7 @@ class Split:
 
 @cache
 def shipped(dataset: str) -> tuple[str, Split] | None:
-    """Return digest and split of a data set whose chips sarbench lists itself, else None."""
+    """Return digest and split of a data set whose chips are committed here, else None."""
     if dataset not in dataset_names():
         return None
     reader = card(dataset).reader
@@ -98,7 +98,7 @@ def shipped(dataset: str) -> tuple[str, Split] | None:
 
 
 class Splits:
-    """Look-up of splits: those of sarbench itself, those that stores describe, those prepared here.
+    """Look-up of splits: committed ones, those that stores describe, and prepared ones.
 
     Attributes:
         damaged: Why a description could not be used, by the digest of its split.

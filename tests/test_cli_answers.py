@@ -14,6 +14,7 @@ from test_registry import package  # noqa: F401, a fixture
 
 from sarbench.bench import method_skeleton, show_method
 from sarbench.bench.cli import _doctor, _results
+from sarbench.bench.cli._app import Request
 from sarbench.bench.cli._results import SUFFIXES, chosen_format
 from sarbench.bench.dispatch import slurm
 from sarbench.bench.dispatch.profile import ProfileError, check_site, parse_profile
@@ -40,6 +41,7 @@ def test_table_follows_the_suffix(sarbench, tmp_path, monkeypatch):  # noqa: F81
     monkeypatch.chdir(tmp_path)
     Path("grid.toml").write_text(TINY)
     monkeypatch.setattr(_results, "leaderboard", lambda *rest: None)
+    monkeypatch.setattr(Request, "refuse_nothing", lambda *rest: None)
     monkeypatch.setattr(_results, "render", lambda board, style, layout: style)
     for suffix, style in SUFFIXES.items():
         assert sarbench("table", "grid.toml", "--out", f"t{suffix}")[0] == 0
@@ -50,6 +52,7 @@ def test_compare_writes_json_into_the_file(sarbench, tmp_path, monkeypatch):  # 
     monkeypatch.chdir(tmp_path)
     Path("grid.toml").write_text(TINY)
     monkeypatch.setattr(_results, "compare_rows", lambda *rest: [])
+    monkeypatch.setattr(Request, "refuse_nothing", lambda *rest: None)
     for words in (("--out", "c.json"), ("--json", "--out", "d.json")):
         assert sarbench("compare", "grid.toml", "mae", "random_init", *words)[0] == 0
         assert json.loads(Path(words[-1]).read_text()) == []

@@ -116,7 +116,7 @@ def test_run_and_submit_check_the_contract_before_any_work(tmp_path, monkeypatch
 
     monkeypatch.setattr("sarbench.bench.cli._grid.check_contracts", reached)
     monkeypatch.setattr(_cluster, "check_contracts", reached)
-    monkeypatch.setattr(_cluster, "prepare_all", lambda *_: [])
+    monkeypatch.setattr(_cluster, "prepare_missing", lambda *_: None)
     monkeypatch.setattr(_cluster, "check_site", lambda *_: None)
     site = type("Site", (), {"max_array": 100})
     monkeypatch.setattr(_cluster, "read_site", lambda *_: site)

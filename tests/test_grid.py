@@ -100,13 +100,13 @@ def test_a_control_is_the_same_artefact_whatever_the_pool_and_recipe(tmp_path, s
 def test_lists_are_swept_and_named(tmp_path, summary):
     text = TEXT.replace(
         'encoder = "vit_nano"',
-        'encoder = ["vit_nano", "vit_tiny"]\nepochs = [1, 2]',
+        'encoder = ["vit_nano", "vit_tiny"]\nepochs = [20, 40]',
     )
     starts, _ = spread(grid_of(tmp_path, text), summary)
     mae = [start.axes for start in starts if start.method == "mae"]
     assert mae == [
-        {"encoder": "vit_nano", "epochs": 1}, {"encoder": "vit_nano", "epochs": 2},
-        {"encoder": "vit_tiny", "epochs": 1}, {"encoder": "vit_tiny", "epochs": 2},
+        {"encoder": "vit_nano", "epochs": 20}, {"encoder": "vit_nano", "epochs": 40},
+        {"encoder": "vit_tiny", "epochs": 20}, {"encoder": "vit_tiny", "epochs": 40},
     ]  # fmt: skip
     assert len({start.identity.key for start in starts}) == len(starts)
 
