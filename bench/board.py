@@ -7,10 +7,10 @@ from ..results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
 from ..results.metrics import recalls
 from ..results.record import RunRecord, digest_json
 from ..results.scores import LeaderboardError, Score
+from .grid import as_list
 from .outcomes import Outcomes
 from .plan import Entry, Plan
-from .seeding import stream
-from .spread import PlannedRun
+from .spread import PlannedPretraining, PlannedRun
 from .store import Store
 
 
@@ -33,7 +33,7 @@ def leaderboard(
     if metric.startswith(RECALL) and outcomes:
         scores = [_with_recall(score, metric, outcomes) for score in scores]
     return tabulate_scores(
-        scores, metric, notes(plan), sort=sort, chips=outcomes, rng=stream(0, "statistics")
+        scores, metric, notes(plan), sort=sort, chips=outcomes, compares=plan.grid.compare
     )
 
 
@@ -93,7 +93,16 @@ def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
         support=support,
         key=entry.key,
         start=start.identity.key if start.identity else None,
+        name=start.method,
+        encoder=_encoder(plan, start),
     )
+
+
+def _encoder(plan: Plan, start: PlannedPretraining) -> str | None:
+    """Return the name of the encoder's size; None for a method that has no encoder."""
+    if not plan.methods[start.method].needs_encoder:
+        return None
+    return str(start.axes.get("encoder", as_list(plan.grid.pretrain.encoder)[0]))
 
 
 def _with_recall(score: Score, metric: str, outcomes: Outcomes) -> Score:
@@ -141,10 +150,9 @@ def _pretraining_notes(plan: Plan) -> list[str]:
     encoders = ", ".join(dict.fromkeys(i.encoder["name"] for i in trained if i.encoder))
     epochs = ", ".join(dict.fromkeys(str((i.recipe or {})["epochs"]) for i in trained))
     seeds = len({identity.seed for identity in trained})
-    claim = "; what is said of a method is said of this one checkpoint" if seeds == 1 else ""
     return [
         f"Encoder {encoders}, pretrained on {pool}{cap} for {epochs} epochs, {seeds} "
-        f"pretraining seed(s), {trained[0].precision}{claim}."
+        f"pretraining seed(s), {trained[0].precision}."
     ]
 
 

@@ -6,10 +6,11 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ..results.units import FEWEST_PRETRAINED, Compares
 from .catalogue import MethodInfo
 from .data.registry import card
 from .run import RECIPES, Recipe, Shots
@@ -113,6 +114,7 @@ class Grid(Section):
     """The declared experiment."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    compare: Compares = "methods"
     methods: list[MethodEntry]
     controls: list[MethodEntry] = [MethodEntry(name=name) for name in CONTROLS]
     pretrain: PretrainSection = PretrainSection()
@@ -123,6 +125,18 @@ class Grid(Section):
         entries = [entry.name for entry in (*self.methods, *self.controls)]
         extra = [c for name in self.evaluate.datasets for c in card(name).extra_controls]
         return list(dict.fromkeys([*entries, *extra]))
+
+
+def claim_warning(grid: Grid) -> str | None:
+    """Return a warning where a grid compares methods with too few pretraining seeds to rank."""
+    count = len(seeds_of(grid.pretrain.seeds))
+    if grid.compare != "methods" or not grid.methods or count >= FEWEST_PRETRAINED:
+        return None
+    return (
+        f"{count} pretraining seed(s): tables will show no places and no mean ranks, because one "
+        f"checkpoint is not a method; set seeds = {FEWEST_PRETRAINED} or more under [pretrain], or "
+        'compare = "checkpoints" at the top of the grid'
+    )
 
 
 def read_grid(path: Path) -> Grid:
@@ -174,6 +188,8 @@ def _describe(problem: Any) -> str:
         if section is PretrainSection:
             allowed |= {field.name for field in fields(Recipe)}
         return f"{'.'.join(where)}: " + unknown("key", where[-1], allowed)
+    if where == ["compare"] and isinstance(problem["input"], str):
+        return "compare: " + unknown("value", problem["input"], get_args(Compares))
     if problem["type"] == "missing":
         return f"{'.'.join(where)} is missing"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
