@@ -16,7 +16,7 @@ from jaxtyping import Float
 from .stats import Variance
 
 WIDE = 3.0  # times the pooled variance: from here on the degrees of freedom are the method's own
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(128)
 _WIDEST = 16.0  # standard deviations; no range of standard normal values is larger
 _STEPS = 3201
 
@@ -61,8 +61,8 @@ def range_p(
         for of in (scipy.special.gammaincinv, scipy.special.gammainccinv)
     )
     spread = low[:, None] + (high - low)[:, None] * (_NODES + 1) / 2
-    density = scipy.stats.chi.pdf(spread * np.sqrt(df)[:, None], df[:, None])
-    weights = density * _WEIGHTS
+    density = (df[:, None] - 1) * np.log(spread) - df[:, None] * spread**2 / 2
+    weights = np.exp(density - density.max(axis=1, keepdims=True)) * _WEIGHTS
     widths, inside = _known_range(methods)
     chance = np.interp(q[:, None] * spread, widths, inside)
     return np.clip(1 - (weights * chance).sum(axis=1) / weights.sum(axis=1), 0.0, 1.0)
@@ -72,12 +72,16 @@ def range_quantile(
     methods: int, df: Float[np.ndarray, " K"], alpha: float = 0.05
 ) -> Float[np.ndarray, " K"]:
     """Return the studentized range that is exceeded with probability alpha."""
-    low, high = np.zeros_like(df), np.full_like(df, 1e3)
-    for _ in range(40):
-        middle = (low + high) / 2
-        above = range_p(middle, methods, df) > alpha
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return (low + high) / 2
+    known, place = np.unique(df, return_inverse=True)
+    each = np.arange(known.size)
+    low, high = np.ones_like(known), np.full_like(known, 1e3)
+    for _ in range(2):  # into one of 40 steps, and of that again
+        steps = np.geomspace(low, high, 41)
+        p = range_p(steps.ravel(), methods, np.tile(known, 41)).reshape(steps.shape)
+        at = np.clip((p > alpha).sum(axis=0) - 1, 0, 39)
+        low, high = steps[at, each], steps[at + 1, each]
+    above, below = (range_p(end, methods, known) for end in (low, high))
+    return (low + (high - low) * (above - alpha) / (above - below))[place]
 
 
 @cache
