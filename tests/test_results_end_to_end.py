@@ -116,6 +116,20 @@ def test_failures_and_a_missing_seed_are_shown(cells, known):
     assert "A control is above every method in: synthetic/linear/5" in text
 
 
+def test_plan_warns_before_the_hours_are_spent(known):
+    text = known.grid.read_text()
+    assert "warning" not in known.call("plan", known.grid).stderr
+    known.grid.write_text(text.replace("seeds = 3\npool", "pool"))
+    try:
+        done = known.call("plan", known.grid)
+        table = known.call("table", known.grid).stdout
+    finally:
+        known.grid.write_text(text)
+    assert "warning: 1 pretraining seed(s)" in " ".join(done.stderr.split())
+    assert "one checkpoint is not a method" in " ".join(table.split())
+    assert "(1)" not in table
+
+
 @pytest.mark.slow
 def test_a_class_recall_is_a_metric(known):
     done = known.call("table", known.grid, "--metric", "recall:class_3", "--json", status=2)
