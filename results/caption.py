@@ -40,7 +40,8 @@ def _numbers(board: Leaderboard) -> str:
         )
     parts += _other_units(board, known)
     if any(cell.low is None for cell in shown):
-        parts.append("No ±: too few runs or no stored outcomes, so nothing is known of its spread.")
+        over = " (computed for accuracy only)" if board.metric != "accuracy" else ""
+        parts.append(f"No ±: too few runs, or outcomes of test chips{over} are missing.")
     evaluation, pretraining = (numbers(seeds) for seeds in board.seeds)
     parts.append(f"Evaluation seeds {evaluation}; pretraining seeds {pretraining}.")
     if any(cell.n and not cell.complete for cell in board.cells):

@@ -80,8 +80,8 @@ def chip_variance(
 
     Near-duplicate chips are not independent, so that the sum over a group is the unit: the
     cluster-robust variance of a mean. Its degrees of freedom follow from how many groups carry the
-    variance: with as many as there are groups, a few large groups, or a few wrong chips among
-    many, give intervals that cover 40 to 92% instead of 95% (`results/README.md`).
+    variance. With as many as there are groups, a few large groups, or a few wrong chips among
+    many, would give intervals that cover too little (`results/README.md`).
 
     Args:
         values: One per chip, such as the share of heads that are right.
