@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..methods._sizes import EncoderConfig
-from ..results.bootstrap import interquartile_mean
 from ..results.draw_classes import confusion_figure, recall_figure
 from ..results.draw_encoders import attention_figure, features_figure
 from ..results.draw_ranks import ranks_figure
 from ..results.draw_scores import cost_figure, shots_figure
 from ..results.draw_training import training_figure
+from ..results.interquartile import interquartile_mean
 from ..results.leaderboard import Leaderboard
 from ..results.metrics import confusion
 from ..results.ranks import TooFewBlocksError, rank_methods
@@ -24,7 +24,6 @@ from .draw_predictions import draw_predictions
 from .outcomes import Outcomes
 from .plan import Plan
 from .predictions import load
-from .seeding import stream
 from .store import Store, read_lines
 
 T = TypeVar("T")
@@ -204,19 +203,22 @@ def interquartile_means(board: Leaderboard, scores: Sequence[Score]) -> list[str
     columns = [c for c in board.columns if shown and all(whole(row, c) for row in shown)]
     if not columns:
         return []
-    parts = []
+    parts, most = [], 0
     for row in shown:
-        values = [
-            np.array([s.values[board.metric] for s in grouped[c][row]], dtype=np.float64)
-            for c in columns
-        ]
-        found = interquartile_mean(values, stream(0, "interquartile", row))
-        limits = f"{100 * (found.low or 0):.1f} to {100 * (found.high or 0):.1f}"
+        runs: dict[int, list[float]] = {}
+        for score in (score for column in columns for score in grouped[column][row]):
+            runs.setdefault(score.pretrain_seed, []).append(score.values[board.metric])
+        found = interquartile_mean([np.array(of_seed) for of_seed in runs.values()])
+        limits = "one pretraining seed, no interval"
+        if found.low is not None and found.high is not None:
+            limits = f"{100 * found.low:.1f} to {100 * found.high:.1f}, {found.n} seeds"
+        most = max(most, found.n)
         parts.append(f"{row} {100 * found.mean:.1f} ({limits})")
     listed = ", ".join(map(column_name, columns))
+    how = ", with the 95 % Student interval over pretraining seeds" if most > 1 else ""
     return [
-        f"Interquartile mean of accuracy, with a 95 % bootstrap interval over the runs within each "
-        f"column: {'; '.join(parts)}. Columns: {listed}."
+        f"Interquartile mean of {board.metric.replace('_', ' ')}: the middle half of the runs of "
+        f"each pretraining seed in all columns{how}: {'; '.join(parts)}. Columns: {listed}."
     ]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from .scores import ChipSource, Column, Score, Shots, starts_of, unit_values
-from .stats import Variance, add, chip_variance, seed_variance
-from .two_way import two_way_difference
+from .stats import Variance, add, seed_variance
+from .two_way import two_way_mean
 from .units import FEWEST_PRETRAINED, Compares, Unit, unit_of
 
 
@@ -82,39 +82,35 @@ class Outcome:
 
     Attributes:
         shares: Share of the runs that are right on each chip; pretraining seeds count alike.
-        right: For each evaluation seed, whether the runs are right: chips, pretraining seed after
-            pretraining seed; None where chips are not drawn, which `shares` is enough for.
-        groups: Near-duplicate group of each chip of `shares`.
+        by_seed: The same for each evaluation seed that all pretraining seeds have; empty where no
+            chip is drawn.
+        groups: Near-duplicate group of each chip.
     """
 
     shares: Float[np.ndarray, " M"]
-    right: Bool[np.ndarray, "S PM"] | None
+    by_seed: Float[np.ndarray, "S M"]
     groups: Int[np.ndarray, " M"] | None
 
-    def variance(self, unit: Unit) -> Variance | None:
-        """Return the variance of the mean accuracy, for `chips` or `seeds+chips`."""
-        if unit == "chips":
-            return chip_variance(self.shares, self.groups)
-        return self._two_way(None)
+    def variance(self, unit: Unit, other: "Outcome | None" = None) -> Variance | None:
+        """Return the variance of the accuracy, or of its difference from another cell.
 
-    def variance_against(self, other: "Outcome", unit: Unit) -> Variance | None:
-        """Return the variance of the difference from another cell on the same chips."""
-        if unit == "chips":
-            return chip_variance(self.shares - other.shares, self.groups)
-        return self._two_way(other)
+        Args:
+            unit: `chips`, or `seeds+chips`.
+            other: On the same chips and seeds.
 
-    def _two_way(self, other: "Outcome | None") -> Variance | None:
-        if self.right is None or self.right.shape[0] < 2:
+        Returns:
+            None for too few seeds or groups.
+        """
+        gaps = self.by_seed if unit == "seeds+chips" else self.shares[None]
+        if other is not None:
+            theirs = other.by_seed if unit == "seeds+chips" else other.shares[None]
+            if theirs.shape != gaps.shape:
+                return None
+            gaps = gaps - theirs
+        if unit == "seeds+chips" and gaps.shape[0] < 2:
             return None
-        theirs = np.zeros_like(self.right) if other is None else other.right
-        if theirs is None or theirs.shape != self.right.shape:
-            return None
-        groups = np.arange(self.shares.size) if self.groups is None else self.groups
-        tiled = np.tile(groups, self.right.shape[1] // self.shares.size)
-        found = two_way_difference(self.right, theirs, tiled)
-        if found.se is None or found.df is None:
-            return None
-        return Variance(found.se**2, found.df)
+        found = two_way_mean(gaps, self.groups)
+        return None if found.se is None or found.df is None else Variance(found.se**2, found.df)
 
 
 def outcomes_of(
@@ -151,12 +147,10 @@ def _outcome(
 ) -> Outcome:
     shares = np.mean([np.mean(list(of_seeds.values()), axis=0) for of_seeds in starts], axis=0)
     if not drawn:
-        return Outcome(shares, None, groups)
+        return Outcome(shares, np.empty((0, shares.size)), groups)
     common = sorted(set.intersection(*(set(of_seeds) for of_seeds in starts)))
-    if not common:
-        return Outcome(shares, None, groups)
-    right = [np.concatenate([of_seeds[seed] for of_seeds in starts]) for seed in common]
-    return Outcome(shares, np.stack(right), groups)
+    by_seed = [np.mean([of_seeds[s] for of_seeds in starts], axis=0) for s in common]
+    return Outcome(shares, np.array(by_seed).reshape(-1, shares.size), groups)
 
 
 def make_cell(
@@ -214,7 +208,7 @@ def _variance(
     if outcome is None:
         return None
     of_chips = outcome.variance("seeds+chips" if unit == "seeds+chips" else "chips")
-    if of_chips is None or of_chips.value == 0:  # all chips alike: nothing tells their spread
+    if of_chips is None:
         return None
     if unit == "pretrain_seeds+chips":
         means = start_means(group, metric)

@@ -1,19 +1,21 @@
 """Two methods side by side, with a reading in plain words for each column.
 
-The seed-level test speaks of these checkpoints on these test images. Whether a difference would
-be there on other test images of the same kind is a second question, answered by resampling seeds
-and chips together.
+Pretraining seeds of two methods are not paired, so with several on both sides the test is Welch's
+over their means. One checkpoint is not a method: where a side has one, the test is about these
+checkpoints, over labelled chips where they are drawn and over test chips where they are not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+import scipy.stats
+from jaxtyping import Float
 
-from .bootstrap import two_way_difference
 from .paired import Effect, PairedTest, chip_test, effect, holm, sign_flip
+from .reading import WORDS, Unit, read_result
 from .scores import (
     ChipSource,
     Column,
@@ -21,14 +23,13 @@ from .scores import (
     Score,
     by_column,
     column_name,
-    paired_differences,
     refuse_mixtures,
     starts_of,
 )
-from .stats import Interval
-from .ties import ALPHA
+from .stats import Interval, single_score
+from .two_way import FEWEST_SEEDS, TwoWay, two_way_mean
 
-FEWEST_SEEDS = 5  # of an interval over seeds and chips; from fewer it would be too narrow
+Cell = Sequence[Score]
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,20 @@ class Comparison:
 
     Attributes:
         means: Of A and B, over the runs that each has.
-        unit: What is paired: seeds, pretraining seeds, or test chips.
-        effect: Size of the difference over paired seeds; None where nothing pairs.
-        test: Over the units.
+        unit: What the test and the interval of the difference run over.
+        effect: Size of the difference; None where nothing pairs.
+        test: Over the units; None where it cannot be made.
         p_holm: Its p after Holm's correction over all columns compared.
         smallest_holm: The least that this could be if every other column were as clear.
-        new_chips: Interval of the difference in accuracy for other seeds and other test chips (of
-            one run each: for other chips); None where predictions are missing, with 2 to 4 seeds,
-            or with several pretraining seeds.
+        new_chips: Interval of the difference in accuracy of two checkpoints for other draws of
+            labelled chips and other test chips; None where draws or groups are too few.
         reading: What may be said.
     """
 
     column: Column
     means: tuple[float | None, float | None]
     runs: tuple[str, str]
-    unit: str
+    unit: Unit
     effect: Effect | None
     test: PairedTest | None
     p_holm: float | None
@@ -62,6 +62,16 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """What the runs of one column say before correction."""
+
+    unit: Unit
+    effect: Effect | None = None
+    test: PairedTest | None = None
+    new_chips: Interval | None = None
 
 
 def compare(
@@ -80,7 +90,7 @@ def compare(
         second: Row B.
         metric: What is compared; the interval over chips is of accuracy always.
         chips: Predictions.
-        rng: Draws resamples and signs.
+        rng: Draws signs where there are too many to try all.
 
     Raises:
         LeaderboardError: A row is not there, both are the same, they share no column, or their
@@ -97,133 +107,152 @@ def compare(
     columns = {c: cells for c, cells in by_column(chosen).items() if len(cells) == 2}
     if not columns:
         raise LeaderboardError(f"{first} and {second} share no column of this grid")
-    tests = {
-        column: _test(cells[first], cells[second], metric, chips, rng)
+    tested = {
+        column: _test(column, cells[first], cells[second], metric, chips, rng)
         for column, cells in columns.items()
     }
-    known = {column: test for column, test in tests.items() if test}
-    adjusted = dict(zip(known, holm([test.p for test in known.values()]), strict=True))
+    known = {column: one.test.p for column, one in tested.items() if one.test}
+    adjusted = dict(zip(known, map(float, holm(list(known.values()))), strict=True))
     return [
-        _comparison(
-            column, cells[first], cells[second], metric, tests[column],
-            float(adjusted[column]) if column in adjusted else None, len(known), chips, rng,
-        )
+        _comparison(column, cells[first], cells[second], metric, tested[column],
+                    adjusted.get(column), len(known))
         for column, cells in columns.items()
     ]  # fmt: skip
 
 
 def _test(
-    a: Sequence[Score],
-    b: Sequence[Score],
+    column: Column,
+    a: Cell,
+    b: Cell,
     metric: str,
     chips: ChipSource | None,
     rng: np.random.Generator,
-) -> PairedTest | None:
-    if len(a) == len(b) == 1:
-        right = [chips.right(cell[0]) if chips else None for cell in (a, b)]
-        if metric != "accuracy" or right[0] is None or right[1] is None or chips is None:
-            return None
-        return chip_test(right[0], right[1], chips.groups(a[0].dataset))
-    differences = paired_differences(a, b, metric)
-    return sign_flip(differences, rng) if differences.size else None
+) -> _Tested:
+    """Return the test of one column, over the units that this column has."""
+    methods = starts_of(a) > 1 and starts_of(b) > 1
+    draws = min(len({score.seed for score in cell}) for cell in (a, b))
+    drawn = column[2] != "all" and draws > 1
+    unit: Unit = "pretrain_seeds" if methods else "seeds" if drawn else "chips"
+    sides = _shared(a, b, lambda score: score.values.get(metric))
+    if sides is None:
+        return _Tested(unit)
+    over_chips, groups = None, chips.groups(column[0]) if chips else None
+    correct = _correct(a, b, chips, sides) if metric == "accuracy" else None
+    if correct is not None:  # S x M: A less B, in the mean over pretraining seeds
+        over_chips = correct[0].mean(axis=0) - correct[1].mean(axis=0)
+    if methods:
+        of_chips = None
+        if column[2] == "all" and over_chips is not None:
+            of_chips = two_way_mean(over_chips.mean(axis=0, keepdims=True), groups)
+        return _welch(sides[0].mean(axis=1), sides[1].mean(axis=1), of_chips)
+    differences = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+    if drawn:
+        interval = two_way_mean(over_chips, groups).interval() if over_chips is not None else None
+        known = interval if interval and interval.low is not None else None
+        return _Tested(unit, effect(differences), sign_flip(differences, rng), known)
+    if over_chips is None:
+        return _Tested(unit, Effect(single_score(float(differences.mean())), None))
+    if 1 < len(over_chips) < FEWEST_SEEDS:  # too few heads for a variance of their own
+        over_chips = over_chips.mean(axis=0, keepdims=True)
+    found = two_way_mean(over_chips, groups)
+    if len(a) == len(b) == 1 and correct is not None:
+        exact = chip_test(correct[0][0, 0] > 0.5, correct[1][0, 0] > 0.5, groups)
+        return _Tested(unit, Effect(found.interval(), None), exact)
+    p = found.p()
+    test = None if p is None else PairedTest(p, 0.0, found.groups, False)
+    return _Tested(unit, Effect(found.interval(), None), test)
+
+
+def _correct(
+    a: Cell, b: Cell, chips: ChipSource | None, sides: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return 1 for each test chip that a run of `sides` had right, else 0; None if one lacks it."""
+    if chips is None:
+        return None
+    found = _shared(a, b, lambda score: chips.right(score) if score.values else None)
+    if found is None or any(
+        right.shape[:2] != side.shape for right, side in zip(found, sides, strict=True)
+    ):
+        return None
+    return found
+
+
+def _shared(
+    a: Cell, b: Cell, value: Callable[[Score], Any]
+) -> tuple[Float[np.ndarray, "A S *M"], Float[np.ndarray, "B S *M"]] | None:
+    """Return the values of both sides, pretraining seed x evaluation seed; None without a pair.
+
+    Only evaluation seeds that every pretraining seed of both sides has are taken: they share
+    their labelled chips. A pretraining seed without any value is left out.
+    """
+    sides: list[list[dict[int, Any]]] = []
+    for cell in (a, b):
+        starts: dict[int, dict[int, Any]] = {}
+        for score in cell:
+            if (one := value(score)) is not None:
+                starts.setdefault(score.pretrain_seed, {})[score.seed] = one
+        sides.append(list(starts.values()))
+    if not all(sides):
+        return None
+    seeds = sorted(set.intersection(*(set(start) for side in sides for start in side)))
+    if not seeds:
+        return None
+    of_a, of_b = (
+        np.array([[start[seed] for seed in seeds] for start in side], dtype=np.float64)
+        for side in sides
+    )
+    return of_a, of_b
+
+
+def _welch(
+    a: Float[np.ndarray, " A"], b: Float[np.ndarray, " B"], of_chips: TwoWay | None
+) -> _Tested:
+    """Test two means with their own variances, and where given with that of the test chips."""
+    gap = float(a.mean() - b.mean())
+    if min(a.size, b.size) < 2:
+        return _Tested("pretrain_seeds", Effect(single_score(gap), None))
+    parts = [(float(side.var(ddof=1)) / side.size, side.size - 1.0) for side in (a, b)]
+    unit: Unit = "pretrain_seeds"
+    if of_chips is not None and of_chips.se is not None and of_chips.df is not None:
+        parts.append((of_chips.se**2, of_chips.df))
+        unit = "pretrain_seeds+chips"
+    variance = sum(part for part, _ in parts)
+    if variance < 1e-18:  # equal but for rounding: no spread to test against
+        return _Tested(unit, Effect(single_score(gap), None))
+    df = variance**2 / sum(part**2 / of_part for part, of_part in parts)
+    half = float(scipy.stats.t.ppf(0.975, df) * np.sqrt(variance))
+    p = float(2 * scipy.stats.t.sf(abs(gap) / np.sqrt(variance), df))
+    interval = Interval(gap, gap - half, gap + half, a.size + b.size)
+    return _Tested(unit, Effect(interval, None), PairedTest(p, 0.0, a.size + b.size, False))
 
 
 def _comparison(
     column: Column,
-    a: Sequence[Score],
-    b: Sequence[Score],
+    a: Cell,
+    b: Cell,
     metric: str,
-    test: PairedTest | None,
+    tested: _Tested,
     p_holm: float | None,
     family: int,
-    chips: ChipSource | None,
-    rng: np.random.Generator,
 ) -> Comparison:
-    differences = paired_differences(a, b, metric)
-    size = effect(differences) if differences.size else None
-    single = starts_of(a) == starts_of(b) == 1
-    new_chips = _over_chips(a, b, chips, rng) if single and chips else None
-    unit = "test chips" if len(a) == len(b) == 1 else "seeds" if single else "pretraining seeds"
     values = [[s.values[metric] for s in cell if metric in s.values] for cell in (a, b)]
     means = [fmean(found) if found else None for found in values]
     runs = [f"{len(found)}/{len(cell)}" for found, cell in zip(values, (a, b), strict=True)]
-    smallest = None if test is None else min(1.0, test.smallest_p * family)
-    reading = _read(
-        (a[0].method, b[0].method), runs, unit, size, test, p_holm, smallest, family, new_chips
-    )
-    return Comparison(
-        column, (means[0], means[1]), (runs[0], runs[1]), unit, size, test, p_holm, smallest,
-        new_chips, reading,
-    )  # fmt: skip
-
-
-def _over_chips(
-    a: Sequence[Score], b: Sequence[Score], chips: ChipSource, rng: np.random.Generator
-) -> Interval | None:
-    """Return the two-way interval over the seeds that both have."""
-    theirs = {score.seed: score for score in b if score.values}
-    pairs = [(chips.right(s), chips.right(theirs[s.seed])) for s in a
-             if s.values and s.seed in theirs]  # fmt: skip
-    rights = [(mine, other) for mine, other in pairs if mine is not None and other is not None]
-    if len(rights) < len(pairs) or (len(pairs) != 1 and len(pairs) < FEWEST_SEEDS):
-        return None
-    right_a, right_b = (np.stack(side) for side in zip(*rights, strict=True))
-    return two_way_difference(right_a, right_b, rng, chips.groups(a[0].dataset))
-
-
-def _read(
-    names: tuple[str, str],
-    runs: Sequence[str],
-    unit: str,
-    size: Effect | None,
-    test: PairedTest | None,
-    p_holm: float | None,
-    smallest: float | None,
-    family: int,
-    new_chips: Interval | None,
-) -> str:
-    """Return what may be said, in words that cannot be taken for more."""
-    if size is None:
-        return (
+    smallest = None if tested.test is None else min(1.0, tested.test.smallest_p * family)
+    names = a[0].method, b[0].method
+    if tested.effect is None:
+        reading = (
             f"Cannot be compared: no pair of runs ({names[0]} has {runs[0]}, {names[1]} has "
             f"{runs[1]})."
         )
-    if test is None or p_holm is None or smallest is None:
-        return "Not tested: one run each, and the test over chips needs accuracy and predictions."
-    gap = size.difference
-    family_text = f" after Holm's correction over {family} columns" if family > 1 else ""
-    if p_holm > ALPHA:
-        text = f"No difference shown (p = {p_holm:.3g}{family_text})."
-        if smallest > ALPHA:
-            text += (
-                f" With {test.n} {unit} p cannot go below {smallest:.3g}{family_text}: this "
-                "comparison could not have shown a difference, however large."
-            )
-        elif gap.low is not None and gap.high is not None:
-            text += (
-                " That is not a proof that they are equal: taken alone, this column agrees with "
-                f"differences from {100 * gap.low:+.1f} to {100 * gap.high:+.1f} points."
-            )
-        else:
-            text += " That is not a proof that they are equal."
     else:
-        higher, lower = names if gap.mean > 0 else names[::-1]
-        text = f"{higher} is higher than {lower} by {100 * abs(gap.mean):.1f} points"
-        if gap.low is not None and gap.high is not None:
-            low, high = sorted((abs(gap.low), abs(gap.high)))
-            if gap.low * gap.high > 0:
-                text += f" (95 % interval {100 * low:.1f} to {100 * high:.1f})"
-        text += f", p = {p_holm:.3g}{family_text}, over {test.n} {unit}."
-        if unit == "seeds":
-            text += " This is about these two checkpoints on these test images."
-        elif unit == "test chips":
-            text += " This is about these two runs."
-    if new_chips and new_chips.low is not None and new_chips.high is not None:
-        limits = f"{100 * new_chips.low:+.1f} to {100 * new_chips.high:+.1f} points of accuracy"
-        where = "outside" if new_chips.low > 0 or new_chips.high < 0 else "inside"
-        what = "For other" if unit == "test chips" else "For other seeds and other"
-        text += f" {what} test images of this kind: {limits}; zero lies {where}."
-    return text
+        single = starts_of(a) == 1, starts_of(b) == 1
+        reading = read_result(names, tested.unit, tested.effect.difference, tested.test, p_holm,
+                              smallest, family, tested.new_chips, single)  # fmt: skip
+    return Comparison(
+        column, (means[0], means[1]), (runs[0], runs[1]), tested.unit, tested.effect, tested.test,
+        p_holm, smallest, tested.new_chips, reading,
+    )  # fmt: skip
 
 
 def comparison_text(comparisons: Sequence[Comparison], first: str, second: str, metric: str) -> str:
@@ -242,10 +271,9 @@ def comparison_text(comparisons: Sequence[Comparison], first: str, second: str, 
                 text += f"; d_z {d.mean:.2f} ({d.low:.2f} to {d.high:.2f})"
             lines.append(text)
         if one.test:
-            exact = "exact" if one.test.exact else "Monte Carlo"
-            lines.append(
-                f"  p {one.test.p:.4g} ({exact}, {one.test.n} {one.unit}), smallest attainable "
-                f"{one.test.smallest_p:.3g}"
-            )
+            kind = "exact" if one.test.exact else "Monte Carlo" if one.unit == "seeds" else "t"
+            line = f"  p {one.test.p:.4g} ({kind}, {one.test.n} {WORDS[one.unit]})"
+            least = one.test.smallest_p
+            lines.append(line + (f", smallest attainable {least:.3g}" if least else ""))
         lines += [f"  {one.reading}", ""]
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 
 class TooFewScoresError(ValueError):
@@ -71,34 +71,3 @@ def single_score(score: float) -> Interval:
 def seed_variance(scores: Float[np.ndarray, " S"]) -> Variance:
     """Return the variance of the mean over S independent scores, 2 or more."""
     return Variance(float(scores.var(ddof=1) / scores.size), float(scores.size - 1))
-
-
-def chip_variance(
-    values: Float[np.ndarray, " M"], groups: Int[np.ndarray, " _"] | None = None
-) -> Variance | None:
-    """Return the variance of the mean over M test chips, for other test chips of the same kind.
-
-    Near-duplicate chips are not independent, so that the sum over a group is the unit: the
-    cluster-robust variance of a mean. Its degrees of freedom follow from how many groups carry the
-    variance. With as many as there are groups, a few large groups, or a few wrong chips among
-    many, would give intervals that cover too little (`results/README.md`).
-
-    Args:
-        values: One per chip, such as the share of heads that are right.
-        groups: Near-duplicate group of each chip; None where each chip is its own group.
-
-    Returns:
-        None for fewer than two groups.
-    """
-    sums, sizes = values, np.ones(values.size)
-    if groups is not None:
-        _, place = np.unique(groups, return_inverse=True)
-        sums, sizes = np.bincount(place, values), np.bincount(place).astype(np.float64)
-    if sums.size < 2:
-        return None
-    squares = (sums - sizes * values.mean()) ** 2
-    total = float(squares.sum())
-    if total == 0:
-        return Variance(0.0, float(sums.size - 1))
-    df = max(total**2 / float((squares**2).sum()) - 1, 1.0)
-    return Variance(total * sums.size / (sums.size - 1) / values.size**2, df)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from .cells import Outcome
 from .paired import SAME, holm
-from .stats import Variance, add, chip_variance
+from .stats import Variance, add
 from .tukey import pair_variance, range_p, range_quantile, spreads
 from .units import Unit
 
@@ -61,8 +61,7 @@ def place_methods(
         for row in others:
             parts = pair_variance(spread[best], spread[row])
             if outcomes is not None:
-                ours, theirs = outcomes[best], outcomes[row]
-                of_chips = chip_variance(ours.shares - theirs.shares, ours.groups)
+                of_chips = outcomes[best].variance("chips", outcomes[row])
                 parts += [of_chips] if of_chips else []
             variances.append(add(*parts))
         df = np.array([variance.df for variance in variances])
@@ -90,7 +89,7 @@ def place_checkpoints(
     def judge(best: str, others: Sequence[str]) -> list[tuple[float, float | None]]:
         found = []
         for row in others:
-            variance = outcomes[best].variance_against(outcomes[row], unit)
+            variance = outcomes[best].variance(unit, outcomes[row])
             if variance is None:
                 found.append((1.0, None))
                 continue

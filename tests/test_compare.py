@@ -61,8 +61,11 @@ def test_five_seeds_can_show_nothing_and_the_reading_says_so(draw):
     both = scores("A", [0.9] * 5) + scores("B", [0.1, 0.2, 0.1, 0.2, 0.1])
     found = one(compare(both, "A", "B", "accuracy", None, draw))
     assert found.reading == (
-        "No difference shown (p = 0.0625). With 5 seeds p cannot go below 0.0625: this comparison "
-        "could not have shown a difference, however large."
+        "No difference shown (p = 0.0625). With 5 draws of labelled chips p cannot go below "
+        "0.0625: this comparison could not have shown a difference, however large. One checkpoint "
+        "is not a method: this is about these two checkpoints on these test images, not about the "
+        "methods. Other test images: no interval; it needs predictions of 5 draws (or one) and 10 "
+        "groups of test chips."
     )
 
 
@@ -102,12 +105,13 @@ def test_one_run_each_is_tested_over_chips(draw):
     right = {"A0": np.r_[np.ones(90), np.zeros(10)] > 0, "B0": np.r_[np.ones(70), np.zeros(30)] > 0}
     both = scores("A", [0.9]) + scores("B", [0.7])
     found = one(compare(both, "A", "B", "accuracy", Chips(right), draw))
-    assert found.unit == "test chips"
+    assert found.unit == "chips"
     assert found.test.p == pytest.approx(scipy.stats.binomtest(20, 20).pvalue)
-    assert "This is about these two runs" in found.reading
+    assert "these two checkpoints with the labelled chips of these runs" in found.reading
     grouped = Chips(right, np.repeat([0, 1], 50))
     found = one(compare(both, "A", "B", "accuracy", grouped, draw))
     assert found.test.p == 1.0  # all that differ are one group
+    assert found.effect.difference.low is None  # two groups give no interval
     assert one(compare(both, "A", "B", "accuracy", None, draw)).reading.startswith("Not tested")
 
 
@@ -118,27 +122,102 @@ def test_the_reading_tells_when_other_images_might_not_show_it(draw):
     both = scores("A", [0.60] * 10) + scores("B", [0.55] * 10)
     found = one(compare(both, "A", "B", "accuracy", Chips(few), draw))
     assert found.p_holm < 0.05
-    assert "zero lies inside" in found.reading
-    assert (
-        "zero lies outside" in one(compare(both, "A", "B", "accuracy", Chips(many), draw)).reading
-    )
+    assert "zero is inside" in found.reading
+    assert "zero is outside" in one(compare(both, "A", "B", "accuracy", Chips(many), draw)).reading
+    copies = Chips(many, np.repeat(np.arange(40), 50))  # near-duplicates are no new images
+    assert "zero is inside" in one(compare(both, "A", "B", "accuracy", copies, draw)).reading
 
 
-def test_pretraining_seeds_are_the_unit_where_there_are_several(draw):
-    both = [s for start in range(6) for s in
-            scores("A", [0.8 + start / 100, 0.81], start=start)
-            + scores("B", [0.7, 0.71], start=start)]  # fmt: skip
+def test_pretraining_seeds_are_compared_by_welchs_test(draw):
+    values = [0.80, 0.83, 0.85, 0.81], [0.70, 0.74, 0.69]
+    both = [s for name, means in zip("AB", values, strict=True) for start, mean in enumerate(means)
+            for s in scores(name, [mean - 0.01, mean + 0.01], start=start)]  # fmt: skip
     found = one(compare(both, "A", "B", "accuracy", None, draw))
-    assert (found.unit, found.test.n) == ("pretraining seeds", 6)
+    expected = scipy.stats.ttest_ind(*values, equal_var=False)
+    interval = expected.confidence_interval()
+    assert (found.unit, found.test.n) == ("pretrain_seeds", 7)
+    assert found.test.p == pytest.approx(expected.pvalue)
+    gap = found.effect.difference
+    assert (gap.low, gap.high) == pytest.approx((interval.low, interval.high))
     assert "checkpoints" not in found.reading
+    assert "these test images" in found.reading
 
 
-def test_a_control_without_pretraining_stands_beside_every_pretraining_seed(draw):
+def test_pretraining_seeds_are_not_paired_by_their_number(draw):
+    """A paired test would see a constant difference and be sure."""
+    both = [
+        s
+        for start, mean in enumerate([0.60, 0.70, 0.80, 0.65, 0.75, 0.85])
+        for s in scores("A", [mean + 0.01], start=start) + scores("B", [mean], start=start)
+    ]
+    assert one(compare(both, "A", "B", "accuracy", None, draw)).test.p > 0.5
+
+
+def test_only_evaluation_seeds_that_all_have_are_averaged(draw):
+    both = scores("A", [0.8, 0.1], start=0) + scores("A", [0.82, None], start=1)
+    both += scores("B", [0.7, 0.9], start=0) + scores("B", [0.71, 0.9], start=1)
+    found = one(compare(both, "A", "B", "accuracy", None, draw))
+    assert found.effect.difference.mean == pytest.approx(0.81 - 0.705)
+
+
+def test_a_column_without_draws_is_tested_over_test_chips(draw):
+    """The heads hardly differ, so that a test over them would be sure of nothing but themselves."""
+    chips = {f"{m}{s}": np.arange(40) < (24 if m == "A" else 23) for m in "AB" for s in range(10)}
+    both = scores("A", [0.60] * 10, shots="all") + scores("B", [0.575] * 10, shots="all")
+    found = one(compare(both, "A", "B", "accuracy", Chips(chips), draw))
+    assert found.unit == "chips"
+    assert found.test.p > 0.05
+    assert "labelled chips p cannot" not in found.reading
+    assert "these two checkpoints" in found.reading
+    assert one(compare(both, "A", "B", "accuracy", None, draw)).test is None
+
+
+def test_a_column_without_draws_adds_the_test_chips_to_pretraining_seeds(draw):
+    both, chips = [], {}
+    for name, hits in (("A", 130), ("B", 120)):
+        for start in range(3):
+            key = f"{name}{start}"
+            chips[key] = np.isin(np.arange(200), draw.permutation(200)[: hits + start])
+            both.append(Score(
+                method=name, control=False, unconfirmed=False, dataset="synthetic",
+                protocol="linear", shots="all", pretrain_seed=start, seed=0, state="done",
+                values={"accuracy": float(chips[key].mean())}, key=key,
+            ))  # fmt: skip
+    found = one(compare(both, "A", "B", "accuracy", Chips(chips), draw))
+    alone = one(compare(both, "A", "B", "accuracy", None, draw))
+    assert (found.unit, alone.unit) == ("pretrain_seeds+chips", "pretrain_seeds")
+    gaps = sum(chips[f"A{s}"] * 1.0 - chips[f"B{s}"] for s in range(3)) / 3
+    of_chips = gaps.var(ddof=1) / 200  # each chip its own group
+    of_seeds = sum(np.var([chips[f"{m}{s}"].mean() for s in range(3)], ddof=1) / 3 for m in "AB")
+    gap = found.effect.difference
+    least = scipy.stats.norm.ppf(0.975) * np.sqrt(of_chips + of_seeds)
+    assert least < (gap.high - gap.low) / 2 < 1.25 * least
+    assert found.test.p > alone.test.p
+
+
+def test_one_checkpoint_on_one_side_makes_no_claim_of_methods(draw):
     both = [s for start in range(6) for s in scores("A", [0.8, 0.81], start=start)]
     both += scores("Raw", [0.5, 0.6])
     found = one(compare(both, "A", "Raw", "accuracy", None, draw))
-    assert found.test.n == 6
+    assert (found.unit, found.test.n) == ("seeds", 2)
     assert found.effect.difference.mean == pytest.approx((0.3 + 0.21) / 2)
+    assert "One checkpoint is not a method: this is about these checkpoints" in found.reading
+
+
+@pytest.mark.parametrize("repetitions", [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_the_test_over_pretraining_seeds_holds_its_level(repetitions):
+    """Two equal methods, pretraining seeds of 3 points: a test over draws rejects mostly."""
+    draw, rejected, by_draws = np.random.default_rng(0), 0, 0
+    for _ in range(repetitions):
+        both = [
+            s for name in "AB" for start in range(3)
+            for s in scores(name, draw.normal(0.5 + draw.normal(0, 0.03), 0.005, 6), start=start)
+        ]  # fmt: skip
+        rejected += one(compare(both, "A", "B", "accuracy", None, draw)).test.p <= 0.05
+        single = [s for s in both if s.pretrain_seed == 0]
+        by_draws += one(compare(single, "A", "B", "accuracy", None, draw)).test.p <= 0.05
+    assert rejected / repetitions <= scipy.stats.binom.isf(3e-5, repetitions, 0.05) / repetitions
+    assert by_draws / repetitions > 0.5  # why one checkpoint of each is not a test of methods
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tests and resampling against closed forms, SciPy, worked examples and simulation."""
+"""Tests and intervals against closed forms, SciPy, worked examples and simulation."""
 
 from itertools import combinations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from sarbench.results.bootstrap import interquartile_mean, two_way_difference
+from sarbench.results.interquartile import interquartile_mean
 from sarbench.results.paired import UnpairedError, chip_test, effect, holm, sign_flip
 from sarbench.results.ranks import (
     TooFewBlocksError,
@@ -14,6 +14,7 @@ from sarbench.results.ranks import (
     mean_ranks,
     rank_methods,
 )
+from sarbench.results.two_way import two_way_difference
 
 
 @pytest.fixture
@@ -195,39 +196,68 @@ def test_equal_methods_share_one_group():
     )  # fmt: skip
 
 
-def test_an_interquartile_mean_drops_a_quarter_at_each_end(draw):
-    scores = [np.array([0.0, 0.2, 0.4, 0.9]), np.array([0.1, 0.3, 0.5, 1.0])]
-    found = interquartile_mean(scores, draw)
-    assert found.mean == pytest.approx((0.2 + 0.3 + 0.4 + 0.5) / 4)
-    assert found.low < found.mean < found.high
-    fixed = interquartile_mean([np.full(4, 0.5), np.full(4, 0.7)], draw)
-    assert (fixed.low, fixed.high) == (fixed.mean, fixed.mean)
-    with pytest.raises(ValueError, match=r"got \[4, 1\]"):
-        interquartile_mean([np.zeros(4), np.zeros(1)], draw)
+def test_an_interquartile_mean_drops_a_quarter_at_each_end_of_each_pretraining_seed():
+    runs = [np.array([0.0, 0.2, 0.4, 0.9]), np.array([0.1, 0.3, 0.5, 1.0])]
+    found = interquartile_mean(runs)
+    half = scipy.stats.t.ppf(0.975, 1) * 0.1 / 2  # of the two means 0.3 and 0.4
+    assert (found.mean, found.low, found.high) == pytest.approx((0.35, 0.35 - half, 0.35 + half))
+    with pytest.raises(ValueError, match=r"got \[4, 3\]"):
+        interquartile_mean([np.zeros(4), np.zeros(3)])
 
 
-def test_with_one_seed_the_two_way_interval_is_the_normal_one_over_chips(draw):
+def test_one_pretraining_seed_has_an_interquartile_mean_without_limits():
+    found = interquartile_mean([np.array([0.0, 0.2, 0.4, 0.9])])
+    assert (found.mean, found.low, found.high) == (pytest.approx(0.3), None, None)
+
+
+def test_with_one_seed_the_two_way_interval_is_students_over_chips(draw):
     right_a, right_b = draw.random((1, 2000)) < 0.8, draw.random((1, 2000)) < 0.75
-    difference = right_a[0].astype(float) - right_b[0]
-    found = two_way_difference(right_a, right_b, draw, draws=4000)
-    half = 1.96 * difference.std() / np.sqrt(2000)
-    assert found.mean == pytest.approx(difference.mean())
-    assert (found.low, found.high) == pytest.approx(
-        (difference.mean() - half, difference.mean() + half), abs=0.002
-    )
+    student = scipy.stats.ttest_rel(right_a[0] * 1.0, right_b[0])
+    found = two_way_difference(right_a, right_b)
+    limits, expected = found.interval(), student.confidence_interval()
+    assert (found.seeds, found.groups) == (1, 2000)
+    assert (limits.low, limits.high) == pytest.approx((expected.low, expected.high), abs=5e-4)
+    assert found.p() == pytest.approx(student.pvalue, rel=0.1)
+
+
+def test_the_two_way_variance_is_that_of_the_crossed_analysis_of_variance(draw):
+    """Mean squares by hand, and one group more on which the two differ throughout."""
+    right_a, right_b = draw.random((6, 40)) < 0.8, draw.random((6, 40)) < 0.7
+    right_a[0] = True
+    gaps = right_a * 1.0 - right_b
+    of_seeds, of_chips = gaps.mean(1, keepdims=True), gaps.mean(0, keepdims=True)
+    rest = gaps - of_seeds - of_chips + gaps.mean()
+    mean_squares = (
+        40 * of_seeds.var(ddof=1), 6 * of_chips.var(ddof=1), (rest**2).sum() / (5 * 39),
+    )  # fmt: skip
+    expected = (mean_squares[0] + mean_squares[1] - mean_squares[2]) / 240 + 1 / 40**2
+    assert two_way_difference(right_a, right_b).se == pytest.approx(np.sqrt(expected))
 
 
 def test_copies_of_chips_do_not_narrow_the_two_way_interval(draw):
     right_a, right_b = draw.random((5, 100)) < 0.8, draw.random((5, 100)) < 0.7
-    once = two_way_difference(right_a, right_b, draw, draws=4000)
+    once = two_way_difference(right_a, right_b)
     copied = two_way_difference(
-        np.repeat(right_a, 20, axis=1), np.repeat(right_b, 20, axis=1), draw,
-        np.repeat(np.arange(100), 20), draws=4000,
+        np.repeat(right_a, 20, axis=1), np.repeat(right_b, 20, axis=1),
+        np.repeat(np.arange(100), 20),
     )  # fmt: skip
-    assert copied.high - copied.low == pytest.approx(once.high - once.low, rel=0.1)
-    assert copied.mean == pytest.approx(once.mean)
+    assert copied.difference == pytest.approx(once.difference)
+    assert (copied.se, copied.df) == pytest.approx((once.se, once.df))
 
 
-def test_unpaired_predictions_are_refused(draw):
+@pytest.mark.parametrize(("seeds", "groups"), [(5, 9), (3, 100), (1, 9)])
+def test_too_few_seeds_or_groups_have_no_two_way_interval(seeds, groups, draw):
+    right_a, right_b = draw.random((2, seeds, groups)) < 0.5
+    found = two_way_difference(right_a, right_b)
+    assert (found.se, found.p(), found.interval().low) == (None, None, None)
+
+
+def test_classifiers_that_never_differ_are_not_certainly_equal():
+    found = two_way_difference(np.ones((1, 100), bool), np.ones((1, 100), bool)).interval()
+    assert found.low < -0.03  # 3 in 100 is the rule of three for an event that was never seen
+    assert found.high > 0.03
+
+
+def test_unpaired_predictions_are_refused():
     with pytest.raises(UnpairedError):
-        two_way_difference(np.ones((2, 5), bool), np.ones((3, 5), bool), draw)
+        two_way_difference(np.ones((2, 5), bool), np.ones((3, 5), bool))

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from sarbench.results.bootstrap import two_way_difference
+from sarbench.results.interquartile import interquartile_mean
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.paired import chip_test, effect, holm, sign_flip
 from sarbench.results.scores import Score
-from sarbench.results.stats import chip_variance
+from sarbench.results.two_way import two_way_difference, two_way_mean
 
 LONG = pytest.param(20, marks=pytest.mark.slow)  # times as many repetitions
 
@@ -68,26 +68,54 @@ def test_the_effects_interval_covers(times):
         assert covered / repetitions < 0.985
 
 
+CHIPS = {"difficulty": 0.9, "method": 0.6}  # deviations of the latent score, by group of chips
+NOISE = 0.8  # of one chip, seed and method
+
+
+def correct(draw, seeds, groups, sizes, accuracies, seed_spread):
+    """Return whether A and B were right, and the groups; accuracies hold in the population.
+
+    Latent scores are sums of normal effects of group, method x group, seed x method, seed x group
+    and chip x seed x method, so that an accuracy is the normal distribution function of its mean.
+    """
+    deviations = [CHIPS["difficulty"], CHIPS["method"], seed_spread, 0.2, NOISE]
+    total = np.sqrt(np.sum(np.square(deviations)))
+    count = {"one": np.ones(groups, int), "unequal": 1 + draw.geometric(0.25, groups)}[sizes]
+    of = np.repeat(np.arange(groups), count)
+    shared = CHIPS["difficulty"] * draw.normal(size=groups) + 0.2 * draw.normal(
+        size=(seeds, groups)
+    )
+    sides = []
+    for accuracy in accuracies:
+        score = (
+            total * scipy.stats.norm.ppf(accuracy)
+            + shared
+            + CHIPS["method"] * draw.normal(size=groups)
+            + seed_spread * draw.normal(size=(seeds, 1))
+        )
+        sides.append(score[:, of] + NOISE * draw.normal(size=(seeds, of.size)) > 0)
+    return sides[0], sides[1], of
+
+
 @pytest.mark.parametrize("times", [1, LONG])
-def test_the_two_way_interval_covers_new_seeds_and_new_chips(times):
-    """Chips differ in difficulty, seeds in skill; an interval over seeds alone covers far less."""
-    draw = np.random.default_rng(0)
-    repetitions, seeds, groups, copies = 150 * times, 10, 60, 3
-    both, seeds_only = 0, 0
-    group_of = np.repeat(np.arange(groups), copies)
+@pytest.mark.parametrize("accuracies", [(0.55, 0.50), (0.975, 0.95)])
+@pytest.mark.parametrize("sizes", ["one", "unequal"])
+@pytest.mark.parametrize(
+    ("seeds", "groups", "seed_spread"),
+    [(1, 10, 0.0), (1, 30, 0.0), (1, 250, 0.0), (5, 10, 0.1), (5, 30, 0.1), (5, 250, 0.1),
+     (10, 10, 0.3), (10, 30, 0.3), (10, 250, 0.3)],
+)  # fmt: skip
+def test_the_two_way_interval_covers_new_seeds_and_new_chips(
+    seeds, groups, seed_spread, sizes, accuracies, times
+):
+    """At 97.5% few chips tell the two apart; one seed is a statement about these two runs."""
+    draw, repetitions, covered = np.random.default_rng(groups), 60 * times, 0
     for _ in range(repetitions):
-        # true difference: 0.1 on average over chips and seeds
-        chip = draw.normal(0.10, 0.25, groups).clip(-0.5, 0.7)[group_of]
-        seed = draw.normal(0.0, 0.03, (seeds, 1))
-        right_a = draw.random((seeds, groups * copies)) < 0.5 + chip / 2 + seed
-        right_b = draw.random((seeds, groups * copies)) < 0.5 - chip / 2
-        found = two_way_difference(right_a, right_b, draw, group_of, draws=500)
-        both += found.low <= TRUE_DIFFERENCE <= found.high
-        per_seed = right_a.mean(1) - right_b.mean(1)
-        alone = effect(per_seed).difference
-        seeds_only += alone.low <= TRUE_DIFFERENCE <= alone.high
-    assert 1 - both / repetitions <= most(0.07, repetitions)  # a percentile interval, ten seeds
-    assert seeds_only / repetitions < 0.85
+        found = two_way_difference(
+            *correct(draw, seeds, groups, sizes, accuracies, seed_spread)
+        ).interval()
+        covered += found.low <= accuracies[0] - accuracies[1] <= found.high
+    assert 1 - covered / repetitions <= most(0.06, repetitions)
 
 
 # mean of a normal (0.10, 0.25) clipped to (-0.5, 0.7), by its closed form
@@ -214,6 +242,43 @@ def test_the_interval_over_chips_covers_other_chips(accuracy, times):
         together = (draw.random(70) < 0.5)[place]
         right = np.where(together, (draw.random(70) < accuracy)[place],
                          draw.random(place.size) < accuracy)  # fmt: skip
-        found = chip_variance(right.astype(float), place)
-        covered += abs(right.mean() - accuracy) <= found.half()
+        found = two_way_mean(right[None].astype(float), place).interval()
+        covered += found.low <= accuracy <= found.high
     assert 1 - covered / repetitions <= most(0.08, repetitions)
+
+
+@pytest.mark.parametrize("times", [1, LONG])
+def test_an_interval_over_seeds_alone_does_not_cover_new_chips(times):
+    draw, repetitions, covered = np.random.default_rng(0), 100 * times, 0
+    for _ in range(repetitions):
+        right_a, right_b, _ = correct(draw, 10, 60, "one", (0.55, 0.5), 0.1)
+        alone = effect(right_a.mean(1) - right_b.mean(1)).difference
+        covered += alone.low <= 0.05 <= alone.high
+    assert covered / repetitions < 0.85
+
+
+def runs_of(draw, seeds):
+    """Return 10 runs in each of 4 columns for each pretraining seed, whose encoder serves all."""
+    encoder = draw.normal(0, 0.03, (seeds, 1, 1))
+    column = np.array([0.3, 0.45, 0.6, 0.8])[:, None]
+    in_column = draw.normal(0, 0.01, (seeds, 4, 1))
+    return (column + encoder + in_column + draw.normal(0, 0.01, (seeds, 4, 10))).reshape(seeds, 40)
+
+
+@pytest.mark.parametrize("times", [1, LONG])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_interquartile_mean_covers_other_pretraining_seeds(seeds, times):
+    """The true value is the mean of the two middle columns; runs pooled over seeds miss it."""
+    draw, repetitions, covered, pooled = np.random.default_rng(seeds), 100 * times, 0, []
+    for number in range(repetitions):
+        runs = runs_of(draw, seeds)
+        found = interquartile_mean(list(runs))
+        covered += found.low <= 0.525 <= found.high
+        if number >= 40:
+            continue
+        columns = runs.reshape(seeds, 4, 10).swapaxes(0, 1).reshape(4, -1)
+        drawn = columns[:, draw.integers(0, 10 * seeds, (100, 10 * seeds))].swapaxes(0, 1)
+        means = scipy.stats.trim_mean(drawn.reshape(100, -1), 0.25, axis=1)
+        pooled.append(np.quantile(means, 0.025) <= 0.525 <= np.quantile(means, 0.975))
+    assert 1 - covered / repetitions <= most(0.05, repetitions)
+    assert np.mean(pooled) < 0.75
