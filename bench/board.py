@@ -1,4 +1,4 @@
-"""From a plan to the scores of a leaderboard, and the notes that a reader needs beside it."""
+"""From a plan to the scores of a leaderboard."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +7,11 @@ from ..results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
 from ..results.metrics import recalls
 from ..results.record import RunRecord, digest_json
 from ..results.scores import LeaderboardError, Score
-from .applicable import sentence
-from .grid import unknown
+from .grid import as_list, unknown
+from .notes import notes
 from .outcomes import Outcomes
 from .plan import Entry, Plan
-from .seeding import stream
-from .spread import PlannedRun
+from .spread import PlannedPretraining, PlannedRun
 from .store import Store
 
 
@@ -36,7 +35,7 @@ def leaderboard(
         scores = [_with_recall(score, metric, outcomes) for score in scores]
     said = [*notes(plan), *(outcomes.notes() if outcomes else [])]
     return tabulate_scores(
-        scores, metric, said, sort=sort, chips=outcomes, rng=stream(0, "statistics")
+        scores, metric, said, sort=sort, chips=outcomes, compares=plan.grid.compare
     )
 
 
@@ -103,7 +102,17 @@ def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
         support=support,
         key=entry.key,
         start=start.identity.key if start.identity else None,
+        name=start.method,
+        encoder=_encoder(plan, start),
+        fails_contract=start.method in plan.failing,
     )
+
+
+def _encoder(plan: Plan, start: PlannedPretraining) -> str | None:
+    """Return the name of the encoder's size; None for a method that has no encoder."""
+    if not plan.methods[start.method].needs_encoder:
+        return None
+    return str(start.axes.get("encoder", as_list(plan.grid.pretrain.encoder)[0]))
 
 
 def _with_recall(score: Score, metric: str, outcomes: Outcomes) -> Score:
@@ -136,83 +145,3 @@ def check_class(plan: Plan, metric: str) -> None:
         raise LeaderboardError(
             f"no data set of this grid has a class {wanted!r}; classes: {listed}"
         )
-
-
-def notes(plan: Plan) -> list[str]:
-    """Return one sentence each on encoders, pool, data, versions, weights, overlap and devices."""
-    return [
-        *_pretraining_notes(plan), *_data_notes(plan), *_version_notes(plan),
-        *_not_applicable_notes(plan),
-    ]  # fmt: skip
-
-
-def _not_applicable_notes(plan: Plan) -> list[str]:
-    listed = "; ".join(sentence(entry) for entry in plan.not_applicable)
-    return [f"Not applicable (n/a), and left out: {listed}."] if listed else []
-
-
-def _pretraining_notes(plan: Plan) -> list[str]:
-    identities = [entry.planned.identity for entry in plan.pretrain]
-    trained = [identity for identity in identities if identity and identity.recipe]
-    if not trained:
-        return []
-    members = zip(plan.grid.pretrain.pool, trained[0].pool, strict=True)
-    pool = ", ".join(f"{name} ({member['count']} chips)" for name, member in members)
-    cap = f", capped at {trained[0].pool_cap}" if trained[0].pool_cap else ""
-    encoders = ", ".join(dict.fromkeys(i.encoder["name"] for i in trained if i.encoder))
-    epochs = ", ".join(dict.fromkeys(str((i.recipe or {})["epochs"]) for i in trained))
-    seeds = len({identity.seed for identity in trained})
-    claim = "; what is said of a method is said of this one checkpoint" if seeds == 1 else ""
-    return [
-        f"Encoder {encoders}, pretrained on {pool}{cap} for {epochs} epochs, {seeds} "
-        f"pretraining seed(s), {trained[0].precision}{claim}."
-    ]
-
-
-def _data_notes(plan: Plan) -> list[str]:
-    lines = []
-    asked = {entry.planned.dataset for entry in plan.runs}
-    for name in plan.grid.evaluate.datasets:
-        if name in asked and (known := plan.data.get(name)):
-            rendering = f", rendering {known.rendering}" if known.rendering else ""
-            train, test = (sum(known.counts[side].values()) for side in ("train", "test"))
-            lines.append(
-                f"{name}: {train} training and {test} test chips, split {known.split_digest[:12]}, "
-                f"pixels {known.data_digest[:12]}{rendering}."
-            )
-    for name, count in plan.overlaps.items():
-        lines.append(f"Overlap allowed by the grid: the pool holds {count} test chips of {name}.")
-    if not plan.overlaps and plan.sharing:
-        lines.append("Overlap: no chip of the pool, by id or equal image, is in a test set here.")
-    return lines
-
-
-def _version_notes(plan: Plan) -> list[str]:
-    lines = []
-    done = [entry for entry in plan.runs if isinstance(entry.record, RunRecord)]
-    protocols = {e.record.identity["protocol"]: e.record.identity for e in done if e.record}
-    if protocols:
-        listed = ", ".join(
-            f"{name} {identity['protocol_version']} (readout {identity['settings']['readout']})"
-            for name, identity in protocols.items()
-        )
-        lines.append(f"Protocol versions: {listed}.")
-    weights: dict[str, str] = {}
-    for entry in done:
-        start = entry.planned.pretraining
-        seed = f" seed {start.seed}" if start.seed else ""
-        if isinstance(entry.record, RunRecord):
-            weights.setdefault(f"{start.row}{seed}", entry.record.weights_digest[:8])
-    if weights:
-        listed = ", ".join(f"{row} {digest}" for row, digest in weights.items())
-        lines.append(f"Weights (SHA-256): {listed}.")
-    made = sorted({e.record.provenance.commit[:10] for e in done if e.record})
-    if made:
-        dirty = any(e.record.provenance.dirty for e in done if e.record)
-        lines.append(
-            f"Code: commit {', '.join(made)}{' with uncommitted changes' if dirty else ''}."
-        )
-    devices = {e.record.provenance.device for e in done if e.record}
-    if len(devices) > 1:
-        lines.append(f"Cells mix devices, which moves numbers by float noise: {sorted(devices)}.")
-    return lines

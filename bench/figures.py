@@ -90,15 +90,20 @@ def _only(values: dict[str, T], rows: Sequence[str]) -> dict[str, T]:
 
 
 def _add_ranks(board: Leaderboard, drawn: list[Drawn], skipped: list[str]) -> None:
-    rows = [row for row in board.rows if row not in board.controls]
+    rows = [row for row in board.rows if row in board.mean_rank]
+    if not rows:
+        skipped.append(
+            "critical-difference diagram: no ranked method (3 pretraining seeds or more, and a "
+            "column that every method completes)"
+        )
+        return
     if len(rows) > MOST_ROWS:
         skipped.append(f"critical-difference diagram: {len(rows)} methods are too many to read")
         return
     blocks = []
-    for column in board.columns:
+    for column in board.rank_columns:
         cells = [board.cell(row, column) for row in rows]
-        if all(cell is not None and cell.complete for cell in cells):
-            blocks.append([cell.mean for cell in cells if cell is not None])
+        blocks.append([cell.mean for cell in cells if cell is not None])
     try:
         ranking = rank_methods(rows, np.array(blocks, dtype=np.float64).reshape(-1, len(rows)))
     except TooFewBlocksError as error:

@@ -6,11 +6,12 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..methods._registry import own_names
+from ..results.units import FEWEST_PRETRAINED, Compares
 from .catalogue import MethodInfo, inspect_method
 from .data.registry import card
 from .run import RECIPES, SOURCE, Recipe, Shots
@@ -115,6 +116,7 @@ class Grid(Section):
     """The declared experiment."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    compare: Compares = "methods"
     methods: list[MethodEntry]
     controls: list[MethodEntry] = [MethodEntry(name=name) for name in CONTROLS]
     pretrain: PretrainSection = PretrainSection()
@@ -136,6 +138,18 @@ def bundled_grids() -> dict[str, Path]:
 def grid_file(path: Path) -> Path:
     """Return the file of a grid that is given by its path, or by the name of a bundled one."""
     return path if path.is_file() else bundled_grids().get(str(path), path)
+
+
+def claim_warning(grid: Grid) -> str | None:
+    """Return a warning where a grid compares methods with too few pretraining seeds to rank."""
+    count = len(seeds_of(grid.pretrain.seeds))
+    if grid.compare != "methods" or not grid.methods or count >= FEWEST_PRETRAINED:
+        return None
+    return (
+        f"{count} pretraining seed(s): tables will show no places and no mean ranks, because one "
+        f"checkpoint is not a method; set seeds = {FEWEST_PRETRAINED} or more under [pretrain], or "
+        'compare = "checkpoints" at the top of the grid'
+    )
 
 
 def read_grid(path: Path) -> Grid:
@@ -187,6 +201,8 @@ def _describe(problem: Any) -> str:
         if section is PretrainSection:
             allowed |= {field.name for field in fields(Recipe)}
         return f"{'.'.join(where)}: " + unknown("key", where[-1], allowed)
+    if where == ["compare"] and isinstance(problem["input"], str):
+        return "compare: " + unknown("value", problem["input"], get_args(Compares))
     if problem["type"] == "missing":
         return f"{'.'.join(where)} is missing"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")

@@ -9,6 +9,7 @@ from typing import Generic, Literal, TypeVar
 from ..results.record import Attempt, PretrainRecord, RunRecord
 from .applicable import NotApplicable, applicable
 from .catalogue import MethodInfo, describe
+from .contracts import failed_contracts
 from .data.lookup import find_set
 from .data.packed import Summary
 from .data.sharing import Sharing, sharing
@@ -64,6 +65,7 @@ class Plan:
     uncompared: list[str] = field(default_factory=list)  # known, but other files are given
     sharing: dict[str, Sharing] = field(default_factory=dict)  # of the pool, by data set
     not_applicable: list[NotApplicable] = field(default_factory=list)  # left out, with the reason
+    failing: set[str] = field(default_factory=set)  # methods that fail their contract
 
     @property
     def overlaps(self) -> dict[str, int]:
@@ -200,6 +202,7 @@ def make_plan(
     check_data(grid, data, methods)
     plan = Plan(grid, methods, [], [], data)
     plan.not_applicable = refused
+    plan.failing = set(failed_contracts(store, methods))
     plan.unpacked = [name for name, one in found.items() if not (one and one.packed)]
     plan.uncompared = [name for name, one in found.items() if one and not one.compared]
     plan.sharing = _sharing(grid, data, store)

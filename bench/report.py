@@ -11,10 +11,11 @@ from ..results.record import RunRecord
 from ..results.render import render, render_sheets
 from ..results.report import Drawing, Report, RunLine, report_page
 from .against_paper import compare_with
-from .board import leaderboard, notes, outcomes_of, scores_of
+from .board import leaderboard, outcomes_of, scores_of
 from .check import Checked, check_plan
 from .figures import Drawn, encoder_figures, interquartile_means, prediction_figures, score_figures
 from .grid import grid_file
+from .notes import notes
 from .outcomes import Outcomes
 from .plan import PRETRAINING_FAILED, Entry, Plan, counted, describe_pretraining, describe_run
 from .spread import PlannedRun

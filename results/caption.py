@@ -2,22 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
-from .leaderboard import RECALL, Leaderboard
+from .leaderboard import RECALL, Cell, Leaderboard
 from .scores import Column, column_name
 from .ties import ALPHA
+from .units import COVERS, FEWEST_PRETRAINED, OVER, Unit
 
-# What an interval covers, by what it is over.
-COVERS = {
-    "seeds": (
-        "over evaluation seeds: the draw of the labelled chips and of the head, for these "
-        "pretrained encoders and these test images; another pretraining or other test images may "
-        "move a number by more"
-    ),
-    "pretraining seeds": (
-        "over pretraining seeds, each the mean of its evaluation seeds: pretraining again, for "
-        "these test images"
-    ),
-}
+SHARED = (
+    "Sharing a place means that no difference was shown, not that there is none. Smallest "
+    "difference that could have been shown, in points: "
+)
 
 
 def metric_name(metric: str) -> str:
@@ -29,59 +22,110 @@ def metric_name(metric: str) -> str:
 
 def captions(board: Leaderboard) -> list[str]:
     """Return what the numbers mean, and everything a reader has to know to judge them."""
-    return [_numbers(board), *_tests(board), _marks(board), *board.notes]
+    return [_numbers(board), *_tests(board), *_marks(board), *board.notes]
 
 
 def _numbers(board: Leaderboard) -> str:
     shown = [cell for cell in board.cells if cell.mean is not None]
     parts = [f"{metric_name(board.metric)} in percent."]
-    units = [unit for unit in COVERS if any(c.unit == unit and c.low is not None for c in shown)]
+    if board.compares == "checkpoints":
+        parts.append("Compares checkpoints: nothing is claimed of the methods that made them.")
+    known = [cell for cell in shown if cell.low is not None]
+    units: dict[Unit, None] = dict.fromkeys(
+        cell.unit for cell in known if cell.unit in board.units.values()
+    )
     if units:
         parts.append(
-            "Mean ± half the 95 % Student interval " + "; or ".join(COVERS[u] for u in units) + "."
+            "Mean ± half the 95% Student interval " + "; or ".join(COVERS[u] for u in units) + "."
         )
+    parts += _other_units(board, known)
     if any(cell.low is None for cell in shown):
-        parts.append("No ±: one run, so nothing is known of its spread.")
+        over = " (computed for accuracy only)" if board.metric != "accuracy" else ""
+        parts.append(f"No ±: too few runs, or outcomes of test chips{over} are missing.")
     evaluation, pretraining = (numbers(seeds) for seeds in board.seeds)
     parts.append(f"Evaluation seeds {evaluation}; pretraining seeds {pretraining}.")
-    if any(not cell.complete for cell in board.cells):
+    if any(cell.n and not cell.complete for cell in board.cells):
         parts.append("a/b: a of b runs are there; such a cell is neither ranked nor tested.")
+    if any(cell.mean is None and cell.stale and not cell.failed for cell in board.cells):
+        parts.append("stale: stored with another version or digest; `sarbench plan` says which.")
     return " ".join(parts)
 
 
+def _other_units(board: Leaderboard, known: Sequence[Cell]) -> list[str]:
+    """Return a sentence for rows whose interval is not over what their column says."""
+    rows: dict[str, dict[Unit, None]] = {}
+    for cell in known:
+        if cell.unit != board.units.get(cell.column):
+            rows.setdefault(cell.method, {})[cell.unit] = None
+    return [
+        f"{row} is not pretrained with several seeds: its ± is "
+        + " or ".join(OVER[unit] for unit in units)
+        + "."
+        for row, units in rows.items()
+    ]
+
+
 def _tests(board: Leaderboard) -> list[str]:
-    placed = {c: rows for c, rows in board.standing.items() if rows}
-    untested = [c for c in board.columns if not placed.get(c)]
-    told = [c for c, rows in placed.items() if any(s.place for s in rows.values())]
+    rows = [row for row in board.rows if row not in board.controls]
+    if len(rows) < 2:
+        return []
+    complete = [c for c in board.cells if c.complete and not c.control]
     sentences = []
-    if told:
-        chips = [c for c in told if any(s.over_chips for s in placed[c].values())]
-        how = "a two-sided sign-flip permutation test over paired seeds"
-        if chips:
-            how += f" (over test chips, near-duplicates together, for {_list(chips)})"
+    if complete and not any(cell.rankable for cell in complete):
         sentences.append(
-            f"Bold (1): the best of a column and every method not separated from it by {how}, "
-            f"Holm-corrected over the column as it is shown, at {ALPHA:.0%}; underlined (2): the "
-            "same among the rest. Sharing a place means that no difference was shown, not that "
-            "there is none. Of columns of truly equal methods more than 5 % separate some pair "
-            "(about 10 % with seven methods and ten seeds), because the best is picked by the "
-            "same data."
+            f"No places and no mean ranks: one checkpoint is not a method, which takes "
+            f"{FEWEST_PRETRAINED} pretraining seeds or more (`seeds` under [pretrain]); to compare "
+            'these checkpoints, set compare = "checkpoints" in the grid. Rows are in the order of '
+            "their scores."
         )
-    for column, rows in placed.items():
-        if column not in told:
-            pairs = max(s.pairs for s in rows.values())
-            smallest = next(iter(rows.values())).smallest_p
-            sentences.append(
-                f"{column_name(column)}: with {pairs} pair(s) and {len(rows)} methods the "
-                f"corrected p cannot go below {smallest:.2g}, so nothing is marked."
-            )
-    if untested and len(board.rows) - len(board.controls) > 1:
-        sentences.append(f"Not tested (incomplete, or one run each): {_list(untested)}.")
+        return sentences
+    placed: dict[Column, list[Cell]] = {}
+    for cell in board.cells:
+        if cell.place is not None or cell.p_best is not None:
+            placed.setdefault(cell.column, []).append(cell)
+    if placed:
+        sentences.append(
+            "Bold (1): the best of a column and every row not separated from it by "
+            f"{_test_name(board, placed)} at {ALPHA:.0%}; underlined (2): the same among the rest. "
+            + SHARED
+            + ", ".join(f"{column_name(c)} {_smallest(cells)}" for c, cells in placed.items())
+            + "."
+        )
+    untested = [column for column in board.columns if column not in placed]
+    if untested:
+        sentences.append(
+            f"Not tested (fewer than two complete rows that may be ranked, or no stored "
+            f"outcomes): {_list(untested)}."
+        )
     return sentences
 
 
-def _marks(board: Leaderboard) -> str:
-    parts = ["Mean rank: over the columns in which a method is complete."]
+def _test_name(board: Leaderboard, placed: Iterable[Column]) -> str:
+    units: set[Unit] = {board.units[column] for column in placed}
+    if board.compares == "checkpoints":
+        over = " or ".join(OVER[unit].removeprefix("over ") for unit in sorted(units))
+        return f"Student's test over {over}, Holm-corrected over the column as it is shown,"
+    text = "Tukey's range test over the pretraining seeds of all methods of the column"
+    if "pretrain_seeds+chips" in units:
+        text += " (with all labels over test chips as well)"
+    return text
+
+
+def _smallest(cells: Sequence[Cell]) -> str:
+    limits = [100 * c.smallest_difference for c in cells if c.smallest_difference is not None]
+    low, high = f"{min(limits):.1f}", f"{max(limits):.1f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _marks(board: Leaderboard) -> list[str]:
+    parts = []
+    if board.mean_rank:
+        parts.append(
+            f"Mean rank: over the {len(board.rank_columns)} of {len(board.columns)} columns that "
+            "every ranked row completes."
+        )
+    elif any(cell.rankable for cell in board.cells):
+        parts.append("No mean rank: no column is complete for every ranked row.")
     if board.controls:
         parts.append("*: a control, not a method; it takes no part in ranks and tests.")
         above = [column_name(c) for c in board.columns if _control_wins(board, c)]
@@ -89,7 +133,11 @@ def _marks(board: Leaderboard) -> str:
             parts.append(f"A control is above every method in: {', '.join(above)}.")
     if board.unconfirmed:
         parts.append("†: the paper leaves part of its definition open.")
-    return " ".join(parts)
+    names = {cell.method: cell.name or cell.method for cell in board.cells}
+    if board.broken:
+        listed = ", ".join(dict.fromkeys(names[row] for row in board.broken if row in names))
+        parts.append(f"‡ fails its contract: sarbench methods check {listed}.")
+    return [" ".join(parts)] if parts else []
 
 
 def _control_wins(board: Leaderboard, column: Column) -> bool:

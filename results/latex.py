@@ -20,7 +20,7 @@ SPECIAL = {
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
     "'": r"\textquotesingle{}", "`": r"\textasciigrave{}", "-": "{-}", "±": r"$\pm$",
-    "†": r"$^{\dagger}$", "*": r"$^{*}$", "≥": r"$\geq$", "≤": r"$\leq$",
+    "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "*": r"$^{*}$", "≥": r"$\geq$", "≤": r"$\leq$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{EN DASH}": "--", "…": r"\dots{}",
 }  # fmt: skip

@@ -10,6 +10,7 @@ from itertools import groupby
 from .caption import captions, metric_name
 from .leaderboard import Cell, Leaderboard
 from .scores import Column, LeaderboardError
+from .units import OVER
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class Sheet:
 
 
 def format_cell(cell: Cell | None) -> str:
-    """Return a cell in percent: `81.6 ± 1.2`, `97.7`, `80.1 (4/6)`, `missing`, `failed`, `n/a`."""
+    """Return a cell in percent: `81.6 ± 1.2`, `97.7`, `80.1 (4/6)`, or a word such as `missing`."""
     if cell is None:
         return "n/a"
     if cell.mean is None:
-        return "failed" if cell.failed else "missing"
+        return "failed" if cell.failed else "stale" if cell.stale else "missing"
     text = f"{100 * cell.mean:.1f}"
     if cell.low is not None and cell.high is not None:
         text += f" ± {50 * (cell.high - cell.low):.1f}"
@@ -67,11 +68,12 @@ def format_cell(cell: Cell | None) -> str:
 
 def _leaderboard(board: Leaderboard) -> list[Sheet]:
     """Return one sheet with every column."""
-    heads = [_head(board.columns, level) for level in range(3)]
-    heads = [[*head, ("mean rank" if level == 2 else "", 1)] for level, head in enumerate(heads)]
+    heads = [_head(board, board.columns, level) for level in range(4)]
+    last = len(heads) - 1
+    heads = [[*head, ("mean rank" if level == last else "", 1)] for level, head in enumerate(heads)]
     return [
         Sheet(
-            f"Leaderboard: {metric_name(board.metric)}",
+            f"Leaderboard{_of(board)}: {metric_name(board.metric)}",
             heads,
             _sections(board, board.columns, ranks=True),
             captions(board),
@@ -85,13 +87,12 @@ def _paper(board: Leaderboard) -> list[Sheet]:
     protocols = list(dict.fromkeys(protocol for _, protocol, _ in board.columns))
     for number, protocol in enumerate(protocols):
         columns = [column for column in board.columns if column[1] == protocol]
-        spans = [(name, len(list(run))) for name, run in groupby(columns, lambda c: c[0])]
-        shots = [(_shots(column), 1) for column in columns]
+        heads = [_head(board, columns, level) for level in (0, 2, 3)]
         rows = [r for r in board.rows if any(board.cell(r, column) for column in columns)]
         sheets.append(
             Sheet(
-                f"{protocol}: {metric_name(board.metric)}",
-                [spans, shots],
+                f"{protocol}{_of(board)}: {metric_name(board.metric)}",
+                heads,
                 _sections(board, columns, rows=rows),
                 captions(board) if number == len(protocols) - 1 else [],
             )
@@ -116,12 +117,15 @@ def lay_out(board: Leaderboard, layout: str = "leaderboard") -> list[Sheet]:
     return LAYOUTS[layout](board)
 
 
-def _head(columns: list[Column], level: int) -> list[tuple[str, int]]:
-    """Return one line of headers: neighbours with the same data set (and protocol) share one."""
-    head = []
-    for prefix, run in groupby(columns, lambda column: column[: level + 1]):
-        head.append((_shots(prefix) if level == 2 else str(prefix[level]), len(list(run))))
-    return head
+def _of(board: Leaderboard) -> str:
+    return " of checkpoints" if board.compares == "checkpoints" else ""
+
+
+def _head(board: Leaderboard, columns: list[Column], level: int) -> list[tuple[str, int]]:
+    """Return a line of headers: data set, protocol, unit or shots; equal neighbours share one."""
+    lines = [(c[0], c[1], OVER[board.units[c]], _shots(c)) for c in columns]
+    shared = groupby(lines, lambda line: line[: level + 1])
+    return [(line[level], len(list(run))) for line, run in shared]
 
 
 def _shots(column: tuple[object, ...]) -> str:
@@ -152,5 +156,8 @@ def _sections(
 def row_title(board: Leaderboard, row: str) -> str:
     """Return a row's name with the marks that the caption explains."""
     return (
-        row + (" *" if row in board.controls else "") + (" †" if row in board.unconfirmed else "")
+        row
+        + " *" * (row in board.controls)
+        + " †" * (row in board.unconfirmed)
+        + " ‡" * (row in board.broken)
     )

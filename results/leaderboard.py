@@ -1,34 +1,32 @@
 """Scores of runs -> a table of cells; shows what is missing or failed, mixes nothing.
 
-A row is a method (with what the grid sweeps), a column is data set, protocol and shots. A cell is
-the mean over its runs, with a Student interval over seeds; a deterministic cell has one run and no
-interval. Where a row has several pretraining seeds, the interval is over those, each the mean of
-its runs, because runs of one encoder are not independent of each other.
+A row is a method (with what the grid sweeps), a column is data set, protocol and shots. Each
+column has one unit for its intervals and tests (`units.py`). Mean ranks are taken over the columns
+that every ranked row completes.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
+from .cells import Cell, Outcome, make_cell, outcomes_of, start_means
 from .scores import (
     ChipSource,
     Column,
     LeaderboardError,
     Score,
-    Shots,
     by_column,
     column_name,
     refuse_mixtures,
     starts_of,
-    unit_values,
 )
-from .stats import mean_interval
-from .ties import Standing, standings
+from .ties import Standing, place_checkpoints, place_methods
+from .units import Compares, Unit, unit_of
 
 __all__ = ["METRICS", "Cell", "Leaderboard", "LeaderboardError", "Score", "tabulate_scores"]
 
@@ -38,52 +36,15 @@ SORTS = ("rank", "name")
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One entry of the table; scores are fractions.
-
-    Attributes:
-        n: Runs that the mean rests on, of the `expected`.
-        unit: What the interval is over.
-        place: 1 for the column's best and its ties, 2 for the next; None where nothing is told.
-        p_best: Holm-adjusted p of the difference from the column's best.
-        smallest_p: The least that this p could be with so many seeds and methods.
-    """
-
-    method: str
-    dataset: str
-    protocol: str
-    shots: Shots
-    metric: str
-    mean: float | None
-    low: float | None
-    high: float | None
-    n: int
-    expected: int
-    failed: int
-    control: bool
-    unit: Literal["seeds", "pretraining seeds", "one run"] = "seeds"
-    place: int | None = None
-    p_best: float | None = None
-    smallest_p: float | None = None
-
-    @property
-    def column(self) -> Column:
-        """Where the cell stands."""
-        return self.dataset, self.protocol, self.shots
-
-    @property
-    def complete(self) -> bool:
-        """Whether every run that the grid asks for is in the mean."""
-        return self.mean is not None and self.n == self.expected
-
-
-@dataclass(frozen=True)
 class Leaderboard:
     """The cells, in the order of rows and columns.
 
     Attributes:
-        mean_rank: Over the columns in which a row is complete, controls left out; 1 is best.
-        standing: What the tests say, for each column and row.
+        compares: Whether claims are made of methods or of checkpoints.
+        broken: Rows whose method failed its contract.
+        units: What the intervals and tests of each column run over; controls may differ.
+        rank_columns: Those that every ranked row completes.
+        mean_rank: Over `rank_columns`, controls left out; 1 is best. Empty where there are none.
         seeds: Seeds of the evaluation, of the pretraining.
         notes: Sentences for the caption.
     """
@@ -95,8 +56,11 @@ class Leaderboard:
     columns: list[Column]
     cells: list[Cell]
     notes: list[str]
+    compares: Compares = "methods"
+    broken: list[str] = field(default_factory=list)
+    units: dict[Column, Unit] = field(default_factory=dict)
+    rank_columns: list[Column] = field(default_factory=list)
     mean_rank: dict[str, float] = field(default_factory=dict)
-    standing: dict[Column, dict[str, Standing]] = field(default_factory=dict)
     seeds: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
     def cell(self, row: str, column: Column) -> Cell | None:
@@ -131,7 +95,7 @@ def tabulate_scores(
     *,
     sort: str = "rank",
     chips: ChipSource | None = None,
-    rng: np.random.Generator | None = None,
+    compares: Compares = "methods",
 ) -> Leaderboard:
     """Gather scores into a leaderboard, controls after the methods.
 
@@ -139,9 +103,9 @@ def tabulate_scores(
         scores: Every run that the grid asks for.
         metric: What the cells show: accuracy, balanced_accuracy, macro_f1 or `recall:<class>`.
         notes: For the caption.
-        sort: `rank` (best mean rank first), `name`, or a column such as `mstar_soc/linear/10`.
-        chips: For tests in columns of one run per cell.
-        rng: Draws signs of more than 20 pairs; a fixed one by default.
+        sort: `rank` (best first), `name`, or a column such as `mstar_soc/linear/10`.
+        chips: For intervals and tests over test chips.
+        compares: `methods`, or `checkpoints`, which claims nothing of the methods.
 
     Raises:
         LeaderboardError: An unknown metric or sort, no scores at all, or scores that must not be
@@ -155,29 +119,37 @@ def tabulate_scores(
     grouped = by_column(scores)
     if metric.startswith(RECALL):
         grouped = _with_class(grouped, metric)
-    rng = rng or np.random.default_rng(0)
     cells: list[Cell] = []
-    standing: dict[Column, dict[str, Standing]] = {}
+    units: dict[Column, Unit] = {}
     for column, rows in grouped.items():
-        made = [_cell(metric, group) for group in rows.values()]
-        ranked = {c.method: rows[c.method] for c in made if c.complete and not c.control}
-        standing[column] = standings(ranked, metric, chips, rng)
-        cells += [_placed(cell, standing[column].get(cell.method)) for cell in made]
+        outcomes = outcomes_of(rows, compares, metric, chips)
+        made = {row: make_cell(group, metric, compares, outcomes) for row, group in rows.items()}
+        seeds = max(starts_of(group) for group in rows.values())
+        units[column] = unit_of(compares, column[2], seeds, stored=outcomes is not None)
+        standing = _standings(rows, made, units[column], outcomes)
+        cells += [_placed(cell, standing.get(row)) for row, cell in made.items()]
     first_of = {score.method: score for score in reversed(scores)}
-    controls = [row for row, score in reversed(first_of.items()) if score.control]
-    mean_rank = _mean_ranks([cell for cell in cells if not cell.control])
-    mean_rank |= _mean_ranks([cell for cell in cells if cell.control])
-    rows = _sorted(list(reversed(first_of)), cells, mean_rank, sort, grouped)
+    every = list(reversed(first_of))
+    controls = [row for row in every if first_of[row].control]
+    order = {}  # of rows, whatever may be claimed of it
+    for control in (False, True):
+        complete = [cell for cell in cells if cell.complete and cell.control == control]
+        order |= _mean_ranks(complete)[1]
+    rank_columns, mean_rank = _mean_ranks([cell for cell in cells if cell.rankable])
+    rows = _sorted(every, cells, order, sort, grouped)
     return Leaderboard(
         metric=metric,
         rows=[*(r for r in rows if r not in controls), *(r for r in rows if r in controls)],
         controls=controls,
-        unconfirmed=[row for row, score in reversed(first_of.items()) if score.unconfirmed],
+        unconfirmed=[row for row in every if first_of[row].unconfirmed],
         columns=list(grouped),
         cells=cells,
         notes=list(notes),
-        mean_rank={row: rank for row, rank in mean_rank.items() if row not in controls},
-        standing=standing,
+        compares=compares,
+        broken=[row for row in every if first_of[row].fails_contract],
+        units=units,
+        rank_columns=rank_columns,
+        mean_rank=mean_rank,
         seeds=(
             tuple(sorted({score.seed for score in scores})),
             tuple(sorted({score.pretrain_seed for score in scores})),
@@ -201,60 +173,67 @@ def _with_class(
     return found
 
 
-def _cell(metric: str, group: Sequence[Score]) -> Cell:
-    one = group[0]
-    values = unit_values(group, metric)
-    interval = mean_interval(values) if values.size > 1 else None
-    unit = "pretraining seeds" if starts_of(group) > 1 else "seeds"
-    return Cell(
-        method=one.method,
-        dataset=one.dataset,
-        protocol=one.protocol,
-        shots=one.shots,
-        metric=metric,
-        mean=float(values.mean()) if values.size else None,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
-        n=sum(metric in score.values for score in group),
-        expected=len(group),
-        failed=sum(score.state == "failed" for score in group),
-        control=one.control,
-        unit="one run" if len(group) == 1 else unit,
-    )
+def _standings(
+    rows: Mapping[str, Sequence[Score]],
+    cells: Mapping[str, Cell],
+    unit: Unit,
+    outcomes: Mapping[str, Outcome] | None,
+) -> dict[str, Standing]:
+    """Return the standing of the cells of one column that may have a place."""
+    ranked = [row for row, cell in cells.items() if cell.rankable]
+    if not ranked:
+        return {}
+    if cells[ranked[0]].compares == "methods":
+        values = {row: start_means(rows[row], cells[row].metric) for row in ranked}
+        return place_methods(values, outcomes)
+    if outcomes is None:
+        return {}
+    return place_checkpoints({row: cells[row].mean or 0.0 for row in ranked}, outcomes, unit)
 
 
 def _placed(cell: Cell, standing: Standing | None) -> Cell:
     if standing is None:
         return cell
-    told = (standing.place, standing.p_best, standing.smallest_p)
-    names = ("place", "p_best", "smallest_p")
-    return Cell(**{**asdict(cell), **dict(zip(names, told, strict=True))})
+    return replace(
+        cell,
+        place=standing.place,
+        p_best=standing.p_best,
+        smallest_p=None if standing.p_best is None else 0.0,
+        smallest_difference=standing.smallest_difference,
+    )
 
 
-def _mean_ranks(cells: Sequence[Cell]) -> dict[str, float]:
-    """Return the mean rank over the columns in which a row is complete."""
+def _mean_ranks(complete: Sequence[Cell]) -> tuple[list[Column], dict[str, float]]:
+    """Return the columns that every row of these cells has, and mean ranks over those."""
     columns: dict[Column, list[Cell]] = {}
-    for cell in cells:
-        if cell.complete:
-            columns.setdefault(cell.column, []).append(cell)
+    for cell in complete:
+        columns.setdefault(cell.column, []).append(cell)
+    rows = {cell.method for cell in complete}
+    shared = {column: cells for column, cells in columns.items() if len(cells) == len(rows)}
     ranks: dict[str, list[float]] = {}
-    for column in columns.values():
-        for cell, rank in zip(column, rankdata([-(c.mean or 0) for c in column]), strict=True):
+    for cells in shared.values():
+        for cell, rank in zip(cells, rankdata([-(c.mean or 0) for c in cells]), strict=True):
             ranks.setdefault(cell.method, []).append(float(rank))
-    return {row: fmean(of_row) for row, of_row in ranks.items()}
+    return list(shared), {row: fmean(of_row) for row, of_row in ranks.items()}
 
 
 def _sorted(
     rows: list[str],
     cells: Sequence[Cell],
-    mean_rank: dict[str, float],
+    order: Mapping[str, float],
     sort: str,
     grouped: dict[Column, dict[str, list[Score]]],
 ) -> list[str]:
     if sort == "name":
         return sorted(rows, key=str.casefold)
     if sort == "rank":
-        return sorted(rows, key=lambda row: mean_rank.get(row, np.inf))
+        lacking = dict.fromkeys(rows, 0)
+        means: dict[str, list[float]] = {row: [] for row in rows}
+        for cell in cells:
+            lacking[cell.method] += not cell.complete
+            means[cell.method] += [cell.mean or 0.0] if cell.complete else []
+        average = {row: fmean(found) if found else -1.0 for row, found in means.items()}
+        return sorted(rows, key=lambda r: (order.get(r, np.inf), lacking[r], -average[r]))
     names = {column_name(column): column for column in grouped}
     if sort not in names:
         raise LeaderboardError(

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from textwrap import wrap
 from typing import Any
 
 from tabulate import tabulate
@@ -13,6 +14,8 @@ from .html import html_sheet
 from .latex import latex_document
 from .layout import Entry, Sheet, format_cell, lay_out
 from .leaderboard import Leaderboard, LeaderboardError
+
+HEAD = 22  # letters of a header's line in text
 
 __all__ = ["FORMATS", "format_cell", "render", "render_sheets"]
 
@@ -52,7 +55,7 @@ def _markdown(sheets: list[Sheet]) -> str:
 def _tables(sheets: list[Sheet], style: str, show: Callable[[Entry], str], line_end: str) -> str:
     parts = []
     for sheet in sheets:
-        header = ["method", *(title.replace("\n", line_end) for title in sheet.columns)]
+        header = ["method", *(line_end.join(lines) for lines in _heads(sheet, style))]
         if style == "github":
             header = [_escape_markdown(title, keep="<>") for title in header]
         body = [[show(entry) for entry in line] for part in sheet.sections for line in part]
@@ -64,6 +67,19 @@ def _tables(sheets: list[Sheet], style: str, show: Callable[[Entry], str], line_
         titled = [title] if len(sheets) > 1 else []
         parts.append("\n\n".join(filter(None, [*titled, table, blank.join(caption)])))
     return "\n\n".join(parts) + "\n"
+
+
+def _heads(sheet: Sheet, style: str) -> list[list[str]]:
+    """Return the lines of each column's header; in text long ones are wrapped and aligned."""
+    if style != "simple":
+        return [title.split("\n") for title in sheet.columns]
+    columns: list[list[str]] = [[] for _ in sheet.columns]
+    for head in sheet.heads:
+        parts = [wrap(text, HEAD) for text, span in head for _ in range(span)]
+        most = max(map(len, parts), default=0)
+        for column, lines in zip(columns, parts, strict=True):
+            column += lines + [""] * (most - len(lines))
+    return columns
 
 
 def _plain(entry: Entry) -> str:

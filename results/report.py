@@ -11,6 +11,7 @@ from .html import html_sheet
 from .layout import Sheet, format_cell, row_title
 from .leaderboard import Cell, Leaderboard
 from .scores import Column, Shots
+from .units import OVER
 
 # Nothing is loaded from anywhere, whatever a record holds.
 POLICY = (
@@ -130,7 +131,8 @@ def _boards(report: Report) -> Iterator[str]:
 
 def _board(board: Leaderboard, number: int) -> str:
     heads = "".join(
-        f'<th scope="col"{_place(c)}>{escape(c[0])}<br>{escape(c[1])}<br>{escape(str(c[2]))}</th>'
+        f'<th scope="col"{_place(c)}>{escape(c[0])}<br>{escape(c[1])}<br>{escape(str(c[2]))}<br>'
+        f"{OVER[board.units[c]]}</th>"
         for c in board.columns
     )
     lines = [
@@ -177,9 +179,9 @@ def _cell_name(row: str, column: Column) -> str:
 def _details(cell: Cell) -> str:
     text = f"{cell.n} of {cell.expected} runs"
     if cell.low is not None and cell.high is not None:
-        text += f"; interval {100 * cell.low:.1f} to {100 * cell.high:.1f} over {cell.unit}"
+        text += f"; interval {100 * cell.low:.1f} to {100 * cell.high:.1f} {OVER[cell.unit]}"
     if cell.p_best is not None:
-        text += f"; p against the best {cell.p_best:.3g} (Holm)"
+        text += f"; corrected p against the best {cell.p_best:.3g}"
     return text
 
 

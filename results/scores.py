@@ -33,6 +33,9 @@ class Score:
         support: Digest of the labelled chips; one per data set, shots and seed.
         key: Of the run, None until its data are prepared.
         start: Key of its pretraining.
+        name: Of the method in the registry.
+        encoder: Name of its size; None where the method has none.
+        fails_contract: Whether the method failed its contract.
     """
 
     method: str
@@ -50,10 +53,13 @@ class Score:
     support: str = ""
     key: str | None = None
     start: str | None = None
+    name: str = ""
+    encoder: str | None = None
+    fails_contract: bool = False
 
     @property
     def column(self) -> Column:
-        """Where the score stands."""
+        """Data set, protocol and shots."""
         return self.dataset, self.protocol, self.shots
 
 

@@ -1,4 +1,4 @@
-"""What a few seeds say of the mean over all seeds."""
+"""Intervals of a mean, over seeds, over groups of test chips, or over both."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,32 @@ class TooFewScoresError(ValueError):
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over n seeds and where the true mean lies; no limits where n = 1."""
+    """A mean over n units and its limits; no limits where n = 1."""
 
     mean: float
     low: float | None
     high: float | None
     n: int
+
+
+@dataclass(frozen=True)
+class Variance:
+    """The variance of a mean, and the degrees of freedom that it was estimated with."""
+
+    value: float
+    df: float
+
+    def half(self, level: float = 0.95) -> float:
+        """Return half the length of the two-sided Student interval."""
+        return float(scipy.stats.t.ppf((1 + level) / 2, self.df) * np.sqrt(self.value))
+
+
+def add(*parts: Variance) -> Variance:
+    """Return the sum of independent variances, with the degrees of freedom of Satterthwaite."""
+    total = sum(part.value for part in parts)
+    if total == 0:
+        return Variance(0.0, min(part.df for part in parts))
+    return Variance(total, total**2 / sum(part.value**2 / part.df for part in parts))
 
 
 def mean_interval(scores: Float[np.ndarray, " S"], level: float = 0.95) -> Interval:
@@ -36,8 +56,7 @@ def mean_interval(scores: Float[np.ndarray, " S"], level: float = 0.95) -> Inter
         raise ValueError(f"{(~np.isfinite(scores)).sum()} of {scores.size} scores are not finite")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
-    quantile = scipy.stats.t.ppf((1 + level) / 2, scores.size - 1)
-    half = quantile * scores.std(ddof=1) / np.sqrt(scores.size)
+    half = seed_variance(scores).half(level)
     mean = scores.mean()
     return Interval(float(mean), float(mean - half), float(mean + half), scores.size)
 
@@ -47,3 +66,8 @@ def single_score(score: float) -> Interval:
     if not np.isfinite(score):
         raise ValueError(f"the score is {score}, not a number")
     return Interval(float(score), None, None, 1)
+
+
+def seed_variance(scores: Float[np.ndarray, " S"]) -> Variance:
+    """Return the variance of the mean over S independent scores, 2 or more."""
+    return Variance(float(scores.var(ddof=1) / scores.size), float(scores.size - 1))

@@ -1,102 +1,130 @@
-"""Which cells of a column share its first and second place, by paired tests.
+"""Cells of a column that share its first and second place.
 
-The cells of one column are one family: each is tested against the best mean, and Holm's correction
-is taken over these tests. A cell that is not separated from the best shares its place.
+Every cell is compared with the best of its column. A cell that is not separated from the best
+shares its place. On a board of methods Tukey's range test runs over pretraining seeds, in columns
+without a draw over test chips as well. On a board of checkpoints Student's test runs over labelled
+chips and test chips, Holm-corrected over the column.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.stats
+from jaxtyping import Float
 
-from .paired import PairedTest, chip_test, holm, sign_flip
-from .scores import ChipSource, Score, paired_differences, unit_values
+from .cells import Outcome
+from .paired import SAME, holm
+from .stats import Variance, add
+from .tukey import pair_variance, range_p, range_quantile, spreads
+from .units import Unit
 
 ALPHA = 0.05
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What the tests say of one cell.
+    """The result of the tests of one cell.
 
     Attributes:
-        place: 1 for the best and what is not separated from it, 2 for the same among the rest;
-            None where nothing could be told.
-        p_best: Holm-adjusted p against the best of the column; None for the best itself.
-        smallest_p: The least that the adjusted p of the cell that differs most could be.
-        pairs: Units of the test against the best.
-        over_chips: Whether the units are test chips (one run per cell) rather than seeds.
+        place: 1 for the best and what is not separated from it, 2 for the same among the rest.
+        p_best: Corrected p against the best of the column; None for the best itself.
+        smallest_difference: From the best that would have been shown; for the best itself the
+            least of the others. None where the test has no such limit.
     """
 
     place: int | None
     p_best: float | None
-    smallest_p: float
-    pairs: int
-    over_chips: bool
+    smallest_difference: float | None
 
 
-def standings(
-    column: Mapping[str, Sequence[Score]],
-    metric: str,
-    chips: ChipSource | None,
-    rng: np.random.Generator,
+# best, others -> p and smallest difference of each of the others
+Judge = Callable[[str, Sequence[str]], Sequence[tuple[float, float | None]]]
+
+
+def place_methods(
+    values: Mapping[str, Float[np.ndarray, " P"]], outcomes: Mapping[str, Outcome] | None
 ) -> dict[str, Standing]:
-    """Return the standing of each complete cell of one column; empty where nothing is to compare.
+    """Return the standing of methods; empty for fewer than two.
 
     Args:
-        column: Complete cells by row, controls left out.
-        metric: What is compared.
-        chips: For cells of one run each; without it such columns are not tested.
-        rng: Draws signs where there are too many seeds to try all.
+        values: Score of each pretraining seed of each method, 2 or more each.
+        outcomes: Of the test chips, where the test runs over those too.
     """
-    means = {row: float(unit_values(cell, metric).mean()) for row, cell in column.items()}
-    left, result = dict(column), {}
+    means = {row: float(part.mean()) for row, part in values.items()}
+    if len(means) < 2:
+        return {}
+    spread = dict(zip(values, spreads(list(values.values())), strict=True))
+
+    def judge(best: str, others: Sequence[str]) -> list[tuple[float, float | None]]:
+        variances = []
+        for row in others:
+            parts = pair_variance(spread[best], spread[row])
+            if outcomes is not None:
+                of_chips = outcomes[best].variance("chips", outcomes[row])
+                parts += [of_chips] if of_chips else []
+            variances.append(add(*parts))
+        df = np.array([variance.df for variance in variances])
+        q = [np.sqrt(2) * _ratio(means[best] - means[row], variance)
+             for row, variance in zip(others, variances, strict=True)]  # fmt: skip
+        p = range_p(np.array(q), len(means), df)
+        errors = np.sqrt([variance.value / 2 for variance in variances])
+        smallest = range_quantile(len(means), df, ALPHA) * errors
+        return list(zip(map(float, p), map(float, smallest), strict=True))
+
+    return _place(means, judge)
+
+
+def place_checkpoints(
+    means: Mapping[str, float], outcomes: Mapping[str, Outcome], unit: Unit
+) -> dict[str, Standing]:
+    """Return the standing of checkpoints; empty where no pair can be tested.
+
+    Args:
+        means: Accuracy of each.
+        outcomes: Of the test chips.
+        unit: `chips` or `seeds+chips`.
+    """
+
+    def judge(best: str, others: Sequence[str]) -> list[tuple[float, float | None]]:
+        found = []
+        for row in others:
+            variance = outcomes[best].variance(unit, outcomes[row])
+            if variance is None:
+                found.append((1.0, None))
+                continue
+            t = _ratio(means[best] - means[row], variance)
+            error = float(np.sqrt(variance.value))
+            first = float(scipy.stats.t.isf(ALPHA / 2 / len(others), variance.df))
+            found.append((float(2 * scipy.stats.t.sf(t, variance.df)), first * error))
+        adjusted = holm([p for p, _ in found])
+        return [(float(p), least) for p, (_, least) in zip(adjusted, found, strict=True)]
+
+    placed = _place(means, judge) if len(means) > 1 else {}
+    known = any(standing.smallest_difference is not None for standing in placed.values())
+    return placed if known else {}
+
+
+def _ratio(difference: float, variance: Variance) -> float:
+    if abs(difference) <= SAME:
+        return 0.0
+    return abs(difference) / np.sqrt(variance.value) if variance.value > 0 else np.inf
+
+
+def _place(means: Mapping[str, float], judge: Judge) -> dict[str, Standing]:
+    left, result = list(means), dict[str, Standing]()
     for place in (1, 2):
-        if len(left) < 2 and (place == 1 or not left):
+        if not left:
             return result
         best = max(left, key=means.__getitem__)
         others = [row for row in left if row != best]
-        tests = [_test(left[best], left[row], metric, chips, rng) for row in others]
-        if any(test is None for test in tests):
-            return {}
-        known: list[PairedTest] = [test for test in tests if test is not None]
-        adjusted = holm([test.p for test in known])
-        smallest = min(1.0, min((t.smallest_p for t in known), default=0.0) * len(known))
+        judged = dict(zip(others, judge(best, others) if others else [], strict=True))
         if place == 1:
-            tellable = smallest <= ALPHA
-            over_chips = _single(column[best])
-            for row, p, test in zip(others, adjusted, known, strict=True):
-                result[row] = Standing(None, float(p), smallest, test.n, over_chips)
-            pairs = max(test.n for test in known)
-            result[best] = Standing(None, None, smallest, pairs, over_chips)
-            if not tellable:
-                return result
-        together = [best, *(r for r, p in zip(others, adjusted, strict=True) if p > ALPHA)]
-        for row in together:
+            limits = [least for _, least in judged.values() if least is not None]
+            result = {row: Standing(None, p, least) for row, (p, least) in judged.items()}
+            result[best] = Standing(None, None, min(limits, default=None))
+        for row in [best, *(row for row in others if judged[row][0] > ALPHA)]:
             old = result[row]
-            result[row] = Standing(place, old.p_best, old.smallest_p, old.pairs, old.over_chips)
-            del left[row]
+            result[row] = Standing(place, old.p_best, old.smallest_difference)
+            left.remove(row)
     return result
-
-
-def _single(cell: Sequence[Score]) -> bool:
-    return len(cell) == 1
-
-
-def _test(
-    first: Sequence[Score],
-    second: Sequence[Score],
-    metric: str,
-    chips: ChipSource | None,
-    rng: np.random.Generator,
-) -> PairedTest | None:
-    """Return the test of two complete cells; None where the chips it needs are not there."""
-    if not (_single(first) and _single(second)):
-        differences = paired_differences(first, second, metric)
-        return sign_flip(differences, rng) if differences.size else None
-    if chips is None or metric != "accuracy":
-        return None
-    right = [chips.right(cell[0]) for cell in (first, second)]
-    if right[0] is None or right[1] is None:
-        return None
-    return chip_test(right[0], right[1], chips.groups(first[0].dataset))

@@ -6,7 +6,7 @@ import pytest
 
 from sarbench.bench.catalogue import MethodInfo
 from sarbench.bench.data.packed import Summary
-from sarbench.bench.grid import GridError, read_grid
+from sarbench.bench.grid import GridError, claim_warning, read_grid
 from sarbench.bench.grid_check import validate
 from sarbench.bench.spread import pretrainings, runs
 
@@ -124,6 +124,9 @@ def test_a_protocol_may_have_its_own_seeds_and_data_sets(tmp_path, summary):
         (("[evaluate]\n", "[evaluate]\nsedes = 3\n"), "Did you mean 'seeds'"),
         (("[pretrain]\n", "[pretrain]\nepoch = 3\n"), "Did you mean 'epochs'"),
         (('name = "test"', 'name = "test"\nmethod = []'), "Did you mean 'methods'"),
+        (('name = "test"', 'name = "test"\ncompares = "methods"'), "Did you mean 'compare'"),
+        (('name = "test"', 'name = "test"\ncompare = "checkpoint"'), "Did you mean 'checkpoints'"),
+        (('name = "test"', 'name = "test"\ncompare = 3'), "compare: must be 'methods' or"),
         (('linear = [10, "all"]', 'linear = ["al"]'), "shots"),
         (("[evaluate]", "[evaluate"), "not a TOML file"),
     ],
@@ -164,6 +167,29 @@ def test_every_problem_is_listed_at_once(tmp_path):
     with pytest.raises(GridError) as caught:
         validate(grid, METHODS)
     assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "warns"),
+    [
+        (("[pretrain]", "[pretrain]"), True),
+        (("[pretrain]", "[pretrain]\nseeds = 2"), True),
+        (("[pretrain]", "[pretrain]\nseeds = [4, 5, 6]"), False),
+        (('methods = ["mae"]', 'compare = "checkpoints"\nmethods = ["mae"]'), False),
+        (('methods = ["mae"]', "methods = []"), False),
+    ],
+)
+def test_a_grid_of_methods_with_few_pretraining_seeds_warns(tmp_path, change, warns):
+    warning = claim_warning(grid_of(tmp_path, TEXT.replace(*change)))
+    assert bool(warning) == warns
+    if warning:
+        assert "one checkpoint is not a method" in warning
+
+
+def test_what_is_compared_changes_no_key(tmp_path, summary):
+    plain = spread(grid_of(tmp_path), summary)[1]
+    other = spread(grid_of(tmp_path, 'compare = "checkpoints"\n' + TEXT), summary)[1]
+    assert [run.identity.key for run in plain] == [run.identity.key for run in other]
 
 
 def test_a_missing_grid_file_names_those_that_come_along(tmp_path):

@@ -155,32 +155,3 @@ def test_all_failed_gives_a_table_without_a_number():
     for style in ("text", "markdown", "latex", "html", "csv", "json"):
         assert "failed" in render(board, style)
     assert board.mean_rank == {}
-
-
-def test_ties_share_a_place_and_a_clear_winner_stands_alone():
-    wobble = np.random.default_rng(0).normal(0, 0.01, (3, 10))
-    clear = {"A": 0.9, "B": 0.8, "C": 0.8}
-    scores = [score(m, clear[m] + wobble[j, i], i) for j, m in enumerate(clear) for i in range(10)]
-    assert {c.method: c.place for c in tabulate_scores(scores).cells} == {"A": 1, "B": 2, "C": 2}
-
-
-def test_five_seeds_mark_nothing_and_the_caption_says_why():
-    scores = [score(m, v + i / 999, i) for m, v in (("A", 0.9), ("B", 0.1)) for i in range(5)]
-    board = tabulate_scores(scores)
-    assert {c.place for c in board.cells} == {None}
-    assert "with 5 pair(s) and 2 methods the corrected p cannot go below 0.062" in " ".join(
-        render(board, "text").split()
-    )
-
-
-@pytest.mark.slow
-def test_places_hold_their_level_where_one_method_is_truly_best():
-    """The truly best of seven, ahead by a hair, is put below the top in at most 5 % of columns."""
-    draw = np.random.default_rng(0)
-    below = 0
-    for _ in range(400):
-        values = draw.normal(0.5, 0.02, (7, 10)) + 1e-4 * (np.arange(7) == 0)[:, None]
-        scores = [score(str(m), values[m, i], i) for m in range(7) for i in range(10)]
-        place = next(c.place for c in tabulate_scores(scores).cells if c.method == "0")
-        below += place != 1
-    assert below / 400 <= scipy.stats.binom.isf(1e-4, 400, 0.05) / 400

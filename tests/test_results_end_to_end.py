@@ -12,6 +12,7 @@ GRID = """
 name = "known"
 methods = ["mae", "lomar", "i_jepa", "fg_mae", "sar_hog", "sar_jepa"]
 [pretrain]
+seeds = 3
 pool = ["folder:pool"]
 encoder = "vit_nano"
 recipe = "quick"
@@ -34,7 +35,8 @@ def right(run, labels):
     if (method, run.protocol, run.seed) == ("i_jepa", "linear", 7):
         return MISSING
     sign = -1 if method in ("mae", "fg_mae") else 1
-    return share(LEVEL[method], sign * run.seed, len(labels))
+    start = 0.01 * ((run.pretraining.seed + len(method)) % 3 - 1)  # of sum 0 over three
+    return share(LEVEL[method] + start, sign * run.seed, len(labels))
 
 
 @pytest.fixture(scope="module")
@@ -61,29 +63,71 @@ def test_the_winners_and_ties_are_the_known_ones(cells):
     assert {method: cells[method, "linear"]["place"] for method in expected} == expected
 
 
-def test_one_run_each_is_tested_over_chips(cells):
-    # on the same chips, 0.80 and 0.60 of 1,000 differ; equal methods do not
+def test_all_labels_are_tested_over_pretraining_seeds_and_chips(cells):
+    # on the same chips, 0.80 and 0.60 of 600 differ; equal methods do not
     assert cells["SAR-JEPA", "knn"]["place"] == cells["MAE", "knn"]["place"] == 1
     assert cells["LoMaR", "knn"]["place"] == cells["FG-MAE", "knn"]["place"] == 2
-    assert cells["SAR-JEPA", "knn"]["low"] is None
+    assert cells["SAR-JEPA", "knn"]["unit"] == "pretrain_seeds+chips"
+    assert cells["Raw pixels", "knn"]["unit"] == "chips"
+    # raw pixels: 0.90 of 600 chips, each its own group; 73 degrees of freedom
+    half = 1.993 * np.sqrt(0.9 * 0.1 / 599 + 1 / 600**2)
+    assert cells["Raw pixels", "knn"]["high"] - 0.9 == pytest.approx(half, rel=1e-3)
 
 
-def test_three_seeds_mark_nothing(cells):
-    for method in ("SAR-JEPA", "LoMaR"):
-        cell = cells[method, "few_shot"]
-        assert (cell["place"], cell["n"]) == (None, 3)
-        assert cell["smallest_p"] == pytest.approx(1.0)  # 0.25 for each of 4 tests
+def test_cells_name_the_method_the_encoder_and_what_is_compared(cells):
+    cell = cells["SAR-JEPA", "linear"]
+    assert (cell["name"], cell["encoder"], cell["pretrain_seeds"]) == ("sar_jepa", "vit_nano", 3)
+    assert (cell["compares"], cell["stale"], cell["fails_contract"]) == ("methods", 0, False)
+    assert (cells["Raw pixels", "linear"]["encoder"], cell["unit"]) == (None, "pretrain_seeds")
+    assert cells["Raw pixels", "linear"]["unit"] == "seeds"
+    assert cell["smallest_difference"] == pytest.approx(
+        cells["MAE", "linear"]["smallest_difference"]
+    )
+
+
+def test_no_unit_is_seeds_where_no_chip_is_drawn(known, cells):
+    for cell in known.cells():
+        assert cell["shots"] != "all" or "seeds" not in cell["unit"].split("+")
+
+
+def test_the_same_store_as_checkpoints_claims_nothing_of_methods(known):
+    text = known.grid.read_text()
+    known.grid.write_text(text.replace('name = "known"', 'name = "known"\ncompare = "checkpoints"'))
+    try:
+        cells = {(c["method"], c["protocol"]): c for c in known.cells()}
+        said = " ".join(known.call("table", known.grid).stdout.split())
+    finally:
+        known.grid.write_text(text)
+    assert {c["compares"] for c in cells.values()} == {"checkpoints"}
+    assert cells["MAE", "linear"]["unit"] == "seeds+chips"
+    assert cells["MAE", "knn"]["unit"] == "chips"
+    assert [cells[m, "knn"]["place"] for m in ("SAR-JEPA", "MAE", "LoMaR")] == [1, 1, 2]
+    assert "nothing is claimed of the methods" in said
 
 
 def test_failures_and_a_missing_seed_are_shown(cells, known):
     failing = cells["SAR-HOG", "linear"]
-    assert (failing["mean"], failing["failed"], failing["n"]) == (None, 10, 0)
+    assert (failing["mean"], failing["failed"], failing["n"]) == (None, 30, 0)
     missing = cells["I-JEPA", "linear"]
-    assert (missing["n"], missing["expected"], missing["failed"]) == (9, 10, 0)
+    assert (missing["n"], missing["expected"], missing["failed"]) == (27, 30, 0)
     text = known.call("table", known.grid).stdout
-    assert "(9/10)" in text
+    assert "(27/30)" in text
     assert "failed" in text
     assert "A control is above every method in: synthetic/linear/5" in text
+
+
+def test_plan_warns_before_the_hours_are_spent(known):
+    text = known.grid.read_text()
+    assert "warning" not in known.call("plan", known.grid).stderr
+    known.grid.write_text(text.replace("seeds = 3\npool", "pool"))
+    try:
+        done = known.call("plan", known.grid)
+        table = known.call("table", known.grid).stdout
+    finally:
+        known.grid.write_text(text)
+    assert "warning: 1 pretraining seed(s)" in " ".join(done.stderr.split())
+    assert "one checkpoint is not a method" in " ".join(table.split())
+    assert "(1)" not in table
 
 
 @pytest.mark.slow
@@ -96,7 +140,7 @@ def test_a_class_recall_is_a_metric(known):
     )
     best = next(c for c in cells if (c["method"], c["protocol"]) == ("MAE", "linear"))
     assert 0.5 < best["mean"] < 1
-    assert best["n"] == 10
+    assert best["n"] == 30
 
 
 @pytest.mark.slow

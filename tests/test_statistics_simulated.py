@@ -5,8 +5,10 @@ import pytest
 import scipy.stats
 
 from sarbench.results.interquartile import interquartile_mean
+from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.paired import chip_test, effect, holm, sign_flip
-from sarbench.results.two_way import two_way_difference
+from sarbench.results.scores import Score
+from sarbench.results.two_way import two_way_difference, two_way_mean
 
 LONG = pytest.param(20, marks=pytest.mark.slow)  # times as many repetitions
 
@@ -114,6 +116,135 @@ def test_the_two_way_interval_covers_new_seeds_and_new_chips(
         ).interval()
         covered += found.low <= accuracies[0] - accuracies[1] <= found.high
     assert 1 - covered / repetitions <= most(0.06, repetitions)
+
+
+# mean of a normal (0.10, 0.25) clipped to (-0.5, 0.7), by its closed form
+_LOW, _HIGH = (-0.5 - 0.10) / 0.25, (0.7 - 0.10) / 0.25
+_CDF, _PDF = scipy.stats.norm.cdf, scipy.stats.norm.pdf
+TRUE_DIFFERENCE = (
+    -0.5 * _CDF(_LOW)
+    + 0.7 * (1 - _CDF(_HIGH))
+    + 0.10 * (_CDF(_HIGH) - _CDF(_LOW))
+    - 0.25 * (_PDF(_HIGH) - _PDF(_LOW))
+)
+
+
+class Outcomes:
+    """Outcomes of simulated runs, by method, pretraining seed and evaluation seed."""
+
+    def __init__(self, right, groups):
+        self.of_run, self.of_group = right, groups
+
+    def right(self, score):
+        return self.of_run[int(score.method)][score.pretrain_seed][score.seed]
+
+    def groups(self, dataset):
+        return self.of_group
+
+
+def scores_of(values, shots=10):
+    """Return scores of an array: methods, pretraining seeds, evaluation seeds."""
+    return [
+        Score(
+            method=str(m), control=False, unconfirmed=False, dataset="d", protocol="linear",
+            shots=shots, pretrain_seed=p, seed=s, state="done", values={"accuracy": float(value)},
+        )
+        for (m, p, s), value in np.ndenumerate(values)
+    ]  # fmt: skip
+
+
+def wrong_places(board) -> tuple[bool, bool]:
+    """Return whether some pair is separated, and whether method 0 is below the top."""
+    places = {cell.method: cell.place for cell in board.cells}
+    return set(places.values()) != {1}, places["0"] != 1
+
+
+SIZES = [0.3, 0.3, 0.2, 0.15, 0.05]
+SPREADS = {
+    "equal": np.ones(7), "half are 4 times as wide": np.array([1, 4, 1, 4, 1, 4, 1]),
+    "one is 8 times as wide": np.array([1, 8, 1, 1, 1, 1, 1]),
+    "two have nearly none": np.array([1, 0.01, 0.01, 1, 1, 1, 1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spread", "times"),
+    [("equal", 1), *(pytest.param(s, 15, marks=pytest.mark.slow) for s in SPREADS)],
+)
+def test_places_hold_their_level_with_pretraining_variance(spread, times):
+    """Seven equal methods, three pretraining seeds each, three draws that all of them share."""
+    draw = np.random.default_rng(0)
+    repetitions, width = 40 * times, 0.02 / SPREADS[spread].max() * SPREADS[spread]
+    found = []
+    for _ in range(repetitions):
+        values = 0.5 + draw.normal(size=(7, 3, 1)) * width[:, None, None]
+        values = values + draw.normal(0, 0.02, (1, 1, 3)) + draw.normal(0, 0.002, (7, 3, 3))
+        found.append(wrong_places(tabulate_scores(scores_of(values))))
+    separated, below = np.mean(found, axis=0)
+    assert separated <= most(0.06, repetitions)
+    assert below <= most(0.05, repetitions)
+
+
+@pytest.mark.parametrize("times", [1, LONG])
+def test_a_clear_method_is_separated_from_three_pretraining_seeds_on(times):
+    """Five standard deviations ahead of six equal ones: 0.90 of them are put below."""
+    draw = np.random.default_rng(0)
+    repetitions, below = 20 * times, []
+    for _ in range(repetitions):
+        values = 0.5 + draw.normal(0, 0.01, (7, 3, 1)) + 0.05 * (np.arange(7) == 0)[:, None, None]
+        board = tabulate_scores(scores_of(values))
+        below += [cell.place != 1 for cell in board.cells if cell.method != "0"]
+    assert np.mean(below) > 0.8
+
+
+@pytest.mark.parametrize("times", [1, LONG])
+def test_places_with_all_labels_hold_their_level_for_other_chips(times):
+    """Equal over all chips, each chip with its own easiest method; near-duplicates in fours."""
+    draw = np.random.default_rng(0)
+    repetitions, groups = 20 * times, np.repeat(np.arange(60), 4)
+    chips, without = [], []
+    for _ in range(repetitions):
+        level = 0.6 + draw.normal(0, 0.15, (5, 1, 1, 60)) + draw.normal(0, 0.01, (5, 3, 1, 1))
+        right = draw.random((5, 3, 2, 240)) < np.repeat(level, 4, axis=-1)
+        scores = scores_of(right.mean(axis=-1), "all")
+        chips.append(wrong_places(tabulate_scores(scores, chips=Outcomes(right, groups)))[0])
+        without.append(wrong_places(tabulate_scores(scores))[0])
+    assert np.mean(chips) <= most(0.05, repetitions)
+    assert np.mean(without) > 0.1  # over pretraining seeds alone
+
+
+@pytest.mark.parametrize("times", [1, LONG])
+@pytest.mark.parametrize("shots", [10, "all"])
+def test_places_of_checkpoints_hold_their_level_for_other_draws_and_chips(shots, times):
+    draw = np.random.default_rng(0)
+    repetitions, groups, found = 20 * times, np.repeat(np.arange(60), 4), []
+    for _ in range(repetitions):
+        level = 0.6 + draw.normal(0, 0.15, (5, 1, 1, 60))
+        if shots != "all":
+            level = level + draw.normal(0, 0.02, (5, 1, 10, 1)) + draw.normal(0, 0.03, (10, 1))
+        right = draw.random((5, 1, 10, 240)) < np.repeat(level, 4, axis=-1)
+        board = tabulate_scores(
+            scores_of(right.mean(axis=-1), shots), chips=Outcomes(right, groups),
+            compares="checkpoints",
+        )  # fmt: skip
+        found.append(wrong_places(board)[0])
+    assert np.mean(found) <= most(0.05, repetitions)
+
+
+@pytest.mark.parametrize("times", [1, LONG])
+@pytest.mark.parametrize("accuracy", [0.6, 0.9])
+def test_the_interval_over_chips_covers_other_chips(accuracy, times):
+    """Groups of 1 to 16 chips, half of them all right or all wrong; 70 groups."""
+    draw = np.random.default_rng(0)
+    repetitions, covered = 200 * times, 0
+    for _ in range(repetitions):
+        place = np.repeat(np.arange(70), draw.choice([1, 2, 4, 8, 16], 70, p=SIZES))
+        together = (draw.random(70) < 0.5)[place]
+        right = np.where(together, (draw.random(70) < accuracy)[place],
+                         draw.random(place.size) < accuracy)  # fmt: skip
+        found = two_way_mean(right[None].astype(float), place).interval()
+        covered += found.low <= accuracy <= found.high
+    assert 1 - covered / repetitions <= most(0.05, repetitions)
 
 
 @pytest.mark.parametrize("times", [1, LONG])

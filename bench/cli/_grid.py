@@ -14,6 +14,7 @@ from ..contracts import check_contracts
 from ..costs import Costs
 from ..data.lookup import remember_set
 from ..dispatch.watch import look
+from ..grid import claim_warning
 from ..plan import Entry, Filters, Plan, counted, describe_pretraining, describe_run
 from ..spread import PlannedPretraining, PlannedRun
 from ..store import Kind, Store, write_atomic
@@ -50,6 +51,8 @@ def plan(
     """Show every pretraining and run of a grid: new, running, done, failed or stale, and why."""
     made = asked.plan()
     look(asked.store, made, warn)
+    if claim := claim_warning(asked.grid):
+        warn(claim)
     if as_json:
         print_json({
             "pretrain": [pretrain_json(entry) for entry in made.pretrain],
@@ -166,6 +169,8 @@ def run_grid(
     if force:
         made = asked.plan()
     jobs = made.jobs()
+    if jobs and (claim := claim_warning(asked.grid)):
+        warn(claim)
     total = sum(len(job.runs) for job in jobs)
     done = made.counts().get("done", 0)
     err.print(f"{len(made.runs)} runs: {done} done before, {total} to do in {len(jobs)} jobs")
@@ -260,13 +265,14 @@ def clear(made: Plan, store: Store, force: bool) -> None:
 def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None) -> None:
     """Run the embedded benchmark end to end on this machine and show its leaderboard."""
     from ...results.render import render
-    from ..board import leaderboard
+    from ..board import leaderboard, outcomes_of
 
     path = Path(__file__).parent.parent / "grids" / "demo.toml"
     asked = Request(path, runs, DATA, Filters())
     err.print("pretrains every method on simulated chips, measures and ranks them: some minutes")
     failed = run_grid(asked, device, workers)
-    board = leaderboard(asked.plan())
+    made = asked.plan()
+    board = leaderboard(made, outcomes=outcomes_of(made, asked.store, asked.data))
     folder = asked.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
         write_atomic(folder / f"demo.{ending}", render(board, style))

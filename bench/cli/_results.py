@@ -15,8 +15,9 @@ from ...results.paper_sheets import paper_sheets
 from ...results.published import papers, read_published
 from ...results.render import FORMATS, STYLES, render, render_sheets
 from ..against_paper import compare_with
-from ..board import check_class, leaderboard, notes, outcomes_of, resolve_row, scores_of
+from ..board import check_class, leaderboard, outcomes_of, resolve_row, scores_of
 from ..merge import merge as merge_stores
+from ..notes import notes
 from ..seeding import stream
 from ..store import Store, write_atomic
 from ._app import (

@@ -1,0 +1,128 @@
+"""Sentences under a leaderboard: encoders, pool, data, versions, and what rows do not share."""
+
+from ..results.record import RunRecord
+from .applicable import sentence
+from .comparability import compute_note, differences
+from .data.sharing import Sharing
+from .plan import Plan, needs
+
+
+def notes(plan: Plan) -> list[str]:
+    """Return what a reader must know to judge the numbers of a plan, a sentence each."""
+    return [
+        *_pretraining_notes(plan), *differences(plan), *filter(None, [compute_note(plan)]),
+        *_pool_notes(plan), *_data_notes(plan), *_version_notes(plan),
+        *_not_applicable_notes(plan),
+    ]  # fmt: skip
+
+
+def _pretraining_notes(plan: Plan) -> list[str]:
+    identities = [entry.planned.identity for entry in plan.pretrain]
+    trained = [identity for identity in identities if identity and identity.recipe]
+    if not trained:
+        return []
+    encoders = ", ".join(dict.fromkeys(i.encoder["name"] for i in trained if i.encoder))
+    epochs = ", ".join(dict.fromkeys(str((i.recipe or {})["epochs"]) for i in trained))
+    seeds = len({identity.seed for identity in trained})
+    return [
+        f"Encoder size {encoders}, {epochs} epochs, {trained[0].precision}, {seeds} pretraining "
+        f"seed{'s' if seeds > 1 else ''}."
+    ]
+
+
+def _pool_notes(plan: Plan) -> list[str]:
+    """Return what a reader must know of the pool, and of sets that the store does not know."""
+    asked = {entry.planned.dataset for entry in plan.runs}
+    lines = []
+    if plan.sharing:
+        lines.append(_drawn(plan, next(iter(plan.sharing.values()))))
+    lines += [_shared(name, one) for name, one in plan.sharing.items() if name in asked]
+    known = all(f"pool:{name}" in plan.data for name in plan.grid.pretrain.pool)
+    if _trains(plan) and known and not plan.sharing:
+        lines.append(
+            "Overlap of pool and data sets: not counted, since the pool is not prepared here."
+        )
+    for name in needs(plan.grid):
+        if name not in plan.data:
+            lines.append(
+                f"{name} is not known in this store, so its results cannot be matched; name the "
+                f"folder of the data with --data and run `sarbench data prepare {name}`."
+            )
+    return lines
+
+
+def _trains(plan: Plan) -> bool:
+    """Return whether anything of the plan is pretrained on the pool."""
+    return any(not plan.methods[entry.planned.method].control for entry in plan.pretrain)
+
+
+def _drawn(plan: Plan, one: Sharing) -> str:
+    names = plan.grid.pretrain.pool
+    parts = [f"{count:,} of {name}" for name, count in zip(names, one.drawn, strict=True)]
+    cap = plan.grid.pretrain.pool_cap
+    drawn = f" (a fixed draw of {cap:,})" if cap else ""
+    return f"Pool: {sum(one.drawn):,} chips{drawn}: {', '.join(parts)}."
+
+
+def _shared(name: str, one: Sharing) -> str:
+    parts = [
+        f"{one.test:,} of its test chips (allowed by the grid)" if one.test else "no test chip",
+        f"{one.train:,} of its training chips" if one.train else "no training chip",
+    ]
+    text = f"{name}: the pool holds {' and '.join(parts)}, by id or equal image"
+    if one.vehicles:
+        text += (
+            f"; {one.vehicle_chips:,} of its chips show one of {one.vehicles} vehicles (serial "
+            "numbers) of the test set"
+        )
+    return f"{text}."
+
+
+def _data_notes(plan: Plan) -> list[str]:
+    lines = []
+    asked = {entry.planned.dataset for entry in plan.runs}
+    for name in plan.grid.evaluate.datasets:
+        if name in asked and (known := plan.data.get(name)):
+            rendering = f", rendering {known.rendering}" if known.rendering else ""
+            train, test = (sum(known.counts[side].values()) for side in ("train", "test"))
+            lines.append(
+                f"{name}: {train} training and {test} test chips, split {known.split_digest[:12]}, "
+                f"pixels {known.data_digest[:12]}{rendering}."
+            )
+    return lines
+
+
+def _version_notes(plan: Plan) -> list[str]:
+    lines = []
+    done = [entry for entry in plan.runs if isinstance(entry.record, RunRecord)]
+    protocols = {e.record.identity["protocol"]: e.record.identity for e in done if e.record}
+    if protocols:
+        listed = ", ".join(
+            f"{name} {identity['protocol_version']} (readout {identity['settings']['readout']})"
+            for name, identity in protocols.items()
+        )
+        lines.append(f"Protocol versions: {listed}.")
+    weights: dict[str, str] = {}
+    for entry in done:
+        start = entry.planned.pretraining
+        seed = f" seed {start.seed}" if start.seed else ""
+        if isinstance(entry.record, RunRecord):
+            weights.setdefault(f"{start.row}{seed}", entry.record.weights_digest[:8])
+    if weights:
+        listed = ", ".join(f"{row} {digest}" for row, digest in weights.items())
+        lines.append(f"Weights (SHA-256): {listed}.")
+    made = sorted({e.record.provenance.commit[:10] for e in done if e.record})
+    if made:
+        dirty = any(e.record.provenance.dirty for e in done if e.record)
+        lines.append(
+            f"Code: commit {', '.join(made)}{' with uncommitted changes' if dirty else ''}."
+        )
+    devices = {e.record.provenance.device for e in done if e.record}
+    if len(devices) > 1:
+        lines.append(f"Cells mix devices, which moves numbers by float noise: {sorted(devices)}.")
+    return lines
+
+
+def _not_applicable_notes(plan: Plan) -> list[str]:
+    listed = "; ".join(sentence(entry) for entry in plan.not_applicable)
+    return [f"Not applicable (n/a), and left out: {listed}."] if listed else []

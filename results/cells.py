@@ -1,0 +1,216 @@
+"""Cells of a leaderboard: the mean of some runs, and an interval named for its unit."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from .scores import ChipSource, Column, Score, Shots, starts_of, unit_values
+from .stats import Variance, add, seed_variance
+from .two_way import two_way_mean
+from .units import FEWEST_PRETRAINED, Compares, Unit, unit_of
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of the table; scores are fractions.
+
+    Attributes:
+        method: Label, with the swept values.
+        n: Runs that the mean rests on, of the `expected`.
+        failed: Runs that failed.
+        unit: What the interval and the test run over.
+        place: 1 for the column's best and its ties, 2 for the next; None where nothing is claimed.
+        p_best: p of the difference from the column's best, corrected for the whole column.
+        smallest_p: 0 where `p_best` is given: it has no lower limit.
+        smallest_difference: From the column's best that would have been shown.
+        name: Of the method in the registry.
+        encoder: Name of its size; None where the method has none.
+        pretrain_seeds: Pretraining seeds that the mean rests on.
+        compares: Whether the board makes claims of methods or of checkpoints.
+        stale: Runs that are stored with another version or digest.
+        fails_contract: Whether the method failed its contract.
+    """
+
+    method: str
+    dataset: str
+    protocol: str
+    shots: Shots
+    metric: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+    expected: int
+    failed: int
+    control: bool
+    unit: Unit
+    place: int | None = None
+    p_best: float | None = None
+    smallest_p: float | None = None
+    smallest_difference: float | None = None
+    name: str = ""
+    encoder: str | None = None
+    pretrain_seeds: int = 0
+    compares: Compares = "methods"
+    stale: int = 0
+    fails_contract: bool = False
+
+    @property
+    def column(self) -> Column:
+        """Data set, protocol and shots."""
+        return self.dataset, self.protocol, self.shots
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run that the grid asks for is in the mean."""
+        return self.mean is not None and self.n == self.expected
+
+    @property
+    def rankable(self) -> bool:
+        """Whether the cell may take part in places and ranks."""
+        enough = self.compares == "checkpoints" or self.pretrain_seeds >= FEWEST_PRETRAINED
+        return self.complete and not self.control and enough
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The test chips of the runs of one cell.
+
+    Attributes:
+        shares: Share of the runs that are right on each chip; pretraining seeds count alike.
+        by_seed: The same for each evaluation seed that all pretraining seeds have; empty where no
+            chip is drawn.
+        groups: Near-duplicate group of each chip.
+    """
+
+    shares: Float[np.ndarray, " M"]
+    by_seed: Float[np.ndarray, "S M"]
+    groups: Int[np.ndarray, " M"] | None
+
+    def variance(self, unit: Unit, other: "Outcome | None" = None) -> Variance | None:
+        """Return the variance of the accuracy, or of its difference from another cell.
+
+        Args:
+            unit: `chips`, or `seeds+chips`.
+            other: On the same chips and seeds.
+
+        Returns:
+            None for too few seeds or groups.
+        """
+        gaps = self.by_seed if unit == "seeds+chips" else self.shares[None]
+        if other is not None:
+            theirs = other.by_seed if unit == "seeds+chips" else other.shares[None]
+            if theirs.shape != gaps.shape:
+                return None
+            gaps = gaps - theirs
+        if unit == "seeds+chips" and gaps.shape[0] < 2:
+            return None
+        found = two_way_mean(gaps, self.groups)
+        return None if found.se is None or found.df is None else Variance(found.se**2, found.df)
+
+
+def outcomes_of(
+    rows: Mapping[str, Sequence[Score]], compares: Compares, metric: str, chips: ChipSource | None
+) -> dict[str, Outcome] | None:
+    """Return the outcome of each cell of a column that has a run.
+
+    Returns:
+        None where the unit of the column needs no test chips, or where they are not stored.
+    """
+    one = next(iter(rows.values()))[0]
+    drawn = one.shots != "all"
+    if chips is None or metric != "accuracy" or (drawn and compares == "methods"):
+        return None
+    found: dict[str, Outcome] = {}
+    for row, cell in rows.items():
+        by_start: dict[int, dict[int, Bool[np.ndarray, " M"]]] = defaultdict(dict)
+        for score in cell:
+            if metric not in score.values:
+                continue
+            right = chips.right(score)
+            if right is None:
+                return None
+            by_start[score.pretrain_seed][score.seed] = right
+        if by_start:
+            found[row] = _outcome(list(by_start.values()), drawn, chips.groups(one.dataset))
+    return found
+
+
+def _outcome(
+    starts: Sequence[Mapping[int, Bool[np.ndarray, " M"]]],
+    drawn: bool,
+    groups: Int[np.ndarray, " M"] | None,
+) -> Outcome:
+    shares = np.mean([np.mean(list(of_seeds.values()), axis=0) for of_seeds in starts], axis=0)
+    if not drawn:
+        return Outcome(shares, np.empty((0, shares.size)), groups)
+    common = sorted(set.intersection(*(set(of_seeds) for of_seeds in starts)))
+    by_seed = [np.mean([of_seeds[s] for of_seeds in starts], axis=0) for s in common]
+    return Outcome(shares, np.array(by_seed).reshape(-1, shares.size), groups)
+
+
+def make_cell(
+    group: Sequence[Score],
+    metric: str,
+    compares: Compares,
+    outcomes: Mapping[str, Outcome] | None,
+) -> Cell:
+    """Return the cell of some runs, without place."""
+    one, values = group[0], start_means(group, metric)
+    unit = unit_of(compares, one.shots, starts_of(group), stored=outcomes is not None)
+    mean = float(values.mean()) if values.size else None
+    outcome = (outcomes or {}).get(one.method)
+    variance = _variance(group, metric, unit, outcome) if values.size else None
+    half = variance.half() if variance else None
+    return Cell(
+        method=one.method,
+        dataset=one.dataset,
+        protocol=one.protocol,
+        shots=one.shots,
+        metric=metric,
+        mean=mean,
+        low=None if mean is None or half is None else mean - half,
+        high=None if mean is None or half is None else mean + half,
+        n=sum(metric in score.values for score in group),
+        expected=len(group),
+        failed=sum(score.state == "failed" for score in group),
+        control=one.control,
+        unit=unit,
+        name=one.name,
+        encoder=one.encoder,
+        pretrain_seeds=values.size,
+        compares=compares,
+        stale=sum(score.state == "stale" for score in group),
+        fails_contract=one.fails_contract,
+    )
+
+
+def start_means(group: Sequence[Score], metric: str) -> Float[np.ndarray, " P"]:
+    """Return the mean over evaluation seeds of each pretraining seed that has a run."""
+    parts: dict[int, list[float]] = defaultdict(list)
+    for score in group:
+        if metric in score.values:
+            parts[score.pretrain_seed].append(score.values[metric])
+    return np.array([fmean(part) for part in parts.values()], dtype=np.float64)
+
+
+def _variance(
+    group: Sequence[Score], metric: str, unit: Unit, outcome: Outcome | None
+) -> Variance | None:
+    """Return the variance of a cell's mean; None where the unit cannot be computed."""
+    if unit in ("seeds", "pretrain_seeds"):
+        values = unit_values(group, metric) if unit == "seeds" else start_means(group, metric)
+        return seed_variance(values) if values.size > 1 else None
+    if outcome is None:
+        return None
+    of_chips = outcome.variance("seeds+chips" if unit == "seeds+chips" else "chips")
+    if of_chips is None:
+        return None
+    if unit == "pretrain_seeds+chips":
+        means = start_means(group, metric)
+        return add(seed_variance(means), of_chips) if means.size > 1 else None
+    return of_chips

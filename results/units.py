@@ -1,0 +1,58 @@
+"""Units of intervals and tests: pretraining seeds, labelled chips, test chips.
+
+One checkpoint is not a method. A board of methods therefore ranks from three pretraining seeds on
+and takes its intervals over those. A board of checkpoints claims nothing of the methods. A column
+with all labels draws no chip, so its intervals and tests run over the test chips.
+"""
+
+from typing import Literal
+
+Compares = Literal["methods", "checkpoints"]
+Unit = Literal["seeds", "pretrain_seeds", "chips", "pretrain_seeds+chips", "seeds+chips"]
+FEWEST_PRETRAINED = 3  # pretraining seeds of a method that takes part in places and ranks
+
+# What an interval runs over, for the head of a column and for a caption.
+OVER: dict[Unit, str] = {
+    "seeds": "over labelled chips",
+    "pretrain_seeds": "over pretraining seeds",
+    "chips": "over test chips",
+    "pretrain_seeds+chips": "over pretraining seeds and test chips",
+    "seeds+chips": "over labelled chips and test chips",
+}
+COVERS: dict[Unit, str] = {
+    "seeds": (
+        "over labelled chips and heads of one checkpoint, on these test chips; another "
+        "pretraining may move a number by more"
+    ),
+    "pretrain_seeds": "over pretraining seeds: the method pretrained again, on these test chips",
+    "chips": (
+        "over test chips, near-duplicates together: other test chips of this kind, for this "
+        "checkpoint and the mean over its heads"
+    ),
+    "pretrain_seeds+chips": (
+        "over pretraining seeds and test chips, near-duplicates together: the method pretrained "
+        "again, on other test chips of this kind"
+    ),
+    "seeds+chips": (
+        "over labelled chips and test chips, near-duplicates together: this checkpoint with other "
+        "labelled chips, on other test chips of this kind"
+    ),
+}
+
+
+def unit_of(
+    compares: Compares, shots: int | str, pretrain_seeds: int, *, stored: bool = True
+) -> Unit:
+    """Return the unit of a cell.
+
+    Args:
+        compares: Whether the board compares methods or checkpoints.
+        shots: Labelled chips per class, or `all`, where none is drawn.
+        pretrain_seeds: How many the grid asks for.
+        stored: Whether the outcome of each test chip is known, for every row of the column.
+    """
+    if compares == "checkpoints":
+        return "chips" if shots == "all" else "seeds+chips" if stored else "seeds"
+    if pretrain_seeds > 1:
+        return "pretrain_seeds+chips" if shots == "all" and stored else "pretrain_seeds"
+    return "chips" if shots == "all" else "seeds"
