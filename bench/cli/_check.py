@@ -38,7 +38,7 @@ def check(
 
 def _checked(what: Path, runs: Path, data: Path, tell: Tell) -> Checked:
     if what.expanduser().is_dir():
-        return check_store(open_store(what), data, tell)
+        return check_store(open_store(what), tell)
     asked = Request(what, runs, data, Filters())
     try:
         grid = asked.grid
@@ -46,7 +46,7 @@ def _checked(what: Path, runs: Path, data: Path, tell: Tell) -> Checked:
         more = "" if what.exists() else "; it is not the folder of a store either"
         raise CheckError(f"{error}{more}") from error
     refuse_no_store(asked.store)
-    found = check_plan(asked.plan(), asked.store, data, tell)
+    found = check_plan(asked.plan(), asked.store, tell)
     if not found.pretrainings + found.runs + len(found.findings):
         raise CheckError(f"the store {asked.store.root} holds no record of the grid {grid.name}")
     return found
