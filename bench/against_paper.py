@@ -50,7 +50,7 @@ def setup_of(plan: Plan) -> dict[str, Any]:
     if trained:
         facts["encoder"] = _one_or_all([(start.encoder or {}).get("name") for start in trained])
         for field in Recipe.__dataclass_fields__:
-            facts[field] = _one_or_all([(start.recipe or {})[field] for start in trained])
+            facts[field] = _one_or_all([(start.recipe or {}).get(field) for start in trained])
     return facts
 
 

@@ -37,6 +37,8 @@ class MethodInfo:
     needs_encoder: bool  # False for a control that reads the chip or its size
     protocols: list[str]
     defaults: dict[str, Any]  # of its Config
+    architecture: str = ""  # kind of its encoder; methods of one kind share an untrained control
+    source_recipe: dict[str, Any] | None = None  # what its source trains it with
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ def inspect_method(name: str) -> MethodInfo:
         needs_encoder=method.evaluation_input == "encoder",
         protocols=list(method.protocols),
         defaults=to_json(method.Config()),
+        architecture=method.architecture(),
+        source_recipe=method.source_recipe,
     )
 
 

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .catalogue import MethodInfo
+from ..methods._registry import own_names
+from .catalogue import MethodInfo, inspect_method
 from .data.registry import card
-from .run import RECIPES, Recipe, Shots
+from .run import RECIPES, SOURCE, Recipe, Shots
 
 CONTROLS = ["raw_pixels", "random_init"]
 ALTERNATIVES = {  # what pydantic calls the members of a union -> how a message does
@@ -41,10 +42,11 @@ class Section(BaseModel):
 
 
 class MethodEntry(Section):
-    """A method, with changed settings if asked."""
+    """A method, with changed settings or another recipe if asked."""
 
     name: str
     label: str | None = None
+    recipe: str | None = None
     config: dict[str, Any] = {}
 
     @model_validator(mode="before")
@@ -192,8 +194,9 @@ def _describe(problem: Any) -> str:
 
 
 def label_of(entry: MethodEntry, methods: dict[str, MethodInfo]) -> str:
-    """Return the label of a method in tables."""
-    return entry.label or methods[entry.name].label
+    """Return the label of a method in tables, with the recipe that is its entry's own."""
+    own = f", {entry.recipe} recipe" if entry.recipe else ""
+    return entry.label or methods[entry.name].label + own
 
 
 def as_list(value: Any) -> list[Any]:
@@ -208,17 +211,46 @@ def sweep(pretrain: PretrainSection) -> list[dict[str, Any]]:
     return [dict(zip(swept, point, strict=True)) for point in itertools.product(*swept.values())]
 
 
-def recipe_of(pretrain: PretrainSection, axes: dict[str, Any]) -> Recipe:
-    """Return the recipe at one point of the sweep."""
-    base = RECIPES[pretrain.recipe]
+def recipe_of(
+    pretrain: PretrainSection, axes: dict[str, Any], entry: MethodEntry, info: MethodInfo
+) -> Recipe:
+    """Return the recipe of a method at one point of the sweep.
+
+    Fields given under [pretrain] hold for every method, whatever recipe it has. Where they change
+    the epochs of a source recipe, its warm-up keeps its share of them.
+
+    Raises:
+        GridError: The method has no recipe of that name.
+        ValueError: A field is of another type, or a recipe that cannot be trained with.
+    """
+    base = _named_recipe(entry.recipe or pretrain.recipe, info)
     values = {}
     for field in fields(Recipe):
         if field.name in pretrain.overrides:
             value = axes.get(field.name, pretrain.overrides[field.name])
-            kind = type(getattr(base, field.name))
+            kind = int if isinstance(getattr(base, field.name), int) else float
             if isinstance(value, bool) or not isinstance(
                 value, int if kind is int else int | float
             ):
                 raise ValueError(f"{field.name} must be of type {kind.__name__}, got {value!r}")
             values[field.name] = kind(value)
+    if (entry.recipe or pretrain.recipe) == SOURCE and "epochs" in values:
+        share = base.warmup_epochs / base.epochs
+        values = {"warmup_epochs": share * values["epochs"]} | values
     return replace(base, **values)
+
+
+def _named_recipe(name: str, info: MethodInfo) -> Recipe:
+    if name != SOURCE:
+        return RECIPES[name]
+    if info.source_recipe is None:
+        have = [one for one in sorted(own_names()) if inspect_method(one).source_recipe]
+        raise GridError(
+            f"{info.name} has no recipe {SOURCE!r}: its file names none. Methods that have one: "
+            f'{", ".join(have)}; give the others another, as {{name = "{info.name}", '
+            f'recipe = "paper"}}'
+        )
+    try:
+        return Recipe(**info.source_recipe)
+    except (TypeError, ValueError) as error:
+        raise GridError(f"{info.name}: its source_recipe is not a recipe: {error}") from error

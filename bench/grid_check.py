@@ -13,6 +13,7 @@ from .data.registry import card, dataset_names
 from .grid import (
     Grid,
     GridError,
+    MethodEntry,
     ProtocolEntry,
     Seeds,
     as_list,
@@ -22,7 +23,7 @@ from .grid import (
     sweep,
     unknown,
 )
-from .run import RECIPES, fill, from_json, to_json
+from .run import RECIPES, SOURCE, Recipe, fill, from_json, to_json
 
 CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
 
@@ -35,7 +36,9 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
     Raises:
         GridError: With one line for each problem.
     """
-    problems = [*_pretrain_problems(grid), *_evaluate_problems(grid)]
+    problems = [
+        *_pretrain_problems(grid), *_recipe_problems(grid, methods), *_evaluate_problems(grid)
+    ]  # fmt: skip
     entries = (*grid.methods, *grid.controls)
     if not entries:
         problems.append("methods and controls name no method")
@@ -93,9 +96,6 @@ def _pretrain_problems(grid: Grid) -> Iterator[str]:
     for encoder in as_list(pretrain.encoder):
         if encoder not in SIZES:
             yield "pretrain.encoder: " + unknown("encoder", encoder, SIZES)
-    if pretrain.recipe not in RECIPES:
-        yield "pretrain.recipe: " + unknown("recipe", pretrain.recipe, RECIPES)
-        return
     for fraction in as_list(pretrain.pool_fraction):
         if not 0 < fraction <= 1:
             yield f"pretrain.pool_fraction must be in (0, 1], got {fraction}"
@@ -109,11 +109,37 @@ def _pretrain_problems(grid: Grid) -> Iterator[str]:
             card(name, pool=True)
         except LookupError as error:
             yield f"pretrain.pool: {error}"
-    for axes in sweep(pretrain):
+
+
+def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
+    asked = {"pretrain.recipe": grid.pretrain.recipe}
+    for entry in (*grid.methods, *grid.controls):
+        if entry.recipe is not None:
+            asked[f"{entry.name}.recipe"] = entry.recipe
+            if methods[entry.name].control:
+                yield f"{entry.name} is a control, which is not trained: leave `recipe` out"
+    wrong = {where: name for where, name in asked.items() if name not in (*RECIPES, SOURCE)}
+    for where, name in wrong.items():
+        yield f"{where}: " + unknown("recipe", name, [*RECIPES, SOURCE])
+    if wrong:
+        return
+    for entry in (*grid.methods, *grid.controls):
         try:
-            recipe_of(pretrain, axes)
+            for _ in _recipes(grid, entry, methods):
+                pass
+        except GridError as error:
+            yield str(error)
         except (ValueError, TypeError) as error:
             yield f"pretrain: {error}"
+
+
+def _recipes(
+    grid: Grid, entry: MethodEntry, methods: dict[str, MethodInfo]
+) -> Iterator[tuple[dict[str, Any], Recipe]]:
+    """Yield the recipe of a method at each point of the sweep; none for a control."""
+    if not methods[entry.name].control:
+        for axes in sweep(grid.pretrain):
+            yield axes, recipe_of(grid.pretrain, axes, entry, methods[entry.name])
 
 
 def _evaluate_problems(grid: Grid) -> Iterator[str]:
@@ -168,17 +194,18 @@ def _settings_problems(where: str, entry: ProtocolEntry, protocol: Protocol) -> 
             yield f"{where}: {error}"
 
 
-def check_data(grid: Grid, data: dict[str, Summary]) -> None:
+def check_data(grid: Grid, data: dict[str, Summary], methods: dict[str, MethodInfo]) -> None:
     """Refuse what the data do not hold, as far as they are known.
 
     Args:
         grid: The grid.
         data: Every set that is prepared; pools as `pool:<name>`.
+        methods: What is known of the grid's methods.
 
     Raises:
         GridError: More shots than a class has training chips, or a batch that no pool fills.
     """
-    problems = [*_shots_problems(grid, data), *_batch_problems(grid, data)]
+    problems = [*_shots_problems(grid, data), *_batch_problems(grid, data, methods)]
     if problems:
         raise GridError("\n".join(dict.fromkeys(problems)))
 
@@ -205,17 +232,20 @@ def _shots_problems(grid: Grid, data: dict[str, Summary]) -> Iterator[str]:
                     )
 
 
-def _batch_problems(grid: Grid, data: dict[str, Summary]) -> Iterator[str]:
+def _batch_problems(
+    grid: Grid, data: dict[str, Summary], methods: dict[str, MethodInfo]
+) -> Iterator[str]:
     pretrain = grid.pretrain
     members = [f"pool:{name}" for name in pretrain.pool]
     limits = [pretrain.pool_cap] if pretrain.pool_cap else []
     if all(name in data for name in members):
         limits.append(sum(data[name].count for name in members))
-    if not limits or not grid.methods:
+    if not limits:
         return
-    for axes in sweep(pretrain):
+    entries = (*grid.methods, *grid.controls)
+    for axes, recipe in (one for entry in entries for one in _recipes(grid, entry, methods)):
         fraction = axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
-        count, batch = round(fraction * min(limits)), recipe_of(pretrain, axes).batch
+        count, batch = round(fraction * min(limits)), recipe.batch
         if count < batch:
             yield (
                 f"pretrain: a batch takes {batch} chips, the pool has {count} (pool_cap "

@@ -1,6 +1,7 @@
 """Build a method for an encoder size and draw one mask, without memory for its weights."""
 
 import warnings
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -70,7 +71,7 @@ def _try(method: type[Method], asked: Asked, device: str) -> Fit:
     )
 
 
-def _architecture(encoder: object) -> str:
+def _architecture(encoder: Any) -> str:
     """Return the class of an encoder, and the kind of its positions where it tells them."""
     name = type(encoder).__name__
     if not hasattr(encoder, "positions"):

@@ -197,7 +197,7 @@ def make_plan(
     planned, refused = applicable(planned, grid.evaluate.protocols, store.root)
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
-    check_data(grid, data)
+    check_data(grid, data, methods)
     plan = Plan(grid, methods, [], [], data)
     plan.not_applicable = refused
     plan.unpacked = [name for name, one in found.items() if not (one and one.packed)]

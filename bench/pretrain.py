@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from ..methods import _registry
 from ..methods._method import Method
 from ..methods._sizes import EncoderConfig
-from ..results.record import PretrainRecord
+from ..results.record import Architecture, PretrainRecord
+from .architecture import architecture_of
 from .batches import Batches
 from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, save_encoder
 from .data.pools import Pool
@@ -67,12 +68,22 @@ def build_method(identity: Pretraining) -> Method:
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """Return the rate at a fractional epoch: linear warm-up, then a cosine to zero (MAE's)."""
+    """Return the rate at a fractional epoch: linear warm-up, then a cosine (MAE's)."""
     peak = recipe.base_lr * recipe.batch / 256
     if epoch < recipe.warmup_epochs:
-        return peak * epoch / recipe.warmup_epochs
+        start = peak * (recipe.lr_start_share or 0.0)
+        return start + (peak - start) * epoch / recipe.warmup_epochs
     share = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
-    return 0.5 * peak * (1 + math.cos(math.pi * min(share, 1.0)))
+    end = peak * (recipe.lr_end_share or 0.0)
+    return end + 0.5 * (peak - end) * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def weight_decay(recipe: Recipe, epoch: float) -> float:
+    """Return the weight decay at a fractional epoch: constant, or on a cosine (I-JEPA's)."""
+    start, end = recipe.weight_decay, recipe.weight_decay_end
+    if end is None:
+        return start
+    return end + 0.5 * (start - end) * (1 + math.cos(math.pi * epoch / recipe.epochs))
 
 
 def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.AdamW:
@@ -136,13 +147,18 @@ def pretrain(
             if ranks.first:
                 (folder / "progress.json").unlink(missing_ok=True)
     if ranks.first:
-        _finish(identity, method, store, clock, outcome)
+        _finish(identity, method, store, clock, outcome, warn)
     ranks.wait()
     return store.read("pretrain", identity.key)
 
 
 def _finish(
-    identity: Pretraining, method: Method, store: Store, clock: Clock, outcome: dict[str, Any]
+    identity: Pretraining,
+    method: Method,
+    store: Store,
+    clock: Clock,
+    outcome: dict[str, Any],
+    warn: Callable[[str], None],
 ) -> None:
     """Write encoder and record, then remove what was needed to go on."""
     folder = store.folder("pretrain", identity.key)
@@ -151,10 +167,23 @@ def _finish(
         identity=identity.to_json(),
         provenance=clock.provenance(),
         weights_digest=save_encoder(folder / "encoder.safetensors", method.encoder, identity),
+        architecture=_architecture(identity, warn),
         **outcome,
     )
     store.write("pretrain", record)
     remove_checkpoints(folder)
+
+
+def _architecture(identity: Pretraining, warn: Callable[[str], None]) -> Architecture | None:
+    """Count the network; a trained encoder is not lost because a plug-in's cannot be counted."""
+    try:
+        return architecture_of(identity)
+    except Exception as error:  # whatever the code of a stranger raises
+        warn(
+            f"the record of {identity.method} will not hold its architecture: "
+            f"{type(error).__name__}: {error}"
+        )
+        return None
 
 
 class _Loop:
@@ -230,8 +259,10 @@ class _Loop:
 
     def _one_step(self) -> float:
         device = torch.device(self.resources.device).type
+        epoch = self.step / self.batches.per_epoch
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.step / self.batches.per_epoch)
+            group["lr"] = learning_rate(self.recipe, epoch)
+        self.optimizer.param_groups[0]["weight_decay"] = weight_decay(self.recipe, epoch)
         images = self.batches.batch(self.step)
         where = self.resources.device
         rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=where)
@@ -244,8 +275,8 @@ class _Loop:
         loss.backward()
         self.ranks.mean_gradients(self.method)
         self.optimizer.step()
-        self.step += 1
         self.method.after_step(self.step / self.steps)
+        self.step += 1
         self.loss_sum += value
         return value
 

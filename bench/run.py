@@ -21,8 +21,9 @@ Shots = int | Literal["all"]
 class Recipe:
     """How a method is trained (paper_facts 3.2).
 
-    The learning rate is `base_lr * batch / 256`, warmed up linearly and then brought to zero on a
-    cosine, per step; weight decay spares one-dimensional weights.
+    The learning rate is `base_lr * batch / 256`, warmed up linearly and then lowered on a cosine,
+    per step; weight decay spares one-dimensional weights. A field that is None is left out of the
+    identity, so that a new field moves no key.
     """
 
     epochs: int = 200
@@ -36,12 +37,16 @@ class Recipe:
     crop_scale_max: float = 1.0
     flip: float = 0.5  # probability
     contrast: float = 0.5  # factor drawn from 1 +- contrast
+    lr_start_share: float | None = None  # of the peak rate, at the first step; None = 0
+    lr_end_share: float | None = None  # of the peak rate, at the end; None = 0
+    weight_decay_end: float | None = None  # reached on a cosine; None = constant
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be trained with."""
         for field in fields(self):
-            if not isfinite(getattr(self, field.name)):
-                raise ValueError(f"{field.name} must be finite, got {getattr(self, field.name)}")
+            value = getattr(self, field.name)
+            if value is not None and not isfinite(value):
+                raise ValueError(f"{field.name} must be finite, got {value}")
         if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
             raise ValueError(f"betas must be in [0, 1), got {self.beta1}, {self.beta2}")
         if self.epochs < 1 or self.batch < 2:
@@ -60,8 +65,14 @@ class Recipe:
             )
         if not (0 <= self.flip <= 1 and 0 <= self.contrast <= 1):
             raise ValueError("flip and contrast must be in [0, 1]")
+        shares = (self.lr_start_share or 0, self.lr_end_share or 0)
+        if not 0 <= min(shares) <= max(shares) <= 1:
+            raise ValueError(f"lr_start_share and lr_end_share must be in [0, 1], got {shares}")
+        if (self.weight_decay_end or 0) < 0:
+            raise ValueError(f"weight_decay_end must not be negative, got {self.weight_decay_end}")
 
 
+SOURCE = "source"  # the name of each method's own recipe, which its file holds
 RECIPES = {
     "paper": Recipe(),
     # For `vit_nano` and a few thousand chips. With 5e-4 instead of 2e-3 at the peak, and half as
@@ -161,8 +172,12 @@ def from_json(kind: type[T], value: dict[str, Any]) -> T:
 
 
 def fill(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the defaults with what a grid gives; 1 where 1.0 stands is 1.0, and so has one key."""
-    return defaults | {name: _fitted(value, defaults[name]) for name, value in given.items()}
+    """Return the defaults with what a grid gives, ready for an identity.
+
+    1 for a float is 1.0, so that both have one key; a field that is None is left out.
+    """
+    filled = defaults | {name: _fitted(value, defaults[name]) for name, value in given.items()}
+    return {name: value for name, value in filled.items() if value is not None}
 
 
 def _fitted(value: Any, like: Any) -> Any:

@@ -58,7 +58,7 @@ def train_briefly(
         optimizer.zero_grad()
         method.loss(images, rng).backward()
         optimizer.step()
-        method.after_step((step + 1) / steps)
+        method.after_step(step / steps)
         on_step(step + 1)
 
 

@@ -11,7 +11,7 @@ from .catalogue import MethodInfo
 from .data.packed import Summary
 from .data.registry import card
 from .grid import Grid, MethodEntry, ProtocolEntry, as_list, label_of, recipe_of, seeds_of, sweep
-from .run import Pretraining, Run, Shots, fill, to_json
+from .run import Pretraining, Recipe, Run, Shots, fill, to_json
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class PlannedPretraining:
     identity: Pretraining | None
     config: dict[str, Any] = field(default_factory=dict)
     encoder: dict[str, Any] | None = None
+    recipe_name: str | None = None  # None for a control
+    recipe: Recipe | None = None
 
     @property
     def row(self) -> str:
@@ -45,6 +47,11 @@ class PlannedRun:
 
 
 Summaries = Callable[[str], Summary | None]
+
+UNTRAINED = "random_init"  # the control that every kind of encoder in a grid gets
+# Kinds that methods here share -> the method whose encoder the control builds. A fixed one, so that
+# the control has one key in every grid; the encoder of a plug-in's own kind is its own.
+LIKE = {"absolute positions": None, "relative positions": "lomar", "no class token": "i_jepa"}
 
 
 def pretrainings(
@@ -72,6 +79,7 @@ def pretrainings(
                 continue  # draws nothing: the same for every seed
             encoder = axes.get("encoder", as_list(pretrain.encoder)[0])
             trained = not info.control
+            recipe = recipe_of(pretrain, axes, entry, info) if trained else None
             identity = Pretraining(
                 method=entry.name,
                 method_version=info.version,
@@ -83,7 +91,7 @@ def pretrainings(
                 pool_fraction=axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
                 if trained
                 else 1.0,
-                recipe=to_json(recipe_of(pretrain, axes)) if trained else None,
+                recipe=fill(to_json(recipe), {}) if recipe else None,
                 seed=seed if info.needs_encoder else 0,
             )
             planned.append(
@@ -95,16 +103,42 @@ def pretrainings(
                     identity=identity if ready or not trained else None,
                     config=config,
                     encoder=identity.encoder,
+                    recipe_name=entry.recipe or pretrain.recipe if trained else None,
+                    recipe=recipe,
                 )
             )
     return planned
 
 
 def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:
-    """Return the methods, the controls, and the controls that a data set brings along."""
+    """Return the methods, the controls, and the controls that a data set asks for."""
     entries = [*grid.methods, *grid.controls]
     named = {entry.name for entry in entries}
-    return [*entries, *(MethodEntry(name=name) for name in methods if name not in named)]
+    entries += [MethodEntry(name=name) for name in methods if name not in named]
+    return [one for entry in entries for one in _of_each_kind(entry, entries, methods)]
+
+
+def _of_each_kind(
+    entry: MethodEntry, entries: list[MethodEntry], methods: dict[str, MethodInfo]
+) -> list[MethodEntry]:
+    """Return the untrained control once for each kind of encoder in the grid, others as they are.
+
+    One whose `like` is given, and one in a grid without any method, stays what it is.
+    """
+    kinds: dict[str, str] = {}
+    for other in entries:
+        info = methods[other.name]
+        if not info.control and info.needs_encoder:
+            kinds.setdefault(info.architecture, other.name)
+    if entry.name != UNTRAINED or "like" in entry.config or not kinds:
+        return [entry]
+    label, result = label_of(entry, methods), []
+    for kind in sorted(kinds, key=lambda kind: [*LIKE, kind].index(kind)):
+        like = LIKE.get(kind, kinds[kind])
+        config = entry.config | ({"like": like} if like else {})
+        named = label if like is None else f"{label} ({kind})"
+        result.append(entry.model_copy(update={"label": named, "config": config}))
+    return result
 
 
 def runs(
@@ -121,7 +155,7 @@ def runs(
     extra = {name: card(name).extra_controls for name in evaluate.datasets}
     asked = {entry.name for entry in (*grid.methods, *grid.controls)}
     for start in planned:
-        info = methods[start.method]
+        allowed = _protocols(start, methods)
         for name in evaluate.datasets:
             if start.method not in asked and start.method not in extra[name]:
                 continue
@@ -129,7 +163,7 @@ def runs(
             if start.method not in asked and "knn" not in protocols:
                 protocols = {"knn": ProtocolEntry(shots=["all"])}
             for protocol, entry in protocols.items():
-                if protocol not in info.protocols or name not in (entry.datasets or [name]):
+                if protocol not in allowed or name not in (entry.datasets or [name]):
                     continue
                 settings = fill(to_json(PROTOCOLS[protocol].settings()), entry.settings)
                 for shots in entry.shots:
@@ -145,6 +179,12 @@ def runs(
                         for seed in seeds
                     )  # fmt: skip
     return result
+
+
+def _protocols(start: PlannedPretraining, methods: dict[str, MethodInfo]) -> list[str]:
+    """Return the protocols of a method; of an untrained control, those of whom it is like."""
+    like = start.config.get("like") if start.method == UNTRAINED else None
+    return methods[like if like in methods else start.method].protocols
 
 
 def _identity(

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-BLOCK_TRIES = 100
+CONTEXT_TRIES = 20  # contexts drawn before an image gets other targets; the source's number
+TARGET_TRIES = 20
 
 
 class MaskingError(ValueError):
@@ -116,35 +117,40 @@ def context_and_targets(
 
     Block sizes are drawn once per batch, places per image. The context is one square block minus
     all target blocks of the image; where images differ in length, the first ones in row order are
-    kept, as many as the shortest has. Rows of targets run image after image.
+    kept, as many as the shortest has. An image whose context is too short draws its context again,
+    and after 20 draws its targets too; no context ever shares a patch with a target. Rows of
+    targets run image after image.
 
     Raises:
-        MaskingError: No context of `least` patches was found in 100 draws.
+        MaskingError: No context of `least` patches was found in 400 draws.
     """
     count = patch_grid[0] * patch_grid[1]
     index, of = part(rng)
     own = slice(index * images, (index + 1) * images)
-    own_targets = slice(index * images * targets, (index + 1) * images * targets)
     images *= of
     target_size = block_size(patch_grid, target_scale, target_aspect, rng)
     context_size = block_size(patch_grid, context_scale, (1.0, 1.0), rng)
-    blocks = place_blocks(patch_grid, target_size, images * targets, rng)
-    taken = torch.zeros(images, count, dtype=torch.bool, device=rng.device)
-    taken = taken.scatter(1, blocks.reshape(images, -1), True)
-    context = torch.zeros_like(taken)
-    short = torch.ones(images, dtype=torch.bool, device=rng.device)
-    for _ in range(BLOCK_TRIES):
+    nothing = torch.zeros(images, count, dtype=torch.bool, device=rng.device)
+    blocks = torch.zeros(
+        images, targets * math.prod(target_size), dtype=torch.long, device=rng.device
+    )
+    taken, context = nothing, nothing
+    short = torch.ones(images, 1, dtype=torch.bool, device=rng.device)
+    for attempt in range(TARGET_TRIES * CONTEXT_TRIES):
+        if attempt % CONTEXT_TRIES == 0:
+            drawn = place_blocks(patch_grid, target_size, images * targets, rng)
+            blocks = torch.where(short, drawn.reshape(images, -1), blocks)
+            taken = nothing.scatter(1, blocks, True)
         places = place_blocks(patch_grid, context_size, images, rng)
-        drawn = torch.zeros_like(taken).scatter(1, places, True) & ~taken
-        context = torch.where(short[:, None], drawn, context)
-        length = context.sum(1)
+        context = torch.where(short, nothing.scatter(1, places, True) & ~taken, context)
+        length = context.sum(1, keepdim=True)
         short = length < least
         shortest = int(length.min())
         if shortest >= least:
             # Sorting is stable, so True patches come first and in row order.
             order = context.logical_not().to(torch.uint8).argsort(dim=1, stable=True)
-            return order[own, :shortest], blocks[own_targets]
+            return order[own, :shortest], blocks[own].reshape(-1, math.prod(target_size))
     raise MaskingError(
-        f"no context of {least} patches beside {targets} targets of {target_size} patches on a "
+        f"no context of {least} patches next to {targets} targets of {target_size} patches on a "
         f"patch grid of {patch_grid}; ask for fewer or smaller targets"
     )

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ._sizes import EncoderConfig
+from ._sizes import SIZES, EncoderConfig
+from ._vit import Encoder
 
 
 class MethodConfigError(ValueError):
@@ -57,6 +58,9 @@ class Method(nn.Module):
     protocols: ClassVar[tuple[str, ...]] = ("few_shot", "linear", "finetune", "knn")
     # How `methods show` draws a target: pixels of one or more maps, or values without a place.
     target_kind: ClassVar[Literal["pixels", "features"]] = "pixels"
+    # How the source trains the method, by the field names of bench's `Recipe`; None = unknown.
+    # Rates are for a batch of 256 and scale with the batch.
+    source_recipe: ClassVar[dict[str, float] | None] = None
     Config: ClassVar[type]
 
     encoder: Any  # an nn.Module, most often `_vit.Encoder`
@@ -88,6 +92,24 @@ class Method(nn.Module):
         """Return the encoder, its weights not drawn yet; evaluation loads them from a file."""
         raise AttributeError(f"{cls.__name__} has no build_encoder")
 
+    @classmethod
+    def architecture(cls) -> str:
+        """Return the kind of encoder, in words; methods of one kind share an untrained control.
+
+        That of `_vit.Encoder` is read from the network as it is built. Another network is a kind of
+        its own, named by the label of the method that builds it.
+        """
+        if cls.evaluation_input != "encoder":
+            return ""
+        owner = next(one for one in cls.__mro__ if "build_encoder" in vars(one))
+        own = vars(owner).get("label", cls.label)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                encoder = cls.build_encoder(cls.Config(), SIZES["vit_nano"])
+        except Exception:  # of a stranger, at a size that it may not be made for
+            return own
+        return encoder.kind if type(encoder) is Encoder else own
+
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
         """Hide, encode, predict; `rng` (on the images' device) draws the mask."""
         raise AttributeError(f"{type(self).__name__} predicts nothing")
@@ -100,4 +122,7 @@ class Method(nn.Module):
         return (error * prediction.mask).sum() / prediction.mask.sum()
 
     def after_step(self, progress: float) -> None:
-        """Update what the optimiser does not: an EMA; `progress` in [0, 1] is the share done."""
+        """Update what the optimiser does not: an EMA.
+
+        `progress` in [0, 1) is the share of all steps done before this one: 0 after the first.
+        """

@@ -59,6 +59,13 @@ class Encoder(VisionTransformer):
             fixed = sincos_positions(config.patch_grid, config.width)
         self.register_buffer("positions", fixed, persistent=False)
 
+    @property
+    def kind(self) -> str:
+        """The kind of network, whatever its size."""
+        if not self.has_class_token:
+            return "no class token"
+        return "relative positions" if self.positions is None else "absolute positions"
+
     def embed(
         self, images: Float[Tensor, "B 1 H W"], patches: Int[Tensor, "B V"] | None = None
     ) -> Float[Tensor, "B V D"]:

@@ -6,13 +6,17 @@ Predicted: the pixels of the hidden patches, by a decoder that sees the tokens o
 Paper: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022.
 Source: facebookresearch/mae.
 Differs from the source:
-- one channel, amplitude in [0, 1], no mean and deviation taken off.
+- one channel, amplitude in [0, 1], no mean and deviation taken off;
+- the recipes `paper` and `quick` replace its own (`source_recipe`): base rate 1.5e-4, 800 epochs
+  with 40 of warm-up, batch 4096 (the source's PRETRAIN.md), and no change of contrast.
 Unknown:
-- whether the SAR-JEPA authors standardised the target patches (paper_facts 2.5): `standardise`, off
-  as in the source.
+- the settings of the SAR-JEPA authors' run;
+- whether they standardised the target patches (paper_facts 2.5): `standardise`, off as is the
+  source's default; the command in its PRETRAIN.md switches it on.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -68,6 +72,11 @@ class MAE(Method):
     """Autoencoder over visible patches; subclasses predict another `target`."""
 
     encoder: Encoder
+    source_recipe: ClassVar = {  # PRETRAIN.md and main_pretrain.py of the source; paper, Table 8
+        "epochs": 800, "batch": 4096, "base_lr": 1.5e-4, "warmup_epochs": 40.0,
+        "weight_decay": 0.05, "beta1": 0.9, "beta2": 0.95,
+        "crop_scale_min": 0.2, "crop_scale_max": 1.0, "flip": 0.5, "contrast": 0.0,
+    }  # fmt: skip
 
     def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
         """Build encoder and decoder."""

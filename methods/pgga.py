@@ -5,7 +5,7 @@ Predicted: the target of SAR-JEPA for every patch, by the predictor of SAR-JEPA 
 
 Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024), Table 5 (secondary sources).
 Source: none; the released repository names the weights and has no code for them.
-Differs from the source: cannot be said.
+Differs from the source: cannot be said; its recipe too is unknown.
 Unknown: the definition. Secondary sources call it PGCA, a "physics-guided contrastive architecture"
 and one of the two modules of SAR-JEPA beside masking; a folder of its weights is called
 "reconstruction". From this it is taken to be SAR-JEPA without the masking (paper_facts 2.7). Whole

@@ -1,4 +1,4 @@
-"""Random initialisation: the encoder of MAE as it is before any training (a control).
+"""Random initialisation: the encoder of a method as it is before any training (a control).
 
 Hidden: nothing.
 Predicted: nothing. Under `few_shot` and `finetune` this is the row "from scratch".
@@ -6,23 +6,45 @@ Predicted: nothing. Under `few_shot` and `finetune` this is the row "from scratc
 Paper: none.
 Source: none.
 Differs from the source: nothing.
-The encoder is the plain ViT with class token and fixed sin-cos positions, drawn as MAE draws it;
-the encoders of the LoMaR family (relative positions) and of I-JEPA (no class token) differ from it.
+Untrained encoders of different kinds differ by many points, so a method is compared with the
+control of its own kind: `like` names a method, and the weights are those that its training starts
+from at the same seed. A grid adds one control for each kind of encoder that it holds.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 
-from ._method import Method
-from ._registry import register
+from ._method import Method, MethodConfigError
+from ._registry import UnknownMethodError, get, register
 from ._sizes import EncoderConfig
-from ._vit import Encoder, initialise
+from .mae import MAE
 
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to choose."""
+    """Whose encoder it is."""
+
+    like: str | None = None  # a method; None = MAE: class token, fixed sin-cos positions
+
+    def __post_init__(self) -> None:
+        """Refuse what trains no encoder."""
+        method_like(self.like)
+
+
+def method_like(like: str | None) -> type[Method]:
+    """Return the method whose untrained encoder is meant."""
+    if like is None:
+        return MAE
+    try:
+        method = get(like)
+    except UnknownMethodError as error:
+        raise MethodConfigError(f"like: {error}") from error
+    if method.control:
+        raise MethodConfigError(f"like must name a method that trains an encoder, got {like!r}")
+    return method
 
 
 @register(label="Random init", paper="control", control=True)
@@ -30,13 +52,15 @@ class RandomInit(Method):
     """An untrained encoder."""
 
     def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
-        """Build and draw the encoder."""
+        """Build the whole method and keep its encoder."""
         super().__init__(config, encoder, rng)
-        initialise(self, rng)
+        method = method_like(config.like)
+        self.encoder = method(method.Config(), encoder, rng).encoder
 
     @classmethod
     def build_encoder(
-        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
-    ) -> Encoder:
-        """Return a ViT with class token and fixed sin-cos positions."""
-        return Encoder(encoder, "absolute", drop_path=drop_path)
+        cls, config: Any, encoder: EncoderConfig, drop_path: float = 0.0
+    ) -> nn.Module:
+        """Return the encoder of the method that it is like."""
+        method = method_like(config.like)
+        return method.build_encoder(method.Config(), encoder, drop_path)

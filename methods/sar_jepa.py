@@ -10,7 +10,8 @@ a Joint-Embedding Predictive Architecture, ISPRS J. 218 (2024) 326-338, arXiv 23
 Source: waterdisappear/SAR-JEPA at 1f17f90.
 Differs from the source:
 - as `lomar`: an image sees its own 4 windows (in the source often one window four times);
-- at other input sizes than 224 px, the radii scale with the input.
+- at other input sizes than 224 px, the radii scale with the input;
+- the recipe as `lomar_sar`: 200 epochs (the paper), where the source's script has 300 by default.
 Unknown:
 - whether the published weights saw halves that share the centre (released code, the default here)
   or not (the paper's figure): `halves`.

@@ -117,7 +117,7 @@ class Finetune(_Settings):
 class KNN(_Settings):
     """Vote of the nearest labelled chips by cosine similarity; nothing is trained."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     neighbours: int = 1
     readout: Readout = "patch_mean"
 

@@ -1,4 +1,9 @@
-"""Nearest neighbours by cosine similarity; nothing is trained, and chance has no part in it."""
+"""Nearest neighbours by cosine similarity; nothing is trained or drawn.
+
+Similarities are doubles: those of a nearly collapsed encoder differ by about the rounding of single
+precision. They are compared to 12 decimals, so that equal chips are equally near however a
+processor orders its sums.
+"""
 
 from collections.abc import Sequence
 
@@ -11,7 +16,8 @@ from torch.nn.functional import one_hot
 from ._encoder import Features, Predictions
 from ._settings import KNN
 
-TEST_CHUNK = 256  # test chips compared at a time; bounds memory
+CHUNK = 512  # test and training chips compared at a time; bounds memory
+DECIMALS = 12  # of a similarity; the sums of doubles below are off by less than 1e-13
 
 
 class TooManyNeighboursError(ValueError):
@@ -26,7 +32,7 @@ def run(
 ) -> list[Predictions]:
     """Let the nearest labelled chips vote, once per episode; in the order of the episodes.
 
-    Chips exactly as near as the last neighbour vote too, so the order of the chips has no say. The
+    Chips as near as the last neighbour vote too, so the order of the chips has no influence. The
     majority decides, among equals the higher sum of similarities, then the lower class. A zero
     feature is similar to nothing (0).
 
@@ -50,9 +56,13 @@ def run(
     supports = [torch.from_numpy(episode).to(device) for episode in episodes]
     train_scale = _inverse_norm(features.train)
     votes: list[list[tuple[Tensor, Tensor]]] = [[] for _ in episodes]
-    for test in features.test.split(TEST_CHUNK):
+    for test in features.test.split(CHUNK):
         # All runs share the comparison; each looks at its own columns.
-        similarity = (test @ features.train.T) * train_scale * _inverse_norm(test)[:, None]
+        wide = test.double()
+        products = torch.cat([wide @ p.double().T for p in features.train.split(CHUNK)], dim=1)
+        similarity = (products * train_scale * _inverse_norm(test)[:, None]).round(
+            decimals=DECIMALS
+        )
         for support, parts in zip(supports, votes, strict=True):
             labels = features.train_labels[support]
             parts.append(_vote(similarity[:, support], labels, features.classes, settings))
@@ -65,18 +75,17 @@ def run(
     ]
 
 
-def _inverse_norm(features: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+def _inverse_norm(features: Float[Tensor, "N D"]) -> Float64[Tensor, " N"]:
     """Return 1 / length, and 0 for a zero vector."""
-    norm = torch.linalg.vector_norm(features, dim=1)
+    norm = torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
     return torch.where(norm > 0, 1 / norm, 0)
 
 
 def _vote(
-    similarity: Float[Tensor, "M S"], labels: Int[Tensor, " S"], classes: int, settings: KNN
+    similarity: Float64[Tensor, "M S"], labels: Int[Tensor, " S"], classes: int, settings: KNN
 ) -> tuple[Int[Tensor, " M"], Float64[Tensor, " M"]]:
     """Return the class voted for and the mean similarity of the chips that voted for it."""
     reach = similarity.topk(settings.neighbours, dim=1).values[:, -1:]
-    # Doubles, in which sums of equal similarities are equal whatever their order.
     voters = (similarity >= reach).double()
     ballots = one_hot(labels.long(), classes).double()  # S C
     count = voters @ ballots

@@ -55,6 +55,21 @@ class Record(Strict):
         return digest_json(self.identity)
 
 
+class Architecture(Strict):
+    """The network of a pretraining, as it is built, and what it costs.
+
+    FLOPs count a multiplication and an addition as two, in matrix products and convolutions only.
+    """
+
+    encoder: str = Field(description="class of the network and its kind")
+    encoder_parameters: int = Field(ge=0)
+    trained_parameters: int = Field(ge=0, description="encoder and predictor; 0 for a control")
+    encoder_gflop: float = Field(ge=0, description="of one chip through the encoder")
+    step_gflop: float | None = Field(
+        description="of one chip in one pretraining step, forward and backward; none for a control"
+    )
+
+
 class PretrainRecord(Record):
     """A finished pretraining.
 
@@ -69,6 +84,9 @@ class PretrainRecord(Record):
     feature_spread: float | None = Field(
         description="standard deviation of features over chips, relative to their norm; near 0 = "
         "collapsed"
+    )
+    architecture: Architecture | None = Field(
+        default=None, description="none in records that are older than this field"
     )
 
 

@@ -12,6 +12,7 @@ from commands import TINY
 from PIL import Image
 from test_grid import make_summary
 
+from sarbench.bench.catalogue import describe
 from sarbench.bench.cli import main
 from sarbench.bench.grid import GridError, read_grid
 from sarbench.bench.grid_check import check_data
@@ -288,8 +289,7 @@ def test_shots_and_batches_that_the_data_do_not_have_are_refused(tmp_path):
     ):
         text = TINY.replace(KNN + "\n", "").replace(old, new)
         (tmp_path / "grid.toml").write_text(text)
+        grid = read_grid(tmp_path / "grid.toml")
+        methods = describe(grid.method_names(), tmp_path)
         with pytest.raises(GridError, match=message):
-            check_data(
-                read_grid(tmp_path / "grid.toml"),
-                {"synthetic": summary, "pool:synthetic": summary},
-            )
+            check_data(grid, {"synthetic": summary, "pool:synthetic": summary}, methods)

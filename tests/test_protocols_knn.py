@@ -58,8 +58,45 @@ def test_scores_are_the_cosine_to_the_nearest_chip() -> None:
     train, test = features.train.double().numpy(), features.test.double().numpy()
     for index in range(0, 600, 97):
         cosines = train @ test[index] / np.linalg.norm(train, axis=1) / np.linalg.norm(test[index])
-        assert found.scores[index] == pytest.approx(cosines.max(), abs=1e-6)
+        assert found.scores[index] == pytest.approx(cosines.max(), abs=1e-7)
         assert found.classes[index] == cosines.argmax() % 5
+
+
+def collapsed() -> Features:
+    """Return features whose similarities differ by less than the rounding of single precision."""
+    rng = torch_stream(0, "collapsed")
+    centre = torch.rand(1, 64, generator=rng)
+    train, test = (centre + 3e-4 * torch.randn(n, 64, generator=rng) for n in (300, 200))
+    return Features(train, torch.arange(300) % 10, test, 10)
+
+
+@pytest.mark.parametrize("neighbours", [1, 3])
+def test_a_nearly_collapsed_encoder_is_compared_in_double_precision(neighbours: int) -> None:
+    features = collapsed()
+    (found,) = knn.run(features, [np.arange(300)], [], KNN(neighbours=neighbours))
+    train, test = features.train.double().numpy(), features.test.double().numpy()
+    cosines = test @ train.T
+    cosines /= np.linalg.norm(test, axis=1)[:, None] * np.linalg.norm(train, axis=1)
+    ordered = np.sort(cosines, axis=1)
+    assert np.median(ordered[:, -1] - ordered[:, -2]) < 1e-8 < 2.0**-24
+    expected = []
+    for row in cosines:
+        nearest = np.argsort(-row)[:neighbours]
+        count, total = np.zeros(10), np.zeros(10)
+        np.add.at(count, nearest % 10, 1)
+        np.add.at(total, nearest % 10, row[nearest])
+        expected.append(np.where(count == count.max(), total, -np.inf).argmax())
+    np.testing.assert_array_equal(found.classes, expected)
+
+
+def test_equal_chips_are_equally_near_at_any_place_of_a_large_set() -> None:
+    # A matrix product sums the columns at its edge in another order.
+    rng = torch_stream(0, "equal")
+    train = torch.rand(1, 300, generator=rng).repeat(2747, 1)
+    labels = (torch.arange(2747) < 2700).long()
+    features = Features(train, labels, torch.rand(300, 300, generator=rng), 2)
+    (found,) = knn.run(features, [np.arange(2747)], [], KNN())
+    assert (found.classes == 1).all()  # 2,700 of 2,747 votes
 
 
 def on_circle(degrees: list[float]) -> torch.Tensor:

@@ -119,7 +119,7 @@ def test_a_store_without_results_of_the_grid_says_so(made: Path, tmp_path: Path,
     status, _, errors = call("table", made / "grid.toml", "--runs", tmp_path / "bare", "--data",
                              tmp_path)  # fmt: skip
     assert status == 2
-    assert "sarbench data prepare pool:folder:pool" in errors
+    assert "sarbench data prepare synthetic pool:folder:pool" in errors
 
 
 @pytest.mark.parametrize("command", ["plan", "status"])

@@ -145,9 +145,17 @@ class Request:
             NoResultsError: The store holds no result of this part of the grid.
         """
         made = self.plan()
+        self.refuse_nothing(made)
+        return made
+
+    def refuse_nothing(self, made: Plan) -> None:
+        """Refuse a plan of which the store holds no result.
+
+        Raises:
+            NoResultsError: With the reason, and what to do.
+        """
         if not made.counts().keys() & {"done", "failed", "stale"}:
             raise NoResultsError(_why_nothing(made, self.store))
-        return made
 
 
 def _why_nothing(made: Plan, store: Store) -> str:

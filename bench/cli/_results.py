@@ -120,8 +120,9 @@ def compare(
     """Compare two methods on the runs they share: differences, intervals, tests, in plain words."""
     check_metric(metric)
     style = chosen_format(None, as_json, path, ("text", "json"))
-    made = asked.results()
+    made = asked.plan()
     rows = [resolve_row(made, name) for name in (first, second)]
+    asked.refuse_nothing(made)
     found = compare_rows(
         scores_of(made), rows[0], rows[1], metric, outcomes_of(made, asked.store),
         stream(0, "statistics"),
