@@ -437,6 +437,8 @@ def test_the_command_says_what_holds_by_its_exit_status(clean, store, tmp_path):
     told = check_store(store).to_json()
     assert [one["kind"] for one in told["findings"]] == ["scores"]
     assert "is not a store" in sarbench.call("check", sarbench.grid, status=2).stderr
+    filtered = sarbench.call("check", store.root, "-m", "mae", status=2).stderr
+    assert "a store is checked whole" in filtered
     assert not sarbench.runs.exists()
 
 
