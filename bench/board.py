@@ -1,7 +1,6 @@
 """From a plan to the scores of a leaderboard."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from ..results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
 from ..results.metrics import recalls
@@ -62,14 +61,14 @@ def resolve_row(plan: Plan, name: str) -> str:
     raise LeaderboardError(f"{name!r} means {len(meant)} rows; give one of: {', '.join(meant)}")
 
 
-def outcomes_of(plan: Plan, store: Store, data_dir: Path) -> Outcomes:
+def outcomes_of(plan: Plan, store: Store) -> Outcomes:
     """Return the predictions of a plan's finished runs, compared with their records.
 
     Raises:
         LeaderboardError: Records that do not follow from predictions and split, listed.
     """
     records = [entry.record for entry in plan.runs if isinstance(entry.record, RunRecord)]
-    outcomes = Outcomes(store, records, data_dir)
+    outcomes = Outcomes(store, records)
     outcomes.refuse_false()
     return outcomes
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ..results.record import PretrainRecord, RunRecord
@@ -77,12 +76,11 @@ def refuse_no_store(store: Store) -> None:
         )
 
 
-def check_store(store: Store, data_dir: Path, tell: Tell = lambda done, total: None) -> Checked:
+def check_store(store: Store, tell: Tell = lambda done, total: None) -> Checked:
     """Check every record of a store.
 
     Args:
         store: What is checked; nothing is written.
-        data_dir: Where the data sets lie, for stores that describe none.
         tell: Called with (done, total) after each record.
 
     Raises:
@@ -90,7 +88,7 @@ def check_store(store: Store, data_dir: Path, tell: Tell = lambda done, total: N
     """
     refuse_no_store(store)
     keys = {kind: sorted(store.keys(kind)) for kind in KINDS}
-    found = check_keys(store, keys["pretrain"], keys["evaluate"], data_dir, tell)
+    found = check_keys(store, keys["pretrain"], keys["evaluate"], tell)
     if not found.pretrainings + found.runs + len(found.findings):
         raise CheckError(f"the store {store.root} holds no record; there is nothing to check")
     return found
@@ -99,7 +97,6 @@ def check_store(store: Store, data_dir: Path, tell: Tell = lambda done, total: N
 def check_plan(
     plan: Plan,
     store: Store,
-    data_dir: Path,
     tell: Tell = lambda done, total: None,
     *,
     encoders: bool = True,
@@ -109,13 +106,12 @@ def check_plan(
     Args:
         plan: The grid against the store.
         store: What is checked; nothing is written.
-        data_dir: Where the data sets lie, for stores that describe none.
         tell: Called with (done, total) after each record.
         encoders: Whether to read the weights too.
     """
     starts = [entry.key for entry in plan.pretrain if entry.key] if encoders else []
     runs = [entry.key for entry in plan.runs if entry.key]
-    found = check_keys(store, starts, runs, data_dir, tell)
+    found = check_keys(store, starts, runs, tell)
     unknown = [
         Finding("split", name, "it is not prepared, and the store does not describe it: records "
                 f"that need it were not looked up; run `sarbench data prepare {name}`")
@@ -125,12 +121,10 @@ def check_plan(
     return Checked(found.pretrainings, found.runs, [*unknown, *found.findings])
 
 
-def check_keys(
-    store: Store, starts: Collection[str], runs: Collection[str], data_dir: Path, tell: Tell
-) -> Checked:
+def check_keys(store: Store, starts: Collection[str], runs: Collection[str], tell: Tell) -> Checked:
     """Check the records with these keys; a key without a record is left out."""
     findings = list(_set_findings(store))
-    checker = _Checker(store, data_dir)
+    checker = _Checker(store)
     counts = {"pretrain": 0, "evaluate": 0}
 
     def readable(kind: Kind, keys: Collection[str]) -> Iterator[Any]:
@@ -167,9 +161,9 @@ def _finding(kind: Kind, key: str, problem: Problem, more: str = "") -> Finding:
 class _Checker:
     """Checks records, each pretraining once."""
 
-    def __init__(self, store: Store, data_dir: Path) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._verifier = RunVerifier(Splits([store.root], store.prepared, data_dir))
+        self._verifier = RunVerifier(Splits([store.root], store.prepared))
         self._starts: dict[str, tuple[str | None, str | None, str]] = {}
 
     def of_start(self, record: PretrainRecord) -> list[Finding]:

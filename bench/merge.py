@@ -52,7 +52,6 @@ class Merged:
 def merge(
     other: Store,
     mine: Store,
-    data_dir: Path | None = None,
     *,
     trial: bool = False,
     allow_unscored: bool = False,
@@ -62,7 +61,6 @@ def merge(
     Args:
         other: Read only; nothing of it is trusted.
         mine: Gets what is valid and not there yet; keeps what it has.
-        data_dir: Where the data sets lie, for test labels that neither store describes.
         trial: Only say what would happen.
         allow_unscored: Take runs, too, whose test labels are known nowhere.
 
@@ -77,7 +75,7 @@ def merge(
         )
     if not trial:
         mine.check_writable()
-    work = _Merge(other, mine, data_dir, trial, allow_unscored)
+    work = _Merge(other, mine, trial, allow_unscored)
     for kind in KINDS:
         for name in sorted(other.keys(kind)):
             if (other.folder(kind, name) / "record.json").exists():
@@ -88,12 +86,10 @@ def merge(
 class _Merge:
     """One merge while it runs."""
 
-    def __init__(
-        self, other: Store, mine: Store, data_dir: Path | None, trial: bool, allow_unscored: bool
-    ) -> None:
+    def __init__(self, other: Store, mine: Store, trial: bool, allow_unscored: bool) -> None:
         self.other, self.mine, self.trial, self.allow_unscored = other, mine, trial, allow_unscored
         self.result = Merged()
-        self.splits = Splits([mine.root, other.root], mine.prepared, data_dir)
+        self.splits = Splits([mine.root, other.root], mine.prepared)
         self.verifier = RunVerifier(self.splits)
         self.starts: dict[str, PretrainRecord] = {}  # those of the other store that are valid
         self.seen_sets: set[tuple[str, str]] = set()

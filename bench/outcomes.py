@@ -26,19 +26,16 @@ UNCHECKED_WORDS = {
 class Outcomes:
     """Labels, groups and predictions of the test chips of some runs."""
 
-    def __init__(
-        self, store: Store, records: Iterable[RunRecord], data_dir: Path | None = None
-    ) -> None:
+    def __init__(self, store: Store, records: Iterable[RunRecord]) -> None:
         """Remember where to look; nothing is read before it is needed.
 
         Args:
             store: Holds the runs, and describes the sets that they are about.
             records: The runs.
-            data_dir: Where the data sets lie, for stores that describe none.
         """
         self._store = store
         self._records = {record.key: record for record in records}
-        self._verifier = RunVerifier(Splits([store.root], store.prepared, data_dir))
+        self._verifier = RunVerifier(Splits([store.root], store.prepared))
         self._classes: dict[str, Int[np.ndarray, " M"]] = {}
         self._about: dict[str, RunRecord] = {}  # the first run on each data set
         for record in self._records.values():

@@ -28,7 +28,6 @@ Tell = Callable[[str], None]
 def write_report(
     plan: Plan,
     store: Store,
-    data_dir: Path,
     grid_path: Path,
     folder: Path,
     paper: Published | None,
@@ -41,16 +40,15 @@ def write_report(
     Args:
         plan: Of the whole grid, or the part that is wanted.
         store: Where its records lie.
-        data_dir: Where the data sets lie.
         grid_path: The grid file, which is shown.
         folder: Where to; `index.html`, `figures/` and the leaderboard in other formats.
         paper: Whose values stand beside ours, if any.
         encoders: Whether to draw t-SNE and attention distances, which runs the encoders.
         tell: Told what is being done.
     """
-    outcomes = outcomes_of(plan, store, data_dir)
+    outcomes = outcomes_of(plan, store)
     tell("checking records")
-    checked = check_plan(plan, store, data_dir, encoders=False)
+    checked = check_plan(plan, store, encoders=False)
     tell("leaderboards")
     boards = [leaderboard(plan, metric, outcomes) for metric in METRICS]
     drawn, skipped = _figures(plan, store, outcomes, boards[0], encoders, tell)

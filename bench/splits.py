@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int
 from .data import mstar, sar_acd
 from .data.known_sets import FOLDER, DamagedSetError, KnownSet, read_set
 from .data.packing import split_digest
-from .data.prepare import open_chips
+from .data.prepare import open_version
 from .data.registry import card, dataset_names
 from .data.synthetic import TEST_PER_CLASS, TRAIN_PER_CLASS, VEHICLES
 
@@ -104,17 +104,14 @@ class Splits:
         damaged: Why a description could not be used, by the digest of its split.
     """
 
-    def __init__(
-        self, roots: Sequence[Path], prepared: Path | None = None, data_dir: Path | None = None
-    ) -> None:
+    def __init__(self, roots: Sequence[Path], prepared: Path | None = None) -> None:
         """Remember where to look; nothing is read before it is needed.
 
         Args:
             roots: Stores.
-            prepared: Where prepared sets lie, for stores that describe none.
-            data_dir: What they were prepared from.
+            prepared: Where packed sets are, for stores that do not describe them.
         """
-        self._roots, self._prepared, self._data_dir = tuple(roots), prepared, data_dir
+        self._roots, self._prepared = tuple(roots), prepared
         self._found: dict[tuple[str, str, str], Split | None] = {}
         self.damaged: dict[str, str] = {}
 
@@ -147,10 +144,8 @@ class Splits:
         if self._prepared is None:
             return None
         try:
-            chips = open_chips(dataset, self._data_dir or Path(), self._prepared)
+            chips = open_version(card(dataset), data_digest, digest, self._prepared)
         except (OSError, LookupError, ValueError):
-            return None
-        if (chips.data_digest, chips.split_digest) != (data_digest, digest):
             return None
         return Split(chips.ids, chips.labels, chips.is_test, chips.classes)
 

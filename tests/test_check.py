@@ -124,7 +124,7 @@ def with_encoder(store, content):
 
 
 def found(store):
-    return check_store(store, store.root / "nowhere").findings
+    return check_store(store).findings
 
 
 def the_one(store):
@@ -133,7 +133,7 @@ def the_one(store):
 
 
 def test_true_records_hold_without_any_data(store):
-    checked = check_store(store, store.root / "nowhere")
+    checked = check_store(store)
     assert checked.findings == []
     assert checked.summary() == "checked 2 pretrainings, 4 runs: all hold"
 
@@ -347,7 +347,7 @@ def test_a_table_refuses_an_edited_record_and_counts_what_it_cannot_check(clean)
     record = plan.runs[0].record
     plan.runs[0].record = record.model_copy(update={"accuracy": 0.999})
     with pytest.raises(LeaderboardError, match=r"is 0\.999000 in the record") as caught:
-        outcomes_of(plan, store, clean / "nowhere")
+        outcomes_of(plan, store)
     assert "sarbench check" in str(caught.value)
     plan.runs[0].record = record
     path = store.folder("evaluate", record.key) / "predictions.npz"
@@ -362,7 +362,7 @@ def test_a_table_refuses_an_edited_record_and_counts_what_it_cannot_check(clean)
 def test_a_report_lists_what_does_not_hold(clean):
     store = Store(clean / "runs")
     plan = make_plan(read_grid(clean / "grid.toml"), store, clean / "runs" / "data")
-    checked = check_plan(plan, store, clean, encoders=False)
+    checked = check_plan(plan, store, encoders=False)
     assert ("records", "checked 4 runs: all hold") in _facts(plan, checked)
     many = replace(checked, findings=[Finding("scores", "evaluate/0", "wrong")] * 25)
     facts = _facts(plan, many)
@@ -371,7 +371,7 @@ def test_a_report_lists_what_does_not_hold(clean):
 
 
 def board_of(plan, store):
-    return leaderboard(plan, "accuracy", outcomes_of(plan, store, store.root / "nowhere"))
+    return leaderboard(plan, "accuracy", outcomes_of(plan, store))
 
 
 def test_the_chip_level_reading_needs_the_store_alone(store):
@@ -413,16 +413,16 @@ def test_many_runs_are_scored_like_single_ones():
 
 def test_what_is_no_store_is_a_wrong_request(tmp_path):
     with pytest.raises(CheckError, match="not a store"):
-        check_store(Store(tmp_path), tmp_path)
+        check_store(Store(tmp_path))
     (tmp_path / "evaluate").mkdir()
     with pytest.raises(CheckError, match="holds no record"):
-        check_store(Store(tmp_path), tmp_path)
+        check_store(Store(tmp_path))
 
 
 def test_a_grid_is_checked_in_its_store(clean):
     store = Store(clean / "runs")
     plan = make_plan(read_grid(clean / "grid.toml"), store, clean / "runs" / "data")
-    assert check_plan(plan, store, clean).summary() == "checked 2 pretrainings, 4 runs: all hold"
+    assert check_plan(plan, store).summary() == "checked 2 pretrainings, 4 runs: all hold"
 
 
 def test_the_command_says_what_holds_by_its_exit_status(clean, store, tmp_path):
@@ -434,9 +434,11 @@ def test_the_command_says_what_holds_by_its_exit_status(clean, store, tmp_path):
     assert len(lines) == 2
     assert lines[0].startswith("scores: evaluate/")
     assert lines[1] == "checked 2 pretrainings, 4 runs: 1 finding"
-    told = check_store(store, tmp_path).to_json()
+    told = check_store(store).to_json()
     assert [one["kind"] for one in told["findings"]] == ["scores"]
     assert "is not a store" in sarbench.call("check", sarbench.grid, status=2).stderr
+    filtered = sarbench.call("check", store.root, "-m", "mae", status=2).stderr
+    assert "a store is checked whole" in filtered
     assert not sarbench.runs.exists()
 
 

@@ -1,6 +1,7 @@
 """The whole path as a user walks it, in processes of their own."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -105,6 +106,8 @@ def test_plan_says_done_and_running_again_does_nothing(finished):
     before = snapshot(finished.runs)
     assert {entry["state"] for entry in finished.plan()["runs"]} == {"done"}
     assert "0 to do" in finished.call("run", finished.grid).stderr
+    checked = finished.call("check", finished.grid).stdout
+    assert re.fullmatch(r"checked \d pretrainings, 1\d runs: all hold\n", checked)
     assert snapshot(finished.runs) == before
 
 

@@ -2,31 +2,22 @@
 
 import time
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from ..check import Checked, CheckError, Tell, check_plan, check_store, refuse_no_store
 from ..grid import GridError
 from ..plan import Filters
-from ._app import DATA, RUNS, DataDir, Json, Request, RunsDir, app, bar, open_store, out, print_json
+from ._app import Json, Request, bar, grid_command, open_store, out, print_json
 
 SILENT_S = 2.0  # a check that takes longer shows its progress
 
 
-@app.command()
-def check(
-    what: Annotated[
-        Path, typer.Argument(metavar="GRID_OR_STORE", help="grid file (TOML), or a store")
-    ],
-    runs: RunsDir = RUNS,
-    data: DataDir = DATA,
-    as_json: Json = False,
-) -> None:
-    """Compute again what records claim: digests, scores, labelled chips; list what is wrong."""
+@grid_command
+def check(asked: Request, as_json: Json = False) -> None:
+    """Compute again what records claim and list what is wrong; GRID may be a store too."""
     with ExitStack() as stack:
-        found = _checked(what, runs, data, _progress(stack))
+        found = _checked(asked, _progress(stack))
     if as_json:
         print_json(found.to_json())
     else:
@@ -36,17 +27,18 @@ def check(
     raise typer.Exit(1 if found.findings else 0)
 
 
-def _checked(what: Path, runs: Path, data: Path, tell: Tell) -> Checked:
-    if what.expanduser().is_dir():
-        return check_store(open_store(what), data, tell)
-    asked = Request(what, runs, data, Filters())
+def _checked(asked: Request, tell: Tell) -> Checked:
+    if asked.path.expanduser().is_dir():
+        if asked.part != Filters() or asked.versions:
+            raise CheckError("a store is checked whole; filters are for the runs of a grid")
+        return check_store(open_store(asked.path), tell)
     try:
         grid = asked.grid
     except GridError as error:
-        more = "" if what.exists() else "; it is not the folder of a store either"
+        more = "" if asked.path.exists() else "; it is not the folder of a store either"
         raise CheckError(f"{error}{more}") from error
     refuse_no_store(asked.store)
-    found = check_plan(asked.plan(), asked.store, data, tell)
+    found = check_plan(asked.plan(), asked.store, tell)
     if not found.pretrainings + found.runs + len(found.findings):
         raise CheckError(f"the store {asked.store.root} holds no record of the grid {grid.name}")
     return found

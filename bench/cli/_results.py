@@ -21,9 +21,7 @@ from ..notes import notes
 from ..seeding import stream
 from ..store import Store, write_atomic
 from ._app import (
-    DATA,
     RUNS,
-    DataDir,
     Json,
     Request,
     RunsDir,
@@ -107,7 +105,7 @@ def table(
     style = chosen_format(style, as_json, path, FORMATS)
     made = asked.results()
     check_class(made, metric)
-    board = leaderboard(made, metric, outcomes_of(made, asked.store, asked.data), sort)
+    board = leaderboard(made, metric, outcomes_of(made, asked.store), sort)
     give(render(board, style, layout), path)
 
 
@@ -127,7 +125,7 @@ def compare(
     rows = [resolve_row(made, name) for name in (first, second)]
     asked.refuse_nothing(made)
     found = compare_rows(
-        scores_of(made), rows[0], rows[1], metric, outcomes_of(made, asked.store, asked.data),
+        scores_of(made), rows[0], rows[1], metric, outcomes_of(made, asked.store),
         stream(0, "statistics"),
     )  # fmt: skip
     if style == "json":
@@ -148,7 +146,7 @@ def paper(
     style = chosen_format(style, as_json, path, (*STYLES, "json"))
     published = read_published(name)
     made = asked.results()
-    checked = outcomes_of(made, asked.store, asked.data)
+    checked = outcomes_of(made, asked.store)
     cells, orders, differences = compare_with(made, published)
     if style == "json":
         give(json_text({
@@ -177,7 +175,7 @@ def report(
     published = None if name == "none" else read_published(name)
     with err.status("report") as status:
         page = write_report(
-            asked.results(), asked.store, asked.data, asked.path, folder, published,
+            asked.results(), asked.store, asked.path, folder, published,
             encoders=encoders, tell=lambda text: status.update(f"{text} ..."),
         )  # fmt: skip
     out.print(f"written: {page} (with figures/, leaderboard.* and paper.* beside it)")
@@ -187,7 +185,6 @@ def report(
 def merge(
     other: Annotated[Path, typer.Argument(metavar="OTHER_RUNS", help="another store")],
     runs: RunsDir = RUNS,
-    data: DataDir = DATA,
     trial: Annotated[bool, typer.Option("--dry-run", help="only say what would happen")] = False,
     allow_unscored: Annotated[
         bool, typer.Option("--allow-unscored", help="take runs whose test labels are not known")
@@ -196,7 +193,7 @@ def merge(
 ) -> None:
     """Take another user's records into the store: validated, conflicts shown, none overwritten."""
     found = merge_stores(
-        Store(other.expanduser().resolve()), open_store(runs), data,
+        Store(other.expanduser().resolve()), open_store(runs),
         trial=trial, allow_unscored=allow_unscored,
     )  # fmt: skip
     if as_json:
