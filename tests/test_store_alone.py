@@ -33,7 +33,7 @@ knn = ["all"]
 """
 READING = [
     ("plan", "--json"), ("status", "--json"), ("table",), ("table", "--format", "csv"),
-    ("table", "--metric", "recall:class_3"), ("compare", "mae", "lomar"), ("paper",),
+    ("table", "--metric", "recall:battle_tank"), ("compare", "mae", "lomar"), ("paper",),
 ]  # fmt: skip
 Call = Callable[..., tuple[int, str, str]]
 
