@@ -8,7 +8,7 @@ import typer
 from ..check import Checked, CheckError, Tell, check_plan, check_store, refuse_no_store
 from ..grid import GridError
 from ..plan import Filters
-from ._app import Json, Request, bar, grid_command, open_store, out, print_json
+from ._app import Json, Request, bar, err, grid_command, open_store, out, print_json
 
 SILENT_S = 2.0  # a check that takes longer shows its progress
 
@@ -50,7 +50,7 @@ def _progress(stack: ExitStack) -> Tell:
     task = progress.add_task("checking", total=None)
 
     def tell(done: int, total: int) -> None:
-        if time.monotonic() - started > SILENT_S:
+        if err.is_terminal and time.monotonic() - started > SILENT_S:
             if not progress.live.is_started:
                 stack.enter_context(progress)
             progress.update(task, completed=done, total=total)
