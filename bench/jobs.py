@@ -58,7 +58,6 @@ def prepare_process(resources: Resources) -> None:
 def execute(
     job: Job,
     store: Store,
-    data_dir: Path,
     resources: Resources,
     tell: Callable[[Event], None],
     should_stop: Callable[[], bool] = lambda: False,

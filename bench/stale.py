@@ -60,10 +60,11 @@ def _essences(store: Store, stored: dict[str, set[str]]) -> dict[str, str]:
     for key in stored["pretrain"] - known.keys():
         if identity := _identity_of(store, "pretrain", key):
             found[key] = _essence(identity)
+    starts = known | found
     for key in stored["evaluate"] - known.keys():
-        identity = _identity_of(store, "evaluate", key)
-        start = identity and (found.get(identity["start"]) or known.get(identity["start"]))
-        if identity and start:
+        identity = _identity_of(store, "evaluate", key) or {}
+        start = starts.get(identity.get("start", ""))
+        if start:
             found[key] = _essence(identity, start)
     if found:
         with suppress(OSError):  # a read-only store: read again next time

@@ -50,7 +50,7 @@ class Provenance(Strict):
 class Record(Strict):
     """What the records of pretrainings and runs share."""
 
-    schema_version: int = Field(SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     key: str
     identity: dict[str, Any]
     provenance: Provenance
@@ -112,7 +112,7 @@ class RunRecord(Record):
 class Attempt(Strict):
     """A failure, kept beside what it describes."""
 
-    schema_version: int = Field(SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     failure: str = Field(description="exception class, `killed`, `interrupted`, ...")
     message: str
     traceback: str

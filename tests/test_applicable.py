@@ -111,7 +111,8 @@ def test_what_does_not_fit_is_left_out_and_listed_with_the_reason(tmp_path):
     path.write_text(MIXED)
     plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
     assert {start.planned.label for start in plan.pretrain} == {
-        "MAE", "I-JEPA", "Raw pixels", "Random init",
+        "MAE", "I-JEPA", "Raw pixels", "Random init", "Random init (relative positions)",
+        "Random init (no class token)",
     }  # fmt: skip
     kept = {(e.planned.pretraining.label, e.planned.protocol) for e in plan.runs}
     assert ("I-JEPA", "knn") in kept
@@ -121,7 +122,8 @@ def test_what_does_not_fit_is_left_out_and_listed_with_the_reason(tmp_path):
     assert "no class token" in rows["I-JEPA", "linear with readout 'class'"]
     assert "no class token" in rows["Raw pixels", "linear with readout 'class'"]
     assert "need 26 patches" in rows["LoMaR", "encoder vit_nano"]
-    assert len(rows) == 3
+    assert "no class token" in rows["Random init (no class token)", "linear with readout 'class'"]
+    assert len(rows) == 4
     assert notes(plan)[-1].startswith(
         "Not applicable (n/a), and left out: I-JEPA, linear with readout 'class': its"
     )
@@ -133,7 +135,9 @@ def test_a_pretraining_whose_every_run_is_not_applicable_is_not_trained(tmp_path
     plan = make_plan(
         read_grid(path), Store(tmp_path / "runs"), tmp_path, Filters(protocols=("linear",))
     )
-    assert {start.planned.label for start in plan.pretrain} == {"MAE", "Random init"}
+    assert {start.planned.label for start in plan.pretrain} == {
+        "MAE", "Random init", "Random init (relative positions)",
+    }  # fmt: skip
 
 
 def test_a_grid_of_which_nothing_can_be_run_is_refused_with_the_reasons(tmp_path):
@@ -158,7 +162,7 @@ def test_a_second_plan_imports_no_torch_and_the_first_makes_no_store(tmp_path):
         "print(len(plan.not_applicable), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout == "3 False\n"
+    assert done.stdout == "4 False\n"
 
 
 def test_a_damaged_cache_is_written_again(tmp_path):

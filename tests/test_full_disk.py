@@ -86,11 +86,11 @@ def test_a_full_disk_stops_a_job_and_is_no_failure_of_its_runs(tmp_path, full_di
     job = Job("Raw pixels", identity_of("raw_pixels", None, encoder=None, pool=[]), [], [])
     store, events = Store(tmp_path), list[Event]()
     with pytest.raises(NoSpaceError):
-        execute(job, store, tmp_path, Resources(), events.append)
+        execute(job, store, Resources(), events.append)
     assert [event.kind for event in events] == ["started"]
     assert store.last_attempt("pretrain", job.pretraining.key) is None
     full_disk.left = 1000
-    execute(job, store, tmp_path, Resources(), events.append)
+    execute(job, store, Resources(), events.append)
     assert store.read("pretrain", job.pretraining.key) is not None
 
 

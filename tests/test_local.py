@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +24,7 @@ def runs_of(dataset: str) -> list[Run]:
     return [Run(CONTROL.key, "m", dataset, "x", "y", "knn", 1, {}, 5, seed) for seed in range(2)]
 
 
-JOB = Job("Raw pixels", CONTROL, [], [*runs_of("one"), *runs_of("two")])
+JOB = Job("Raw pixels", CONTROL, [], [*runs_of("mstar_soc"), *runs_of("sar_acd")])
 
 
 class Evaluation:
@@ -48,13 +47,13 @@ def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
     fork = multiprocessing.get_context("fork")
     monkeypatch.setattr(local.multiprocessing, "get_context", lambda kind: fork)
     monkeypatch.setattr(jobs, "Evaluation", Evaluation)
-    monkeypatch.setattr(jobs, "open_chips", lambda *_: None)
+    monkeypatch.setattr(jobs, "open_version", lambda *_: None)
 
 
 def run(store: Store, *todo: Job) -> list[Event]:
     """Run jobs with one worker; return what happened, at most 50 events."""
     events = []
-    for event in run_jobs([*todo] or [JOB], store, Path(), [Resources()]):
+    for event in run_jobs([*todo] or [JOB], store, [Resources()]):
         events.append(event)
         assert len(events) < 50
     return events
@@ -82,12 +81,13 @@ def test_a_worker_killed_while_it_opens_data_fails_those_runs_and_the_rest_goes_
     store = Store(tmp_path)
     if pretrained:
         pretrain(CONTROL, None, store, Resources())
-    monkeypatch.setattr(jobs, "open_chips", lambda name, *_: kill() if name == "one" else None)
+    broken = "mstar_soc"
+    monkeypatch.setattr(jobs, "open_version", lambda card, *_: kill() if card.name == broken else 0)
     events = run(store)
-    assert keys(events, "failed") == key_set(runs_of("one"))
-    assert key_set(runs_of("two")) <= keys(events, "done")
+    assert keys(events, "failed") == key_set(runs_of("mstar_soc"))
+    assert key_set(runs_of("sar_acd")) <= keys(events, "done")
     message = "the worker process was killed by SIGKILL; the system may have run out of memory"
-    assert attempts(store, runs_of("one")) == {("killed", message)}
+    assert attempts(store, runs_of("mstar_soc")) == {("killed", message)}
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
@@ -154,14 +154,14 @@ def test_a_worker_killed_once_before_it_starts_its_job_is_replaced(tmp_path, mon
 
 
 def test_memory_is_a_hint_for_sigkill_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "open_chips", lambda *_: kill(signal.SIGUSR1))
+    monkeypatch.setattr(jobs, "open_version", lambda *_: kill(signal.SIGUSR1))
     store = Store(tmp_path)
     run(store)
     assert attempts(store, JOB.runs) == {("killed", "the worker process was killed by SIGUSR1")}
 
 
 def test_a_method_that_exits_is_named_with_its_exit_status(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "open_chips", lambda *_: os._exit(4))
+    monkeypatch.setattr(jobs, "open_version", lambda *_: os._exit(4))
     store = Store(tmp_path)
     run(store)
     expected = "the worker process ended with exit status 4; see its messages above"
@@ -169,7 +169,7 @@ def test_a_method_that_exits_is_named_with_its_exit_status(tmp_path, monkeypatch
 
 
 def test_a_worker_that_was_asked_to_stop_by_somebody_else_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "open_chips", lambda *_: kill(signal.SIGTERM))
+    monkeypatch.setattr(jobs, "open_version", lambda *_: kill(signal.SIGTERM))
     store = Store(tmp_path)
     events = run(store)
     assert key_set(JOB.runs) <= keys(events, "failed") | keys(events, "done")

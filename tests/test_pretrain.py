@@ -346,7 +346,7 @@ def test_a_failed_pretraining_is_stored_as_an_attempt_and_can_be_repeated(tmp_pa
     events: list[Event] = []
     with monkeypatch.context() as patched:
         use(patched, NotFinite)
-        execute(job, store, tmp_path, Resources(), events.append)
+        execute(job, store, Resources(), events.append)
     assert [event.kind for event in events if event.kind != "progress"] == ["started", "failed"]
     assert "NonFiniteLossError: loss inf at step 3 of 6" in events[-1].text
     attempt = store.last_attempt("pretrain", job.pretraining.key)
@@ -354,7 +354,7 @@ def test_a_failed_pretraining_is_stored_as_an_attempt_and_can_be_repeated(tmp_pa
     assert (attempt.failure, "step 3 of 6" in attempt.message) == ("NonFiniteLossError", True)
     assert "Traceback" in attempt.traceback
     assert store.read("pretrain", job.pretraining.key) is None
-    execute(job, store, tmp_path, Resources(), events.append)
+    execute(job, store, Resources(), events.append)
     assert store.read("pretrain", job.pretraining.key).steps == STEPS
 
 

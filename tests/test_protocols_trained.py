@@ -182,8 +182,9 @@ def test_bf16_differs_from_fp32_by_little(name: str) -> None:
         )
         for precision in ("fp32", "bf16")
     )
-    assert not np.array_equal(full.scores, half.scores)
-    np.testing.assert_allclose(full.scores, half.scores, atol=0.1)
+    difference = np.abs(full.scores - half.scores)
+    assert 0 < difference.mean() < 0.05  # single chips move by more on some processors
+    assert np.mean(full.classes == half.classes) >= 0.9
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -54,7 +54,7 @@ def results(name: str, data_dir: Path, folder: Path) -> dict[str, tuple]:
     prepare(name, data_dir, store.prepared)
     events: list[Event] = []
     for job in make_plan(read_grid(grid), store, data_dir).jobs():
-        execute(job, store, data_dir, Resources(), events.append)
+        execute(job, store, Resources(), events.append)
     assert "failed" not in {event.kind for event in events}
     records = {record.key: record for record in store.records("evaluate")}
     return {

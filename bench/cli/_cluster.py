@@ -56,7 +56,7 @@ def hand_over(
     """Plan, look at the queue, submit what is missing and taken; or print what would be."""
     from ..dispatch.submit import Submitter
 
-    store, data = asked.store, asked.data
+    store = asked.store
     made = asked.plan()
     check_site(profile, site := read_site(lambda m: err.print(m)))
     if dry_run and (names := " ".join(made.to_prepare())):
@@ -71,7 +71,7 @@ def hand_over(
     )
     if dry_run:
         watch = look(store, made, warn)
-        submitter = Submitter(made, store, data, profile, dry=True)
+        submitter = Submitter(made, store, profile, dry=True)
         for number, each in enumerate(make_arrays(made, *_wanted(made, watch, take), limits)):
             _print_dry(number, each, submitter)
         return
@@ -85,7 +85,7 @@ def hand_over(
         arrays = make_arrays(made, wanted, waiting, limits)
         queued = {key: str(watch.held[key].job) for key in waiting}
         if arrays:
-            Submitter(made, store, data, profile).submit(
+            Submitter(made, store, profile).submit(
                 arrays, queued, lambda array, job: out.print(_describe_array(array, job)), warn
             )
     _summary(asked.path, made, watch, arrays, wanted)

@@ -184,7 +184,7 @@ def run_grid(
     with bar("runs") as progress:
         overall = progress.add_task(asked.grid.name, total=total)
         tasks: dict[str, Any] = {}
-        for event in run_jobs(jobs, asked.store, asked.data, resources):
+        for event in run_jobs(jobs, asked.store, resources):
             if event.kind == "progress" and event.progress:
                 now = event.progress
                 task = tasks.get(event.keys[0])
@@ -272,7 +272,7 @@ def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None)
     err.print("pretrains every method on simulated chips, measures and ranks them: some minutes")
     failed = run_grid(asked, device, workers)
     made = asked.plan()
-    board = leaderboard(made, outcomes=outcomes_of(made, asked.store, asked.data))
+    board = leaderboard(made, outcomes=outcomes_of(made, asked.store))
     folder = asked.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
         write_atomic(folder / f"demo.{ending}", render(board, style))

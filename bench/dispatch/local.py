@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
 from ..claim import Interrupted
 from ..jobs import DeviceError, Event, execute, prepare_process, record_failure
@@ -49,14 +48,14 @@ def local_resources(device: str, workers: int | None, threads: int) -> list[Reso
 class _Worker:
     """One process, its job, and the piece of it that was started last."""
 
-    def __init__(self, store: Store, data_dir: Path, resources: Resources) -> None:
+    def __init__(self, store: Store, resources: Resources) -> None:
         context = multiprocessing.get_context("spawn")
         self.resources = resources
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
-        self._send((store, data_dir, resources))
+        self._send((store, resources))
         self.job: Job | None = None
         self.at: Event | None = None
         self.died: Died | None = None
@@ -97,7 +96,6 @@ def prepare(resources: Resources) -> Callable[[], bool]:
 def serve(
     connection: Connection,
     store: Store,
-    data_dir: Path,
     resources: Resources,
     stop: Callable[[], bool],
 ) -> None:
@@ -114,7 +112,7 @@ def serve(
             if not connection.poll(0.2):
                 continue
             job = connection.recv()
-            execute(job, store, data_dir, resources, tell, stop)
+            execute(job, store, resources, tell, stop)
             tell(None)
     except EOFError:
         return
@@ -126,9 +124,7 @@ def serve(
             connection.send(Event("full", text=str(error.strerror)))
 
 
-def run_jobs(
-    jobs: list[Job], store: Store, data_dir: Path, resources: list[Resources]
-) -> Iterator[Event]:
+def run_jobs(jobs: list[Job], store: Store, resources: list[Resources]) -> Iterator[Event]:
     """Yield what happens until every job is done or has failed.
 
     Closing the generator (or Ctrl-C in its consumer) asks the workers to save and stop, and waits.
@@ -141,7 +137,7 @@ def run_jobs(
     killed: set[str] = set()
     try:
         for each in resources[: len(waiting)]:
-            workers.append(_Worker(store, data_dir, each))
+            workers.append(_Worker(store, each))
             workers[-1].give(waiting.pop(0))
         while busy := [worker for worker in workers if worker.job]:
             for connection in wait([worker.connection for worker in busy]):
@@ -153,7 +149,7 @@ def run_jobs(
                     workers.remove(worker)
                     waiting[:0] = rest
                     if waiting:
-                        workers.append(_Worker(store, data_dir, worker.resources))
+                        workers.append(_Worker(store, worker.resources))
                         workers[-1].give(waiting.pop(0))
                     continue
                 if isinstance(event, Died):

@@ -4,7 +4,6 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import submitit
 from submitit.core.utils import FailedJobError
@@ -26,10 +25,8 @@ CONTROLLER_S = 90.0  # how long a controller that is down is waited for
 class Submitter:
     """Turns job arrays of one grid into submitted jobs and one file of the ledger."""
 
-    def __init__(
-        self, plan: Plan, store: Store, data: Path, profile: Profile, *, dry: bool = False
-    ) -> None:
-        self.plan, self.store, self.data, self.profile = plan, store, data.resolve(), profile
+    def __init__(self, plan: Plan, store: Store, profile: Profile, *, dry: bool = False) -> None:
+        self.plan, self.store, self.profile = plan, store, profile
         home = ledger.folder(store)
         if dry:
             digest = running_digest()
@@ -114,7 +111,7 @@ class Submitter:
     def _task(self, stage: Stage, job: Job) -> Task:
         profile = self.profile
         return Task(
-            stage=stage, job=job, root=str(self.store.root), data=str(self.data),
+            stage=stage, job=job, root=str(self.store.root),
             resources=profile.resources(stage), code=self.submission.code,
             requeues=profile.requeues, signal_s=profile.signal_s, submitted=self.submission.time,
         )  # fmt: skip

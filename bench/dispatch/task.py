@@ -42,7 +42,6 @@ class Task:
     stage: Stage
     job: Job
     root: str  # of the store
-    data: str
     resources: Resources
     code: str  # digest of the code that was submitted
     requeues: int
@@ -192,7 +191,7 @@ def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
     prepare_process(resources)
     with join_ranks(resources, environment) as ranks:
         try:
-            execute(job, store, Path(task.data), resources, tell, asked, ranks)
+            execute(job, store, resources, tell, asked, ranks)
         except Interrupted as stopped:
             log.warning("%s", stopped)
     return failed

@@ -21,10 +21,10 @@ def work(connection: Connection) -> None:
     try:
         from .local import prepare, serve
 
-        store, data_dir, resources = connection.recv()
+        store, resources = connection.recv()
         stop = prepare(resources)
         at = "ended"
-        serve(connection, store, data_dir, resources, stop)
+        serve(connection, store, resources, stop)
     except Exception as error:  # whatever it is: the parent records it for what was to be done
         message = f"the worker process {at}: {error}"
         died = Died(type(error).__name__, message, traceback.format_exc())
