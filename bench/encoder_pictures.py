@@ -53,8 +53,8 @@ def places_of(
             chips = open_set(dataset.name, dataset, store.root)
             evaluation = Evaluation(identity, chips, store, Resources())
             tests = np.flatnonzero(chips.is_test)
-            features = evaluation.features(tests[chosen], "default")  # as `linear` reads out
-            return {"places": places_by_tsne(features.double().cpu().numpy())}
+            read = evaluation.features(tests[chosen], ["default"])  # as `linear` reads out
+            return {"places": places_by_tsne(read["default"].double().cpu().numpy())}
 
         path = _kept(store, "tsne", identity, dataset)
         places[row] = _cached(path, make)["places"]

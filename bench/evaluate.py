@@ -5,9 +5,8 @@ features protocol train together. An encoder protocol trains run by run.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -65,8 +64,25 @@ class Evaluation:
     """One encoder on one data set; inputs and features are computed when first needed."""
 
     def __init__(
-        self, identity: Pretraining, chips: Chips, store: Store, resources: Resources
+        self,
+        identity: Pretraining,
+        chips: Chips,
+        store: Store,
+        resources: Resources,
+        readouts: Iterable[str] = (),
     ) -> None:
+        """Look the encoder up.
+
+        Args:
+            identity: Of its pretraining.
+            chips: The data set.
+            store: Holds the encoder, and gets the records.
+            resources: Device and threads.
+            readouts: Features that will be needed: chips pass the encoder once for all of them.
+
+        Raises:
+            CheckpointMismatchError: The encoder is missing, or not the one of the record.
+        """
         record = store.read("pretrain", identity.key)
         if record is None:
             raise CheckpointMismatchError(f"pretraining {identity.key[:12]} has no record")
@@ -82,6 +98,7 @@ class Evaluation:
         self._train = np.flatnonzero(~chips.is_test)
         self._test = np.flatnonzero(chips.is_test)
         self._images: LabelledImages | None = None
+        self._readouts = set(readouts)
         self._features: dict[str, tuple[Tensor, Tensor]] = {}
 
     def make_encoder(self, drop_path: float = 0.0) -> nn.Module:
@@ -138,16 +155,21 @@ class Evaluation:
             yield resize(images, px) if kind == "encoder" else images
 
     @torch.no_grad()
-    def features(self, indices: np.ndarray, readout: str) -> Tensor:
-        """Return the feature of each chip under the frozen encoder, (M, D)."""
+    def features(self, indices: np.ndarray, readouts: Iterable[str]) -> dict[str, Tensor]:
+        """Return the feature of each chip under the frozen encoder, (M, D), for each readout."""
         encoder = self.make_encoder().eval()
-        read = partial(read_out, readout=readout, has_class_token=bool(encoder.has_class_token))
-        return torch.cat([read(encoder(images)) for images in self.inputs(indices)])
+        parts: dict[str, list[Tensor]] = {readout: [] for readout in readouts}
+        for images in self.inputs(indices):
+            tokens = encoder(images)
+            for readout, found in parts.items():
+                found.append(read_out(tokens, readout, bool(encoder.has_class_token)))
+        return {readout: torch.cat(found) for readout, found in parts.items()}
 
     def _features_for(self, readout: str) -> Features:
         if readout not in self._features:
-            train, test = (self.features(part, readout) for part in (self._train, self._test))
-            self._features[readout] = train, test
+            wanted = {readout} | (self._readouts - self._features.keys())
+            train, test = (self.features(part, wanted) for part in (self._train, self._test))
+            self._features |= {name: (train[name], test[name]) for name in wanted}
         train, test = self._features[readout]
         return Features(train, self._train_labels(), test, len(self.chips.classes))
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 
+from ..protocols import PROTOCOLS
 from ..results.record import Attempt
 from .claim import Interrupted, RunningElsewhereError
 from .data.names import card_of
@@ -97,7 +98,8 @@ def execute(
         with failures("evaluate", every, store, tell) as outcome:
             digests = runs[0].data_digest, runs[0].split_digest
             chips = open_version(card_of(dataset), *digests, store.prepared)
-            evaluation = Evaluation(job.pretraining, chips, store, resources)
+            readouts = {run.settings["readout"] for run in runs if _reads_features(run)}
+            evaluation = Evaluation(job.pretraining, chips, store, resources, readouts)
         if not outcome.ok:
             continue
         for batch in batches(runs):
@@ -112,6 +114,10 @@ def execute(
 
 def _dataset(run: Run) -> str:
     return run.dataset
+
+
+def _reads_features(run: Run) -> bool:
+    return PROTOCOLS[run.protocol].kind == "features"
 
 
 def _pool(job: Job, store: Store) -> Pool | None:
