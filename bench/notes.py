@@ -25,8 +25,7 @@ def _pretraining_notes(plan: Plan) -> list[str]:
     epochs = ", ".join(dict.fromkeys(str((i.recipe or {})["epochs"]) for i in trained))
     seeds = len({identity.seed for identity in trained})
     return [
-        f"Encoder size {encoders}, {epochs} epochs, {trained[0].precision}, {seeds} pretraining "
-        f"seed{'s' if seeds > 1 else ''}."
+        f"Encoder size {encoders}; epochs {epochs}; {trained[0].precision}; pretraining seeds {seeds}."
     ]
 
 

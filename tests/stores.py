@@ -1,8 +1,12 @@
 """Stores made by hand: the records of a grid with chosen scores, as if they had been run."""
 
+import atexit
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +41,20 @@ def provenance(wall_s: float = 1.0) -> Provenance:
     )  # fmt: skip
 
 
+@cache
+def simulated() -> Path:
+    """Return a folder with the packed synthetic sets, simulated once in this process."""
+    folder = Path(tempfile.mkdtemp(prefix="sarbench-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for pool in (False, True):
+        prepare("synthetic", folder, folder, pool=pool)
+    return folder
+
+
 def planned(grid: Path, runs: Path) -> tuple[Plan, Store]:
     """Prepare what the grid reads and plan it."""
     store, asked = Store(runs), read_grid(grid)
+    shutil.copytree(simulated(), store.prepared, dirs_exist_ok=True)
     for given in needs(asked):
         name, pool = split_name(given)
         chips = prepare(name, runs / "data", store.prepared, pool=pool)
