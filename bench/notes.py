@@ -25,7 +25,8 @@ def _pretraining_notes(plan: Plan) -> list[str]:
     epochs = ", ".join(dict.fromkeys(str((i.recipe or {})["epochs"]) for i in trained))
     seeds = len({identity.seed for identity in trained})
     return [
-        f"Encoder size {encoders}; epochs {epochs}; {trained[0].precision}; pretraining seeds {seeds}."
+        f"Encoder size {encoders}; epochs {epochs}; {trained[0].precision}; "
+        f"pretraining seeds {seeds}."
     ]
 
 

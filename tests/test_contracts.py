@@ -7,14 +7,16 @@ import pytest
 from test_registry import package  # noqa: F401, a fixture
 
 from sarbench.bench import contracts, method_checks
+from sarbench.bench.board import scores_of
 from sarbench.bench.catalogue import code_digest, plugin_digest
 from sarbench.bench.cli import _cluster
 from sarbench.bench.cli._app import Request
 from sarbench.bench.cli._grid import run_grid
 from sarbench.bench.contracts import check_contracts, failed_contracts
 from sarbench.bench.dispatch.profile import Profile
+from sarbench.bench.grid import read_grid
 from sarbench.bench.method_skeleton import skeleton
-from sarbench.bench.plan import Filters
+from sarbench.bench.plan import Filters, make_plan
 from sarbench.bench.store import Store
 
 DRAWS = "return Prediction(\n            predicted=torch.rand(()) * 0 + "
@@ -125,3 +127,15 @@ def test_run_and_submit_check_the_contract_before_any_work(tmp_path, monkeypatch
     with pytest.raises(ReachedError):
         _cluster.hand_over(asked, Profile(), lambda entry: True)
     assert contracts.failed_contracts(asked.store, ["mae"]) == {}
+
+
+def test_the_rows_of_a_plugin_that_fails_its_contract_are_marked(plugin, tmp_path, counted):
+    from commands import TINY
+
+    (tmp_path / "grid.toml").write_text(TINY.replace('["mae"]', '["mae", "plugin_draws"]'))
+    store, grid = Store(tmp_path / "runs"), read_grid(tmp_path / "grid.toml")
+    assert {score.name for score in scores_of(make_plan(grid, store, tmp_path))} > {"plugin_draws"}
+    assert not any(score.fails_contract for score in scores_of(make_plan(grid, store, tmp_path)))
+    check_contracts(store, ["plugin_draws"], lambda text: None)
+    marked = {s.name for s in scores_of(make_plan(grid, store, tmp_path)) if s.fails_contract}
+    assert marked == {"plugin_draws"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sarbench.bench.data import sar_acd
+from sarbench.bench.data import mstar, sar_acd
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.images import content_digest
 from sarbench.bench.data.packing import split_digest
@@ -19,6 +19,7 @@ from sarbench.bench.data.registry import (
     dataset_names,
     pool_names,
 )
+from sarbench.bench.data.sharing import Sharing, count_sharing
 
 
 def image(seed: int, side: int = 8) -> np.ndarray:
@@ -209,3 +210,34 @@ def test_the_split_digest_is_over_sorted_ids_classes_and_sides():
 
     by_hand = sha256(b"a\tship\ttest\nb\ttank\ttrain\n").hexdigest()
     assert split_digest([("b", "tank", False), ("a", "ship", True)]) == by_hand
+
+
+def test_shared_training_chips_and_vehicles_are_counted(tmp_path: Path):
+    collections = mstar.table().collections
+    tested, known, alike = (
+        collections["T72 SN_132 15deg"].chip_ids()[0],
+        *collections["T72 SN_132 17deg"].chip_ids()[:2],
+    )
+    other = collections["T72 SN_812 17deg"].chip_ids()[0]
+    write(
+        tmp_path / f"pool/{known}.png", image(10)
+    )  # by its id; shows the vehicle of the test chip
+    write(tmp_path / "pool/copy.png", image(2))  # by its pixels; without an id nothing is known
+    write(tmp_path / f"pool/{other}.png", image(11))  # of another vehicle
+    prepare("folder:pool", tmp_path, tmp_path / "prepared")
+    dataset = labelled([tested, known, alike], [image(0), image(1), image(2)], [True, False, False])
+    found = count_sharing(opened(["folder:pool"], tmp_path), dataset)
+    assert found == Sharing(drawn=(3,), test=0, train=2, vehicles=1, vehicle_chips=1)
+    capped = count_sharing(opened(["folder:pool"], tmp_path, 1), dataset)
+    assert capped.drawn == (1,)
+
+
+@pytest.mark.slow
+def test_the_pool_of_the_real_chips_grid_shares_what_its_caption_says(real_data, tmp_path: Path):
+    # the counts of a review that used the release's index, not this code
+    names = ["folder:opensarship_slc_png", "folder:tsx_slc_png", "mstar_rest"]
+    for name in (*names, "mstar_soc"):
+        prepare(name, real_data, tmp_path, pool=name != "mstar_soc")
+    pools = [open_chips(name, real_data, tmp_path, pool=True) for name in names]
+    found = count_sharing(Pool(pools, 3000), open_chips("mstar_soc", real_data, tmp_path))
+    assert found == Sharing((156, 295, 2549), test=0, train=510, vehicles=10, vehicle_chips=919)
