@@ -1,4 +1,4 @@
-"""What a grid asks of a method that the method cannot do: left out of the plan, with the reason."""
+"""Find runs that a method cannot do, and the reasons; the plan leaves them out."""
 
 from collections.abc import Mapping
 from pathlib import Path

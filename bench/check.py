@@ -6,7 +6,7 @@ from typing import Any
 
 from ..results.record import PretrainRecord, RunRecord
 from .data.known_sets import FOLDER, DamagedSetError
-from .plan import Plan, needs
+from .plan import Plan
 from .run_predictions import FILE
 from .splits import Splits, every_set, open_set
 from .store import DamagedRecordError, Kind, Store
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was checked, and what was found."""
+    """Counts and findings of one check."""
 
     pretrainings: int
     runs: int
@@ -115,7 +115,7 @@ def check_plan(
     unknown = [
         Finding("split", name, "it is not prepared, and the store does not describe it: records "
                 f"that need it were not looked up; run `sarbench data prepare {name}`")
-        for name in needs(plan.grid)
+        for name in plan.needs()
         if name not in plan.data
     ]  # fmt: skip
     return Checked(found.pretrainings, found.runs, [*unknown, *found.findings])

@@ -1,4 +1,4 @@
-"""The right to train a pretraining: one process, or one group of ranks, has it at a time."""
+"""Claims: only one process, or one group of ranks, trains a pretraining at a time."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

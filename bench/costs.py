@@ -26,7 +26,7 @@ class Estimate:
     pretrain_h: float
     evaluate_h: float
     timings: int  # stored timings that it rests on
-    rough: int  # pieces of work of which nothing like it has been timed
+    rough: int  # pieces of work without a stored timing of similar work
     unknown: int = 0  # pretrainings left out: their pool is not prepared, so its size is not known
 
     def __str__(self) -> str:

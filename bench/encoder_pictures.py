@@ -7,7 +7,6 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from .data.known_sets import known_split
 from .data.lookup import open_set
 from .data.packed import Summary
 from .encoders import (
@@ -20,6 +19,7 @@ from .encoders import (
 from .evaluate import Evaluation
 from .plan import Plan
 from .run import Pretraining, Resources
+from .splits import Splits
 from .store import Store, npz, write_atomic
 
 VERSION = 1  # of what is kept; raised when it is computed otherwise
@@ -62,9 +62,9 @@ def places_of(
 
 
 def _test_labels(dataset: Summary, store: Store) -> Int[np.ndarray, " M"]:
-    known = known_split(store.root, dataset.data_digest, dataset.split_digest)
-    if known is not None:
-        return known.test_labels
+    split = Splits([store.root]).find(dataset.name, dataset.data_digest, dataset.split_digest)
+    if split is not None:
+        return split.test_labels
     chips = open_set(dataset.name, dataset, store.root)
     return chips.labels[chips.is_test]
 

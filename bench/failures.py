@@ -1,4 +1,4 @@
-"""Why something failed, in a few classes, and which of them may be tried again unasked."""
+"""Classes of failures, and those that `submit` retries by itself."""
 
 from ..results.record import Attempt
 

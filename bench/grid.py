@@ -84,7 +84,7 @@ class PretrainSection(Section):
             return value
         names = {field.name for field in fields(Recipe)}
         if "overrides" in value:
-            raise ValueError("there is no key 'overrides': recipe fields stand here themselves")
+            raise ValueError("no key 'overrides' exists; write recipe fields directly here")
         overrides = {key: value[key] for key in value if key in names}
         rest = {key: value[key] for key in value if key not in names}
         return {**rest, "overrides": overrides} if overrides else rest

@@ -1,7 +1,7 @@
-"""What one process is given to do: a pretraining, and the runs that start from it.
+"""Execute a job: one pretraining and the runs that start from it.
 
-A job holds plain values and finds its work by key: whatever is stored already is skipped, so a
-job may be handed out twice, killed, and handed out again.
+A job holds plain values and finds its work by key. Stored work is skipped, so a killed job may be
+started again.
 """
 
 import traceback
@@ -103,6 +103,8 @@ def execute(
         if not outcome.ok:
             continue
         for batch in batches(runs):
+            if all(store.read("evaluate", run.key) for run in batch.runs):
+                continue  # another process was faster
             keys = [run.key for run in batch.runs]
             tell(Event("started", "evaluate", keys, job.label))
             with failures("evaluate", keys, store, tell):

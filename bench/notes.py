@@ -4,7 +4,7 @@ from ..results.record import RunRecord
 from .applicable import sentence
 from .comparability import compute_note, differences
 from .data.sharing import Sharing
-from .plan import Plan, needs
+from .plan import Plan
 
 
 def notes(plan: Plan) -> list[str]:
@@ -42,11 +42,11 @@ def _pool_notes(plan: Plan) -> list[str]:
         lines.append(
             "Overlap of pool and data sets: not counted, since the pool is not prepared here."
         )
-    for name in needs(plan.grid):
+    for name in plan.needs():
         if name not in plan.data:
             lines.append(
-                f"{name} is not known in this store, so its results cannot be matched; name the "
-                f"folder of the data with --data and run `sarbench data prepare {name}`."
+                f"This store does not describe {name}, so its results cannot be matched: run "
+                f"`sarbench data prepare {name} --data DIR`, with DIR the folder of its files."
             )
     return lines
 

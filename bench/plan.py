@@ -74,12 +74,16 @@ class Plan:
 
     def to_prepare(self) -> list[str]:
         """Return the sets to pack before the missing work can be done."""
-        missing = {entry.planned.dataset for entry in self.runs if entry.state != "done"}
+        return [name for name in self.needs(done=False) if name in self.unpacked]
+
+    def needs(self, *, done: bool = True) -> list[str]:
+        """Return the sets that the planned work reads; without `done`, the missing work."""
+        wanted = {e.planned.dataset for e in self.runs if done or e.state != "done"}
         for entry in self.pretrain:
             trained = not self.methods[entry.planned.method].control
-            if trained and entry.state != "done":
-                missing |= {f"pool:{name}" for name in self.grid.pretrain.pool}
-        return [name for name in needs(self.grid) if name in missing and name in self.unpacked]
+            if trained and (done or entry.state != "done"):
+                wanted |= {f"pool:{name}" for name in self.grid.pretrain.pool}
+        return [name for name in needs(self.grid) if name in wanted]
 
     def counts(self) -> dict[str, int]:
         """Return how many runs are in each state."""

@@ -1,7 +1,7 @@
 """The one pretraining loop: method + pool -> encoder checkpoint.
 
 Everything random is a function of (seed, purpose, step), so a resumed pretraining needs no
-generator state and ends bit-identical to an uninterrupted one (DESIGN section 2).
+generator state and ends bit-identical to an uninterrupted one.
 """
 
 import json
@@ -243,14 +243,14 @@ class _Loop:
                 told = now
             if self.step % self.batches.per_epoch == 0:
                 self._end_epoch(pace)
-            stop = self.ranks.mean(float(should_stop() or lost()), self.resources.device) > 0
+            if self.ranks.mean(float(lost()), self.resources.device) > 0:
+                raise RunningElsewhereError("another process took it over")
+            stop = self.ranks.mean(float(should_stop()), self.resources.device) > 0
             if self.step < self.steps and (stop or now - saved >= self.resources.checkpoint_s):
                 self._save()
                 saved = now
             if stop and self.step < self.steps:
                 self.ranks.wait()
-                if lost():
-                    raise RunningElsewhereError("another process took it over")
                 raise Interrupted(f"stopped after step {self.step} of {self.steps}; state is saved")
         last, timing = self.history[-1], self._timing()
         return {

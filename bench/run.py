@@ -117,7 +117,7 @@ class Pretraining(Identity):
 
 @dataclass(frozen=True)
 class Run(Identity):
-    """What makes one number the one it is; `start` is a pretraining's key or a weights digest."""
+    """The identity of one run; `start` is the key of its pretraining."""
 
     start: str
     method: str

@@ -67,7 +67,7 @@ class Split:
         Raises:
             DamagedSetError: A chip of SAR-ACD that SAR-ACD does not have.
         """
-        if not dataset.startswith("sar_acd"):
+        if card(dataset).reader != "sar_acd":
             return None
         group_of = sar_acd.groups()
         try:

@@ -41,10 +41,10 @@ class StaleIndex:
         stored = _identity_of(self._store, "evaluate" if start else "pretrain", key)
         if stored is None:
             return ""
-        names = [name for name in _moving(value) if value[name] != stored[name]]
-        old = _identity_of(self._store, "pretrain", stored["start"]) if start else None
+        names = [name for name in _moving(value) if value[name] != stored.get(name)]
+        old = _identity_of(self._store, "pretrain", stored.get("start")) if start else None
         if start and old and start != old:
-            moved = [name for name in _moving(start) if start[name] != old[name]]
+            moved = [name for name in _moving(start) if start[name] != old.get(name)]
             names += [f"{name} of its pretraining" for name in moved]
         return ", ".join(names)
 
@@ -79,7 +79,8 @@ def _moving(identity: dict[str, Any]) -> list[str]:
 
 def _essence(identity: dict[str, Any], start: str = "") -> str:
     kept = {n: v for n, v in identity.items() if n not in _moving(identity) and n != "start"}
-    pool = [member["name"] for member in identity.get("pool", [])]
+    members = identity.get("pool")
+    pool = [one.get("name") for one in members or [] if isinstance(one, dict)]
     return digest_json([kept, pool, start])
 
 

@@ -28,7 +28,7 @@ MODELS = {"pretrain": PretrainRecord, "evaluate": RunRecord}
 
 
 class DamagedRecordError(ValueError):
-    """A record that cannot be read or does not belong where it lies."""
+    """A record that cannot be read, or whose key is not the name of its folder."""
 
 
 class StoreError(OSError):
@@ -112,7 +112,7 @@ class Store:
         return True
 
     def write_attempt(self, kind: Kind, key: str, attempt: Attempt) -> Path:
-        """Write a failure beside what it describes; it never stands in the way of a retry."""
+        """Write a failure into the folder of its pretraining or run; a retry ignores it."""
         folder = self.folder(kind, key)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "progress.json").unlink(missing_ok=True)  # of a killed process
@@ -210,7 +210,7 @@ def no_space(target: Path) -> NoSpaceError:
     return NoSpaceError(
         errno.ENOSPC,
         f"no space left to write {target}; nothing half-written was kept and nothing finished is "
-        "lost: free some, then the same command goes on",
+        "lost: free some space, then run the same command again to resume",
     )
 
 
@@ -227,6 +227,18 @@ def write_atomic(
             content(temporary)
         _sync(temporary)
         temporary.replace(target)
+
+
+def write_once(target: Path, content: bytes) -> bytes:
+    """Write a file unless it exists; return the content that it then has."""
+    with writing(target) as temporary:
+        temporary.write_bytes(content)
+        _sync(temporary)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return target.read_bytes()
+    return content
 
 
 def npz(**arrays: np.ndarray) -> bytes:

@@ -240,7 +240,15 @@ def start_problems(
 
 
 def encoder_problems(record: PretrainRecord, path: Path) -> list[Problem]:
-    """Return what does not hold of the weights of a pretraining."""
+    """Return what does not hold of the identity and weights of a pretraining."""
+    members = record.identity.get("pool")
+    typed = isinstance(members, list) and all(
+        isinstance(one, dict)
+        and [type(one.get(name)) for name in ("name", "digest", "count")] == [str, str, int]
+        for one in members
+    )
+    if not typed:
+        return [Problem("identity", "its pool is not a list of name, digest and count")]
     try:
         found = file_digest(path)
         if found != record.weights_digest:

@@ -153,8 +153,8 @@ def read_published(name: str) -> Published:
             text = Path(name).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise PublishedError(
-                f"no paper {name!r} ({error}); papers that come along: {', '.join(papers())}; or "
-                "give the path of a TOML file like them"
+                f"no paper {name!r} ({error}); bundled papers: {', '.join(papers())}; or "
+                "give the path of a TOML file of the same form"
             ) from None
     try:
         return Published.model_validate(tomllib.loads(text))

@@ -105,40 +105,6 @@ def unit_values(cell: Sequence[Score], metric: str) -> Float[np.ndarray, " S"]:
     return np.array([value for part in parts.values() for value in part], dtype=np.float64)
 
 
-def paired_differences(
-    first: Sequence[Score], second: Sequence[Score], metric: str
-) -> Float[np.ndarray, " S"]:
-    """Return first less second on each unit that both have: empty where they share none.
-
-    Units are evaluation seeds, which share their labelled chips. Where a cell has several
-    pretraining seeds the units are those, each the mean over the evaluation seeds that both have;
-    a method without anything to pretrain stands in every one of them.
-    """
-    sides = []
-    for cell in (first, second):
-        side: dict[int, dict[int, float]] = defaultdict(dict)
-        for score in cell:
-            if metric in score.values:
-                side[score.pretrain_seed][score.seed] = score.values[metric]
-        if starts_of(cell) == 1:
-            only = next(iter(side.values()), {})
-            sides.append((1, defaultdict(lambda only=only: only)))
-        else:
-            sides.append((starts_of(cell), side))
-    (starts_a, a), (starts_b, b) = sides
-    if starts_a == starts_b == 1:
-        mine, theirs = a[0], b[0]
-        return np.array([mine[s] - theirs[s] for s in sorted(mine.keys() & theirs.keys())])
-    seeds = set(a) | set(b) if 1 in (starts_a, starts_b) else a.keys() & b.keys()
-    means = []
-    for start in sorted(seeds):
-        mine, theirs = a[start], b[start]
-        shared = mine.keys() & theirs.keys()
-        if shared:
-            means.append(fmean(mine[s] - theirs[s] for s in sorted(shared)))
-    return np.array(means, dtype=np.float64)
-
-
 def refuse_mixtures(scores: Sequence[Score]) -> None:
     """Refuse scores that must not stand in one table, and list what disagrees.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
+from sarbench.bench.data import synthetic
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.known_sets import remember
 from sarbench.bench.data.names import split_name
@@ -42,8 +43,9 @@ def provenance(wall_s: float = 1.0) -> Provenance:
 
 
 @cache
-def simulated() -> Path:
-    """Return a folder with the packed synthetic sets, simulated once in this process."""
+def simulated(generate: Callable[..., object]) -> Path:
+    """Return a folder with the packed synthetic sets, simulated once by each simulator."""
+    assert generate is synthetic.generate
     folder = Path(tempfile.mkdtemp(prefix="sarbench-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for pool in (False, True):
@@ -54,7 +56,7 @@ def simulated() -> Path:
 def planned(grid: Path, runs: Path) -> tuple[Plan, Store]:
     """Prepare what the grid reads and plan it."""
     store, asked = Store(runs), read_grid(grid)
-    shutil.copytree(simulated(), store.prepared, dirs_exist_ok=True)
+    shutil.copytree(simulated(synthetic.generate), store.prepared, dirs_exist_ok=True)
     for given in needs(asked):
         name, pool = split_name(given)
         chips = prepare(name, runs / "data", store.prepared, pool=pool)

@@ -57,7 +57,7 @@ def ended(tmp_path, monkeypatch) -> Ended:
     start = identity_of("raw_pixels", None, encoder=None, pool=[])
     runs = [Run(start.key, "m", "d", "x", "y", "linear", 1, {}, 5, seed) for seed in range(3)]
     task = Task(
-        "evaluate", Job("M", start, [], runs), str(tmp_path / "runs"), ".", Resources(), "code",
+        "evaluate", Job("M", start, [], runs), str(tmp_path / "runs"), Resources(), "code",
         requeues=2, signal_s=30, submitted=time.time() - 60,
     )  # fmt: skip
     folder = tmp_path / "job"

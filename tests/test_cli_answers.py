@@ -179,3 +179,10 @@ def test_a_new_plugin_is_explained(sarbench, tmp_path, monkeypatch):  # noqa: F8
     assert sarbench("methods", "new", "my_own", "--folder", ".")[0] == 0
     assert 'my_own = "your_package.my_own"' in "\n".join(said)
     assert '[project.entry-points."sarbench.methods"]' in "\n".join(said)
+
+
+def test_doctor_runs_to_its_end(sarbench, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    status, said = sarbench("doctor")
+    assert status in (0, 1)  # 2 would be a wrong request
+    assert "unknown" not in said

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -283,7 +282,7 @@ def test_a_truncated_ledger_is_named_and_its_jobs_are_found_beside_it(tmp_path):
     place.mkdir(parents=True)
     for index, entry in enumerate(plan.runs):
         job = Job("M", plan.pretrain[0].planned.identity, [], [entry.planned.identity])
-        task = Task("evaluate", job, str(tmp_path), ".", Resources(), "code", 1, 30, 0.0)
+        task = Task("evaluate", job, str(tmp_path), Resources(), "code", 1, 30, 0.0)
         DelayedSubmission(run_task, task).dump(place / f"7_{index}_submitted.pkl")
     path = ledger.folder(store) / f"{made.id}.json"
     path.write_text(path.read_text()[:100])
@@ -342,7 +341,7 @@ def test_the_batch_script_says_all_that_the_profile_asks_for(tmp_path, monkeypat
     })  # fmt: skip
     plan = make_plan(runs_each=1, trained=3, untrained=0)
     arrays = make_arrays(plan, keys_of(plan), set(), limits())
-    text = Submitter(plan, Store(tmp_path), Path(), profile, dry=True).text(0, arrays[0], None)
+    text = Submitter(plan, Store(tmp_path), profile, dry=True).text(0, arrays[0], None)
     for line in (
         "--partition=gpu", "--account=sar", "--qos=long", "--constraint=a100", "--exclude=n1,n2",
         "--gpus-per-node=2", "--ntasks-per-node=2", "--nodes=2", "--cpus-per-task=6",
@@ -350,7 +349,7 @@ def test_the_batch_script_says_all_that_the_profile_asks_for(tmp_path, monkeypat
     ):  # fmt: skip
         assert f"#SBATCH {line}\n" in text, line
     assert text.index("module load cuda") < text.index("export PYTHONPATH=") < text.index("srun")
-    packs = Submitter(plan, Store(tmp_path), Path(), profile, dry=True).text(1, arrays[1], "5_0")
+    packs = Submitter(plan, Store(tmp_path), profile, dry=True).text(1, arrays[1], "5_0")
     assert "#SBATCH --dependency=afterok:5_0\n" in packs
     assert "#SBATCH --kill-on-invalid-dep=yes\n" in packs
     assert not list(tmp_path.iterdir())

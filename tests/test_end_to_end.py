@@ -243,7 +243,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on_to_the_same_bits(tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "goes on" in errors
+    assert "run the same command again" in errors
     (checkpoint,) = folder.glob("checkpoint-*.pt")
     assert 0 < int(checkpoint.name.split("-")[1]) < 60
     assert not list(stopped.runs.glob("*/*/record.json"))

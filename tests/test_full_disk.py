@@ -1,4 +1,4 @@
-"""A disk that fills up gives one message, leaves nothing torn, and the same command goes on."""
+"""A disk that fills up gives one message, leaves nothing torn, and the same command resumes."""
 
 import errno
 import json
@@ -55,7 +55,7 @@ def test_neither_record_nor_attempt_is_ever_half_there(tmp_path, full_disk, writ
             return store.write("evaluate", record)
         return store.write_attempt("evaluate", record.key, attempt)
 
-    with pytest.raises(NoSpaceError, match=r"no space left to write .*the same command goes on"):
+    with pytest.raises(NoSpaceError, match=r"no space left to write .*run the same command again"):
         do()
     assert files_of(tmp_path) == []
     full_disk.left = 1

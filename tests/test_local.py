@@ -20,8 +20,13 @@ from sarbench.results.record import Attempt
 CONTROL = identity_of("raw_pixels", None, encoder=None, pool=[])
 
 
+SETTINGS = {"readout": "patch_mean"}
+
+
 def runs_of(dataset: str) -> list[Run]:
-    return [Run(CONTROL.key, "m", dataset, "x", "y", "knn", 1, {}, 5, seed) for seed in range(2)]
+    return [
+        Run(CONTROL.key, "m", dataset, "x", "y", "knn", 1, SETTINGS, 5, seed) for seed in range(2)
+    ]
 
 
 JOB = Job("Raw pixels", CONTROL, [], [*runs_of("mstar_soc"), *runs_of("sar_acd")])

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from math import cos, pi
 from pathlib import Path
@@ -15,9 +16,11 @@ import torch
 from chips import speckled_chips
 from torch import nn
 
+from sarbench.bench import pretrain as pretraining
 from sarbench.bench.architecture import architecture_of
 from sarbench.bench.batches import Batches, PoolTooSmallError
 from sarbench.bench.checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
+from sarbench.bench.claim import Claim, RunningElsewhereError
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.pools import Member, Pool
 from sarbench.bench.data.prepare import prepare
@@ -553,3 +556,22 @@ def test_every_chip_is_seen_once_an_epoch_but_for_an_incomplete_batch(monkeypatc
 
 def test_the_pool_says_what_was_drawn_of_it():
     assert make_pool().members == (Member("speckle", "d", 9),)
+
+
+@pytest.mark.parametrize("chips", [9, 4])  # 6 steps, or the last one of 3 at once
+def test_a_process_that_was_overtaken_writes_nothing(tmp_path, monkeypatch, chips):
+    done: list[bool] = []
+
+    @contextmanager
+    def overtaken(*_):
+        yield Claim(done=False, lost=lambda: len(done) == (1 if chips == 9 else 3))
+
+    monkeypatch.setattr(pretraining, "claim", overtaken)
+    identity = identity_of()
+    with pytest.raises(RunningElsewhereError):
+        pretrain(
+            identity, make_pool(chips), Store(tmp_path), Resources(),
+            on_progress=lambda _: done.append(True),
+        )  # fmt: skip
+    folder = Store(tmp_path).folder("pretrain", identity.key)
+    assert {path.name for path in folder.iterdir()} <= {"history.jsonl"}

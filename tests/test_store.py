@@ -6,7 +6,7 @@ import multiprocessing
 import pytest
 from pydantic import ValidationError
 
-from sarbench.bench.store import DamagedRecordError, Store, write_atomic
+from sarbench.bench.store import DamagedRecordError, Store, write_atomic, write_once
 from sarbench.results.record import Attempt, Provenance, RunRecord, digest_json
 
 
@@ -127,3 +127,10 @@ def test_a_failing_write_leaves_the_old_file_and_no_rest(tmp_path):
         write_atomic(target, write)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_first_writer_of_a_file_wins(tmp_path):
+    assert write_once(tmp_path / "file", b"first") == b"first"
+    assert write_once(tmp_path / "file", b"second") == b"first"
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

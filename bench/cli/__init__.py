@@ -31,7 +31,7 @@ def main() -> None:
     try:
         app(prog_name="sarbench")
     except (KeyboardInterrupt, Stopped):
-        complain("stopped; what is finished is stored, the same command goes on")
+        complain("stopped; finished work is stored, run the same command again to resume")
         sys.exit(1)
     except OSError as error:
         if not _is_ours(error) and error.errno is None:

@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 
 from ..data.names import full_name
 from ..grid import Grid, bundled_grids, read_grid
-from ..plan import Filters, Plan, make_plan, needs
+from ..plan import Filters, Plan, make_plan
 from ..store import Store, StoreError
 
 
@@ -89,7 +89,7 @@ Picture = Annotated[
 
 @app.callback(help="Compare self-supervised pretraining methods for SAR target recognition.")
 def _root() -> None:
-    """Keep a command's name on the line where the file of only one command is imported."""
+    """Keep the command name required: Typer drops it when only one command is registered."""
 
 
 RunsDir = Annotated[
@@ -108,7 +108,7 @@ DATA = Path("data")
 
 @dataclass(frozen=True)
 class Request:
-    """What every command on a grid is asked: which grid, which part of it, where its results lie.
+    """The arguments shared by all commands on a grid: the grid, a part of it, and the folders.
 
     Attributes:
         path: The grid file.
@@ -138,6 +138,11 @@ class Request:
         """Return the plan as things stand now."""
         return make_plan(self.grid, self.store, self.data, self.part, self.versions)
 
+    def command(self, name: str) -> str:
+        """Return another command on this grid and store, to be printed."""
+        where = "" if self.runs == RUNS else f" --runs {self.runs}"
+        return f"sarbench {name} {self.path}{where}"
+
     def results(self) -> Plan:
         """Return the plan for a command that shows results.
 
@@ -164,7 +169,7 @@ def _why_nothing(made: Plan, store: Store) -> str:
         return f"there is no store at {store.root}; name it with --runs or SARBENCH_RUNS"
     runs = len(store.keys("evaluate"))
     text = f"the store {store.root} holds {runs} runs, none of them of this grid"
-    if unknown := [name for name in needs(made.grid) if name not in made.data]:
+    if unknown := [name for name in made.needs() if name not in made.data]:
         listed = " ".join(unknown)
         return (
             f"{text}: it does not know {listed}, so no result can be matched. Name the folder of "

@@ -88,7 +88,7 @@ def hand_over(
             Submitter(made, store, profile).submit(
                 arrays, queued, lambda array, job: out.print(_describe_array(array, job)), warn
             )
-    _summary(asked.path, made, watch, arrays, wanted)
+    _summary(asked, made, watch, arrays, wanted)
 
 
 def _wanted(made: Plan, watch: Watch, take: Callable[[Entry], bool]) -> tuple[set[str], set[str]]:
@@ -134,7 +134,7 @@ def _print_dry(number: int, array: JobArray, submitter: Any) -> None:
 
 
 def _summary(
-    path: Path, made: Plan, watch: Watch, arrays: list[JobArray], wanted: set[str]
+    asked: Request, made: Plan, watch: Watch, arrays: list[JobArray], wanted: set[str]
 ) -> None:
     local = {id(e.planned) for e in made.pretrain if e.state == "running" and not watch.live(e.key)}
     counts = Counter(
@@ -147,8 +147,8 @@ def _summary(
     jobs = sum(len(array.jobs) for array in arrays)
     out.print(f"{len(made.runs)} runs: {counted(counts)}; {jobs} jobs in {len(arrays)} arrays")
     if counts["left out, failed"]:
-        out.print(f"what failed is submitted again by: sarbench retry {path}")
-    out.print(f"watch: sarbench status {path}")
+        out.print(f"what failed is submitted again by: {asked.command('retry')}")
+    out.print(f"watch: {asked.command('status')}")
 
 
 @grid_command
@@ -195,12 +195,13 @@ def cancel(
     made = asked.plan()
     watch = look(asked.store, made, warn)
     selected = {e.key for e in (*made.pretrain, *made.runs) if watch.live(e.key)}
+    runs = {e.key for e in made.runs}
     jobs, kept = set(), set()
     for key in selected:
         held = watch.held[str(key)]
         element = held.array.elements[held.index]
         others = set(element.runs or [element.pretraining]) - selected
-        open_others = [k for k in others if k in watch.held or k not in {e.key for e in made.runs}]
+        open_others = [k for k in others if k in watch.held or k not in runs]
         (kept if open_others else jobs).add(str(held.job))
     cancel_jobs(jobs)
     out.print(f"{len(jobs)} jobs cancelled" + (": " + " ".join(sorted(jobs)) if jobs else ""))

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
+from ..data.names import split_name
 from ..data.prepare import summary
 from ..data.registry import dataset_names, pool_names
 from ..dispatch.probe import probe_job
@@ -114,11 +115,11 @@ def file_system(path: Path) -> str:
 
 
 def _data(store: Store, folder: Path) -> Iterator[Finding]:
-    ready = [
-        name
-        for name in (*dataset_names(), *(f"pool:{name}" for name in pool_names()))
-        if summary(name, folder, store.prepared)
-    ]
+    ready = []
+    for given in (*dataset_names(), *(f"pool:{name}" for name in pool_names())):
+        name, pool = split_name(given)
+        if summary(name, folder, store.prepared, pool=pool):
+            ready.append(given)
     state = "ok" if folder.is_dir() else "note"
     there = "" if folder.is_dir() else " is not there; only `synthetic` needs no data;"
     listed = ", ".join(ready) or "nothing yet"

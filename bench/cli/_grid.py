@@ -140,9 +140,7 @@ def run(
     status is 0 if nothing failed, even if something is left to another process.
     """
     failed = run_grid(asked, device, workers, threads, force)
-    out.print(
-        f"records: {asked.store.root}\nleaderboard: sarbench table {asked.path} --runs {asked.runs}"
-    )
+    out.print(f"records: {asked.store.root}\nleaderboard: {asked.command('table')}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -213,7 +211,7 @@ def run_grid(
     for entry in missing[:10]:
         err.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if len(missing) > 10:
-        err.print(f"  and {len(missing) - 10} more: sarbench plan {asked.path}")
+        err.print(f"  and {len(missing) - 10} more: {asked.command('plan')}")
     err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
     return len(missing)
 

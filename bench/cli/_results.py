@@ -142,7 +142,7 @@ def paper(
     as_json: Json = False,
     path: Target = None,
 ) -> None:
-    """Show a paper's tables, published beside measured, with a verdict for each cell."""
+    """Show a paper's tables, published next to measured, with a verdict for each cell."""
     style = chosen_format(style, as_json, path, (*STYLES, "json"))
     published = read_published(name)
     made = asked.results()

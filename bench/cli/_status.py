@@ -41,7 +41,7 @@ def status(
         if as_json:
             print_json(_status_json(made))
         else:
-            _print_status(asked.path, made, seen)
+            _print_status(asked, made, seen)
         alive = any(e.state in ("queued", "running") for e in (*made.pretrain, *made.runs))
         if not (watch and alive):
             break
@@ -62,7 +62,7 @@ def _status_json(made: Plan) -> dict[str, Any]:
     }
 
 
-def _print_status(path: Path, made: Plan, watch: Watch) -> None:
+def _print_status(asked: Request, made: Plan, watch: Watch) -> None:
     print_states(made, "where")
     _print_jobs(made, watch)
     failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
@@ -78,9 +78,9 @@ def _print_status(path: Path, made: Plan, watch: Watch) -> None:
     if failed:
         unasked = [e for e in failed if e.failure not in ONLY_IF_ASKED]
         if unasked:
-            out.print(f"\nsarbench submit {path} --profile ... takes up {len(unasked)} of these")
+            out.print(f"\n{asked.command('submit')} --profile ... submits {len(unasked)} of these")
         out.print("")
-        out.print(f"sarbench retry {path}   submits everything that failed again")
+        out.print(f"{asked.command('retry')}   submits everything that failed again")
 
 
 def _print_jobs(made: Plan, watch: Watch) -> None:

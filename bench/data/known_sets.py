@@ -7,7 +7,7 @@ comparisons and checks read these files, so they need neither raw nor prepared d
 
 import json
 import re
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -112,24 +112,11 @@ def known_sets(root: Path, given: str) -> list[KnownSet]:
     """Return every version of a set that the store below `root` describes, oldest first."""
     pattern = set_path(root, given, "*", "*").name
     paths = sorted((root / FOLDER).glob(pattern), key=lambda path: path.stat().st_mtime_ns)
-    return [one for one in map(read_set, paths) if one.given == given]
-
-
-def known_split(root: Path, data_digest: str, split: str) -> KnownSet | None:
-    """Return the set with these digests, its split checked; None where the store has none.
-
-    Raises:
-        DamagedSetError: Its split does not have the digest.
-    """
-    for found in _matching(root, f"*-{data_digest[:12]}-{split[:12]}.json"):
-        if (found.summary.data_digest, found.summary.split_digest) == (data_digest, split):
-            found.check()
-            return found
-    return None
-
-
-def _matching(root: Path, pattern: str) -> Iterator[KnownSet]:
-    yield from (read_set(path) for path in sorted((root / FOLDER).glob(pattern)))
+    found = []
+    for path in paths:
+        with suppress(DamagedSetError):  # `sarbench check` names it
+            found.append(read_set(path))
+    return [one for one in found if one.given == given]
 
 
 def read_set(path: Path) -> KnownSet:

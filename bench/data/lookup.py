@@ -1,4 +1,4 @@
-"""Find the version of a set that a command is about: digests decide, not places.
+"""Find the version of a data set or pool that a command needs, by digest and not by path.
 
 The set packed from the data folder comes first. Without it the store decides: the versions that it
 describes or holds packed. So a command that only reads needs neither raw nor prepared data.

@@ -1,7 +1,7 @@
 """Chips that a pool shares with a data set: counted once, then kept in the store.
 
-An encoder that was pretrained on test chips has seen the test; one that was pretrained on training
-chips, or on the same vehicles, has seen something near it. Captions say which.
+A pool may hold test chips, training chips, or other chips of the vehicles in a test set. Captions
+state how many of each.
 """
 
 import json

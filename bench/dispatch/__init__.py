@@ -1,1 +1,1 @@
-"""Where runs are executed: the bounded local pool."""
+"""Execution of jobs: local worker processes and SLURM."""
