@@ -5,7 +5,6 @@ in one file.
 """
 
 import io
-import os
 import struct
 import zipfile
 import zlib
@@ -14,6 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+
+from .store import read_file
 
 FILE = "predictions.npz"  # in the folder of a run
 NAMES = ("classes", "scores")
@@ -41,10 +42,9 @@ def read_predictions(
         FileNotFoundError: There is no file.
         DamagedPredictionsError: Another digest, or not one row of numbers under each name.
     """
-    with path.open("rb", buffering=0) as file:
-        if os.fstat(file.fileno()).st_size > LARGEST:
-            raise DamagedPredictionsError(f"{path} is larger than {LARGEST >> 20} MB")
-        content = file.read()
+    if path.stat().st_size > LARGEST:
+        raise DamagedPredictionsError(f"{path} is larger than {LARGEST >> 20} MB")
+    content = read_file(path)
     found = sha256(content).hexdigest()
     if found != digest:
         raise DamagedPredictionsError(

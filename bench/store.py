@@ -9,10 +9,12 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -23,6 +25,7 @@ from pydantic import ValidationError
 from ..results.record import Attempt, PretrainRecord, RunRecord
 
 Kind = Literal["pretrain", "evaluate"]
+ATTEMPT = re.compile(r"attempt-(\d+)\.json$")
 FREE_MB = 100  # that a store needs before work begins
 MODELS = {"pretrain": PretrainRecord, "evaluate": RunRecord}
 
@@ -76,17 +79,22 @@ class Store:
         """
         path = self.root.joinpath(kind, key, "record.json")
         try:
-            text = path.read_bytes()
+            text = read_file(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise DamagedRecordError(f"{path} cannot be read: {error.strerror}") from None
         try:
             record = MODELS[kind].model_validate_json(text)
+            found = key if record.identity == identity else record.computed_key()
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "the file"
             raise DamagedRecordError(f"{path}: {where}: {problem['msg']}") from None
-        if record.key != key or (record.identity != identity and record.computed_key() != key):
-            raise DamagedRecordError(f"{path} holds {record.computed_key()[:12]}, not {key[:12]}")
+        except ValueError as error:  # NaN in its identity
+            raise DamagedRecordError(f"{path}: identity: {error}") from None
+        if record.key != key or found != key:
+            raise DamagedRecordError(f"{path} holds {found[:12]}, not {key[:12]}")
         return record
 
     def records(self, kind: Kind) -> Iterator[Any]:
@@ -130,15 +138,11 @@ class Store:
 
     def last_attempt(self, kind: Kind, key: str) -> Attempt | None:
         """Return the newest failure of `key`, or None."""
-        paths = sorted(
-            self.folder(kind, key).glob("attempt-*.json"),
-            key=lambda path: int(path.stem.split("-")[1]),
-        )
-        for path in reversed(paths):
-            try:
-                return Attempt.model_validate_json(path.read_bytes())
-            except ValidationError:
-                continue
+        paths = self.folder(kind, key).glob("attempt-*.json")
+        numbered = [(int(match[1]), path) for path in paths if (match := ATTEMPT.match(path.name))]
+        for _, path in sorted(numbered, reverse=True):
+            with suppress(ValidationError, OSError):
+                return Attempt.model_validate_json(read_file(path))
         return None
 
     def move_aside(self, kind: Kind, key: str) -> Path | None:
@@ -227,6 +231,18 @@ def write_atomic(
             content(temporary)
         _sync(temporary)
         temporary.replace(target)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a regular file; a FIFO or a device is refused, not waited for.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read()
 
 
 def write_once(target: Path, content: bytes) -> bytes:

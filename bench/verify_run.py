@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import compress, islice
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Int
 from safetensors import SafetensorError, safe_open
 
+from ..methods._registry import own_names
 from ..protocols._episodes import (
     RepeatedChipError,
     ShotsError,
@@ -259,6 +261,7 @@ def encoder_problems(record: PretrainRecord, path: Path) -> list[Problem]:
             return [Problem("weights", text)]
         with safe_open(path, framework="np") as file:
             told = (file.metadata() or {}).get("pretraining", "{}")
+            weights = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
         named = json.loads(told)
     except FileNotFoundError:
         return [Problem("missing", f"{path.name} is missing")]
@@ -266,4 +269,9 @@ def encoder_problems(record: PretrainRecord, path: Path) -> list[Problem]:
         return [Problem("weights", f"{path.name} cannot be read: {error}")]
     if named != record.identity:
         return [Problem("weights", f"{path.name} says that it holds another pretraining")]
+    told = record.architecture.encoder_parameters if record.architecture else weights
+    bundled = record.identity.get("method") in own_names()  # the file may hold more of a plug-in
+    if told > weights or (bundled and told != weights):
+        text = f"{path.name} has {weights:,} weights, its record says {told:,}"
+        return [Problem("weights", text)]
     return []

@@ -42,7 +42,7 @@ class Comparison:
         effect: Size of the difference; None where nothing pairs.
         test: Over the units; None where it cannot be made.
         p_holm: Its p after Holm's correction over all columns compared.
-        smallest_holm: The least that this could be if every other column were as clear.
+        smallest_holm: The least that this could be, given the p of the other columns.
         new_chips: Interval of the difference in accuracy of two checkpoints for other draws of
             labelled chips and other test chips; None where draws or groups are too few.
         reading: What may be said.
@@ -113,11 +113,20 @@ def compare(
     }
     known = {column: one.test.p for column, one in tested.items() if one.test}
     adjusted = dict(zip(known, map(float, holm(list(known.values()))), strict=True))
+    smallest = {column: _smallest(column, known, one.test) for column, one in tested.items()}
     return [
         _comparison(column, cells[first], cells[second], metric, tested[column],
-                    adjusted.get(column), len(known))
+                    adjusted.get(column), smallest[column], len(known))
         for column, cells in columns.items()
     ]  # fmt: skip
+
+
+def _smallest(column: Column, known: dict[Column, float], test: PairedTest | None) -> float | None:
+    """Return the least corrected p of a column, given the p of the others."""
+    if test is None:
+        return None
+    p_values = known | {column: test.smallest_p}
+    return float(holm(list(p_values.values()))[list(p_values).index(column)])
 
 
 def test_difference(
@@ -233,12 +242,12 @@ def _comparison(
     metric: str,
     tested: Tested,
     p_holm: float | None,
+    smallest: float | None,
     family: int,
 ) -> Comparison:
     values = [[s.values[metric] for s in cell if metric in s.values] for cell in (a, b)]
     means = [fmean(found) if found else None for found in values]
     runs = [f"{len(found)}/{len(cell)}" for found, cell in zip(values, (a, b), strict=True)]
-    smallest = None if tested.test is None else min(1.0, tested.test.smallest_p * family)
     names = a[0].method, b[0].method
     if tested.effect is None:
         reading = (

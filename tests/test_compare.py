@@ -88,6 +88,20 @@ def test_holm_is_taken_over_the_columns_compared(draw):
         assert "after Holm's correction over 3 columns" in found.reading
 
 
+def test_the_least_p_is_given_the_other_columns(draw):
+    # 12 draws of equal sign have p = 2/4096 and are clearer than any 6 draws: Holm's step-down then
+    # takes the 6 draws once, so that they could reach 2/64, not twice that.
+    rows = [
+        *scores("a", np.linspace(0.9, 0.91, 12), shots=40), *scores("b", [0.1] * 12, shots=40),
+        *scores("a", [0.5, 0.51, 0.5, 0.52, 0.5, 0.51], shots=20),
+        *scores("b", [0.505] * 6, shots=20),
+    ]  # fmt: skip
+    found = {one.column[2]: one for one in compare(rows, "a", "b", "accuracy", None, draw)}
+    assert found[20].test.smallest_p == found[20].smallest_holm == pytest.approx(2 / 64)
+    assert "could not have shown" not in found[20].reading
+    assert found[40].smallest_holm == pytest.approx(2 * 2 / 4096)
+
+
 def test_seeds_that_one_side_lacks_are_left_out_and_counted(draw):
     a = [0.8, None, 0.8, 0.81, 0.8, 0.8, 0.82]
     found = one(compare(scores("A", a) + scores("B", [0.7] * 7), "A", "B", "accuracy", None, draw))

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 
 import pytest
 from pydantic import ValidationError
@@ -134,3 +135,30 @@ def test_the_first_writer_of_a_file_wins(tmp_path):
     assert write_once(tmp_path / "file", b"second") == b"first"
     assert (tmp_path / "file").read_bytes() == b"first"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_fifo_a_folder_or_nan_in_place_of_a_record_is_named_and_not_waited_for(tmp_path):
+    store, record = Store(tmp_path), make_record()
+    store.write("evaluate", record)
+    path = store.folder("evaluate", record.key) / "record.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": NaN'))
+    with pytest.raises(DamagedRecordError, match="identity: "):
+        store.read("evaluate", record.key)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DamagedRecordError, match="not a regular file"):
+        store.read("evaluate", record.key)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DamagedRecordError, match="cannot be read"):
+        store.read("evaluate", record.key)
+
+
+def test_files_that_only_look_like_attempts_are_left_out(tmp_path):
+    store = Store(tmp_path)
+    attempt = Attempt(failure="E", message="m", traceback="t", host="h", time="2026-01-01")
+    store.write_attempt("evaluate", "k", attempt)
+    folder = store.folder("evaluate", "k")
+    (folder / "attempt-1 (copy).json").write_text("{}")
+    os.mkfifo(folder / "attempt-2.json")
+    assert store.last_attempt("evaluate", "k") == attempt

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ..store import write_atomic
+from ..store import read_file, write_atomic
 from .chips import Chips
 from .names import card_of
 from .packed import Summary, summary_from_json
@@ -126,7 +126,7 @@ def read_set(path: Path) -> KnownSet:
         DamagedSetError: The file does not describe a set.
     """
     try:
-        stored = json.loads(path.read_text("utf-8"))
+        stored = json.loads(read_file(path))
         return KnownSet(
             given=stored["given"],
             summary=summary_from_json(card_of(stored["given"]), stored["summary"]),
@@ -134,5 +134,5 @@ def read_set(path: Path) -> KnownSet:
             labels=np.array(stored["labels"], dtype=np.int64),
             is_test=np.array(stored["is_test"], dtype=bool),
         )
-    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise DamagedSetError(f"{path} does not describe a set ({error}); delete it") from error
