@@ -339,7 +339,7 @@ def test_what_is_handed_over_is_handed_over_once_whoever_submits_and_whatever_is
     assert "8 jobs cancelled" in cluster.call("cancel", cluster.grid).stdout
     states = cluster.wait()
     assert {e["failure"] for e in states["pretrain"]} <= {"cancelled", None}
-    assert "40 submitted" in cluster.submit()
+    assert "50 submitted" in cluster.submit()
     cluster.call("cancel", cluster.grid)
 
 
