@@ -13,7 +13,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 GREY = "0.45"
 BROKEN = ("--", ":", "-.")
 LONGEST = 90  # letters of a text in a figure
-LONGEST_NAME = 28  # of a method or class
+LONGEST_NAME = 34  # of a method or class
 FORMATS = ("svg", "pdf", "png")
 SETTINGS: dict[Any, Any] = {
     "font.size": 8.0,
@@ -73,7 +73,7 @@ def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
         for path in paths:
             meta = {"CreationDate": None} if path.suffix == ".pdf" else {"Date": None}
             extra: dict[str, Any] = {} if path.suffix == ".png" else {"metadata": meta}
-            drawn.savefig(path, dpi=200, **extra)
+            drawn.savefig(path, dpi=200, bbox_inches="tight", pad_inches=0.05, **extra)
     return paths
 
 

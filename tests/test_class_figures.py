@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from sarbench.results._style import save
 from sarbench.results.draw_classes import confusion_figure, recall_figure
 
 NAMES = [
@@ -37,3 +39,12 @@ def test_long_names_of_classes_are_not_cut(classes, rows):
     for names in (NAMES[:classes], NAMES[-classes:]):
         assert outside(confusion_figure(matrices, names, TITLE)) == []
         assert outside(recall_figure(recalls, names, [], TITLE)) == []
+
+
+def test_eleven_panels_are_saved_with_every_label_whole(tmp_path):
+    names = ["self_propelled_gun", *(f"class_{number}" for number in range(9))]
+    matrices = {f"method {number}": np.eye(10, dtype=int) for number in range(11)}
+    path = save(confusion_figure(matrices, names, "title"), tmp_path, "confusion")[2]
+    pixels = np.asarray(Image.open(path).convert("L"))
+    edges = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
+    assert all((edge == 255).all() for edge in edges)  # nothing reaches the edge of the picture
