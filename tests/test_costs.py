@@ -65,8 +65,14 @@ def test_a_pool_that_is_not_prepared_is_said_and_not_counted_as_nothing(tmp_path
     assert "pretrainings are not counted before their pool is prepared" in said
 
 
-@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
-def test_every_grid_that_comes_along_can_be_planned(path, tmp_path):
+QUICK = ("demo", "real_small", "paper")  # the others hold the methods of these
+
+
+@pytest.mark.parametrize("path", [
+    pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else pytest.mark.slow)
+    for path in GRIDS
+])  # fmt: skip
+def test_every_bundled_grid_can_be_planned(path, tmp_path):
     made = make_plan(read_grid(path), Store(tmp_path), tmp_path)
     assert made.runs
     assert {entry.state for entry in (*made.pretrain, *made.runs)} == {"new"}

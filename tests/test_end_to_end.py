@@ -182,6 +182,7 @@ def test_a_crashing_method_fails_alone_and_is_listed(tmp_path):
     assert "broken on purpose" in attempt.read_text()
 
 
+@pytest.mark.slow
 def test_a_method_of_another_package_is_found_checked_run_and_ranked(finished, tmp_path):
     site = install(tmp_path, "theirs", '."""\n\n    Config = Config\n')
     theirs = '[{name = "theirs", config = {strength = 2.0}}]\ncontrols = ["raw_pixels"]'
