@@ -17,7 +17,7 @@ def applicable(
     """Return the runs that can be done, and one line for each thing that cannot.
 
     Args:
-        planned: Every run that is asked for.
+        planned: Every run of the grid.
         protocols: The protocols of the grid, with their settings.
         folder: The store, which keeps what was learned of each method.
 

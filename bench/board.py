@@ -6,11 +6,11 @@ from ..results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
 from ..results.metrics import recalls
 from ..results.record import RunRecord, digest_json
 from ..results.scores import LeaderboardError, Score
-from .grid import as_list, unknown
+from .grid import unknown
 from .notes import notes
 from .outcomes import Outcomes
 from .plan import Entry, Plan
-from .spread import PlannedPretraining, PlannedRun
+from .spread import PlannedRun
 from .store import Store
 
 
@@ -102,16 +102,9 @@ def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
         key=entry.key,
         start=start.identity.key if start.identity else None,
         name=start.method,
-        encoder=_encoder(plan, start),
+        encoder=start.encoder["name"] if start.encoder else None,
         fails_contract=start.method in plan.failing,
     )
-
-
-def _encoder(plan: Plan, start: PlannedPretraining) -> str | None:
-    """Return the name of the encoder's size; None for a method that has no encoder."""
-    if not plan.methods[start.method].needs_encoder:
-        return None
-    return str(start.axes.get("encoder", as_list(plan.grid.pretrain.encoder)[0]))
 
 
 def _with_recall(score: Score, metric: str, outcomes: Outcomes) -> Score:

@@ -25,7 +25,7 @@ LARGEST_HISTORY = 2**26
 
 
 class MergeError(ValueError):
-    """What is to be merged is not a store, or a record of it cannot be taken."""
+    """A folder that is not a store, or a record that cannot be merged."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""How far a pretraining is, for those who look from another process or machine."""
+"""Progress of a pretraining, readable from another process or machine."""
 
 import json
 import os
@@ -18,7 +18,7 @@ CHECKPOINT = re.compile(r"checkpoint-(\d+)-([0-9a-f]{16})\.pt")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a pretraining is.
+    """Steps, loss and pace of a pretraining.
 
     Attributes:
         step: Steps done.
