@@ -4,7 +4,7 @@ from ..results.record import RunRecord
 from .applicable import sentence
 from .comparability import compute_note, differences
 from .data.sharing import Sharing
-from .plan import Plan
+from .plan import Plan, describe_pretraining
 
 
 def notes(plan: Plan) -> list[str]:
@@ -12,7 +12,7 @@ def notes(plan: Plan) -> list[str]:
     return [
         *_pretraining_notes(plan), *differences(plan), *filter(None, [compute_note(plan)]),
         *_pool_notes(plan), *_data_notes(plan), *_version_notes(plan),
-        *_not_applicable_notes(plan),
+        *_untraced_notes(plan), *_not_applicable_notes(plan),
     ]  # fmt: skip
 
 
@@ -121,6 +121,21 @@ def _version_notes(plan: Plan) -> list[str]:
     if len(devices) > 1:
         lines.append(f"Cells mix devices, which moves numbers by float noise: {sorted(devices)}.")
     return lines
+
+
+def _untraced_notes(plan: Plan) -> list[str]:
+    """Name the rows whose weights no record of a pretraining vouches for."""
+    rows = [
+        describe_pretraining(start.planned)
+        for start, runs in plan.grouped()
+        if start.state != "done" and any(entry.state == "done" for entry in runs)
+    ]
+    if not rows:
+        return []
+    return [
+        f"The store has no record of these pretrainings, so their scores cannot be traced to "
+        f"weights: {', '.join(rows)}. `sarbench check` lists the runs."
+    ]
 
 
 def _not_applicable_notes(plan: Plan) -> list[str]:

@@ -52,8 +52,8 @@ class Outcomes:
         about = self._about.get(dataset)
         if about is None:
             return f"no run on {dataset} is finished"
-        digest = str(about.identity.get("split_digest"))
-        return self._verifier.splits.why_not(dataset, digest)
+        data, split = (str(about.identity.get(f"{what}_digest")) for what in ("data", "split"))
+        return self._verifier.splits.why_not(dataset, data, split)
 
     def labels(self, dataset: str) -> tuple[Int[np.ndarray, " M"], tuple[str, ...]] | None:
         """Return the class of each test chip in split order, and the class names.

@@ -101,7 +101,7 @@ class Splits:
     """Look-up of splits: committed ones, those that stores describe, and prepared ones.
 
     Attributes:
-        damaged: Why a description could not be used, by the digest of its split.
+        damaged: Why a description could not be used, by the digests of its pixels and split.
     """
 
     def __init__(self, roots: Sequence[Path], prepared: Path | None = None) -> None:
@@ -113,7 +113,7 @@ class Splits:
         """
         self._roots, self._prepared = tuple(roots), prepared
         self._found: dict[tuple[str, str, str], Split | None] = {}
-        self.damaged: dict[str, str] = {}
+        self.damaged: dict[tuple[str, str], str] = {}
 
     def find(self, dataset: str, data_digest: str, digest: str) -> Split | None:
         """Return the split with this digest of a data set, or None where nothing here has it."""
@@ -122,9 +122,9 @@ class Splits:
             self._found[place] = self._search(*place)
         return self._found[place]
 
-    def why_not(self, dataset: str, digest: str) -> str:
+    def why_not(self, dataset: str, data_digest: str, digest: str) -> str:
         """Return why a split was not found, and what to do."""
-        damaged = self.damaged.get(digest)
+        damaged = self.damaged.get((data_digest, digest))
         return (
             f"the classes of its test chips are not known here ({dataset}, split {digest[:12]}): "
             + (f"{damaged}; " if damaged else "")
@@ -156,7 +156,7 @@ class Splits:
             try:
                 known = open_set(path)
             except DamagedSetError as error:
-                self.damaged[digest] = str(error)
+                self.damaged[data_digest, digest] = str(error)
                 continue
             if (known.summary.data_digest, known.summary.split_digest) == (data_digest, digest):
                 return known

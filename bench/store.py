@@ -257,6 +257,18 @@ def write_once(target: Path, content: bytes) -> bytes:
     return content
 
 
+def copy_once(source: Path, target: Path) -> bool:
+    """Copy a file unless the target exists; return whether it was copied."""
+    with writing(target) as temporary:
+        shutil.copyfile(source, temporary)
+        _sync(temporary)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+    return True
+
+
 def npz(**arrays: np.ndarray) -> bytes:
     """Return arrays as a compressed .npz; so a full disk is met by one write, not half-way."""
     buffer = io.BytesIO()

@@ -111,7 +111,8 @@ class RunVerifier:
                 f"run was made on {identity['split_digest'][:12]}",
             ))  # fmt: skip
         if split is None:
-            why = self.splits.why_not(identity["dataset"], identity["split_digest"])
+            where = (identity["dataset"], identity["data_digest"], identity["split_digest"])
+            why = self.splits.why_not(*where)
             found.append(Problem("unscored", why))
         else:
             found += self._about_labels(record, split)

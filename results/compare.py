@@ -1,8 +1,10 @@
 """Two methods side by side, with a reading in plain words for each column.
 
 Pretraining seeds of two methods are not paired, so with several on both sides the test is Welch's
-over their means. One checkpoint is not a method: where a side has one, the test is about these
-checkpoints, over labelled chips where they are drawn and over test chips where they are not.
+over their means. A control without an encoder (raw pixels) has no pretraining seeds to vary: the
+other side is tested against it with Student's t. One checkpoint is not a method: where a side has
+one, the test is about these checkpoints, over labelled chips where they are drawn and over test
+chips where they are not.
 """
 
 from collections.abc import Callable, Sequence
@@ -138,7 +140,10 @@ def test_difference(
     rng: np.random.Generator,
 ) -> Tested:
     """Return the test of one column, over the units that this column has."""
-    methods = starts_of(a) > 1 and starts_of(b) > 1
+    constant = _without_seeds(a), _without_seeds(b)
+    methods = not all(constant) and all(
+        starts_of(cell) > 1 or fixed for cell, fixed in zip((a, b), constant, strict=True)
+    )
     draws = min(len({score.seed for score in cell}) for cell in (a, b))
     drawn = column[2] != "all" and draws > 1
     unit: Unit = "pretrain_seeds" if methods else "seeds" if drawn else "chips"
@@ -153,7 +158,7 @@ def test_difference(
         of_chips = None
         if column[2] == "all" and over_chips is not None:
             of_chips = two_way_mean(over_chips.mean(axis=0, keepdims=True), groups)
-        return _welch(sides[0].mean(axis=1), sides[1].mean(axis=1), of_chips)
+        return _welch(sides[0].mean(axis=1), sides[1].mean(axis=1), constant, of_chips)
     differences = sides[0].mean(axis=0) - sides[1].mean(axis=0)
     if drawn:
         interval = two_way_mean(over_chips, groups).interval() if over_chips is not None else None
@@ -213,14 +218,27 @@ def shared_values(
     return of_a, of_b
 
 
+def _without_seeds(cell: Cell) -> bool:
+    """Say whether no pretraining seed enters a row: a control without an encoder."""
+    return all(score.control and score.encoder is None for score in cell)
+
+
 def _welch(
-    a: Float[np.ndarray, " A"], b: Float[np.ndarray, " B"], of_chips: TwoWay | None
+    a: Float[np.ndarray, " A"],
+    b: Float[np.ndarray, " B"],
+    constant: tuple[bool, bool],
+    of_chips: TwoWay | None,
 ) -> Tested:
-    """Test two means with their own variances, and where given with that of the test chips."""
+    """Test two means with their own variances, and where given with that of the test chips.
+
+    A side that is `constant` has no variance over pretraining seeds.
+    """
     gap = float(a.mean() - b.mean())
-    if min(a.size, b.size) < 2:
+    varied = [side for side, fixed in zip((a, b), constant, strict=True) if not fixed]
+    count = sum(side.size for side in varied)
+    if any(side.size < 2 for side in varied):
         return Tested("pretrain_seeds", Effect(single_score(gap), None))
-    parts = [(float(side.var(ddof=1)) / side.size, side.size - 1.0) for side in (a, b)]
+    parts = [(float(side.var(ddof=1)) / side.size, side.size - 1.0) for side in varied]
     unit: Unit = "pretrain_seeds"
     if of_chips is not None and of_chips.se is not None and of_chips.df is not None:
         parts.append((of_chips.se**2, of_chips.df))
@@ -231,8 +249,8 @@ def _welch(
     df = variance**2 / sum(part**2 / of_part for part, of_part in parts)
     half = float(scipy.stats.t.ppf(0.975, df) * np.sqrt(variance))
     p = float(2 * scipy.stats.t.sf(abs(gap) / np.sqrt(variance), df))
-    interval = Interval(gap, gap - half, gap + half, a.size + b.size)
-    return Tested(unit, Effect(interval, None), PairedTest(p, 0.0, a.size + b.size, False))
+    interval = Interval(gap, gap - half, gap + half, count)
+    return Tested(unit, Effect(interval, None), PairedTest(p, 0.0, count, False))
 
 
 def _comparison(

@@ -63,8 +63,8 @@ def _untested(unit: Unit) -> str:
             f"accuracy, predictions and {FEWEST_GROUPS} groups of test chips."
         )
     return (
-        "Not tested: a test over pretraining seeds needs 2 finished ones on each side, and scores "
-        "that vary."
+        "Not tested: a test over pretraining seeds needs 2 finished ones of each method, and "
+        "scores that vary."
     )
 
 

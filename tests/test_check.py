@@ -289,6 +289,9 @@ def test_an_edited_description_is_found_and_never_used(store):
         lambda s: s.__setitem__("given", "no_such_set"),
         lambda s: s.__setitem__("summary", 3),
         lambda s: s["summary"].__setitem__("kind", "pool") or s["labels"].__setitem__(0, 3),
+        lambda s: s["summary"]["counts"]["train"].popitem(),
+        lambda s: s["summary"].__setitem__("count", 7),
+        lambda s: s["summary"].__setitem__("count", float(s["summary"]["count"])),
     ],
 )
 def test_a_description_with_the_digest_of_another_is_damaged(store, change):

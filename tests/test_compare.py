@@ -8,10 +8,12 @@ from sarbench.results.compare import compare, comparison_text
 from sarbench.results.scores import LeaderboardError, Score
 
 
-def scores(method, values, *, shots=10, start=0, protocol="linear", state="done", **other):
+def scores(
+    method, values, *, shots=10, start=0, protocol="linear", state="done", control=False, **other
+):
     return [
         Score(
-            method=method, control=False, unconfirmed=False, dataset="synthetic",
+            method=method, control=control, unconfirmed=False, dataset="synthetic",
             protocol=protocol, shots=shots, pretrain_seed=start, seed=seed, state=state,
             values={} if value is None else {"accuracy": value}, key=f"{method}{seed}", **other,
         )
@@ -216,6 +218,24 @@ def test_one_checkpoint_on_one_side_makes_no_claim_of_methods(draw):
     assert (found.unit, found.test.n) == ("seeds", 2)
     assert found.effect.difference.mean == pytest.approx((0.3 + 0.21) / 2)
     assert "One checkpoint is not a method: this is about these checkpoints" in found.reading
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_method_is_tested_over_its_pretraining_seeds_against_raw_pixels(sign, draw):
+    means = np.array([0.79, 0.82, 0.80, 0.84])
+    both = [s for n, m in enumerate(means) for s in scores("A", [m - 0.01, m + 0.01], start=n)]
+    both += scores("Raw", [0.5, 0.6], control=True)
+    rows = ("A", "Raw")[::sign]
+    found = one(compare(both, *rows, "accuracy", None, draw))
+    expected = scipy.stats.ttest_1samp(means, 0.55)
+    interval = expected.confidence_interval()
+    assert (found.unit, found.test.n) == ("pretrain_seeds", 4)
+    assert found.test.p == pytest.approx(expected.pvalue)
+    gap = found.effect.difference
+    assert sorted([sign * gap.low, sign * gap.high]) == pytest.approx(
+        [interval.low - 0.55, interval.high - 0.55]
+    )
+    assert "checkpoint" not in found.reading
 
 
 @pytest.mark.parametrize("repetitions", [40, pytest.param(1000, marks=pytest.mark.slow)])

@@ -17,7 +17,7 @@ from sarbench.bench.data.packed import Summary
 from sarbench.bench.data.packing import split_digest
 from sarbench.bench.merge import MergeError, merge
 from sarbench.bench.splits import Split, shipped
-from sarbench.bench.store import Store, npz
+from sarbench.bench.store import Store, copy_once, npz
 from sarbench.protocols._episodes import support_digest, support_set
 from sarbench.results.metrics import METRICS
 from sarbench.results.record import PretrainRecord, RunRecord, digest_json
@@ -225,6 +225,28 @@ def test_work_in_progress_here_is_left_alone(mine, other):
     assert (target / "predictions.npz").read_bytes() == b"half"
 
 
+def test_a_file_that_another_process_writes_during_a_merge_is_kept(mine, other, monkeypatch):
+    start = write_start(other)
+    run = write_run(other, start)
+
+    def later(source, target):
+        if target.name == "predictions.npz" and target.parent.parent.name == "evaluate":
+            target.parent.mkdir(parents=True)
+            target.write_bytes(b"of the other process")
+        return copy_once(source, target)
+
+    monkeypatch.setattr("sarbench.bench.merge.copy_once", later)
+    found = merge(other, mine)
+    ((what, why),) = found.conflicts
+    assert (what, why) == (
+        f"evaluate/{run.key[:12]}",
+        "another process wrote it in the meantime",
+    )
+    target = mine.folder("evaluate", run.key)
+    assert (target / "predictions.npz").read_bytes() == b"of the other process"
+    assert mine.read("evaluate", run.key) is None
+
+
 def test_what_is_no_store_is_refused(mine, other, tmp_path):
     with pytest.raises(MergeError, match="not a store"):
         merge(Store(tmp_path / "nothing"), mine)
@@ -348,8 +370,9 @@ def test_a_description_that_claims_other_values_is_not_copied(mine, other, chang
     write_run(other, write_start(other), dataset="fusar_ship")
     describe(other, **changes)
     found = merge(other, mine)
-    ((what, _),) = found.refused
-    assert what == "sets/fusar_ship"
+    ((what, why),) = found.refused
+    assert what.startswith("evaluate/")
+    assert f"claims another {next(iter(changes))} than it has" in why
     assert found.sets == []
     assert not (mine.root / "sets").exists()
 

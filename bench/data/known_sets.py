@@ -12,12 +12,14 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from ..store import read_file, write_atomic
 from .chips import Chips
+from .images import FULL_SCALE
 from .names import card_of
 from .packed import Summary, summary_from_json
 from .packing import split_digest
@@ -53,7 +55,7 @@ class KnownSet:
         return self.labels[self.is_test]
 
     def check(self) -> None:
-        """Compare the split with its digest.
+        """Compare the split with its digest, and every count with the split.
 
         Raises:
             DamagedSetError: They differ.
@@ -83,6 +85,38 @@ class KnownSet:
                 f"the chips or classes of {self.given} in the store are not in order; delete its "
                 f"file below {FOLDER}/ and run `sarbench data prepare {self.given}`"
             )
+        expected = self._expected()
+        claimed = {name: getattr(self.summary, name) for name in expected}
+        wrong = [name for name, value in expected.items() if claimed[name] != value]
+        if self.summary.dtype not in FULL_SCALE:
+            wrong.append("dtype")
+        if wrong:
+            raise DamagedSetError(
+                f"the description of {self.given} in the store claims another {', '.join(wrong)} "
+                f"than it has; delete its file below {FOLDER}/ and run `sarbench data prepare "
+                f"{self.given}`"
+            )
+
+    def _expected(self) -> dict[str, Any]:
+        """Return the fields of the summary that card and split decide."""
+        card = card_of(self.given)
+        expected: dict[str, Any] = {
+            name: getattr(card, name) for name in ("name", "kind", "transform", "crop_px")
+        }
+        if card.kind != "dataset":
+            return expected
+        classes = self.summary.classes
+        present = np.unique(self.labels)
+        counts = {
+            side: {
+                name: count
+                for number, name in enumerate(classes)
+                if (count := int((self.labels[self.is_test == test] == number).sum()))
+            }
+            for side, test in (("train", False), ("test", True))
+        }
+        used = tuple(classes[number] for number in present)
+        return expected | {"counts": counts, "classes": used, "count": len(self.ids)}
 
 
 def set_path(root: Path, given: str, data_digest: str, split: str) -> Path:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from ..store import is_full, no_space
 from .chips import Chips
@@ -203,7 +204,8 @@ def summary_from_json(card: Card, stored: dict[str, Any]) -> Summary:
     known = {name: stored[name] for name in Summary.__dataclass_fields__}
     # a later version may know the name of a rendering that was unknown when it was packed
     rendering = rendering_of(card, known["data_digest"])
-    return Summary(**known | {"rendering": rendering, "classes": tuple(known["classes"])})
+    text = json.dumps(known | {"rendering": rendering})
+    return TypeAdapter(Summary).validate_json(text, strict=True)
 
 
 def open_packed(card: Card, folder: Path) -> Chips:
