@@ -10,8 +10,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..methods import _registry
-from ..methods._sizes import EncoderConfig
+from ..methods._encoders import encoder_from_json
 from ..results.record import Architecture
+from .method_samples import CLASSES, build, sample_batch
 from .run import Pretraining, from_json
 from .seeding import torch_stream
 
@@ -26,16 +27,17 @@ def architecture_of(identity: Pretraining) -> Architecture:
     is that of one batch of two chips, forward and backward, without the optimiser. Where the number
     of visible patches is drawn (I-JEPA), it is that of one draw: about 10% up or down.
     """
-    return _counted(identity.method, json.dumps([identity.config, identity.encoder]))
+    classes = sum(member.get("classes", 0) for member in identity.pool) or CLASSES
+    return _counted(identity.method, json.dumps([identity.config, identity.encoder, classes]))
 
 
 @cache  # pretraining seeds share an architecture
 def _counted(name: str, built_from: str) -> Architecture:
-    values, size = json.loads(built_from)
+    values, size, classes = json.loads(built_from)
     kind = _registry.get(name)
-    encoder_config = EncoderConfig(**size) if size else None
+    encoder_config = encoder_from_json(size) if size else None
     config = from_json(kind.Config, values)
-    method = kind(config, encoder_config, torch_stream(0, "weights"))
+    method = build(kind, encoder_config, config, classes)
     encoder = method.encoder
     trained = [weight for weight in method.parameters() if weight.requires_grad]
     shape = {"encoder": size and (size["input_px"],) * 2, "chip": (CHIP_PX,) * 2, "size": (1, 2)}
@@ -46,7 +48,8 @@ def _counted(name: str, built_from: str) -> Architecture:
     step = None
     if not kind.control:
         method.train()
-        step = _gflop(lambda: method.loss(chips, torch_stream(0, "mask")).backward())
+        batch = sample_batch(method, CHIPS)
+        step = _gflop(lambda: method.loss(batch, torch_stream(0, "mask"))[0].backward())
     described = getattr(encoder, "kind", None)
     return Architecture(
         encoder=type(encoder).__name__ + (f", {described}" if described else ""),

@@ -106,7 +106,9 @@ def _size(entry: Start) -> str:
 
 
 def _input(entry: Start) -> str:
-    return "{input_px} px in patches of {patch_px} px".format(**_encoder(entry))
+    encoder = _encoder(entry)
+    patches = f" in patches of {encoder['patch_px']} px" if "patch_px" in encoder else ""
+    return f"{encoder['input_px']} px{patches}"
 
 
 def _pool(entry: Start) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from ..methods._sizes import SIZES
+from ..methods._encoders import SIZES, encoder_named
 from ..protocols import PROTOCOLS, Protocol
 from ..protocols._settings import Precision, Readout
 from .catalogue import MethodInfo, check_config
@@ -94,8 +94,9 @@ def _seed_problems(where: str, seeds: Seeds) -> Iterator[str]:
 def _pretrain_problems(grid: Grid) -> Iterator[str]:
     pretrain = grid.pretrain
     for encoder in as_list(pretrain.encoder):
-        if encoder not in SIZES:
-            yield "pretrain.encoder: " + unknown("encoder", encoder, SIZES)
+        if encoder_named(encoder) is None:
+            known = unknown("encoder", encoder, SIZES)
+            yield f"pretrain.encoder: {known}, or any network of timm as 'timm:resnet18'"
     for fraction in as_list(pretrain.pool_fraction):
         if not 0 < fraction <= 1:
             yield f"pretrain.pool_fraction must be in (0, 1], got {fraction}"

@@ -8,15 +8,20 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from statistics import fmean
+from typing import Any
 
 import safetensors.torch
 import torch
+from torch import Tensor
 
-from ..methods import SIZES
+from ..methods._encoders import SIZES, AnyEncoder, EncoderConfig
 from ..methods._method import Method
+from .half_batches import in_halves
 from .method_samples import (
     TINY,
     TINY_224,
+    TINY_TIMM,
     ContractError,
     build,
     config_of,
@@ -24,6 +29,7 @@ from .method_samples import (
     fresh_rng,
     made_up_chips,
     predicts_patches,
+    sample_batch,
 )
 from .prediction_checks import (
     hidden_patches_do_not_reach_the_prediction,
@@ -31,9 +37,13 @@ from .prediction_checks import (
     prediction_fits_together,
     processes_share_the_masks_of_one,
 )
+from .pretrain import feature_spread
 
 DOCSTRING_LINES = ("Paper:", "Source:", "Differs from the source:")
-OVERFIT_STEPS = 20
+LEAST_BATCH = 4  # chips of the smallest batch that a method must take
+STEPS = 20  # of the short training
+AVERAGED = 5  # losses whose means are compared
+COLLAPSED = 0.02  # of the spread before training
 
 Check = Callable[[type[Method]], None]
 
@@ -78,7 +88,7 @@ def global_random_state_is_left_alone(method: type[Method]) -> None:
     before = torch.get_rng_state()
     built = build(method)
     if not method.control:
-        built.loss(made_up_chips(2), fresh_rng())
+        built.loss(sample_batch(built, LEAST_BATCH), fresh_rng())
     if not torch.equal(before, torch.get_rng_state()):
         raise ContractError(
             "the global random state has moved; every draw takes generator=rng (dropout cannot)"
@@ -87,7 +97,7 @@ def global_random_state_is_left_alone(method: type[Method]) -> None:
 
 def tokens_have_one_shape(method: type[Method]) -> None:
     """The encoder maps chips to finite tokens (B, N, D), D being its `width` where that is set."""
-    for encoder_config in (TINY, TINY_224, SIZES["vit_nano"]):
+    for encoder_config in _encoders(method, TINY, TINY_224, SIZES["vit_nano"]):
         encoder = build(method, encoder_config).encoder.eval()
         tokens = encoder(evaluation_input(method, encoder_config))
         if tokens.ndim != 3 or len(tokens) != 3 or not torch.isfinite(tokens).all():
@@ -123,42 +133,83 @@ def encoder_reloads_strictly(method: type[Method]) -> None:
 
 
 def encoder_can_be_finetuned(method: type[Method]) -> None:
-    """Where `finetune` is allowed, blocks are called `blocks.<i>` and drop path is accepted."""
+    """Where `finetune` is allowed, the encoder numbers its layers and takes a drop path rate."""
     if "finetune" not in method.protocols:
         return
-    encoder = method.build_encoder(config_of(method), TINY, drop_path=0.5).train()
-    if not any(name.startswith("blocks.0.") for name, _ in encoder.named_parameters()):
+    encoder: Any = method.build_encoder(config_of(method), TINY, drop_path=0.5).train()
+    named = {name for name, _ in encoder.named_parameters()}
+    if not hasattr(encoder, "layer_numbers") or encoder.layer_numbers().keys() != named:
         raise ContractError(
-            "no weight of the encoder is called blocks.0.*, which layer decay goes by; rename its "
-            "blocks, or leave 'finetune' out of `protocols`"
+            "encoder.layer_numbers() must return the number of the layer of every weight by the "
+            "weight's name, from the input on: layer decay goes by it. Add it, or leave 'finetune' "
+            "out of `protocols`"
         )
     plain = method.build_encoder(config_of(method), TINY)
     if encoder.state_dict().keys() != plain.state_dict().keys():
         raise ContractError("drop_path changes the names of the encoder's weights")
 
 
-def loss_is_a_positive_number(method: type[Method]) -> None:
-    """The loss of a batch is one finite number above 0, at any input size and batch size."""
-    for encoder_config, batch in ((TINY, 3), (TINY, 1), (TINY_224, 2), (SIZES["vit_nano"], 2)):
-        loss = build(method, encoder_config).loss(
-            made_up_chips(batch, encoder_config.input_px), fresh_rng()
-        )
-        if loss.ndim != 0 or not torch.isfinite(loss) or loss <= 0:
+def loss_is_one_finite_number(method: type[Method]) -> None:
+    """The loss of a batch is one finite number, at any input size, for 4 chips or more."""
+    for encoder_config, number in zip(
+        _encoders(method, TINY, TINY, TINY_224, SIZES["vit_nano"]), (5, 4, 4, 4, 4), strict=False
+    ):
+        loss = _loss(build(method, encoder_config), number)
+        if loss.ndim != 0 or not torch.isfinite(loss):
             raise ContractError(
-                f"the loss of {batch} chips of {encoder_config.input_px} px must be a finite "
-                f"number above 0, got {loss.detach()}"
+                f"the loss of {number} chips of {encoder_config.input_px} px must be one finite "
+                f"number, got {loss.detach()}"
             )
 
 
 def loss_is_a_function_of_the_rng(method: type[Method]) -> None:
-    """The same generator state gives the same loss."""
-    built, images = build(method), made_up_chips(3)
-    first, second = (built.loss(images, fresh_rng()).item() for _ in range(2))
-    if first != second:
+    """The same weights, buffers, batch and generator give the same loss."""
+    built = build(method)
+    state = {name: value.clone() for name, value in built.state_dict().items()}
+    losses = []
+    for _ in range(2):
+        built.load_state_dict(state)
+        losses.append(_loss(built, LEAST_BATCH).item())
+    if losses[0] != losses[1]:
         raise ContractError(
-            f"equal generators gave losses {first} and {second}; draw the mask with generator=rng "
-            "and keep no state between calls"
+            f"equal generators gave losses {losses[0]} and {losses[1]}; draw with generator=rng, "
+            "and keep no state outside of buffers"
         )
+
+
+def halves_with_gather_equal_the_whole(method: type[Method]) -> None:
+    """Two processes with half of a batch each get the loss and gradients of one with all of it."""
+    whole, parts = build(method).train(), build(method).train()
+    batch = sample_batch(whole, 2 * LEAST_BATCH)
+    rng = fresh_rng()
+    loss, kept = _checked(whole.loss(batch, rng), 2 * LEAST_BATCH)
+    loss.backward()
+    found = in_halves(parts, batch)
+    mean = sum(one for one, _ in found) / 2
+    mean.backward()
+    kept_parts = [rows for _, rows in found]
+    advice = (
+        "several processes would train otherwise than one. Draw with `draw` or `random_order` of "
+        "sarbench.methods, which know their part of the batch, and take what concerns other chips "
+        "from batch.gather"
+    )
+    if not torch.allclose(mean, loss, rtol=1e-3, atol=1e-5):
+        raise ContractError(
+            f"the loss of a batch is {loss.item():.6g}, the mean of its halves with gather "
+            f"{mean.item():.6g}: {advice}"
+        )
+    scale = max(float(p.grad.abs().max()) for p in whole.parameters() if p.grad is not None)
+    for (name, one), other in zip(whole.named_parameters(), parts.parameters(), strict=True):
+        if (one.grad is None) != (other.grad is None):
+            raise ContractError(f"{name} gets a gradient in one process only: {advice}")
+        if one.grad is not None and not torch.allclose(
+            one.grad, other.grad, rtol=1e-2, atol=1e-4 * scale
+        ):
+            raise ContractError(
+                f"the gradient of {name} differs between halves and whole: {advice}"
+            )
+    if kept is not None and not torch.allclose(kept, torch.cat(kept_parts), rtol=1e-3, atol=1e-5):
+        raise ContractError(f"the rows to remember differ between halves and whole: {advice}")
 
 
 def gradients_reach_the_encoder(method: type[Method]) -> None:
@@ -167,7 +218,7 @@ def gradients_reach_the_encoder(method: type[Method]) -> None:
     for name, weight in built.encoder.named_parameters():
         if not weight.requires_grad:
             raise ContractError(f"encoder.{name} is not trained (requires_grad is False)")
-    built.loss(made_up_chips(3), fresh_rng()).backward()
+    _loss(built, LEAST_BATCH).backward()
     for name, weight in built.named_parameters():
         if not weight.requires_grad and weight.grad is not None:
             raise ContractError(f"{name} is not trained and got a gradient")
@@ -179,37 +230,102 @@ def gradients_reach_the_encoder(method: type[Method]) -> None:
 
 
 def twenty_steps_lower_the_loss(method: type[Method]) -> None:
-    """Twenty steps on one batch with one mask lower the loss by a tenth."""
-    built, images = build(method).train(), made_up_chips(4)
-    optimiser = torch.optim.AdamW(
-        [weight for weight in built.parameters() if weight.requires_grad], lr=2e-3
-    )
-    losses = []
-    for step in range(OVERFIT_STEPS + 1):
-        loss = built.loss(images, fresh_rng())
-        losses.append(loss.item())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        built.after_step(step / OVERFIT_STEPS)
-    if not losses[-1] < 0.9 * losses[0]:
+    """Twenty steps on one batch with one mask lower the loss by a tenth of its size.
+
+    Means of the first and of the last steps are compared, because a queue or a moving target
+    changes the task between two steps.
+    """
+    _, losses = _trained(method)
+    first, last = fmean(losses[:AVERAGED]), fmean(losses[-AVERAGED:])
+    if not (last < first - 0.1 * abs(first) or losses[-1] < losses[0] - 0.1 * abs(losses[0])):
         raise ContractError(
-            f"after {OVERFIT_STEPS} steps on one batch the loss went from {losses[0]:.4g} to "
-            f"{losses[-1]:.4g}; a method that cannot overfit four chips will not learn many"
+            f"in {STEPS} steps on one batch the loss went from {first:.4g} to {last:.4g} (means of "
+            f"{AVERAGED} steps); a method that cannot overfit four chips will not learn many"
         )
 
 
-def after_step_leaves_the_encoder_alone(method: type[Method]) -> None:
+def features_do_not_collapse(method: type[Method]) -> None:
+    """After twenty steps the features of different chips still differ."""
+    chips = made_up_chips(8)
+    before = feature_spread(build(method).encoder, chips)
+    after = feature_spread(_trained(method)[0].encoder, chips)
+    if after < COLLAPSED * before:
+        raise ContractError(
+            f"the spread of features over chips fell from {before:.3g} to {after:.3g} in {STEPS} "
+            "steps: every chip gets the same features; is something lacking that keeps them apart?"
+        )
+
+
+def after_step_leaves_trained_weights_alone(method: type[Method]) -> None:
     """`after_step` runs from start to end of training and changes no trained weight."""
     built = build(method)
+    batch = sample_batch(built, LEAST_BATCH)
+    with torch.no_grad():
+        _, kept = _checked(built.loss(batch, fresh_rng()), LEAST_BATCH)
     before = {name: weight.clone() for name, weight in built.named_parameters()}
     for progress in (0.0, 0.5, 1.0):
-        built.after_step(progress)
+        built.after_step(progress, batch.index, kept)
     for name, weight in built.named_parameters():
         if not torch.isfinite(weight).all():
             raise ContractError(f"after_step makes {name} non-finite")
         if weight.requires_grad and not torch.equal(weight, before[name]):
             raise ContractError(f"after_step changes {name}, which is the optimiser's to change")
+
+
+def any_encoder_means_any(method: type[Method]) -> None:
+    """A method that trains any encoder trains a convolutional one."""
+    built = build(method, TINY_TIMM).train()
+    _loss(built, LEAST_BATCH).backward()
+    if not all(weight.grad is not None for weight in built.encoder.parameters()):
+        raise ContractError(
+            f"the loss does not reach every weight of {TINY_TIMM.name}; a method that needs an "
+            "encoder of a certain kind sets any_encoder = False"
+        )
+
+
+def _encoders(method: type[Method], *ours: EncoderConfig) -> tuple[AnyEncoder, ...]:
+    """Return the encoders that a method is checked on."""
+    trained = method.evaluation_input == "encoder" and method.any_encoder
+    return (*ours, TINY_TIMM) if trained else ours
+
+
+def _loss(built: Method, number: int) -> Tensor:
+    return _checked(built.loss(sample_batch(built, number), fresh_rng()), number)[0]
+
+
+def _checked(found: Any, number: int) -> tuple[Tensor, Tensor | None]:
+    """Return loss and rows, which must be a pair.
+
+    Raises:
+        ContractError: They are not.
+    """
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], Tensor):
+        raise ContractError(
+            f"loss must return (loss, rows to remember or None), got {type(found).__name__}"
+        )
+    if found[1] is not None and len(found[1]) != number:
+        raise ContractError(
+            f"loss must return one row to remember for each of {number} chips, got {len(found[1])}"
+        )
+    return found
+
+
+def _trained(method: type[Method]) -> tuple[Method, list[float]]:
+    """Return a method after a few steps on one batch, and the loss before each and after all."""
+    built = build(method).train()
+    batch = sample_batch(built, LEAST_BATCH)
+    optimiser = torch.optim.AdamW(
+        [weight for weight in built.parameters() if weight.requires_grad], lr=2e-3
+    )
+    losses = []
+    for step in range(STEPS + 1):
+        loss, kept = _checked(built.loss(batch, fresh_rng()), LEAST_BATCH)
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        built.after_step(step / STEPS, batch.index, None if kept is None else kept.detach())
+    return built, losses
 
 
 ALWAYS: tuple[Check, ...] = (
@@ -228,25 +344,27 @@ MASKED: tuple[Check, ...] = (
     hidden_patches_do_not_reach_the_prediction,
 )
 TRAINED: tuple[Check, ...] = (
-    loss_is_a_positive_number,
+    loss_is_one_finite_number,
     loss_is_a_function_of_the_rng,
+    halves_with_gather_equal_the_whole,
     *MASKED,
     gradients_reach_the_encoder,
     twenty_steps_lower_the_loss,
-    after_step_leaves_the_encoder_alone,
+    features_do_not_collapse,
+    after_step_leaves_trained_weights_alone,
 )
 
 
 def checks_for(method: type[Method]) -> tuple[Check, ...]:
     """Return the checks that a method must pass.
 
-    Controls are asked for no loss; a method with a loss of its own and no `predict` is asked for no
-    masks.
+    Controls are asked for no loss, and only masked prediction for masks.
     """
     if method.control:
         return ALWAYS
     masked = predicts_patches(method)
-    return ALWAYS + tuple(check for check in TRAINED if masked or check not in MASKED)
+    general = ALWAYS + tuple(check for check in TRAINED if masked or check not in MASKED)
+    return (*general, any_encoder_means_any) if method.any_encoder else general
 
 
 def run_checks(method: type[Method]) -> Iterator[tuple[str, str | None]]:

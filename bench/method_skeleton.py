@@ -10,7 +10,7 @@ METHODS_FOLDER = Path(_registry.__file__).parent
 IN_THIS_REPOSITORY = """from ._masking import hidden_except, random_order
 from ._method import Method, Prediction
 from ._registry import register
-from ._sizes import EncoderConfig
+from ._encoders import EncoderConfig
 from ._vit import Encoder, Predictor, initialise, patchify
 """
 IN_ANOTHER_PACKAGE = """from sarbench.methods import (

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ..methods._method import Method, Prediction
+from ..methods._masked import Prediction
+from ..methods._method import Method
 from .method_samples import TINY, ContractError, build, fresh_rng, made_up_chips
 from .ranks import Ranks
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..methods._sizes import SIZES
+from ..methods._encoders import encoder_json, encoder_named
 from ..protocols import PROTOCOLS
 from .catalogue import MethodInfo
 from .data.packed import Summary
@@ -84,7 +84,7 @@ def pretrainings(
                 method=entry.name,
                 method_version=info.version,
                 config=config,
-                encoder=to_json(SIZES[encoder]) if info.needs_encoder else None,
+                encoder=_encoder(encoder) if info.needs_encoder else None,
                 precision=pretrain.precision if trained else "fp32",
                 pool=members if trained else [],
                 pool_cap=pretrain.pool_cap if trained else None,
@@ -108,6 +108,11 @@ def pretrainings(
                 )
             )
     return planned
+
+
+def _encoder(name: str) -> dict[str, Any]:
+    found = encoder_named(name)
+    return encoder_json(found) if found else {"name": name}  # refused by `validate`
 
 
 def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:

@@ -6,12 +6,13 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from timm.layers.norm import LayerNorm
+from timm.models import group_parameters  # pyright: ignore[reportPrivateImportUsage]
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ._encoders import EncoderConfig
 from ._relative import RelativeBlock
-from ._sizes import EncoderConfig
 
 Positions = Literal["absolute", "relative"]
 
@@ -58,6 +59,11 @@ class Encoder(VisionTransformer):
         if positions == "absolute":
             fixed = sincos_positions(config.patch_grid, config.width)
         self.register_buffer("positions", fixed, persistent=False)
+
+    def layer_numbers(self) -> dict[str, int]:
+        """Return the number of the layer that each weight belongs to, from the input on."""
+        layers = group_parameters(self, self.group_matcher(), reverse=True)
+        return {name: int(layer) for name, layer in layers.items()}
 
     @property
     def kind(self) -> str:
@@ -160,7 +166,7 @@ def sincos_positions(patch_grid: tuple[int, int], width: int) -> Float[Tensor, "
 
 @torch.no_grad()
 def initialise(module: nn.Module, rng: torch.Generator) -> None:
-    """Draw every weight as MAE does, from `rng`.
+    """Draw every weight as MAE does, from `rng`; a network of timm keeps those of timm's rules.
 
     Xavier-uniform matrices (the patch embedding seen as one), zero biases, unit norms, tokens
     N(0, 0.02); relative-position tables stay zero.
@@ -198,9 +204,12 @@ def _initialise(
     draw: Callable[[Tensor], Any],
     draw_token: Callable[[Tensor], Any],
 ) -> None:
+    drawn = [p for p, m in module.named_modules() if getattr(m, "draws_own_weights", False)]
     for path, part in module.named_modules():
+        if any(path == one or path.startswith(f"{one}.") for one in drawn):
+            continue
         for name, weight in part.named_parameters(recurse=False):
-            if isinstance(part, nn.LayerNorm):
+            if isinstance(part, nn.LayerNorm | nn.BatchNorm1d):
                 weight.fill_(name == "weight")
             elif isinstance(part, nn.Linear | nn.Conv2d):
                 draw(weight) if name == "weight" else weight.zero_()

@@ -40,8 +40,8 @@ from sarbench.bench.progress import Progress
 from sarbench.bench.run import Job, Pretraining, Recipe, Resources
 from sarbench.bench.store import Store, read_lines
 from sarbench.methods import get, mae
+from sarbench.methods._encoders import SIZES, EncoderConfig
 from sarbench.methods._method import Method
-from sarbench.methods._sizes import SIZES, EncoderConfig
 
 RECIPE = Recipe(epochs=3, batch=4, base_lr=2e-2, warmup_epochs=1.0)
 STEPS = 6  # 9 chips, 2 whole batches of 4, 3 epochs

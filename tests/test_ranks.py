@@ -31,8 +31,8 @@ from sarbench.bench.run import RECIPES, Pretraining, Resources
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.store import Store, read_lines
 from sarbench.methods import _registry
+from sarbench.methods._encoders import SIZES
 from sarbench.methods._masking import context_and_targets, random_order
-from sarbench.methods._sizes import SIZES
 
 
 def identity_of(method: str) -> Pretraining:

@@ -17,8 +17,8 @@ from sarbench.bench.draw_predictions import (
     rows_of_panels,
 )
 from sarbench.bench.predictions import predictions_of
+from sarbench.methods._encoders import EncoderConfig
 from sarbench.methods._method import Method, Prediction
-from sarbench.methods._sizes import EncoderConfig
 
 TOY = EncoderConfig("toy", 12, 3, 8, 1, 1, 8, 1, 1)  # 4 x 4 patches of 3 x 3 pixels
 

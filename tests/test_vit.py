@@ -9,6 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from sarbench.bench.seeding import torch_stream
+from sarbench.methods._encoders import SIZES, EncoderConfig
 from sarbench.methods._masking import (
     MaskingError,
     block_size,
@@ -24,7 +25,6 @@ from sarbench.methods._relative import (
     fused_attention,
     relative_buckets,
 )
-from sarbench.methods._sizes import SIZES, EncoderConfig
 from sarbench.methods._vit import (
     Encoder,
     Predictor,
