@@ -18,6 +18,10 @@ class HalvesDifferError(RuntimeError):
     """One half gathered and the other did not."""
 
 
+class _OtherHalfFailedError(RuntimeError):
+    """The partner of this half has given up."""
+
+
 class _Exchange:
     """What two threads hand to each other."""
 
@@ -44,9 +48,9 @@ class _Exchange:
             found = list(self._rows)
             self._barrier.wait(PATIENCE_S)
         except BrokenBarrierError as error:
-            raise HalvesDifferError("the other half of the batch failed") from error
-        if len({one is None for one in found}) == 2:
-            raise HalvesDifferError("one half of a batch calls gather more often than the other")
+            raise _OtherHalfFailedError("the other half of the batch failed") from error
+        if len({None if one is None else one.shape for one in found}) == 2:
+            raise HalvesDifferError("the two halves of a batch call gather with different rows")
         return [one for one in found if one is not None]
 
 
@@ -73,4 +77,8 @@ def in_halves(method: Any, batch: Batch, seed: int = 0) -> list[tuple[Tensor, Te
         return found
 
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(half, range(2)))
+        halves = [pool.submit(half, rank) for rank in range(2)]
+    errors = [error for one in halves if (error := one.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, _OtherHalfFailedError)):
+        raise error  # the cause before what followed from it
+    return [one.result() for one in halves]

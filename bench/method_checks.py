@@ -34,6 +34,7 @@ from .method_samples import (
 from .prediction_checks import (
     hidden_patches_do_not_reach_the_prediction,
     mask_follows_the_rng,
+    masked_loss_is_positive,
     prediction_fits_together,
     processes_share_the_masks_of_one,
 )
@@ -43,7 +44,9 @@ DOCSTRING_LINES = ("Paper:", "Source:", "Differs from the source:")
 LEAST_BATCH = 4  # chips of the smallest batch that a method must take
 STEPS = 20  # of the short training
 AVERAGED = 5  # losses whose means are compared
-COLLAPSED = 0.02  # of the spread before training
+# Of the spread before training. Bundled methods keep 0.11 or more; one whose loss pulls all
+# features together keeps 0.03.
+COLLAPSED = 0.05
 
 Check = Callable[[type[Method]], None]
 
@@ -78,8 +81,8 @@ def weights_come_from_the_rng(method: type[Method]) -> None:
     for name, weight in first.items():
         if not torch.equal(weight, second[name]):
             raise ContractError(
-                f"weight {name} differs between two builds from the same rng; end __init__ with "
-                "initialise(self, rng), or draw it with generator=rng"
+                f"weight {name} differs between two builds from the same rng; draw it with "
+                "generator=rng"
             )
 
 
@@ -245,14 +248,15 @@ def twenty_steps_lower_the_loss(method: type[Method]) -> None:
 
 
 def features_do_not_collapse(method: type[Method]) -> None:
-    """After twenty steps the features of different chips still differ."""
+    """After forty steps the features of different chips still differ."""
     chips = made_up_chips(8)
     before = feature_spread(build(method).encoder, chips)
-    after = feature_spread(_trained(method)[0].encoder, chips)
+    after = feature_spread(_trained(method, 2 * STEPS)[0].encoder, chips)
     if after < COLLAPSED * before:
         raise ContractError(
-            f"the spread of features over chips fell from {before:.3g} to {after:.3g} in {STEPS} "
-            "steps: every chip gets the same features; is something lacking that keeps them apart?"
+            f"the spread of features over chips fell from {before:.3g} to {after:.3g} in "
+            f"{2 * STEPS} steps: every chip gets the same features; is something lacking that "
+            "keeps them apart?"
         )
 
 
@@ -310,7 +314,7 @@ def _checked(found: Any, number: int) -> tuple[Tensor, Tensor | None]:
     return found
 
 
-def _trained(method: type[Method]) -> tuple[Method, list[float]]:
+def _trained(method: type[Method], steps: int = STEPS) -> tuple[Method, list[float]]:
     """Return a method after a few steps on one batch, and the loss before each and after all."""
     built = build(method).train()
     batch = sample_batch(built, LEAST_BATCH)
@@ -318,13 +322,13 @@ def _trained(method: type[Method]) -> tuple[Method, list[float]]:
         [weight for weight in built.parameters() if weight.requires_grad], lr=2e-3
     )
     losses = []
-    for step in range(STEPS + 1):
+    for step in range(steps + 1):
         loss, kept = _checked(built.loss(batch, fresh_rng()), LEAST_BATCH)
         losses.append(loss.item())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        built.after_step(step / STEPS, batch.index, None if kept is None else kept.detach())
+        built.after_step(step / steps, batch.index, None if kept is None else kept.detach())
     return built, losses
 
 
@@ -338,6 +342,7 @@ ALWAYS: tuple[Check, ...] = (
     encoder_can_be_finetuned,
 )
 MASKED: tuple[Check, ...] = (
+    masked_loss_is_positive,
     prediction_fits_together,
     mask_follows_the_rng,
     processes_share_the_masks_of_one,

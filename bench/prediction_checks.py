@@ -5,7 +5,14 @@ from torch import Tensor
 
 from ..methods._masked import Prediction
 from ..methods._method import Method
-from .method_samples import TINY, ContractError, build, fresh_rng, made_up_chips
+from .method_samples import (
+    TINY,
+    ContractError,
+    build,
+    fresh_rng,
+    made_up_chips,
+    sample_batch,
+)
 from .ranks import Ranks
 
 
@@ -40,6 +47,17 @@ def prediction_fits_together(method: type[Method]) -> None:
             "the target carries gradient; compute it under torch.no_grad(), or the encoder learns "
             "to make it easy"
         )
+
+
+def masked_loss_is_positive(method: type[Method]) -> None:
+    """The loss is a number above 0, for a single chip too."""
+    for number in (1, 3):
+        built = build(method)
+        loss, _ = built.loss(sample_batch(built, number), fresh_rng())
+        if loss.ndim != 0 or not loss > 0:
+            raise ContractError(
+                f"the loss of {number} chips must be a number above 0, got {loss.detach()}"
+            )
 
 
 def mask_follows_the_rng(method: type[Method]) -> None:

@@ -18,7 +18,8 @@ from sarbench.bench.draw_predictions import (
 )
 from sarbench.bench.predictions import predictions_of
 from sarbench.methods._encoders import EncoderConfig
-from sarbench.methods._method import Method, Prediction
+from sarbench.methods._masked import Prediction
+from sarbench.methods._method import Method
 
 TOY = EncoderConfig("toy", 12, 3, 8, 1, 1, 8, 1, 1)  # 4 x 4 patches of 3 x 3 pixels
 
