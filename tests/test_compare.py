@@ -24,14 +24,17 @@ def scores(
 class Chips:
     """Predictions by key."""
 
-    def __init__(self, right, groups=None):
-        self._right, self._groups = right, groups
+    def __init__(self, right, groups=None, classes=None):
+        self._right, self._groups, self._classes = right, groups, classes
 
     def right(self, score):
         return self._right.get(score.key)
 
     def groups(self, dataset):
         return self._groups
+
+    def classes(self, dataset):
+        return self._classes
 
 
 def one(found):

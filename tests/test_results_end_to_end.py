@@ -113,7 +113,7 @@ def test_failures_and_a_missing_seed_are_shown(cells, known):
     text = known.call("table", known.grid).stdout
     assert "(27/30)" in text
     assert "failed" in text
-    assert "A control is above every method in: synthetic/linear/5" in text
+    assert "Controls above every method: Raw pixels in synthetic/linear/5" in text
 
 
 def test_plan_warns_before_the_hours_are_spent(known):
