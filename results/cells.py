@@ -260,13 +260,13 @@ def _lacking(
         outcome: Of the test chips, where it is stored.
     """
     if unit == "seeds":
-        return "too few draws of labelled chips: 2 or more are needed"
+        return "too few draws of labelled chips (2 or more are needed)"
     if unit.startswith("pretrain_seeds") and starts.size < 2:
-        return "too few finished pretraining seeds: 2 or more are needed"
+        return "too few finished pretraining seeds (2 or more are needed)"
     if metric not in CHIP_METRICS:
         return "this metric is not tested over test chips"
     if outcome is None:
         return "predictions of test chips, or their labels, are missing"
     if outcome.group_count < FEWEST_GROUPS:
-        return f"too few groups of test chips: {FEWEST_GROUPS} or more are needed"
-    return f"too few draws of labelled chips: {FEWEST_SEEDS} or more are needed"
+        return f"too few groups of test chips ({FEWEST_GROUPS} or more are needed)"
+    return f"too few draws of labelled chips ({FEWEST_SEEDS} or more are needed)"

@@ -165,7 +165,7 @@ def comparison_text(comparisons: Sequence[Comparison], first: str, second: str, 
     if len(comparisons) < one.grid_columns:
         lines.append(
             f"Part of the grid: {len(comparisons)} of the {one.grid_columns} columns that both "
-            f"rows have are shown; Holm's correction is over the {one.family} tested ones of these."
+            f"rows have are shown; Holm's correction is over those that are tested ({one.family})."
         )
     lines.append("")
     for one in comparisons:

@@ -39,7 +39,7 @@ def column_difference(
     starts = tuple(starts_of(cell) for cell in (a, b) if not _without_seeds(cell))
     draws = min(len({score.seed for score in cell}) for cell in (a, b))
     outcomes = outcomes_of({"a": a, "b": b}, compares, metric, chips)
-    unit = unit_of(compares, column[2], min(starts, default=1), stored=outcomes is not None)
+    unit: Unit = unit_of(compares, column[2], min(starts, default=1), stored=outcomes is not None)
     if unit == "seeds" and draws == 1 and compares == "methods":  # only test chips vary
         unit = "chips"
     draws = 0 if column[2] == "all" else draws

@@ -10,6 +10,7 @@ from test_places import DRAWN, WHOLE, Chips, cell_scores, said, score
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.metrics import balanced_accuracy
 from sarbench.results.render import render
+from sarbench.results.report import _board
 from sarbench.results.two_way import two_way_mean
 
 KNN = ("synthetic", "knn", 10)
@@ -76,14 +77,14 @@ def test_a_method_that_fails_its_contract_is_not_ranked():
     ("scores", "more", "says"),
     [
         (checkpoints({"A": 0.6}, 4), {"chips": Chips(), "compares": "checkpoints"},
-         "too few draws of labelled chips: 5 or more are needed"),
+         "too few draws of labelled chips (5 or more are needed)"),
         (checkpoints({"A": 0.6}, 1, WHOLE), {"chips": Chips(9), "compares": "checkpoints"},
-         "too few groups of test chips: 10 or more are needed"),
+         "too few groups of test chips (10 or more are needed)"),
         (checkpoints({"A": 0.6}, 5, WHOLE), {"compares": "checkpoints"},
          "predictions of test chips, or their labels, are missing"),
-        (checkpoints({"A": 0.6}, 1), {}, "too few draws of labelled chips: 2 or more are needed"),
+        (checkpoints({"A": 0.6}, 1), {}, "too few draws of labelled chips (2 or more are needed)"),
         ([score("A", 0.6, start=0), score("A", None, start=1, state="new")], {},
-         "too few finished pretraining seeds: 2 or more are needed"),
+         "too few finished pretraining seeds (2 or more are needed)"),
     ],
 )  # fmt: skip
 def test_a_missing_interval_has_its_reason(scores, more, says):
@@ -115,6 +116,7 @@ def test_mean_ranks_have_two_decimals():
     assert board.mean_rank["B"] == 2.25
     lines = [line for line in render(board, "text").splitlines() if line.startswith("B ")]
     assert lines[0].split()[-1] == "2.25"
+    assert ">2.25</td>" in _board(board, 0)  # the page of the report
 
 
 def test_balanced_accuracy_is_a_weighted_mean_over_test_chips():
