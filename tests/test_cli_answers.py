@@ -52,7 +52,7 @@ def test_table_follows_the_suffix(sarbench, tmp_path, monkeypatch):  # noqa: F81
 def test_compare_writes_json_into_the_file(sarbench, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     Path("grid.toml").write_text(TINY)
-    monkeypatch.setattr(_results, "compare_rows", lambda *rest: [])
+    monkeypatch.setattr(_results, "compare_rows", lambda *rest, **more: [])
     monkeypatch.setattr(Request, "refuse_nothing", lambda *rest: None)
     for words in (("--out", "c.json"), ("--json", "--out", "d.json")):
         assert sarbench("compare", "grid.toml", "mae", "random_init", *words)[0] == 0
