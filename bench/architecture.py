@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from functools import cache
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -11,29 +12,36 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..methods import _registry
 from ..methods._encoders import encoder_from_json
+from ..methods._method import Batch, Method
 from ..results.record import Architecture
-from .method_samples import CLASSES, build, sample_batch
+from .method_fit import Shapes
+from .method_samples import CLASSES, build, empty_batch, sample_batch
 from .run import Pretraining, from_json
 from .seeding import torch_stream
 
-CHIPS = 2  # of the batch that is counted
+CHIPS = 2  # of the batch that an encoder is counted on
+LEAST_CHIPS = 4  # of one whose step cannot be counted without memory
 CHIP_PX = 128  # side of the chip that a control without an input size is shown
+MASKS = 8  # draws over which the cost of a step is averaged; 2 where both cost the same
 
 
 def architecture_of(identity: Pretraining) -> Architecture:
     """Build a pretraining's networks on the CPU and count them.
 
     Draws from generators of its own, so it moves no stream of the pretraining. The cost of a step
-    is that of one batch of two chips, forward and backward, without the optimiser. Where the number
-    of visible patches is drawn (I-JEPA), it is that of one draw: about 10% up or down.
+    is that of one chip in a batch of the recipe's size, forward and backward, without the
+    optimiser: the mean over 8 draws of masks, because the number of visible patches of I-JEPA
+    depends on all masks of the batch.
     """
     classes = sum(member.get("classes", 0) for member in identity.pool) or CLASSES
-    return _counted(identity.method, json.dumps([identity.config, identity.encoder, classes]))
+    batch = (identity.recipe or {}).get("batch", CHIPS)
+    built_from = json.dumps([identity.config, identity.encoder, classes, batch])
+    return _counted(identity.method, built_from)
 
 
 @cache  # pretraining seeds share an architecture
 def _counted(name: str, built_from: str) -> Architecture:
-    values, size, classes = json.loads(built_from)
+    values, size, classes, batch = json.loads(built_from)
     kind = _registry.get(name)
     encoder_config = encoder_from_json(size) if size else None
     config = from_json(kind.Config, values)
@@ -44,12 +52,16 @@ def _counted(name: str, built_from: str) -> Architecture:
     chips = torch.full((CHIPS, 1, *shape[kind.evaluation_input]), 0.5)
     chips += 0.1 * torch.rand(chips.shape, generator=torch_stream(0, "chips"))
     with torch.no_grad():
-        forward = _gflop(lambda: encoder.eval()(chips))
+        forward = _gflop(lambda: encoder.eval()(chips)) / CHIPS
     step = None
     if not kind.control:
-        method.train()
-        batch = sample_batch(method, CHIPS)
-        step = _gflop(lambda: method.loss(batch, torch_stream(0, "mask"))[0].backward())
+        try:
+            with Shapes(), torch.device("meta"):
+                light = build(kind, encoder_config, config, classes)
+            with Shapes():
+                step = _step(light, empty_batch(light, batch))
+        except Exception:  # code of a stranger that cannot work without memory
+            step = _step(method, sample_batch(method, LEAST_CHIPS))
     described = getattr(encoder, "kind", None)
     return Architecture(
         encoder=type(encoder).__name__ + (f", {described}" if described else ""),
@@ -60,11 +72,21 @@ def _counted(name: str, built_from: str) -> Architecture:
     )
 
 
+def _step(method: Method, batch: Batch) -> float:
+    """Return the GFLOP of a training step per chip, the mean over several masks."""
+    method.train()
+    counts: list[float] = []
+    while len(counts) < MASKS and (len(counts) < 2 or len(set(counts)) > 1):
+        rng = torch_stream(len(counts), "mask")
+        counts.append(_gflop(lambda rng=rng: method.loss(batch, rng)[0].backward()))
+    return fmean(counts) / len(batch.index)
+
+
 def _gflop(work: Callable[[], Any]) -> float:
-    """Return the GFLOP of some work on a batch, per chip."""
+    """Return the GFLOP of some work."""
     # Plain attention, because the counter does not know the fused one of a CPU.
     with torch.random.fork_rng(devices=[]), sdpa_kernel(SDPBackend.MATH):
         counter = FlopCounterMode(display=False)
         with counter:
             work()
-    return counter.get_total_flops() / CHIPS / 1e9
+    return counter.get_total_flops() / 1e9

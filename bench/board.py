@@ -5,12 +5,13 @@ from dataclasses import replace
 from ..results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
 from ..results.metrics import recalls
 from ..results.record import RunRecord, digest_json
-from ..results.scores import LeaderboardError, Score
+from ..results.scores import Column, LeaderboardError, Score
+from .catalogue import inspect_method
 from .grid import unknown
 from .notes import notes
 from .outcomes import Outcomes
 from .plan import Entry, Plan
-from .spread import PlannedRun
+from .spread import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
 from .store import Store
 
 
@@ -43,22 +44,59 @@ def scores_of(plan: Plan) -> list[Score]:
     return [_score(plan, entry) for entry in plan.runs]
 
 
-def resolve_row(plan: Plan, name: str) -> str:
-    """Return the one row that a label, a row or a method's name means.
+def resolve_rows(plan: Plan, first: str, second: str) -> tuple[str, str]:
+    """Return the rows that two labels, rows or names of methods mean.
+
+    Of several untrained controls, the one with the encoder of the other row is meant.
 
     Raises:
-        LeaderboardError: None or several, with the rows that there are.
+        LeaderboardError: A name means no row or several, with the rows that there are.
     """
-    starts = [entry.planned for entry in plan.pretrain]
-    rows = list(dict.fromkeys(start.row for start in starts))
+    found = [_meant(plan, name) for name in (first, second)]
+    for side, other in ((0, 1), (1, 0)):
+        if len(found[other]) == 1 and all(one.method == UNTRAINED for one in found[side]):
+            wanted = _encoder(plan, found[other][0])
+            alike = [one for one in found[side] if _encoder(plan, one) == wanted]
+            found[side] = alike if len(alike) == 1 else found[side]
+    for name, starts in zip((first, second), found, strict=True):
+        if len(starts) > 1:
+            listed = ", ".join(start.row for start in starts)
+            raise LeaderboardError(f"{name!r} means {len(starts)} rows; give one of: {listed}")
+    return found[0][0].row, found[1][0].row
+
+
+def _meant(plan: Plan, name: str) -> list[PlannedPretraining]:
+    """Return a pretraining of each row that a name means."""
+    starts = {entry.planned.row: entry.planned for entry in reversed(plan.pretrain)}
+    rows = dict(reversed(starts.items()))  # in the order of the grid
     if name in rows:
-        return name
-    meant = list(dict.fromkeys(s.row for s in starts if name in (s.method, s.label)))
-    if len(meant) == 1:
-        return meant[0]
+        return [rows[name]]
+    meant = [start for start in rows.values() if name in (start.method, start.label)]
     if not meant:
-        raise LeaderboardError(unknown("row", name, [*rows, *(start.method for start in starts)]))
-    raise LeaderboardError(f"{name!r} means {len(meant)} rows; give one of: {', '.join(meant)}")
+        known = [*rows, *(start.method for start in rows.values())]
+        raise LeaderboardError(unknown("row", name, known))
+    return meant
+
+
+def _encoder(plan: Plan, start: PlannedPretraining) -> tuple[str, str | None]:
+    """Return kind and size of the encoder of a row; an untrained control has those it is like."""
+    kind = plan.methods[start.method].architecture
+    if start.method == UNTRAINED:
+        like = start.config.get("like")
+        kinds = {method: kind for kind, method in LIKE.items()}
+        kinds |= {name: info.architecture for name, info in plan.methods.items()}
+        kind = kinds[like] if like in kinds else inspect_method(str(like)).architecture
+    return kind, start.encoder["name"] if start.encoder else None
+
+
+def shared_columns(plan: Plan, first: str, second: str) -> int:
+    """Return how many columns two rows have both."""
+    columns: dict[str, set[Column]] = {first: set(), second: set()}
+    for entry in plan.runs:
+        run = entry.planned
+        if run.pretraining.row in columns:
+            columns[run.pretraining.row].add((run.dataset, run.protocol, run.shots))
+    return len(columns[first] & columns[second])
 
 
 def outcomes_of(plan: Plan, store: Store) -> Outcomes:

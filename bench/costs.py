@@ -105,10 +105,7 @@ def _kinds(entry: Entry) -> list[tuple[object, ...]]:
 
 
 def _encoder(planned: PlannedPretraining) -> str:
-    identity = planned.identity
-    if identity is None:
-        return str(planned.axes.get("encoder", ""))
-    return identity.encoder["name"] if identity.encoder else ""
+    return planned.encoder["name"] if planned.encoder else ""
 
 
 def _images(planned: PlannedPretraining) -> float:

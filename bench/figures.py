@@ -94,7 +94,7 @@ def _add_ranks(board: Leaderboard, drawn: list[Drawn], skipped: list[str]) -> No
     if not rows:
         skipped.append(
             "critical-difference diagram: no ranked method (3 pretraining seeds or more, and a "
-            "column that every method completes)"
+            "tested column that every ranked method completes)"
         )
         return
     if len(rows) > MOST_ROWS:

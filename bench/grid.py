@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..methods._registry import own_names
-from ..results.units import FEWEST_PRETRAINED, Compares
+from ..results.units import FEWEST_PRETRAINED, FEWEST_SEEDS, Compares
 from .catalogue import MethodInfo, inspect_method
 from .data.registry import card
 from .run import RECIPES, SOURCE, Recipe, Shots
@@ -141,14 +141,33 @@ def grid_file(path: Path) -> Path:
 
 
 def claim_warning(grid: Grid) -> str | None:
-    """Return a warning where a grid compares methods with too few pretraining seeds to rank."""
+    """Return a warning where tables will claim nothing: too few pretraining seeds, or draws."""
+    if grid.compare == "checkpoints":
+        return _draws_warning(grid)
     count = len(seeds_of(grid.pretrain.seeds))
-    if grid.compare != "methods" or not grid.methods or count >= FEWEST_PRETRAINED:
+    if not grid.methods or count >= FEWEST_PRETRAINED:
         return None
     return (
         f"{count} pretraining seed(s): tables will show no places and no mean ranks, because one "
         f"checkpoint is not a method; set seeds = {FEWEST_PRETRAINED} or more under [pretrain], or "
         'compare = "checkpoints" at the top of the grid'
+    )
+
+
+def _draws_warning(grid: Grid) -> str | None:
+    """Return a warning where draws of labelled chips are too few for a test of checkpoints."""
+    few = {}
+    for name, protocol in grid.evaluate.protocols.items():
+        asked = grid.evaluate.seeds if protocol.seeds is None else protocol.seeds
+        if any(shots != "all" for shots in protocol.shots) and len(seeds_of(asked)) < FEWEST_SEEDS:
+            few[name] = len(seeds_of(asked))
+    if not few:
+        return None
+    listed = ", ".join(f"{name} with {count}" for name, count in few.items())
+    return (
+        f"too few draws of labelled chips ({listed}): tables will show no ±, no places and no mean "
+        f"ranks of such columns, because an interval of checkpoints takes {FEWEST_SEEDS} draws or "
+        f"more; set seeds = {FEWEST_SEEDS} or more under [evaluate]"
     )
 
 

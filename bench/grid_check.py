@@ -37,7 +37,8 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
         GridError: With one line for each problem.
     """
     problems = [
-        *_pretrain_problems(grid), *_recipe_problems(grid, methods), *_evaluate_problems(grid)
+        *_claim_problems(grid), *_pretrain_problems(grid), *_recipe_problems(grid, methods),
+        *_evaluate_problems(grid),
     ]  # fmt: skip
     entries = (*grid.methods, *grid.controls)
     if not entries:
@@ -89,6 +90,17 @@ def _seed_problems(where: str, seeds: Seeds) -> Iterator[str]:
     for seed in seeds_of(seeds):
         if seed < 0:
             yield f"{where}: a seed is 0 or more, got {seed}"
+
+
+def _claim_problems(grid: Grid) -> Iterator[str]:
+    """Refuse checkpoints of several pretraining seeds, which a row would average."""
+    seeds = seeds_of(grid.pretrain.seeds)
+    if grid.compare == "checkpoints" and len(seeds) > 1:
+        yield (
+            f'compare = "checkpoints" is about one checkpoint of each row, but pretrain.seeds asks '
+            f"for {len(seeds)} of methods and untrained controls; one seed is allowed: write seeds "
+            f'= 1 or seeds = [{seeds[-1]}] under [pretrain], or compare = "methods"'
+        )
 
 
 def _pretrain_problems(grid: Grid) -> Iterator[str]:

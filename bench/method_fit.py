@@ -19,10 +19,10 @@ from .run import from_json
 CHIPS = 2
 
 
-class _Shapes(TorchDispatchMode):
+class Shapes(TorchDispatchMode):
     """Compute shapes alone wherever a tensor without memory takes part; all else is computed."""
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: D105
         given = (args, kwargs or {})
         if any(isinstance(one, torch.Tensor) and one.is_meta for one in tree_leaves(given)):
             given = tree_map(_without_memory, given)
@@ -44,7 +44,7 @@ def find_fit(asked: Asked) -> Fit:
     """
     method = _registry.get(asked.method)
     try:
-        with _Shapes(), warnings.catch_warnings(action="ignore"):
+        with Shapes(), warnings.catch_warnings(action="ignore"):
             return _try(method, asked, "meta")
     except UnknownTimmModelError as error:
         return Fit(problem=str(error), unknown=True)

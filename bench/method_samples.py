@@ -83,6 +83,17 @@ def sample_batch(method: Method, number: int) -> Batch:
     return Batch(tuple(views), torch.arange(number), labels)
 
 
+def empty_batch(method: Method, number: int) -> Batch:
+    """Return a batch whose views have a shape and no memory, to count what a step computes."""
+    px = method.encoder_config.input_px
+    views = tuple(
+        torch.empty(number, 1, side, side, device="meta")
+        for side, _ in crops(type(method).views(method.config), Recipe(), px)
+    )
+    labels = torch.arange(number) % CLASSES if method.needs_labels else None
+    return Batch(views, torch.arange(number), labels)
+
+
 def evaluation_input(method: type[Method], encoder: AnyEncoder) -> Tensor:
     """Return three of what the encoder is given when it is evaluated."""
     if method.evaluation_input == "size":

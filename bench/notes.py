@@ -139,5 +139,10 @@ def _untraced_notes(plan: Plan) -> list[str]:
 
 
 def _not_applicable_notes(plan: Plan) -> list[str]:
-    listed = "; ".join(sentence(entry) for entry in plan.not_applicable)
-    return [f"Not applicable (n/a), and left out: {listed}."] if listed else []
+    parts = [sentence(entry) for entry in plan.not_applicable]
+    measured = {entry.planned.pretraining.method for entry in plan.runs}
+    for name in (name for name in plan.methods if name in measured):
+        info = plan.methods[name]
+        if set(plan.grid.evaluate.protocols) - set(info.protocols):
+            parts.append(f"{info.label} is measured by {' and '.join(info.protocols)} only")
+    return [f"Not applicable (n/a), and left out: {'; '.join(parts)}."] if parts else []

@@ -36,7 +36,7 @@ class Outcomes:
         self._store = store
         self._records = {record.key: record for record in records}
         self._verifier = RunVerifier(Splits([store.root], store.prepared))
-        self._classes: dict[str, Int[np.ndarray, " M"]] = {}
+        self._predicted: dict[str, Int[np.ndarray, " M"]] = {}
         self._about: dict[str, RunRecord] = {}  # the first run on each data set
         for record in self._records.values():
             self._about.setdefault(str(record.identity.get("dataset")), record)
@@ -63,6 +63,11 @@ class Outcomes:
         split = self.split(dataset)
         return None if split is None else (split.test_labels, split.classes)
 
+    def classes(self, dataset: str) -> Int[np.ndarray, " M"] | None:
+        """Return the class of each test chip; None where the split is not known here."""
+        split = self.split(dataset)
+        return None if split is None else split.test_labels
+
     def _groups(self, dataset: str) -> Int[np.ndarray, " M"] | None:
         """Return the near-duplicate group of each test chip; None where each is its own."""
         split = self.split(dataset)
@@ -77,15 +82,15 @@ class Outcomes:
         record = self._records.get(key or "")
         if record is None:
             return None
-        if record.key not in self._classes:
+        if record.key not in self._predicted:
             try:
                 stored = read_predictions(
                     self._path(record), record.predictions_digest, ("classes",)
                 )
             except FileNotFoundError:
                 return None
-            self._classes[record.key] = stored["classes"]
-        return self._classes[record.key]
+            self._predicted[record.key] = stored["classes"]
+        return self._predicted[record.key]
 
     def right(self, score: Score) -> Bool[np.ndarray, " M"] | None:
         """Return whether a run was right on each test chip; None where that is not known.
@@ -112,7 +117,7 @@ class Outcomes:
         runs = ((record, self._path(record)) for record in self._records.values())
         for run in self._verifier.check(runs, whole=False):
             if run.classes is not None:
-                self._classes[run.record.key] = run.classes
+                self._predicted[run.record.key] = run.classes
             if run.problems:
                 found[run.record.key] = run.problems
         return found

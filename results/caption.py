@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from .cells import CHIP_METRICS
 from .leaderboard import RECALL, Cell, Leaderboard
 from .scores import Column, column_name
 from .ties import ALPHA
-from .units import COVERS, FEWEST_PRETRAINED, OVER, Unit
+from .units import FEWEST_PRETRAINED, OVER, Unit, covers
 
 SHARED = (
     "Sharing a place means that no difference was shown, not that there is none. Smallest "
@@ -31,17 +32,18 @@ def _numbers(board: Leaderboard) -> str:
     if board.compares == "checkpoints":
         parts.append("Compares checkpoints: nothing is claimed of the methods that made them.")
     known = [cell for cell in shown if cell.low is not None]
-    units: dict[Unit, None] = dict.fromkeys(
-        cell.unit for cell in known if cell.unit in board.units.values()
-    )
+    units: dict[Unit, set[int]] = {}
+    for cell in known:
+        if cell.unit in board.units.values():
+            units.setdefault(cell.unit, set()).add(board.draws.get(cell.column, 0))
     if units:
-        parts.append(
-            "Mean ± half the 95% Student interval " + "; or ".join(COVERS[u] for u in units) + "."
-        )
+        listed = "; or ".join(covers(unit, draws) for unit, draws in units.items())
+        parts.append(f"Mean ± half the 95% Student interval {listed}.")
     parts += _other_units(board, known)
-    if any(cell.low is None for cell in shown):
-        over = " (computed for accuracy only)" if board.metric != "accuracy" else ""
-        parts.append(f"No ±: too few runs, or outcomes of test chips{over} are missing.")
+    if board.metric not in CHIP_METRICS:
+        names = " and ".join(name.replace("_", " ") for name in CHIP_METRICS)
+        parts.append(f"No interval and no test is over test chips; only {names} have those.")
+    parts += _without_interval(shown)
     evaluation, pretraining = (numbers(seeds) for seeds in board.seeds)
     parts.append(f"Evaluation seeds {evaluation}; pretraining seeds {pretraining}.")
     if any(cell.n and not cell.complete for cell in board.cells):
@@ -49,6 +51,15 @@ def _numbers(board: Leaderboard) -> str:
     if any(cell.mean is None and cell.stale and not cell.failed for cell in board.cells):
         parts.append("stale: stored with another version or digest; `sarbench plan` says which.")
     return " ".join(parts)
+
+
+def _without_interval(shown: Sequence[Cell]) -> list[str]:
+    """Return a sentence for each reason why cells have no interval, with their columns."""
+    columns: dict[str, dict[Column, None]] = {}
+    for cell in shown:
+        if cell.no_interval:
+            columns.setdefault(cell.no_interval, {})[cell.column] = None
+    return [f"No ± in {_list(where)}: {why}." for why, where in columns.items()]
 
 
 def _other_units(board: Leaderboard, known: Sequence[Cell]) -> list[str]:
@@ -71,7 +82,8 @@ def _tests(board: Leaderboard) -> list[str]:
         return []
     complete = [c for c in board.cells if c.complete and not c.control]
     sentences = []
-    if complete and not any(cell.rankable for cell in complete):
+    few = all(cell.pretrain_seeds < FEWEST_PRETRAINED for cell in complete)
+    if complete and few and board.compares == "methods":
         sentences.append(
             f"No places and no mean ranks: one checkpoint is not a method, which takes "
             f"{FEWEST_PRETRAINED} pretraining seeds or more (`seeds` under [pretrain]); to compare "
@@ -94,8 +106,8 @@ def _tests(board: Leaderboard) -> list[str]:
     untested = [column for column in board.columns if column not in placed]
     if untested:
         sentences.append(
-            f"Not tested (fewer than two complete rows that may be ranked, or no stored "
-            f"outcomes): {_list(untested)}."
+            "Not tested (fewer than two complete rows that may be ranked, or too few predictions, "
+            f"draws or groups for a test over test chips): {_list(untested)}."
         )
     return sentences
 
@@ -122,29 +134,36 @@ def _marks(board: Leaderboard) -> list[str]:
     if board.mean_rank:
         parts.append(
             f"Mean rank: over the {len(board.rank_columns)} of {len(board.columns)} columns that "
-            "every ranked row completes."
+            "are tested and that every ranked row completes."
         )
     elif any(cell.rankable for cell in board.cells):
-        parts.append("No mean rank: no column is complete for every ranked row.")
+        parts.append("No mean rank: no tested column is complete for every ranked row.")
     if board.controls:
         parts.append("*: a control, not a method; it takes no part in ranks and tests.")
-        above = [column_name(c) for c in board.columns if _control_wins(board, c)]
-        if above:
-            parts.append(f"A control is above every method in: {', '.join(above)}.")
+        above = {row: _list(_won(board, row)) for row in board.controls}
+        listed = "; ".join(f"{row} in {where}" for row, where in above.items() if where)
+        if listed:
+            parts.append(f"Controls above every method: {listed}.")
     if board.unconfirmed:
         parts.append("†: the paper leaves part of its definition open.")
     names = {cell.method: cell.name or cell.method for cell in board.cells}
     if board.broken:
         listed = ", ".join(dict.fromkeys(names[row] for row in board.broken if row in names))
-        parts.append(f"‡ fails its contract: sarbench methods check {listed}.")
+        parts.append(
+            f"‡ fails its contract: sarbench methods check {listed}; it takes no part in ranks and "
+            "tests."
+        )
     return [" ".join(parts)] if parts else []
 
 
-def _control_wins(board: Leaderboard, column: Column) -> bool:
-    cells = [cell for cell in board.cells if cell.column == column and cell.mean is not None]
-    methods = [cell.mean or 0.0 for cell in cells if not cell.control]
-    controls = [cell.mean or 0.0 for cell in cells if cell.control]
-    return bool(methods and controls) and max(controls) > max(methods)
+def _won(board: Leaderboard, control: str) -> list[Column]:
+    """Return the columns in which a control is above every method."""
+    best: dict[Column, float] = {}
+    for cell in board.cells:
+        if cell.mean is not None and not cell.control:
+            best[cell.column] = max(cell.mean, best.get(cell.column, 0.0))
+    cells = [board.cell(control, column) for column in best]
+    return [c.column for c in cells if c and c.mean is not None and c.mean > best[c.column]]
 
 
 def _list(columns: Iterable[Column]) -> str:

@@ -11,7 +11,9 @@ from jaxtyping import Bool, Float, Int
 from .scores import ChipSource, Column, Score, Shots, starts_of, unit_values
 from .stats import Variance, add, seed_variance
 from .two_way import two_way_mean
-from .units import FEWEST_PRETRAINED, Compares, Unit, unit_of
+from .units import FEWEST_GROUPS, FEWEST_PRETRAINED, FEWEST_SEEDS, Compares, Unit, unit_of
+
+CHIP_METRICS = ("accuracy", "balanced_accuracy")  # weighted means over test chips
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Cell:
         compares: Whether the board makes claims of methods or of checkpoints.
         stale: Runs that are stored with another version or digest.
         fails_contract: Whether the method failed its contract.
+        no_interval: Reason why there is a mean without an interval.
     """
 
     method: str
@@ -58,6 +61,7 @@ class Cell:
     compares: Compares = "methods"
     stale: int = 0
     fails_contract: bool = False
+    no_interval: str | None = None
 
     @property
     def column(self) -> Column:
@@ -73,7 +77,7 @@ class Cell:
     def rankable(self) -> bool:
         """Whether the cell may take part in places and ranks."""
         enough = self.compares == "checkpoints" or self.pretrain_seeds >= FEWEST_PRETRAINED
-        return self.complete and not self.control and enough
+        return self.complete and not self.control and not self.fails_contract and enough
 
 
 @dataclass(frozen=True)
@@ -85,14 +89,21 @@ class Outcome:
         by_seed: The same for each evaluation seed that all pretraining seeds have; empty where no
             chip is drawn.
         groups: Near-duplicate group of each chip.
+        weights: Of the chips in the metric, with mean 1; None where all weigh the same.
     """
 
     shares: Float[np.ndarray, " M"]
     by_seed: Float[np.ndarray, "S M"]
     groups: Int[np.ndarray, " M"] | None
+    weights: Float[np.ndarray, " M"] | None = None
+
+    @property
+    def group_count(self) -> int:
+        """Number of groups of test chips."""
+        return self.shares.size if self.groups is None else np.unique(self.groups).size
 
     def variance(self, unit: Unit, other: "Outcome | None" = None) -> Variance | None:
-        """Return the variance of the accuracy, or of its difference from another cell.
+        """Return the variance of the metric, or of its difference from another cell.
 
         Args:
             unit: `chips`, or `seeds+chips`.
@@ -109,7 +120,7 @@ class Outcome:
             gaps = gaps - theirs
         if unit == "seeds+chips" and gaps.shape[0] < 2:
             return None
-        found = two_way_mean(gaps, self.groups)
+        found = two_way_mean(gaps, self.groups, self.weights)
         return None if found.se is None or found.df is None else Variance(found.se**2, found.df)
 
 
@@ -123,8 +134,14 @@ def outcomes_of(
     """
     one = next(iter(rows.values()))[0]
     drawn = one.shots != "all"
-    if chips is None or metric != "accuracy" or (drawn and compares == "methods"):
+    if chips is None or metric not in CHIP_METRICS or (drawn and compares == "methods"):
         return None
+    weights = None
+    if metric == "balanced_accuracy":
+        labels = chips.classes(one.dataset)
+        if labels is None:
+            return None
+        weights = class_weights(labels)
     found: dict[str, Outcome] = {}
     for row, cell in rows.items():
         by_start: dict[int, dict[int, Bool[np.ndarray, " M"]]] = defaultdict(dict)
@@ -136,21 +153,33 @@ def outcomes_of(
                 return None
             by_start[score.pretrain_seed][score.seed] = right
         if by_start:
-            found[row] = _outcome(list(by_start.values()), drawn, chips.groups(one.dataset))
+            found[row] = _outcome(
+                list(by_start.values()), drawn, chips.groups(one.dataset), weights
+            )
     return found
+
+
+def class_weights(labels: Int[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
+    """Return the weight of each chip in balanced accuracy: M / (C n) in a class of n chips.
+
+    The weighted mean over chips is the mean recall of the C classes present.
+    """
+    counts = np.bincount(labels)
+    return labels.size / (np.count_nonzero(counts) * counts[labels])
 
 
 def _outcome(
     starts: Sequence[Mapping[int, Bool[np.ndarray, " M"]]],
     drawn: bool,
     groups: Int[np.ndarray, " M"] | None,
+    weights: Float[np.ndarray, " M"] | None,
 ) -> Outcome:
     shares = np.mean([np.mean(list(of_seeds.values()), axis=0) for of_seeds in starts], axis=0)
     if not drawn:
-        return Outcome(shares, np.empty((0, shares.size)), groups)
+        return Outcome(shares, np.empty((0, shares.size)), groups, weights)
     common = sorted(set.intersection(*(set(of_seeds) for of_seeds in starts)))
     by_seed = [np.mean([of_seeds[s] for of_seeds in starts], axis=0) for s in common]
-    return Outcome(shares, np.array(by_seed).reshape(-1, shares.size), groups)
+    return Outcome(shares, np.array(by_seed).reshape(-1, shares.size), groups, weights)
 
 
 def make_cell(
@@ -186,6 +215,9 @@ def make_cell(
         compares=compares,
         stale=sum(score.state == "stale" for score in group),
         fails_contract=one.fails_contract,
+        no_interval=None
+        if mean is None or half is not None
+        else _lacking(unit, metric, values, outcome),
     )
 
 
@@ -214,3 +246,27 @@ def _variance(
         means = start_means(group, metric)
         return add(seed_variance(means), of_chips) if means.size > 1 else None
     return of_chips
+
+
+def _lacking(
+    unit: Unit, metric: str, starts: Float[np.ndarray, " P"], outcome: Outcome | None
+) -> str:
+    """Return what a cell lacks for an interval over its unit.
+
+    Args:
+        unit: Of the cell.
+        metric: What the cell shows.
+        starts: Mean of each pretraining seed that has a run.
+        outcome: Of the test chips, where it is stored.
+    """
+    if unit == "seeds":
+        return "too few draws of labelled chips (2 or more are needed)"
+    if unit.startswith("pretrain_seeds") and starts.size < 2:
+        return "too few finished pretraining seeds (2 or more are needed)"
+    if metric not in CHIP_METRICS:
+        return "this metric is not tested over test chips"
+    if outcome is None:
+        return "predictions of test chips, or their labels, are missing"
+    if outcome.group_count < FEWEST_GROUPS:
+        return f"too few groups of test chips ({FEWEST_GROUPS} or more are needed)"
+    return f"too few draws of labelled chips ({FEWEST_SEEDS} or more are needed)"

@@ -148,7 +148,7 @@ def _sections(
             line.append(Entry(format_cell(cell), cell.place if cell else None, mean))
         if ranks:
             rank = board.mean_rank.get(row)
-            line.append(Entry("" if rank is None else f"{rank:.1f}", None, rank))
+            line.append(Entry("" if rank is None else f"{rank:.2f}", None, rank))
         sections[row in board.controls].append(line)
     return [section for section in sections if section]
 

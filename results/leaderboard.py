@@ -1,8 +1,8 @@
 """Scores of runs -> a table of cells; shows what is missing or failed, mixes nothing.
 
 A row is a method (with what the grid sweeps), a column is data set, protocol and shots. Each
-column has one unit for its intervals and tests (`units.py`). Mean ranks are taken over the columns
-that every ranked row completes.
+column has one unit for its intervals and tests (`units.py`). Mean ranks are taken over the tested
+columns that every ranked row completes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,8 @@ class Leaderboard:
         compares: Whether claims are made of methods or of checkpoints.
         broken: Rows whose method failed its contract.
         units: What the intervals and tests of each column run over; controls may differ.
-        rank_columns: Those that every ranked row completes.
+        draws: Draws of labelled chips in each column; 0 with all labels.
+        rank_columns: The tested ones that every ranked row completes.
         mean_rank: Over `rank_columns`, controls left out; 1 is best. Empty where there are none.
         seeds: Seeds of the evaluation, of the pretraining.
         notes: Sentences for the caption.
@@ -59,6 +60,7 @@ class Leaderboard:
     compares: Compares = "methods"
     broken: list[str] = field(default_factory=list)
     units: dict[Column, Unit] = field(default_factory=dict)
+    draws: dict[Column, int] = field(default_factory=dict)
     rank_columns: list[Column] = field(default_factory=list)
     mean_rank: dict[str, float] = field(default_factory=dict)
     seeds: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
@@ -131,11 +133,10 @@ def tabulate_scores(
     first_of = {score.method: score for score in reversed(scores)}
     every = list(reversed(first_of))
     controls = [row for row in every if first_of[row].control]
-    order = {}  # of rows, whatever may be claimed of it
-    for control in (False, True):
-        complete = [cell for cell in cells if cell.complete and cell.control == control]
-        order |= _mean_ranks(complete)[1]
-    rank_columns, mean_rank = _mean_ranks([cell for cell in cells if cell.rankable])
+    rank_columns, mean_rank = _tested_ranks(cells)
+    complete = [cell for cell in cells if cell.complete]
+    order = mean_rank or _mean_ranks([cell for cell in complete if not cell.control])[1]
+    order = order | _mean_ranks([cell for cell in complete if cell.control])[1]
     rows = _sorted(every, cells, order, sort, grouped)
     return Leaderboard(
         metric=metric,
@@ -148,6 +149,7 @@ def tabulate_scores(
         compares=compares,
         broken=[row for row in every if first_of[row].fails_contract],
         units=units,
+        draws={column: _draws(column, rows) for column, rows in grouped.items()},
         rank_columns=rank_columns,
         mean_rank=mean_rank,
         seeds=(
@@ -201,6 +203,20 @@ def _placed(cell: Cell, standing: Standing | None) -> Cell:
         smallest_p=None if standing.p_best is None else 0.0,
         smallest_difference=standing.smallest_difference,
     )
+
+
+def _draws(column: Column, rows: Mapping[str, Sequence[Score]]) -> int:
+    """Return how many draws of labelled chips a column has."""
+    return len({s.seed for row in rows.values() for s in row}) if column[2] != "all" else 0
+
+
+def _tested_ranks(cells: Sequence[Cell]) -> tuple[list[Column], dict[str, float]]:
+    """Return the columns of the mean rank, and the mean ranks of the rows that may be ranked."""
+    rankable = [cell for cell in cells if cell.rankable]
+    tested = {cell.column for cell in rankable if cell.place is not None}
+    rows = {cell.method for cell in rankable}
+    columns, ranks = _mean_ranks([cell for cell in rankable if cell.column in tested])
+    return (columns, ranks) if ranks.keys() == rows else ([], {})
 
 
 def _mean_ranks(complete: Sequence[Cell]) -> tuple[list[Column], dict[str, float]]:

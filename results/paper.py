@@ -10,12 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import scipy.stats
 
-from .compare import Tested, shared_values, test_difference
+from .difference import column_difference, shared_values
 from .leaderboard import Cell, Leaderboard
 from .paired import PairedTest, effect, holm
 from .published import Published, Value
+from .reading import Tested
 from .scores import Column, Score, by_column, starts_of, unit_values
 from .ties import ALPHA
+from .units import FEWEST_PRETRAINED
 
 Verdict = Literal["reproduced", "differs", "undecided", "not measured", "not published", "not ours"]
 MARGIN = 0.05  # as a fraction: values that differ by less count as the same result
@@ -234,12 +236,12 @@ def _order(
     starts = {score.pretrain_seed for score in higher}
     sides = shared_values(higher, lower, lambda score: score.values.get(metric))
     if higher[0].method != lower[0].method or len(starts) == 1 or sides is None:
-        return test_difference(column, higher, lower, metric, None, rng)
+        return column_difference(column, higher, lower, metric, None, rng)
     if sides[0].shape != sides[1].shape:
         return Tested("pretrain_seeds")
     gaps = (sides[0] - sides[1]).mean(axis=1)
     test = None
-    if gaps.size > 1 and np.ptp(gaps) > 1e-12:
+    if gaps.size >= FEWEST_PRETRAINED and np.ptp(gaps) > 1e-12:
         t = abs(gaps.mean()) / gaps.std(ddof=1) * np.sqrt(gaps.size)
         p = float(2 * scipy.stats.t.sf(t, gaps.size - 1))
         test = PairedTest(p, 0.0, gaps.size, False)

@@ -146,7 +146,7 @@ def _board(board: Leaderboard, number: int) -> str:
             cells = "".join(_cell(board, row, column) for column in board.columns)
             rank = board.mean_rank.get(row)
             value = "" if rank is None else f' data-value="{rank:.4g}"'
-            text = "" if rank is None else f"{rank:.1f}"
+            text = "" if rank is None else f"{rank:.2f}"
             title = escape(row_title(board, row))
             lines.append(
                 f'<tr><th scope="row">{title}</th>{cells}<td data-number{value}>{text}</td></tr>'

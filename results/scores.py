@@ -75,6 +75,10 @@ class ChipSource(Protocol):
         """Return the near-duplicate group of each test chip; None where each stands alone."""
         ...
 
+    def classes(self, dataset: str) -> Int[np.ndarray, " M"] | None:
+        """Return the class of each test chip; None where it is not known."""
+        ...
+
 
 def column_name(column: Column) -> str:
     """Return `mstar_soc/linear/10`."""

@@ -17,9 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from .paired import UnpairedError
 from .stats import Interval
-
-FEWEST_SEEDS = 5  # where there are several; with 3 the 95 % interval covered 91 % in simulation
-FEWEST_GROUPS = 10
+from .units import FEWEST_GROUPS, FEWEST_SEEDS
 
 
 @dataclass(frozen=True)
@@ -80,14 +78,24 @@ def two_way_difference(
 
 
 def two_way_mean(
-    gaps: Float[np.ndarray, "S M"], groups: Int[np.ndarray, " M"] | None = None
+    gaps: Float[np.ndarray, "S M"],
+    groups: Int[np.ndarray, " M"] | None = None,
+    weights: Float[np.ndarray, " M"] | None = None,
 ) -> TwoWay:
-    """Return the mean of differences, each within [-1, 1], for other seeds and other chips."""
+    """Return the mean of differences, each within [-1, 1], for other seeds and other chips.
+
+    Args:
+        gaps: The difference on each chip, for each seed.
+        groups: Group of near-duplicates of each chip; None where each chip is its own group.
+        weights: Of the chips, with mean 1; None where all weigh the same. They are constants.
+    """
     seeds, chips = gaps.shape
     sizes = np.ones(chips)
+    if weights is not None:
+        gaps, sizes = gaps * weights, weights
     if groups is not None:
         _, place = np.unique(groups, return_inverse=True)
-        sizes = np.bincount(place).astype(np.float64)
+        sizes = np.bincount(place, sizes)
         gaps = np.stack([np.bincount(place, row, sizes.size) for row in gaps])
     difference = float(gaps.sum() / (seeds * chips))
     if sizes.size < FEWEST_GROUPS or 1 < seeds < FEWEST_SEEDS:
@@ -103,7 +111,7 @@ def _variance(
 
     Args:
         residuals: Sum over the chips of each group, less the mean difference of all.
-        sizes: Chips of each group.
+        sizes: Sum of the weights of the chips of each group; of the chips where all weigh 1.
     """
     seeds, chips = residuals.shape[0], sizes.sum()
     small = 1 / (1 - (sizes**2).sum() / chips**2)  # G / (G - 1) where all are of one size

@@ -129,6 +129,13 @@ def test_what_does_not_fit_is_left_out_and_listed_with_the_reason(tmp_path):
     )
 
 
+def test_a_control_that_a_protocol_cannot_measure_is_named(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(TINY.replace('["mae"]', '["mae"]\ncontrols = ["chip_size"]'))
+    said = notes(make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path))[-1]
+    assert "(n/a), and left out: Chip size only is measured by knn only." in said
+
+
 def test_a_pretraining_whose_every_run_is_not_applicable_is_not_trained(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(MIXED)

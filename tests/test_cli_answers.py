@@ -15,6 +15,7 @@ from test_registry import package  # noqa: F401, a fixture
 from sarbench.bench import method_skeleton, show_method
 from sarbench.bench.cli import _doctor, _results
 from sarbench.bench.cli._app import Request
+from sarbench.bench.cli._data import list_data
 from sarbench.bench.cli._results import SUFFIXES, chosen_format
 from sarbench.bench.dispatch import slurm
 from sarbench.bench.dispatch.profile import ProfileError, check_site, parse_profile
@@ -51,7 +52,7 @@ def test_table_follows_the_suffix(sarbench, tmp_path, monkeypatch):  # noqa: F81
 def test_compare_writes_json_into_the_file(sarbench, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     Path("grid.toml").write_text(TINY)
-    monkeypatch.setattr(_results, "compare_rows", lambda *rest: [])
+    monkeypatch.setattr(_results, "compare_rows", lambda *rest, **more: [])
     monkeypatch.setattr(Request, "refuse_nothing", lambda *rest: None)
     for words in (("--out", "c.json"), ("--json", "--out", "d.json")):
         assert sarbench("compare", "grid.toml", "mae", "random_init", *words)[0] == 0
@@ -186,3 +187,11 @@ def test_doctor_runs_to_its_end(sarbench, tmp_path, monkeypatch):  # noqa: F811
     status, said = sarbench("doctor")
     assert status in (0, 1)  # 2 would be a wrong request
     assert "unknown" not in said
+
+
+def test_data_ls_tells_what_lies_below_the_folder(tmp_path, capsys):
+    (tmp_path / "data" / "SAR-ACD" / "A220").mkdir(parents=True)
+    list_data(tmp_path / "runs", tmp_path / "data", as_json=True)
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["sar_acd"]["found"], rows["sar_acd"]["prepared"]) == (True, None)
+    assert not rows["mstar_soc"]["found"]

@@ -1,10 +1,13 @@
 """Two methods side by side: the numbers, and a reading that cannot be taken for more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
 
 from sarbench.results.compare import compare, comparison_text
+from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.scores import LeaderboardError, Score
 
 
@@ -24,14 +27,17 @@ def scores(
 class Chips:
     """Predictions by key."""
 
-    def __init__(self, right, groups=None):
-        self._right, self._groups = right, groups
+    def __init__(self, right, groups=None, classes=None):
+        self._right, self._groups, self._classes = right, groups, classes
 
     def right(self, score):
         return self._right.get(score.key)
 
     def groups(self, dataset):
         return self._groups
+
+    def classes(self, dataset):
+        return self._classes
 
 
 def one(found):
@@ -54,7 +60,7 @@ def test_a_clear_difference_over_ten_seeds(draw):
     )
     assert found.p_holm == pytest.approx(2 / 2**10)
     assert found.reading.startswith("A is higher than B by 10.3 points (95 % interval 10.1 to ")
-    assert "two checkpoints on these test images" in found.reading
+    assert "two checkpoints on these test chips" in found.reading
     swapped = one(compare(scores("A", a) + scores("B", b), "B", "A", "accuracy", None, draw))
     assert swapped.reading == found.reading
 
@@ -65,8 +71,8 @@ def test_five_seeds_can_show_nothing_and_the_reading_says_so(draw):
     assert found.reading == (
         "No difference shown (p = 0.0625). With 5 draws of labelled chips p cannot go below "
         "0.0625: this comparison could not have shown a difference, however large. One checkpoint "
-        "is not a method: this is about these two checkpoints on these test images, not about the "
-        "methods. Other test images: no interval; it needs predictions of 5 draws (or one) and 10 "
+        "is not a method: this is about these two checkpoints on these test chips, not about the "
+        "methods. Other test chips: no interval; it needs predictions of 5 draws (or one) and 10 "
         "groups of test chips."
     )
 
@@ -104,10 +110,29 @@ def test_the_least_p_is_given_the_other_columns(draw):
     assert found[40].smallest_holm == pytest.approx(2 * 2 / 4096)
 
 
-def test_seeds_that_one_side_lacks_are_left_out_and_counted(draw):
+def test_an_incomplete_row_is_not_tested(draw):
+    """The table does not test it either; the seeds that one side lacks are left out of the mean."""
     a = [0.8, None, 0.8, 0.81, 0.8, 0.8, 0.82]
     found = one(compare(scores("A", a) + scores("B", [0.7] * 7), "A", "B", "accuracy", None, draw))
-    assert (found.runs, found.test.n) == (("6/7", "7/7"), 6)
+    assert (found.runs, found.test, found.p_holm) == (("6/7", "7/7"), None, None)
+    assert found.effect.difference.mean == pytest.approx(
+        np.mean([0.8, 0.8, 0.81, 0.8, 0.8, 0.82]) - 0.7
+    )
+    assert found.effect.difference.low is None
+    assert found.reading.startswith(
+        "Not tested: an incomplete row is not tested (6/7 and 7/7 runs are there)."
+    )
+    starts = [s for n in range(3) for m in "AB" for s in scores(m, [0.5 + n / 99, 0.6], start=n)]
+    starts[0] = replace(starts[0], values={})
+    found = one(compare(starts, "A", "B", "accuracy", None, draw))
+    assert (found.unit, found.test) == ("pretrain_seeds", None)
+
+
+def test_a_row_that_fails_its_contract_is_not_tested(draw):
+    both = scores("A", [0.9] * 8, fails_contract=True, name="mine") + scores("B", [0.7] * 8)
+    found = one(compare(both, "A", "B", "accuracy", None, draw))
+    assert found.test is None
+    assert "A fails its contract (`sarbench methods check mine`)" in found.reading
 
 
 def test_nothing_in_common_is_said(draw):
@@ -156,7 +181,11 @@ def test_pretraining_seeds_are_compared_by_welchs_test(draw):
     gap = found.effect.difference
     assert (gap.low, gap.high) == pytest.approx((interval.low, interval.high))
     assert "checkpoints" not in found.reading
-    assert "these test images" in found.reading
+    assert "over 4 and 3 pretraining seeds." in found.reading
+    assert found.reading.endswith(
+        "on these test chips and these labelled chips (2 draws, the same for every row)."
+    )
+    assert "(t, 4 and 3 pretraining seeds)" in comparison_text([found], "A", "B", "accuracy")
 
 
 def test_pretraining_seeds_are_not_paired_by_their_number(draw):
@@ -215,7 +244,7 @@ def test_one_checkpoint_on_one_side_makes_no_claim_of_methods(draw):
     both = [s for start in range(6) for s in scores("A", [0.8, 0.81], start=start)]
     both += scores("Raw", [0.5, 0.6])
     found = one(compare(both, "A", "Raw", "accuracy", None, draw))
-    assert (found.unit, found.test.n) == ("seeds", 2)
+    assert (found.unit, found.test.n, found.units) == ("seeds", 2, "2 draws of labelled chips")
     assert found.effect.difference.mean == pytest.approx((0.3 + 0.21) / 2)
     assert "One checkpoint is not a method: this is about these checkpoints" in found.reading
 
@@ -230,12 +259,103 @@ def test_a_method_is_tested_over_its_pretraining_seeds_against_raw_pixels(sign, 
     expected = scipy.stats.ttest_1samp(means, 0.55)
     interval = expected.confidence_interval()
     assert (found.unit, found.test.n) == ("pretrain_seeds", 4)
+    assert found.units == "4 pretraining seeds"
     assert found.test.p == pytest.approx(expected.pvalue)
     gap = found.effect.difference
     assert sorted([sign * gap.low, sign * gap.high]) == pytest.approx(
         [interval.low - 0.55, interval.high - 0.55]
     )
     assert "checkpoint" not in found.reading
+
+
+def test_two_pretraining_seeds_give_a_difference_and_no_verdict(draw):
+    """Welch's test of these has p = 0.003, and said that A is higher; the table has no place."""
+    both = [s for name, means in (("A", [0.80, 0.81]), ("B", [0.50, 0.52]))
+            for start, mean in enumerate(means)
+            for s in scores(name, [mean - 0.01, mean + 0.01], start=start)]  # fmt: skip
+    found = one(compare(both, "A", "B", "accuracy", None, draw))
+    assert (found.unit, found.test, found.p_holm) == ("pretrain_seeds", None, None)
+    gap = found.effect.difference
+    assert (gap.mean, gap.low) == (pytest.approx(0.295), None)
+    assert found.reading == (
+        "Not tested: a statement about methods takes 3 pretraining seeds or more of each (`seeds` "
+        "under [pretrain]), there are 2 and 2. This is on these test chips and these labelled "
+        "chips (2 draws, the same for every row)."
+    )
+    text = comparison_text([found], "A", "B", "accuracy")
+    assert "difference +29.5\n" in text
+    assert "higher" not in text
+    raw = [s for s in both if s.method == "A"] + scores("Raw", [0.5, 0.6], control=True)
+    assert one(compare(raw, "A", "Raw", "accuracy", None, draw)).test is None
+
+
+def wobbling(draw, levels, seeds, count=200):
+    """Return outcomes of chips by key, and their scores: one checkpoint of each method."""
+    right = {f"{m}{s}": draw.random(count) < v for m, v in levels.items() for s in range(seeds)}
+    runs = {m: [float(right[f"{m}{s}"].mean()) for s in range(seeds)] for m in levels}
+    return Chips(right), runs
+
+
+@pytest.mark.parametrize(("shots", "unit"), [(10, "seeds+chips"), ("all", "chips")])
+def test_checkpoints_are_compared_as_the_table_compares_them(shots, unit, draw):
+    """Two rows, so that Holm's correction changes nothing."""
+    chips, runs = wobbling(draw, {"A": 0.72, "B": 0.66}, 6)
+    both = [s for m, values in runs.items() for s in scores(m, values, shots=shots)]
+    found = one(compare(both, "A", "B", "accuracy", chips, draw, compares="checkpoints"))
+    board = tabulate_scores(both, chips=chips, compares="checkpoints")
+    (p,) = {c.p_best for c in board.cells} - {None}
+    assert (found.unit, found.test.p, found.p_holm) == (unit, pytest.approx(p), pytest.approx(p))
+    assert {c.unit for c in board.cells} == {unit}
+    gap, least = found.effect.difference, board.cells[0].smallest_difference
+    assert gap.high - gap.mean == pytest.approx(least)
+    assert found.reading.endswith("nothing is claimed of the methods that made them.")
+    drawn = "6 draws of labelled chips and " if shots == 10 else ""
+    assert found.units == f"{drawn}200 test chips (groups of near-duplicates)"
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_checkpoints_that_the_table_does_not_test_are_not_tested(seeds, draw):
+    chips, runs = wobbling(draw, {"A": 0.9, "B": 0.2}, seeds)
+    both = [s for m, values in runs.items() for s in scores(m, values)]
+    found = one(compare(both, "A", "B", "accuracy", chips, draw, compares="checkpoints"))
+    assert (found.unit, found.test, found.effect.difference.low) == ("seeds+chips", None, None)
+    assert "needs accuracy or balanced accuracy, predictions, 5 draws of labelled chips and 10" in (
+        found.reading
+    )
+    without = one(compare(both, "A", "B", "accuracy", None, draw, compares="checkpoints"))
+    assert (without.unit, without.test) == ("seeds", None)
+
+
+def test_balanced_accuracy_is_compared_over_test_chips(draw):
+    """Two classes of 150 and 50 chips; the p is that of the table of checkpoints."""
+    chips, runs = wobbling(draw, {"A": 0.7, "B": 0.6}, 1)
+    chips = Chips(chips._right, None, np.repeat([0, 1], [150, 50]))
+    both = []
+    for m in runs:
+        right = chips._right[f"{m}0"]
+        value = (right[:150].mean() + right[150:].mean()) / 2
+        both += [
+            replace(scores(m, [0.5], shots="all")[0], values={"balanced_accuracy": float(value)})
+        ]
+    found = one(compare(both, "A", "B", "balanced_accuracy", chips, draw))
+    board = tabulate_scores(both, "balanced_accuracy", chips=chips, compares="checkpoints")
+    (p,) = {c.p_best for c in board.cells} - {None}
+    assert (found.unit, found.test.p) == ("chips", pytest.approx(p))
+
+
+def test_a_narrowed_view_says_over_how_many_columns_of_the_grid_holm_corrects(draw):
+    a, b = np.linspace(0.80, 0.82, 8), np.linspace(0.70, 0.715, 8)
+    both = [s for shots in (1, 2) for m, v in (("A", a), ("B", b))
+            for s in scores(m, v, shots=shots)]  # fmt: skip
+    found = compare(both, "A", "B", "accuracy", None, draw, grid_columns=5)
+    assert {(one.family, one.grid_columns) for one in found} == {(2, 5)}
+    assert "after Holm's correction over 2 of 5 columns of the grid" in found[0].reading
+    text = comparison_text(found, "A", "B", "accuracy")
+    assert "2 of the 5 columns that both rows have are shown" in text
+    single = one(compare(both[:16], "A", "B", "accuracy", None, draw, grid_columns=5))
+    assert "after Holm's correction over 1 of 5 columns of the grid" in single.reading
+    whole = compare(both, "A", "B", "accuracy", None, draw)
+    assert "Part of the grid" not in comparison_text(whole, "A", "B", "accuracy")
 
 
 @pytest.mark.parametrize("repetitions", [40, pytest.param(1000, marks=pytest.mark.slow)])

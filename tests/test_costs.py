@@ -76,3 +76,11 @@ def test_every_bundled_grid_can_be_planned(path, tmp_path):
     made = make_plan(read_grid(path), Store(tmp_path), tmp_path)
     assert made.runs
     assert {entry.state for entry in (*made.pretrain, *made.runs)} == {"new"}
+
+
+def test_an_estimate_does_not_depend_on_what_is_prepared(tmp_path):
+    estimates = [Costs(made).missing(made) for made in (
+        plan_of(tmp_path, make_summary()), plan_of(tmp_path, None)
+    )]  # fmt: skip
+    assert estimates[0].evaluate_h > 0
+    assert estimates[1].evaluate_h == pytest.approx(estimates[0].evaluate_h)

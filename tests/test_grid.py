@@ -175,7 +175,6 @@ def test_every_problem_is_listed_at_once(tmp_path):
         (("[pretrain]", "[pretrain]"), True),
         (("[pretrain]", "[pretrain]\nseeds = 2"), True),
         (("[pretrain]", "[pretrain]\nseeds = [4, 5, 6]"), False),
-        (('methods = ["mae"]', 'compare = "checkpoints"\nmethods = ["mae"]'), False),
         (('methods = ["mae"]', "methods = []"), False),
     ],
 )
@@ -184,6 +183,38 @@ def test_a_grid_of_methods_with_few_pretraining_seeds_warns(tmp_path, change, wa
     assert bool(warning) == warns
     if warning:
         assert "one checkpoint is not a method" in warning
+
+
+@pytest.mark.parametrize(
+    ("change", "few"),
+    [
+        (("seeds = 3", "seeds = 4"), "(linear with 4, knn with 4)"),
+        (("seeds = 3", "seeds = 5"), None),
+        (("seeds = 3", "seeds = [1, 2, 3, 4, 8]"), None),
+        (('linear = [10, "all"]', "linear = {shots = [10], seeds = 9}"), "(knn with 3)"),
+        (('linear = [10, "all"]\nknn = [10, "all"]', 'linear = ["all"]'), None),
+    ],
+)
+def test_a_grid_of_checkpoints_with_few_draws_warns(tmp_path, change, few):
+    """The table would test nothing; five draws make its interval."""
+    assert change[0] in TEXT
+    warning = claim_warning(grid_of(tmp_path, 'compare = "checkpoints"\n' + TEXT.replace(*change)))
+    assert (warning is not None) == (few is not None)
+    if warning:
+        assert few in warning
+        assert "set seeds = 5 or more under [evaluate]" in warning
+
+
+@pytest.mark.parametrize("methods", ['["mae"]', "[]"])
+@pytest.mark.parametrize("seeds", ["2", "[4, 7]"])
+def test_checkpoints_of_several_pretraining_seeds_are_refused(tmp_path, methods, seeds):
+    """A row would average them and say "this checkpoint"; controls have several seeds as well."""
+    text = TEXT.replace("[pretrain]", f"[pretrain]\nseeds = {seeds}").replace('["mae"]', methods)
+    validate(grid_of(tmp_path, text), METHODS)
+    with pytest.raises(GridError, match=r"asks for 2 .* one seed is allowed: write seeds = 1 or"):
+        validate(grid_of(tmp_path, 'compare = "checkpoints"\n' + text), METHODS)
+    one = text.replace(f"seeds = {seeds}", "seeds = [7]")
+    validate(grid_of(tmp_path, 'compare = "checkpoints"\n' + one), METHODS)
 
 
 def test_what_is_compared_changes_no_key(tmp_path, summary):

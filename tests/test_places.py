@@ -38,8 +38,8 @@ def cell_scores(method, starts, column=DRAWN, **more):
 class Chips:
     """Outcomes of chips: chip j of a run with accuracy a is right where j/M < a, after a shift."""
 
-    def __init__(self, count=200, groups=None, shift=0):
-        self.count, self.of_group, self.shift = count, groups, shift
+    def __init__(self, count=200, groups=None, shift=0, classes=None):
+        self.count, self.of_group, self.shift, self.of_class = count, groups, shift, classes
 
     def right(self, score):
         right = np.arange(self.count) < round(score.values["accuracy"] * self.count)
@@ -47,6 +47,9 @@ class Chips:
 
     def groups(self, dataset):
         return self.of_group
+
+    def classes(self, dataset):
+        return self.of_class
 
 
 def said(board, style="text"):
@@ -218,7 +221,9 @@ def test_mean_ranks_are_over_the_columns_that_every_ranked_row_completes():
     assert board.rank_columns == [DRAWN]
     assert board.mean_rank == {"A": 2.0, "B": 1.0, "C": 3.0}
     assert board.rows == ["B", "A", "C"]
-    assert "over the 1 of 2 columns that every ranked row completes" in said(board)
+    assert "over the 1 of 2 columns that are tested and that every ranked row completes" in said(
+        board
+    )
 
 
 def test_without_a_shared_column_there_is_no_mean_rank():
@@ -234,7 +239,7 @@ def test_without_a_shared_column_there_is_no_mean_rank():
     board = tabulate_scores(scores)
     assert board.mean_rank == {}
     assert board.rows == ["B", "A"]
-    assert "No mean rank: no column is complete for every ranked row" in said(board)
+    assert "No mean rank: no tested column is complete for every ranked row" in said(board)
 
 
 def test_a_row_without_any_complete_cell_does_not_hide_the_ranks():
@@ -311,7 +316,7 @@ def test_a_method_that_fails_its_contract_is_marked():
     board = tabulate_scores(scores)
     assert board.cells[0].fails_contract
     assert "A ‡" in said(board)
-    assert "fails its contract: sarbench methods check mine." in said(board)
+    assert "fails its contract: sarbench methods check mine; it takes no part in" in said(board)
     assert "A $^{\\ddagger}$" in render(board, "latex")
 
 

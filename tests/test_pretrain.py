@@ -38,9 +38,11 @@ from sarbench.bench.pretrain import (
 )
 from sarbench.bench.progress import Progress
 from sarbench.bench.run import Job, Pretraining, Recipe, Resources
+from sarbench.bench.seeding import torch_stream
 from sarbench.bench.store import Store, read_lines
 from sarbench.methods import get, mae
 from sarbench.methods._encoders import SIZES, EncoderConfig
+from sarbench.methods._masking import context_and_targets
 from sarbench.methods._method import Method
 
 RECIPE = Recipe(epochs=3, batch=4, base_lr=2e-2, warmup_epochs=1.0)
@@ -440,6 +442,28 @@ def test_the_cost_of_mae_is_that_of_its_matrix_products_by_hand():
     forward = transformer_gflop(3, 64, 50) + transformer_gflop(2, 64, 197) + linear
     # Backward costs twice the forward; the embedding's has no gradient of the pixels.
     assert found.step_gflop == pytest.approx(3 * forward - 2e-9 * visible * 64 * 64, rel=0.01)
+
+
+def test_the_cost_of_i_jepa_is_that_of_contexts_cut_in_batches_of_the_recipe():
+    """The longer the batch, the shorter the context that all its images have."""
+    costs = []
+    for batch in (2, 32):
+        recipe = asdict(Recipe(batch=batch))
+        recipe = {name: value for name, value in recipe.items() if value is not None}
+        identity = identity_of("i_jepa")
+        costs.append(architecture_of(replace(identity, recipe=recipe)).step_gflop)
+    grid, drawn = (14, 14), []
+    for number in range(8):
+        context, blocks = context_and_targets(
+            grid, 32, 4, (0.15, 0.2), (0.75, 1.5), (0.85, 1.0), 11, torch_stream(number, "mask")
+        )
+        known, asked = context.shape[1], blocks.shape[1]
+        # Encoder on the context, predictor (width 32, 3 blocks) on each of 4 targets, backward
+        # twice; the target encoder sees all 196 patches, forward only.
+        trained = transformer_gflop(3, 64, known) + 4 * transformer_gflop(3, 32, known + asked)
+        drawn.append(3 * trained + transformer_gflop(3, 64, 196))
+    assert costs[1] == pytest.approx(np.mean(drawn), rel=0.05)
+    assert costs[0] > 1.1 * costs[1]
 
 
 def test_counting_a_network_moves_no_stream():

@@ -72,7 +72,7 @@ def test_the_caption_says_what_was_done(board):
         "half the 95% Student interval over pretraining seeds", "Evaluation seeds 0-9",
         "Tukey's range test over the pretraining seeds of all methods",
         "Smallest difference that could have been shown, in points: synthetic/linear/10",
-        "A control is above every method in: synthetic",
+        "Controls above every method: Floor in synthetic",
         "no difference was shown, not that there is none",
     ):  # fmt: skip
         assert part in text

@@ -186,7 +186,9 @@ def _request(
     dataset: Annotated[Many, typer.Option("-d", "--dataset", help="only this data set")] = None,
     protocol: Annotated[Many, typer.Option("-p", "--protocol", help="only this protocol")] = None,
     shots: Annotated[Many, typer.Option("-k", "--shots", help="only these shots")] = None,
-    seed: Annotated[list[int] | None, typer.Option("-s", "--seed", help="only this seed")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option("-s", "--seed", help="only this evaluation seed")
+    ] = None,
     pixels: Annotated[
         Many,
         typer.Option("--pixels", metavar="SET=DIGEST", help="of a set that the store has twice"),

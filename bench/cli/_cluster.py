@@ -15,7 +15,7 @@ from ..dispatch.slurm import cancel as cancel_jobs
 from ..dispatch.slurm import read_site
 from ..dispatch.watch import Watch, look
 from ..failures import CLASSES, ONLY_IF_ASKED
-from ..grid import GridError, unknown
+from ..grid import GridError, claim_warning, unknown
 from ..plan import PRETRAINING_FAILED, Entry, Plan, counted
 from ..store import Store
 from ._app import (
@@ -58,6 +58,8 @@ def hand_over(
 
     store = asked.store
     made = asked.plan()
+    if claim := claim_warning(asked.grid):
+        warn(claim)
     check_site(profile, site := read_site(lambda m: err.print(m)))
     if dry_run and (names := " ".join(made.to_prepare())):
         raise GridError(f"not prepared: {names}; `sarbench data prepare {names}` first")

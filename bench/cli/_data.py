@@ -11,7 +11,7 @@ from rich.table import Table
 from ..data.chips import Chips
 from ..data.lookup import remember_set
 from ..data.names import split_name
-from ..data.prepare import prepare, summary
+from ..data.prepare import prepare, source_exists, summary
 from ..data.registry import card, dataset_names, pool_names
 from ..store import Store
 from ._app import (
@@ -55,13 +55,14 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
 
 @data.command("ls")
 def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = False) -> None:
-    """List every data set and pool, and which of them are prepared."""
+    """List every data set and pool, and which of them are prepared or lie below --data."""
     store, rows = open_store(runs), []
     for given in [*dataset_names(), *(f"pool:{name}" for name in pool_names())]:
         name, pool = split_name(given)
-        known = summary(name, folder, store.prepared, pool=pool)
+        known, described = summary(name, folder, store.prepared, pool=pool), card(name, pool=pool)
         rows.append({
-            "name": given, "title": card(name, pool=pool).title,
+            "name": given, "title": described.title,
+            "found": source_exists(described, folder),
             "prepared": None if known is None else asdict(known),
         })  # fmt: skip
     if as_json:
@@ -69,9 +70,13 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
         return
     table = Table("name", "chips", "what", box=None, pad_edge=False)
     for row in rows:
-        count = str(row["prepared"]["count"]) if row["prepared"] else "not prepared"
+        found = "found, not prepared" if row["found"] else "not found"
+        count = str(row["prepared"]["count"]) if row["prepared"] else found
         table.add_row(row["name"], count, row["title"])
     out.print(table)
+    out.print(
+        f"looked for below {folder} (--data); `sarbench data verify NAME` checks what is there"
+    )
     out.print("pools may also be any folder of images: folder:PATH")
 
 

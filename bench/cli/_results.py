@@ -1,7 +1,7 @@
 """Commands that say what the records of a grid mean: table, compare, paper, report, merge."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +15,17 @@ from ...results.paper_sheets import paper_sheets
 from ...results.published import papers, read_published
 from ...results.render import FORMATS, STYLES, render, render_sheets
 from ..against_paper import compare_with
-from ..board import check_class, leaderboard, outcomes_of, resolve_row, scores_of
+from ..board import (
+    check_class,
+    leaderboard,
+    outcomes_of,
+    resolve_rows,
+    scores_of,
+    shared_columns,
+)
 from ..merge import merge as merge_stores
 from ..notes import notes
+from ..plan import Filters
 from ..seeding import stream
 from ..store import Store, write_atomic
 from ._app import (
@@ -122,16 +130,17 @@ def compare(
     check_metric(metric)
     style = chosen_format(None, as_json, path, ("text", "json"))
     made = asked.plan()
-    rows = [resolve_row(made, name) for name in (first, second)]
+    rows = resolve_rows(made, first, second)
     asked.refuse_nothing(made)
+    whole = made if asked.part == Filters() else replace(asked, part=Filters()).plan()
     found = compare_rows(
-        scores_of(made), rows[0], rows[1], metric, outcomes_of(made, asked.store),
-        stream(0, "statistics"),
+        scores_of(made), *rows, metric, outcomes_of(made, asked.store), stream(0, "statistics"),
+        compares=made.grid.compare, grid_columns=shared_columns(whole, *rows),
     )  # fmt: skip
     if style == "json":
         give(json_text([one.to_json() for one in found]), path)
     else:
-        give(comparison_text(found, rows[0], rows[1], metric), path)
+        give(comparison_text(found, *rows, metric), path)
 
 
 @grid_command
