@@ -116,6 +116,4 @@ def _images(planned: PlannedPretraining) -> float:
     identity = planned.identity
     if identity is None or identity.recipe is None:
         return 0.0
-    count = sum(member["count"] for member in identity.pool)
-    count = min(count, identity.pool_cap or count) * identity.pool_fraction
-    return count * identity.recipe["epochs"]
+    return identity.pool_count * identity.recipe["epochs"]

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any, Literal, TypeVar
 
 from ..results.record import digest_json
+from .data.members import pool_count
 
 T = TypeVar("T")
 Shots = int | Literal["all"]
@@ -108,11 +109,17 @@ class Pretraining(Identity):
     config: dict[str, Any]
     encoder: dict[str, Any] | None
     precision: str
-    pool: list[dict[str, Any]]  # per member: name, data digest, count
+    pool: list[dict[str, Any]]  # of each member, as in `data.members`
     pool_cap: int | None
     pool_fraction: float
     recipe: dict[str, Any] | None
     seed: int
+
+    @property
+    def pool_count(self) -> int:
+        """The number of chips that it is trained on; 0 without a pool."""
+        total = sum(member["count"] for member in self.pool)
+        return pool_count(total, self.pool_cap, self.pool_fraction)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,23 @@
-"""Names of data sets and pools as grids and plans write them."""
+"""Names of data sets and pools as grids and plans write them.
 
-from .registry import Card, card, dataset_names, pool_names
+`mstar_soc:train`, the training split of a data set as a pool, is not a set of its own: it means the
+files of `mstar_soc`.
+"""
+
+from .registry import Card, card, dataset_names, pool_names, split_source
 
 
 def split_name(given: str) -> tuple[str, bool]:
-    """Return the name of a data set or pool, and whether it means a pool (`pool:<name>`)."""
-    if given.startswith("pool:"):
-        return given.removeprefix("pool:"), True
+    """Return the name of a data set or pool, and whether it means a pool (`pool:<name>`).
+
+    Raises:
+        UnknownDatasetError: A part of a data set that is not its training split.
+    """
+    name = given.removeprefix("pool:")
+    if (dataset := split_source(name)) is not None:
+        return dataset, False
+    if name != given:
+        return name, True
     pools = given.startswith("folder:") or given in pool_names()
     return given, pools and given not in dataset_names()
 
@@ -15,6 +26,11 @@ def full_name(given: str) -> str:
     """Return the one name of a set in plans and stores: a pool is written `pool:<name>`."""
     name, pool = split_name(given)
     return f"pool:{name}" if pool else name
+
+
+def set_of(pool: str) -> str:
+    """Return the full name of the set that a pool of a grid is read from."""
+    return full_name(f"pool:{pool}")
 
 
 def card_of(given: str) -> Card:
