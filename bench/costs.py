@@ -111,9 +111,9 @@ def _encoder(planned: PlannedPretraining) -> str:
     return identity.encoder["name"] if identity.encoder else ""
 
 
-def _images(planned: PlannedPretraining) -> float:
+def _images(planned: PlannedPretraining) -> int:
     """Return how many chips a pretraining looks at, 0 for one that learns nothing."""
     identity = planned.identity
     if identity is None or identity.recipe is None:
-        return 0.0
+        return 0
     return identity.pool_count * identity.recipe["epochs"]
