@@ -231,13 +231,6 @@ def pool_of(pretrain: PretrainSection, entry: MethodEntry, info: MethodInfo) -> 
     return pretrain.pool if entry.pool is None else entry.pool
 
 
-def pools_of(grid: Grid, methods: dict[str, MethodInfo]) -> list[list[str]]:
-    """Return every pool that something of the grid is pretrained on, each once."""
-    entries = (*grid.methods, *grid.controls)
-    found = [pool_of(grid.pretrain, entry, methods[entry.name]) for entry in entries]
-    return [list(pool) for pool in dict.fromkeys(map(tuple, found)) if pool]
-
-
 def describe_pool(pool: Sequence[str]) -> str:
     """Return the names of a pool as one text."""
     return " + ".join(pool)

@@ -10,6 +10,7 @@ from .data.registry import split_source
 from .data.sharing import Sharing
 from .grid import describe_pool
 from .plan import Plan, describe_pretraining
+from .spread import pools_of
 
 
 def notes(plan: Plan) -> list[str]:
@@ -38,7 +39,7 @@ def _pretraining_notes(plan: Plan) -> list[str]:
 def _pool_notes(plan: Plan) -> list[str]:
     """Return what a reader must know of the pools, and of sets that the store does not know."""
     asked = {entry.planned.dataset for entry in plan.runs}
-    pools = list(dict.fromkeys(tuple(e.planned.pool) for e in plan.pretrain if e.planned.pool))
+    pools = pools_of(entry.planned for entry in plan.pretrain)
     lines = []
     for pool in pools:
         named = f" {describe_pool(pool)}" if len(pools) > 1 else ""
@@ -63,8 +64,9 @@ def _drawn(plan: Plan, pool: Sequence[str], one: Sharing) -> str:
     parts = []
     for name, count in zip(pool, one.drawn, strict=True):
         split = split_source(name)
-        labelled = f" (the training split of {split}, labelled)" if split else ""
-        parts.append(f"{count:,} of {name}{labelled}")
+        labelled = ", labelled" if len(pool) == 1 else ""
+        source = f" (the training split of {split}{labelled})" if split else ""
+        parts.append(f"{count:,} of {name}{source}")
     cap = plan.grid.pretrain.pool_cap
     drawn = f" (a fixed draw of {cap:,})" if cap else ""
     return f"Pool: {sum(one.drawn):,} chips{drawn}: {', '.join(parts)}."

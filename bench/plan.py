@@ -15,11 +15,11 @@ from .data.names import set_of
 from .data.packed import Summary
 from .data.sharing import Sharing, sharing
 from .failures import failure_class
-from .grid import Grid, GridError, as_list, describe_pool, pools_of
+from .grid import Grid, GridError, as_list, describe_pool, pool_of
 from .grid_check import check_data, validate
 from .progress import last_checkpoint, read_progress, steps_of
 from .run import Job, Pretraining
-from .spread import PlannedPretraining, PlannedRun, pretrainings, runs
+from .spread import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from .stale import StaleIndex
 from .store import DamagedRecordError, Kind, Store
 
@@ -201,24 +201,24 @@ def make_plan(
     """
     methods = describe(grid.method_names(), store.root)
     validate(grid, methods, store.root)
-    wanted = needs(grid, methods)
-    found = {name: find_set(name, data_dir, store.root, versions) for name in wanted}
+    found = {name: find_set(name, data_dir, store.root, versions) for name in needs(grid, methods)}
     data = {name: one.summary for name, one in found.items() if one}
     starts = pretrainings(grid, methods, data.get)
+    pools = pools_of(starts)
     planned = runs(grid, starts, methods, data.get)
     filters = filters or Filters()
     filters.check(planned)
     planned = [run for run in planned if filters.take(run)]
     planned, refused = applicable(planned, grid.evaluate.protocols, store.root)
-    used = {id(run.pretraining) for run in planned}
-    starts = [start for start in starts if id(start) in used]
+    wanted = {id(run.pretraining) for run in planned}
+    starts = [start for start in starts if id(start) in wanted]
     check_data(grid, data, methods)
     plan = Plan(grid, methods, [], [], data)
     plan.not_applicable = refused
     plan.failing = set(failed_contracts(store, methods))
     plan.unpacked = [name for name, one in found.items() if not (one and one.packed)]
     plan.uncompared = [name for name, one in found.items() if one and not one.compared]
-    plan.sharing = _sharing(plan, store)
+    plan.sharing = _sharing(plan, pools, store)
     _refuse_overlaps(plan)
     stale = StaleIndex(store, starts, planned)
     for start in starts:
@@ -238,15 +238,19 @@ def needs(grid: Grid, methods: dict[str, MethodInfo]) -> list[str]:
 
     A pool is written `pool:<name>`; the training split of a data set is read from the data set.
     """
-    pools = [set_of(name) for pool in pools_of(grid, methods) for name in pool]
-    return list(dict.fromkeys([*grid.evaluate.datasets, *pools]))
+    entries = (*grid.methods, *grid.controls)
+    pools = [pool_of(grid.pretrain, entry, methods[entry.name]) for entry in entries]
+    sets = [set_of(name) for pool in pools for name in pool]
+    return list(dict.fromkeys([*grid.evaluate.datasets, *sets]))
 
 
-def _sharing(plan: Plan, store: Store) -> dict[tuple[str, ...], dict[str, Sharing]]:
+def _sharing(
+    plan: Plan, pools: list[tuple[str, ...]], store: Store
+) -> dict[tuple[str, ...], dict[str, Sharing]]:
     """Return what each pool shares with each data set, as far as the store can tell."""
     pretrain, result = plan.grid.pretrain, {}
     fraction = max(as_list(pretrain.pool_fraction))
-    for pool in pools_of(plan.grid, plan.methods):
+    for pool in pools:
         members = [one for name in pool if (one := plan.data.get(set_of(name)))]
         if len(members) < len(pool):
             continue
@@ -256,7 +260,7 @@ def _sharing(plan: Plan, store: Store) -> dict[tuple[str, ...], dict[str, Sharin
             if name in plan.data
         }
         if known := {name: one for name, one in shared.items() if one}:
-            result[tuple(pool)] = known
+            result[pool] = known
     return result
 
 

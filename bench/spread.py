@@ -1,7 +1,7 @@
 """A grid spread out into the pretrainings and runs that it declares; pure."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,11 @@ class PlannedRun:
     shots: Shots
     seed: int
     identity: Run | None
+
+
+def pools_of(planned: Iterable[PlannedPretraining]) -> list[tuple[str, ...]]:
+    """Return every pool that something is pretrained on, each once, in the order of the rows."""
+    return [pool for pool in dict.fromkeys(tuple(one.pool) for one in planned) if pool]
 
 
 Summaries = Callable[[str], Summary | None]

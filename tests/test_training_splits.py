@@ -239,7 +239,10 @@ def test_captions_say_that_a_pool_is_a_labelled_training_split(packed: Store, tm
     assert "synthetic: the pool synthetic holds no test chip and no training chip" in lines
     (pools,) = (line for line in differences(plan) if line.startswith("Pools differ"))
     assert "synthetic, capped at 64: MAE; synthetic:train, capped at 64: FG-MAE" in pools
-    assert setup_of(plan)["pool"] == ["synthetic", "synthetic:train"]
+    assert setup_of(plan)["pool"] == "synthetic; synthetic:train"
+    mixed = planned(packed, tmp_path, '["mae"]', 'pool = ["synthetic", "synthetic:train"]')
+    assert "400 of synthetic:train (the training split of synthetic)." in "\n".join(notes(mixed))
+    assert setup_of(mixed)["pool"] == ["synthetic", "synthetic:train"]
 
 
 def test_the_pool_of_one_entry_that_holds_test_chips_is_refused(packed: Store, tmp_path: Path):
