@@ -8,7 +8,7 @@ from ..methods._sizes import SIZES
 from ..protocols import PROTOCOLS, Protocol
 from ..protocols._settings import Precision, Readout
 from .catalogue import MethodInfo, check_config
-from .data.members import pool_count, pool_members
+from .data.members import pool_members
 from .data.names import card_of
 from .data.packed import Summary
 from .data.registry import card, dataset_names
@@ -27,7 +27,7 @@ from .grid import (
     sweep,
     unknown,
 )
-from .run import RECIPES, SOURCE, Recipe, fill, from_json, to_json
+from .run import RECIPES, SOURCE, Recipe, fill, from_json, pool_count, to_json
 
 CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
 

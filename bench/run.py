@@ -12,7 +12,6 @@ from math import isfinite
 from typing import Any, Literal, TypeVar
 
 from ..results.record import digest_json
-from .data.members import pool_count
 
 T = TypeVar("T")
 Shots = int | Literal["all"]
@@ -94,6 +93,11 @@ class Identity:
     def key(self) -> str:
         """The SHA-256 of the canonical JSON, in hexadecimal."""
         return digest_json(self.to_json())
+
+
+def pool_count(total: int, cap: int | None, fraction: float) -> int:
+    """Return how many of the `total` chips of a pool are drawn, after cap and fraction."""
+    return round(fraction * min(total, total if cap is None else cap))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from sarbench.bench.costs import Costs
 from sarbench.bench.data import synthetic
 from sarbench.bench.data.known_sets import known_sets
 from sarbench.bench.data.lookup import open_set, remember_set
-from sarbench.bench.data.members import pool_count
 from sarbench.bench.data.names import card_of, full_name, split_name
 from sarbench.bench.data.packed import Summary
 from sarbench.bench.data.pools import Pool, open_pool
@@ -30,7 +29,7 @@ from sarbench.bench.merge import merge
 from sarbench.bench.notes import notes
 from sarbench.bench.plan import OverlapError, Plan, make_plan
 from sarbench.bench.progress import steps_of
-from sarbench.bench.run import Pretraining
+from sarbench.bench.run import Pretraining, pool_count
 from sarbench.bench.spread import pretrainings
 from sarbench.bench.store import Store
 from sarbench.bench.verify_run import encoder_problems
@@ -128,7 +127,7 @@ def test_a_training_split_is_opened_by_its_split_digest_too(packed: Store):
         ("mstar_soc:trian", "write 'mstar_soc:train'"),
         ("mstar_sco:train", "did you mean 'mstar_soc:train'"),
         ("msar:train", "'msar' is a pool, which has no split: write 'msar'"),
-        ("tsx:train", "NAME one of mstar_soc, .*, synthetic"),
+        ("tsx:train", "NAME one of mstar_soc, .*, synthetic; `sarbench data ls`"),
         ("pool:synthetic:test", "write 'synthetic:train'"),
         ("pool:mstar_soc", r"unknown pool 'mstar_soc'.*'mstar_soc:train'"),
     ],

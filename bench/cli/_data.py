@@ -72,10 +72,8 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
         count = str(row["prepared"]["count"]) if row["prepared"] else "not prepared"
         table.add_row(row["name"], count, row["title"])
     out.print(table)
-    out.print(
-        "pools may also be any folder of images, folder:PATH, or the training split of a data"
-    )
-    out.print("set with its labels, NAME:train")
+    out.print("pools may also be any folder of images: folder:PATH")
+    out.print("or the training split of a data set, with its labels: NAME:train")
 
 
 @data.command("prepare")

@@ -1,4 +1,4 @@
-"""The members of a pool in an identity, and the number of chips that are drawn from them."""
+"""The members of a pool as an identity holds them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,11 +6,6 @@ from typing import Any
 from .names import set_of
 from .packed import Summary
 from .registry import TRAIN, split_source
-
-
-def pool_count(total: int, cap: int | None, fraction: float) -> int:
-    """Return how many of the `total` chips of a pool are drawn, after cap and fraction."""
-    return round(fraction * min(total, total if cap is None else cap))
 
 
 def pool_members(
@@ -34,19 +29,13 @@ def pool_members(
     return members
 
 
-def member_count(name: str, found: Summary) -> int:
-    """Return how many chips a pool of a grid has in the set that it is read from."""
-    return found.count if split_source(name) is None else sum(found.counts["train"].values())
-
-
 def _member(name: str, found: Summary) -> dict[str, Any]:
-    count, digest = member_count(name, found), found.data_digest
+    member = {"name": found.name, "digest": found.data_digest, "count": found.count}
     if split_source(name) is None:
-        return {"name": found.name, "digest": digest, "count": count}
-    return {
+        return member
+    return member | {
         "name": found.name + TRAIN,
-        "digest": digest,
-        "count": count,
+        "count": sum(found.counts["train"].values()),
         "split": found.split_digest,
         "classes": len(found.classes),
     }

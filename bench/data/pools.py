@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Int
 
+from ..run import pool_count
 from .chips import Chips
 from .images import SUFFIXES
-from .members import pool_count
 from .names import card_of, set_of
 from .prepare import open_version
 from .registry import TRAIN, split_source

@@ -100,15 +100,15 @@ def split_source(name: str) -> str | None:
     if dataset in _datasets() and part == "train":
         return dataset
     near = get_close_matches(dataset, _datasets(), n=1)
-    if dataset in _POOLS and dataset not in _datasets():
+    if dataset in _datasets():
+        hint = f"write {dataset + TRAIN!r}"
+    elif dataset in _POOLS:
         hint = f"{dataset!r} is a pool, which has no split: write {dataset!r}"
-    elif dataset in _datasets() or not near:
-        hint = f"write {(dataset if dataset in _datasets() else 'mstar_soc') + TRAIN!r}"
     else:
-        hint = f"did you mean {near[0] + TRAIN!r}?"
+        hint = f"did you mean {near[0] + TRAIN!r}?" if near else "`sarbench data ls` lists them"
     raise UnknownDatasetError(
-        f"{name!r} is not a training split; only NAME{TRAIN}, with NAME one of "
-        f"{', '.join(_datasets())}, is a part of a data set that can be pretrained on; {hint}"
+        f"{name!r} is not a training split; allowed is NAME{TRAIN}, with NAME one of "
+        f"{', '.join(_datasets())}; {hint}"
     )
 
 
