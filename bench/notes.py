@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from ..results.record import RunRecord
 from .applicable import sentence
 from .comparability import compute_note, differences
-from .data.names import set_of
-from .data.registry import split_source
+from .data.names import set_of, split_source
 from .data.sharing import Sharing
 from .grid import describe_pool
 from .plan import Plan, describe_pretraining

@@ -23,6 +23,7 @@ from sarbench.bench.data.pools import Pool, open_pool
 from sarbench.bench.data.prepare import NotPreparedError, open_chips, prepare, summary
 from sarbench.bench.data.registry import UnknownDatasetError
 from sarbench.bench.data.sharing import Sharing, count_sharing
+from sarbench.bench.dispatch.arrays import Limits, make_arrays
 from sarbench.bench.grid import GridError, read_grid
 from sarbench.bench.jobs import _pool
 from sarbench.bench.merge import merge
@@ -188,7 +189,11 @@ def test_a_plan_reads_and_prepares_the_pools_that_entries_name(packed: Store, tm
     trained = [entry.planned for entry in plan.pretrain if entry.planned.pool]
     assert [start.pool for start in trained] == [["synthetic"], ["synthetic:train"]]
     pools = {job.label: job.pool for job in plan.jobs()}
-    assert pools["FG-MAE"] == ["synthetic:train"]
+    assert (pools["FG-MAE"], pools["Random init"]) == (["synthetic:train"], [])
+    limits = Limits(10, {"pretrain": 1, "evaluate": 1}, 60.0)
+    keys = {str(entry.key) for entry in (*plan.pretrain, *plan.runs)}
+    arrays = make_arrays(plan, keys, set(), limits)
+    assert {job.label: job.pool for array in arrays for job in array.jobs} == pools
     (job,) = (job for job in plan.jobs() if job.label == "FG-MAE")
     assert len(_pool(job, packed).labels) == 400
 

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .names import set_of
+from .names import TRAIN, set_of, split_source
 from .packed import Summary
-from .registry import TRAIN, split_source
 
 
 def pool_members(

@@ -4,7 +4,35 @@
 files of `mstar_soc`.
 """
 
-from .registry import Card, card, dataset_names, pool_names, split_source
+from difflib import get_close_matches
+
+from .registry import Card, UnknownDatasetError, card, dataset_names, pool_names
+
+TRAIN = ":train"  # ends the name of a pool that is the training split of a data set
+
+
+def split_source(name: str) -> str | None:
+    """Return the data set whose training chips `NAME:train` means; None for any other name.
+
+    Raises:
+        UnknownDatasetError: No such data set, or another part of it than `train`.
+    """
+    dataset, colon, part = name.rpartition(":")
+    if not colon or name.startswith("folder:"):
+        return None
+    if dataset in dataset_names() and part == "train":
+        return dataset
+    near = get_close_matches(dataset, dataset_names(), n=1)
+    if dataset in dataset_names():
+        hint = f"write {dataset + TRAIN!r}"
+    elif dataset in pool_names():
+        hint = f"{dataset!r} is a pool, which has no split: write {dataset!r}"
+    else:
+        hint = f"did you mean {near[0] + TRAIN!r}?" if near else "`sarbench data ls` lists them"
+    raise UnknownDatasetError(
+        f"{name!r} is not a training split; allowed is NAME{TRAIN}, with NAME one of "
+        f"{', '.join(dataset_names())}; {hint}"
+    )
 
 
 def split_name(given: str) -> tuple[str, bool]:

@@ -14,9 +14,8 @@ from jaxtyping import Int
 from ..run import pool_count
 from .chips import Chips
 from .images import SUFFIXES
-from .names import card_of, set_of
+from .names import TRAIN, card_of, set_of, split_source
 from .prepare import open_version
-from .registry import TRAIN, split_source
 
 
 class EmptyPoolError(ValueError):

@@ -12,7 +12,6 @@ Reader = Literal["mstar", "sar_acd", "fusar_ship", "pool", "synthetic"]
 Transform = Literal["none", "chip_max"]
 _TRANSFORMS: dict[str, Transform] = {"none": "none", "chip_max": "chip_max"}
 CROP_PX = 128
-TRAIN = ":train"  # ends the name of a pool that is the training split of a data set
 
 
 class UnknownDatasetError(LookupError):
@@ -88,30 +87,6 @@ def pool_names() -> tuple[str, ...]:
     return tuple(_POOLS)
 
 
-def split_source(name: str) -> str | None:
-    """Return the data set whose training chips `NAME:train` means; None for any other name.
-
-    Raises:
-        UnknownDatasetError: No such data set, or another part of it than `train`.
-    """
-    dataset, colon, part = name.rpartition(":")
-    if not colon or name.startswith("folder:"):
-        return None
-    if dataset in _datasets() and part == "train":
-        return dataset
-    near = get_close_matches(dataset, _datasets(), n=1)
-    if dataset in _datasets():
-        hint = f"write {dataset + TRAIN!r}"
-    elif dataset in _POOLS:
-        hint = f"{dataset!r} is a pool, which has no split: write {dataset!r}"
-    else:
-        hint = f"did you mean {near[0] + TRAIN!r}?" if near else "`sarbench data ls` lists them"
-    raise UnknownDatasetError(
-        f"{name!r} is not a training split; allowed is NAME{TRAIN}, with NAME one of "
-        f"{', '.join(_datasets())}; {hint}"
-    )
-
-
 def card(name: str, *, pool: bool = False) -> Card:
     """Return what is known of a data set or pool.
 
@@ -129,14 +104,13 @@ def card(name: str, *, pool: bool = False) -> Card:
         return _POOLS[name]
     if name in _datasets() and not pool:
         return _datasets()[name]
-    known = pool_names() if pool else (*dataset_names(), *pool_names())
-    splits = [dataset + TRAIN for dataset in _datasets()] if pool else []
-    near = get_close_matches(name, [*known, *splits], n=1)
+    splits = [f"{dataset}:train" for dataset in dataset_names()]
+    known = (*pool_names(), *splits) if pool else (*dataset_names(), *pool_names())
+    near = get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     what = "pool" if pool else "data set or pool"
     raise UnknownDatasetError(
         f"unknown {what} {name!r}.{hint} Known: {', '.join(dict.fromkeys(known))}, folder:PATH"
-        + (f", and the training split of a data set, as mstar_soc{TRAIN}" if pool else "")
     )
 
 

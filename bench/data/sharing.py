@@ -15,10 +15,10 @@ from ..store import write_atomic
 from . import mstar
 from .chips import Chips
 from .lookup import open_set
+from .names import split_source
 from .packed import Summary
 from .pools import Pool, open_pool, overlap, without_suffix
 from .prepare import NotPreparedError
-from .registry import split_source
 
 FOLDER = "sharing"  # of the store; derived, may be deleted at any time
 
