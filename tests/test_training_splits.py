@@ -14,7 +14,7 @@ from sarbench.bench.against_paper import setup_of
 from sarbench.bench.catalogue import describe
 from sarbench.bench.comparability import differences
 from sarbench.bench.costs import Costs
-from sarbench.bench.data import synthetic
+from sarbench.bench.data import sar_acd, synthetic
 from sarbench.bench.data.known_sets import known_sets
 from sarbench.bench.data.lookup import open_set, remember_set
 from sarbench.bench.data.names import card_of, full_name, split_name
@@ -360,7 +360,7 @@ def test_merging_refuses_a_description_with_another_number_of_training_chips(
 
 @pytest.mark.slow
 def test_a_real_training_split_shares_no_chip_with_its_own_test_set(real_data, tmp_path: Path):
-    names = ("mstar_soc", "mstar_soc/all_serials", "sar_acd")
+    names = ("mstar_soc", "mstar_soc/all_serials", "sar_acd", "sar_acd/paper_random")
     store = Store(tmp_path)
     for name in names:
         prepare(name, real_data, store.prepared)
@@ -384,3 +384,8 @@ def test_a_real_training_split_shares_no_chip_with_its_own_test_set(real_data, t
     assert shared("mstar_soc", "mstar_soc") == soc
     assert shared("mstar_soc", "mstar_soc/all_serials").test == 0
     assert shared("sar_acd", "sar_acd") == Sharing((1262,), 0, 1262, 0, 0)
+    random, images = "sar_acd/paper_random", real_data / "sar_acd" / "images"
+    side: dict[bytes, set[bool]] = {}
+    for chip_id, (_, is_test) in sar_acd.members(random).items():
+        side.setdefault((images / f"{chip_id}.jpg").read_bytes(), set()).add(is_test)
+    assert shared(random, random).test == sum(len(sides) == 2 for sides in side.values()) == 3
