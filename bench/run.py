@@ -109,6 +109,11 @@ class Identity:
         return digest_json(self.to_json())
 
 
+def pool_count(total: int, cap: int | None, fraction: float) -> int:
+    """Return how many of the `total` chips of a pool are drawn, after cap and fraction."""
+    return round(fraction * min(total, total if cap is None else cap))
+
+
 @dataclass(frozen=True)
 class Pretraining(Identity):
     """What makes one pretrained encoder the one it is.
@@ -122,11 +127,17 @@ class Pretraining(Identity):
     config: dict[str, Any]
     encoder: dict[str, Any] | None
     precision: str
-    pool: list[dict[str, Any]]  # per member: name, data digest, count
+    pool: list[dict[str, Any]]  # of each member, as in `data.members`
     pool_cap: int | None
     pool_fraction: float
     recipe: dict[str, Any] | None
     seed: int
+
+    @property
+    def pool_count(self) -> int:
+        """The number of chips that it is trained on; 0 without a pool."""
+        total = sum(member["count"] for member in self.pool)
+        return pool_count(total, self.pool_cap, self.pool_fraction)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,27 @@
 """A grid spread out into the pretrainings and runs that it declares; pure."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..methods._encoders import encoder_json, encoder_named
 from ..protocols import PROTOCOLS
 from .catalogue import MethodInfo
+from .data.members import pool_members
 from .data.packed import Summary
 from .data.registry import card
-from .grid import Grid, MethodEntry, ProtocolEntry, as_list, label_of, recipe_of, seeds_of, sweep
+from .grid import (
+    Grid,
+    MethodEntry,
+    ProtocolEntry,
+    as_list,
+    label_of,
+    pool_of,
+    recipe_of,
+    seeds_of,
+    sweep,
+)
 from .run import Pretraining, Recipe, Run, Shots, fill, to_json
 
 
@@ -27,6 +38,7 @@ class PlannedPretraining:
     encoder: dict[str, Any] | None = None
     recipe_name: str | None = None  # None for a control
     recipe: Recipe | None = None
+    pool: list[str] = field(default_factory=list)  # names as in the grid; none for a control
 
     @property
     def row(self) -> str:
@@ -46,6 +58,11 @@ class PlannedRun:
     identity: Run | None
 
 
+def pools_of(planned: Iterable[PlannedPretraining]) -> list[tuple[str, ...]]:
+    """Return every pool that something is pretrained on, each once, in the order of the rows."""
+    return [pool for pool in dict.fromkeys(tuple(one.pool) for one in planned) if pool]
+
+
 Summaries = Callable[[str], Summary | None]
 
 UNTRAINED = "random_init"  # the control that every kind of encoder in a grid gets
@@ -59,16 +76,11 @@ def pretrainings(
 ) -> list[PlannedPretraining]:
     """Return every pretraining of the grid, controls included, in the order of the file."""
     pretrain = grid.pretrain
-    pool = [summary(f"pool:{name}") for name in pretrain.pool]
-    members = [
-        {"name": part.name, "digest": part.data_digest, "count": part.count}
-        for part in pool
-        if part is not None
-    ]
-    ready = len(members) == len(pool)
-    planned = []
-    for entry in _entries(grid, methods):
+    entries, planned = _entries(grid, methods), []
+    for entry in entries:
         info = methods[entry.name]
+        pool = pool_of(pretrain, entry, info)
+        members = pool_members(pool, summary)
         config = fill(info.defaults, entry.config)
         points = [{}] if info.control else sweep(pretrain)
         if info.control and info.needs_encoder:
@@ -86,7 +98,7 @@ def pretrainings(
                 config=config,
                 encoder=_encoder(encoder) if info.needs_encoder else None,
                 precision=pretrain.precision if trained else "fp32",
-                pool=members if trained else [],
+                pool=members or [],
                 pool_cap=pretrain.pool_cap if trained else None,
                 pool_fraction=axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
                 if trained
@@ -96,15 +108,16 @@ def pretrainings(
             )
             planned.append(
                 PlannedPretraining(
-                    label=label_of(entry, methods),
+                    label=label_of(entry, methods, entries),
                     method=entry.name,
                     axes=axes,
                     seed=seed,
-                    identity=identity if ready or not trained else None,
+                    identity=None if members is None else identity,
                     config=config,
                     encoder=identity.encoder,
                     recipe_name=entry.recipe or pretrain.recipe if trained else None,
                     recipe=recipe,
+                    pool=pool,
                 )
             )
     return planned
