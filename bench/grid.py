@@ -14,7 +14,7 @@ from ..methods._registry import own_names
 from ..results.units import FEWEST_PRETRAINED, FEWEST_SEEDS, Compares
 from .catalogue import MethodInfo, inspect_method
 from .data.registry import card
-from .run import RECIPES, SOURCE, Recipe, Shots
+from .run import CHOICES, RECIPES, SOURCE, Recipe, Shots
 
 CONTROLS = ["raw_pixels", "random_init"]
 ALTERNATIVES = {  # what pydantic calls the members of a union -> how a message does
@@ -284,6 +284,11 @@ def recipe_of(
     for field in fields(Recipe):
         if field.name in pretrain.overrides:
             value = axes.get(field.name, pretrain.overrides[field.name])
+            if allowed := CHOICES.get(field.name):
+                if value not in allowed:
+                    raise ValueError(unknown(field.name, str(value), allowed))
+                values[field.name] = None if value == allowed[0] else value
+                continue
             kind = int if isinstance(getattr(base, field.name), int) else float
             if isinstance(value, bool) or not isinstance(
                 value, int if kind is int else int | float

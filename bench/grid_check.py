@@ -9,7 +9,7 @@ from ..protocols import PROTOCOLS, Protocol
 from ..protocols._settings import Precision, Readout
 from .catalogue import MethodInfo, check_config
 from .data.members import pool_members
-from .data.names import card_of
+from .data.names import TRAIN, card_of
 from .data.packed import Summary
 from .data.registry import card, dataset_names
 from .grid import (
@@ -136,6 +136,13 @@ def _pool_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
                 card_of(f"pool:{name}")
             except LookupError as error:
                 yield f"{where}: {error}"
+    for entry in grid.methods:
+        pool = pool_of(grid.pretrain, entry, methods[entry.name])
+        if methods[entry.name].needs_labels and not (len(pool) == 1 and pool[0].endswith(TRAIN)):
+            yield (
+                f"{entry.name} needs labels, which {' + '.join(pool)} has not; give it one "
+                f'training split: {{name = "{entry.name}", pool = ["mstar_soc:train"]}}'
+            )
 
 
 def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:

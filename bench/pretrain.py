@@ -105,7 +105,7 @@ def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=momentum)
     if recipe.optimizer == "lars":  # adapts the rate of weights that decay, as in SimCLR
-        return Lars(groups, lr=0.0, momentum=momentum)
+        return Lars(groups, lr=0.0, momentum=momentum)  # pyright: ignore[reportArgumentType]
     return torch.optim.AdamW(groups, lr=0.0, betas=(recipe.beta1, recipe.beta2))
 
 

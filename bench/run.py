@@ -17,8 +17,8 @@ T = TypeVar("T")
 Shots = int | Literal["all"]
 
 
-# Values of the fields of a recipe that are names; what is there by default has none.
-CHOICES = {"optimizer": ("sgd", "lars"), "schedule": ("step",)}
+# Fields of a recipe that are names. The first one is the default and stored as None.
+CHOICES = {"optimizer": ("adamw", "sgd", "lars"), "schedule": ("cosine", "step")}
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be trained with."""
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in (None, *allowed):
-                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        for name, (_, *others) in CHOICES.items():
+            if getattr(self, name) not in (None, *others):
+                raise ValueError(f"{name} is None or one of {others}, got {getattr(self, name)!r}")
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int | float) and not isfinite(value):

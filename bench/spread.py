@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..methods._encoders import encoder_json, encoder_named
+from ..methods._encoders import EncoderConfig, encoder_json, encoder_named
 from ..protocols import PROTOCOLS
 from .catalogue import MethodInfo
 from .data.members import pool_members
@@ -87,16 +87,18 @@ def pretrainings(
             points = [{"encoder": e} for e in as_list(pretrain.encoder)]
             points = points if len(points) > 1 else [{}]
         for axes, seed in itertools.product(points, seeds_of(pretrain.seeds)):
+            named = axes.get("encoder", as_list(pretrain.encoder)[0])
+            if not _has_control(entry, named, methods):
+                continue
             if not info.needs_encoder and seed != seeds_of(pretrain.seeds)[0]:
                 continue  # draws nothing: the same for every seed
-            encoder = axes.get("encoder", as_list(pretrain.encoder)[0])
             trained = not info.control
             recipe = recipe_of(pretrain, axes, entry, info) if trained else None
             identity = Pretraining(
                 method=entry.name,
                 method_version=info.version,
                 config=config,
-                encoder=_encoder(encoder) if info.needs_encoder else None,
+                encoder=_encoder(named) if info.needs_encoder else None,
                 precision=pretrain.precision if trained else "fp32",
                 pool=members or [],
                 pool_cap=pretrain.pool_cap if trained else None,
@@ -121,6 +123,14 @@ def pretrainings(
                 )
             )
     return planned
+
+
+def _has_control(entry: MethodEntry, encoder: str, methods: dict[str, MethodInfo]) -> bool:
+    """Return whether an untrained control that is like a method exists with this encoder."""
+    like = entry.config.get("like") if entry.name == UNTRAINED else None
+    if like is None or isinstance(encoder_named(encoder), EncoderConfig):
+        return True
+    return like in methods and methods[like].any_encoder
 
 
 def _encoder(name: str) -> dict[str, Any]:

@@ -67,8 +67,13 @@ class TimmEncoder(nn.Module):
 
     def layer_numbers(self) -> dict[str, int]:
         """Return the number of the layer that each weight belongs to, from the input on."""
-        layers = group_parameters(self.model, self.model.group_matcher(), reverse=True)
-        return {f"model.{name}": int(layer) for name, layer in layers.items()}
+        return {f"model.{name}": layer for name, layer in timm_layers(self.model).items()}
+
+
+def timm_layers(model: Any) -> dict[str, int]:
+    """Return the number of the layer of each weight of a network of timm, from the input on."""
+    layers: Any = group_parameters(model, model.group_matcher(), reverse=True)
+    return {name: int(layer) for name, layer in layers.items()}
 
 
 def _create(config: TimmConfig, drop_path: float) -> nn.Module:

@@ -6,13 +6,13 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from timm.layers.norm import LayerNorm
-from timm.models import group_parameters  # pyright: ignore[reportPrivateImportUsage]
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ._encoders import EncoderConfig
 from ._relative import RelativeBlock
+from ._timm import timm_layers
 
 Positions = Literal["absolute", "relative"]
 
@@ -62,8 +62,7 @@ class Encoder(VisionTransformer):
 
     def layer_numbers(self) -> dict[str, int]:
         """Return the number of the layer that each weight belongs to, from the input on."""
-        layers = group_parameters(self, self.group_matcher(), reverse=True)
-        return {name: int(layer) for name, layer in layers.items()}
+        return timm_layers(self)
 
     @property
     def kind(self) -> str:

@@ -38,7 +38,6 @@ class Config(LoMaRConfig):
 class LoMaRSAR(LoMaR):
     """LoMaR with blocks between encoder and target; subclasses predict another `target`."""
 
-    config: Config
     source_recipe: ClassVar = {  # main_pretrain.py and README of the source; epochs: the paper
         "epochs": 200, "batch": 300, "base_lr": 1e-3, "warmup_epochs": 20.0,
         "weight_decay": 0.05, "beta1": 0.9, "beta2": 0.95,
