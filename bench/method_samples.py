@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ..methods._encoders import AnyEncoder, EncoderConfig, TimmConfig
-from ..methods._masked import MaskedPrediction
 from ..methods._method import Batch, Method
 from .augment import augment
 from .batches import crops
@@ -29,11 +28,6 @@ def config_of(method: type[Method]) -> Any:
         return method.Config()
     except TypeError as error:
         raise ContractError(f"Config needs a default for every field: {error}") from error
-
-
-def predicts_patches(method: type[Method]) -> bool:
-    """Return whether a method is masked prediction, so that `predict` may be called."""
-    return issubclass(method, MaskedPrediction)
 
 
 def build(
@@ -92,6 +86,12 @@ def empty_batch(method: Method, number: int) -> Batch:
     )
     labels = torch.arange(number) % CLASSES if method.needs_labels else None
     return Batch(views, torch.arange(number), labels)
+
+
+def encoders_for(method: type[Method], *ours: EncoderConfig) -> tuple[AnyEncoder, ...]:
+    """Return the encoders that a method is checked on."""
+    trained = method.evaluation_input == "encoder" and method.any_encoder
+    return (*ours, TINY_TIMM) if trained else ours
 
 
 def evaluation_input(method: type[Method], encoder: AnyEncoder) -> Tensor:

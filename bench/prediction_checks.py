@@ -61,11 +61,13 @@ def masked_loss_is_positive(method: type[Method]) -> None:
 
 
 def mask_follows_the_rng(method: type[Method]) -> None:
-    """Another generator hides other patches, in every image of its own."""
+    """Equal generators hide the same patches, another one others, in every image of its own."""
     built, images = build(method), made_up_chips(1).expand(3, -1, -1, -1)
-    drawn = [_hidden(built.predict(images, fresh_rng(seed)), 3) for seed in (0, 1)]
+    drawn = [_hidden(built.predict(images, fresh_rng(seed)), 3) for seed in (0, 1, 0)]
     if not drawn[0].any():
         return  # it hides nothing, and says so
+    if not torch.equal(drawn[0], drawn[2]):
+        raise ContractError("equal generators hid other patches; draw the mask from rng alone")
     if torch.equal(drawn[0], drawn[1]):
         raise ContractError("two generators hid the same patches; draw the mask from rng")
     if torch.equal(drawn[0][0], drawn[0][1]) and torch.equal(drawn[0][0], drawn[0][2]):

@@ -14,7 +14,6 @@ from .augment import Augmentation, augment, resize
 from .data.chips import Chips
 from .draw_predictions import draw_predictions
 from .grid import unknown
-from .method_samples import predicts_patches
 from .predictions import predictions_of
 from .seeding import stream, torch_stream
 
@@ -36,7 +35,7 @@ def check_drawable(name: str, encoder: str) -> None:
     if encoder not in SIZES:
         raise NothingToShowError(unknown("encoder", encoder, SIZES))
     kind = _registry.get(name)
-    if not (kind.control or predicts_patches(kind)):
+    if not (kind.control or issubclass(kind, MaskedPrediction)):
         raise NothingToShowError(
             f"{name} is no MaskedPrediction: it predicts no patches that a picture could show. "
             f"To see whether it works: sarbench methods check {name}"

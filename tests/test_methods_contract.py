@@ -103,6 +103,10 @@ def always_hides_the_same(self, images, rng):
     return Flawed.predict(self, images, torch_stream(0))
 
 
+def hides_by_the_global_state(self, images, rng):
+    return Flawed.predict(self, images, torch_stream(int(torch.randint(10**6, ()))))
+
+
 def knows_no_part_of_a_batch(self, images, rng):
     alone = torch.Generator()
     alone.set_state(rng.get_state())
@@ -163,6 +167,7 @@ class HoldsAnObject(get("lomar").Config):
         ({"predict": leaks}, "hidden_patches_do_not_reach_the_prediction", "answer leaks"),
         ({"predict": is_blind}, "hidden_patches_do_not_reach_the_prediction", "any visible pixel"),
         ({"predict": always_hides_the_same}, "mask_follows_the_rng", "hid the same patches"),
+        ({"predict": hides_by_the_global_state}, "mask_follows_the_rng", "from rng alone"),
         ({"predict": knows_no_part_of_a_batch}, "processes_share_the_masks_of_one", "random_order"),
         ({"predict": lets_the_target_learn}, "prediction_fits_together", "carries gradient"),
         ({"predict": names_wrong_images}, "prediction_fits_together", "no row in the prediction"),
