@@ -7,8 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .ranks import Ranks
-
 
 class SharedBatchNorm(nn.Module):
     """A batch normalisation whose mean and variance are those of all processes' chips.
@@ -59,11 +57,9 @@ class SharedBatchNorm(nn.Module):
         buffers[1].lerp_(variance * count / max(count - 1, 1), share)  # unbiased, as torch's
 
 
-def share_statistics(module: nn.Module, ranks: Ranks) -> None:
+def share_statistics(module: nn.Module, gather: Callable[[Tensor], Tensor]) -> None:
     """Replace every batch normalisation of a method that several processes train."""
-    if ranks.count == 1:
-        return
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, _BatchNorm):
-                setattr(parent, name, SharedBatchNorm(child, ranks.gather))
+                setattr(parent, name, SharedBatchNorm(child, gather))

@@ -2,13 +2,14 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier, BrokenBarrierError
+from threading import Barrier, BrokenBarrierError, local
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..methods._method import Batch
+from .batch_norm import share_statistics
 from .ranks import Ranks
 
 PATIENCE_S = 60.0  # a half whose partner gathers no more has failed
@@ -56,9 +57,11 @@ class _Exchange:
 
 def in_halves(method: Any, batch: Batch, seed: int = 0) -> list[tuple[Tensor, Tensor | None]]:
     """Return loss and rows to remember of each half of a batch, in one graph."""
-    exchange = _Exchange()
+    exchange, place = _Exchange(), local()
+    share_statistics(method, lambda rows: exchange.gather(place.rank, rows))
 
     def half(rank: int) -> tuple[Tensor, Tensor | None]:
+        place.rank = rank
         share = slice(rank * len(batch.index) // 2, (rank + 1) * len(batch.index) // 2)
         own = replace(
             batch,

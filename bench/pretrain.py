@@ -116,7 +116,8 @@ def pretrain(
         if not claimed.done:
             clock = Clock(resources, ranks.count)
             method = build_method(identity).to(resources.device)
-            share_statistics(method, ranks)
+            if ranks.count > 1:
+                share_statistics(method, ranks.gather)
             outcome: dict[str, Any] = {
                 "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
             }  # fmt: skip

@@ -50,7 +50,7 @@ class Batch:
             gradient; the rows themselves where there is one process.
     """
 
-    views: tuple[Float[Tensor, "B 1 H W"], ...]
+    views: tuple[Float[Tensor, "B 1 _ _"], ...]
     index: Int[Tensor, " B"]
     labels: Int[Tensor, " B"] | None = None
     progress: float = 0.0
@@ -63,7 +63,8 @@ Loss = tuple[Float[Tensor, ""], Shaped[Tensor, "B *rest"] | None]
 def _from_rng(init: Callable[..., None]) -> Callable[..., None]:
     """Let what torch's modules draw when they are built come from the generator handed in.
 
-    The global random state is as before afterwards, and `rng` has not moved.
+    The global random state is as before afterwards, and `rng` has not moved. An encoder that the
+    method cannot train is refused first.
     """
 
     @wraps(init)
@@ -71,6 +72,11 @@ def _from_rng(init: Callable[..., None]) -> Callable[..., None]:
         if "_being_built" in self.__dict__:  # called by the constructor of a subclass
             init(self, config, encoder, rng, **more)
             return
+        if isinstance(encoder, TimmConfig) and not self.any_encoder:
+            raise MethodConfigError(
+                f"{self.label} leaves patches out of the encoder, which {encoder.name} cannot; "
+                f"encoders that can: {', '.join(SIZES)}"
+            )
         self.__dict__["_being_built"] = True
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(rng.initial_seed())
@@ -130,11 +136,6 @@ class Method(nn.Module):
             MethodConfigError: The method cannot train this encoder.
         """
         super().__init__()
-        if isinstance(encoder, TimmConfig) and not self.any_encoder:
-            raise MethodConfigError(
-                f"{self.label} leaves patches out of the encoder, which {encoder.name} cannot; "
-                f"encoders that can: {', '.join(SIZES)}"
-            )
         self.config = config
         self.encoder_config = cast(EncoderConfig, encoder)
         self.encoder = self.build_encoder(config, self.encoder_config)
