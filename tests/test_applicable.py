@@ -82,10 +82,10 @@ def test_a_fit_takes_no_memory_for_weights(monkeypatch):
 class NeedsValues(get("mae")):
     """Works, but not without memory: it looks at the value of a weight."""
 
-    def loss(self, images, rng):
+    def loss(self, batch, rng):
         if float(self.encoder.norm.weight.sum()) == 0:
             raise ValueError("never")
-        return super().loss(images, rng)
+        return super().loss(batch, rng)
 
 
 class Fails(Method):

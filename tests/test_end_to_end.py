@@ -44,7 +44,7 @@ FAILING = ''', but broken."""
 
     Config = Config
 
-    def loss(self, images, rng):
+    def loss(self, batch, rng):
         """Fail."""
         raise RuntimeError("broken on purpose")
 '''

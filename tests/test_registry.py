@@ -147,9 +147,9 @@ def test_a_new_method_runs_and_passes_every_check(package):
 
 def test_the_skeleton_for_this_repository_differs_in_its_imports_only():
     here, there = (skeleton("my_own", inside) for inside in (True, False))
-    assert "class MyOwn(Method):" in here
+    assert "class MyOwn(MaskedPrediction):" in here
     assert 'label="My own"' in here
-    assert "from ._method import" in here
+    assert "from ._masked import" in here
     assert "from sarbench.methods import" in there
     assert here.split("@dataclass")[1] == there.split("@dataclass")[1]
     assert all(len(line) <= 100 for line in (here + there).splitlines())

@@ -18,10 +18,10 @@ from sarbench.bench.draw_predictions import (
 )
 from sarbench.bench.predictions import predictions_of
 from sarbench.methods._encoders import EncoderConfig
-from sarbench.methods._masked import Prediction
+from sarbench.methods._masked import MaskedPrediction, Prediction
 from sarbench.methods._method import Method
 
-TOY = EncoderConfig("toy", 12, 3, 8, 1, 1, 8, 1, 1)  # 4 x 4 patches of 3 x 3 pixels
+TOY = EncoderConfig("toy", 12, 3, 8, 1, 1)  # 4 x 4 patches of 3 x 3 pixels
 
 
 def cut(image: np.ndarray) -> np.ndarray:
@@ -31,7 +31,7 @@ def cut(image: np.ndarray) -> np.ndarray:
     )
 
 
-class Fake(Method):
+class Fake(MaskedPrediction):
     """Predicts the negated pixels of the listed patches, or gives each patch its own vector."""
 
     label, control, maps = "Fake", False, 1
@@ -58,13 +58,11 @@ class Features(Fake):
     target_kind = "features"
 
 
-class Control(Fake):
+class Control(Method):
     """Predicts nothing."""
 
-    control = True
-
-    def predict(self, images, rng):
-        raise AttributeError("asked of a control")
+    label, control = "Control", True
+    __init__ = Fake.__init__
 
 
 @pytest.fixture
