@@ -1,5 +1,6 @@
 """Any network of timm as an encoder: tokens are the places of its last feature map."""
 
+from difflib import get_close_matches
 from typing import Any
 
 import timm
@@ -78,11 +79,11 @@ def timm_layers(model: Any) -> dict[str, int]:
 
 def _create(config: TimmConfig, drop_path: float) -> nn.Module:
     if not timm.is_model(config.model):
-        near = timm.list_models(f"*{config.model[:6]}*")[:5]
-        hint = f" Similar: {', '.join(near)}." if near else ""
+        near = get_close_matches(config.model, timm.list_models(), n=3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise UnknownTimmModelError(
-            f"timm {timm.__version__} has no model {config.model!r}.{hint} All: "
-            "python -c 'import timm; print(timm.list_models())'"
+            f"timm {timm.__version__} has no model {config.model!r}.{hint} "
+            "timm.list_models() lists all"
         )
     asked: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     try:  # transformers need the size of the input, convolutional networks do not take it
