@@ -68,10 +68,10 @@ class Fit:
     """The encoder that a method builds, or the reason why it cannot."""
 
     problem: str = ""
-    unknown: bool = False  # the problem is that timm has no such network
     has_class_token: bool = False
     width: int = 0  # 0: that of the chip
     architecture: str = ""
+    unknown: bool = False  # the problem is that timm has no such network
 
 
 def inspect_method(name: str) -> MethodInfo:

@@ -59,6 +59,13 @@ class TinyEncoder(nn.Module):
                     weight.copy_(0.3 * torch.randn(weight.shape, generator=rng))
         self.shown: list[tuple[bool, Tensor]] = []
 
+    def layer_numbers(self) -> dict[str, int]:
+        """Two blocks between what precedes them and the final norm."""
+        places = {"blocks.0": 1, "blocks.1": 2, "norm": 3}
+        names = [name for name, _ in self.named_parameters()]
+        found = {n: [at for place, at in places.items() if n.startswith(place)] for n in names}
+        return {name: (at or [0])[0] for name, at in found.items()}
+
     def forward(self, images: Tensor) -> Tensor:
         self.shown.append((self.training, images.detach().clone()))
         patches = self.patch_embed(images).flatten(2).mT + self.position
