@@ -94,7 +94,9 @@ def make_plan(runs_each: int, trained: int = 2, untrained: int = 1) -> Plan:
         pretraining = Pretraining(
             f"m{number}", 1, {}, {"name": "vit_nano"}, "fp32", [], None, 1.0, recipe, 0
         )
-        start = PlannedPretraining(f"M{number}", f"m{number}", {}, 0, pretraining)
+        start = PlannedPretraining(
+            f"M{number}", f"m{number}", {}, 0, pretraining, encoder=pretraining.encoder
+        )
         plan.pretrain.append(Entry(start, "new", ""))
         for seed in range(runs_each):
             run = Run(pretraining.key, "m", "d", "x", "y", "linear", 1, {}, 5, seed)
