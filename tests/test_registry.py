@@ -183,3 +183,21 @@ def test_method_files_stay_short():
     for path in FOLDER.glob("*.py"):
         limit = 300 if path.stem.startswith("_") else 250
         assert len(path.read_text().splitlines()) <= limit, path.name
+
+
+@pytest.mark.parametrize(
+    ("parent", "body", "says"),
+    [
+        ("Method", "def loss(self, images, rng):\n        return 0", "it is given .batch, rng."),
+        ("Method", "def predict(self, images, rng):\n        return 0", "from MaskedPrediction"),
+    ],
+)
+def test_a_plug_in_of_the_closed_contract_is_told_what_changed(package, parent, body, says):
+    package(
+        "plugin_old",
+        f"from dataclasses import dataclass\nfrom sarbench.methods import {parent}, register\n"
+        "@dataclass(frozen=True)\nclass Config:\n    pass\n"
+        f"@register(label='Old', paper='none')\nclass Old({parent}):\n    {body}\n",
+    )
+    with pytest.raises(BrokenMethodError, match=says):
+        get("plugin_old")
