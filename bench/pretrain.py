@@ -13,25 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from ..methods import _registry
-from ..methods._encoders import encoder_from_json
 from ..methods._masked import MaskedPrediction
 from ..methods._method import Batch, Method
 from ..results.record import Architecture, PretrainRecord
 from .architecture import architecture_of
 from .batch_norm import share_statistics
 from .batches import Batches
+from .build import build_method
 from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, save_encoder
 from .claim import Interrupted, RunningElsewhereError, claim
 from .data.pools import Pool
+from .feature_spread import feature_spread
 from .optimisation import learning_rate, make_optimizer, weight_decay
 from .predictions import keep
 from .progress import Progress, write_progress
 from .provenance import Clock
 from .ranks import ALONE, Ranks
-from .run import Pretraining, Recipe, Resources, from_json
+from .run import Pretraining, Recipe, Resources
 from .seeding import torch_stream
 from .store import Store, read_lines, write_atomic
 
@@ -42,50 +41,6 @@ SHOWN_EVERY = 16  # of these: what is predicted of it is kept for the report
 
 class NonFiniteLossError(ArithmeticError):
     """A loss that is not a number, with the step and what caused it."""
-
-
-class NoLabelsError(ValueError):
-    """A pool without labels, for a method that needs them."""
-
-
-def build_method(identity: Pretraining) -> Method:
-    """Build the method of a pretraining, with the first weights of its seed."""
-    method = _registry.get(identity.method)
-    encoder = encoder_from_json(identity.encoder) if identity.encoder else None
-    rng = torch_stream(identity.seed, "weights")
-    return method(from_json(method.Config, identity.config), encoder, rng, **_labels_of(identity))
-
-
-def _labels_of(identity: Pretraining) -> dict[str, int]:
-    """Return the number of classes as an argument of a method that needs labels.
-
-    Raises:
-        NoLabelsError: Its pool is not one training split.
-    """
-    if not _registry.get(identity.method).needs_labels:
-        return {}
-    counts = [member.get("classes") for member in identity.pool]
-    if len(counts) != 1 or counts[0] is None:
-        raise NoLabelsError(
-            f"{identity.method} needs labels: its pool must be one training split, for example "
-            'pool = ["mstar_soc:train"]'
-        )
-    return {"classes": counts[0]}
-
-
-@torch.no_grad()
-def feature_spread(encoder: nn.Module, images: Tensor) -> float:
-    """Return how much features differ between chips: 0 = collapsed, about 1 = unrelated.
-
-    The standard deviation over chips of the patch-mean feature, relative to the root mean square
-    of the features.
-    """
-    was_training = encoder.training
-    encoder.eval()
-    features = encoder(images).float().mean(1)
-    encoder.train(was_training)
-    scale = features.square().mean().sqrt()
-    return float((features.var(0, correction=0).mean().sqrt() / scale.clamp_min(1e-12)).item())
 
 
 def pretrain(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..methods._encoders import SIZES
 from ..methods._method import Method
+from .feature_spread import feature_spread
 from .half_batches import in_halves
 from .method_samples import (
     TINY,
@@ -20,7 +21,6 @@ from .method_samples import (
     made_up_chips,
     sample_batch,
 )
-from .pretrain import feature_spread
 
 LEAST_BATCH = 4  # chips of the smallest batch that a method must take
 STEPS = 20  # of the short training

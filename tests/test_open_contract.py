@@ -15,11 +15,12 @@ from test_registry import package  # noqa: F401, a fixture
 
 from sarbench.bench import batch_norm
 from sarbench.bench.batches import Batches
+from sarbench.bench.build import NoLabelsError, build_method
 from sarbench.bench.half_batches import in_halves
 from sarbench.bench.method_checks import run_checks
 from sarbench.bench.method_samples import build, sample_batch
 from sarbench.bench.optimisation import learning_rate, make_optimizer
-from sarbench.bench.pretrain import Interrupted, NoLabelsError, build_method, pretrain
+from sarbench.bench.pretrain import Interrupted, pretrain
 from sarbench.bench.run import Recipe, Resources
 from sarbench.bench.store import Store
 from sarbench.methods import View, get

@@ -24,6 +24,7 @@ from sarbench.bench.claim import Claim, RunningElsewhereError
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.pools import Member, Pool
 from sarbench.bench.data.prepare import prepare
+from sarbench.bench.feature_spread import feature_spread
 from sarbench.bench.jobs import Event, execute
 from sarbench.bench.optimisation import learning_rate, make_optimizer, weight_decay
 from sarbench.bench.predictions import load
@@ -31,7 +32,6 @@ from sarbench.bench.pretrain import (
     Interrupted,
     NonFiniteLossError,
     build_method,
-    feature_spread,
     pretrain,
 )
 from sarbench.bench.progress import Progress
