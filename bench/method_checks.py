@@ -140,11 +140,11 @@ def encoder_can_be_finetuned(method: type[Method]) -> None:
         return
     encoder: Any = method.build_encoder(config_of(method), TINY, drop_path=0.5).train()
     named = {name for name, _ in encoder.named_parameters()}
-    if not hasattr(encoder, "layer_numbers") or encoder.layer_numbers().keys() != named:
+    if not hasattr(encoder, "layer_numbers") or encoder.layer_numbers()[0].keys() != named:
         raise ContractError(
             "encoder.layer_numbers() must return the number of the layer of every weight by the "
-            "weight's name, from the input on: layer decay goes by it. Add it, or leave 'finetune' "
-            "out of `protocols`"
+            "weight's name, from the input on, and the number of a head on top: layer decay goes "
+            "by them. Add it, or leave 'finetune' out of `protocols`"
         )
     plain = method.build_encoder(config_of(method), TINY)
     if encoder.state_dict().keys() != plain.state_dict().keys():

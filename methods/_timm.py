@@ -66,15 +66,17 @@ class TimmEncoder(nn.Module):
             "(B, N, D) nor a map (B, D, H, W)"
         )
 
-    def layer_numbers(self) -> dict[str, int]:
-        """Return the number of the layer that each weight belongs to, from the input on."""
-        return {f"model.{name}": layer for name, layer in timm_layers(self.model).items()}
+    def layer_numbers(self) -> tuple[dict[str, int], int]:
+        """Return the number of the layer of each weight, and that of a head on top."""
+        numbers, head = timm_layers(self.model)
+        return {f"model.{name}": layer for name, layer in numbers.items()}, head
 
 
-def timm_layers(model: Any) -> dict[str, int]:
-    """Return the number of the layer of each weight of a network of timm, from the input on."""
+def timm_layers(model: Any) -> tuple[dict[str, int], int]:
+    """Return timm's own grouping: the layer of each weight from the input on, and of a head."""
     layers: Any = group_parameters(model, model.group_matcher(), reverse=True)
-    return {name: int(layer) for name, layer in layers.items()}
+    numbers = {name: int(layer) for name, layer in layers.items()}
+    return numbers, max(numbers.values()) + 1
 
 
 def _create(config: TimmConfig, drop_path: float) -> nn.Module:

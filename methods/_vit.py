@@ -60,9 +60,13 @@ class Encoder(VisionTransformer):
             fixed = sincos_positions(config.patch_grid, config.width)
         self.register_buffer("positions", fixed, persistent=False)
 
-    def layer_numbers(self) -> dict[str, int]:
-        """Return the number of the layer that each weight belongs to, from the input on."""
-        return timm_layers(self)
+    def layer_numbers(self) -> tuple[dict[str, int], int]:
+        """Return the number of the layer of each weight, and that of a head on top.
+
+        The final norm belongs to the head, as in MAE's and BEiT's fine-tuning.
+        """
+        numbers, head = timm_layers(self)
+        return {n: head if n.startswith("norm.") else at for n, at in numbers.items()}, head
 
     @property
     def kind(self) -> str:

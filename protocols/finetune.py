@@ -42,8 +42,8 @@ def run(
 def parameter_groups(classifier: Classifier, settings: Finetune) -> list[dict]:
     """Return the weights by layer; the rate falls by `layer_decay` with each one downwards.
 
-    The encoder numbers its layers (timm's own grouping); the last of them, for a ViT its final
-    norm, has the full rate as the head has. One-dimensional weights do not decay.
+    The encoder numbers its layers (timm's own grouping) and says the number of the head, which has
+    the full rate; the final norm of our ViT shares it. One-dimensional weights do not decay.
 
     Raises:
         NoLayersError: The encoder does not number its layers.
@@ -52,10 +52,10 @@ def parameter_groups(classifier: Classifier, settings: Finetune) -> list[dict]:
     if not hasattr(encoder, "layer_numbers"):
         raise NoLayersError(
             "finetune lowers the rate layer by layer and needs encoder.layer_numbers(), the layer "
-            f"of each weight by its name; {type(encoder).__name__} has none"
+            f"of each weight by its name and that of a head; {type(encoder).__name__} has none"
         )
-    layer_of = {f"encoder.{name}": layer for name, layer in encoder.layer_numbers().items()}
-    last = max(layer_of.values())
+    numbers, last = encoder.layer_numbers()
+    layer_of = {f"encoder.{name}": layer for name, layer in numbers.items()}
     groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
     for name, weight in classifier.named_parameters():
         groups[layer_of.get(name, last), weight.ndim > 1].append(weight)

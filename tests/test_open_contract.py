@@ -234,7 +234,7 @@ def test_tokens_of_timm_are_the_places_of_its_last_map(name):
         axis = 1 if found.shape[1] == encoder.width else 3
         places = found.movedim(axis, 3).reshape(2, -1, encoder.width)
         assert torch.equal(tokens, places)
-    assert encoder.layer_numbers().keys() == {name for name, _ in encoder.named_parameters()}
+    assert encoder.layer_numbers()[0].keys() == {name for name, _ in encoder.named_parameters()}
     assert encoder.has_class_token == ("vit" in name)
 
 
