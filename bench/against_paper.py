@@ -11,9 +11,11 @@ from ..results.paper import (
 )
 from ..results.published import Published
 from .board import leaderboard, scores_of
+from .grid import describe_pool
 from .plan import Plan
 from .run import Recipe
 from .seeding import stream
+from .spread import pools_of
 
 
 def compare_with(
@@ -42,8 +44,9 @@ def setup_of(plan: Plan) -> dict[str, Any]:
     """Return what a grid fixes, by the names that a paper's set-up uses."""
     starts = [entry.planned.identity for entry in plan.pretrain]
     trained = [start for start in starts if start and start.recipe]
+    pools = pools_of(entry.planned for entry in plan.pretrain) or [plan.grid.pretrain.pool]
     facts: dict[str, Any] = {
-        "pool": list(plan.grid.pretrain.pool),
+        "pool": list(pools[0]) if len(pools) == 1 else "; ".join(map(describe_pool, pools)),
         "precision": plan.grid.pretrain.precision,
         "pretraining_seeds": len({start.seed for start in trained}) or 1,
     }

@@ -25,6 +25,8 @@ def applicable(
         GridError: Nothing can be done.
     """
     known = fits([_asked(run.pretraining) for run in planned], folder)
+    if unknown := sorted({fit.problem for fit in known.values() if fit.unknown}):
+        raise GridError("\n".join(f"pretrain.encoder: {problem}" for problem in unknown))
     kept, refused = list[PlannedRun](), dict[NotApplicable, None]()
     for run in planned:
         start = run.pretraining

@@ -7,19 +7,20 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..methods import _registry
-from ..methods._method import Method
-from ..methods._sizes import EncoderConfig
+from ..methods._encoders import encoder_from_json
+from ..methods._method import Batch, Method
 from ..results.record import Architecture
 from .method_fit import Shapes
+from .method_samples import CLASSES, build, empty_batch, sample_batch
 from .run import Pretraining, from_json
 from .seeding import torch_stream
 
-CHIPS = 2  # of the batch that is counted where a step cannot be counted without memory
+CHIPS = 2  # of the batch that an encoder is counted on
+LEAST_CHIPS = 4  # of one whose step cannot be counted without memory
 CHIP_PX = 128  # side of the chip that a control without an input size is shown
 MASKS = 8  # draws over which the cost of a step is averaged; 2 where both cost the same
 
@@ -32,17 +33,19 @@ def architecture_of(identity: Pretraining) -> Architecture:
     optimiser: the mean over 8 draws of masks, because the number of visible patches of I-JEPA
     depends on all masks of the batch.
     """
+    classes = sum(member.get("classes", 0) for member in identity.pool) or CLASSES
     batch = (identity.recipe or {}).get("batch", CHIPS)
-    return _counted(identity.method, json.dumps([identity.config, identity.encoder, batch]))
+    built_from = json.dumps([identity.config, identity.encoder, classes, batch])
+    return _counted(identity.method, built_from)
 
 
 @cache  # pretraining seeds share an architecture
 def _counted(name: str, built_from: str) -> Architecture:
-    values, size, batch = json.loads(built_from)
+    values, size, classes, batch = json.loads(built_from)
     kind = _registry.get(name)
-    encoder_config = EncoderConfig(**size) if size else None
+    encoder_config = encoder_from_json(size) if size else None
     config = from_json(kind.Config, values)
-    method = kind(config, encoder_config, torch_stream(0, "weights"))
+    method = build(kind, encoder_config, config, classes)
     encoder = method.encoder
     trained = [weight for weight in method.parameters() if weight.requires_grad]
     shape = {"encoder": size and (size["input_px"],) * 2, "chip": (CHIP_PX,) * 2, "size": (1, 2)}
@@ -54,11 +57,11 @@ def _counted(name: str, built_from: str) -> Architecture:
     if not kind.control:
         try:
             with Shapes(), torch.device("meta"):
-                light = kind(config, encoder_config, torch_stream(0, "weights"))
+                light = build(kind, encoder_config, config, classes)
             with Shapes():
-                step = _step(light, torch.empty(batch, *chips.shape[1:], device="meta"))
+                step = _step(light, empty_batch(light, batch))
         except Exception:  # code of a stranger that cannot work without memory
-            step = _step(method, chips)
+            step = _step(method, sample_batch(method, LEAST_CHIPS))
     described = getattr(encoder, "kind", None)
     return Architecture(
         encoder=type(encoder).__name__ + (f", {described}" if described else ""),
@@ -69,14 +72,14 @@ def _counted(name: str, built_from: str) -> Architecture:
     )
 
 
-def _step(method: Method, chips: Tensor) -> float:
+def _step(method: Method, batch: Batch) -> float:
     """Return the GFLOP of a training step per chip, the mean over several masks."""
     method.train()
     counts: list[float] = []
     while len(counts) < MASKS and (len(counts) < 2 or len(set(counts)) > 1):
         rng = torch_stream(len(counts), "mask")
-        counts.append(_gflop(lambda rng=rng: method.loss(chips, rng).backward()))
-    return fmean(counts) / len(chips)
+        counts.append(_gflop(lambda rng=rng: method.loss(batch, rng)[0].backward()))
+    return fmean(counts) / len(batch.index)
 
 
 def _gflop(work: Callable[[], Any]) -> float:

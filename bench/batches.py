@@ -1,9 +1,13 @@
-"""The chips of a pool as augmented batches: a function of the step, whatever ran before."""
+"""The batches of a pretraining: chips in an order drawn for each epoch, cropped for each view."""
+
+from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..methods._method import Batch, View
 from .augment import Augmentation, augment, resize
 from .data.pools import Pool
 from .ranks import ALONE, Ranks
@@ -15,12 +19,37 @@ class PoolTooSmallError(ValueError):
     """A pool that does not fill one batch."""
 
 
+def crops(views: Sequence[View], recipe: Recipe, px: int) -> list[tuple[int, Augmentation]]:
+    """Return the side and the augmentation of each tensor in `Batch.views`; `px` is the default."""
+    return [
+        (
+            view.size or px,
+            Augmentation(
+                crop_scale=view.crop_scale or (recipe.crop_scale_min, recipe.crop_scale_max),
+                flip=recipe.flip,
+                contrast=recipe.contrast,
+            ),
+        )
+        for view in chain.from_iterable([view] * view.count for view in views)
+    ]
+
+
 class Batches:
     """The chips of a pool as augmented batches, in an order drawn for each epoch."""
 
     def __init__(
-        self, pool: Pool, recipe: Recipe, seed: int, px: int, device: str, ranks: Ranks = ALONE
+        self,
+        pool: Pool,
+        recipe: Recipe,
+        seed: int,
+        views: Sequence[View],
+        px: int,
+        device: str,
+        ranks: Ranks = ALONE,
+        *,
+        labelled: bool = False,
     ) -> None:
+        """Prepare to draw; `px` is the side of views that name none."""
         self.pool, self.recipe, self.seed, self.px, self.device = pool, recipe, seed, px, device
         self.ranks, self.share = ranks, ranks.share(recipe.batch)
         self.per_epoch = len(pool) // recipe.batch
@@ -30,14 +59,11 @@ class Batches:
                 "give a smaller `batch` under [pretrain], or a larger pool"
             )
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
-        self._augmentation = Augmentation(
-            crop_scale=(recipe.crop_scale_min, recipe.crop_scale_max),
-            flip=recipe.flip,
-            contrast=recipe.contrast,
-        )
+        self._crops = crops(views, recipe, px)
+        self._labels = pool.labels if labelled else None
 
-    def batch(self, step: int) -> Tensor:
-        """Return the batch of `step`, (B, 1, px, px) in [0, 1], or this process's share of it.
+    def batch(self, step: int) -> Batch:
+        """Return the batch of `step`, or this process's share of it.
 
         Incomplete batches are dropped.
         """
@@ -46,9 +72,19 @@ class Batches:
             order = stream(self.seed, "order", epoch).permutation(len(self.pool))
             self._order = (epoch, order)
         chosen = self._order[1][place * self.recipe.batch : (place + 1) * self.recipe.batch]
-        images, height, width = self._stack(chosen[self.share])
-        rng = self.ranks.stream(self.seed, "augment", step, device=self.device)
-        return augment(images, height, width, self.px, self._augmentation, rng)
+        own = chosen[self.share]
+        images, height, width = self._stack(own)
+        views = []
+        for number, (px, augmentation) in enumerate(self._crops):
+            purpose = ("augment", step, *([number] if number else []))
+            rng = self.ranks.stream(self.seed, *purpose, device=self.device)
+            views.append(augment(images, height, width, px, augmentation, rng))
+        labels = None if self._labels is None else torch.from_numpy(self._labels[own])
+        return Batch(
+            views=tuple(views),
+            index=torch.from_numpy(own).to(self.device),
+            labels=None if labels is None else labels.to(self.device),
+        )
 
     def plain(self, count: int) -> Tensor:
         """Return the first chips of the pool without augmentation."""

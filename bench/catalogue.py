@@ -39,6 +39,9 @@ class MethodInfo:
     defaults: dict[str, Any]  # of its Config
     architecture: str = ""  # kind of its encoder; methods of one kind share an untrained control
     source_recipe: dict[str, Any] | None = None  # what its source trains it with
+    any_encoder: bool = False  # True: trains networks of timm too
+    needs_labels: bool = False  # its pool must be one training split
+    predicts: bool = False  # hides and predicts patches, which a figure shows
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,13 @@ class Fit:
     has_class_token: bool = False
     width: int = 0  # 0: that of the chip
     architecture: str = ""
+    unknown: bool = False  # the problem is that timm has no such network
 
 
 def inspect_method(name: str) -> MethodInfo:
     """Import the method and return what is known of it."""
+    from ..methods._masked import MaskedPrediction  # imports torch
+
     method = _registry.get(name)
     return MethodInfo(
         name=name,
@@ -85,6 +91,9 @@ def inspect_method(name: str) -> MethodInfo:
         defaults=to_json(method.Config()),
         architecture=method.architecture(),
         source_recipe=method.source_recipe,
+        any_encoder=method.any_encoder,
+        needs_labels=method.needs_labels,
+        predicts=issubclass(method, MaskedPrediction),
     )
 
 

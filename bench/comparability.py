@@ -106,7 +106,9 @@ def _size(entry: Start) -> str:
 
 
 def _input(entry: Start) -> str:
-    return "{input_px} px in patches of {patch_px} px".format(**_encoder(entry))
+    encoder = _encoder(entry)
+    patches = f" in patches of {encoder['patch_px']} px" if "patch_px" in encoder else ""
+    return f"{encoder['input_px']} px{patches}"
 
 
 def _pool(entry: Start) -> str:
@@ -115,13 +117,12 @@ def _pool(entry: Start) -> str:
         return ""
     cap = f", capped at {identity.pool_cap}" if identity.pool_cap else ""
     share = f", {identity.pool_fraction:.0%} of it" if identity.pool_fraction < 1 else ""
-    return " + ".join(member["name"] for member in identity.pool) + cap + share
+    return " + ".join(entry.planned.pool) + cap + share
 
 
 def _budget(entry: Start) -> str:
     identity, recipe = entry.planned.identity, entry.planned.recipe
     if identity is None or recipe is None:
         return ""
-    chips = sum(member["count"] for member in identity.pool)
-    chips = round(min(chips, identity.pool_cap or chips) * identity.pool_fraction)
+    chips = identity.pool_count
     return f"{recipe.epochs} epochs of {chips} chips in batches of {recipe.batch}"

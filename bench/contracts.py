@@ -41,7 +41,8 @@ def check_contracts(
             write_atomic(path, text + "\n")
     failed = failed_contracts(store, names)
     for name, failures in failed.items():
-        more = f" and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
+        others = ", ".join(failure.partition(":")[0] for failure in failures[NAMED:])
+        more = f"; also: {others}" if others else ""
         warn(
             f"{name} fails {len(failures)} checks of the contract: {'; '.join(failures[:NAMED])}"
             f"{more}. It is run, and its rows are marked; see: sarbench methods check {name}"

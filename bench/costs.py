@@ -108,11 +108,9 @@ def _encoder(planned: PlannedPretraining) -> str:
     return planned.encoder["name"] if planned.encoder else ""
 
 
-def _images(planned: PlannedPretraining) -> float:
+def _images(planned: PlannedPretraining) -> int:
     """Return how many chips a pretraining looks at, 0 for one that learns nothing."""
     identity = planned.identity
     if identity is None or identity.recipe is None:
-        return 0.0
-    count = sum(member["count"] for member in identity.pool)
-    count = min(count, identity.pool_cap or count) * identity.pool_fraction
-    return count * identity.recipe["epochs"]
+        return 0
+    return identity.pool_count * identity.recipe["epochs"]

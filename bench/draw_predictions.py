@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..methods._sizes import EncoderConfig
+from ..methods._encoders import EncoderConfig
 from .predictions import Predictions
 
 MOST_MAPS = 4  # drawn side by side; more are drawn as their mean

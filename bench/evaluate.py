@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..methods import _registry
-from ..methods._sizes import EncoderConfig
+from ..methods._encoders import encoder_from_json
 from ..protocols import PROTOCOLS
 from ..protocols._encoder import Features, LabelledImages, Predictions, read_out
 from ..protocols._episodes import support_digest, support_set
@@ -106,7 +106,7 @@ class Evaluation:
 
     def make_encoder(self, drop_path: float = 0.0) -> nn.Module:
         """Return a fresh encoder with the pretrained weights."""
-        size: Any = EncoderConfig(**self.identity.encoder) if self.identity.encoder else None
+        size = encoder_from_json(self.identity.encoder) if self.identity.encoder else None
         config = from_json(self._method.Config, self.identity.config)
         encoder = self._method.build_encoder(config, size, drop_path=drop_path)
         load_encoder(self._weights, encoder, self.identity)

@@ -3,12 +3,12 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..methods._sizes import EncoderConfig
+from ..methods._encoders import EncoderConfig, encoder_from_json
 from ..results.draw_classes import confusion_figure, recall_figure
 from ..results.draw_encoders import attention_figure, features_figure
 from ..results.draw_ranks import ranks_figure
@@ -245,8 +245,11 @@ def encoder_figures(plan: Plan, store: Store) -> tuple[list[Drawn], list[str]]:
             "groups and distances between them mean nothing; t-SNE can show groups where there are "
             "none."
         ), features_figure(places, labels, classes, title)))  # fmt: skip
+    attentive = {row: one for row, one in rows.items() if one.encoder and "patch_px" in one.encoder}
+    if not attentive:
+        return drawn, [*skipped, "attention distances: drawn for the encoders vit_* only"]
     try:
-        distances, uniform, side = attention_of(rows, datasets[0], store)
+        distances, uniform, side = attention_of(attentive, datasets[0], store)
     except NotPreparedError as error:
         return drawn, [*skipped, f"attention distances: {error}"]
     drawn.append(Drawn("attention", "Attention distance", (
@@ -262,13 +265,16 @@ def prediction_figures(plan: Plan, store: Store) -> tuple[list[Drawn], list[str]
     without: dict[str, str] = {}
     for entry in plan.pretrain:
         start = entry.planned
-        if plan.methods[start.method].control or start.identity is None or start.method in drawn:
+        if not plan.methods[start.method].predicts or start.method in drawn:
+            continue
+        if start.identity is None or start.identity.encoder is None:
             continue
         made = load(store.folder("pretrain", start.identity.key)) if entry.state == "done" else None
         if made is None:
             without[start.method] = start.label
             continue
-        figure = draw_predictions(made, start.row, EncoderConfig(**start.identity.encoder or {}))
+        encoder = cast(EncoderConfig, encoder_from_json(start.identity.encoder))
+        figure = draw_predictions(made, start.row, encoder)
         content = io.BytesIO()
         figure.savefig(content, dpi=110)
         drawn[start.method] = Drawn(f"method-{start.method}", f"What {start.label} predicts", (

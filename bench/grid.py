@@ -3,7 +3,7 @@
 import difflib
 import itertools
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,7 +14,7 @@ from ..methods._registry import own_names
 from ..results.units import FEWEST_PRETRAINED, FEWEST_SEEDS, Compares
 from .catalogue import MethodInfo, inspect_method
 from .data.registry import card
-from .run import RECIPES, SOURCE, Recipe, Shots
+from .run import CHOICES, RECIPES, SOURCE, Recipe, Shots
 
 CONTROLS = ["raw_pixels", "random_init"]
 ALTERNATIVES = {  # what pydantic calls the members of a union -> how a message does
@@ -43,11 +43,12 @@ class Section(BaseModel):
 
 
 class MethodEntry(Section):
-    """A method, with changed settings or another recipe if asked."""
+    """A method, with changed settings, another recipe or another pool if asked."""
 
     name: str
     label: str | None = None
     recipe: str | None = None
+    pool: list[str] | None = None
     config: dict[str, Any] = {}
 
     @model_validator(mode="before")
@@ -228,10 +229,30 @@ def _describe(problem: Any) -> str:
     return f"{'.'.join(where)}: {message}, got {problem['input']!r}"
 
 
-def label_of(entry: MethodEntry, methods: dict[str, MethodInfo]) -> str:
-    """Return the label of a method in tables, with the recipe that is its entry's own."""
+def label_of(
+    entry: MethodEntry, methods: dict[str, MethodInfo], among: Sequence[MethodEntry] = ()
+) -> str:
+    """Return the label of a method in tables, with the recipe that is its entry's own.
+
+    The entry's own pool is added where only the pool tells it from another one of `among`.
+    """
     own = f", {entry.recipe} recipe" if entry.recipe else ""
-    return entry.label or methods[entry.name].label + own
+    label = entry.label or methods[entry.name].label + own
+    others = [label_of(other, methods) for other in among if other.pool != entry.pool]
+    alike = entry.pool and not entry.label and label in others
+    return f"{label}, pool {describe_pool(entry.pool or [])}" if alike else label
+
+
+def pool_of(pretrain: PretrainSection, entry: MethodEntry, info: MethodInfo) -> list[str]:
+    """Return the names of an entry's pool: its own, else that of the grid; none for a control."""
+    if info.control:
+        return []
+    return pretrain.pool if entry.pool is None else entry.pool
+
+
+def describe_pool(pool: Sequence[str]) -> str:
+    """Return the names of a pool as one text."""
+    return " + ".join(pool)
 
 
 def as_list(value: Any) -> list[Any]:
@@ -263,6 +284,11 @@ def recipe_of(
     for field in fields(Recipe):
         if field.name in pretrain.overrides:
             value = axes.get(field.name, pretrain.overrides[field.name])
+            if allowed := CHOICES.get(field.name):
+                if value not in allowed:
+                    raise ValueError(unknown(field.name, str(value), allowed))
+                values[field.name] = None if value == allowed[0] else value
+                continue
             kind = int if isinstance(getattr(base, field.name), int) else float
             if isinstance(value, bool) or not isinstance(
                 value, int if kind is int else int | float

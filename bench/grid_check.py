@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from ..methods._sizes import SIZES
+from ..methods._encoders import SIZES, encoder_named
 from ..protocols import PROTOCOLS, Protocol
 from ..protocols._settings import Precision, Readout
 from .catalogue import MethodInfo, check_config
+from .data.members import pool_members
+from .data.names import TRAIN, card_of
 from .data.packed import Summary
 from .data.registry import card, dataset_names
 from .grid import (
@@ -17,13 +19,15 @@ from .grid import (
     ProtocolEntry,
     Seeds,
     as_list,
+    describe_pool,
     label_of,
+    pool_of,
     recipe_of,
     seeds_of,
     sweep,
     unknown,
 )
-from .run import RECIPES, SOURCE, Recipe, fill, from_json, to_json
+from .run import RECIPES, SOURCE, Recipe, fill, from_json, pool_count, to_json
 
 CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
 
@@ -37,8 +41,8 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
         GridError: With one line for each problem.
     """
     problems = [
-        *_claim_problems(grid), *_pretrain_problems(grid), *_recipe_problems(grid, methods),
-        *_evaluate_problems(grid),
+        *_claim_problems(grid), *_pretrain_problems(grid), *_pool_problems(grid, methods),
+        *_recipe_problems(grid, methods), *_evaluate_problems(grid),
     ]  # fmt: skip
     entries = (*grid.methods, *grid.controls)
     if not entries:
@@ -56,7 +60,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
                 check_config(entry.name, fill(defaults, entry.config), folder)
             except (ValueError, TypeError) as error:
                 problems.append(f"{entry.name}: {error}")
-    labels = [label_of(entry, methods) for entry in entries]
+    labels = [label_of(entry, methods, entries) for entry in entries]
     for label in sorted({label for label in labels if labels.count(label) > 1}):
         problems.append(f"two methods are labelled {label!r}; give one of them a `label`")
     if problems:
@@ -106,21 +110,39 @@ def _claim_problems(grid: Grid) -> Iterator[str]:
 def _pretrain_problems(grid: Grid) -> Iterator[str]:
     pretrain = grid.pretrain
     for encoder in as_list(pretrain.encoder):
-        if encoder not in SIZES:
-            yield "pretrain.encoder: " + unknown("encoder", encoder, SIZES)
+        if encoder_named(encoder) is None:
+            known = unknown("encoder", encoder, SIZES)
+            yield f"pretrain.encoder: {known}, or any network of timm as 'timm:resnet18'"
     for fraction in as_list(pretrain.pool_fraction):
         if not 0 < fraction <= 1:
             yield f"pretrain.pool_fraction must be in (0, 1], got {fraction}"
     swept = {"encoder": pretrain.encoder, "pool_fraction": pretrain.pool_fraction}
     for name, value in (swept | pretrain.overrides).items():
         yield from _list_problems(f"pretrain.{name}", as_list(value), "value")
-    yield from _list_problems("pretrain.pool", pretrain.pool, "data")
     yield from _seed_problems("pretrain.seeds", pretrain.seeds)
-    for name in pretrain.pool:
-        try:
-            card(name, pool=True)
-        except LookupError as error:
-            yield f"pretrain.pool: {error}"
+
+
+def _pool_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
+    asked = {"pretrain.pool": grid.pretrain.pool}
+    for entry in (*grid.methods, *grid.controls):
+        if entry.pool is not None:
+            asked[f"{entry.name}.pool"] = entry.pool
+            if methods[entry.name].control:
+                yield f"{entry.name} is a control, which is not trained: leave `pool` out"
+    for where, pool in asked.items():
+        yield from _list_problems(where, pool, "data")
+        for name in pool:
+            try:
+                card_of(f"pool:{name}")
+            except LookupError as error:
+                yield f"{where}: {error}"
+    for entry in grid.methods:
+        pool = pool_of(grid.pretrain, entry, methods[entry.name])
+        if methods[entry.name].needs_labels and not (len(pool) == 1 and pool[0].endswith(TRAIN)):
+            yield (
+                f"{entry.name} needs labels, which {' + '.join(pool)} has not; give it one "
+                f'training split: {{name = "{entry.name}", pool = ["mstar_soc:train"]}}'
+            )
 
 
 def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
@@ -248,19 +270,18 @@ def _batch_problems(
     grid: Grid, data: dict[str, Summary], methods: dict[str, MethodInfo]
 ) -> Iterator[str]:
     pretrain = grid.pretrain
-    members = [f"pool:{name}" for name in pretrain.pool]
-    limits = [pretrain.pool_cap] if pretrain.pool_cap else []
-    if all(name in data for name in members):
-        limits.append(sum(data[name].count for name in members))
-    if not limits:
-        return
-    entries = (*grid.methods, *grid.controls)
-    for axes, recipe in (one for entry in entries for one in _recipes(grid, entry, methods)):
-        fraction = axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
-        count, batch = round(fraction * min(limits)), recipe.batch
-        if count < batch:
-            yield (
-                f"pretrain: a batch takes {batch} chips, the pool has {count} (pool_cap "
-                f"{pretrain.pool_cap}, pool_fraction {fraction}); take a smaller `batch` or more "
-                "chips"
-            )
+    cap = pretrain.pool_cap
+    for entry in (*grid.methods, *grid.controls):
+        members = pool_members(pool_of(pretrain, entry, methods[entry.name]), data.get)
+        total = cap if members is None else sum(member["count"] for member in members)
+        if total is None:
+            continue
+        for axes, recipe in _recipes(grid, entry, methods):
+            fraction = axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
+            count, batch = pool_count(total, cap, fraction), recipe.batch
+            if count < batch:
+                own = f" of {entry.name} ({describe_pool(entry.pool)})" if entry.pool else ""
+                yield (
+                    f"pretrain: a batch takes {batch} chips, the pool{own} has {count} (pool_cap "
+                    f"{cap}, pool_fraction {fraction}); take a smaller `batch` or more chips"
+                )

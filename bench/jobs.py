@@ -126,7 +126,7 @@ def _pool(job: Job, store: Store) -> Pool | None:
     identity = job.pretraining
     if identity.recipe is None:
         return None
-    digests = [member["digest"] for member in identity.pool]
+    digests = [(member["digest"], member.get("split", "")) for member in identity.pool]
     return open_pool(job.pool, digests, store.prepared, identity.pool_cap, identity.pool_fraction)
 
 

@@ -192,9 +192,10 @@ class _Merge:
             wanted = [(identity["data_digest"], identity["split_digest"], None)]
         else:
             pool = identity.get("pool") or []
-            wanted = [(member["digest"], "", member.get("count")) for member in pool]
+            wanted = [(one["digest"], one.get("split", ""), one["count"]) for one in pool]
         for data_digest, split, count in wanted:
-            if (data_digest, split) in self.seen_sets or not DIGEST.fullmatch(data_digest):
+            valid = [DIGEST.fullmatch(one) for one in (data_digest, split or data_digest)]
+            if (data_digest, split) in self.seen_sets or not all(valid):
                 continue
             self.seen_sets.add((data_digest, split))
             if self.splits.described(self.mine.root, data_digest, split) is not None:
@@ -204,8 +205,9 @@ class _Merge:
                 if why := self.splits.damaged.get((data_digest, split)):
                     self.result.refused.append((f"{FOLDER}/*-{data_digest[:12]}-*", why))
                 continue
-            if count is not None and known.summary.count != count:
-                why = f"it claims {known.summary.count} chips, the pretrainings on it {count}"
+            claimed = int((~known.is_test).sum()) if split else known.summary.count
+            if count is not None and claimed != count:
+                why = f"it claims {claimed} chips, the pretrainings on it {count}"
                 self.result.refused.append((f"{FOLDER}/{known.given[:40]}", why))
                 continue
             if not self.trial:

@@ -8,11 +8,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from typing import Any
 
 import safetensors.torch
 import torch
 
-from ..methods import SIZES
+from ..methods._encoders import SIZES
+from ..methods._masked import MaskedPrediction
 from ..methods._method import Method
 from .method_samples import (
     TINY,
@@ -20,21 +22,31 @@ from .method_samples import (
     ContractError,
     build,
     config_of,
+    encoders_for,
     evaluation_input,
     fresh_rng,
-    made_up_chips,
-    predicts_patches,
+    sample_batch,
 )
 from .prediction_checks import (
     hidden_patches_do_not_reach_the_prediction,
     mask_follows_the_rng,
+    masked_loss_is_positive,
     prediction_fits_together,
     processes_share_the_masks_of_one,
 )
+from .training_checks import (
+    LEAST_BATCH,
+    after_step_leaves_trained_weights_alone,
+    any_encoder_means_any,
+    features_do_not_collapse,
+    gradients_reach_the_encoder,
+    halves_with_gather_equal_the_whole,
+    loss_is_a_function_of_the_rng,
+    loss_is_one_finite_number,
+    twenty_steps_lower_the_loss,
+)
 
 DOCSTRING_LINES = ("Paper:", "Source:", "Differs from the source:")
-OVERFIT_STEPS = 20
-
 Check = Callable[[type[Method]], None]
 
 
@@ -68,8 +80,8 @@ def weights_come_from_the_rng(method: type[Method]) -> None:
     for name, weight in first.items():
         if not torch.equal(weight, second[name]):
             raise ContractError(
-                f"weight {name} differs between two builds from the same rng; end __init__ with "
-                "initialise(self, rng), or draw it with generator=rng"
+                f"weight {name} differs between two builds from the same rng; draw it with "
+                "generator=rng"
             )
 
 
@@ -78,7 +90,7 @@ def global_random_state_is_left_alone(method: type[Method]) -> None:
     before = torch.get_rng_state()
     built = build(method)
     if not method.control:
-        built.loss(made_up_chips(2), fresh_rng())
+        built.loss(sample_batch(built, LEAST_BATCH), fresh_rng())
     if not torch.equal(before, torch.get_rng_state()):
         raise ContractError(
             "the global random state has moved; every draw takes generator=rng (dropout cannot)"
@@ -87,7 +99,7 @@ def global_random_state_is_left_alone(method: type[Method]) -> None:
 
 def tokens_have_one_shape(method: type[Method]) -> None:
     """The encoder maps chips to finite tokens (B, N, D), D being its `width` where that is set."""
-    for encoder_config in (TINY, TINY_224, SIZES["vit_nano"]):
+    for encoder_config in encoders_for(method, TINY, TINY_224, SIZES["vit_nano"]):
         encoder = build(method, encoder_config).encoder.eval()
         tokens = encoder(evaluation_input(method, encoder_config))
         if tokens.ndim != 3 or len(tokens) != 3 or not torch.isfinite(tokens).all():
@@ -123,93 +135,20 @@ def encoder_reloads_strictly(method: type[Method]) -> None:
 
 
 def encoder_can_be_finetuned(method: type[Method]) -> None:
-    """Where `finetune` is allowed, blocks are called `blocks.<i>` and drop path is accepted."""
+    """Where `finetune` is allowed, the encoder numbers its layers and takes a drop path rate."""
     if "finetune" not in method.protocols:
         return
-    encoder = method.build_encoder(config_of(method), TINY, drop_path=0.5).train()
-    if not any(name.startswith("blocks.0.") for name, _ in encoder.named_parameters()):
+    encoder: Any = method.build_encoder(config_of(method), TINY, drop_path=0.5).train()
+    named = {name for name, _ in encoder.named_parameters()}
+    if not hasattr(encoder, "layer_numbers") or encoder.layer_numbers()[0].keys() != named:
         raise ContractError(
-            "no weight of the encoder is called blocks.0.*, which layer decay goes by; rename its "
-            "blocks, or leave 'finetune' out of `protocols`"
+            "encoder.layer_numbers() must return the number of the layer of every weight by the "
+            "weight's name, from the input on, and the number of a head on top: layer decay goes "
+            "by them. Add it, or leave 'finetune' out of `protocols`"
         )
     plain = method.build_encoder(config_of(method), TINY)
     if encoder.state_dict().keys() != plain.state_dict().keys():
         raise ContractError("drop_path changes the names of the encoder's weights")
-
-
-def loss_is_a_positive_number(method: type[Method]) -> None:
-    """The loss of a batch is one finite number above 0, at any input size and batch size."""
-    for encoder_config, batch in ((TINY, 3), (TINY, 1), (TINY_224, 2), (SIZES["vit_nano"], 2)):
-        loss = build(method, encoder_config).loss(
-            made_up_chips(batch, encoder_config.input_px), fresh_rng()
-        )
-        if loss.ndim != 0 or not torch.isfinite(loss) or loss <= 0:
-            raise ContractError(
-                f"the loss of {batch} chips of {encoder_config.input_px} px must be a finite "
-                f"number above 0, got {loss.detach()}"
-            )
-
-
-def loss_is_a_function_of_the_rng(method: type[Method]) -> None:
-    """The same generator state gives the same loss."""
-    built, images = build(method), made_up_chips(3)
-    first, second = (built.loss(images, fresh_rng()).item() for _ in range(2))
-    if first != second:
-        raise ContractError(
-            f"equal generators gave losses {first} and {second}; draw the mask with generator=rng "
-            "and keep no state between calls"
-        )
-
-
-def gradients_reach_the_encoder(method: type[Method]) -> None:
-    """Every weight of the encoder gets a gradient, and weights that are not trained get none."""
-    built = build(method).train()
-    for name, weight in built.encoder.named_parameters():
-        if not weight.requires_grad:
-            raise ContractError(f"encoder.{name} is not trained (requires_grad is False)")
-    built.loss(made_up_chips(3), fresh_rng()).backward()
-    for name, weight in built.named_parameters():
-        if not weight.requires_grad and weight.grad is not None:
-            raise ContractError(f"{name} is not trained and got a gradient")
-        reached = weight.grad is not None and bool(weight.grad.ne(0).any())
-        if name.startswith("encoder.") and not reached:
-            raise ContractError(
-                f"the loss does not reach {name}; is its output detached, or the weight unused?"
-            )
-
-
-def twenty_steps_lower_the_loss(method: type[Method]) -> None:
-    """Twenty steps on one batch with one mask lower the loss by a tenth."""
-    built, images = build(method).train(), made_up_chips(4)
-    optimiser = torch.optim.AdamW(
-        [weight for weight in built.parameters() if weight.requires_grad], lr=2e-3
-    )
-    losses = []
-    for step in range(OVERFIT_STEPS + 1):
-        loss = built.loss(images, fresh_rng())
-        losses.append(loss.item())
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        built.after_step(step / OVERFIT_STEPS)
-    if not losses[-1] < 0.9 * losses[0]:
-        raise ContractError(
-            f"after {OVERFIT_STEPS} steps on one batch the loss went from {losses[0]:.4g} to "
-            f"{losses[-1]:.4g}; a method that cannot overfit four chips will not learn many"
-        )
-
-
-def after_step_leaves_the_encoder_alone(method: type[Method]) -> None:
-    """`after_step` runs from start to end of training and changes no trained weight."""
-    built = build(method)
-    before = {name: weight.clone() for name, weight in built.named_parameters()}
-    for progress in (0.0, 0.5, 1.0):
-        built.after_step(progress)
-    for name, weight in built.named_parameters():
-        if not torch.isfinite(weight).all():
-            raise ContractError(f"after_step makes {name} non-finite")
-        if weight.requires_grad and not torch.equal(weight, before[name]):
-            raise ContractError(f"after_step changes {name}, which is the optimiser's to change")
 
 
 ALWAYS: tuple[Check, ...] = (
@@ -222,31 +161,34 @@ ALWAYS: tuple[Check, ...] = (
     encoder_can_be_finetuned,
 )
 MASKED: tuple[Check, ...] = (
+    masked_loss_is_positive,
     prediction_fits_together,
     mask_follows_the_rng,
     processes_share_the_masks_of_one,
     hidden_patches_do_not_reach_the_prediction,
 )
 TRAINED: tuple[Check, ...] = (
-    loss_is_a_positive_number,
+    loss_is_one_finite_number,
     loss_is_a_function_of_the_rng,
+    halves_with_gather_equal_the_whole,
     *MASKED,
     gradients_reach_the_encoder,
     twenty_steps_lower_the_loss,
-    after_step_leaves_the_encoder_alone,
+    features_do_not_collapse,
+    after_step_leaves_trained_weights_alone,
 )
 
 
 def checks_for(method: type[Method]) -> tuple[Check, ...]:
     """Return the checks that a method must pass.
 
-    Controls are asked for no loss; a method with a loss of its own and no `predict` is asked for no
-    masks.
+    Controls are asked for no loss, and only masked prediction for masks.
     """
     if method.control:
         return ALWAYS
-    masked = predicts_patches(method)
-    return ALWAYS + tuple(check for check in TRAINED if masked or check not in MASKED)
+    masked = issubclass(method, MaskedPrediction)
+    general = ALWAYS + tuple(check for check in TRAINED if masked or check not in MASKED)
+    return (*general, any_encoder_means_any) if method.any_encoder else general
 
 
 def run_checks(method: type[Method]) -> Iterator[tuple[str, str | None]]:

@@ -8,11 +8,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..methods import _registry
+from ..methods._encoders import encoder_from_json
 from ..methods._masking import MaskingError
 from ..methods._method import Method, MethodConfigError
-from ..methods._sizes import EncoderConfig
+from ..methods._timm import TimmModelError, UnknownTimmModelError
 from .catalogue import Asked, Fit
-from .method_samples import fresh_rng, made_up_chips
+from .method_samples import build, fresh_rng, sample_batch
 from .run import from_json
 
 CHIPS = 2
@@ -45,7 +46,9 @@ def find_fit(asked: Asked) -> Fit:
     try:
         with Shapes(), warnings.catch_warnings(action="ignore"):
             return _try(method, asked, "meta")
-    except (MethodConfigError, MaskingError) as error:
+    except UnknownTimmModelError as error:
+        return Fit(problem=str(error), unknown=True)
+    except (MethodConfigError, MaskingError, TimmModelError) as error:
         return Fit(problem=str(error))
     except Exception:  # of whatever kind: confirmed below
         try:
@@ -58,11 +61,11 @@ def find_fit(asked: Asked) -> Fit:
 @torch.no_grad()
 def _try(method: type[Method], asked: Asked, device: str) -> Fit:
     config = from_json(method.Config, asked.config)
-    size = EncoderConfig(**asked.encoder) if asked.encoder else None
+    size = encoder_from_json(asked.encoder) if asked.encoder else None
     with torch.device(device):
-        built = method(config, size, fresh_rng())  # pyright: ignore[reportArgumentType], None
+        built = build(method, size, config)
     if size and not method.control:
-        built.loss(made_up_chips(CHIPS, size.input_px), fresh_rng())
+        built.loss(sample_batch(built, CHIPS), fresh_rng())
     encoder = built.encoder
     return Fit(
         has_class_token=bool(encoder.has_class_token),

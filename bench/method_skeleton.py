@@ -7,21 +7,22 @@ from ..methods import _registry, names
 
 METHODS_FOLDER = Path(_registry.__file__).parent
 
-IN_THIS_REPOSITORY = """from ._masking import hidden_except, random_order
-from ._method import Method, Prediction
+IN_THIS_REPOSITORY = """from ._encoders import EncoderConfig, predictor_shape
+from ._masked import MaskedPrediction, Prediction
+from ._masking import hidden_except, random_order
 from ._registry import register
-from ._sizes import EncoderConfig
 from ._vit import Encoder, Predictor, initialise, patchify
 """
 IN_ANOTHER_PACKAGE = """from sarbench.methods import (
     Encoder,
     EncoderConfig,
-    Method,
+    MaskedPrediction,
     Prediction,
     Predictor,
     hidden_except,
     initialise,
     patchify,
+    predictor_shape,
     random_order,
     register,
 )
@@ -52,15 +53,14 @@ class Config:
 
 
 @register(label="{label}", paper="none yet")
-class {class_name}(Method):
+class {class_name}(MaskedPrediction):
     """Regression of patch statistics."""
 
     def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
         """Build the networks; `initialise` draws every weight from `rng`."""
         super().__init__(config, encoder, rng)
-        shape = encoder.predictor_width, encoder.predictor_depth, encoder.predictor_heads
         self.mask_token = nn.Parameter(torch.empty(1, 1, encoder.width))
-        self.predictor = Predictor(encoder.width, 2, shape, "relative")
+        self.predictor = Predictor(encoder.width, 2, predictor_shape(encoder), "relative")
         initialise(self, rng)
 
     @classmethod

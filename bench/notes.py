@@ -1,10 +1,15 @@
 """Sentences under a leaderboard: encoders, pool, data, versions, and what rows do not share."""
 
+from collections.abc import Sequence
+
 from ..results.record import RunRecord
 from .applicable import sentence
 from .comparability import compute_note, differences
+from .data.names import set_of, split_source
 from .data.sharing import Sharing
+from .grid import describe_pool
 from .plan import Plan, describe_pretraining
+from .spread import pools_of
 
 
 def notes(plan: Plan) -> list[str]:
@@ -31,17 +36,20 @@ def _pretraining_notes(plan: Plan) -> list[str]:
 
 
 def _pool_notes(plan: Plan) -> list[str]:
-    """Return what a reader must know of the pool, and of sets that the store does not know."""
+    """Return what a reader must know of the pools, and of sets that the store does not know."""
     asked = {entry.planned.dataset for entry in plan.runs}
+    pools = pools_of(entry.planned for entry in plan.pretrain)
     lines = []
-    if plan.sharing:
-        lines.append(_drawn(plan, next(iter(plan.sharing.values()))))
-    lines += [_shared(name, one) for name, one in plan.sharing.items() if name in asked]
-    known = all(f"pool:{name}" in plan.data for name in plan.grid.pretrain.pool)
-    if _trains(plan) and known and not plan.sharing:
-        lines.append(
-            "Overlap of pool and data sets: not counted, since the pool is not prepared here."
-        )
+    for pool in pools:
+        named = f" {describe_pool(pool)}" if len(pools) > 1 else ""
+        if shared := plan.sharing.get(pool):
+            lines.append(_drawn(plan, pool, next(iter(shared.values()))))
+            lines += [_shared(name, one, named) for name, one in shared.items() if name in asked]
+        elif all(set_of(name) in plan.data for name in pool):
+            lines.append(
+                f"Overlap of pool{named} and data sets: not counted, since the pool is not "
+                "prepared here."
+            )
     for name in plan.needs():
         if name not in plan.data:
             lines.append(
@@ -51,25 +59,24 @@ def _pool_notes(plan: Plan) -> list[str]:
     return lines
 
 
-def _trains(plan: Plan) -> bool:
-    """Return whether anything of the plan is pretrained on the pool."""
-    return any(not plan.methods[entry.planned.method].control for entry in plan.pretrain)
-
-
-def _drawn(plan: Plan, one: Sharing) -> str:
-    names = plan.grid.pretrain.pool
-    parts = [f"{count:,} of {name}" for name, count in zip(names, one.drawn, strict=True)]
+def _drawn(plan: Plan, pool: Sequence[str], one: Sharing) -> str:
+    parts = []
+    for name, count in zip(pool, one.drawn, strict=True):
+        split = split_source(name)
+        labelled = ", labelled" if len(pool) == 1 else ""
+        source = f" (the training split of {split}{labelled})" if split else ""
+        parts.append(f"{count:,} of {name}{source}")
     cap = plan.grid.pretrain.pool_cap
     drawn = f" (a fixed draw of {cap:,})" if cap else ""
     return f"Pool: {sum(one.drawn):,} chips{drawn}: {', '.join(parts)}."
 
 
-def _shared(name: str, one: Sharing) -> str:
+def _shared(name: str, one: Sharing, pool: str) -> str:
     parts = [
         f"{one.test:,} of its test chips (allowed by the grid)" if one.test else "no test chip",
         f"{one.train:,} of its training chips" if one.train else "no training chip",
     ]
-    text = f"{name}: the pool holds {' and '.join(parts)}, by id or equal image"
+    text = f"{name}: the pool{pool} holds {' and '.join(parts)}, by id or equal image"
     if one.vehicles:
         text += (
             f"; {one.vehicle_chips:,} of its chips show one of {one.vehicles} vehicles (serial "

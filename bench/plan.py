@@ -11,14 +11,15 @@ from .applicable import NotApplicable, applicable
 from .catalogue import MethodInfo, describe
 from .contracts import failed_contracts
 from .data.lookup import find_set
+from .data.names import set_of
 from .data.packed import Summary
 from .data.sharing import Sharing, sharing
 from .failures import failure_class
-from .grid import Grid, GridError, as_list
+from .grid import Grid, GridError, as_list, describe_pool, pool_of
 from .grid_check import check_data, validate
 from .progress import last_checkpoint, read_progress, steps_of
 from .run import Job, Pretraining
-from .spread import PlannedPretraining, PlannedRun, pretrainings, runs
+from .spread import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from .stale import StaleIndex
 from .store import DamagedRecordError, Kind, Store
 
@@ -63,14 +64,22 @@ class Plan:
     data: dict[str, Summary]  # of the data sets and pools that are known
     unpacked: list[str] = field(default_factory=list)  # sets whose pixels are not here
     uncompared: list[str] = field(default_factory=list)  # known, but other files are given
-    sharing: dict[str, Sharing] = field(default_factory=dict)  # of the pool, by data set
+    # Of each pool, as the grid names it: what it shares with each data set.
+    sharing: dict[tuple[str, ...], dict[str, Sharing]] = field(default_factory=dict)
     not_applicable: list[NotApplicable] = field(default_factory=list)  # left out, with the reason
     failing: set[str] = field(default_factory=set)  # methods that fail their contract
 
     @property
-    def overlaps(self) -> dict[str, int]:
-        """Test chips in the pool, by data set; the grid allows them."""
-        return {name: one.test for name, one in self.sharing.items() if one.test}
+    def overlaps(self) -> list[str]:
+        """A statement for each pool that holds test chips; the grid allows them."""
+        found = []
+        for pool, shared in self.sharing.items():
+            listed = [
+                f"{one.test} test chips of {name}" for name, one in shared.items() if one.test
+            ]
+            if listed:
+                found.append(f"the pool {describe_pool(pool)} holds {', '.join(listed)}")
+        return found
 
     def to_prepare(self) -> list[str]:
         """Return the sets to pack before the missing work can be done."""
@@ -80,10 +89,9 @@ class Plan:
         """Return the sets that the planned work reads; without `done`, the missing work."""
         wanted = {e.planned.dataset for e in self.runs if done or e.state != "done"}
         for entry in self.pretrain:
-            trained = not self.methods[entry.planned.method].control
-            if trained and (done or entry.state != "done"):
-                wanted |= {f"pool:{name}" for name in self.grid.pretrain.pool}
-        return [name for name in needs(self.grid) if name in wanted]
+            if done or entry.state != "done":
+                wanted |= set(map(set_of, entry.planned.pool))
+        return [name for name in needs(self.grid, self.methods) if name in wanted]
 
     def counts(self) -> dict[str, int]:
         """Return how many runs are in each state."""
@@ -105,7 +113,7 @@ class Plan:
             missing = [e.planned.identity for e in own if e.planned.identity and e.state != "done"]
             if start.planned.identity and (missing or start.state != "done"):
                 label = describe_pretraining(start.planned)
-                result.append(Job(label, start.planned.identity, self.grid.pretrain.pool, missing))
+                result.append(Job(label, start.planned.identity, start.planned.pool, missing))
         return sorted(result, key=lambda job: job.pretraining.recipe is None)
 
 
@@ -193,9 +201,10 @@ def make_plan(
     """
     methods = describe(grid.method_names(), store.root)
     validate(grid, methods, store.root)
-    found = {name: find_set(name, data_dir, store.root, versions) for name in needs(grid)}
+    found = {name: find_set(name, data_dir, store.root, versions) for name in needs(grid, methods)}
     data = {name: one.summary for name, one in found.items() if one}
     starts = pretrainings(grid, methods, data.get)
+    pools = pools_of(starts)
     planned = runs(grid, starts, methods, data.get)
     filters = filters or Filters()
     filters.check(planned)
@@ -209,7 +218,7 @@ def make_plan(
     plan.failing = set(failed_contracts(store, methods))
     plan.unpacked = [name for name, one in found.items() if not (one and one.packed)]
     plan.uncompared = [name for name, one in found.items() if one and not one.compared]
-    plan.sharing = _sharing(grid, data, store)
+    plan.sharing = _sharing(plan, pools, store)
     _refuse_overlaps(plan)
     stale = StaleIndex(store, starts, planned)
     for start in starts:
@@ -224,35 +233,43 @@ def make_plan(
     return plan
 
 
-def needs(grid: Grid) -> list[str]:
-    """Return the prepared sets that a grid reads; pools are written `pool:<name>`."""
-    return [*grid.evaluate.datasets, *(f"pool:{name}" for name in grid.pretrain.pool)]
+def needs(grid: Grid, methods: dict[str, MethodInfo]) -> list[str]:
+    """Return the full names of the prepared sets that a grid reads, each once.
+
+    A pool is written `pool:<name>`; the training split of a data set is read from the data set.
+    """
+    entries = (*grid.methods, *grid.controls)
+    pools = [pool_of(grid.pretrain, entry, methods[entry.name]) for entry in entries]
+    sets = [set_of(name) for pool in pools for name in pool]
+    return list(dict.fromkeys([*grid.evaluate.datasets, *sets]))
 
 
-def _sharing(grid: Grid, data: dict[str, Summary], store: Store) -> dict[str, Sharing]:
-    """Return what the pool shares with each data set, as far as the store can tell."""
-    pool = [data.get(f"pool:{name}") for name in grid.pretrain.pool]
-    members = [one for one in pool if one]
-    if len(members) < len(pool) or not grid.methods:
-        return {}
-    names, cap = grid.pretrain.pool, grid.pretrain.pool_cap
-    fraction = max(as_list(grid.pretrain.pool_fraction))
-    shared = {
-        name: sharing(names, members, cap, fraction, data[name], store.root)
-        for name in grid.evaluate.datasets
-        if name in data
-    }
-    return {name: one for name, one in shared.items() if one}
+def _sharing(
+    plan: Plan, pools: list[tuple[str, ...]], store: Store
+) -> dict[tuple[str, ...], dict[str, Sharing]]:
+    """Return what each pool shares with each data set, as far as the store can tell."""
+    pretrain, result = plan.grid.pretrain, {}
+    fraction = max(as_list(pretrain.pool_fraction))
+    for pool in pools:
+        members = [one for name in pool if (one := plan.data.get(set_of(name)))]
+        if len(members) < len(pool):
+            continue
+        shared = {
+            name: sharing(pool, members, pretrain.pool_cap, fraction, plan.data[name], store.root)
+            for name in plan.grid.evaluate.datasets
+            if name in plan.data
+        }
+        if known := {name: one for name, one in shared.items() if one}:
+            result[pool] = known
+    return result
 
 
 def _refuse_overlaps(plan: Plan) -> None:
-    grid = plan.grid
-    if plan.overlaps and not grid.pretrain.allow_overlap:
-        listed = ", ".join(f"{n} test chips of {name}" for name, n in plan.overlaps.items())
+    if plan.overlaps and not plan.grid.pretrain.allow_overlap:
         raise OverlapError(
-            f"the pool {grid.pretrain.pool} holds {listed}: an encoder pretrained on it has seen "
-            "the test. Take another pool, or set allow_overlap = true under [pretrain]; every "
-            "table will then say so"
+            f"{'; '.join(plan.overlaps)}: an encoder pretrained on it has seen the test. Take "
+            "another pool, or set allow_overlap = true under [pretrain]; every table will then say "
+            "so"
         )
 
 

@@ -3,8 +3,16 @@
 import torch
 from torch import Tensor
 
-from ..methods._method import Method, Prediction
-from .method_samples import TINY, ContractError, build, fresh_rng, made_up_chips
+from ..methods._masked import Prediction
+from ..methods._method import Method
+from .method_samples import (
+    TINY,
+    ContractError,
+    build,
+    fresh_rng,
+    made_up_chips,
+    sample_batch,
+)
 from .ranks import Ranks
 
 
@@ -41,12 +49,25 @@ def prediction_fits_together(method: type[Method]) -> None:
         )
 
 
+def masked_loss_is_positive(method: type[Method]) -> None:
+    """The loss is a number above 0, for a single chip too."""
+    for number in (1, 3):
+        built = build(method)
+        loss, _ = built.loss(sample_batch(built, number), fresh_rng())
+        if loss.ndim != 0 or not loss > 0:
+            raise ContractError(
+                f"the loss of {number} chips must be a number above 0, got {loss.detach()}"
+            )
+
+
 def mask_follows_the_rng(method: type[Method]) -> None:
-    """Another generator hides other patches, in every image of its own."""
+    """Equal generators hide the same patches, another one others, in every image of its own."""
     built, images = build(method), made_up_chips(1).expand(3, -1, -1, -1)
-    drawn = [_hidden(built.predict(images, fresh_rng(seed)), 3) for seed in (0, 1)]
+    drawn = [_hidden(built.predict(images, fresh_rng(seed)), 3) for seed in (0, 1, 0)]
     if not drawn[0].any():
         return  # it hides nothing, and says so
+    if not torch.equal(drawn[0], drawn[2]):
+        raise ContractError("equal generators hid other patches; draw the mask from rng alone")
     if torch.equal(drawn[0], drawn[1]):
         raise ContractError("two generators hid the same patches; draw the mask from rng")
     if torch.equal(drawn[0][0], drawn[0][1]) and torch.equal(drawn[0][0], drawn[0][2]):

@@ -8,26 +8,29 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from ..methods import _registry
-from ..methods._method import Method
-from ..methods._sizes import EncoderConfig
+from ..methods._masked import MaskedPrediction
+from ..methods._method import Batch, Method
 from ..results.record import Architecture, PretrainRecord
 from .architecture import architecture_of
+from .batch_norm import share_statistics
 from .batches import Batches
+from .build import build_method
 from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint, save_encoder
 from .claim import Interrupted, RunningElsewhereError, claim
 from .data.pools import Pool
+from .feature_spread import feature_spread
+from .optimisation import learning_rate, make_optimizer, weight_decay
 from .predictions import keep
 from .progress import Progress, write_progress
 from .provenance import Clock
 from .ranks import ALONE, Ranks
-from .run import Pretraining, Recipe, Resources, from_json
+from .run import Pretraining, Recipe, Resources
 from .seeding import torch_stream
 from .store import Store, read_lines, write_atomic
 
@@ -38,58 +41,6 @@ SHOWN_EVERY = 16  # of these: what is predicted of it is kept for the report
 
 class NonFiniteLossError(ArithmeticError):
     """A loss that is not a number, with the step and what caused it."""
-
-
-def build_method(identity: Pretraining) -> Method:
-    """Build the method of a pretraining, with the first weights of its seed."""
-    method = _registry.get(identity.method)
-    encoder = EncoderConfig(**identity.encoder) if identity.encoder else None
-    rng = torch_stream(identity.seed, "weights")
-    return method(from_json(method.Config, identity.config), encoder, rng)
-
-
-def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """Return the rate at a fractional epoch: linear warm-up, then a cosine (MAE's)."""
-    peak = recipe.base_lr * recipe.batch / 256
-    if epoch < recipe.warmup_epochs:
-        start = peak * (recipe.lr_start_share or 0.0)
-        return start + (peak - start) * epoch / recipe.warmup_epochs
-    share = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
-    end = peak * (recipe.lr_end_share or 0.0)
-    return end + 0.5 * (peak - end) * (1 + math.cos(math.pi * min(share, 1.0)))
-
-
-def weight_decay(recipe: Recipe, epoch: float) -> float:
-    """Return the weight decay at a fractional epoch: constant, or on a cosine (I-JEPA's)."""
-    start, end = recipe.weight_decay, recipe.weight_decay_end
-    if end is None:
-        return start
-    return end + 0.5 * (start - end) * (1 + math.cos(math.pi * epoch / recipe.epochs))
-
-
-def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW over the trainable weights, without decay on one-dimensional ones."""
-    trainable = [p for p in method.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(recipe.beta1, recipe.beta2))
-
-
-@torch.no_grad()
-def feature_spread(encoder: nn.Module, images: Tensor) -> float:
-    """Return how much features differ between chips: 0 = collapsed, about 1 = unrelated.
-
-    The standard deviation over chips of the patch-mean feature, relative to the root mean square
-    of the features.
-    """
-    was_training = encoder.training
-    encoder.eval()
-    features = encoder(images).float().mean(1)
-    encoder.train(was_training)
-    scale = features.square().mean().sqrt()
-    return float((features.var(0, correction=0).mean().sqrt() / scale.clamp_min(1e-12)).item())
 
 
 def pretrain(
@@ -120,13 +71,15 @@ def pretrain(
         if not claimed.done:
             clock = Clock(resources, ranks.count)
             method = build_method(identity).to(resources.device)
+            if ranks.count > 1:
+                share_statistics(method, ranks.gather)
             outcome: dict[str, Any] = {
                 "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
             }  # fmt: skip
             if identity.recipe is not None and pool is not None:
                 loop = _Loop(identity, method, pool, folder, resources, warn, ranks, clock)
                 outcome = loop.run(should_stop, claimed.lost, on_progress)
-                if ranks.first:
+                if ranks.first and isinstance(method, MaskedPrediction):
                     rng = torch_stream(identity.seed, "predictions", device=resources.device)
                     keep(method, loop.probe[::SHOWN_EVERY], rng, folder, warn)
             ranks.wait()  # no record is written while a process still trains
@@ -187,9 +140,10 @@ class _Loop:
         self.identity, self.method, self.folder = identity, method, folder
         self.resources, self.ranks, self.clock = resources, ranks, clock
         self.recipe = Recipe(**(identity.recipe or {}))
+        views = type(method).views(method.config)
         self.batches = Batches(
-            pool, self.recipe, identity.seed, method.encoder_config.input_px, resources.device,
-            ranks,
+            pool, self.recipe, identity.seed, views, method.encoder_config.input_px,
+            resources.device, ranks, labelled=method.needs_labels,
         )  # fmt: skip
         self.steps = self.batches.per_epoch * self.recipe.epochs
         self.optimizer = make_optimizer(method, self.recipe)
@@ -266,25 +220,29 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, epoch)
         self.optimizer.param_groups[0]["weight_decay"] = weight_decay(self.recipe, epoch)
-        images = self.batches.batch(self.step)
+        progress = self.step / self.steps
+        batch = replace(self.batches.batch(self.step), progress=progress, gather=self.ranks.gather)
         where = self.resources.device
         rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=where)
         with torch.autocast(device, torch.bfloat16, enabled=self.identity.precision == "bf16"):
-            loss = self.method.loss(images, rng)
+            loss, kept = self.method.loss(batch, rng)
         value = self.ranks.mean(float(loss.item()), where)
         if not math.isfinite(value):
-            raise NonFiniteLossError(self._diagnose(value, images))
+            raise NonFiniteLossError(self._diagnose(value, batch))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.ranks.mean_gradients(self.method)
         self.optimizer.step()
-        self.method.after_step(self.step / self.steps)
+        with torch.no_grad():
+            everyone = self.ranks.gather(batch.index)
+            kept = None if kept is None else self.ranks.gather(kept.detach())
+            self.method.after_step(progress, everyone, kept)
         self.step += 1
         self.loss_sum += value
         return value
 
-    def _diagnose(self, value: float, images: Tensor) -> str:
-        if not images.isfinite().all():
+    def _diagnose(self, value: float, batch: Batch) -> str:
+        if not all(view.isfinite().all() for view in batch.views):
             cause = "the batch holds pixels that are not finite"
         else:
             cause = self._bad_weights() or (

@@ -92,6 +92,4 @@ def steps_of(identity: Pretraining) -> int:
     """Return how many steps a pretraining takes, 0 for one that learns nothing."""
     if identity.recipe is None:
         return 0
-    count = sum(member["count"] for member in identity.pool)
-    count = round(identity.pool_fraction * min(count, identity.pool_cap or count))
-    return count // identity.recipe["batch"] * identity.recipe["epochs"]
+    return identity.pool_count // identity.recipe["batch"] * identity.recipe["epochs"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from .run import Resources
 from .seeding import torch_stream
@@ -84,6 +84,10 @@ class Ranks:
         for gradient, mean in zip(gradients, flat.split(sizes), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the rows of all processes in the order of the whole batch, with their gradient."""
+        return rows if self.count == 1 else _GatherRows.apply(rows, self.rank, self.count)
+
     def mean(self, value: float, device: str) -> float:
         """Return the mean of a number over all processes, the same bits in each."""
         if self.count == 1:
@@ -126,6 +130,24 @@ class Ranks:
                     f"0 at step {found[0][0]} with {found[0][1][:12]}; they must be the same. "
                     "Start the pretraining again, on nodes of one kind with the same versions"
                 )
+
+
+class _GatherRows(torch.autograd.Function):
+    """Concatenation over processes; a row's gradient is the sum of those of all processes."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, rank: int, count: int) -> Tensor:
+        ctx.own = slice(rank * len(rows), (rank + 1) * len(rows))
+        rows = rows.contiguous()
+        found = [torch.empty_like(rows) for _ in range(count)]
+        dist.all_gather(found, rows)
+        return torch.cat(found)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        total = gradients[0].contiguous()
+        dist.all_reduce(total)
+        return total[ctx.own], None, None
 
 
 ALONE = Ranks()

@@ -17,13 +17,17 @@ T = TypeVar("T")
 Shots = int | Literal["all"]
 
 
+# Fields of a recipe that are names. The first one is the default and stored as None.
+CHOICES = {"optimizer": ("adamw", "sgd", "lars"), "schedule": ("cosine", "step")}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a method is trained (paper_facts 3.2).
 
     The learning rate is `base_lr * batch / 256`, warmed up linearly and then lowered on a cosine,
-    per step; weight decay spares one-dimensional weights. A field that is None is left out of the
-    identity, so that a new field moves no key.
+    per step; weight decay spares one-dimensional weights, and so does the rate of LARS. A field
+    that is None is left out of the identity, so that a new field moves no key.
     """
 
     epochs: int = 200
@@ -40,12 +44,18 @@ class Recipe:
     lr_start_share: float | None = None  # of the peak rate, at the first step; None = 0
     lr_end_share: float | None = None  # of the peak rate, at the end; None = 0
     weight_decay_end: float | None = None  # reached on a cosine; None = constant
+    optimizer: Literal["sgd", "lars"] | None = None  # None = AdamW
+    momentum: float | None = None  # of SGD and LARS; None = 0.9
+    schedule: Literal["step"] | None = None  # a tenth after each third of the epochs; None = cosine
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be trained with."""
+        for name, (_, *others) in CHOICES.items():
+            if getattr(self, name) not in (None, *others):
+                raise ValueError(f"{name} is None or one of {others}, got {getattr(self, name)!r}")
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and not isfinite(value):
+            if isinstance(value, int | float) and not isfinite(value):
                 raise ValueError(f"{field.name} must be finite, got {value}")
         if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
             raise ValueError(f"betas must be in [0, 1), got {self.beta1}, {self.beta2}")
@@ -68,6 +78,10 @@ class Recipe:
         shares = (self.lr_start_share or 0, self.lr_end_share or 0)
         if not 0 <= min(shares) <= max(shares) <= 1:
             raise ValueError(f"lr_start_share and lr_end_share must be in [0, 1], got {shares}")
+        if not 0 <= (self.momentum or 0) < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+        if self.momentum is not None and self.optimizer is None:
+            raise ValueError("momentum is that of SGD or LARS; set optimizer too, or leave it out")
         if (self.weight_decay_end or 0) < 0:
             raise ValueError(f"weight_decay_end must not be negative, got {self.weight_decay_end}")
 
@@ -95,6 +109,11 @@ class Identity:
         return digest_json(self.to_json())
 
 
+def pool_count(total: int, cap: int | None, fraction: float) -> int:
+    """Return how many of the `total` chips of a pool are drawn, after cap and fraction."""
+    return round(fraction * min(total, total if cap is None else cap))
+
+
 @dataclass(frozen=True)
 class Pretraining(Identity):
     """What makes one pretrained encoder the one it is.
@@ -108,11 +127,17 @@ class Pretraining(Identity):
     config: dict[str, Any]
     encoder: dict[str, Any] | None
     precision: str
-    pool: list[dict[str, Any]]  # per member: name, data digest, count
+    pool: list[dict[str, Any]]  # of each member, as in `data.members`
     pool_cap: int | None
     pool_fraction: float
     recipe: dict[str, Any] | None
     seed: int
+
+    @property
+    def pool_count(self) -> int:
+        """The number of chips that it is trained on; 0 without a pool."""
+        total = sum(member["count"] for member in self.pool)
+        return pool_count(total, self.pool_cap, self.pool_fraction)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from ..methods import _registry
-from ..methods._method import Method
-from ..methods._sizes import SIZES
+from ..methods._encoders import SIZES
+from ..methods._masked import MaskedPrediction
+from ..methods._method import Batch
 from .augment import Augmentation, augment, resize
 from .data.chips import Chips
 from .draw_predictions import draw_predictions
 from .grid import unknown
-from .method_samples import predicts_patches
 from .predictions import predictions_of
 from .seeding import stream, torch_stream
 
@@ -35,15 +35,19 @@ def check_drawable(name: str, encoder: str) -> None:
     if encoder not in SIZES:
         raise NothingToShowError(unknown("encoder", encoder, SIZES))
     kind = _registry.get(name)
-    if not (kind.control or predicts_patches(kind)):
+    if not (kind.control or issubclass(kind, MaskedPrediction)):
         raise NothingToShowError(
-            f"{name} has a loss of its own and no `predict`: it predicts no patches that a picture "
-            f"could show. Give it `predict`, or use: sarbench methods check {name}"
+            f"{name} is no MaskedPrediction: it predicts no patches that a picture could show. "
+            f"To see whether it works: sarbench methods check {name}"
         )
 
 
 def train_briefly(
-    method: Method, chips: Chips, chosen: np.ndarray, steps: int, on_step: Callable[[int], None]
+    method: MaskedPrediction,
+    chips: Chips,
+    chosen: np.ndarray,
+    steps: int,
+    on_step: Callable[[int], None],
 ) -> None:
     """Train a method for a few steps, enough to see where its predictions go."""
     trainable = [weights for weights in method.parameters() if weights.requires_grad]
@@ -55,10 +59,12 @@ def train_briefly(
         rng = torch_stream(0, "show", "training", step)
         px = method.encoder_config.input_px
         images = augment(torch.from_numpy(batch[:, 0]), height, width, px, Augmentation(), rng)
+        given = Batch((images,), torch.arange(BATCH), progress=step / steps)
         optimizer.zero_grad()
-        method.loss(images, rng).backward()
+        loss, kept = method.loss(given, rng)
+        loss.backward()
         optimizer.step()
-        method.after_step(step / steps)
+        method.after_step(given.progress, given.index, kept)
         on_step(step + 1)
 
 
@@ -74,7 +80,7 @@ def picture_of_method(
     kind = _registry.get(name)
     method = kind(kind.Config(), SIZES[encoder], torch_stream(0, "show", "weights"))
     chosen = np.flatnonzero(~chips.is_test)
-    if steps and not method.control:
+    if steps and isinstance(method, MaskedPrediction):
         train_briefly(method, chips, chosen, steps, on_step)
     shown = chosen[np.linspace(0, len(chosen) - 1, CHIPS_SHOWN).astype(int)]
     images = resize(torch.from_numpy(chips.stack(shown)), SIZES[encoder].input_px)

@@ -1,16 +1,27 @@
 """A grid spread out into the pretrainings and runs that it declares; pure."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..methods._sizes import SIZES
+from ..methods._encoders import EncoderConfig, encoder_json, encoder_named
 from ..protocols import PROTOCOLS
 from .catalogue import MethodInfo
+from .data.members import pool_members
 from .data.packed import Summary
 from .data.registry import card
-from .grid import Grid, MethodEntry, ProtocolEntry, as_list, label_of, recipe_of, seeds_of, sweep
+from .grid import (
+    Grid,
+    MethodEntry,
+    ProtocolEntry,
+    as_list,
+    label_of,
+    pool_of,
+    recipe_of,
+    seeds_of,
+    sweep,
+)
 from .run import Pretraining, Recipe, Run, Shots, fill, to_json
 
 
@@ -27,6 +38,7 @@ class PlannedPretraining:
     encoder: dict[str, Any] | None = None
     recipe_name: str | None = None  # None for a control
     recipe: Recipe | None = None
+    pool: list[str] = field(default_factory=list)  # names as in the grid; none for a control
 
     @property
     def row(self) -> str:
@@ -46,6 +58,11 @@ class PlannedRun:
     identity: Run | None
 
 
+def pools_of(planned: Iterable[PlannedPretraining]) -> list[tuple[str, ...]]:
+    """Return every pool that something is pretrained on, each once, in the order of the rows."""
+    return [pool for pool in dict.fromkeys(tuple(one.pool) for one in planned) if pool]
+
+
 Summaries = Callable[[str], Summary | None]
 
 UNTRAINED = "random_init"  # the control that every kind of encoder in a grid gets
@@ -59,34 +76,31 @@ def pretrainings(
 ) -> list[PlannedPretraining]:
     """Return every pretraining of the grid, controls included, in the order of the file."""
     pretrain = grid.pretrain
-    pool = [summary(f"pool:{name}") for name in pretrain.pool]
-    members = [
-        {"name": part.name, "digest": part.data_digest, "count": part.count}
-        for part in pool
-        if part is not None
-    ]
-    ready = len(members) == len(pool)
-    planned = []
-    for entry in _entries(grid, methods):
+    entries, planned = _entries(grid, methods), []
+    for entry in entries:
         info = methods[entry.name]
+        pool = pool_of(pretrain, entry, info)
+        members = pool_members(pool, summary)
         config = fill(info.defaults, entry.config)
         points = [{}] if info.control else sweep(pretrain)
         if info.control and info.needs_encoder:
             points = [{"encoder": e} for e in as_list(pretrain.encoder)]
             points = points if len(points) > 1 else [{}]
         for axes, seed in itertools.product(points, seeds_of(pretrain.seeds)):
+            named = axes.get("encoder", as_list(pretrain.encoder)[0])
+            if not _has_control(entry, named, methods):
+                continue
             if not info.needs_encoder and seed != seeds_of(pretrain.seeds)[0]:
                 continue  # draws nothing: the same for every seed
-            encoder = axes.get("encoder", as_list(pretrain.encoder)[0])
             trained = not info.control
             recipe = recipe_of(pretrain, axes, entry, info) if trained else None
             identity = Pretraining(
                 method=entry.name,
                 method_version=info.version,
                 config=config,
-                encoder=to_json(SIZES[encoder]) if info.needs_encoder else None,
+                encoder=_encoder(named) if info.needs_encoder else None,
                 precision=pretrain.precision if trained else "fp32",
-                pool=members if trained else [],
+                pool=members or [],
                 pool_cap=pretrain.pool_cap if trained else None,
                 pool_fraction=axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
                 if trained
@@ -96,18 +110,32 @@ def pretrainings(
             )
             planned.append(
                 PlannedPretraining(
-                    label=label_of(entry, methods),
+                    label=label_of(entry, methods, entries),
                     method=entry.name,
                     axes=axes,
                     seed=seed,
-                    identity=identity if ready or not trained else None,
+                    identity=None if members is None else identity,
                     config=config,
                     encoder=identity.encoder,
                     recipe_name=entry.recipe or pretrain.recipe if trained else None,
                     recipe=recipe,
+                    pool=pool,
                 )
             )
     return planned
+
+
+def _has_control(entry: MethodEntry, encoder: str, methods: dict[str, MethodInfo]) -> bool:
+    """Return whether an untrained control that is like a method exists with this encoder."""
+    like = entry.config.get("like") if entry.name == UNTRAINED else None
+    if like is None or isinstance(encoder_named(encoder), EncoderConfig):
+        return True
+    return like in methods and methods[like].any_encoder
+
+
+def _encoder(name: str) -> dict[str, Any]:
+    found = encoder_named(name)
+    return encoder_json(found) if found else {"name": name}  # refused by `validate`
 
 
 def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:

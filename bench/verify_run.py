@@ -42,6 +42,9 @@ IDENTITY = {
     "start": (str,), "method": (str,), "dataset": (str,), "data_digest": (str,),
     "split_digest": (str,), "protocol": (str,), "shots": (int, str), "seed": (int,),
 }  # fmt: skip
+# Keys of a member of a pool with their types; the training split of a data set has both.
+MEMBER = {"name": str, "digest": str, "count": int}
+SPLIT = {"split": str, "classes": int}
 # Nothing is known to be wrong with these; they could not be checked.
 UNCHECKED: tuple[Kind, ...] = ("missing", "unscored")
 
@@ -242,16 +245,28 @@ def start_problems(
     return found
 
 
+def _is_member(member: Any) -> bool:
+    """Return whether a value is a member of a pool as identities hold it."""
+    if not isinstance(member, dict):
+        return False
+    types = MEMBER | (SPLIT if member.keys() & SPLIT.keys() else {})
+    return {name: type(value) for name, value in member.items()} == types
+
+
+def _encoder_of(record: PretrainRecord) -> dict[str, Any]:
+    encoder = record.identity.get("encoder")
+    return encoder if isinstance(encoder, dict) else {}
+
+
 def encoder_problems(record: PretrainRecord, path: Path) -> list[Problem]:
     """Return what does not hold of the identity and weights of a pretraining."""
     members = record.identity.get("pool")
-    typed = isinstance(members, list) and all(
-        isinstance(one, dict)
-        and [type(one.get(name)) for name in ("name", "digest", "count")] == [str, str, int]
-        for one in members
-    )
-    if not typed:
-        return [Problem("identity", "its pool is not a list of name, digest and count")]
+    if not (isinstance(members, list) and all(map(_is_member, members))):
+        text = (
+            "its pool is not a list of name, digest and count, with split and classes for a "
+            "training split"
+        )
+        return [Problem("identity", text)]
     try:
         found = file_digest(path)
         if found != record.weights_digest:
@@ -271,8 +286,9 @@ def encoder_problems(record: PretrainRecord, path: Path) -> list[Problem]:
     if named != record.identity:
         return [Problem("weights", f"{path.name} says that it holds another pretraining")]
     told = record.architecture.encoder_parameters if record.architecture else weights
-    bundled = record.identity.get("method") in own_names()  # the file may hold more of a plug-in
-    if told > weights or (bundled and told != weights):
+    # The file may hold more: buffers of a plug-in's network, or of one of timm.
+    ours = record.identity.get("method") in own_names() and "patch_px" in _encoder_of(record)
+    if told > weights or (ours and told != weights):
         text = f"{path.name} has {weights:,} weights, its record says {told:,}"
         return [Problem("weights", text)]
     return []

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:  # names() starts without torch
     from ._method import Method
@@ -51,6 +52,8 @@ def register(
                 f"{module} registers both {other.__name__} and {method.__name__}; "
                 "one file is one method"
             )
+        if outdated := _outdated(method):
+            raise BrokenMethodError(f"{module}: {outdated}; see methods/README.md, The contract")
         config = vars(method).get("Config") or vars(sys.modules[module]).get("Config")
         if config is None or not _is_frozen_dataclass(config):
             raise BrokenMethodError(
@@ -64,6 +67,18 @@ def register(
         return method
 
     return decorate
+
+
+def _outdated(method: type) -> str:
+    """Return what a class still does as methods did before `Batch`; empty where nothing."""
+    from ._masked import MaskedPrediction
+
+    given: Any = method
+    if "images" in signature(given.loss).parameters:
+        return "loss takes images; it is given (batch, rng) and returns (loss, rows or None)"
+    if hasattr(given, "predict") and not issubclass(given, MaskedPrediction):
+        return "a method with `predict` is derived from MaskedPrediction, not from Method"
+    return ""
 
 
 def names() -> list[str]:

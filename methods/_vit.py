@@ -10,8 +10,9 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ._encoders import EncoderConfig
 from ._relative import RelativeBlock
-from ._sizes import EncoderConfig
+from ._timm import timm_layers
 
 Positions = Literal["absolute", "relative"]
 
@@ -58,6 +59,14 @@ class Encoder(VisionTransformer):
         if positions == "absolute":
             fixed = sincos_positions(config.patch_grid, config.width)
         self.register_buffer("positions", fixed, persistent=False)
+
+    def layer_numbers(self) -> tuple[dict[str, int], int]:
+        """Return the number of the layer of each weight, and that of a head on top.
+
+        The final norm belongs to the head, as in MAE's and BEiT's fine-tuning.
+        """
+        numbers, head = timm_layers(self)
+        return {n: head if n.startswith("norm.") else at for n, at in numbers.items()}, head
 
     @property
     def kind(self) -> str:
@@ -160,7 +169,7 @@ def sincos_positions(patch_grid: tuple[int, int], width: int) -> Float[Tensor, "
 
 @torch.no_grad()
 def initialise(module: nn.Module, rng: torch.Generator) -> None:
-    """Draw every weight as MAE does, from `rng`.
+    """Draw every weight as MAE does, from `rng`; a network of timm keeps those of timm's rules.
 
     Xavier-uniform matrices (the patch embedding seen as one), zero biases, unit norms, tokens
     N(0, 0.02); relative-position tables stay zero.
@@ -198,9 +207,12 @@ def _initialise(
     draw: Callable[[Tensor], Any],
     draw_token: Callable[[Tensor], Any],
 ) -> None:
+    drawn = [p for p, m in module.named_modules() if getattr(m, "draws_own_weights", False)]
     for path, part in module.named_modules():
+        if any(path == one or path.startswith(f"{one}.") for one in drawn):
+            continue
         for name, weight in part.named_parameters(recurse=False):
-            if isinstance(part, nn.LayerNorm):
+            if isinstance(part, nn.LayerNorm | nn.BatchNorm1d):
                 weight.fill_(name == "weight")
             elif isinstance(part, nn.Linear | nn.Conv2d):
                 draw(weight) if name == "weight" else weight.zero_()

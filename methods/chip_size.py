@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ._encoders import EncoderConfig
 from ._method import Method
 from ._registry import register
-from ._sizes import EncoderConfig
 
 
 @dataclass(frozen=True)

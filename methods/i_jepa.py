@@ -36,10 +36,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ._encoders import EncoderConfig
+from ._masked import MaskedPrediction, Prediction
 from ._masking import context_and_targets
-from ._method import Method, MethodConfigError, Prediction
+from ._method import Batch, Loss, MethodConfigError
 from ._registry import register
-from ._sizes import EncoderConfig
 from ._vit import Encoder, Trunk, initialise_truncated, sincos_positions
 
 
@@ -103,7 +104,7 @@ class BlockPredictor(Trunk):
 
 
 @register(label="I-JEPA", paper="arXiv:2301.08243", version=2)
-class IJEPA(Method):
+class IJEPA(MaskedPrediction):
     """Prediction of features of a moving average of the encoder."""
 
     target_kind = "features"
@@ -159,13 +160,13 @@ class IJEPA(Method):
             images=owners,
         )
 
-    def loss(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Float[Tensor, ""]:
+    def loss(self, batch: Batch, rng: torch.Generator) -> Loss:
         """Return the smooth L1 distance over all values of all blocks."""
-        prediction = self.predict(images, rng)
-        return functional.smooth_l1_loss(prediction.predicted, prediction.target)
+        prediction = self.predict(batch.views[0], rng)
+        return functional.smooth_l1_loss(prediction.predicted, prediction.target), None
 
     @torch.no_grad()
-    def after_step(self, progress: float) -> None:
+    def after_step(self, progress: float, index: Int[Tensor, " G"], kept: Tensor | None) -> None:
         """Move the target encoder towards the encoder: step i of n with momentum + (1 - it) i / n.
 
         Steps are counted from 0, so the first one moves with `momentum` itself and the last still

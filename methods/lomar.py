@@ -27,11 +27,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ._encoders import EncoderConfig
 from ._gradients import standardise
+from ._masked import MaskedPrediction, Prediction
 from ._masking import hidden_except, random_order, windows
-from ._method import Method, MethodConfigError, Prediction
+from ._method import MethodConfigError
 from ._registry import register
-from ._sizes import EncoderConfig
 from ._vit import Encoder, initialise, patchify, take
 
 
@@ -58,7 +59,7 @@ class Config:
 
 
 @register(label="LoMaR", paper="arXiv:2206.00790")
-class LoMaR(Method):
+class LoMaR(MaskedPrediction):
     """Reconstruction in local windows; subclasses predict another `target`."""
 
     encoder: Encoder

@@ -15,6 +15,7 @@ Unknown:
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ._masked import PredictorShape, check_predictor, shape_of
 from ._registry import register
 from ._vit import Predictor
 from .lomar import Config as LoMaRConfig
@@ -24,6 +25,13 @@ from .lomar import LoMaR
 @dataclass(frozen=True)
 class Config(LoMaRConfig):
     """Defaults of the released code."""
+
+    predictor: PredictorShape | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible predictor too."""
+        super().__post_init__()
+        check_predictor(self.predictor)
 
 
 @register(label="LoMaR-SAR", paper="10.1016/j.isprsjprs.2024.09.013")
@@ -38,6 +46,5 @@ class LoMaRSAR(LoMaR):
 
     def build_predictor(self, values: int) -> Predictor:
         """Return blocks with relative positions; the source has 8 of width 512."""
-        encoder = self.encoder_config
-        shape = encoder.predictor_width, encoder.predictor_depth, encoder.predictor_heads
-        return Predictor(encoder.width, values, shape, "relative")
+        shape = shape_of(self.config.predictor, self.encoder_config)
+        return Predictor(self.encoder_config.width, values, shape, "relative")

@@ -22,12 +22,12 @@ from ._gradients import low_pass
 from ._method import MethodConfigError
 from ._registry import register
 from ._vit import patchify
-from .lomar import Config as LoMaRConfig
+from .lomar_sar import Config as LoMaRSARConfig
 from .lomar_sar import LoMaRSAR
 
 
 @dataclass(frozen=True)
-class Config(LoMaRConfig):
+class Config(LoMaRSARConfig):
     """Defaults of LoMaR-SAR and PixMIM."""
 
     cycles_per_image: float = 40.0

@@ -22,11 +22,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ._encoders import EncoderConfig
 from ._gradients import standardise
+from ._masked import MaskedPrediction, Prediction, PredictorShape, check_predictor, shape_of
 from ._masking import hidden_except, random_order
-from ._method import Method, MethodConfigError, Prediction
+from ._method import MethodConfigError
 from ._registry import register
-from ._sizes import EncoderConfig
 from ._vit import Encoder, Trunk, initialise, patchify, sincos_positions
 
 
@@ -36,9 +37,11 @@ class Config:
 
     mask_ratio: float = 0.75
     standardise: bool = False  # each target patch to mean 0 and variance 1 ("norm_pix_loss")
+    predictor: PredictorShape | None = None  # of the decoder; None = the source's
 
     def __post_init__(self) -> None:
-        """Refuse a mask that hides nothing or everything."""
+        """Refuse a mask that hides nothing or everything, and an impossible decoder."""
+        check_predictor(self.predictor)
         if not 0 < self.mask_ratio < 1:
             raise MethodConfigError(f"mask_ratio must be between 0 and 1, got {self.mask_ratio}")
 
@@ -48,12 +51,11 @@ class Decoder(Trunk):
 
     positions: Tensor
 
-    def __init__(self, encoder: EncoderConfig, values: int) -> None:
+    def __init__(self, encoder: EncoderConfig, values: int, shape: PredictorShape) -> None:
         """Build a decoder to `values` values per patch."""
-        shape = encoder.predictor_width, encoder.predictor_depth, encoder.predictor_heads
         super().__init__(encoder.width, values, shape, "absolute")
-        self.mask_token = torch.nn.Parameter(torch.empty(1, 1, encoder.predictor_width))
-        positions = sincos_positions(encoder.patch_grid, encoder.predictor_width)
+        self.mask_token = torch.nn.Parameter(torch.empty(1, 1, shape[0]))
+        positions = sincos_positions(encoder.patch_grid, shape[0])
         self.register_buffer("positions", positions, persistent=False)
 
     def forward(
@@ -68,7 +70,7 @@ class Decoder(Trunk):
 
 
 @register(label="MAE", paper="arXiv:2111.06377")
-class MAE(Method):
+class MAE(MaskedPrediction):
     """Autoencoder over visible patches; subclasses predict another `target`."""
 
     encoder: Encoder
@@ -81,15 +83,9 @@ class MAE(Method):
     def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
         """Build encoder and decoder."""
         super().__init__(config, encoder, rng)
-        self.decoder = Decoder(encoder, self.target_values())
+        shape = shape_of(config.predictor, encoder)
+        self.decoder = Decoder(encoder, self.target_values(), shape)
         initialise(self, rng)
-
-    @classmethod
-    def build_encoder(
-        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
-    ) -> Encoder:
-        """Return a ViT with class token and fixed sin-cos positions."""
-        return Encoder(encoder, "absolute", drop_path=drop_path)
 
     def target_values(self) -> int:
         """Return the number of target values of a patch."""

@@ -19,10 +19,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ._encoders import EncoderConfig
 from ._gradients import Halves
-from ._method import Method, Prediction
+from ._masked import MaskedPrediction, Prediction, PredictorShape, check_predictor, shape_of
+from ._method import Batch, Loss
 from ._registry import register
-from ._sizes import EncoderConfig
 from ._vit import Encoder, Predictor, initialise
 from .sar_jepa import check_radii, ratio_target
 
@@ -33,14 +34,16 @@ class Config:
 
     radii_px: tuple[int, ...] = (5, 9, 13, 17)
     halves: Halves = "overlap"
+    predictor: PredictorShape | None = None
 
     def __post_init__(self) -> None:
-        """Refuse radii that make no window."""
+        """Refuse radii that make no window, and an impossible predictor."""
+        check_predictor(self.predictor)
         check_radii(self.radii_px, self.halves)
 
 
 @register(label="PGGA", paper="10.1016/j.isprsjprs.2024.09.013", unconfirmed=True)
-class PGGA(Method):
+class PGGA(MaskedPrediction):
     """Regression of gradients from the whole chip."""
 
     encoder: Encoder
@@ -48,7 +51,7 @@ class PGGA(Method):
     def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
         """Build encoder and predictor."""
         super().__init__(config, encoder, rng)
-        shape = encoder.predictor_width, encoder.predictor_depth, encoder.predictor_heads
+        shape = shape_of(config.predictor, encoder)
         values = encoder.patch_px**2 * len(config.radii_px)
         self.predictor = Predictor(encoder.width, values, shape, "relative")
         initialise(self, rng)
@@ -72,7 +75,7 @@ class PGGA(Method):
             images=torch.arange(len(images), device=images.device),
         )
 
-    def loss(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Float[Tensor, ""]:
+    def loss(self, batch: Batch, rng: torch.Generator) -> Loss:
         """Return the mean squared error over all patches, none being hidden."""
-        prediction = self.predict(images, rng)
-        return (prediction.predicted - prediction.target).square().mean()
+        prediction = self.predict(batch.views[0], rng)
+        return (prediction.predicted - prediction.target).square().mean(), None

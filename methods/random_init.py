@@ -17,27 +17,26 @@ from typing import Any
 import torch
 from torch import nn
 
+from ._encoders import AnyEncoder
 from ._method import Method, MethodConfigError
 from ._registry import UnknownMethodError, get, register
-from ._sizes import EncoderConfig
-from .mae import MAE
+from ._vit import initialise
 
 
 @dataclass(frozen=True)
 class Config:
     """Whose encoder it is."""
 
-    like: str | None = None  # a method; None = MAE: class token, fixed sin-cos positions
+    like: str | None = None  # a method; None = class token and fixed positions, or timm's network
 
     def __post_init__(self) -> None:
         """Refuse what trains no encoder."""
-        method_like(self.like)
+        if self.like is not None:
+            method_like(self.like)
 
 
-def method_like(like: str | None) -> type[Method]:
+def method_like(like: str) -> type[Method]:
     """Return the method whose untrained encoder is meant."""
-    if like is None:
-        return MAE
     try:
         method = get(like)
     except UnknownMethodError as error:
@@ -51,16 +50,19 @@ def method_like(like: str | None) -> type[Method]:
 class RandomInit(Method):
     """An untrained encoder."""
 
-    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
-        """Build the whole method and keep its encoder."""
+    def __init__(self, config: Config, encoder: AnyEncoder, rng: torch.Generator) -> None:
+        """Build the whole method that is named and keep its encoder."""
         super().__init__(config, encoder, rng)
-        method = method_like(config.like)
-        self.encoder = method(method.Config(), encoder, rng).encoder
+        if config.like is None:
+            initialise(self, rng)
+        else:
+            method = method_like(config.like)
+            self.encoder = method(method.Config(), encoder, rng).encoder
 
     @classmethod
-    def build_encoder(
-        cls, config: Any, encoder: EncoderConfig, drop_path: float = 0.0
-    ) -> nn.Module:
+    def build_encoder(cls, config: Any, encoder: Any, drop_path: float = 0.0) -> nn.Module:
         """Return the encoder of the method that it is like."""
+        if config.like is None:
+            return super().build_encoder(config, encoder, drop_path)
         method = method_like(config.like)
         return method.build_encoder(method.Config(), encoder, drop_path)

@@ -23,13 +23,13 @@ from ._gradients import BINS, Halves, orientation_histograms, ratio_gradients
 from ._method import MethodConfigError
 from ._registry import register
 from ._vit import patchify
-from .lomar import Config as LoMaRConfig
+from .lomar_sar import Config as LoMaRSARConfig
 from .lomar_sar import LoMaRSAR
 from .sar_jepa import check_radii, scaled_radii
 
 
 @dataclass(frozen=True)
-class Config(LoMaRConfig):
+class Config(LoMaRSARConfig):
     """Defaults of the released code where it has them; lengths at 224 px."""
 
     radius_px: int = 5

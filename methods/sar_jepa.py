@@ -23,17 +23,17 @@ from typing import get_args
 from jaxtyping import Float
 from torch import Tensor
 
+from ._encoders import EncoderConfig
 from ._gradients import Halves, multi_scale_ratio_gradient
 from ._method import MethodConfigError
 from ._registry import register
-from ._sizes import EncoderConfig
 from ._vit import patchify
-from .lomar import Config as LoMaRConfig
+from .lomar_sar import Config as LoMaRSARConfig
 from .lomar_sar import LoMaRSAR
 
 
 @dataclass(frozen=True)
-class Config(LoMaRConfig):
+class Config(LoMaRSARConfig):
     """Defaults of the released code; lengths at 224 px."""
 
     radii_px: tuple[int, ...] = (5, 9, 13, 17)  # windows of 11, 19, 27 and 35 px

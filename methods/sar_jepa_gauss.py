@@ -19,13 +19,13 @@ from torch import Tensor
 from ._gradients import gaussian_ratio_gradient
 from ._registry import register
 from ._vit import patchify
-from .lomar import Config as LoMaRConfig
+from .lomar_sar import Config as LoMaRSARConfig
 from .lomar_sar import LoMaRSAR
 from .sar_jepa import check_radii, scaled_radii
 
 
 @dataclass(frozen=True)
-class Config(LoMaRConfig):
+class Config(LoMaRSARConfig):
     """Defaults of the released code; lengths at 224 px."""
 
     radii_px: tuple[int, ...] = (5, 9, 13, 17)

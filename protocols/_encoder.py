@@ -25,7 +25,7 @@ class Encoder(Protocol):
         ...
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Return the weights by name; block `i` is named `blocks.i.*`."""
+        """Return the weights by name."""
         ...
 
 

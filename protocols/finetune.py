@@ -1,9 +1,9 @@
 """Today's fine-tuning recipe on all labels: layer decay, warm-up, cosine, drop path (ours)."""
 
-import re
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +14,9 @@ from ._encoder import LabelledImages, Predictions
 from ._settings import Finetune
 from ._training import Classifier, train_and_predict
 
-BLOCK = re.compile(r"encoder\.blocks\.(\d+)\.")
-AFTER_BLOCKS = ("head.", "encoder.norm.")
 
-
-class NoBlocksError(ValueError):
-    """An encoder whose weights do not say which layer they belong to."""
+class NoLayersError(ValueError):
+    """An encoder that does not number its layers."""
 
 
 def run(
@@ -34,7 +31,7 @@ def run(
     Arguments as in `train_and_predict`.
 
     Raises:
-        NoBlocksError: The encoder has no weights named `blocks.<i>.*`.
+        NoLayersError: The encoder does not number its layers.
     """
     groups = partial(parameter_groups, settings=settings)
     return train_and_predict(
@@ -45,25 +42,23 @@ def run(
 def parameter_groups(classifier: Classifier, settings: Finetune) -> list[dict]:
     """Return the weights by layer; the rate falls by `layer_decay` with each one downwards.
 
-    Layer 0 is what precedes the blocks, block i is layer i + 1, and the last layer, at the full
-    rate, is the head with the final norm (`norm.*`). One-dimensional weights do not decay.
+    The encoder numbers its layers (timm's own grouping) and says the number of the head, which has
+    the full rate; the final norm of our ViT shares it. One-dimensional weights do not decay.
 
     Raises:
-        NoBlocksError: No weight of the encoder is named `blocks.<i>.*`.
+        NoLayersError: The encoder does not number its layers.
     """
-    named = list(classifier.named_parameters())
-    blocks = [int(match[1]) for name, _ in named if (match := BLOCK.match(name))]
-    if not blocks:
-        raise NoBlocksError(
-            "finetune lowers the rate layer by layer and needs weights named 'blocks.<i>.*'; this "
-            f"{type(classifier.encoder).__name__} has {', '.join(n for n, _ in named[:5])}, ..."
+    encoder: Any = classifier.encoder
+    if not hasattr(encoder, "layer_numbers"):
+        raise NoLayersError(
+            "finetune lowers the rate layer by layer and needs encoder.layer_numbers(), the layer "
+            f"of each weight by its name and that of a head; {type(encoder).__name__} has none"
         )
-    last = max(blocks) + 2
+    numbers, last = encoder.layer_numbers()
+    layer_of = {f"encoder.{name}": layer for name, layer in numbers.items()}
     groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
-    for name, weight in named:
-        match = BLOCK.match(name)
-        layer = int(match[1]) + 1 if match else last if name.startswith(AFTER_BLOCKS) else 0
-        groups[layer, weight.ndim > 1].append(weight)
+    for name, weight in classifier.named_parameters():
+        groups[layer_of.get(name, last), weight.ndim > 1].append(weight)
     return [
         {
             "params": weights,

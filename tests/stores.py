@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
+from sarbench.bench.catalogue import describe
 from sarbench.bench.data import synthetic
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.known_sets import remember
@@ -57,7 +58,7 @@ def planned(grid: Path, runs: Path) -> tuple[Plan, Store]:
     """Prepare what the grid reads and plan it."""
     store, asked = Store(runs), read_grid(grid)
     shutil.copytree(simulated(synthetic.generate), store.prepared, dirs_exist_ok=True)
-    for given in needs(asked):
+    for given in needs(asked, describe(asked.method_names(), runs)):
         name, pool = split_name(given)
         chips = prepare(name, runs / "data", store.prepared, pool=pool)
         remember(runs, given, chips, summary(name, runs / "data", store.prepared, pool=pool))

@@ -82,10 +82,10 @@ def test_a_fit_takes_no_memory_for_weights(monkeypatch):
 class NeedsValues(get("mae")):
     """Works, but not without memory: it looks at the value of a weight."""
 
-    def loss(self, images, rng):
+    def loss(self, batch, rng):
         if float(self.encoder.norm.weight.sum()) == 0:
             raise ValueError("never")
-        return super().loss(images, rng)
+        return super().loss(batch, rng)
 
 
 class Fails(Method):
@@ -212,3 +212,65 @@ def test_settings_of_a_protocol_that_only_warm_up_are_refused(settings):
         settings(epochs=default.warmup_epochs - 1)
     assert settings(epochs=default.warmup_epochs).epochs
     assert settings(epochs=1, warmup_epochs=0).warmup_epochs == 0
+
+
+ENCODERS = (
+    TINY.replace(
+        '["mae"]', '["lomar", "simclr", {name = "supervised", pool = ["synthetic:train"]}]'
+    )
+    .replace("seeds = 2", "seeds = 1")
+    .replace('"vit_nano"', '["vit_nano", "timm:test_resnet@64"]')
+)
+
+
+def test_methods_that_take_any_encoder_are_planned_with_those_of_timm(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(ENCODERS)
+    plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+    planned = {
+        (one.label, one.axes["encoder"].removesuffix("@64"))
+        for one in (entry.planned for entry in plan.pretrain)
+        if one.axes
+    }
+    nano, resnet = "vit_nano", "timm:test_resnet"
+    assert planned == {
+        ("LoMaR", nano), ("SimCLR", nano), ("SimCLR", resnet), ("Supervised", nano),
+        ("Supervised", resnet), ("Random init", nano), ("Random init", resnet),
+        ("Random init (relative positions)", nano),
+    }  # fmt: skip
+    ((row, what, reason),) = plan.not_applicable
+    assert (row, what) == ("LoMaR, encoder timm:test_resnet@64", "encoder timm:test_resnet@64")
+    assert "encoders that can: vit_nano" in reason
+    (identity,) = {
+        json.dumps(e.planned.encoder) for e in plan.pretrain
+        if "timm" in str(e.planned.encoder)
+    }  # fmt: skip
+    assert json.loads(identity) == {"name": "timm:test_resnet@64", "input_px": 64}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("timm:test_resnet@64", "timm:test_resnett"), "Did you mean test_resnet"),
+        (("timm:test_resnet@64", "resnet18"), "any network of timm as 'timm:resnet18'"),
+        ((', pool = ["synthetic:train"]', ""), "supervised needs labels"),
+        (("batch = 16", 'optimizer = "adam"'), "Did you mean 'adamw'"),
+        (("batch = 16", "momentum = 0.5"), "momentum is that of SGD or LARS"),
+    ],
+)
+def test_what_no_encoder_pool_or_recipe_fits_is_refused(tmp_path, change, says):
+    path = tmp_path / "grid.toml"
+    assert change[0] in ENCODERS
+    path.write_text(ENCODERS.replace(*change))
+    with pytest.raises(GridError, match=says):
+        make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+
+
+def test_default_names_of_a_recipe_move_no_key(tmp_path):
+    keys = []
+    for text in (ENCODERS, ENCODERS.replace("batch", 'optimizer = "adamw"\nbatch')):
+        path = tmp_path / "grid.toml"
+        path.write_text(text)
+        plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+        keys.append([e.planned.recipe for e in plan.pretrain])
+    assert keys[0] == keys[1]

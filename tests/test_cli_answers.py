@@ -139,8 +139,8 @@ def test_a_missing_command_of_slurm_is_named_before_anything_is_submitted(
 
 
 OWN_LOSS = """
-    def loss(self, images, rng):
-        return self.encoder(images).square().mean()
+    def loss(self, batch, rng):
+        return self.encoder(batch.views[0]).square().mean(), None
 
     def _unused(self, images"""
 
@@ -149,10 +149,11 @@ def test_a_method_without_predict_has_nothing_to_show(
     sarbench, package, tmp_path, monkeypatch  # noqa: F811
 ):  # fmt: skip
     text = skeleton("plugin_own_loss", in_this_repository=False)
-    package("plugin_own_loss", text.replace("\n    def predict(self, images", OWN_LOSS))
+    text = text.replace("\n    def predict(self, images", OWN_LOSS)
+    package("plugin_own_loss", text.replace("MaskedPrediction", "Method"))
     monkeypatch.setattr(show_method, "picture_of_method", None)  # called, it would fail
     status, said = sarbench("methods", "show", "plugin_own_loss")
-    assert (status, "has a loss of its own and no `predict`" in said) == (2, True), said
+    assert (status, "is no MaskedPrediction" in said) == (2, True), said
 
 
 def test_a_skeleton_is_not_written_into_an_installed_package(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import torch
 
 from sarbench.bench.encoders import attention_distances, places_by_tsne, uniform_distance
 from sarbench.methods import get
-from sarbench.methods._sizes import SIZES
+from sarbench.methods._encoders import SIZES
 
 
 def encoder_of(name, rng):

@@ -44,11 +44,11 @@ FAILING = ''', but broken."""
 
     Config = Config
 
-    def loss(self, images, rng):
+    def loss(self, batch, rng):
         """Fail in training, with a batch that `plan` and the contract do not try."""
-        if len(images) > 8:
+        if len(batch.index) > 8:
             raise RuntimeError("broken on purpose")
-        return super().loss(images, rng)
+        return super().loss(batch, rng)
 '''
 
 

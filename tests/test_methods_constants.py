@@ -7,12 +7,12 @@ from scipy.spatial.distance import cdist
 from torch.nn import functional
 
 from sarbench.bench.method_samples import TINY, TINY_224
-from sarbench.bench.pretrain import learning_rate, weight_decay
+from sarbench.bench.optimisation import learning_rate, weight_decay
 from sarbench.bench.run import Recipe
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import SIZES, Method, get, names
 from sarbench.methods._gradients import multi_scale_ratio_gradient
-from sarbench.methods._method import MethodConfigError
+from sarbench.methods._method import Batch, MethodConfigError
 from sarbench.methods.i_jepa import BlockPredictor
 from sarbench.methods.sar_jepa import check_radii, scaled_radii
 
@@ -90,6 +90,13 @@ def test_the_values_of_a_sar_jepa_patch_run_radius_after_radius():
         assert target[0, 2 * 14 + 3, 256 * radius + 16 * 7 + 11] == maps[0, radius, 39, 59]
 
 
+def loss_of(built, images, rng):
+    """Return the loss of whole chips."""
+    loss, kept = built.loss(Batch((images,), torch.arange(len(images))), rng)
+    assert kept is None
+    return loss
+
+
 def test_the_loss_is_the_mean_over_hidden_patches():
     built, images = build("sar_jepa"), chips(2)
     prediction = built.predict(images, torch_stream(5))
@@ -97,7 +104,9 @@ def test_the_loss_is_the_mean_over_hidden_patches():
         ((prediction.predicted[row, m] - prediction.target[row, m]) ** 2).mean().item()
         for row, m in prediction.mask.nonzero().tolist()
     ]
-    assert built.loss(images, torch_stream(5)).item() == pytest.approx(np.mean(errors), rel=1e-5)
+    assert loss_of(built, images, torch_stream(5)).item() == pytest.approx(
+        np.mean(errors), rel=1e-5
+    )
 
 
 def test_fg_mae_standardises_histograms_of_2_by_2_cells():
@@ -136,7 +145,7 @@ def test_i_jepa_targets_are_normalised_features_of_the_slow_encoder():
         torch.testing.assert_close(prediction.target[row], wanted[image, prediction.patches[row]])
     error = (prediction.predicted - prediction.target).abs()
     naive = torch.where(error < 1, error**2 / 2, error - 0.5).mean()
-    torch.testing.assert_close(built.loss(images, torch_stream(0)), naive)
+    torch.testing.assert_close(loss_of(built, images, torch_stream(0)), naive)
 
 
 @pytest.mark.parametrize(("progress", "momentum"), [(0.0, 0.996), (0.5, 0.998), (1.0, 1.0)])
@@ -147,7 +156,7 @@ def test_the_target_encoder_follows_ever_more_slowly(progress, momentum):
             weight.add_(torch.randn(weight.shape, generator=torch_stream(3)))
     pairs = zip(built.target_encoder.parameters(), built.encoder.parameters(), strict=True)
     wanted = [momentum * slow.clone() + (1 - momentum) * fast for slow, fast in pairs]
-    built.after_step(progress)
+    built.after_step(progress, torch.arange(2), None)
     for slow, expected in zip(built.target_encoder.parameters(), wanted, strict=True):
         torch.testing.assert_close(slow, expected)
 
@@ -285,7 +294,7 @@ def test_mae_sees_no_more_than_its_visible_patches():
     built = build("mae")
     seen = []
     built.encoder.blocks.register_forward_hook(lambda *call: seen.append(call[1][0].shape))
-    built.loss(chips(2), torch_stream(0))
+    loss_of(built, chips(2), torch_stream(0))
     assert seen == [(2, 50, 32)]  # the class token and 49 of 196 patches
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,11 +12,12 @@ from sarbench.bench.method_checks import (
     TRAINED,
     Check,
     ContractError,
+    any_encoder_means_any,
     checks_for,
     run_checks,
 )
 from sarbench.bench.seeding import torch_stream
-from sarbench.methods import Encoder, Method, get, names
+from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
 
 
 @pytest.mark.parametrize("check", ALWAYS + TRAINED, ids=lambda check: check.__name__)
@@ -33,9 +35,11 @@ def skips_a_check(method: type[Method]) -> bool:
     A class that trains something (it has `loss` or `predict` of its own) is asked for all checks of
     training, whatever it says of itself.
     """
-    masked = method.predict is not Method.predict
+    masked = issubclass(method, MaskedPrediction)
     trains = masked or method.loss is not Method.loss
     expected = {*ALWAYS, *(TRAINED if trains else ())} - set(() if masked else MASKED)
+    if trains and method.any_encoder:
+        expected.add(any_encoder_means_any)
     return not expected or set(checks_for(method)) != expected
 
 
@@ -50,14 +54,9 @@ def test_a_method_that_avoids_the_checks_is_found():
     assert skips_a_check(nothing)  # neither a control nor something that trains
 
 
-def own_loss(self, images, rng):
-    return self.encoder(images).square().mean()
-
-
-def test_a_method_with_a_loss_of_its_own_is_asked_for_no_masks():
-    method = flawed(predict=Method.predict, loss=own_loss)
-    assert not skips_a_check(method)
-    assert set(checks_for(method)) == {*ALWAYS, *TRAINED} - set(MASKED)
+def test_only_masked_prediction_is_asked_for_masks():
+    assert set(checks_for(get("simclr"))) == {*ALWAYS, *TRAINED, any_encoder_means_any} - {*MASKED}
+    assert set(checks_for(get("mae"))) == {*ALWAYS, *TRAINED}
 
 
 class Flawed(get("lomar")):
@@ -75,14 +74,20 @@ def test_the_flawless_parent_passes_every_check():
         check(flawed())
 
 
-def draws_globally(self, images, rng):
-    return Flawed.loss(self, images, rng) + 0 * torch.rand(())
+def changed(change, parent=Flawed):
+    """Return a loss that changes the one of the parent."""
+
+    def loss(self, batch, rng):
+        value, kept = parent.loss(self, batch, rng)
+        return change(self, value), kept
+
+    return loss
 
 
-def forgets_initialise(self, config, encoder, rng):
-    Method.__init__(self, config, encoder, rng)
-    self.mask_token = torch.nn.Parameter(torch.zeros(encoder.width))
-    self.predictor = self.build_predictor(self.target_values())
+def draws_elsewhere(self, config, encoder, rng):
+    Flawed.__init__(self, config, encoder, rng)
+    drawn = np.random.default_rng().random(encoder.width)
+    self.mask_token = torch.nn.Parameter(torch.from_numpy(drawn).float())
 
 
 def leaks(self, images, rng):
@@ -96,6 +101,10 @@ def is_blind(self, images, rng):
 
 def always_hides_the_same(self, images, rng):
     return Flawed.predict(self, images, torch_stream(0))
+
+
+def hides_by_the_global_state(self, images, rng):
+    return Flawed.predict(self, images, torch_stream(int(torch.randint(10**6, ()))))
 
 
 def knows_no_part_of_a_batch(self, images, rng):
@@ -114,24 +123,20 @@ def names_wrong_images(self, images, rng):
     return replace(prediction, images=torch.zeros_like(prediction.images))
 
 
-def detaches(self, images, rng):
-    return Flawed.loss(self, images, rng).detach().requires_grad_()
-
-
-def is_not_finite(self, images, rng):
-    return Flawed.loss(self, images, rng) * float("nan")
-
-
-def hardly_learns(self, images, rng):
-    return 1 + Flawed.loss(self, images, rng) / 100
-
-
-def counts_calls(self, images, rng):
+def counts_calls(self, value):
     self.calls = getattr(self, "calls", 0) + 1
-    return Flawed.loss(self, images, rng) * self.calls
+    return value * self.calls
 
 
-def shrinks(self, progress):
+def returns_no_pair(self, batch, rng):
+    return Flawed.loss(self, batch, rng)[0]
+
+
+def keeps_too_little(self, batch, rng):
+    return Flawed.loss(self, batch, rng)[0], torch.zeros(1, 3)
+
+
+def shrinks(self, progress, index, kept):
     with torch.no_grad():
         self.encoder.norm.weight.mul_(0.5)
 
@@ -153,19 +158,47 @@ class HoldsAnObject(get("lomar").Config):
 @pytest.mark.parametrize(
     ("members", "check", "message"),
     [
-        ({"loss": draws_globally}, "global_random_state_is_left_alone", "state has moved"),
-        ({"__init__": forgets_initialise}, "weights_come_from_the_rng", "end __init__ with"),
+        (
+            {"loss": changed(lambda _, v: v + 0 * torch.rand(()))},
+            "global_random_state_is_left_alone",
+            "state has moved",
+        ),
+        ({"__init__": draws_elsewhere}, "weights_come_from_the_rng", "generator=rng"),
         ({"predict": leaks}, "hidden_patches_do_not_reach_the_prediction", "answer leaks"),
         ({"predict": is_blind}, "hidden_patches_do_not_reach_the_prediction", "any visible pixel"),
         ({"predict": always_hides_the_same}, "mask_follows_the_rng", "hid the same patches"),
+        ({"predict": hides_by_the_global_state}, "mask_follows_the_rng", "from rng alone"),
         ({"predict": knows_no_part_of_a_batch}, "processes_share_the_masks_of_one", "random_order"),
         ({"predict": lets_the_target_learn}, "prediction_fits_together", "carries gradient"),
         ({"predict": names_wrong_images}, "prediction_fits_together", "no row in the prediction"),
-        ({"loss": detaches}, "gradients_reach_the_encoder", "does not reach encoder"),
-        ({"loss": is_not_finite}, "loss_is_a_positive_number", "finite number above 0, got nan"),
-        ({"loss": hardly_learns}, "twenty_steps_lower_the_loss", "the loss went from"),
-        ({"loss": counts_calls}, "loss_is_a_function_of_the_rng", "keep no state between calls"),
-        ({"after_step": shrinks}, "after_step_leaves_the_encoder_alone", "encoder.norm.weight"),
+        (
+            {"loss": changed(lambda _, v: v.detach().requires_grad_())},
+            "gradients_reach_the_encoder",
+            "does not reach encoder",
+        ),
+        (
+            {"loss": changed(lambda _, v: v * float("nan"))},
+            "loss_is_one_finite_number",
+            "one finite number, got nan",
+        ),
+        ({"loss": changed(lambda _, v: -v)}, "masked_loss_is_positive", "above 0, got -"),
+        (
+            {"loss": changed(lambda _, v: 1 + v / 100)},
+            "twenty_steps_lower_the_loss",
+            "the loss went from",
+        ),
+        (
+            {"loss": changed(counts_calls)},
+            "loss_is_a_function_of_the_rng",
+            "no state outside of buffers",
+        ),
+        ({"loss": returns_no_pair}, "loss_is_one_finite_number", r"must return \(loss, rows"),
+        ({"loss": keeps_too_little}, "loss_is_one_finite_number", "one row to remember for each"),
+        (
+            {"after_step": shrinks},
+            "after_step_leaves_trained_weights_alone",
+            "encoder.norm.weight",
+        ),
         (
             {"build_encoder": staticmethod(builds_another)},
             "encoder_can_be_finetuned",
@@ -184,11 +217,53 @@ def test_a_broken_method_is_found_and_explained(members, check, message):
 
 
 def test_running_all_checks_goes_on_after_a_failure_of_any_kind():
-    def fails(self, images, rng):
+    def fails(self, batch, rng):
         raise KeyError("out of order")
 
     results = dict(run_checks(flawed(loss=fails, predict=is_blind)))
-    assert results["loss is a positive number"] == "KeyError: 'out of order'"
+    assert results["loss is one finite number"] == "KeyError: 'out of order'"
     assert "any visible pixel" in results["hidden patches do not reach the prediction"]
     assert results["tokens have one shape"] is None
     assert len(results) == len(ALWAYS + TRAINED)
+
+
+def looks_at_its_own_rows_alone(self, batch, rng):
+    return get("simclr").loss(self, replace(batch, gather=lambda rows: rows), rng)
+
+
+def gathers_in_one_process_alone(self, batch, rng):
+    if batch.index[0] == 0:
+        batch.gather(batch.index)
+    return get("simclr").loss(self, batch, rng)
+
+
+def draws_for_its_share_alone(self, batch, rng):
+    alone = torch.Generator()
+    alone.set_state(rng.get_state())
+    noise = torch.rand(batch.views[0].shape, generator=alone)
+    views = tuple(view + 0.1 * noise for view in batch.views)
+    return get("simclr").loss(self, replace(batch, views=views), rng)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (looks_at_its_own_rows_alone, "batch.gather"),
+        (gathers_in_one_process_alone, "with different rows"),
+        (draws_for_its_share_alone, "Draw with `draw`"),
+    ],
+)
+def test_what_several_processes_would_train_otherwise_is_found(loss, message):
+    broken = type("Broken", (get("simclr"),), {"loss": loss})
+    found = dict(run_checks(broken))
+    assert message in found["halves with gather equal the whole"]
+
+
+def pulls_everything_together(self, batch, rng):
+    features = self.encoder(batch.views[0]).mean(1)
+    return (features - features.mean(0)).square().mean().log(), None
+
+
+def test_features_that_collapse_are_found():
+    broken = type("Broken", (get("simclr"),), {"loss": pulls_everything_together})
+    assert "the same features" in dict(run_checks(broken))["features do not collapse"]

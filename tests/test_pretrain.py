@@ -24,26 +24,24 @@ from sarbench.bench.claim import Claim, RunningElsewhereError
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.pools import Member, Pool
 from sarbench.bench.data.prepare import prepare
+from sarbench.bench.feature_spread import feature_spread
 from sarbench.bench.jobs import Event, execute
+from sarbench.bench.optimisation import learning_rate, make_optimizer, weight_decay
 from sarbench.bench.predictions import load
 from sarbench.bench.pretrain import (
     Interrupted,
     NonFiniteLossError,
     build_method,
-    feature_spread,
-    learning_rate,
-    make_optimizer,
     pretrain,
-    weight_decay,
 )
 from sarbench.bench.progress import Progress
 from sarbench.bench.run import Job, Pretraining, Recipe, Resources
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.store import Store, read_lines
 from sarbench.methods import get, mae
+from sarbench.methods._encoders import SIZES, EncoderConfig
 from sarbench.methods._masking import context_and_targets
-from sarbench.methods._method import Method
-from sarbench.methods._sizes import SIZES, EncoderConfig
+from sarbench.methods._method import Method, View
 
 RECIPE = Recipe(epochs=3, batch=4, base_lr=2e-2, warmup_epochs=1.0)
 STEPS = 6  # 9 chips, 2 whole batches of 4, 3 epochs
@@ -285,9 +283,10 @@ class NotFinite(get("mae")):
 
     calls = 0
 
-    def loss(self, images, rng):
+    def loss(self, batch, rng):
         self.calls += 1
-        return super().loss(images, rng) * (float("inf") if self.calls == 3 else 1.0)
+        loss, kept = super().loss(batch, rng)
+        return loss * (float("inf") if self.calls == 3 else 1.0), kept
 
 
 class Explodes(get("mae")):
@@ -295,12 +294,12 @@ class Explodes(get("mae")):
 
     calls, fatal = 0, 1
 
-    def loss(self, images, rng):
+    def loss(self, batch, rng):
         self.calls += 1
-        loss = super().loss(images, rng)
+        loss, kept = super().loss(batch, rng)
         if self.calls == self.fatal:
             loss.register_hook(lambda gradient: gradient * float("nan"))
-        return loss
+        return loss, kept
 
 
 def use(monkeypatch: pytest.MonkeyPatch, method: type[Method]) -> None:
@@ -413,7 +412,7 @@ def test_the_moving_average_counts_steps_from_zero_as_its_source_does(tmp_path, 
     # The source's momentum of step i of n is 0.996 + i * 0.004 / n: the first step moves with
     # 0.996 itself, and the last one still moves.
     told, method = [], get("i_jepa")
-    monkeypatch.setattr(method, "after_step", lambda self, progress: told.append(progress))
+    monkeypatch.setattr(method, "after_step", lambda self, progress, *_: told.append(progress))
     pretrain(identity_of("i_jepa"), make_pool(), Store(tmp_path), Resources())
     assert told == [step / STEPS for step in range(STEPS)]
 
@@ -565,14 +564,14 @@ def test_bf16_trains_on_a_cpu_and_keeps_float32_weights(tmp_path, method):
 
 def test_every_chip_is_seen_once_an_epoch_but_for_an_incomplete_batch(monkeypatch):
     pool = make_pool()
-    batches = Batches(pool, RECIPE, seed=0, px=16, device="cpu")
+    batches = Batches(pool, RECIPE, seed=0, views=(View(),), px=16, device="cpu")
     seen: list[int] = []
     stack = batches._stack
     monkeypatch.setattr(
         batches, "_stack", lambda rows: (seen.extend(rows.tolist()), stack(rows))[1]
     )
     for step in range(4):
-        assert batches.batch(step).shape == (4, 1, 16, 16)
+        assert batches.batch(step).views[0].shape == (4, 1, 16, 16)
     first, second = seen[:8], seen[8:]
     assert len(set(first)) == len(set(second)) == 8
     assert first != second

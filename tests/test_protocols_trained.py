@@ -5,11 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import timm
 import torch
+from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sarbench.bench.seeding import torch_stream
+from sarbench.methods._encoders import SIZES, TimmConfig
+from sarbench.methods._timm import TimmEncoder
+from sarbench.methods._vit import Encoder
 from sarbench.protocols import few_shot, finetune
 from sarbench.protocols._encoder import LabelledImages, NotConvergedError
 from sarbench.protocols._settings import FewShot, Finetune
@@ -58,6 +63,13 @@ class TinyEncoder(nn.Module):
                 if "norm" not in name:
                     weight.copy_(0.3 * torch.randn(weight.shape, generator=rng))
         self.shown: list[tuple[bool, Tensor]] = []
+
+    def layer_numbers(self) -> tuple[dict[str, int], int]:
+        """Two blocks between what precedes them and the final norm."""
+        places = {"blocks.0": 1, "blocks.1": 2, "norm": 3}
+        names = [name for name, _ in self.named_parameters()]
+        found = {n: [at for place, at in places.items() if n.startswith(place)] for n in names}
+        return {name: (at or [0])[0] for name, at in found.items()}, 3
 
     def forward(self, images: Tensor) -> Tensor:
         self.shown.append((self.training, images.detach().clone()))
@@ -303,7 +315,7 @@ def test_an_encoder_without_blocks_cannot_be_fine_tuned_by_layer(rng: torch.Gene
             return self.embed(images).flatten(2).mT
 
     make: Callable[[float], nn.Module] = lambda _: Flat()  # noqa: E731
-    with pytest.raises(finetune.NoBlocksError, match=r"'blocks\.<i>\.\*'; this Flat has encoder\."):
+    with pytest.raises(finetune.NoLayersError, match="layer_numbers"):
         finetune.run(make, quadrants(), np.arange(60), rng, QUICK["finetune"])
     few_shot.run(make, quadrants(), np.arange(60), rng, QUICK["few_shot"])
 
@@ -324,3 +336,28 @@ def test_a_gpu_sees_the_same_batches_and_leaves_its_global_state_alone(name: str
     )
     assert torch.equal(torch.cuda.get_rng_state(), state)
     np.testing.assert_allclose(one.scores, other.scores, atol=0.05)  # convolutions run in TF32
+
+
+@pytest.mark.parametrize("positions", ["absolute", "relative"])
+def test_layers_of_our_encoders_are_those_of_mae(positions: str) -> None:
+    """MAE numbers what precedes the blocks 0, block i as i + 1, all that follows as the head."""
+    encoder = Encoder(SIZES["vit_nano"], positions)
+    numbers, head = encoder.layer_numbers()
+    assert head == 4
+    for name, number in numbers.items():
+        block = name.split(".")[1] if name.startswith("blocks.") else None
+        wanted = int(block) + 1 if block else head if name.startswith("norm.") else 0
+        assert number == wanted, name
+
+
+def test_layers_of_timm_end_below_the_head() -> None:
+    encoder = TimmEncoder(TimmConfig("timm:resnet18@64", 64))
+    numbers, head = encoder.layer_numbers()
+    assert (numbers["model.conv1.weight"], numbers["model.layer4.1.bn2.weight"]) == (0, 8)
+    assert head == 9
+    with_head = timm.create_model("resnet18", in_chans=1, num_classes=4)
+    groups = param_groups_layer_decay(with_head, layer_decay=0.5)
+    scales = {id(w): group["lr_scale"] for group in groups for w in group["params"]}
+    for name, weight in with_head.named_parameters():
+        expected = head if name.startswith("fc.") else numbers[f"model.{name}"]
+        assert scales[id(weight)] == 0.5 ** (head - expected), name

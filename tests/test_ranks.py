@@ -31,15 +31,18 @@ from sarbench.bench.run import RECIPES, Pretraining, Resources
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.store import Store, read_lines
 from sarbench.methods import _registry
+from sarbench.methods._encoders import SIZES, TimmConfig
 from sarbench.methods._masking import context_and_targets, random_order
-from sarbench.methods._sizes import SIZES
 
 
 def identity_of(method: str) -> Pretraining:
+    """Return a pretraining; "simclr resnet" means SimCLR on a small network of timm."""
+    method, _, resnet = method.partition(" ")
+    encoder = asdict(TimmConfig("timm:test_resnet@64", 64) if resnet else SIZES["vit_nano"])
     recipe = replace(RECIPES["quick"], epochs=3, batch=8, warmup_epochs=1.0)
     return Pretraining(
         method=method, method_version=1, config=asdict(_registry.get(method).Config()),
-        encoder=asdict(SIZES["vit_nano"]), precision="fp32", pool=[], pool_cap=16,
+        encoder=encoder, precision="fp32", pool=[], pool_cap=16,
         pool_fraction=1.0, recipe=asdict(recipe), seed=0,
     )  # fmt: skip
 
@@ -178,10 +181,10 @@ def losses(root: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in path.read_text().splitlines()]
 
 
-SLOW = [pytest.param("mae", marks=pytest.mark.slow), pytest.param("i_jepa", marks=pytest.mark.slow)]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("mae", "i_jepa", "simclr")]
 
 
-@pytest.mark.parametrize("method", ["lomar", *SLOW])
+@pytest.mark.parametrize("method", ["lomar", "simclr resnet", *SLOW])
 def test_two_processes_give_the_loss_curve_of_one(tmp_path, method):
     prepare("synthetic", tmp_path, tmp_path / "prepared", pool=True)
     work(tmp_path / "one", method, None)

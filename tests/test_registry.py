@@ -147,9 +147,9 @@ def test_a_new_method_runs_and_passes_every_check(package):
 
 def test_the_skeleton_for_this_repository_differs_in_its_imports_only():
     here, there = (skeleton("my_own", inside) for inside in (True, False))
-    assert "class MyOwn(Method):" in here
+    assert "class MyOwn(MaskedPrediction):" in here
     assert 'label="My own"' in here
-    assert "from ._method import" in here
+    assert "from ._masked import" in here
     assert "from sarbench.methods import" in there
     assert here.split("@dataclass")[1] == there.split("@dataclass")[1]
     assert all(len(line) <= 100 for line in (here + there).splitlines())
@@ -183,3 +183,21 @@ def test_method_files_stay_short():
     for path in FOLDER.glob("*.py"):
         limit = 300 if path.stem.startswith("_") else 250
         assert len(path.read_text().splitlines()) <= limit, path.name
+
+
+@pytest.mark.parametrize(
+    ("parent", "body", "says"),
+    [
+        ("Method", "def loss(self, images, rng):\n        return 0", "it is given .batch, rng."),
+        ("Method", "def predict(self, images, rng):\n        return 0", "from MaskedPrediction"),
+    ],
+)
+def test_a_plug_in_of_the_closed_contract_is_told_what_changed(package, parent, body, says):
+    package(
+        "plugin_old",
+        f"from dataclasses import dataclass\nfrom sarbench.methods import {parent}, register\n"
+        "@dataclass(frozen=True)\nclass Config:\n    pass\n"
+        f"@register(label='Old', paper='none')\nclass Old({parent}):\n    {body}\n",
+    )
+    with pytest.raises(BrokenMethodError, match=says):
+        get("plugin_old")

@@ -30,7 +30,7 @@ CHANGES_A_NUMBER = {
     "Recipe": {
         "epochs", "batch", "base_lr", "warmup_epochs", "weight_decay", "beta1", "beta2",
         "crop_scale_min", "crop_scale_max", "flip", "contrast", "lr_start_share", "lr_end_share",
-        "weight_decay_end",
+        "weight_decay_end", "optimizer", "momentum", "schedule",
     },
 }  # fmt: skip
 CHANGES_NO_NUMBER = {"Resources": {"device", "threads", "checkpoint_s"}}

@@ -13,7 +13,6 @@ from stores import fill, share
 
 from sarbench.bench.cli import main
 from sarbench.bench.data.lookup import remember_set
-from sarbench.bench.plan import needs
 
 GRID = """
 name = "alone"
@@ -73,7 +72,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return share(level[start.method] + 0.01 * start.seed, run.seed, len(labels))
 
     plan = fill(home / "grid.toml", home / "runs", right)
-    for name in needs(plan.grid):
+    for name in plan.needs():
         remember_set(name, plan.data[name], home / "runs")
     return home
 

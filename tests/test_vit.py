@@ -9,6 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from sarbench.bench.seeding import torch_stream
+from sarbench.methods._encoders import SIZES, EncoderConfig, predictor_shape
 from sarbench.methods._masking import (
     MaskingError,
     block_size,
@@ -24,7 +25,6 @@ from sarbench.methods._relative import (
     fused_attention,
     relative_buckets,
 )
-from sarbench.methods._sizes import SIZES, EncoderConfig
 from sarbench.methods._vit import (
     Encoder,
     Predictor,
@@ -230,7 +230,7 @@ def test_drop_path_rises_with_depth_and_changes_no_name():
 
 def test_the_predictor_of_the_paper_is_8_blocks_of_512():
     base = SIZES["vit_base"]
-    shape = base.predictor_width, base.predictor_depth, base.predictor_heads
+    shape = predictor_shape(base)
     with torch.device("meta"):
         predictor = Predictor(base.width, 1024, shape, "relative")
     assert len(predictor.blocks) == 8

@@ -78,6 +78,7 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
         f"looked for below {folder} (--data); `sarbench data verify NAME` checks what is there"
     )
     out.print("pools may also be any folder of images: folder:PATH")
+    out.print("or the training split of a data set, with its labels: NAME:train")
 
 
 @data.command("prepare")

@@ -79,8 +79,8 @@ def plan(
         out.print(str(Costs(made).missing(made)))
     for entry in made.not_applicable:
         out.print(f"n/a: {sentence(entry)}", markup=False)
-    for name, count in made.overlaps.items():
-        out.print(f"overlap allowed by the grid: the pool holds {count} test chips of {name}")
+    for line in made.overlaps:
+        out.print(f"overlap allowed by the grid: {line}", markup=False)
 
 
 def print_states(made: Plan, last: str) -> None:

@@ -1,12 +1,51 @@
-"""Names of data sets and pools as grids and plans write them."""
+"""Names of data sets and pools as grids and plans write them.
 
-from .registry import Card, card, dataset_names, pool_names
+`mstar_soc:train`, the training split of a data set as a pool, is not a set of its own: it means the
+files of `mstar_soc`.
+"""
+
+from difflib import get_close_matches
+
+from .registry import Card, UnknownDatasetError, card, dataset_names, pool_names
+
+TRAIN = ":train"  # ends the name of a pool that is the training split of a data set
+
+
+def split_source(name: str) -> str | None:
+    """Return the data set whose training chips `NAME:train` means; None for any other name.
+
+    Raises:
+        UnknownDatasetError: No such data set, or another part of it than `train`.
+    """
+    dataset, colon, part = name.rpartition(":")
+    if not colon or name.startswith("folder:"):
+        return None
+    if dataset in dataset_names() and part == "train":
+        return dataset
+    near = get_close_matches(dataset, dataset_names(), n=1)
+    if dataset in dataset_names():
+        hint = f"write {dataset + TRAIN!r}"
+    elif dataset in pool_names():
+        hint = f"{dataset!r} is a pool, which has no split: write {dataset!r}"
+    else:
+        hint = f"did you mean {near[0] + TRAIN!r}?" if near else "`sarbench data ls` lists them"
+    raise UnknownDatasetError(
+        f"{name!r} is not a training split; allowed is NAME{TRAIN}, with NAME one of "
+        f"{', '.join(dataset_names())}; {hint}"
+    )
 
 
 def split_name(given: str) -> tuple[str, bool]:
-    """Return the name of a data set or pool, and whether it means a pool (`pool:<name>`)."""
-    if given.startswith("pool:"):
-        return given.removeprefix("pool:"), True
+    """Return the name of a data set or pool, and whether it means a pool (`pool:<name>`).
+
+    Raises:
+        UnknownDatasetError: A part of a data set that is not its training split.
+    """
+    name = given.removeprefix("pool:")
+    if (dataset := split_source(name)) is not None:
+        return dataset, False
+    if name != given:
+        return name, True
     pools = given.startswith("folder:") or given in pool_names()
     return given, pools and given not in dataset_names()
 
@@ -15,6 +54,11 @@ def full_name(given: str) -> str:
     """Return the one name of a set in plans and stores: a pool is written `pool:<name>`."""
     name, pool = split_name(given)
     return f"pool:{name}" if pool else name
+
+
+def set_of(pool: str) -> str:
+    """Return the full name of the set that a pool of a grid is read from."""
+    return full_name(f"pool:{pool}")
 
 
 def card_of(given: str) -> Card:

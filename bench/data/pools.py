@@ -1,17 +1,21 @@
-"""The union of several pools, drawn down to a size by a fixed order."""
+"""The union of several pools, drawn down to a size by a fixed order.
+
+A member may be the training split of a data set. A pool that is nothing but one has labels.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Int
 
+from ..run import pool_count
 from .chips import Chips
 from .images import SUFFIXES
+from .names import TRAIN, card_of, set_of, split_source
 from .prepare import open_version
-from .registry import card
 
 
 class EmptyPoolError(ValueError):
@@ -28,10 +32,12 @@ class Member:
 
 
 class Pool:
-    """Chips of one or more pools, of any size, without labels.
+    """Chips of one or more pools, of any size.
 
     Attributes:
         members: Name, digest and number of drawn chips of each pool.
+        classes: Class names in the order of the labels; empty without labels.
+        labels: Class of each drawn chip; None unless the pool is exactly one training split.
     """
 
     def __init__(
@@ -54,7 +60,7 @@ class Pool:
             raise ValueError(f"a pool's fraction lies in (0, 1], got {fraction}")
         self._chips = tuple(chips)
         total = sum(map(len, self._chips))
-        wanted = round(fraction * min(total, total if cap is None else cap))
+        wanted = pool_count(total, cap, fraction)
         if wanted == 0:
             names = ", ".join(one.name for one in self._chips) or "no pool"
             raise EmptyPoolError(
@@ -65,6 +71,12 @@ class Pool:
         self.members = tuple(
             Member(one.name, one.data_digest, int(count))
             for one, count in zip(self._chips, counts, strict=True)
+        )
+        alone = self._chips[0] if len(self._chips) == 1 else None
+        labelled = alone is not None and bool(alone.classes) and not alone.is_test.any()
+        self.classes: tuple[str, ...] = alone.classes if alone and labelled else ()
+        self.labels: Int[np.ndarray, " N"] | None = (
+            alone.labels[self._rows[:, 1]] if alone and labelled else None
         )
 
     def _draw(self, wanted: int, total: int) -> Int[np.ndarray, "N 2"]:
@@ -102,9 +114,17 @@ class Pool:
         return np.array([self._chips[pool].content[row] for pool, row in self._rows], np.uint64)
 
 
+def training_split(chips: Chips) -> Chips:
+    """Return the training chips of a data set with their labels, in the order of the split."""
+    rows = ~chips.is_test
+    columns = "ids", "labels", "is_test", "offset", "height", "width", "source_size", "content"
+    kept = {name: getattr(chips, name)[rows] for name in columns}
+    return replace(chips, name=chips.name + TRAIN, **kept)
+
+
 def open_pool(
     names: Sequence[str],
-    digests: Sequence[str],
+    digests: Sequence[tuple[str, str]],
     prepared_dir: Path,
     cap: int | None = None,
     fraction: float = 1.0,
@@ -113,7 +133,7 @@ def open_pool(
 
     Args:
         names: Their names, as in `[pretrain] pool`.
-        digests: Their data digests.
+        digests: The data digest of each, and the split digest of a training split (else empty).
         prepared_dir: Where packed sets are kept.
         cap: Most chips to take; None takes all.
         fraction: Share of those to take.
@@ -122,10 +142,10 @@ def open_pool(
         NotPreparedError: One of them has not been prepared.
         EmptyPoolError: No chip would be left.
     """
-    chips = [
-        open_version(card(name, pool=True), digest, "", prepared_dir)
-        for name, digest in zip(names, digests, strict=True)
-    ]
+    chips = []
+    for name, (data, split) in zip(names, digests, strict=True):
+        opened = open_version(card_of(set_of(name)), data, split, prepared_dir)
+        chips.append(opened if split_source(name) is None else training_split(opened))
     return Pool(chips, cap, fraction)
 
 

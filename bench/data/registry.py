@@ -104,7 +104,8 @@ def card(name: str, *, pool: bool = False) -> Card:
         return _POOLS[name]
     if name in _datasets() and not pool:
         return _datasets()[name]
-    known = pool_names() if pool else (*dataset_names(), *pool_names())
+    splits = [f"{dataset}:train" for dataset in dataset_names()]
+    known = (*pool_names(), *splits) if pool else (*dataset_names(), *pool_names())
     near = get_close_matches(name, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     what = "pool" if pool else "data set or pool"

@@ -15,6 +15,7 @@ from ..store import write_atomic
 from . import mstar
 from .chips import Chips
 from .lookup import open_set
+from .names import split_source
 from .packed import Summary
 from .pools import Pool, open_pool, overlap, without_suffix
 from .prepare import NotPreparedError
@@ -53,13 +54,16 @@ def sharing(
 
     Args:
         names: Members of the pool, as in `[pretrain] pool`.
-        pool: Their summaries.
+        pool: The summaries of the sets that they are read from.
         cap: Most chips to take.
         fraction: Share of those to take.
         dataset: Summary of the data set.
         root: The store's folder; an existing one keeps the result.
     """
-    members = [(one.name, one.data_digest) for one in pool]
+    members = [
+        (one.name, one.data_digest, *([] if split_source(name) is None else [one.split_digest]))
+        for name, one in zip(names, pool, strict=True)
+    ]
     identity = [1, members, cap, fraction, dataset.data_digest, dataset.split_digest]
     key = sha256(json.dumps(identity).encode()).hexdigest()[:24]
     path = root / FOLDER / f"{key}.json"
@@ -69,7 +73,7 @@ def sharing(
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not counted yet, or unreadable: counted again
     try:
-        digests = [one.data_digest for one in pool]
+        digests = [(one.data_digest, one.split_digest) for one in pool]
         opened = open_pool(names, digests, root / "prepared", cap, fraction)
         chips = open_set(dataset.name, dataset, root)
     except NotPreparedError:

@@ -51,7 +51,7 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
         if identity is None:
             continue
         label = describe_pretraining(start.planned)
-        job = Job(label, identity, plan.grid.pretrain.pool, [])
+        job = Job(label, identity, start.planned.pool, [])
         packs = _packs(job, [e for e in own if e.key in wanted], costs, limits.pack_s)
         learns = identity.recipe is not None and start.state != "done"
         if learns and identity.key in wanted:

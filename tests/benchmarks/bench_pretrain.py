@@ -20,7 +20,7 @@ from sarbench.bench.pretrain import Progress, pretrain
 from sarbench.bench.run import Pretraining, Recipe, Resources
 from sarbench.bench.store import Store
 from sarbench.methods import get, names
-from sarbench.methods._sizes import SIZES
+from sarbench.methods._encoders import SIZES
 
 CHIPS, BATCH, EPOCHS = 160, 32, 40  # 200 steps
 

@@ -1,0 +1,109 @@
+"""Any network of timm as an encoder: tokens are the places of its last feature map."""
+
+from difflib import get_close_matches
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from timm.models import group_parameters  # pyright: ignore[reportPrivateImportUsage]
+from torch import Tensor, nn
+
+from ._encoders import TimmConfig
+
+
+class TimmModelError(ValueError):
+    """A network that timm cannot build as asked."""
+
+
+class UnknownTimmModelError(TimmModelError):
+    """A network that timm does not have."""
+
+
+class TimmEncoder(nn.Module):
+    """An untrained network of timm for one channel.
+
+    Attributes:
+        has_class_token: Whether token 0 is a class token.
+        width: Length D of a token.
+    """
+
+    draws_own_weights = True  # by timm's rules, when it is built
+
+    def __init__(self, config: TimmConfig, drop_path: float = 0.0) -> None:
+        """Build the network; its weights are drawn from torch's global state.
+
+        Raises:
+            TimmModelError: timm has no such model, or the model does not take the input size or
+                the drop path rate.
+        """
+        super().__init__()
+        self.config = config
+        self.model: Any = _create(config, drop_path)
+        self.width = int(getattr(self.model, "head_hidden_size", self.model.num_features))
+        self.has_class_token = getattr(self.model, "cls_token", None) is not None
+
+    @property
+    def kind(self) -> str:
+        """The kind of network."""
+        return self.config.model
+
+    def forward(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N D"]:
+        """Return the tokens of whole chips with values in [0, 1]."""
+        found = self.model(images)
+        if found.ndim == 3:
+            prefix = getattr(self.model, "num_prefix_tokens", 0)
+            if prefix == int(self.has_class_token):
+                return found
+            kept = found[:, : int(self.has_class_token)]  # without register tokens
+            return torch.cat([kept, found[:, prefix:]], dim=1)
+        if found.ndim == 4 and found.shape[1] == self.width:
+            return found.flatten(2).mT
+        if found.ndim == 4 and found.shape[3] == self.width:  # channels last
+            return found.flatten(1, 2)
+        raise TimmModelError(
+            f"{self.config.name} gives features {tuple(found.shape)}, which are neither tokens "
+            "(B, N, D) nor a map (B, D, H, W)"
+        )
+
+    def layer_numbers(self) -> tuple[dict[str, int], int]:
+        """Return the number of the layer of each weight, and that of a head on top."""
+        numbers, head = timm_layers(self.model)
+        return {f"model.{name}": layer for name, layer in numbers.items()}, head
+
+
+def timm_layers(model: Any) -> tuple[dict[str, int], int]:
+    """Return timm's own grouping: the layer of each weight from the input on, and of a head."""
+    layers: Any = group_parameters(model, model.group_matcher(), reverse=True)
+    numbers = {name: int(layer) for name, layer in layers.items()}
+    return numbers, max(numbers.values()) + 1
+
+
+def _create(config: TimmConfig, drop_path: float) -> nn.Module:
+    if not timm.is_model(config.model):
+        near = get_close_matches(config.model, timm.list_models(), n=3)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise UnknownTimmModelError(
+            f"timm {timm.__version__} has no model {config.model!r}.{hint} "
+            "timm.list_models() lists all"
+        )
+    asked: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+    try:  # transformers need the size of the input, convolutional networks do not take it
+        try:
+            return _built(config, asked | {"img_size": config.input_px})
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            return _built(config, asked)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise TimmModelError(
+            f"timm cannot build {config.model} for {config.input_px} px"
+            + (f" with drop path {drop_path}" if drop_path else "")
+            + f": {type(error).__name__}: {error}"
+        ) from error
+
+
+def _built(config: TimmConfig, options: dict[str, Any]) -> nn.Module:
+    return timm.create_model(
+        config.model, pretrained=False, in_chans=1, num_classes=0, global_pool="", **options
+    )

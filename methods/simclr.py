@@ -1,0 +1,91 @@
+"""SimCLR: two crops of a chip must be nearer to each other than to the crops of other chips.
+
+Hidden: nothing; what two random crops of one chip do not share is to be forgotten.
+Predicted: for each crop, by its cosine similarity, which of the other 2 B - 1 crops of the batch
+shows the same chip (cross-entropy over similarities divided by a temperature, "NT-Xent").
+
+Paper: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML
+2020, arXiv 2002.05709, section 2 and equation 1.
+Source: google-research/simclr.
+Differs from the source:
+- one channel: neither colour jitter nor grey; contrast and flip are those of the recipe, and there
+  is no Gaussian blur, which the speckle of SAR would tell from the rest;
+- the recipes `paper` and `quick` replace its own (`source_recipe`): LARS at base rate 0.3, 100
+  epochs with 10 of warm-up, batch 4096, crops from 8 % of the area on;
+- no batch normalisation in the projection head, so that a chip's loss depends on others by the
+  similarities alone;
+- a ViT gives its class token to the head, as in MoCo v3 (arXiv 2104.02057), which also keeps Adam.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ._encoders import AnyEncoder
+from ._method import Batch, Loss, Method, MethodConfigError, View, summary_token
+from ._registry import register
+from ._vit import initialise
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults of the paper; the temperature is the best of its Table 5."""
+
+    temperature: float = 0.1
+    projection: int = 128  # length of the vectors that are compared
+
+    def __post_init__(self) -> None:
+        """Refuse what has no softmax or no vector."""
+        if self.temperature <= 0 or self.projection < 1:
+            raise MethodConfigError(
+                f"temperature must be above 0 and projection 1 or more, got {self.temperature} and "
+                f"{self.projection}"
+            )
+
+
+@register(label="SimCLR", paper="arXiv:2002.05709")
+class SimCLR(Method):
+    """Contrast of two crops against the whole batch."""
+
+    source_recipe: ClassVar = {  # paper, section 2.1 and appendix B.6
+        "epochs": 100, "batch": 4096, "optimizer": "lars", "base_lr": 0.3, "momentum": 0.9,
+        "warmup_epochs": 10.0, "weight_decay": 1e-6,
+        "crop_scale_min": 0.08, "crop_scale_max": 1.0, "flip": 0.5, "contrast": 0.8,
+    }  # fmt: skip
+
+    def __init__(self, config: Config, encoder: AnyEncoder, rng: torch.Generator) -> None:
+        """Build encoder and projection head: two layers, the first as wide as the encoder."""
+        super().__init__(config, encoder, rng)
+        width = self.encoder.width
+        self.head = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, config.projection)
+        )
+        initialise(self, rng)
+
+    @classmethod
+    def views(cls, config: Config) -> tuple[View, ...]:
+        """Return two crops, drawn alike."""
+        return (View(count=2),)
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Loss:
+        """Return NT-Xent of this process's crops against those of all processes."""
+        found = [self._project(view) for view in batch.views]
+        everyone = [batch.gather(one) for one in found]
+        rows = batch.gather(batch.index)
+        # Row i of the pool stands once in a batch, so its place is where the rows agree.
+        own = (batch.index[:, None] == rows).int().argmax(dim=1)
+        losses = []
+        for this, other in ((0, 1), (1, 0)):
+            same = found[this] @ everyone[this].mT / self.config.temperature
+            same = same.scatter(1, own[:, None], float("-inf"))  # never against itself
+            across = found[this] @ everyone[other].mT / self.config.temperature
+            losses.append(functional.cross_entropy(torch.cat([across, same], dim=1), own))
+        return (losses[0] + losses[1]) / 2, None
+
+    def _project(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B P"]:
+        tokens = summary_token(self.encoder(images), self.encoder)
+        return functional.normalize(self.head(tokens).float(), dim=1)
