@@ -181,10 +181,13 @@ def losses(root: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in path.read_text().splitlines()]
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("mae", "i_jepa", "simclr")]
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("mae", "i_jepa", "simclr", "simclr resnet")
+]
 
 
-@pytest.mark.parametrize("method", ["lomar", "simclr resnet", *SLOW])
+@pytest.mark.parametrize("method", ["lomar", *SLOW])
 def test_two_processes_give_the_loss_curve_of_one(tmp_path, method):
     prepare("synthetic", tmp_path, tmp_path / "prepared", pool=True)
     work(tmp_path / "one", method, None)
