@@ -443,6 +443,7 @@ def test_the_cost_of_mae_is_that_of_its_matrix_products_by_hand():
     assert found.step_gflop == pytest.approx(3 * forward - 2e-9 * visible * 64 * 64, rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_cost_of_i_jepa_is_that_of_contexts_cut_in_batches_of_the_recipe():
     """The longer the batch, the shorter the context that all its images have."""
     costs = []
