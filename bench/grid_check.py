@@ -122,14 +122,22 @@ def _pretrain_problems(grid: Grid) -> Iterator[str]:
     yield from _seed_problems("pretrain.seeds", pretrain.seeds)
 
 
-def _pool_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
-    asked = {"pretrain.pool": grid.pretrain.pool}
+def _asked(grid: Grid, key: str) -> list[tuple[str, Any]]:
+    """Return each place that gives a pool or a recipe, and what it gives."""
+    entries = [(one.name, getattr(one, key)) for one in (*grid.methods, *grid.controls)]
+    own = [(f"{name}.{key}", value) for name, value in entries if value is not None]
+    return [(f"pretrain.{key}", getattr(grid.pretrain, key)), *own]
+
+
+def _control_problems(grid: Grid, methods: dict[str, MethodInfo], key: str) -> Iterator[str]:
     for entry in (*grid.methods, *grid.controls):
-        if entry.pool is not None:
-            asked[f"{entry.name}.pool"] = entry.pool
-            if methods[entry.name].control:
-                yield f"{entry.name} is a control, which is not trained: leave `pool` out"
-    for where, pool in asked.items():
+        if getattr(entry, key) is not None and methods[entry.name].control:
+            yield f"{entry.name} is a control, which is not trained: leave `{key}` out"
+
+
+def _pool_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
+    yield from _control_problems(grid, methods, "pool")
+    for where, pool in _asked(grid, "pool"):
         yield from _list_problems(where, pool, "data")
         for name in pool:
             try:
@@ -146,14 +154,9 @@ def _pool_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
 
 
 def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
-    asked = {"pretrain.recipe": grid.pretrain.recipe}
-    for entry in (*grid.methods, *grid.controls):
-        if entry.recipe is not None:
-            asked[f"{entry.name}.recipe"] = entry.recipe
-            if methods[entry.name].control:
-                yield f"{entry.name} is a control, which is not trained: leave `recipe` out"
-    wrong = {where: name for where, name in asked.items() if name not in (*RECIPES, SOURCE)}
-    for where, name in wrong.items():
+    yield from _control_problems(grid, methods, "recipe")
+    wrong = [one for one in _asked(grid, "recipe") if one[1] not in (*RECIPES, SOURCE)]
+    for where, name in wrong:
         yield f"{where}: " + unknown("recipe", name, [*RECIPES, SOURCE])
     if wrong:
         return

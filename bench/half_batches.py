@@ -24,7 +24,7 @@ class _OtherHalfFailedError(RuntimeError):
 
 
 class _Exchange:
-    """What two threads hand to each other."""
+    """The rows that two threads hand to each other."""
 
     def __init__(self) -> None:
         self._barrier = Barrier(2)
@@ -55,7 +55,7 @@ class _Exchange:
         return [one for one in found if one is not None]
 
 
-def in_halves(method: Any, batch: Batch, seed: int = 0) -> list[tuple[Tensor, Tensor | None]]:
+def in_halves(method: Any, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
     """Return loss and rows to remember of each half of a batch, in one graph."""
     exchange, place = _Exchange(), local()
     share_statistics(method, lambda rows: exchange.gather(place.rank, rows))
@@ -70,7 +70,7 @@ def in_halves(method: Any, batch: Batch, seed: int = 0) -> list[tuple[Tensor, Te
             labels=None if batch.labels is None else batch.labels[share],
             gather=lambda rows: exchange.gather(rank, rows),
         )
-        rng = Ranks(rank, 2).stream(seed, "method checks", device="cpu")
+        rng = Ranks(rank, 2).stream(0, "method checks", device="cpu")
         try:
             found = method.loss(own, rng)
             exchange.finish(rank)

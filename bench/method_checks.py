@@ -135,7 +135,7 @@ def encoder_reloads_strictly(method: type[Method]) -> None:
 
 
 def encoder_can_be_finetuned(method: type[Method]) -> None:
-    """Where `finetune` is allowed, the encoder numbers its layers and takes a drop path rate."""
+    """An encoder that `finetune` may train numbers its layers and takes a drop path rate."""
     if "finetune" not in method.protocols:
         return
     encoder: Any = method.build_encoder(config_of(method), TINY, drop_path=0.5).train()

@@ -113,11 +113,7 @@ class Store:
         with writing(folder / "record.json") as temporary:
             temporary.write_text(record.model_dump_json(indent=1) + "\n")
             _sync(temporary)
-            try:
-                os.link(temporary, folder / "record.json")
-            except FileExistsError:
-                return False
-        return True
+            return _put(temporary, folder / "record.json")
 
     def write_attempt(self, kind: Kind, key: str, attempt: Attempt) -> Path:
         """Write a failure into the folder of its pretraining or run; a retry ignores it."""
@@ -129,12 +125,9 @@ class Store:
             path = folder / f"attempt-{number}.json"
             with writing(path) as temporary:
                 temporary.write_text(attempt.model_dump_json(indent=1) + "\n")
-                try:
-                    os.link(temporary, path)
-                except FileExistsError:
-                    number += 1
-                else:
+                if _put(temporary, path):
                     return path
+            number += 1
 
     def last_attempt(self, kind: Kind, key: str) -> Attempt | None:
         """Return the newest failure of `key`, or None."""
@@ -250,11 +243,7 @@ def write_once(target: Path, content: bytes) -> bytes:
     with writing(target) as temporary:
         temporary.write_bytes(content)
         _sync(temporary)
-        try:
-            os.link(temporary, target)
-        except FileExistsError:
-            return target.read_bytes()
-    return content
+        return content if _put(temporary, target) else target.read_bytes()
 
 
 def copy_once(source: Path, target: Path) -> bool:
@@ -262,10 +251,15 @@ def copy_once(source: Path, target: Path) -> bool:
     with writing(target) as temporary:
         shutil.copyfile(source, temporary)
         _sync(temporary)
-        try:
-            os.link(temporary, target)
-        except FileExistsError:
-            return False
+        return _put(temporary, target)
+
+
+def _put(temporary: Path, target: Path) -> bool:
+    """Give a whole file its name unless the name is taken; return whether it got it."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
     return True
 
 

@@ -1,4 +1,4 @@
-"""What masked prediction adds to the contract of a method: a mask, a target, a prediction."""
+"""Masked prediction in the contract of a method: a mask, a target, a prediction."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -15,7 +15,7 @@ PredictorShape = tuple[int, int, int]  # width, blocks, heads
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a method predicted of a batch, row by row; a row is an image, a window or a block of it.
+    """The prediction of a batch, row by row; a row is an image, a window or a block of it.
 
     Attributes:
         predicted: P values for each of M patches.

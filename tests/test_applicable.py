@@ -266,6 +266,18 @@ def test_what_no_encoder_pool_or_recipe_fits_is_refused(tmp_path, change, says):
         make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("key", "wrong", "right"),
+    [("recipe", '"papr"', '"paper"'), ("pool", '["tsx"]', '["synthetic"]')],
+)
+def test_each_of_two_rows_of_one_method_is_checked(tmp_path, key, wrong, right):
+    rows = [f'{{name = "mae", label = "{n}", {key} = {v}}}' for n, v in enumerate((wrong, right))]
+    path = tmp_path / "grid.toml"
+    path.write_text(TINY.replace('["mae"]', f"[{', '.join(rows)}]"))
+    with pytest.raises(GridError, match=rf"mae\.{key}: unknown"):
+        make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+
+
 def test_default_names_of_a_recipe_move_no_key(tmp_path):
     keys = []
     for text in (ENCODERS, ENCODERS.replace("batch", 'optimizer = "adamw"\nbatch')):
