@@ -1,7 +1,7 @@
 """What each protocol fixes, in one place; imports no torch, so that a grid is checked quickly.
 
 A change of any value here, or of what a protocol computes, is a new `version` of that protocol;
-`tests/test_protocol_versions.py` holds a digest of each.
+`tests/protocols/test_versions.py` holds a digest of each.
 """
 
 from dataclasses import dataclass

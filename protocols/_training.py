@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ._encoder import LabelledImages, NotConvergedError, Predictions, read_out
 from ._settings import FewShot, Finetune
+from ._types import LabelledImages, NotConvergedError, Predictions, read_out
 
 
 def head_weight(shape: tuple[int, int], std: float, rng: torch.Generator) -> Float[Tensor, "C D"]:

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Int
 from torch import nn
 
-from ._encoder import LabelledImages, Predictions
 from ._settings import Finetune
 from ._training import Classifier, train_and_predict
+from ._types import LabelledImages, Predictions
 
 
 class NoLayersError(ValueError):

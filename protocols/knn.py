@@ -13,8 +13,8 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ._encoder import Features, Predictions
 from ._settings import KNN
+from ._types import Features, Predictions
 
 CHUNK = 512  # test and training chips compared at a time; bounds memory
 DECIMALS = 12  # of a similarity; the sums of doubles below are off by less than 1e-13

@@ -2,7 +2,7 @@
 
 All runs of one encoder on one data set (seeds x shots) train together. Runs with equally many
 chips step in lockstep as one (R, C, D) weight; each has its own support set, initial head and
-batch order, so the result is that of training them one by one (`tests/test_protocols_linear.py`).
+batch order, so the result is that of training them one by one (`tests/protocols/test_linear.py`).
 """
 
 from collections import defaultdict
@@ -15,9 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import batch_norm, one_hot
 
-from ._encoder import BadFeaturesError, Features, Predictions
 from ._settings import Linear
 from ._training import batches, head_weight
+from ._types import BadFeaturesError, Features, Predictions
 
 CHUNK_VALUES = 1_000_000  # feature values gathered at a time: 4 MB, which stay in the cache
 ADAM_EPS = 1e-8

@@ -9,9 +9,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from .scores import ChipSource, Column, Score, Shots, starts_of, unit_values
-from .stats import Variance, add, seed_variance
-from .two_way import two_way_mean
-from .units import FEWEST_GROUPS, FEWEST_PRETRAINED, FEWEST_SEEDS, Compares, Unit, unit_of
+from .statistics.intervals import Variance, add, seed_variance
+from .statistics.two_way import two_way_mean
+from .statistics.units import (
+    FEWEST_GROUPS,
+    FEWEST_PRETRAINED,
+    FEWEST_SEEDS,
+    Compares,
+    Unit,
+    unit_of,
+)
 
 CHIP_METRICS = ("accuracy", "balanced_accuracy")  # weighted means over test chips
 

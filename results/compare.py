@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from .difference import Cell, column_difference, count_runs
-from .paired import Effect, PairedTest, holm
 from .reading import Corrected, Tested, read_result, units_of
 from .scores import (
     ChipSource,
@@ -20,8 +19,9 @@ from .scores import (
     refuse_mixtures,
     starts_of,
 )
-from .stats import Interval
-from .units import Compares, Unit
+from .statistics.intervals import Interval
+from .statistics.paired import Effect, PairedTest, holm
+from .statistics.units import Compares, Unit
 
 
 @dataclass(frozen=True)

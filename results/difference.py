@@ -16,11 +16,18 @@ import scipy.stats
 from jaxtyping import Float
 
 from .cells import Outcome, outcomes_of
-from .paired import Effect, PairedTest, chip_test, effect, sign_flip
 from .reading import Tested
 from .scores import ChipSource, Column, Score, starts_of
-from .stats import Interval, Variance, add, seed_variance, single_score
-from .units import FEWEST_GROUPS, FEWEST_PRETRAINED, FEWEST_SEEDS, Compares, Unit, unit_of
+from .statistics.intervals import Interval, Variance, add, seed_variance, single_score
+from .statistics.paired import Effect, PairedTest, chip_test, effect, sign_flip
+from .statistics.units import (
+    FEWEST_GROUPS,
+    FEWEST_PRETRAINED,
+    FEWEST_SEEDS,
+    Compares,
+    Unit,
+    unit_of,
+)
 
 Cell = Sequence[Score]
 

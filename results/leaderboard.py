@@ -25,8 +25,8 @@ from .scores import (
     refuse_mixtures,
     starts_of,
 )
+from .statistics.units import Compares, Unit, unit_of
 from .ties import Standing, place_checkpoints, place_methods
-from .units import Compares, Unit, unit_of
 
 __all__ = ["METRICS", "Cell", "Leaderboard", "LeaderboardError", "Score", "tabulate_scores"]
 

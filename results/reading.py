@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from .paired import Effect, PairedTest
-from .stats import Interval
+from .statistics.intervals import Interval
+from .statistics.paired import Effect, PairedTest
+from .statistics.units import FEWEST_GROUPS, FEWEST_SEEDS, Compares, Unit, labelled
 from .ties import ALPHA
-from .units import FEWEST_GROUPS, FEWEST_SEEDS, Compares, Unit, labelled
 
 NOT_METHODS = "This compares checkpoints: nothing is claimed of the methods that made them."
 

@@ -113,7 +113,7 @@ class Attempt(Strict):
     """A failure, kept beside what it describes."""
 
     schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
-    failure: str = Field(description="exception class, or one of `bench/failures.py`")
+    failure: str = Field(description="exception class, or one of `bench/plan/failure_class.py`")
     message: str
     traceback: str
     log_tail: list[str] = []

@@ -14,10 +14,10 @@ import scipy.stats
 from jaxtyping import Float
 
 from .cells import Outcome
-from .paired import SAME, holm
-from .stats import Variance, add
-from .tukey import pair_variance, range_p, range_quantile, spreads
-from .units import Unit
+from .statistics.intervals import Variance, add
+from .statistics.paired import SAME, holm
+from .statistics.tukey import pair_variance, range_p, range_quantile, spreads
+from .statistics.units import Unit
 
 ALPHA = 0.05
 

@@ -1,11 +1,13 @@
 """Fixtures that every test may use."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from sarbench.bench.cli import main
 from sarbench.bench.seeding import torch_stream
 
 torch.set_num_threads(1)  # the suite runs in parallel processes
@@ -24,3 +26,44 @@ def real_data() -> Path:
     if not folder or not (Path(folder) / "mstar").is_dir():
         pytest.skip("SARBENCH_DATA names no folder with real MSTAR chips (mstar/)")
     return Path(folder)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Return a function that installs a module as a plug-in, undone after the test."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def install(module: str, text: str, *entry_points: str) -> None:
+        (tmp_path / f"{module}.py").write_text(text)
+        info = tmp_path / f"{module}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1\n")
+        lines = "\n".join(entry_points or [f"{module} = {module}"])
+        (info / "entry_points.txt").write_text(f"[sarbench.methods]\n{lines}\n")
+
+    yield install
+    for module in set(sys.modules) - before:
+        if module.startswith("plugin"):
+            del sys.modules[module]
+
+
+@pytest.fixture
+def sarbench(tmp_path, monkeypatch, capsys):
+    """Call the command line in this process; return its status and what it said."""
+    monkeypatch.delenv("SARBENCH_RUNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def call(*words: object, runs: Path = tmp_path / "runs") -> tuple[int, str]:
+        where = [] if words[0] == "methods" or "verify" in words else ["--runs", runs]
+        monkeypatch.setattr(sys, "argv", ["sarbench", *map(str, [*words, *where])])
+        status = 0
+        try:
+            main()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        said = capsys.readouterr().err.strip()
+        assert "Traceback" not in said
+        return status, said
+
+    return call

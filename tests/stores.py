@@ -12,17 +12,18 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from sarbench.bench.catalogue import describe
-from sarbench.bench.data import synthetic
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.known_sets import remember
 from sarbench.bench.data.names import split_name
 from sarbench.bench.data.prepare import prepare, summary
-from sarbench.bench.grid import read_grid
-from sarbench.bench.plan import Plan, make_plan, needs
-from sarbench.bench.spread import PlannedPretraining, PlannedRun
-from sarbench.bench.store import Store, file_digest, npz
-from sarbench.protocols._episodes import support_digest, support_set
+from sarbench.bench.data.sources import synthetic
+from sarbench.bench.grid.expand import PlannedPretraining, PlannedRun
+from sarbench.bench.grid.schema import read_grid
+from sarbench.bench.models.method_info import describe
+from sarbench.bench.plan.plan import Plan, make_plan, needs
+from sarbench.bench.store.atomic import file_digest, npz
+from sarbench.bench.store.records import Store
+from sarbench.protocols._support_sets import support_digest, support_set
 from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
 from sarbench.results.record import Attempt, PretrainRecord, Provenance, RunRecord
 

@@ -57,7 +57,7 @@ def test_no_file_is_longer_than_350_lines():
 
 def test_grid_commands_start_without_torch():
     code = (
-        "import sys; import sarbench.bench.cli._grid, sarbench.bench.cli._methods; "
+        "import sys; import sarbench.bench.cli.grid, sarbench.bench.cli.methods; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -68,7 +68,7 @@ def test_every_command_is_found_in_the_table_of_commands():
     from importlib import import_module
 
     from sarbench.bench import cli
-    from sarbench.bench.cli._app import app
+    from sarbench.bench.cli.app import app
 
     for module in cli.COMMANDS:
         import_module(f"sarbench.bench.cli.{module}")

@@ -6,20 +6,20 @@ Exit status: 0 all well, 1 something failed and is listed, 2 the request was wro
 import sys
 from importlib import import_module
 
-from ..store import NoSpaceError
-from ._app import Stopped, app, complain
+from ..store.atomic import NoSpaceError
+from .app import Stopped, app, complain
 
 # The commands of each file. Only the file of the command that is asked for is imported: some bring
 # SciPy and matplotlib, which take longer to import than a plan takes to make.
 COMMANDS = {
-    "_grid": ("plan", "run", "demo"),
-    "_cluster": ("submit", "retry", "cancel"),
-    "_status": ("status", "logs"),
-    "_results": ("table", "compare", "paper", "report", "merge"),
-    "_check": ("check",),
-    "_data": ("data",),
-    "_methods": ("methods", "protocols"),
-    "_doctor": ("doctor",),
+    "grid": ("plan", "run", "demo"),
+    "slurm": ("submit", "retry", "cancel"),
+    "status": ("status", "logs"),
+    "results": ("table", "compare", "paper", "report", "merge"),
+    "check": ("check",),
+    "data": ("data",),
+    "methods": ("methods", "protocols"),
+    "doctor": ("doctor",),
 }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ..store import read_file, write_atomic
+from ..store.atomic import read_file, write_atomic
 from .chips import Chips
 from .images import FULL_SCALE
 from .names import card_of

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import mstar, sar_acd
 from .files import ImageFile, find_source, plain
 from .images import decode_image
 from .registry import Card
+from .sources import mstar, sar_acd
 
 NAMED = 8  # chips or files named in a message, the rest counted
 

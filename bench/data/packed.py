@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from ..store import is_full, no_space
+from ..store.atomic import is_full, no_space
 from .chips import Chips
 from .images import FULL_SCALE
 from .listing import DatasetMismatchError

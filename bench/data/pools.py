@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Int
 
-from ..run import pool_count
+from ..identity import pool_count
 from .chips import Chips
 from .images import SUFFIXES
 from .names import TRAIN, card_of, set_of, split_source

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from ..store import write_atomic
+from ..store.atomic import write_atomic
 from .chips import Chips
 from .files import DatasetNotFoundError, ImageFile, open_source
 from .listing import check_listing, list_chips, source_of
@@ -139,7 +139,7 @@ class _Place:
 
     def __init__(self, card: Card, data_dir: Path, prepared_dir: Path) -> None:
         if card.reader == "synthetic":
-            from .synthetic import VERSION
+            from .sources.synthetic import VERSION
 
             source = f"version {VERSION}"
         else:
@@ -178,7 +178,7 @@ def _stamp(files: list[ImageFile]) -> str:
 
 
 def _synthetic_chips(card: Card) -> tuple[int, Iterator[PackedChip]]:
-    from .synthetic import generate
+    from .sources.synthetic import generate
 
     made = generate(("pool",) if card.kind == "pool" else ("train", "test"))
     order = sorted(zip(made.ids, range(len(made.ids)), strict=True))

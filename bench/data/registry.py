@@ -6,7 +6,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
-from . import mstar, sar_acd
+from .sources import mstar, sar_acd
 
 Reader = Literal["mstar", "sar_acd", "fusar_ship", "pool", "synthetic"]
 Transform = Literal["none", "chip_max"]

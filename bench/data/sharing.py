@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from ..store import write_atomic
-from . import mstar
+from ..store.atomic import write_atomic
 from .chips import Chips
 from .lookup import open_set
 from .names import split_source
 from .packed import Summary
 from .pools import Pool, open_pool, overlap, without_suffix
 from .prepare import NotPreparedError
+from .sources import mstar
 
 FOLDER = "sharing"  # of the store; derived, may be deleted at any time
 

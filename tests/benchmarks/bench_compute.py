@@ -5,8 +5,8 @@ The table in methods/README.md is its output.
 
 from dataclasses import asdict
 
-from sarbench.bench.architecture import architecture_of
-from sarbench.bench.run import Pretraining, Recipe, to_json
+from sarbench.bench.identity import Pretraining, Recipe, to_json
+from sarbench.bench.models.architecture import architecture_of
 from sarbench.methods import SIZES, get, names
 
 for size, batch in (("vit_nano", 32), ("vit_base", 300)):

@@ -18,9 +18,9 @@ from torch import nn
 
 from sarbench.bench.seeding import torch_stream
 from sarbench.protocols import linear
-from sarbench.protocols._encoder import Features
-from sarbench.protocols._episodes import support_set
 from sarbench.protocols._settings import Linear
+from sarbench.protocols._support_sets import support_set
+from sarbench.protocols._types import Features
 
 SHOTS, SEEDS, CLASSES, WIDTH = (10, 20, 40), 10, 10, 192
 TRAIN, TEST = 2747, 2425

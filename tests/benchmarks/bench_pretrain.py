@@ -16,9 +16,9 @@ import torch
 
 from sarbench.bench.data.pools import Pool
 from sarbench.bench.data.prepare import prepare
-from sarbench.bench.pretrain import Progress, pretrain
-from sarbench.bench.run import Pretraining, Recipe, Resources
-from sarbench.bench.store import Store
+from sarbench.bench.identity import Pretraining, Recipe, Resources
+from sarbench.bench.pretraining.loop import Progress, pretrain
+from sarbench.bench.store.records import Store
 from sarbench.methods import get, names
 from sarbench.methods._encoders import SIZES
 

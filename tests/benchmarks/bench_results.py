@@ -52,7 +52,7 @@ def build(folder: Path, records: int) -> int:
     from stores import encoder_file, labelled, planned, pretrain_record, provenance
 
     from sarbench.bench.data.prepare import open_chips
-    from sarbench.bench.store import file_digest, npz
+    from sarbench.bench.store.atomic import file_digest, npz
     from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
     from sarbench.results.record import RunRecord
 

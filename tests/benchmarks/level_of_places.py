@@ -10,7 +10,7 @@ import numpy as np
 import scipy.optimize
 import scipy.stats
 
-from sarbench.results.tukey import WIDE, range_p
+from sarbench.results.statistics.tukey import WIDE, range_p
 
 ALPHA = 0.05
 UNEQUAL: list[Callable[[np.ndarray], np.ndarray]] = [

@@ -1,0 +1,1 @@
+"""Resize, crop, flip and change the contrast of batches of chips."""

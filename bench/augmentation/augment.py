@@ -1,0 +1,117 @@
+"""Crop, flip and change the contrast of whole batches, on the CPU or a GPU.
+
+A crop only moves and stretches the matrices of `resample.py` and a flip reverses one, so a batch of
+images of different sizes, each with a crop of its own, is two batched matrix products.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ...methods._masking import draw
+from .resample import resampling
+
+TRIES = 10  # crops drawn before the centred fallback, as in torchvision
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What pretraining does to a chip (paper_facts 3.2: MAE's crops and flips, and contrast).
+
+    Attributes:
+        crop_scale: Smallest and largest share of the area that is kept.
+        crop_ratio: Smallest and largest width over height, drawn on a logarithmic scale.
+        flip: Probability of a left-right flip.
+        contrast: c of the factor about the image's mean, drawn from [1 - c, 1 + c].
+    """
+
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    contrast: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        for name, (low, high) in (
+            ("crop_scale", self.crop_scale),
+            ("crop_ratio", self.crop_ratio),
+        ):
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be 0 < low <= high, got {(low, high)}")
+        if self.crop_scale[1] > 1:
+            raise ValueError(f"crop_scale is a share of the area, at most 1: {self.crop_scale}")
+        for name, value in (("flip", self.flip), ("contrast", self.contrast)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {value}")
+
+
+def draw_crops(
+    height: Int[Tensor, " B"],
+    width: Int[Tensor, " B"],
+    augmentation: Augmentation,
+    rng: torch.Generator,
+) -> Int[Tensor, "B 4"]:
+    """Draw one crop per image as torchvision's RandomResizedCrop does: top, left, height, width.
+
+    Up to ten draws of area and ratio; where none fits, the largest centred crop of an allowed
+    ratio.
+    """
+    high, wide = height[:, None].float(), width[:, None].float()
+    low, top = augmentation.crop_scale
+    narrow, broad = augmentation.crop_ratio
+    drawn = draw((4, len(height), TRIES), rng, batch=1)
+    area = high * wide * (low + (top - low) * drawn[0])
+    ratio = torch.exp(math.log(narrow) + math.log(broad / narrow) * drawn[1])
+    crop_width = (area * ratio).sqrt().round()
+    crop_height = (area / ratio).sqrt().round()
+    fits = (crop_width > 0) & (crop_width <= wide) & (crop_height > 0) & (crop_height <= high)
+    # a uniform number times (count of places) rounds down to an equally likely place
+    down = torch.minimum((drawn[2] * (high - crop_height + 1)).floor(), high - crop_height)
+    right = torch.minimum((drawn[3] * (wide - crop_width + 1)).floor(), wide - crop_width)
+    first = fits.int().argmax(1, keepdim=True)
+    chosen = torch.stack((down, right, crop_height, crop_width), -1)
+    chosen = chosen.gather(1, first[..., None].expand(-1, 1, 4))[:, 0]
+
+    fallback_width = torch.minimum(wide, (high * broad).round())[:, 0]
+    fallback_height = torch.minimum(high, (wide / narrow).round())[:, 0]
+    fallback = torch.stack(
+        (
+            ((high[:, 0] - fallback_height) / 2).floor(),
+            ((wide[:, 0] - fallback_width) / 2).floor(),
+            fallback_height,
+            fallback_width,
+        ),
+        -1,
+    )
+    return torch.where(fits.any(1, keepdim=True), chosen, fallback).long()
+
+
+def augment(
+    images: Float[Tensor, "B H W"],
+    height: Int[Tensor, " B"],
+    width: Int[Tensor, " B"],
+    px: int,
+    augmentation: Augmentation,
+    rng: torch.Generator,
+) -> Float[Tensor, "B 1 px px"]:
+    """Return a random crop of each image at `px` pixels a side, flipped and re-contrasted.
+
+    Args:
+        images: Amplitude in [0, 1], padded below and right to a common size.
+        height: Rows of each image that are not padding.
+        width: Columns likewise.
+        px: Side of the result.
+        augmentation: What to draw.
+        rng: On the images' device; the only source of chance.
+    """
+    crops = draw_crops(height, width, augmentation, rng)
+    flips, factors = draw((2, len(images)), rng, batch=1)
+    rows = resampling(crops[:, 0], crops[:, 2], images.shape[1], px)
+    columns = resampling(crops[:, 1], crops[:, 3], images.shape[2], px, flips < augmentation.flip)
+    resized = (rows @ images @ columns.mT).clamp_(0, 1)
+    mean = resized.mean((1, 2), keepdim=True)
+    factor = 1 + augmentation.contrast * (2 * factors - 1)[:, None, None]
+    return resized.sub_(mean).mul_(factor).add_(mean).clamp_(0, 1)[:, None]

@@ -1,0 +1,172 @@
+"""`sarbench doctor`: what works here, and what to do about what does not."""
+
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from ..data.names import split_name
+from ..data.prepare import summary
+from ..data.registry import dataset_names, pool_names
+from ..slurm.commands import Site, SlurmError, read_site
+from ..slurm.probe import probe_job
+from ..slurm.profile import Profile, ProfileError, check_site, read_profile
+from ..store.atomic import NoSpaceError
+from ..store.provenance import code_state, host
+from ..store.records import Store, StoreError
+from .app import DATA, RUNS, DataDir, Json, RunsDir, app, open_store, out, print_json
+
+PACKAGES = ("sarbench", "torch", "timm", "submitit")
+LOCAL_TYPES = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "f2fs"}
+STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; only `wrong` makes the exit status 1."""
+
+    what: str
+    state: Literal["ok", "note", "wrong"]
+    text: str
+
+
+@app.command()
+def doctor(
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    profile: Annotated[
+        Path | None, typer.Option("--profile", help="also compare this profile with the site")
+    ] = None,
+    job: Annotated[
+        bool, typer.Option("--job", help="also run a small job on a node (needs --profile)")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check what works here: versions, GPU, store, data, SLURM, and a profile."""
+    store = open_store(runs)
+    given = read_profile(profile) if profile else None
+    if job and given is None:
+        raise ProfileError("--job runs on a node of the cluster; say how with --profile")
+    found = [*_versions(), _gpu(), *_store(store), *_data(store, data), _dassl()]
+    found += _slurm(store, data, given, job)
+    if as_json:
+        print_json([finding.__dict__ for finding in found])
+    else:
+        table = Table("what", "", "found", box=None, pad_edge=False)
+        for finding in found:
+            state = f"[{STYLES[finding.state]}]{finding.state}[/]"
+            table.add_row(finding.what, state, finding.text)
+        out.print(table)
+    raise typer.Exit(1 if any(finding.state == "wrong" for finding in found) else 0)
+
+
+def _versions() -> Iterator[Finding]:
+    found = [f"python {platform.python_version()}"]
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding("versions", "wrong", f"{name} is not installed: pip install -e .")
+    commit, dirty = code_state()
+    code = f"code {commit[:12]}" + (", changed since" if dirty else "")
+    yield Finding("versions", "ok", ", ".join([*found, code]))
+
+
+def _gpu() -> Finding:
+    import torch
+
+    count = torch.cuda.device_count()
+    if not count:
+        return Finding("GPU", "note", "torch sees none here; `run` uses the CPU")
+    names = {torch.cuda.get_device_name(index) for index in range(count)}
+    return Finding("GPU", "ok", f"{count} x {', '.join(sorted(names))}")
+
+
+def _store(store: Store) -> Iterator[Finding]:
+    try:
+        store.check_writable()
+    except (StoreError, NoSpaceError) as error:
+        yield Finding("store", "wrong", str(error.strerror or error))
+        return
+    free_gb = shutil.disk_usage(store.root).free / 2**30
+    state = "ok" if free_gb > 5 else "note"
+    yield Finding("store", state, f"{store.root}: writable, {free_gb:.0f} GB free")
+
+
+def file_system(path: Path) -> str:
+    """Return the type of the file system that a path lies on, "" where it cannot be told."""
+    best, kind = "", ""
+    try:
+        lines = Path("/proc/mounts").read_text().splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        _, place, found = line.split()[:3]
+        place = place.replace("\\040", " ")  # the kernel writes a blank as octal
+        if path.is_relative_to(place) and len(place) >= len(best):
+            best, kind = place, found
+    return kind
+
+
+def _data(store: Store, folder: Path) -> Iterator[Finding]:
+    ready = []
+    for given in (*dataset_names(), *(f"pool:{name}" for name in pool_names())):
+        name, pool = split_name(given)
+        if summary(name, folder, store.prepared, pool=pool):
+            ready.append(given)
+    state = "ok" if folder.is_dir() else "note"
+    there = "" if folder.is_dir() else " is not there; only `synthetic` needs no data;"
+    listed = ", ".join(ready) or "nothing yet"
+    yield Finding("data", state, f"{folder}{there} prepared: {listed}")
+
+
+def _dassl() -> Finding:
+    found = find_spec("dassl") is not None
+    return Finding("Dassl", "ok", "importable" if found else "not installed; nothing needs it")
+
+
+def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iterator[Finding]:
+    try:
+        site = read_site(wait_s=0.0)
+    except SlurmError as error:
+        yield Finding("SLURM", "wrong" if profile else "note", str(error))
+        return
+    yield Finding("SLURM", "ok", _describe(site))
+    kind = file_system(store.root)
+    alone = site.nodes == {host().split(".")[0]}
+    if kind in LOCAL_TYPES and not alone:
+        yield Finding(
+            "shared store", "wrong" if job else "note",
+            f"{store.root} is on {kind}, which nodes do not share: put --runs on a shared file "
+            "system, or show that it is one with --profile P --job",
+        )  # fmt: skip
+    else:
+        yield Finding("shared store", "ok", f"{kind or 'unknown file system'}")
+    if profile is None:
+        return
+    try:
+        check_site(profile, site)
+    except ProfileError as error:
+        yield Finding("profile", "wrong", str(error))
+        return
+    yield Finding("profile", "ok", "partition and time limits are within the site's")
+    if job:
+        try:
+            seen = probe_job(store, data, profile)
+        except OSError as error:  # the code cannot be copied into the store
+            seen = [("job", False, f"the probe could not be prepared: {error.strerror or error}")]
+        for what, good, text in seen:
+            yield Finding(what, "ok" if good else "wrong", text)
+
+
+def _describe(site: Site) -> str:
+    partitions = ", ".join(f"{p.name} ({p.max_time_min:.0f} min)" for p in site.partitions.values())
+    accounting = "accounting" if site.accounting else "no accounting: `sacct` is not asked"
+    return f"partitions {partitions}; arrays up to {site.max_array}; {accounting}"

@@ -1,0 +1,148 @@
+"""Commands about methods and protocols."""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ...methods import _registry
+from ...protocols import PROTOCOLS
+from ..models.method_info import describe
+from .app import (
+    DATA,
+    RUNS,
+    DataDir,
+    Json,
+    Picture,
+    RunsDir,
+    app,
+    bar,
+    complain,
+    err,
+    open_store,
+    out,
+    print_json,
+)
+
+methods = typer.Typer(no_args_is_help=True, help="What is compared: list, show, check, add.")
+protocols = typer.Typer(no_args_is_help=True, help="How it is measured: list and show.")
+app.add_typer(methods, name="methods")
+app.add_typer(protocols, name="protocols")
+
+FOLDER_HELP = "where to write; default: methods/ of a checkout, else the current folder"
+Name = Annotated[str, typer.Argument(metavar="NAME")]
+
+
+@methods.command("ls")
+def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
+    """List every method and control that is installed; a broken plug-in is named with its error."""
+    found, broken = {}, {}
+    for name in _registry.names():
+        try:
+            found |= describe([name], open_store(runs).root)
+        except Exception as error:  # a plug-in may fail in any way; the others are listed
+            broken[name] = f"{type(error).__name__}: {error}"
+    if as_json:
+        print_json({"methods": [asdict(info) for info in found.values()], "broken": broken})
+        return
+    table = Table(
+        "name", "label", "version", "kind", "protocols", "paper", box=None, pad_edge=False
+    )
+    for info in found.values():
+        kind = "control" if info.control else "open definition" if info.unconfirmed else "method"
+        table.add_row(
+            info.name, info.label, str(info.version), kind, " ".join(info.protocols), info.paper
+        )
+    out.print(table)
+    for name, reason in broken.items():
+        complain(f"{name} cannot be imported: {reason}")
+    if broken:
+        raise typer.Exit(1)
+
+
+@methods.command("show")
+def show_method(
+    name: Name,
+    dataset: Annotated[str, typer.Option("-d", "--dataset", help="whose chips")] = "synthetic",
+    encoder: Annotated[str, typer.Option(help="encoder size")] = "vit_nano",
+    steps: Annotated[int, typer.Option(min=0, help="train so many steps first")] = 100,
+    path: Picture = None,
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+) -> None:
+    """Draw what a method does to chips: the chip, what is hidden, the target, the prediction."""
+    _registry.module_of(name)  # an unknown name is refused before torch is imported
+    from ..contract.preview import check_drawable, picture_of_method
+
+    check_drawable(name, encoder)
+    path = path or Path(f"{name}.png")
+    store = open_store(runs)
+    from .data import prepare_all
+
+    chips = prepare_all([dataset], data, store)[0]
+    with bar("steps") as progress:
+        task = progress.add_task(f"training {name}", total=steps)
+        picture_of_method(
+            name, encoder, chips, steps, path, lambda done: progress.update(task, completed=done)
+        )
+    out.print(f"written: {path}")
+
+
+@methods.command("check")
+def check_method(name: Name) -> None:
+    """Put a method through the contract that ours fulfil, and explain each failure."""
+    _registry.module_of(name)
+    from ..contract.checks import run_checks
+
+    failed = 0
+    for check, problem in run_checks(_registry.get(name)):
+        out.print(f"{'ok    ' if problem is None else 'FAILED'} {check}", markup=False)
+        if problem is not None:
+            failed += 1
+            out.print(f"       {problem}", markup=False)
+    err.print(f"{name}: {failed} checks failed" if failed else f"{name} fulfils the contract")
+    raise typer.Exit(1 if failed else 0)
+
+
+@methods.command("new")
+def new_method(
+    name: Name,
+    folder: Annotated[Path | None, typer.Option("--folder", help=FOLDER_HELP)] = None,
+) -> None:
+    """Write a running skeleton of a method, as one file; nothing is overwritten."""
+    from ..contract.skeleton import ENTRY_POINT, is_bundled, write_skeleton
+
+    path = write_skeleton(name, folder)
+    out.print(f"written: {path}", markup=False)
+    if not is_bundled(path.parent):
+        out.print(ENTRY_POINT.format(name=name), markup=False)
+    out.print(f"next: sarbench methods check {name}")
+
+
+@protocols.command("ls")
+def list_protocols(as_json: Json = False) -> None:
+    """List the protocols and their versions."""
+    if as_json:
+        print_json([{"name": n, "version": p.version} for n, p in PROTOCOLS.items()])
+        return
+    table = Table("name", "version", "what it does", box=None, pad_edge=False)
+    for name, protocol in PROTOCOLS.items():
+        table.add_row(name, str(protocol.version), (protocol.settings.__doc__ or "").split("\n")[0])
+    out.print(table)
+
+
+@protocols.command("show")
+def show_protocol(name: Name, as_json: Json = False) -> None:
+    """Show every setting that a protocol fixes."""
+    from ...protocols import get
+
+    settings = get(name).settings()
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    if as_json:
+        print_json({"name": name, "version": get(name).version, "settings": values})
+        return
+    out.print(f"{name}, version {get(name).version}: {type(settings).__doc__}", markup=False)
+    for key, value in values.items():
+        out.print(f"  {key} = {value}", markup=False)

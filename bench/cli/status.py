@@ -1,0 +1,145 @@
+"""Commands that look: status and logs, of a grid on the cluster."""
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ..plan.failure_class import ONLY_IF_ASKED
+from ..plan.plan import PRETRAINING_FAILED, Entry, Plan
+from ..slurm import ledger
+from ..slurm.status import Watch, look
+from .app import Json, Request, complain, grid_command, out, print_json, warn
+from .grid import describe, pretrain_json, print_states, run_json
+
+TAIL = 5  # log lines of a failure
+LISTED = 10  # failures that are shown one by one
+WATCH_S = 10.0
+
+
+@grid_command
+def status(
+    asked: Request,
+    watch: Annotated[bool, typer.Option("--watch", help="again until no job is left")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show where every pretraining, run and job of a grid is; what failed, why, and what helps."""
+    while True:
+        made = asked.plan()
+        seen = look(asked.store, made, warn)
+        if as_json:
+            print_json(_status_json(made))
+        else:
+            _print_status(asked, made, seen)
+        alive = any(e.state in ("queued", "running") for e in (*made.pretrain, *made.runs))
+        if not (watch and alive):
+            break
+        time.sleep(WATCH_S)
+        out.rule(time.strftime("%H:%M:%S"))
+    failed = any(e.state == "failed" for e in (*made.pretrain, *made.runs))
+    raise typer.Exit(1 if failed else 0)
+
+
+def _status_json(made: Plan) -> dict[str, Any]:
+    def more(entry: Entry) -> dict[str, Any]:
+        return {"job": entry.job, "failure": entry.failure}
+
+    return {
+        "pretrain": [pretrain_json(entry) | more(entry) for entry in made.pretrain],
+        "runs": [run_json(entry) | more(entry) for entry in made.runs],
+        "counts": made.counts(),
+    }
+
+
+def _print_status(asked: Request, made: Plan, watch: Watch) -> None:
+    print_states(made, "where")
+    _print_jobs(made, watch)
+    failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
+    own = [e for e in failed if not e.reason.startswith(PRETRAINING_FAILED)]
+    for entry in own[:LISTED]:
+        out.print(f"\nfailed ({entry.failure}): {describe(entry)}", markup=False, style="red")
+        out.print(f"  {entry.reason}", markup=False)
+        for line in _last_lines(entry, watch):
+            out.print(f"  | {line}", markup=False, style="dim")
+    if len(own) > LISTED:
+        classes = Counter(str(e.failure) for e in own)
+        out.print(f"\nand {len(own) - LISTED} more: {dict(classes)}")
+    if failed:
+        unasked = [e for e in failed if e.failure not in ONLY_IF_ASKED]
+        if unasked:
+            out.print(f"\n{asked.command('submit')} --profile ... submits {len(unasked)} of these")
+        out.print("")
+        out.print(f"{asked.command('retry')}   submits everything that failed again")
+
+
+def _print_jobs(made: Plan, watch: Watch) -> None:
+    """Show the jobs that run, and count those that wait."""
+    running, waiting = {}, set()
+    for entry in (*made.pretrain, *made.runs):
+        held = watch.held.get(entry.key or "")
+        if held and held.job and entry.state == "running" and held.seen:
+            running[held.job] = held
+        elif held and held.job and entry.state == "queued":
+            waiting.add(held.job)
+    if running:
+        table = Table("job", "what", "node", "elapsed", box=None, pad_edge=False)
+        for job, held in sorted(running.items())[:40]:
+            element = held.array.elements[held.index]
+            what = f"{len(element.runs)} runs of" if element.runs else "pretraining"
+            seen = held.seen
+            table.add_row(
+                job, f"{what} {element.label}", seen.node if seen else "",
+                seen.elapsed if seen else "",
+            )  # fmt: skip
+        out.print("")
+        out.print(table)
+    if running or waiting:
+        out.print(f"{len(running)} jobs run, {len(waiting)} wait")
+
+
+def _last_lines(entry: Entry, watch: Watch) -> list[str]:
+    """Return what was last said of a failure: its traceback, or the end of the log."""
+    if entry.attempt and entry.attempt.traceback:
+        return entry.attempt.traceback.strip().splitlines()[-TAIL:]
+    if entry.attempt and entry.attempt.log_tail:
+        return entry.attempt.log_tail[-TAIL:]
+    held = watch.held.get(entry.key or "")
+    path = watch.log(held) if held else None
+    return tail(path, TAIL) if path else []
+
+
+def tail(path: Path, count: int) -> list[str]:
+    """Return the last lines of a file, read from its end."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 400 * count))
+        return file.read().decode(errors="replace").splitlines()[-count:]
+
+
+@grid_command
+def logs(
+    asked: Request,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="lines of each log")] = 20,
+) -> None:
+    """Print where the logs of the chosen part of a grid are, and their last lines."""
+    store, made = asked.store, asked.plan()
+    keys = {entry.key for entry in (*made.pretrain, *made.runs)}
+    found: dict[Path, str] = {}
+    for submission in ledger.read(store, warn):
+        for key, array, index in submission.places():
+            if key in keys:
+                place = ledger.folder(store) / submission.id / array.name
+                for path in sorted(place.glob(f"{array.job(index)}_*_log.out")):
+                    found[path] = array.elements[index].label
+    if not found:
+        complain("no job of these has written a log yet")
+        raise typer.Exit(1)
+    for path, label in list(found.items())[-LISTED:]:
+        out.print(f"== {label}: {path}", markup=False, style="bold")
+        for line in tail(path, lines):
+            out.print(line, markup=False)
+    if len(found) > LISTED:
+        out.print(f"{len(found) - LISTED} older logs are not shown; narrow with -m -d -p -k -s")

@@ -1,0 +1,1 @@
+"""Checks that every method must pass, and tools for whoever writes one."""

@@ -1,0 +1,205 @@
+"""The contract of a method as small named checks, for `sarbench methods check` and our own tests.
+
+Each check takes a method's class and raises `ContractError` with an explanation. All run on a tiny
+encoder and made-up chips, so that any method is through in a few seconds on a CPU.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from ...methods._encoders import SIZES
+from ...methods._masked import MaskedPrediction
+from ...methods._method import Method
+from ..models.sample_batches import (
+    TINY,
+    TINY_224,
+    ContractError,
+    build,
+    config_of,
+    encoders_for,
+    evaluation_input,
+    fresh_rng,
+    sample_batch,
+)
+from .masked_checks import (
+    hidden_patches_do_not_reach_the_prediction,
+    mask_follows_the_rng,
+    masked_loss_is_positive,
+    prediction_fits_together,
+    processes_share_the_masks_of_one,
+)
+from .training_checks import (
+    LEAST_BATCH,
+    after_step_leaves_trained_weights_alone,
+    any_encoder_means_any,
+    features_do_not_collapse,
+    gradients_reach_the_encoder,
+    halves_with_gather_equal_the_whole,
+    loss_is_a_function_of_the_rng,
+    loss_is_one_finite_number,
+    twenty_steps_lower_the_loss,
+)
+
+DOCSTRING_LINES = ("Paper:", "Source:", "Differs from the source:")
+Check = Callable[[type[Method]], None]
+
+
+def docstring_says_where_it_is_from(method: type[Method]) -> None:
+    """The file's docstring says what is done and names paper, source and differences."""
+    text = sys.modules[method.__module__].__doc__ or ""
+    missing = [line for line in DOCSTRING_LINES if line not in text]
+    if missing:
+        raise ContractError(
+            f"the docstring of {method.__module__} lacks {', '.join(missing)}; a reader must learn "
+            "there what is hidden, what is predicted, and whose method it is"
+        )
+
+
+def config_is_plain_data(method: type[Method]) -> None:
+    """Config has a default for every field and becomes JSON, since it is part of a run's key."""
+    try:
+        json.dumps(asdict(config_of(method)), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ContractError(
+            f"Config does not become JSON ({error}); use numbers, strings, booleans and tuples"
+        ) from error
+
+
+def weights_come_from_the_rng(method: type[Method]) -> None:
+    """Two methods built from equal generators have equal weights, whatever was drawn before."""
+    first = build(method).state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.rand(1)
+        second = build(method).state_dict()
+    for name, weight in first.items():
+        if not torch.equal(weight, second[name]):
+            raise ContractError(
+                f"weight {name} differs between two builds from the same rng; draw it with "
+                "generator=rng"
+            )
+
+
+def global_random_state_is_left_alone(method: type[Method]) -> None:
+    """Building and training draw from the generator handed in, never from torch's global one."""
+    before = torch.get_rng_state()
+    built = build(method)
+    if not method.control:
+        built.loss(sample_batch(built, LEAST_BATCH), fresh_rng())
+    if not torch.equal(before, torch.get_rng_state()):
+        raise ContractError(
+            "the global random state has moved; every draw takes generator=rng (dropout cannot)"
+        )
+
+
+def tokens_have_one_shape(method: type[Method]) -> None:
+    """The encoder maps chips to finite tokens (B, N, D), D being its `width` where that is set."""
+    for encoder_config in encoders_for(method, TINY, TINY_224, SIZES["vit_nano"]):
+        encoder = build(method, encoder_config).encoder.eval()
+        tokens = encoder(evaluation_input(method, encoder_config))
+        if tokens.ndim != 3 or len(tokens) != 3 or not torch.isfinite(tokens).all():
+            raise ContractError(
+                f"3 chips must become finite tokens (3, N, D), got {tuple(tokens.shape)} "
+                f"at {encoder_config.input_px} px"
+            )
+        if not isinstance(encoder.has_class_token, bool):
+            raise ContractError("encoder.has_class_token must be True or False")
+        if encoder.width not in (0, tokens.shape[2]):
+            raise ContractError(
+                f"encoder.width is {encoder.width}, its tokens have length {tokens.shape[2]}"
+            )
+
+
+def encoder_reloads_strictly(method: type[Method]) -> None:
+    """The encoder's weights, saved and loaded into `build_encoder`, give the same tokens."""
+    trained = build(method).encoder.eval()
+    state = safetensors.torch.load(safetensors.torch.save(trained.state_dict()))
+    fresh = method.build_encoder(config_of(method), TINY).eval()
+    try:
+        fresh.load_state_dict(state)
+    except RuntimeError as error:
+        raise ContractError(
+            f"build_encoder does not build what __init__ trains: {error}"
+        ) from error
+    images = evaluation_input(method, TINY)
+    if not torch.equal(trained(images), fresh(images)):
+        raise ContractError(
+            "the reloaded encoder gives other tokens; something it computes with is neither a "
+            "parameter nor a buffer nor set by build_encoder"
+        )
+
+
+def encoder_can_be_finetuned(method: type[Method]) -> None:
+    """An encoder that `finetune` may train numbers its layers and takes a drop path rate."""
+    if "finetune" not in method.protocols:
+        return
+    encoder: Any = method.build_encoder(config_of(method), TINY, drop_path=0.5).train()
+    named = {name for name, _ in encoder.named_parameters()}
+    if not hasattr(encoder, "layer_numbers") or encoder.layer_numbers()[0].keys() != named:
+        raise ContractError(
+            "encoder.layer_numbers() must return the number of the layer of every weight by the "
+            "weight's name, from the input on, and the number of a head on top: layer decay goes "
+            "by them. Add it, or leave 'finetune' out of `protocols`"
+        )
+    plain = method.build_encoder(config_of(method), TINY)
+    if encoder.state_dict().keys() != plain.state_dict().keys():
+        raise ContractError("drop_path changes the names of the encoder's weights")
+
+
+ALWAYS: tuple[Check, ...] = (
+    docstring_says_where_it_is_from,
+    config_is_plain_data,
+    weights_come_from_the_rng,
+    global_random_state_is_left_alone,
+    tokens_have_one_shape,
+    encoder_reloads_strictly,
+    encoder_can_be_finetuned,
+)
+MASKED: tuple[Check, ...] = (
+    masked_loss_is_positive,
+    prediction_fits_together,
+    mask_follows_the_rng,
+    processes_share_the_masks_of_one,
+    hidden_patches_do_not_reach_the_prediction,
+)
+TRAINED: tuple[Check, ...] = (
+    loss_is_one_finite_number,
+    loss_is_a_function_of_the_rng,
+    halves_with_gather_equal_the_whole,
+    *MASKED,
+    gradients_reach_the_encoder,
+    twenty_steps_lower_the_loss,
+    features_do_not_collapse,
+    after_step_leaves_trained_weights_alone,
+)
+
+
+def checks_for(method: type[Method]) -> tuple[Check, ...]:
+    """Return the checks that a method must pass.
+
+    Controls are asked for no loss, and only masked prediction for masks.
+    """
+    if method.control:
+        return ALWAYS
+    masked = issubclass(method, MaskedPrediction)
+    general = ALWAYS + tuple(check for check in TRAINED if masked or check not in MASKED)
+    return (*general, any_encoder_means_any) if method.any_encoder else general
+
+
+def run_checks(method: type[Method]) -> Iterator[tuple[str, str | None]]:
+    """Run all checks of a method; yield each one's name and its explanation where it failed."""
+    for check in checks_for(method):
+        name = check.__name__.replace("_", " ")
+        try:
+            check(method)
+        except ContractError as error:
+            yield name, str(error)
+        except Exception as error:  # a method may fail in any way; the other checks still run
+            yield name, f"{type(error).__name__}: {error}"
+        else:
+            yield name, None

@@ -1,0 +1,57 @@
+"""Check plug-ins before they are trained, once per state of their code."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from ...methods import _registry
+from ..models.contract_outcomes import (
+    Contract,
+    failed_contracts,
+    outcome_file,
+    plugins,
+    read_outcome,
+)
+from ..models.method_info import plugin_digest
+from ..store.atomic import write_atomic
+from ..store.records import Store
+
+NAMED = 3  # failures that are written out; `sarbench methods check` shows all
+
+
+def check_contracts(
+    store: Store, names: Iterable[str], warn: Callable[[str], None]
+) -> dict[str, list[str]]:
+    """Check each method that is not bundled, unless its code was checked before.
+
+    The outcome is kept in the store; a failure is reported and stops nothing.
+
+    Returns:
+        The failures of each method that has some.
+    """
+    names = list(names)
+    for name in plugins(names):
+        path = outcome_file(store, name)
+        if read_outcome(path) is None:
+            text = _check(name).model_dump_json(indent=1)
+            write_atomic(path, text + "\n")
+    failed = failed_contracts(store, names)
+    for name, failures in failed.items():
+        others = ", ".join(failure.partition(":")[0] for failure in failures[NAMED:])
+        more = f"; also: {others}" if others else ""
+        warn(
+            f"{name} fails {len(failures)} checks of the contract: {'; '.join(failures[:NAMED])}"
+            f"{more}. It is run, and its rows are marked; see: sarbench methods check {name}"
+        )
+    return failed
+
+
+def _check(name: str) -> Contract:
+    from .checks import run_checks  # imports torch
+
+    checked = run_checks(_registry.get(name))
+    return Contract(
+        method=name,
+        code=plugin_digest(name),
+        failures=[f"{check}: {problem}" for check, problem in checked if problem is not None],
+        time=time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+    )

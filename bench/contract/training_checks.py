@@ -1,0 +1,213 @@
+"""The part of a method's contract that is about its loss and its training."""
+
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...methods._encoders import SIZES
+from ...methods._method import Method
+from ..models.sample_batches import (
+    TINY,
+    TINY_224,
+    TINY_TIMM,
+    ContractError,
+    build,
+    encoders_for,
+    fresh_rng,
+    made_up_chips,
+    sample_batch,
+)
+from ..pretraining.feature_spread import feature_spread
+from .half_batches import in_halves
+
+LEAST_BATCH = 4  # chips of the smallest batch that a method must take
+STEPS = 20  # of the short training
+AVERAGED = 5  # losses whose means are compared
+# Of the spread before training. Bundled methods keep 0.11 or more; one whose loss pulls all
+# features together keeps 0.03.
+COLLAPSED = 0.05
+
+
+def loss_is_one_finite_number(method: type[Method]) -> None:
+    """The loss of a batch is one finite number, at any input size, for 4 chips or more."""
+    encoders = encoders_for(method, TINY, TINY_224, SIZES["vit_nano"])
+    for encoder_config, number in [(TINY, 5), *((one, LEAST_BATCH) for one in encoders)]:
+        loss = _loss(build(method, encoder_config), number)
+        if loss.ndim != 0 or not torch.isfinite(loss):
+            raise ContractError(
+                f"the loss of {number} chips of {encoder_config.input_px} px must be one finite "
+                f"number, got {loss.detach()}"
+            )
+
+
+def loss_is_a_function_of_the_rng(method: type[Method]) -> None:
+    """The same weights, buffers, batch and generator give the same loss."""
+    built = build(method)
+    state = {name: value.clone() for name, value in built.state_dict().items()}
+    losses = []
+    for _ in range(2):
+        built.load_state_dict(state)
+        losses.append(_loss(built, LEAST_BATCH).item())
+    if losses[0] != losses[1]:
+        raise ContractError(
+            f"equal generators gave losses {losses[0]} and {losses[1]}; draw with generator=rng, "
+            "and keep no state outside of buffers"
+        )
+
+
+def halves_with_gather_equal_the_whole(method: type[Method]) -> None:
+    """Two processes with half of a batch each get the loss and gradients of one with all of it."""
+    whole, parts = build(method).train(), build(method).train()
+    batch = sample_batch(whole, 2 * LEAST_BATCH)
+    rng = fresh_rng()
+    loss, kept = _checked(whole.loss(batch, rng), 2 * LEAST_BATCH)
+    loss.backward()
+    found = in_halves(parts, batch)
+    mean = torch.stack([one for one, _ in found]).mean()
+    mean.backward()
+    advice = (
+        "several processes would train otherwise than one. Draw with `draw` or `random_order` of "
+        "sarbench.methods, which know their part of the batch, and take what concerns other chips "
+        "from batch.gather"
+    )
+    if not torch.allclose(mean, loss, rtol=1e-3, atol=1e-5):
+        raise ContractError(
+            f"the loss of a batch is {loss.item():.6g}, the mean of its halves with gather "
+            f"{mean.item():.6g}: {advice}"
+        )
+    scale = max(float(p.grad.abs().max()) for p in whole.parameters() if p.grad is not None)
+    for (name, one), other in zip(whole.named_parameters(), parts.parameters(), strict=True):
+        if (one.grad is None) != (other.grad is None):
+            raise ContractError(f"{name} gets a gradient in one process only: {advice}")
+        if one.grad is not None and not torch.allclose(
+            one.grad, other.grad, rtol=1e-2, atol=1e-4 * scale
+        ):
+            raise ContractError(
+                f"the gradient of {name} differs between halves and whole: {advice}"
+            )
+    parts_kept = [rows for _, rows in found if rows is not None]
+    if kept is not None and not torch.allclose(kept, torch.cat(parts_kept), rtol=1e-3, atol=1e-5):
+        raise ContractError(f"the rows to remember differ between halves and whole: {advice}")
+
+
+def gradients_reach_the_encoder(method: type[Method]) -> None:
+    """Every weight of the encoder gets a gradient, and weights that are not trained get none."""
+    built = build(method).train()
+    for name, weight in built.encoder.named_parameters():
+        if not weight.requires_grad:
+            raise ContractError(f"encoder.{name} is not trained (requires_grad is False)")
+    _loss(built, LEAST_BATCH).backward()
+    for name, weight in built.named_parameters():
+        if not weight.requires_grad and weight.grad is not None:
+            raise ContractError(f"{name} is not trained and got a gradient")
+        reached = weight.grad is not None and bool(weight.grad.ne(0).any())
+        if name.startswith("encoder.") and not reached:
+            raise ContractError(
+                f"the loss does not reach {name}; is its output detached, or the weight unused?"
+            )
+
+
+def twenty_steps_lower_the_loss(method: type[Method]) -> None:
+    """Twenty steps on one batch with one mask lower the loss by a tenth of its size.
+
+    Means of the first and of the last steps are compared, because a moving target changes the task
+    between two steps. A queue soon holds the very chips of the batch, so it is enough that the loss
+    falls while `after_step` is left out.
+    """
+    _, losses = _trained(method)
+    first, last = fmean(losses[:AVERAGED]), fmean(losses[-AVERAGED:])
+    if not (_falls(losses) or _falls(_trained(method, update=False)[1])):
+        raise ContractError(
+            f"in {STEPS} steps on one batch the loss went from {first:.4g} to {last:.4g} (means of "
+            f"{AVERAGED} steps); a method that cannot overfit four chips will not learn many"
+        )
+
+
+def _falls(losses: list[float]) -> bool:
+    """Return whether losses fall by a tenth of their size, by means or from first to last."""
+    ends = [(fmean(losses[:AVERAGED]), fmean(losses[-AVERAGED:])), (losses[0], losses[-1])]
+    return any(last < first - 0.1 * abs(first) for first, last in ends)
+
+
+def features_do_not_collapse(method: type[Method]) -> None:
+    """After forty steps the features of different chips still differ."""
+    chips = made_up_chips(8)
+    before = feature_spread(build(method).encoder, chips)
+    after = feature_spread(_trained(method, 2 * STEPS)[0].encoder, chips)
+    if after < COLLAPSED * before:
+        raise ContractError(
+            f"the spread of features over chips fell from {before:.3g} to {after:.3g} in "
+            f"{2 * STEPS} steps: every chip gets the same features; is something lacking that "
+            "keeps them apart?"
+        )
+
+
+def after_step_leaves_trained_weights_alone(method: type[Method]) -> None:
+    """`after_step` runs from start to end of training and changes no trained weight."""
+    built = build(method)
+    batch = sample_batch(built, LEAST_BATCH)
+    with torch.no_grad():
+        _, kept = _checked(built.loss(batch, fresh_rng()), LEAST_BATCH)
+    before = {name: weight.clone() for name, weight in built.named_parameters()}
+    for progress in (0.0, 0.5, 1.0):
+        built.after_step(progress, batch.index, kept)
+    for name, weight in built.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ContractError(f"after_step makes {name} non-finite")
+        if weight.requires_grad and not torch.equal(weight, before[name]):
+            raise ContractError(f"after_step changes {name}, which is the optimiser's to change")
+
+
+def any_encoder_means_any(method: type[Method]) -> None:
+    """A method that trains any encoder trains a convolutional one."""
+    built = build(method, TINY_TIMM).train()
+    _loss(built, LEAST_BATCH).backward()
+    if not all(weight.grad is not None for weight in built.encoder.parameters()):
+        raise ContractError(
+            f"the loss does not reach every weight of {TINY_TIMM.name}; a method that needs an "
+            "encoder of a certain kind sets any_encoder = False"
+        )
+
+
+def _loss(built: Method, number: int) -> Tensor:
+    return _checked(built.loss(sample_batch(built, number), fresh_rng()), number)[0]
+
+
+def _checked(found: Any, number: int) -> tuple[Tensor, Tensor | None]:
+    """Return loss and rows, which must be a pair.
+
+    Raises:
+        ContractError: They are not.
+    """
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], Tensor):
+        raise ContractError(
+            f"loss must return (loss, rows to remember or None), got {type(found).__name__}"
+        )
+    if found[1] is not None and len(found[1]) != number:
+        raise ContractError(
+            f"loss must return one row to remember for each of {number} chips, got {len(found[1])}"
+        )
+    return found
+
+
+def _trained(
+    method: type[Method], steps: int = STEPS, *, update: bool = True
+) -> tuple[Method, list[float]]:
+    """Return a method after a few steps on one batch, and the loss before each and after all."""
+    built = build(method).train()
+    batch = sample_batch(built, LEAST_BATCH)
+    optimiser = torch.optim.AdamW(
+        [weight for weight in built.parameters() if weight.requires_grad], lr=2e-3
+    )
+    losses = []
+    for step in range(steps + 1):
+        loss, kept = _checked(built.loss(batch, fresh_rng()), LEAST_BATCH)
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if update:
+            built.after_step(step / steps, batch.index, None if kept is None else kept.detach())
+    return built, losses

@@ -1,0 +1,177 @@
+"""The embedded default data set and pool: simulated chips of ten made-up vehicles.
+
+Training chips have 17 degrees of depression and test chips 15, as in MSTAR. The pool shows other
+copies of the vehicles (the same boxes, other scatterers), other depressions, and empty ground.
+
+Pixels are 8 bit: the computation is in double precision and its last-bit differences between
+machines vanish in the rounding, so that a digest of the pixels is the same everywhere.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+from threadpoolctl import threadpool_limits
+
+from ...seeding import stream
+from .simulator import Box, Scatterers, quantise, simulate
+
+VERSION = 1  # raised by whatever moves a pixel
+TRAIN_PER_CLASS, TEST_PER_CLASS = 40, 60
+POOL_PER_CLASS, POOL_EMPTY = 70, 100  # empty: ground without a vehicle
+TRAIN_DEPRESSION_DEG, TEST_DEPRESSION_DEG = 17.0, 15.0
+POOL_DEPRESSION_DEG = (14.0, 20.0)
+
+VEHICLES: dict[str, tuple[Box, ...]] = {
+    "battle_tank": (
+        Box(0.0, 0.0, 0.0, 6.8, 3.4, 1.1),
+        Box(0.2, 0.0, 1.1, 2.8, 2.4, 1.0),
+        Box(3.4, 0.0, 1.5, 3.8, 0.3, 0.3),
+    ),
+    "self_propelled_gun": (
+        Box(0.0, 0.0, 0.0, 7.2, 2.9, 1.3),
+        Box(-1.6, 0.0, 1.3, 3.0, 2.6, 1.2),
+        Box(1.2, 0.0, 1.8, 2.8, 0.3, 0.3),
+    ),
+    "tracked_carrier": (
+        Box(0.0, 0.0, 0.0, 5.4, 2.8, 1.7),
+        Box(2.9, 0.0, 0.4, 0.6, 2.4, 0.8),
+    ),
+    "fighting_vehicle": (
+        Box(0.0, 0.0, 0.0, 6.6, 3.0, 1.4),
+        Box(0.3, 0.0, 1.4, 1.6, 1.6, 0.6),
+        Box(1.9, 0.0, 1.6, 1.8, 0.2, 0.2),
+    ),
+    "wheeled_carrier": (
+        Box(-0.2, 0.0, 0.0, 7.0, 2.8, 1.8),
+        Box(1.6, 0.0, 1.8, 1.2, 1.2, 0.5),
+    ),
+    "scout_car": (
+        Box(-0.4, 0.0, 0.0, 5.0, 2.3, 1.6),
+        Box(2.4, 0.0, 0.0, 1.0, 1.9, 1.0),
+        Box(-0.4, 0.0, 1.6, 1.0, 1.0, 0.4),
+    ),
+    "cargo_truck": (
+        Box(2.2, 0.0, 0.0, 2.2, 2.4, 2.5),
+        Box(-1.4, 0.0, 0.0, 4.8, 2.5, 1.5),
+    ),
+    "tank_truck": (
+        Box(2.4, 0.0, 0.0, 1.8, 2.4, 2.4),
+        Box(-1.2, 0.0, 0.9, 5.0, 1.9, 1.6),
+        Box(-1.2, 0.0, 0.0, 5.0, 1.2, 0.9),
+    ),
+    "bulldozer": (
+        Box(-0.4, 0.0, 0.0, 4.2, 2.5, 1.3),
+        Box(-1.0, 0.0, 1.3, 1.7, 1.8, 1.4),
+        Box(2.5, 0.0, 0.0, 0.5, 3.8, 1.3),
+    ),
+    "air_defence_gun": (
+        Box(0.0, 0.0, 0.0, 6.5, 3.1, 1.3),
+        Box(-0.2, 0.0, 1.3, 2.8, 2.6, 0.9),
+        Box(-1.3, 0.0, 2.2, 0.4, 1.6, 0.7),
+        Box(2.0, 0.5, 1.6, 1.8, 0.2, 0.2),
+        Box(2.0, -0.5, 1.6, 1.8, 0.2, 0.2),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """The chips of the embedded data set and of its pool, all of one size.
+
+    Attributes:
+        pixels: Amplitude, linear, 255 at `FULL_SCALE`, clipped there.
+        labels: Index into `classes`; -1 in the pool.
+        is_test: True for test chips.
+        is_pool: True for the unlabelled chips to pretrain on.
+        ids: Names of the chips, each once.
+        classes: Names of the ten vehicles.
+        version: What the pixels are a function of, with nothing else.
+    """
+
+    pixels: UInt8[np.ndarray, "N H W"]
+    labels: Int[np.ndarray, " N"]
+    is_test: Bool[np.ndarray, " N"]
+    is_pool: Bool[np.ndarray, " N"]
+    ids: list[str]
+    classes: tuple[str, ...]
+    version: int
+
+
+def draw_scatterers(boxes: tuple[Box, ...], rng: np.random.Generator) -> Scatterers:
+    """Cover a vehicle with scatterers: rough faces, wall-to-ground corners, a few bright corners.
+
+    A face shines around its normal; the corner of a wall with the ground only within a few
+    degrees of it; the bright ones (lamps, hatches, sprockets) over a wide range of aspects.
+    """
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def add(box: Box, unit: np.ndarray, level_db: float, aspect: np.ndarray, lobe: np.ndarray):
+        # unit: (n, 3) in [-1/2, 1/2] along the sides of the box
+        sides = np.array([box.length, box.width, box.height])
+        middle = np.array([box.forward, box.left, box.base + box.height / 2])
+        amplitude = 10 ** (level_db / 20) * rng.rayleigh(np.sqrt(0.5), len(unit))
+        parts.append((middle + unit * sides, amplitude, aspect, np.deg2rad(lobe)))
+
+    for box in boxes:
+        for axis, sign in ((0, 1), (1, 1), (0, -1), (1, -1)):
+            normal = (0 if axis == 0 else np.pi / 2) + (0 if sign == 1 else np.pi)
+            breadth = box.width if axis == 0 else box.length
+            count = int(np.ceil(5 * breadth * box.height))
+            unit = rng.uniform(-0.5, 0.5, (count, 3))
+            unit[:, axis] = sign / 2
+            add(box, unit, 18.0, normal + rng.normal(0, 0.5, count), rng.uniform(10, 45, count))
+            if box.base == 0:
+                count = int(np.ceil(3 * breadth))
+                unit = rng.uniform(-0.5, 0.5, (count, 3))
+                unit[:, axis], unit[:, 2] = sign / 2, -0.5
+                add(box, unit, 24.0, np.full(count, normal), rng.uniform(4, 12, count))
+        count = int(np.ceil(4 * box.length * box.width))
+        unit = rng.uniform(-0.5, 0.5, (count, 3))
+        unit[:, 2] = 0.5
+        add(box, unit, 17.0, rng.uniform(0, 2 * np.pi, count), rng.uniform(20, 60, count))
+        unit = rng.choice([-0.5, 0.5], (4, 3))
+        add(box, unit, 22.0, rng.uniform(0, 2 * np.pi, 4), np.full(4, 50.0))
+    return Scatterers(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def generate(splits: tuple[str, ...] = ("train", "test", "pool")) -> SyntheticSet:
+    """Draw the embedded data set and pool; the same bits on every call and every machine.
+
+    Args:
+        splits: Which of them to draw; a chip does not depend on what else is drawn.
+    """
+    chips: list[np.ndarray] = []
+    ids: list[str] = []
+    labels: list[int] = []
+    drawn: list[str] = []
+
+    def draw(name: str, split: str, count: int, depression_deg: tuple[float, float]) -> None:
+        if split not in splits:
+            return
+        # the pool shows another copy of each vehicle: the same boxes, other scatterers
+        boxes = VEHICLES.get(name, ())
+        copy = stream(VERSION, "synthetic", name, "pool" if split == "pool" else "vehicle")
+        scatterers = draw_scatterers(boxes, copy) if boxes else None
+        rng = stream(VERSION, "synthetic", name, split, "chips")
+        for number in range(count):
+            chips.append(simulate(boxes, scatterers, rng.uniform(*depression_deg), rng))
+            ids.append(f"{name}_{split}_{number:03d}")
+            labels.append(-1 if split == "pool" else list(VEHICLES).index(name))
+            drawn.append(split)
+
+    with threadpool_limits(1, "blas"):  # small products: threads waiting for each other cost more
+        for name in VEHICLES:
+            draw(name, "train", TRAIN_PER_CLASS, (TRAIN_DEPRESSION_DEG, TRAIN_DEPRESSION_DEG))
+            draw(name, "test", TEST_PER_CLASS, (TEST_DEPRESSION_DEG, TEST_DEPRESSION_DEG))
+            draw(name, "pool", POOL_PER_CLASS, POOL_DEPRESSION_DEG)
+        draw("empty", "pool", POOL_EMPTY, POOL_DEPRESSION_DEG)
+    return SyntheticSet(
+        pixels=quantise(np.stack(chips)),
+        labels=np.array(labels),
+        is_test=np.array(drawn) == "test",
+        is_pool=np.array(drawn) == "pool",
+        ids=ids,
+        classes=tuple(VEHICLES),
+        version=VERSION,
+    )

@@ -1,1 +1,0 @@
-"""Execution of jobs: local worker processes and SLURM."""

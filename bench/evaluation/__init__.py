@@ -1,0 +1,1 @@
+"""Evaluate an encoder under a protocol."""

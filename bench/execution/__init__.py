@@ -1,0 +1,1 @@
+"""Execute a job, and run jobs in worker processes on this machine."""

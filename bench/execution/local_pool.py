@@ -1,0 +1,215 @@
+"""A bounded pool of worker processes on this machine: one job each, one process per device slot.
+
+If a worker is killed, the piece of its job that was started last is recorded as failed, and the
+rest of the job is handed to a fresh worker.
+"""
+
+import errno
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+
+from ..identity import Job, Resources
+from ..pretraining.claim import Interrupted
+from ..store.atomic import NoSpaceError
+from ..store.records import Store
+from .job import DeviceError, Event, execute, prepare_process, record_failure
+from .worker import Died, work
+
+STOP_S = 30.0  # how long a worker may take to save when it is asked to stop
+
+
+def local_resources(device: str, workers: int | None, threads: int) -> list[Resources]:
+    """Return the resources of each worker: one per GPU, or one per core and `threads`.
+
+    Raises:
+        DeviceError: The device is not there.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if device == "auto":
+        device = "cuda" if gpus else "cpu"
+    if device == "cuda" and not gpus:
+        raise DeviceError("no GPU is visible to torch; use --device cpu")
+    if device == "cuda":
+        count = workers or gpus
+        return [Resources(device=f"cuda:{i % gpus}", threads=threads) for i in range(count)]
+    if device != "cpu":
+        raise DeviceError(f"unknown device {device!r}; allowed: auto, cpu, cuda")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = workers or max(1, (cores or 1) // threads)
+    return [Resources(device="cpu", threads=threads)] * count
+
+
+class _Worker:
+    """One process, its job, and the piece of it that was started last."""
+
+    def __init__(self, store: Store, resources: Resources) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.resources = resources
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+        self._send((store, resources))
+        self.job: Job | None = None
+        self.at: Event | None = None
+        self.died: Died | None = None
+
+    def give(self, job: Job) -> None:
+        self.job, self.at = job, None
+        self._send(job)
+
+    def _send(self, value: object) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # its end is noticed by `run_jobs`
+            self.connection.send(value)
+
+    def stop(self) -> None:
+        if self.process.is_alive():
+            self.process.terminate()
+
+    def end(self) -> None:
+        """Wait for the process to end, or kill it."""
+        self.process.join(STOP_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def prepare(resources: Resources) -> Callable[[], bool]:
+    """Prepare this process to work; return a function that says whether SIGTERM was received."""
+    stop = False
+
+    def ask_to_stop(*_: object) -> None:
+        nonlocal stop
+        stop = True
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    prepare_process(resources)
+    return lambda: stop
+
+
+def serve(
+    connection: Connection,
+    store: Store,
+    resources: Resources,
+    stop: Callable[[], bool],
+) -> None:
+    """Execute jobs until the other end closes; SIGTERM finishes the step, saves and ends."""
+
+    def tell(event: Event | Died | None) -> None:
+        try:
+            connection.send(event)
+        except BrokenPipeError:
+            raise Interrupted("the process that gave this job has ended") from None
+
+    try:
+        while not stop():
+            if not connection.poll(0.2):
+                continue
+            job = connection.recv()
+            execute(job, store, resources, tell, stop)
+            tell(None)
+    except EOFError:
+        return
+    except Interrupted as stopped:
+        with suppress(OSError):  # the parent has ended
+            connection.send(Died("cancelled", f"SIGTERM ended the worker process: {stopped}", ""))
+    except NoSpaceError as error:
+        with suppress(OSError):  # the parent has ended
+            connection.send(Event("full", text=str(error.strerror)))
+
+
+def run_jobs(jobs: list[Job], store: Store, resources: list[Resources]) -> Iterator[Event]:
+    """Yield what happens until every job is done or has failed.
+
+    Closing the generator (or Ctrl-C in its consumer) asks the workers to save and stop, and waits.
+
+    Raises:
+        NoSpaceError: The disk is full; what is finished is stored.
+    """
+    waiting = list(jobs)
+    workers: list[_Worker] = []
+    killed: set[str] = set()
+    try:
+        for each in resources[: len(waiting)]:
+            workers.append(_Worker(store, each))
+            workers[-1].give(waiting.pop(0))
+        while busy := [worker for worker in workers if worker.job]:
+            for connection in wait([worker.connection for worker in busy]):
+                worker = next(w for w in busy if w.connection is connection)
+                try:
+                    event = worker.connection.recv()
+                except (EOFError, ConnectionResetError):
+                    rest = yield from _record_end(worker, store, killed)
+                    workers.remove(worker)
+                    waiting[:0] = rest
+                    if waiting:
+                        workers.append(_Worker(store, worker.resources))
+                        workers[-1].give(waiting.pop(0))
+                    continue
+                if isinstance(event, Died):
+                    worker.died = event
+                    continue
+                if event is not None and event.kind == "full":
+                    raise NoSpaceError(errno.ENOSPC, event.text)
+                if event is not None:
+                    worker.at = event if event.kind == "started" else worker.at
+                    yield event
+                elif waiting:
+                    worker.give(waiting.pop(0))
+                else:
+                    worker.job = None
+    finally:
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            worker.end()
+
+
+def _record_end(
+    worker: _Worker, store: Store, killed: set[str]
+) -> Generator[Event, None, list[Job]]:
+    """Record a failure of what an ended worker had started; return what is left of its job.
+
+    Every call records a failure, or returns less than the job, or adds to `killed`: the jobs whose
+    worker was killed before it started a piece. So no job is handed out for ever.
+    """
+    worker.end()
+    job, at = worker.job, worker.at
+    if job is None:
+        return []
+    pretrained = store.read("pretrain", job.pretraining.key) is not None
+    if at is None and worker.died is None and job.pretraining.key not in killed:
+        killed.add(job.pretraining.key)
+        return [job]
+    if at is not None and at.what == "pretrain" and pretrained:
+        return [job] if job.runs else []  # it ended between the pretraining and the runs
+    if at is not None:
+        what, keys = at.what, at.keys
+    elif pretrained:
+        what, keys = "evaluate", [run.key for run in job.runs]
+    else:
+        what, keys = "pretrain", [job.pretraining.key]
+    failure, message, trace = worker.died or ("killed", _how_ended(worker), "")
+    events: list[Event] = []
+    record_failure(what, keys, store, events.append, failure, message, trace)
+    yield from events
+    rest = [run for run in job.runs if run.key not in keys]
+    return [replace(job, runs=rest)] if what == "evaluate" and rest else []
+
+
+def _how_ended(worker: _Worker) -> str:
+    """Say how a process ended that could not say so itself."""
+    code = worker.process.exitcode or 0
+    place = "" if worker.at else " before it started its job"
+    if code >= 0:
+        return f"the worker process ended with exit status {code}{place}; see its messages above"
+    name = signal.Signals(-code).name
+    hint = "; the system may have run out of memory" if -code == signal.SIGKILL else ""
+    return f"the worker process was killed by {name}{place}{hint}"

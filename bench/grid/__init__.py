@@ -1,0 +1,1 @@
+"""Read, validate and expand grid files."""

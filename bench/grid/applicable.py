@@ -1,0 +1,68 @@
+"""Find runs that a method cannot do, and the reasons; the plan leaves them out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...protocols import PROTOCOLS
+from ..models.method_info import Asked, Fit, fits
+from .expand import PlannedPretraining, PlannedRun
+from .schema import GridError, ProtocolEntry
+
+NotApplicable = tuple[str, str, str]  # row, encoder or protocol, reason
+
+
+def applicable(
+    planned: list[PlannedRun], protocols: Mapping[str, ProtocolEntry], folder: Path
+) -> tuple[list[PlannedRun], list[NotApplicable]]:
+    """Return the runs that can be done, and one line for each thing that cannot.
+
+    Args:
+        planned: Every run of the grid.
+        protocols: The protocols of the grid, with their settings.
+        folder: The store, which keeps what was learned of each method.
+
+    Raises:
+        GridError: Nothing can be done.
+    """
+    known = fits([_asked(run.pretraining) for run in planned], folder)
+    if unknown := sorted({fit.problem for fit in known.values() if fit.unknown}):
+        raise GridError("\n".join(f"pretrain.encoder: {problem}" for problem in unknown))
+    kept, refused = list[PlannedRun](), dict[NotApplicable, None]()
+    for run in planned:
+        start = run.pretraining
+        reason = _problem(run, known[_asked(start).key], protocols)
+        if reason is None:
+            kept.append(run)
+        else:
+            refused[(start.row, *reason)] = None
+    if refused and not kept:
+        raise GridError(
+            "nothing is left to run:\n" + "\n".join(f"n/a: {sentence(one)}" for one in refused)
+        )
+    return kept, list(refused)
+
+
+def sentence(entry: NotApplicable) -> str:
+    """Return one line on a thing that cannot be done."""
+    row, what, reason = entry
+    return f"{row if what in row else f'{row}, {what}'}: {reason}"
+
+
+def _asked(start: PlannedPretraining) -> Asked:
+    return Asked(start.method, start.config, start.encoder)
+
+
+def _problem(
+    run: PlannedRun, fit: Fit, protocols: Mapping[str, ProtocolEntry]
+) -> tuple[str, str] | None:
+    """Return what cannot be done and the reason."""
+    if fit.problem:
+        encoder = run.pretraining.encoder
+        return f"encoder {encoder['name'] if encoder else 'none'}", fit.problem
+    entry = protocols.get(run.protocol)
+    default = PROTOCOLS[run.protocol].settings().readout
+    readout = entry.settings.get("readout", default) if entry else default
+    if readout == "class" and not fit.has_class_token:
+        reason = "its encoder has no class token; use readout = 'patch_mean'"
+        return f"{run.protocol} with readout 'class'", reason
+    return None

@@ -1,0 +1,239 @@
+"""A grid spread out into the pretrainings and runs that it declares; pure."""
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...methods._encoders import EncoderConfig, encoder_json, encoder_named
+from ...protocols import PROTOCOLS
+from ..data.members import pool_members
+from ..data.packed import Summary
+from ..data.registry import card
+from ..identity import Pretraining, Recipe, Run, Shots, fill, to_json
+from ..models.method_info import MethodInfo
+from .schema import (
+    Grid,
+    MethodEntry,
+    ProtocolEntry,
+    as_list,
+    label_of,
+    pool_of,
+    recipe_of,
+    seeds_of,
+    sweep,
+)
+
+
+@dataclass(frozen=True)
+class PlannedPretraining:
+    """A pretraining of the grid; `identity` is None until its pool is prepared."""
+
+    label: str
+    method: str
+    axes: dict[str, Any]  # what the grid sweeps, for this pretraining
+    seed: int
+    identity: Pretraining | None
+    config: dict[str, Any] = field(default_factory=dict)
+    encoder: dict[str, Any] | None = None
+    recipe_name: str | None = None  # None for a control
+    recipe: Recipe | None = None
+    pool: list[str] = field(default_factory=list)  # names as in the grid; none for a control
+
+    @property
+    def row(self) -> str:
+        """Return the label with what the grid sweeps: a row of the table."""
+        return self.label + "".join(f", {name} {value}" for name, value in self.axes.items())
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of the grid; `identity` is None until its data are prepared."""
+
+    pretraining: PlannedPretraining
+    dataset: str
+    protocol: str
+    shots: Shots
+    seed: int
+    identity: Run | None
+
+
+def pools_of(planned: Iterable[PlannedPretraining]) -> list[tuple[str, ...]]:
+    """Return every pool that something is pretrained on, each once, in the order of the rows."""
+    return [pool for pool in dict.fromkeys(tuple(one.pool) for one in planned) if pool]
+
+
+Summaries = Callable[[str], Summary | None]
+
+UNTRAINED = "random_init"  # the control that every kind of encoder in a grid gets
+# Kinds that methods here share -> the method whose encoder the control builds. A fixed one, so that
+# the control has one key in every grid; the encoder of a plug-in's own kind is its own.
+LIKE = {"absolute positions": None, "relative positions": "lomar", "no class token": "i_jepa"}
+
+
+def pretrainings(
+    grid: Grid, methods: dict[str, MethodInfo], summary: Summaries
+) -> list[PlannedPretraining]:
+    """Return every pretraining of the grid, controls included, in the order of the file."""
+    pretrain = grid.pretrain
+    entries, planned = _entries(grid, methods), []
+    for entry in entries:
+        info = methods[entry.name]
+        pool = pool_of(pretrain, entry, info)
+        members = pool_members(pool, summary)
+        config = fill(info.defaults, entry.config)
+        points = [{}] if info.control else sweep(pretrain)
+        if info.control and info.needs_encoder:
+            points = [{"encoder": e} for e in as_list(pretrain.encoder)]
+            points = points if len(points) > 1 else [{}]
+        for axes, seed in itertools.product(points, seeds_of(pretrain.seeds)):
+            named = axes.get("encoder", as_list(pretrain.encoder)[0])
+            if not _has_control(entry, named, methods):
+                continue
+            if not info.needs_encoder and seed != seeds_of(pretrain.seeds)[0]:
+                continue  # draws nothing: the same for every seed
+            trained = not info.control
+            recipe = recipe_of(pretrain, axes, entry, info) if trained else None
+            identity = Pretraining(
+                method=entry.name,
+                method_version=info.version,
+                config=config,
+                encoder=_encoder(named) if info.needs_encoder else None,
+                precision=pretrain.precision if trained else "fp32",
+                pool=members or [],
+                pool_cap=pretrain.pool_cap if trained else None,
+                pool_fraction=axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
+                if trained
+                else 1.0,
+                recipe=fill(to_json(recipe), {}) if recipe else None,
+                seed=seed if info.needs_encoder else 0,
+            )
+            planned.append(
+                PlannedPretraining(
+                    label=label_of(entry, methods, entries),
+                    method=entry.name,
+                    axes=axes,
+                    seed=seed,
+                    identity=None if members is None else identity,
+                    config=config,
+                    encoder=identity.encoder,
+                    recipe_name=entry.recipe or pretrain.recipe if trained else None,
+                    recipe=recipe,
+                    pool=pool,
+                )
+            )
+    return planned
+
+
+def _has_control(entry: MethodEntry, encoder: str, methods: dict[str, MethodInfo]) -> bool:
+    """Return whether an untrained control that is like a method exists with this encoder."""
+    like = entry.config.get("like") if entry.name == UNTRAINED else None
+    if like is None or isinstance(encoder_named(encoder), EncoderConfig):
+        return True
+    return like in methods and methods[like].any_encoder
+
+
+def _encoder(name: str) -> dict[str, Any]:
+    found = encoder_named(name)
+    return encoder_json(found) if found else {"name": name}  # refused by `validate`
+
+
+def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:
+    """Return the methods, the controls, and the controls that a data set asks for."""
+    entries = [*grid.methods, *grid.controls]
+    named = {entry.name for entry in entries}
+    entries += [MethodEntry(name=name) for name in methods if name not in named]
+    return [one for entry in entries for one in _of_each_kind(entry, entries, methods)]
+
+
+def _of_each_kind(
+    entry: MethodEntry, entries: list[MethodEntry], methods: dict[str, MethodInfo]
+) -> list[MethodEntry]:
+    """Return the untrained control once for each kind of encoder in the grid, others as they are.
+
+    One whose `like` is given, and one in a grid without any method, stays what it is.
+    """
+    kinds: dict[str, str] = {}
+    for other in entries:
+        info = methods[other.name]
+        if not info.control and info.architecture:
+            kinds.setdefault(info.architecture, other.name)
+    if entry.name != UNTRAINED or "like" in entry.config or not kinds:
+        return [entry]
+    label, result = label_of(entry, methods), []
+    for kind in sorted(kinds, key=lambda kind: [*LIKE, kind].index(kind)):
+        like = LIKE.get(kind, kinds[kind])
+        config = entry.config | ({"like": like} if like else {})
+        named = label if like is None else f"{label} ({kind})"
+        result.append(entry.model_copy(update={"label": named, "config": config}))
+    return result
+
+
+def runs(
+    grid: Grid,
+    planned: list[PlannedPretraining],
+    methods: dict[str, MethodInfo],
+    summary: Summaries,
+) -> list[PlannedRun]:
+    """Return every run of the grid; a pair of method and protocol that makes no sense is left out.
+
+    Nearest neighbours on all labels draw nothing: such a cell is one run, seed 0.
+    """
+    evaluate, result = grid.evaluate, []
+    extra = {name: card(name).extra_controls for name in evaluate.datasets}
+    asked = {entry.name for entry in (*grid.methods, *grid.controls)}
+    for start in planned:
+        allowed = _protocols(start, methods)
+        for name in evaluate.datasets:
+            if start.method not in asked and start.method not in extra[name]:
+                continue
+            protocols = evaluate.protocols
+            if start.method not in asked and "knn" not in protocols:
+                protocols = {"knn": ProtocolEntry(shots=["all"])}
+            for protocol, entry in protocols.items():
+                if protocol not in allowed or name not in (entry.datasets or [name]):
+                    continue
+                settings = fill(to_json(PROTOCOLS[protocol].settings()), entry.settings)
+                for shots in entry.shots:
+                    seeds = seeds_of(evaluate.seeds if entry.seeds is None else entry.seeds)
+                    if protocol == "knn" and shots == "all":
+                        seeds = [0]
+                    data = summary(name)
+                    result.extend(
+                        PlannedRun(
+                            start, name, protocol, shots, seed,
+                            _identity(start, protocol, settings, shots, seed, data),
+                        )
+                        for seed in seeds
+                    )  # fmt: skip
+    return result
+
+
+def _protocols(start: PlannedPretraining, methods: dict[str, MethodInfo]) -> list[str]:
+    """Return the protocols of a method; of an untrained control, those of whom it is like."""
+    like = start.config.get("like") if start.method == UNTRAINED else None
+    return methods[like if like in methods else start.method].protocols
+
+
+def _identity(
+    start: PlannedPretraining,
+    protocol: str,
+    settings: dict[str, Any],
+    shots: Shots,
+    seed: int,
+    data: Summary | None,
+) -> Run | None:
+    if start.identity is None or data is None:
+        return None
+    return Run(
+        start=start.identity.key,
+        method=start.method,
+        dataset=data.name,
+        data_digest=data.data_digest,
+        split_digest=data.split_digest,
+        protocol=protocol,
+        protocol_version=PROTOCOLS[protocol].version,
+        settings=settings,
+        shots=shots,
+        seed=seed,
+    )

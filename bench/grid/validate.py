@@ -1,0 +1,290 @@
+"""Checks of a grid as it is written: every name, value and combination, before a job exists."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from ...methods._encoders import SIZES, encoder_named
+from ...protocols import PROTOCOLS, Protocol
+from ...protocols._settings import Precision, Readout
+from ..data.members import pool_members
+from ..data.names import TRAIN, card_of
+from ..data.packed import Summary
+from ..data.registry import card, dataset_names
+from ..identity import RECIPES, SOURCE, Recipe, fill, from_json, pool_count, to_json
+from ..models.method_info import MethodInfo, check_config
+from .schema import (
+    Grid,
+    GridError,
+    MethodEntry,
+    ProtocolEntry,
+    Seeds,
+    as_list,
+    describe_pool,
+    label_of,
+    pool_of,
+    recipe_of,
+    seeds_of,
+    sweep,
+    unknown,
+)
+
+CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
+
+
+def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = None) -> None:
+    """Refuse unknown names and impossible values, all at once, before anything starts.
+
+    `folder` is the store, which keeps the settings that a method accepted before.
+
+    Raises:
+        GridError: With one line for each problem.
+    """
+    problems = [
+        *_claim_problems(grid), *_pretrain_problems(grid), *_pool_problems(grid, methods),
+        *_recipe_problems(grid, methods), *_evaluate_problems(grid),
+    ]  # fmt: skip
+    entries = (*grid.methods, *grid.controls)
+    if not entries:
+        problems.append("methods and controls name no method")
+    for entry in entries:
+        before = len(problems)
+        defaults = methods[entry.name].defaults
+        for key, value in entry.config.items():
+            if key not in defaults:
+                problems.append(f"{entry.name}: " + unknown("config field", key, defaults))
+            elif not _same_kind(value, defaults[key]):
+                problems.append(f"{entry.name}.{key} must be {_kind(defaults[key])}, got {value!r}")
+        if entry.config and len(problems) == before:
+            try:
+                check_config(entry.name, fill(defaults, entry.config), folder)
+            except (ValueError, TypeError) as error:
+                problems.append(f"{entry.name}: {error}")
+    labels = [label_of(entry, methods, entries) for entry in entries]
+    for label in sorted({label for label in labels if labels.count(label) > 1}):
+        problems.append(f"two methods are labelled {label!r}; give one of them a `label`")
+    if problems:
+        raise GridError("\n".join(dict.fromkeys(problems)))
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(default, list | tuple) and isinstance(value, list):
+        return not default or all(_same_kind(item, default[0]) for item in value)
+    return default is None or type(value) is type(default)
+
+
+def _kind(default: Any) -> str:
+    if isinstance(default, list | tuple):
+        return f"a list like {list(default)}"
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    return names.get(type(default), f"a {type(default).__name__}")
+
+
+def _list_problems(where: str, values: list[Any], thing: str) -> Iterator[str]:
+    if not values:
+        yield f"{where} asks for no {thing}"
+    for value in dict.fromkeys(value for value in values if values.count(value) > 1):
+        yield f"{where} asks for {value!r} more than once"
+
+
+def _seed_problems(where: str, seeds: Seeds) -> Iterator[str]:
+    yield from _list_problems(where, seeds_of(seeds), "seed")
+    for seed in seeds_of(seeds):
+        if seed < 0:
+            yield f"{where}: a seed is 0 or more, got {seed}"
+
+
+def _claim_problems(grid: Grid) -> Iterator[str]:
+    """Refuse checkpoints of several pretraining seeds, which a row would average."""
+    seeds = seeds_of(grid.pretrain.seeds)
+    if grid.compare == "checkpoints" and len(seeds) > 1:
+        yield (
+            f'compare = "checkpoints" is about one checkpoint of each row, but pretrain.seeds asks '
+            f"for {len(seeds)} of methods and untrained controls; one seed is allowed: write seeds "
+            f'= 1 or seeds = [{seeds[-1]}] under [pretrain], or compare = "methods"'
+        )
+
+
+def _pretrain_problems(grid: Grid) -> Iterator[str]:
+    pretrain = grid.pretrain
+    for encoder in as_list(pretrain.encoder):
+        if encoder_named(encoder) is None:
+            known = unknown("encoder", encoder, SIZES)
+            yield f"pretrain.encoder: {known}, or any network of timm as 'timm:resnet18'"
+    for fraction in as_list(pretrain.pool_fraction):
+        if not 0 < fraction <= 1:
+            yield f"pretrain.pool_fraction must be in (0, 1], got {fraction}"
+    swept = {"encoder": pretrain.encoder, "pool_fraction": pretrain.pool_fraction}
+    for name, value in (swept | pretrain.overrides).items():
+        yield from _list_problems(f"pretrain.{name}", as_list(value), "value")
+    yield from _seed_problems("pretrain.seeds", pretrain.seeds)
+
+
+def _asked(grid: Grid, key: str) -> list[tuple[str, Any]]:
+    """Return each place that gives a pool or a recipe, and what it gives."""
+    entries = [(one.name, getattr(one, key)) for one in (*grid.methods, *grid.controls)]
+    own = [(f"{name}.{key}", value) for name, value in entries if value is not None]
+    return [(f"pretrain.{key}", getattr(grid.pretrain, key)), *own]
+
+
+def _control_problems(grid: Grid, methods: dict[str, MethodInfo], key: str) -> Iterator[str]:
+    for entry in (*grid.methods, *grid.controls):
+        if getattr(entry, key) is not None and methods[entry.name].control:
+            yield f"{entry.name} is a control, which is not trained: leave `{key}` out"
+
+
+def _pool_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
+    yield from _control_problems(grid, methods, "pool")
+    for where, pool in _asked(grid, "pool"):
+        yield from _list_problems(where, pool, "data")
+        for name in pool:
+            try:
+                card_of(f"pool:{name}")
+            except LookupError as error:
+                yield f"{where}: {error}"
+    for entry in grid.methods:
+        pool = pool_of(grid.pretrain, entry, methods[entry.name])
+        if methods[entry.name].needs_labels and not (len(pool) == 1 and pool[0].endswith(TRAIN)):
+            yield (
+                f"{entry.name} needs labels, which {' + '.join(pool)} has not; give it one "
+                f'training split: {{name = "{entry.name}", pool = ["mstar_soc:train"]}}'
+            )
+
+
+def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
+    yield from _control_problems(grid, methods, "recipe")
+    wrong = [one for one in _asked(grid, "recipe") if one[1] not in (*RECIPES, SOURCE)]
+    for where, name in wrong:
+        yield f"{where}: " + unknown("recipe", name, [*RECIPES, SOURCE])
+    if wrong:
+        return
+    for entry in (*grid.methods, *grid.controls):
+        try:
+            for _ in _recipes(grid, entry, methods):
+                pass
+        except GridError as error:
+            yield str(error)
+        except (ValueError, TypeError) as error:
+            yield f"pretrain: {error}"
+
+
+def _recipes(
+    grid: Grid, entry: MethodEntry, methods: dict[str, MethodInfo]
+) -> Iterator[tuple[dict[str, Any], Recipe]]:
+    """Yield the recipe of a method at each point of the sweep; none for a control."""
+    if not methods[entry.name].control:
+        for axes in sweep(grid.pretrain):
+            yield axes, recipe_of(grid.pretrain, axes, entry, methods[entry.name])
+
+
+def _evaluate_problems(grid: Grid) -> Iterator[str]:
+    evaluate = grid.evaluate
+    yield from _list_problems("evaluate.datasets", evaluate.datasets, "data set")
+    for name in evaluate.datasets:
+        if name not in dataset_names():
+            known = unknown("data set", name, dataset_names())
+            yield f"evaluate.datasets: {known}"
+    yield from _seed_problems("evaluate.seeds", evaluate.seeds)
+    yield from _list_problems("evaluate.protocols", list(evaluate.protocols), "protocol")
+    for name, entry in evaluate.protocols.items():
+        where = f"evaluate.protocols.{name}"
+        if name not in PROTOCOLS:
+            yield "evaluate.protocols: " + unknown("protocol", name, PROTOCOLS)
+            continue
+        protocol = PROTOCOLS[name]
+        yield from _settings_problems(where, entry, protocol)
+        if entry.seeds is not None:
+            yield from _seed_problems(f"{where}.seeds", entry.seeds)
+        for dataset in entry.datasets or []:
+            if dataset not in evaluate.datasets:
+                known = unknown("data set of this grid", dataset, evaluate.datasets)
+                yield f"{where}.datasets: {known}"
+        yield from _list_problems(f"{where}: the list of shots", entry.shots, "shots")
+        for shots in entry.shots:
+            if shots == "all" and not protocol.allows_all:
+                yield f'{where}: shots = "all" is not allowed; give a number'
+            elif shots != "all" and not protocol.allows_shots:
+                yield f'{where}: only shots = "all" is allowed, got {shots}'
+            elif shots != "all" and shots < 1:
+                yield f"{where}: shots must be >= 1, got {shots}"
+
+
+def _settings_problems(where: str, entry: ProtocolEntry, protocol: Protocol) -> Iterator[str]:
+    defaults, good = to_json(protocol.settings()), True
+    for key, value in entry.settings.items():
+        problem = ""
+        if key not in defaults:
+            problem = f"{where}: " + unknown("setting", key, defaults)
+        elif not _same_kind(value, defaults[key]):
+            problem = f"{where}.{key} must be {_kind(defaults[key])}, got {value!r}"
+        elif key in CHOICES and value not in CHOICES[key]:
+            problem = f"{where}: " + unknown(key, value, CHOICES[key])
+        if problem:
+            good = False
+            yield problem
+    if good:
+        try:
+            from_json(protocol.settings, fill(defaults, entry.settings))
+        except ValueError as error:
+            yield f"{where}: {error}"
+
+
+def check_data(grid: Grid, data: dict[str, Summary], methods: dict[str, MethodInfo]) -> None:
+    """Refuse what the data do not hold, as far as they are known.
+
+    Args:
+        grid: The grid.
+        data: Every set that is prepared; pools as `pool:<name>`.
+        methods: What is known of the grid's methods.
+
+    Raises:
+        GridError: More shots than a class has training chips, or a batch that no pool fills.
+    """
+    problems = [*_shots_problems(grid, data), *_batch_problems(grid, data, methods)]
+    if problems:
+        raise GridError("\n".join(dict.fromkeys(problems)))
+
+
+def _shots_problems(grid: Grid, data: dict[str, Summary]) -> Iterator[str]:
+    for protocol, entry in grid.evaluate.protocols.items():
+        for name in entry.datasets or grid.evaluate.datasets:
+            known = data[name].counts if name in data else card(name).counts
+            counts = known.get("train", {})
+            neighbours = entry.settings.get("neighbours", 1)
+            for shots in entry.shots:
+                short = [f"{c} has {n}" for c, n in counts.items() if shots != "all" and n < shots]
+                if short:
+                    yield (
+                        f"evaluate.protocols.{protocol}: {shots} shots of {name}, but "
+                        f"{', '.join(short)} training chips; ask for at most "
+                        f"{min(counts.values())} shots, or for 'all' where the protocol allows it"
+                    )
+                labelled = sum(counts.values()) if shots == "all" else shots * len(counts)
+                if counts and neighbours > labelled:
+                    yield (
+                        f"evaluate.protocols.{protocol}: {neighbours} neighbours of {labelled} "
+                        f"labelled chips of {name}; ask for fewer"
+                    )
+
+
+def _batch_problems(
+    grid: Grid, data: dict[str, Summary], methods: dict[str, MethodInfo]
+) -> Iterator[str]:
+    pretrain = grid.pretrain
+    cap = pretrain.pool_cap
+    for entry in (*grid.methods, *grid.controls):
+        members = pool_members(pool_of(pretrain, entry, methods[entry.name]), data.get)
+        total = cap if members is None else sum(member["count"] for member in members)
+        if total is None:
+            continue
+        for axes, recipe in _recipes(grid, entry, methods):
+            fraction = axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
+            count, batch = pool_count(total, cap, fraction), recipe.batch
+            if count < batch:
+                own = f" of {entry.name} ({describe_pool(entry.pool)})" if entry.pool else ""
+                yield (
+                    f"pretrain: a batch takes {batch} chips, the pool{own} has {count} (pool_cap "
+                    f"{cap}, pool_fraction {fraction}); take a smaller `batch` or more chips"
+                )

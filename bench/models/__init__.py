@@ -1,0 +1,1 @@
+"""Methods without a pretraining: their properties, encoders, sizes and cost."""

@@ -1,0 +1,36 @@
+"""A method built from the identity of its pretraining."""
+
+from ...methods import _registry
+from ...methods._encoders import encoder_from_json
+from ...methods._method import Method
+from ..identity import Pretraining, from_json
+from ..seeding import torch_stream
+
+
+class NoLabelsError(ValueError):
+    """A pool without labels, for a method that needs them."""
+
+
+def build_method(identity: Pretraining) -> Method:
+    """Build the method of a pretraining, with the first weights of its seed."""
+    method = _registry.get(identity.method)
+    encoder = encoder_from_json(identity.encoder) if identity.encoder else None
+    rng = torch_stream(identity.seed, "weights")
+    return method(from_json(method.Config, identity.config), encoder, rng, **_labels_of(identity))
+
+
+def _labels_of(identity: Pretraining) -> dict[str, int]:
+    """Return the number of classes as an argument of a method that needs labels.
+
+    Raises:
+        NoLabelsError: Its pool is not one training split.
+    """
+    if not _registry.get(identity.method).needs_labels:
+        return {}
+    counts = [member.get("classes") for member in identity.pool]
+    if len(counts) != 1 or counts[0] is None:
+        raise NoLabelsError(
+            f"{identity.method} needs labels: its pool must be one training split, for example "
+            'pool = ["mstar_soc:train"]'
+        )
+    return {"classes": counts[0]}

@@ -1,0 +1,83 @@
+"""Build a method for an encoder size and draw one mask, without memory for its weights."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from ...methods import _registry
+from ...methods._encoders import encoder_from_json
+from ...methods._masking import MaskingError
+from ...methods._method import Method, MethodConfigError
+from ...methods._timm import TimmModelError, UnknownTimmModelError
+from ..identity import from_json
+from .method_info import Asked, Fit
+from .sample_batches import build, fresh_rng, sample_batch
+
+CHIPS = 2
+
+
+class Shapes(TorchDispatchMode):
+    """Compute shapes alone wherever a tensor without memory takes part; all else is computed."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: D105
+        given = (args, kwargs or {})
+        if any(isinstance(one, torch.Tensor) and one.is_meta for one in tree_leaves(given)):
+            given = tree_map(_without_memory, given)
+        return func(*given[0], **given[1])
+
+
+def _without_memory(value: object) -> object:
+    if isinstance(value, torch.Generator):  # draws nothing where there is nothing to fill
+        return None
+    return value.to("meta") if isinstance(value, torch.Tensor) else value
+
+
+def find_fit(asked: Asked) -> Fit:
+    """Return the facts of a method's encoder, or the reason why the method refuses its size.
+
+    The weights are on the meta device; chips, masks and targets are real, as long as no weight
+    takes part in them. Code that cannot work without memory fails there too, so a failure that is
+    not the method's own refusal is confirmed with real weights.
+    """
+    method = _registry.get(asked.method)
+    try:
+        with Shapes(), warnings.catch_warnings(action="ignore"):
+            return _try(method, asked, "meta")
+    except UnknownTimmModelError as error:
+        return Fit(problem=str(error), unknown=True)
+    except (MethodConfigError, MaskingError, TimmModelError) as error:
+        return Fit(problem=str(error))
+    except Exception:  # of whatever kind: confirmed below
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                return _try(method, asked, "cpu")
+        except Exception as error:  # a method may fail in any way; the reason is reported
+            return Fit(problem=f"{type(error).__name__}: {error}")
+
+
+@torch.no_grad()
+def _try(method: type[Method], asked: Asked, device: str) -> Fit:
+    config = from_json(method.Config, asked.config)
+    size = encoder_from_json(asked.encoder) if asked.encoder else None
+    with torch.device(device):
+        built = build(method, size, config)
+    if size and not method.control:
+        built.loss(sample_batch(built, CHIPS), fresh_rng())
+    encoder = built.encoder
+    return Fit(
+        has_class_token=bool(encoder.has_class_token),
+        width=int(encoder.width),
+        architecture=_architecture(encoder),
+    )
+
+
+def _architecture(encoder: Any) -> str:
+    """Return the class of an encoder, and the kind of its positions where it tells them."""
+    name = type(encoder).__name__
+    if not hasattr(encoder, "positions"):
+        return name
+    kind = "relative" if encoder.positions is None else "absolute"
+    return f"{name}, {kind} positions"

@@ -1,0 +1,206 @@
+"""What a grid needs to know of a method, remembered between calls.
+
+Importing a method imports torch, which takes seconds; a plan or a table needs only its version,
+its defaults, and the encoders that it can pretrain. They are kept in small files of the store, and
+named by a digest of the code they were read from.
+"""
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ...methods import _registry
+from ...results.record import digest_json
+from ..identity import from_json, to_json
+from ..store.atomic import write_atomic
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """A method without its code."""
+
+    name: str
+    label: str
+    paper: str
+    version: int
+    control: bool
+    unconfirmed: bool
+    needs_encoder: bool  # False for a control that reads the chip or its size
+    protocols: list[str]
+    defaults: dict[str, Any]  # of its Config
+    architecture: str = ""  # kind of its encoder; methods of one kind share an untrained control
+    source_recipe: dict[str, Any] | None = None  # what its source trains it with
+    any_encoder: bool = False  # True: trains networks of timm too
+    needs_labels: bool = False  # its pool must be one training split
+    predicts: bool = False  # hides and predicts patches, which a figure shows
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A method with its settings and the encoder size that it is to pretrain."""
+
+    method: str
+    config: dict[str, Any]
+    encoder: dict[str, Any] | None
+
+    @property
+    def settings(self) -> str:
+        """The method with its settings, as a key."""
+        return f"{self.method} {digest_json(self.config)[:16]}"
+
+    @property
+    def key(self) -> str:
+        """Everything that is asked, as a key."""
+        return f"{self.settings} {digest_json(self.encoder)[:16]}"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The encoder that a method builds, or the reason why it cannot."""
+
+    problem: str = ""
+    has_class_token: bool = False
+    width: int = 0  # 0: that of the chip
+    architecture: str = ""
+    unknown: bool = False  # the problem is that timm has no such network
+
+
+def inspect_method(name: str) -> MethodInfo:
+    """Import the method and return what is known of it."""
+    from ...methods._masked import MaskedPrediction  # imports torch
+
+    method = _registry.get(name)
+    return MethodInfo(
+        name=name,
+        label=method.label,
+        paper=method.paper,
+        version=method.version,
+        control=method.control,
+        unconfirmed=method.unconfirmed,
+        needs_encoder=method.evaluation_input == "encoder",
+        protocols=list(method.protocols),
+        defaults=to_json(method.Config()),
+        architecture=method.architecture(),
+        source_recipe=method.source_recipe,
+        any_encoder=method.any_encoder,
+        needs_labels=method.needs_labels,
+        predicts=issubclass(method, MaskedPrediction),
+    )
+
+
+def check_config(name: str, config: dict[str, Any], folder: Path | None = None) -> None:
+    """Build a method's `Config`, which refuses what the method cannot work with.
+
+    Settings that `fits` stored in `folder` were accepted before.
+    """
+    settings = Asked(name, config, None).settings
+    if folder and any(key.startswith(settings) for key in _read(_fits_file(folder), Fit)):
+        return
+    from_json(_registry.get(name).Config, config)
+
+
+@cache
+def code_digest() -> str:
+    """Return a digest of all method files and of the plug-ins installed."""
+    digest = sha256()
+    checks = Path(__file__).with_name("fit.py")
+    for path in [*sorted(Path(_registry.__file__).parent.glob("*.py")), checks]:
+        digest.update(path.name.encode() + path.read_bytes())
+    for point in sorted(entry_points(group="sarbench.methods"), key=lambda p: p.name):
+        digest.update(f"{point.name}={point.value}={plugin_digest(point.name)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def plugin_digest(name: str) -> str:
+    """Return a digest of a plug-in's version and of every source file of its package.
+
+    Nothing is imported. An editable plug-in changes under its version.
+    """
+    digest = sha256()
+    for point in entry_points(group="sarbench.methods", name=name):
+        digest.update(f"{point.value}={point.dist.version if point.dist else ''}".encode())
+        for path in _sources(point.module.split(".")[0]):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sources(package: str) -> list[Path]:
+    """Return the source files of a package or of a module that is a file of its own."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return []  # its import will say more
+    if spec is None:
+        return []
+    folders = [Path(place) for place in spec.submodule_search_locations or []]
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    alone = Path(spec.origin) if spec.origin and not folders else None
+    return [*files, alone] if alone and alone.is_file() else files
+
+
+def describe(names: Iterable[str], folder: Path) -> dict[str, MethodInfo]:
+    """Return the methods of `names`; `folder` keeps what was learned.
+
+    Plug-ins are looked at each time.
+    """
+    path = folder / f"methods-{code_digest()}.json"
+    known = _read(path, MethodInfo)
+    wanted = list(dict.fromkeys(names))
+    found = {name: known.get(name) or inspect_method(name) for name in wanted}
+    own = _registry.own_names()
+    _keep(path, known, {name: info for name, info in found.items() if name in own})
+    return found
+
+
+def fits(asked: Iterable[Asked], folder: Path) -> dict[str, Fit]:
+    """Return the fit of each method and encoder size by its key; `folder` keeps what was learned.
+
+    Plug-ins are built once per process.
+    """
+    path = _fits_file(folder)
+    known = _read(path, Fit)
+    wanted = {one.key: one for one in asked}
+    found = {key: known.get(key) or _built(one) for key, one in wanted.items()}
+    own = _registry.own_names()
+    _keep(path, known, {key: fit for key, fit in found.items() if wanted[key].method in own})
+    return found
+
+
+_fits: dict[str, Fit] = {}  # of this process
+
+
+def _built(asked: Asked) -> Fit:
+    if asked.key not in _fits:
+        from .fit import find_fit
+
+        _fits[asked.key] = find_fit(asked)
+    return _fits[asked.key]
+
+
+def _fits_file(folder: Path) -> Path:
+    return folder / f"fits-{code_digest()}.json"
+
+
+def _read(path: Path, kind: type[T]) -> dict[str, T]:
+    try:
+        return {name: kind(**value) for name, value in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _keep(path: Path, known: dict[str, Any], learned: dict[str, Any]) -> None:
+    """Add what was learned to a file of the store; a store that is not there is not made."""
+    if learned.keys() <= known.keys() or not path.parent.is_dir():
+        return
+    text = json.dumps({name: asdict(value) for name, value in (known | learned).items()})
+    with suppress(OSError):  # a read-only store: the next call looks again
+        write_atomic(path, text)

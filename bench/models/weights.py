@@ -1,0 +1,47 @@
+"""Save an encoder with its identity, and load it strictly."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from ..identity import Pretraining
+from ..store.atomic import write_atomic
+
+
+class CheckpointMismatchError(ValueError):
+    """Weights that do not belong to what is asked for."""
+
+
+def save_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> str:
+    """Write the encoder's weights with what they are; return the SHA-256 of the file."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items()}
+    content = save(
+        tensors, metadata={"pretraining": json.dumps(identity.to_json(), sort_keys=True)}
+    )
+    write_atomic(path, content)
+    return sha256(content).hexdigest()
+
+
+def load_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> None:
+    """Load every weight of an encoder, or none.
+
+    Raises:
+        CheckpointMismatchError: The file is torn, holds another pretraining, or its weights do
+            not fit the encoder one to one.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            saved = (file.metadata() or {}).get("pretraining", "{}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointMismatchError(f"{path} cannot be read: {error}") from error
+    if json.loads(saved) != json.loads(json.dumps(identity.to_json())):
+        raise CheckpointMismatchError(f"{path} holds {saved}, not pretraining {identity.key[:12]}")
+    try:
+        encoder.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise CheckpointMismatchError(f"{path}: {error}") from error

@@ -1,0 +1,1 @@
+"""Compare a grid with the store, and estimate what is missing."""

@@ -1,0 +1,128 @@
+"""Differences between the rows of a table besides their methods: network, pool, budget, recipe."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ...results.record import Architecture, PretrainRecord
+from ..grid.expand import PlannedPretraining
+from ..identity import Recipe
+from .plan import Entry, Plan
+
+Start = Entry[PlannedPretraining]
+
+
+def differences(plan: Plan) -> list[str]:
+    """Return a sentence for each thing that the rows do not share; none where they share all."""
+    starts = [entry for entry in plan.pretrain if entry.planned.identity]
+    networks = [entry for entry in starts if _encoder(entry)]
+    trained = [entry for entry in starts if entry.planned.recipe]
+    asked: dict[str, tuple[list[Start], Callable[[Start], str]]] = {
+        "Networks": (networks, _network),
+        "Encoder sizes asked for": (networks, _size),
+        "Inputs": (networks, _input),
+        "Pools": (trained, _pool),
+        "Budgets": (trained, _budget),
+        "Recipes": (trained, lambda entry: entry.planned.recipe_name or ""),
+    }
+    sentences = []
+    for what, (entries, fact) in asked.items():
+        rows: dict[str, dict[str, None]] = {}
+        for entry in entries:
+            rows.setdefault(fact(entry), {})[entry.planned.row] = None
+        if len(rows) > 1:
+            listed = "; ".join(f"{value}: {', '.join(names)}" for value, names in rows.items())
+            sentences.append(f"{what} differ: {listed}.")
+    return sentences
+
+
+def compute_note(plan: Plan) -> str:
+    """Return what a pretraining step costs per chip, relative to MAE; empty where nothing is known.
+
+    Absolute where the grid does not have exactly one row of MAE.
+    """
+    found: dict[str, tuple[str, float]] = {}
+    for entry in plan.pretrain:
+        architecture = _architecture(entry)
+        if architecture and architecture.step_gflop:
+            found[entry.planned.row] = entry.planned.method, architecture.step_gflop
+    bases = [cost for method, cost in found.values() if method == "mae"]
+    if not found:
+        return ""
+    scale, unit, digits = 1.0, "in GFLOP", 4
+    if len(bases) == 1:
+        scale, unit, digits = bases[0], f"relative to MAE ({bases[0]:.3g} GFLOP)", 3
+    listed = ", ".join(f"{row} {cost / scale:.{digits}g}" for row, (_, cost) in found.items())
+    return (
+        f"Compute per chip in one pretraining step, forward and backward, {unit}: {listed}. "
+        "The same chips and epochs are not the same compute."
+    )
+
+
+def recipe_lines(plan: Plan) -> list[str]:
+    """Return a line for each recipe of a grid: its rows, its name and what it comes to."""
+    rows: dict[tuple[str, Recipe], list[str]] = {}
+    for entry in plan.pretrain:
+        planned = entry.planned
+        if planned.recipe and planned.recipe_name:
+            rows.setdefault((planned.recipe_name, planned.recipe), []).append(planned.row)
+    return [
+        f"recipe {name}: {', '.join(dict.fromkeys(names))}: {describe_recipe(recipe)}"
+        for (name, recipe), names in rows.items()
+    ]
+
+
+def describe_recipe(recipe: Recipe) -> str:
+    """Return a recipe in words."""
+    peak = recipe.base_lr * recipe.batch / 256
+    start, end = (peak * (share or 0) for share in (recipe.lr_start_share, recipe.lr_end_share))
+    decay = f"{recipe.weight_decay:g}"
+    if recipe.weight_decay_end is not None:
+        decay += f" to {recipe.weight_decay_end:g}"
+    return (
+        f"{recipe.epochs} epochs, {recipe.warmup_epochs:g} of warm-up, batch {recipe.batch}, rate "
+        f"{start:.3g} to {peak:.3g} to {end:.3g}, weight decay {decay}, betas {recipe.beta1:g} and "
+        f"{recipe.beta2:g}, crops {recipe.crop_scale_min:g} to {recipe.crop_scale_max:g}, flip "
+        f"{recipe.flip:g}, contrast {recipe.contrast:g}"
+    )
+
+
+def _architecture(entry: Start) -> Architecture | None:
+    return entry.record.architecture if isinstance(entry.record, PretrainRecord) else None
+
+
+def _network(entry: Start) -> str:
+    known = _architecture(entry)
+    if known is None:
+        return f"{_size(entry)} as planned, not recorded"
+    return f"{known.encoder} ({known.encoder_parameters:,} weights)"
+
+
+def _encoder(entry: Start) -> dict[str, Any]:
+    return (entry.planned.identity and entry.planned.identity.encoder) or {}
+
+
+def _size(entry: Start) -> str:
+    return _encoder(entry)["name"]
+
+
+def _input(entry: Start) -> str:
+    encoder = _encoder(entry)
+    patches = f" in patches of {encoder['patch_px']} px" if "patch_px" in encoder else ""
+    return f"{encoder['input_px']} px{patches}"
+
+
+def _pool(entry: Start) -> str:
+    identity = entry.planned.identity
+    if identity is None:
+        return ""
+    cap = f", capped at {identity.pool_cap}" if identity.pool_cap else ""
+    share = f", {identity.pool_fraction:.0%} of it" if identity.pool_fraction < 1 else ""
+    return " + ".join(entry.planned.pool) + cap + share
+
+
+def _budget(entry: Start) -> str:
+    identity, recipe = entry.planned.identity, entry.planned.recipe
+    if identity is None or recipe is None:
+        return ""
+    chips = identity.pool_count
+    return f"{recipe.epochs} epochs of {chips} chips in batches of {recipe.batch}"

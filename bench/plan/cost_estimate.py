@@ -1,0 +1,116 @@
+"""What work takes: from the timings stored so far, else from a rough table.
+
+The table is meant for a GPU of the H200 class (`vit_nano`: for one CPU core); it is right within a
+factor of a few, no better, and `plan` says how much of an estimate rests on it.
+"""
+
+from dataclasses import dataclass
+from statistics import mean
+
+from ..grid.expand import PlannedPretraining, PlannedRun
+from .plan import Entry, Plan
+
+START_S = 12.0  # imports, opening data, loading an encoder: per job
+ROUGH_IMAGES_PER_S = {
+    "vit_nano": 400.0, "vit_tiny": 6000.0, "vit_small": 3500.0, "vit_base": 1500.0,
+    "vit_large": 500.0,
+}  # fmt: skip
+ROUGH_RUN_S = {"knn": 0.2, "linear": 2.0, "few_shot": 60.0, "finetune": 1800.0}
+NANO_RUN = 0.2  # a run of the nano encoder on one core against the table's
+
+
+@dataclass
+class Estimate:
+    """Process-hours of what is missing."""
+
+    pretrain_h: float
+    evaluate_h: float
+    timings: int  # stored timings that it rests on
+    rough: int  # pieces of work without a stored timing of similar work
+    unknown: int = 0  # pretrainings left out: their pool is not prepared, so its size is not known
+
+    def __str__(self) -> str:
+        """Say the hours, and where they come from."""
+        total = self.pretrain_h + self.evaluate_h
+        source = f"from {self.timings} timings stored" if self.timings else "nothing timed yet"
+        if self.rough:
+            source += f"; a rough table for {self.rough} pieces of work"
+        if self.unknown:
+            source += f"; {self.unknown} pretrainings are not counted before their pool is prepared"
+        return (
+            f"about {total:.2f} hours of one GPU or process are missing "
+            f"({self.pretrain_h:.2f} pretraining, {self.evaluate_h:.2f} evaluation; {source})"
+        )
+
+
+class Costs:
+    """Seconds of each piece of work of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._timings: dict[tuple[object, ...], list[float]] = {}
+        self.used = 0
+        for entry in (*plan.pretrain, *plan.runs):
+            if entry.record is None or entry.planned.identity is None:
+                continue
+            self.used += 1
+            wall_s = entry.record.provenance.wall_s
+            if isinstance(entry.planned, PlannedPretraining):
+                images = _images(entry.planned)
+                wall_s = wall_s / images if images else wall_s
+            for kind in _kinds(entry):
+                self._timings.setdefault(kind, []).append(wall_s)
+        self._means = {kind: mean(values) for kind, values in self._timings.items()}
+
+    def seconds(self, entry: Entry) -> tuple[float, bool]:
+        """Return how long the work takes, and whether that rests on something measured."""
+        planned = entry.planned
+        images = _images(planned) if isinstance(planned, PlannedPretraining) else 1
+        for kind in _kinds(entry):
+            if kind in self._means:
+                return self._means[kind] * (images or 1), True
+        if isinstance(planned, PlannedPretraining):
+            return images / ROUGH_IMAGES_PER_S.get(_encoder(planned), 1500.0), not images
+        rough = ROUGH_RUN_S.get(planned.protocol, 60.0)
+        nano = _encoder(planned.pretraining) == "vit_nano"
+        return rough * (NANO_RUN if nano else 1.0), False
+
+    def missing(self, plan: Plan) -> Estimate:
+        """Return what the missing part of a plan takes."""
+        estimate = Estimate(0.0, 0.0, self.used, 0)
+        for entry in (*plan.pretrain, *plan.runs):
+            if entry.state == "done":
+                continue
+            if isinstance(entry.planned, PlannedPretraining) and entry.planned.identity is None:
+                estimate.unknown += 1
+                continue
+            seconds, measured = self.seconds(entry)
+            estimate.rough += not measured
+            if isinstance(entry.planned, PlannedPretraining):
+                estimate.pretrain_h += seconds / 3600
+            else:
+                estimate.evaluate_h += seconds / 3600
+        return estimate
+
+
+def _kinds(entry: Entry) -> list[tuple[object, ...]]:
+    """Return what may be compared with this work, the nearest first."""
+    planned = entry.planned
+    if isinstance(planned, PlannedRun):
+        encoder = _encoder(planned.pretraining)
+        near = (planned.protocol, planned.dataset, planned.shots, encoder)
+        return [near, near[:2] + near[3:], (planned.protocol, encoder)]
+    if not _images(planned):
+        return [("untrained", planned.method)]
+    return [("pretrain", planned.method, _encoder(planned)), ("pretrain", _encoder(planned))]
+
+
+def _encoder(planned: PlannedPretraining) -> str:
+    return planned.encoder["name"] if planned.encoder else ""
+
+
+def _images(planned: PlannedPretraining) -> int:
+    """Return how many chips a pretraining looks at, 0 for one that learns nothing."""
+    identity = planned.identity
+    if identity is None or identity.recipe is None:
+        return 0
+    return identity.pool_count * identity.recipe["epochs"]

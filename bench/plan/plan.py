@@ -1,0 +1,300 @@
+"""A grid against the store: what is done, failed, stale or new, and why."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+from ...results.record import Attempt, PretrainRecord, RunRecord
+from ..data.lookup import find_set
+from ..data.names import set_of
+from ..data.packed import Summary
+from ..data.sharing import Sharing, sharing
+from ..grid.applicable import NotApplicable, applicable
+from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
+from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
+from ..grid.validate import check_data, validate
+from ..identity import Job, Pretraining
+from ..models.contract_outcomes import failed_contracts
+from ..models.method_info import MethodInfo, describe
+from ..store.progress import last_checkpoint, read_progress, steps_of
+from ..store.records import DamagedRecordError, Kind, Store
+from .failure_class import failure_class
+from .stale import StaleIndex
+
+State = Literal["new", "queued", "running", "done", "failed", "stale"]
+NOT_PREPARED = "not prepared"
+PRETRAINING_FAILED = "its pretraining failed"
+
+
+class OverlapError(GridError):
+    """A pool that shares chips with a test set."""
+
+
+P = TypeVar("P", PlannedPretraining, PlannedRun)
+
+
+@dataclass
+class Entry(Generic[P]):
+    """A planned pretraining or run, and its state."""
+
+    planned: P
+    state: State
+    reason: str
+    record: PretrainRecord | RunRecord | None = None
+    attempt: Attempt | None = None  # its newest failure
+    failure: str | None = None  # the class of its failure
+    job: str | None = None  # of the cluster
+
+    @property
+    def key(self) -> str | None:
+        """The key, or None until the data are prepared."""
+        return self.planned.identity.key if self.planned.identity else None
+
+
+@dataclass
+class Plan:
+    """Every pretraining and run of a grid, in the order of the file."""
+
+    grid: Grid
+    methods: dict[str, MethodInfo]
+    pretrain: list[Entry[PlannedPretraining]]
+    runs: list[Entry[PlannedRun]]
+    data: dict[str, Summary]  # of the data sets and pools that are known
+    unpacked: list[str] = field(default_factory=list)  # sets whose pixels are not here
+    uncompared: list[str] = field(default_factory=list)  # known, but other files are given
+    # Of each pool, as the grid names it: what it shares with each data set.
+    sharing: dict[tuple[str, ...], dict[str, Sharing]] = field(default_factory=dict)
+    not_applicable: list[NotApplicable] = field(default_factory=list)  # left out, with the reason
+    failing: set[str] = field(default_factory=set)  # methods that fail their contract
+
+    @property
+    def overlaps(self) -> list[str]:
+        """A statement for each pool that holds test chips; the grid allows them."""
+        found = []
+        for pool, shared in self.sharing.items():
+            listed = [
+                f"{one.test} test chips of {name}" for name, one in shared.items() if one.test
+            ]
+            if listed:
+                found.append(f"the pool {describe_pool(pool)} holds {', '.join(listed)}")
+        return found
+
+    def to_prepare(self) -> list[str]:
+        """Return the sets to pack before the missing work can be done."""
+        return [name for name in self.needs(done=False) if name in self.unpacked]
+
+    def needs(self, *, done: bool = True) -> list[str]:
+        """Return the sets that the planned work reads; without `done`, the missing work."""
+        wanted = {e.planned.dataset for e in self.runs if done or e.state != "done"}
+        for entry in self.pretrain:
+            if done or entry.state != "done":
+                wanted |= set(map(set_of, entry.planned.pool))
+        return [name for name in needs(self.grid, self.methods) if name in wanted]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many runs are in each state."""
+        return dict(Counter(entry.state for entry in self.runs))
+
+    def grouped(self) -> list[tuple[Entry[PlannedPretraining], list[Entry[PlannedRun]]]]:
+        """Return every pretraining with its runs."""
+        runs_of: dict[int, list[Entry[PlannedRun]]] = defaultdict(list)
+        for entry in self.runs:
+            runs_of[id(entry.planned.pretraining)].append(entry)
+        return [(start, runs_of[id(start.planned)]) for start in self.pretrain]
+
+    def jobs(self) -> list[Job]:
+        """Return what is missing, one job per pretraining; those that run already are left out."""
+        result = []
+        for start, own in self.grouped():
+            if start.state == "running":
+                continue
+            missing = [e.planned.identity for e in own if e.planned.identity and e.state != "done"]
+            if start.planned.identity and (missing or start.state != "done"):
+                label = describe_pretraining(start.planned)
+                result.append(Job(label, start.planned.identity, start.planned.pool, missing))
+        return sorted(result, key=lambda job: job.pretraining.recipe is None)
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Return counts as words: 3 done, 1 failed."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def describe_pretraining(planned: PlannedPretraining) -> str:
+    """Return the label of a pretraining with what the grid sweeps."""
+    return planned.row + (f", seed {planned.seed}" if planned.seed else "")
+
+
+def describe_run(run: PlannedRun) -> str:
+    """Return the pretraining of a run, and where the run stands."""
+    return (
+        f"{describe_pretraining(run.pretraining)}, {run.dataset}, {run.protocol}, "
+        f"{run.shots} shots, seed {run.seed}"
+    )
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which part of a grid a command is about; an empty one takes all."""
+
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()
+    shots: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+    def check(self, planned: list[PlannedRun]) -> None:
+        """Refuse a filter value that nothing in the grid has.
+
+        Raises:
+            GridError: With the values that the grid has.
+        """
+        for name, asked, have in (
+            ("method", self.methods, {n for run in planned for n in _names(run)}),
+            ("data set", self.datasets, {run.dataset for run in planned}),
+            ("protocol", self.protocols, {run.protocol for run in planned}),
+            ("shots", self.shots, {str(run.shots) for run in planned}),
+            ("seed", self.seeds, {run.seed for run in planned}),
+        ):
+            for value in asked:
+                if value not in have:
+                    listed = ", ".join(map(str, sorted(have)))
+                    raise GridError(f"no run of this grid has {name} {value!r}; it has: {listed}")
+
+    def take(self, run: PlannedRun) -> bool:
+        """Return whether a run is asked for."""
+        return (
+            (not self.methods or not _names(run).isdisjoint(self.methods))
+            and (not self.datasets or run.dataset in self.datasets)
+            and (not self.protocols or run.protocol in self.protocols)
+            and (not self.shots or str(run.shots) in self.shots)
+            and (not self.seeds or run.seed in self.seeds)
+        )
+
+
+def _names(run: PlannedRun) -> set[str]:
+    return {run.pretraining.method, run.pretraining.label}
+
+
+def make_plan(
+    grid: Grid,
+    store: Store,
+    data_dir: Path,
+    filters: Filters | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> Plan:
+    """Expand a grid and look up every part of it.
+
+    Args:
+        grid: The grid.
+        store: Its results; the folder need not exist.
+        data_dir: The data folder; it need not exist where the store knows the sets.
+        filters: The part of the grid that is wanted.
+        versions: Name of a set -> start of the pixel digest of the version that is meant.
+
+    Raises:
+        GridError: The grid cannot be run as written, or a filter matches nothing.
+        OverlapError: The pool shares chips with a test set, and the grid does not allow it.
+        AmbiguousSetError: The store has several versions of a set and nothing chooses one.
+    """
+    methods = describe(grid.method_names(), store.root)
+    validate(grid, methods, store.root)
+    found = {name: find_set(name, data_dir, store.root, versions) for name in needs(grid, methods)}
+    data = {name: one.summary for name, one in found.items() if one}
+    starts = pretrainings(grid, methods, data.get)
+    pools = pools_of(starts)
+    planned = runs(grid, starts, methods, data.get)
+    filters = filters or Filters()
+    filters.check(planned)
+    planned = [run for run in planned if filters.take(run)]
+    planned, refused = applicable(planned, grid.evaluate.protocols, store.root)
+    wanted = {id(run.pretraining) for run in planned}
+    starts = [start for start in starts if id(start) in wanted]
+    check_data(grid, data, methods)
+    plan = Plan(grid, methods, [], [], data)
+    plan.not_applicable = refused
+    plan.failing = set(failed_contracts(store, methods))
+    plan.unpacked = [name for name, one in found.items() if not (one and one.packed)]
+    plan.uncompared = [name for name, one in found.items() if one and not one.compared]
+    plan.sharing = _sharing(plan, pools, store)
+    _refuse_overlaps(plan)
+    stale = StaleIndex(store, starts, planned)
+    for start in starts:
+        plan.pretrain.append(_entry("pretrain", start, store, stale))
+    state_of = {id(entry.planned): entry for entry in plan.pretrain}
+    for run in planned:
+        entry = _entry("evaluate", run, store, stale)
+        start = state_of[id(run.pretraining)]
+        if entry.state != "done" and start.state == "failed":
+            entry.state, entry.reason = "failed", f"{PRETRAINING_FAILED}: {start.reason}"
+        plan.runs.append(entry)
+    return plan
+
+
+def needs(grid: Grid, methods: dict[str, MethodInfo]) -> list[str]:
+    """Return the full names of the prepared sets that a grid reads, each once.
+
+    A pool is written `pool:<name>`; the training split of a data set is read from the data set.
+    """
+    entries = (*grid.methods, *grid.controls)
+    pools = [pool_of(grid.pretrain, entry, methods[entry.name]) for entry in entries]
+    sets = [set_of(name) for pool in pools for name in pool]
+    return list(dict.fromkeys([*grid.evaluate.datasets, *sets]))
+
+
+def _sharing(
+    plan: Plan, pools: list[tuple[str, ...]], store: Store
+) -> dict[tuple[str, ...], dict[str, Sharing]]:
+    """Return what each pool shares with each data set, as far as the store can tell."""
+    pretrain, result = plan.grid.pretrain, {}
+    fraction = max(as_list(pretrain.pool_fraction))
+    for pool in pools:
+        members = [one for name in pool if (one := plan.data.get(set_of(name)))]
+        if len(members) < len(pool):
+            continue
+        shared = {
+            name: sharing(pool, members, pretrain.pool_cap, fraction, plan.data[name], store.root)
+            for name in plan.grid.evaluate.datasets
+            if name in plan.data
+        }
+        if known := {name: one for name, one in shared.items() if one}:
+            result[pool] = known
+    return result
+
+
+def _refuse_overlaps(plan: Plan) -> None:
+    if plan.overlaps and not plan.grid.pretrain.allow_overlap:
+        raise OverlapError(
+            f"{'; '.join(plan.overlaps)}: an encoder pretrained on it has seen the test. Take "
+            "another pool, or set allow_overlap = true under [pretrain]; every table will then say "
+            "so"
+        )
+
+
+def _entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry[P]:
+    identity = planned.identity
+    if identity is None:
+        return Entry(planned, "new", NOT_PREPARED)
+    try:
+        record = store.read(kind, identity.key, identity.to_json())
+    except DamagedRecordError as error:
+        return Entry(planned, "failed", f"its record is damaged: {error}")
+    if record is not None:
+        return Entry(planned, "done", f"{record.provenance.started[:10]}", record)
+    folder = store.folder(kind, identity.key)
+    if running := read_progress(folder):
+        now = running.progress
+        return Entry(planned, "running", f"step {now.step} of {now.steps} on {running.host}")
+    attempt = store.last_attempt(kind, identity.key) if folder.exists() else None
+    if attempt is not None:
+        reason = f"{attempt.failure}: {attempt.message}"
+        return Entry(planned, "failed", reason, attempt=attempt, failure=failure_class(attempt))
+    if isinstance(identity, Pretraining) and (step := last_checkpoint(folder)):
+        text = f"stopped at step {step} of {steps_of(identity)}; run resumes it"
+        return Entry(planned, "new", text)
+    differs = stale.difference(identity)
+    if differs:
+        return Entry(planned, "stale", f"stored with other {differs}")
+    return Entry(planned, "new", "not run yet")

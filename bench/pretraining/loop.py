@@ -1,0 +1,288 @@
+"""The one pretraining loop: method + pool -> encoder checkpoint.
+
+Everything random is a function of (seed, purpose, step), so a resumed pretraining needs no
+generator state and ends bit-identical to an uninterrupted one.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...methods._masked import MaskedPrediction
+from ...methods._method import Batch, Method
+from ...results.record import Architecture, PretrainRecord
+from ..data.pools import Pool
+from ..identity import Pretraining, Recipe, Resources
+from ..models.architecture import architecture_of
+from ..models.build import build_method
+from ..models.weights import save_encoder
+from ..seeding import torch_stream
+from ..store.atomic import read_lines, write_atomic
+from ..store.progress import Progress, write_progress
+from ..store.provenance import Clock
+from ..store.records import Store
+from .batch_norm import share_statistics
+from .batches import Batches
+from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
+from .claim import Interrupted, RunningElsewhereError, claim
+from .distributed import ALONE, Ranks
+from .feature_spread import feature_spread
+from .optimisation import learning_rate, make_optimizer, weight_decay
+from .sample_predictions import keep
+
+PROGRESS_S = 10.0  # how often the progress file is written
+SPREAD_CHIPS = 64  # first chips of the pool that the collapse indicator looks at
+SHOWN_EVERY = 16  # of these: what is predicted of it is kept for the report
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss that is not a number, with the step and what caused it."""
+
+
+def pretrain(
+    identity: Pretraining,
+    pool: Pool | None,
+    store: Store,
+    resources: Resources,
+    *,
+    ranks: Ranks = ALONE,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> PretrainRecord:
+    """Train until done and write the record; resumes from the newest whole checkpoint.
+
+    Only one process (or group of ranks) trains a pretraining at a time, on whatever machine.
+
+    Raises:
+        NonFiniteLossError: The loss became NaN or infinite.
+        PoolTooSmallError: The pool does not fill a batch.
+        Interrupted: `should_stop` said so; the state is saved.
+        RunningElsewhereError: Another process trains it.
+        RanksDifferError: The ranks do not begin with the same weights.
+    """
+    folder = store.folder("pretrain", identity.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    with claim(identity, store, resources, ranks, should_stop) as claimed:
+        if not claimed.done:
+            clock = Clock(resources, ranks.count)
+            method = build_method(identity).to(resources.device)
+            if ranks.count > 1:
+                share_statistics(method, ranks.gather)
+            outcome: dict[str, Any] = {
+                "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
+            }  # fmt: skip
+            if identity.recipe is not None and pool is not None:
+                loop = _Loop(identity, method, pool, folder, resources, warn, ranks, clock)
+                outcome = loop.run(should_stop, claimed.lost, on_progress)
+                if ranks.first and isinstance(method, MaskedPrediction):
+                    rng = torch_stream(identity.seed, "predictions", device=resources.device)
+                    keep(method, loop.probe[::SHOWN_EVERY], rng, folder, warn)
+            ranks.wait()  # no record is written while a process still trains
+            if ranks.first:
+                _finish(identity, method, store, clock, outcome, warn)
+        ranks.wait()
+    return store.read("pretrain", identity.key)
+
+
+def _finish(
+    identity: Pretraining,
+    method: Method,
+    store: Store,
+    clock: Clock,
+    outcome: dict[str, Any],
+    warn: Callable[[str], None],
+) -> None:
+    """Write encoder and record, then remove what was needed to resume."""
+    folder = store.folder("pretrain", identity.key)
+    record = PretrainRecord(
+        key=identity.key,
+        identity=identity.to_json(),
+        provenance=clock.provenance(),
+        weights_digest=save_encoder(folder / "encoder.safetensors", method.encoder, identity),
+        architecture=_architecture(identity, warn),
+        **outcome,
+    )
+    store.write("pretrain", record)
+    remove_checkpoints(folder)
+
+
+def _architecture(identity: Pretraining, warn: Callable[[str], None]) -> Architecture | None:
+    """Count the network; a trained encoder is not lost because a plug-in's cannot be counted."""
+    try:
+        return architecture_of(identity)
+    except Exception as error:  # whatever the code of a stranger raises
+        warn(
+            f"the record of {identity.method} will not hold its architecture: "
+            f"{type(error).__name__}: {error}"
+        )
+        return None
+
+
+class _Loop:
+    """The state of one pretraining while it runs."""
+
+    def __init__(
+        self,
+        identity: Pretraining,
+        method: Method,
+        pool: Pool,
+        folder: Path,
+        resources: Resources,
+        warn: Callable[[str], None],
+        ranks: Ranks,
+        clock: Clock,
+    ) -> None:
+        self.identity, self.method, self.folder = identity, method, folder
+        self.resources, self.ranks, self.clock = resources, ranks, clock
+        self.recipe = Recipe(**(identity.recipe or {}))
+        views = type(method).views(method.config)
+        self.batches = Batches(
+            pool, self.recipe, identity.seed, views, method.encoder_config.input_px,
+            resources.device, ranks, labelled=method.needs_labels,
+        )  # fmt: skip
+        self.steps = self.batches.per_epoch * self.recipe.epochs
+        self.optimizer = make_optimizer(method, self.recipe)
+        self.probe = self.batches.plain(SPREAD_CHIPS)
+        self.step, self.loss_sum = 0, 0.0
+        self.timing = {"wall_s": 0.0, "train_s": 0.0, "steps": 0}  # of the stretches before
+        # One process looks: another may see older files of a network file system.
+        found = None
+        if ranks.first:
+            found = [load_checkpoint(folder, warn), read_lines(self._history_path)]
+        state, history = ranks.from_first(found, resources.device)
+        if state is not None:
+            self.step, self.loss_sum = state["step"], state["loss_sum"]
+            self.timing |= state.get("timing", {})  # checkpoints of older versions have none
+            method.load_state_dict(state["method"], strict=True)
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.history = [line for line in history if line["step"] <= self.step]
+        ranks.check_same(self.step, method)
+        clock.before_s = self.timing["wall_s"]
+        self.first, self.began = self.step, time.monotonic()
+
+    @property
+    def _history_path(self) -> Path:
+        return self.folder / "history.jsonl"
+
+    def _timing(self) -> dict[str, float]:
+        """Return the seconds and steps of all stretches, this one included."""
+        return {
+            "wall_s": self.clock.wall_s,
+            "train_s": self.timing["train_s"] + time.monotonic() - self.began,
+            "steps": self.timing["steps"] + self.step - self.first,
+        }
+
+    def run(
+        self,
+        should_stop: Callable[[], bool],
+        lost: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+    ) -> dict[str, Any]:
+        """Train to the last step; return what the record says of it."""
+        saved = told = self.began
+        self.method.train()
+        while self.step < self.steps:
+            loss = self._one_step()
+            now = time.monotonic()
+            pace = (self.step - self.first) * self.recipe.batch / (now - self.began)
+            progress = Progress(self.step, self.steps, self.recipe.batch, loss, pace)
+            on_progress(progress)
+            if self.ranks.first and now - told >= PROGRESS_S:
+                write_progress(self.folder, progress)
+                told = now
+            if self.step % self.batches.per_epoch == 0:
+                self._end_epoch(pace)
+            if self.ranks.mean(float(lost()), self.resources.device) > 0:
+                raise RunningElsewhereError("another process took it over")
+            stop = self.ranks.mean(float(should_stop()), self.resources.device) > 0
+            if self.step < self.steps and (stop or now - saved >= self.resources.checkpoint_s):
+                self._save()
+                saved = now
+            if stop and self.step < self.steps:
+                self.ranks.wait()
+                raise Interrupted(f"stopped after step {self.step} of {self.steps}; state is saved")
+        last, timing = self.history[-1], self._timing()
+        return {
+            "steps": self.steps,
+            "images_per_s": timing["steps"] * self.recipe.batch / timing["train_s"],
+            "final_loss": last["loss"],
+            "feature_spread": last["spread"],
+        }
+
+    def _one_step(self) -> float:
+        device = torch.device(self.resources.device).type
+        epoch = self.step / self.batches.per_epoch
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, epoch)
+        self.optimizer.param_groups[0]["weight_decay"] = weight_decay(self.recipe, epoch)
+        progress = self.step / self.steps
+        batch = replace(self.batches.batch(self.step), progress=progress, gather=self.ranks.gather)
+        where = self.resources.device
+        rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=where)
+        with torch.autocast(device, torch.bfloat16, enabled=self.identity.precision == "bf16"):
+            loss, kept = self.method.loss(batch, rng)
+        value = self.ranks.mean(float(loss.item()), where)
+        if not math.isfinite(value):
+            raise NonFiniteLossError(self._diagnose(value, batch))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.ranks.mean_gradients(self.method)
+        self.optimizer.step()
+        with torch.no_grad():
+            everyone = self.ranks.gather(batch.index)
+            kept = None if kept is None else self.ranks.gather(kept.detach())
+            self.method.after_step(progress, everyone, kept)
+        self.step += 1
+        self.loss_sum += value
+        return value
+
+    def _diagnose(self, value: float, batch: Batch) -> str:
+        if not all(view.isfinite().all() for view in batch.views):
+            cause = "the batch holds pixels that are not finite"
+        else:
+            cause = self._bad_weights() or (
+                f"images and weights are finite: {self.identity.method} computes it so"
+            )
+        return f"loss {value} at step {self.step + 1} of {self.steps}: {cause}"
+
+    def _bad_weights(self) -> str:
+        bad = [name for name, p in self.method.named_parameters() if not p.isfinite().all()]
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        return f"the weights {bad[0]}{more} are not finite: lower base_lr" if bad else ""
+
+    def _end_epoch(self, pace: float) -> None:
+        if bad := self._bad_weights():  # no later loss would tell, were this the last step
+            raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {bad}")
+        line = {
+            "step": self.step,
+            "epoch": self.step // self.batches.per_epoch,
+            "loss": self.loss_sum / self.batches.per_epoch,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "spread": feature_spread(self.method.encoder, self.probe),
+            "images_per_s": round(pace, 1),
+        }
+        self.history.append(line)
+        self.loss_sum = 0.0
+        if not self.ranks.first:
+            return
+        text = "".join(json.dumps(entry) + "\n" for entry in self.history)
+        write_atomic(self._history_path, text)
+
+    def _save(self) -> None:
+        if not self.ranks.first:
+            return
+        state = {
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "timing": self._timing(),
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        save_checkpoint(self.folder, self.step, state)

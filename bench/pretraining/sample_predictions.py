@@ -1,0 +1,60 @@
+"""What a method hides and predicts on a few chips, kept beside its encoder as arrays."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from ..store.atomic import npz, write_atomic
+from ..store.sample_predictions import FILE, Predictions
+
+if TYPE_CHECKING:  # a report reads and draws without torch
+    from torch import Generator, Tensor
+
+    from ...methods._method import Method
+
+
+def predictions_of(
+    method: "Method", images: "Float[Tensor, 'B 1 H W']", rng: "Generator"
+) -> Predictions:
+    """Ask a method, trained or not, what it predicts.
+
+    Args:
+        method: Any method or control; its mode is left as it was.
+        images: Chips at the encoder's input size, on the method's device.
+        rng: On the same device; draws the mask.
+    """
+    import torch
+
+    from ...methods._masked import MaskedPrediction
+
+    chips = images[:, 0].float().cpu().numpy()
+    if not isinstance(method, MaskedPrediction):
+        values, places = np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.int64)
+        return Predictions(chips, values, values, places > 0, places, np.zeros(0, int), "pixels")
+    was_training = method.training
+    method.eval()
+    with torch.no_grad():
+        made = method.predict(images, rng)
+    method.train(was_training)
+    values = {name: getattr(made, name).float().cpu().numpy() for name in ("predicted", "target")}
+    places = {name: getattr(made, name).cpu().numpy() for name in ("mask", "patches", "images")}
+    return Predictions(chips, **values, **places, kind=method.target_kind)
+
+
+def keep(
+    method: "Method",
+    images: "Float[Tensor, 'B 1 H W']",
+    rng: "Generator",
+    folder: Path,
+    warn: Callable[[str], None],
+) -> None:
+    """Write what a trained method predicts into its folder; its predictor itself is not kept."""
+    try:
+        made = predictions_of(method, images, rng)
+    except Exception as error:  # whatever a stranger's method does here, it is trained
+        warn(f"no picture of what {method.name} predicts: {type(error).__name__}: {error}")
+        return
+    write_atomic(folder / FILE, npz(**vars(made) | {"kind": np.array(made.kind)}))

@@ -1,0 +1,1 @@
+"""Turn a plan and its store into leaderboards, figures and pages."""

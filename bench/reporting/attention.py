@@ -1,0 +1,90 @@
+"""What is computed of finished encoders for figures: attention distances, places by t-SNE."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...methods._relative import RelativeAttention, relative_buckets
+
+SHOWN_CHIPS = 400  # test chips in a t-SNE
+ATTENTION_CHIPS = 64
+
+
+def patch_distances(patch_grid: tuple[int, int], patch_px: int) -> Float[np.ndarray, "N N"]:
+    """Return the Euclidean distance between the centres of two patches, in pixels."""
+    rows, columns = np.divmod(np.arange(patch_grid[0] * patch_grid[1]), patch_grid[1])
+    return patch_px * np.hypot(rows[:, None] - rows, columns[:, None] - columns)
+
+
+def uniform_distance(patch_grid: tuple[int, int], patch_px: int, *, class_token: bool) -> float:
+    """Return the attention distance of attention that is the same for every token."""
+    distances = patch_distances(patch_grid, patch_px)
+    return float(distances.sum(axis=1).mean() / (len(distances) + class_token))
+
+
+@torch.no_grad()
+def attention_distances(
+    encoder: Any, images: Float[Tensor, "B 1 H W"], patch_grid: tuple[int, int], patch_px: int
+) -> Float[np.ndarray, "L h"]:
+    """Return how far each head of each block looks, in pixels, over whole chips.
+
+    For a query patch the distances to all patches are weighted with its attention; the mean is
+    over queries and images. The class token's row and column are dropped without renormalising
+    (paper_facts 7). The attention is computed again from queries and keys, so that it is there
+    under fused attention too.
+    """
+    far = torch.from_numpy(patch_distances(patch_grid, patch_px)).float().to(images.device)
+    found: list[Float[np.ndarray, " h"]] = []
+    skip = int(encoder.has_class_token)
+    with _inputs_of_attention(encoder) as seen:
+        encoder(images)
+        for attention, tokens in seen:
+            weights = attention_weights(attention, tokens)[:, :, skip:, skip:]
+            found.append((weights * far).sum(-1).mean(dim=(0, 2)).double().cpu().numpy())
+    return np.stack(found)
+
+
+def attention_weights(attention: Any, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B h N N"]:
+    """Return the softmax of a timm attention, or of ours with relative positions."""
+    batch, count, _ = tokens.shape
+    qkv = attention.qkv(tokens).reshape(batch, count, 3, attention.num_heads, -1)
+    q, k, _ = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    if isinstance(attention, RelativeAttention):
+        logits = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+        buckets = relative_buckets(count, tokens.device)
+        bias = (q @ attention.relative).gather(-1, buckets.expand(*logits.shape[:2], -1, -1))
+        return (logits + bias).softmax(-1)
+    q, k = attention.q_norm(q), attention.k_norm(k)
+    return (q @ k.transpose(-2, -1) * attention.scale).softmax(-1)
+
+
+@contextmanager
+def _inputs_of_attention(encoder: Any) -> Iterator[list[tuple[Any, Tensor]]]:
+    """Collect what each attention module of the encoder is given."""
+    seen: list[tuple[Any, Tensor]] = []
+
+    def look(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        seen.append((module, given[0]))
+
+    handles = [block.attn.register_forward_pre_hook(look) for block in encoder.blocks]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def places_by_tsne(features: Float[np.ndarray, "M D"], seed: int = 0) -> Float[np.ndarray, "M 2"]:
+    """Return a place in the plane for each chip by t-SNE of its standardised features."""
+    from sklearn.manifold import TSNE
+
+    spread = features.std(axis=0)
+    scaled = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(scaled)
+    return places.astype(np.float64)

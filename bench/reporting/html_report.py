@@ -1,0 +1,190 @@
+"""A plan -> the report page and its files: leaderboards, figures, the paper, every run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ...results.figures.style import inline_svg, save
+from ...results.leaderboard import METRICS, Leaderboard
+from ...results.page.html_page import Drawing, Report, RunLine, report_page
+from ...results.published.schema import Published
+from ...results.published.sheets import paper_sheets
+from ...results.record import RunRecord
+from ...results.tables.render import render, render_sheets
+from ..grid.expand import PlannedRun
+from ..grid.schema import grid_file
+from ..plan.plan import PRETRAINING_FAILED, Entry, Plan, counted, describe_pretraining, describe_run
+from ..store.atomic import write_atomic
+from ..store.records import Store
+from ..verification.check import Checked, check_plan
+from .figures import Drawn, encoder_figures, interquartile_means, prediction_figures, score_figures
+from .leaderboard import leaderboard, outcomes_of, scores_of
+from .notes import notes
+from .outcomes import Outcomes
+from .published import compare_with
+
+MOST_FINDINGS = 20  # listed on the page
+Tell = Callable[[str], None]
+
+
+def write_report(
+    plan: Plan,
+    store: Store,
+    grid_path: Path,
+    folder: Path,
+    paper: Published | None,
+    *,
+    encoders: bool = True,
+    tell: Tell = lambda text: None,
+) -> Path:
+    """Write the report of a grid; return the page.
+
+    Args:
+        plan: Of the whole grid, or the part that is wanted.
+        store: Where its records lie.
+        grid_path: The grid file, which is shown.
+        folder: Where to; `index.html`, `figures/` and the leaderboard in other formats.
+        paper: Whose values stand beside ours, if any.
+        encoders: Whether to draw t-SNE and attention distances, which runs the encoders.
+        tell: Told what is being done.
+    """
+    outcomes = outcomes_of(plan, store)
+    tell("checking records")
+    checked = check_plan(plan, store, encoders=False)
+    tell("leaderboards")
+    boards = [leaderboard(plan, metric, outcomes) for metric in METRICS]
+    drawn, skipped = _figures(plan, store, outcomes, boards[0], encoders, tell)
+    sheets = []
+    if paper:
+        tell("paper")
+        sheets = paper_sheets(paper, *compare_with(plan, paper), [])
+    tell("drawing")
+    drawings = [_saved(one, folder / "figures") for one in drawn]
+    endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
+    for style, ending in endings.items():
+        layout = "paper" if style == "latex" else "leaderboard"
+        text = render(boards[0], style, layout)
+        write_atomic(folder / f"leaderboard.{ending}", text.encode())
+    if sheets:
+        for style in ("markdown", "latex"):
+            text = render_sheets(sheets, style)
+            write_atomic(folder / f"paper.{endings[style]}", text.encode())
+    tell("page")
+    report = Report(
+        title=f"sarbench: {plan.grid.name}",
+        facts=_facts(plan, checked),
+        boards=boards,
+        drawings=drawings,
+        paper=sheets,
+        runs=[_line(entry.planned, entry) for entry in plan.runs],
+        failures=_failures(plan),
+        skipped=skipped,
+        again=_again(plan, grid_path),
+        grid=grid_file(grid_path).read_text(),
+        ranking=interquartile_means(boards[0], scores_of(plan)),
+    )
+    page = folder / "index.html"
+    write_atomic(page, report_page(report).encode())
+    return page
+
+
+def _saved(drawn: Drawn, folder: Path) -> Drawing:
+    """Write a figure in its formats and return it for the page."""
+    if drawn.figure is None:
+        write_atomic(folder / f"{drawn.name}.png", drawn.png)
+        return Drawing(drawn.title, drawn.caption, png=drawn.png)
+    paths = save(drawn.figure, folder, drawn.name)
+    return Drawing(drawn.title, drawn.caption, svg=inline_svg(paths[0]))
+
+
+def _figures(
+    plan: Plan,
+    store: Store,
+    outcomes: Outcomes,
+    board: Leaderboard,
+    encoders: bool,
+    tell: Tell,
+) -> tuple[list[Drawn], list[str]]:
+    tell("figures")
+    drawn, skipped = score_figures(plan, store, outcomes, board)
+    more, left_out = prediction_figures(plan, store)
+    drawn, skipped = drawn + more, skipped + left_out
+    what = "t-SNE and attention distances"
+    if not encoders:
+        return drawn, [*skipped, f"{what} (not asked for)"]
+    tell(what)
+    more, left_out = encoder_figures(plan, store)
+    return drawn + more, skipped + left_out
+
+
+def _facts(plan: Plan, checked: Checked) -> list[tuple[str, str]]:
+    finished = [entry.record.provenance.started for entry in plan.runs if entry.record]
+    newest = max(finished, default="none")[:16].replace("T", " ")
+    facts = [
+        ("newest result", f"{newest} UTC"),
+        ("runs", f"{len(plan.runs)}: {counted(plan.counts())}"),
+        ("pretrainings", str(len(plan.pretrain))),
+    ]
+    done = [entry.record.provenance for entry in plan.runs if entry.record]
+    done += [entry.record.provenance for entry in plan.pretrain if entry.record]
+    if done:
+        hours = sum(one.wall_s for one in done) / 3600
+        hosts = len({one.host for one in done})
+        facts.append(("computed", f"{hours:.1f} process-hours on {hosts} machine(s), "
+                      + ", ".join(sorted({one.device for one in done}))))  # fmt: skip
+        versions: dict[str, dict[str, None]] = {}
+        for one in done:
+            for name, version in one.versions.items():
+                versions.setdefault(name, {})[version] = None
+        facts.append(("versions", ", ".join(f"{n} {'/'.join(v)}" for n, v in versions.items())))
+    facts.append(("records", checked.summary(weights=False)))
+    facts += [("finding", finding.line()) for finding in checked.findings[:MOST_FINDINGS]]
+    if len(checked.findings) > MOST_FINDINGS:
+        more = len(checked.findings) - MOST_FINDINGS
+        facts.append(("finding", f"and {more} more; `sarbench check` lists all"))
+    return [*facts, *(("", line) for line in notes(plan))]
+
+
+def _line(run: PlannedRun, entry: Entry[PlannedRun]) -> RunLine:
+    record = entry.record if isinstance(entry.record, RunRecord) else None
+    return RunLine(
+        method=run.pretraining.row,
+        dataset=run.dataset,
+        protocol=run.protocol,
+        shots=run.shots,
+        pretrain_seed=run.pretraining.seed,
+        seed=run.seed,
+        state=entry.state,
+        score=record.accuracy if record else None,
+        wall_s=record.provenance.wall_s if record else None,
+        device=record.provenance.device if record else "",
+        commit=record.provenance.commit if record else "",
+        key=entry.key or "",
+    )
+
+
+def _failures(plan: Plan) -> list[tuple[str, str]]:
+    """Return what failed; runs of a failed pretraining are counted with it."""
+    lines = []
+    for start, own in plan.grouped():
+        if start.state == "failed":
+            name = describe_pretraining(start.planned)
+            lines.append((f"pretraining of {name}, and so its {len(own)} runs", start.reason))
+    for entry in plan.runs:
+        if entry.state == "failed" and not entry.reason.startswith(PRETRAINING_FAILED):
+            lines.append((describe_run(entry.planned), entry.reason))
+    return lines
+
+
+def _again(plan: Plan, grid_path: Path) -> str:
+    """Return the commands that make every number again."""
+    commits = {e.record.provenance.commit for e in plan.runs if e.record}
+    checkout = "".join(f"git checkout {commit}\n" for commit in sorted(commits)[:1])
+    name = grid_path.name
+    return (
+        f"{checkout}pip install -e .\n"
+        f"sarbench run {name}                  # every number; what is stored is not run again\n"
+        f"sarbench run {name} -m METHOD -d DATA -p PROTOCOL -k SHOTS -s SEED --force   # one run\n"
+        f"sarbench table {name} --format latex --layout paper\n"
+        f"sarbench compare {name} A B\n"
+        f"sarbench report {name} --out DIR"
+    )

@@ -1,0 +1,177 @@
+"""From a plan to the scores of a leaderboard."""
+
+from dataclasses import replace
+
+from ...results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
+from ...results.metrics import recalls
+from ...results.record import RunRecord, digest_json
+from ...results.scores import Column, LeaderboardError, Score
+from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
+from ..grid.schema import unknown
+from ..models.method_info import inspect_method
+from ..plan.plan import Entry, Plan
+from ..store.records import Store
+from .notes import notes
+from .outcomes import Outcomes
+
+
+def leaderboard(
+    plan: Plan, metric: str = "accuracy", outcomes: Outcomes | None = None, sort: str = "rank"
+) -> Leaderboard:
+    """Return the leaderboard of a plan.
+
+    Args:
+        plan: What the grid asks for, and what is there.
+        metric: What the cells show.
+        outcomes: Predictions, for the recall of a class and for tests over chips.
+        sort: `rank`, `name` or a column.
+
+    Raises:
+        LeaderboardError: Nothing to show, an unknown metric or class, or records that cannot be
+            compared.
+    """
+    scores = scores_of(plan)
+    if metric.startswith(RECALL) and outcomes:
+        scores = [_with_recall(score, metric, outcomes) for score in scores]
+    said = [*notes(plan), *(outcomes.notes() if outcomes else [])]
+    return tabulate_scores(
+        scores, metric, said, sort=sort, chips=outcomes, compares=plan.grid.compare
+    )
+
+
+def scores_of(plan: Plan) -> list[Score]:
+    """Return every run of a plan as a score."""
+    return [_score(plan, entry) for entry in plan.runs]
+
+
+def resolve_rows(plan: Plan, first: str, second: str) -> tuple[str, str]:
+    """Return the rows that two labels, rows or names of methods mean.
+
+    Of several untrained controls, the one with the encoder of the other row is meant.
+
+    Raises:
+        LeaderboardError: A name means no row or several, with the rows that there are.
+    """
+    found = [_meant(plan, name) for name in (first, second)]
+    for side, other in ((0, 1), (1, 0)):
+        if len(found[other]) == 1 and all(one.method == UNTRAINED for one in found[side]):
+            wanted = _encoder(plan, found[other][0])
+            alike = [one for one in found[side] if _encoder(plan, one) == wanted]
+            found[side] = alike if len(alike) == 1 else found[side]
+    for name, starts in zip((first, second), found, strict=True):
+        if len(starts) > 1:
+            listed = ", ".join(start.row for start in starts)
+            raise LeaderboardError(f"{name!r} means {len(starts)} rows; give one of: {listed}")
+    return found[0][0].row, found[1][0].row
+
+
+def _meant(plan: Plan, name: str) -> list[PlannedPretraining]:
+    """Return a pretraining of each row that a name means."""
+    starts = {entry.planned.row: entry.planned for entry in reversed(plan.pretrain)}
+    rows = dict(reversed(starts.items()))  # in the order of the grid
+    if name in rows:
+        return [rows[name]]
+    meant = [start for start in rows.values() if name in (start.method, start.label)]
+    if not meant:
+        known = [*rows, *(start.method for start in rows.values())]
+        raise LeaderboardError(unknown("row", name, known))
+    return meant
+
+
+def _encoder(plan: Plan, start: PlannedPretraining) -> tuple[str, str | None]:
+    """Return kind and size of the encoder of a row; an untrained control has those it is like."""
+    kind = plan.methods[start.method].architecture
+    if start.method == UNTRAINED:
+        like = start.config.get("like")
+        kinds = {method: kind for kind, method in LIKE.items()}
+        kinds |= {name: info.architecture for name, info in plan.methods.items()}
+        kind = kinds[like] if like in kinds else inspect_method(str(like)).architecture
+    return kind, start.encoder["name"] if start.encoder else None
+
+
+def shared_columns(plan: Plan, first: str, second: str) -> int:
+    """Return how many columns two rows have both."""
+    columns: dict[str, set[Column]] = {first: set(), second: set()}
+    for entry in plan.runs:
+        run = entry.planned
+        if run.pretraining.row in columns:
+            columns[run.pretraining.row].add((run.dataset, run.protocol, run.shots))
+    return len(columns[first] & columns[second])
+
+
+def outcomes_of(plan: Plan, store: Store) -> Outcomes:
+    """Return the predictions of a plan's finished runs, compared with their records.
+
+    Raises:
+        LeaderboardError: Records that do not follow from predictions and split, listed.
+    """
+    records = [entry.record for entry in plan.runs if isinstance(entry.record, RunRecord)]
+    outcomes = Outcomes(store, records)
+    outcomes.refuse_false()
+    return outcomes
+
+
+def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
+    planned, record = entry.planned, entry.record
+    start, info = planned.pretraining, plan.methods[planned.pretraining.method]
+    values, versions, weights, support = {}, {}, "", ""
+    if isinstance(record, RunRecord):
+        values = {name: getattr(record, name) for name in METRICS}
+        identity = record.identity
+        names = ("data_digest", "split_digest", "protocol_version")
+        versions = {name: str(identity[name]) for name in names}
+        versions["settings"] = digest_json(identity["settings"])
+        versions["number of test chips"] = str(record.test_count)
+        weights, support = record.weights_digest, record.support_digest
+    return Score(
+        method=start.row,
+        control=info.control,
+        unconfirmed=info.unconfirmed,
+        dataset=planned.dataset,
+        protocol=planned.protocol,
+        shots=planned.shots,
+        pretrain_seed=start.seed,
+        seed=planned.seed,
+        state=entry.state,
+        values=values,
+        versions=versions,
+        weights=weights,
+        support=support,
+        key=entry.key,
+        start=start.identity.key if start.identity else None,
+        name=start.method,
+        encoder=start.encoder["name"] if start.encoder else None,
+        fails_contract=start.method in plan.failing,
+    )
+
+
+def _with_recall(score: Score, metric: str, outcomes: Outcomes) -> Score:
+    """Return a score with the recall of one class, where its data set has that class."""
+    predicted = outcomes.predicted(score.key) if score.values else None
+    if predicted is None:
+        return score
+    known = outcomes.labels(score.dataset)
+    if known is None:
+        return score
+    labels, classes = known
+    found = dict(zip(classes, recalls(labels, predicted, len(classes)), strict=True))
+    value = found.get(metric[len(RECALL) :])
+    if value is None or value != value:  # no such class, or no test chip of it
+        return score
+    return replace(score, values={**score.values, metric: float(value)})
+
+
+def check_class(plan: Plan, metric: str) -> None:
+    """Refuse the recall of a class that no data set of the plan has.
+
+    Raises:
+        LeaderboardError: With the classes that there are.
+    """
+    classes = {c for name in plan.grid.evaluate.datasets if (known := plan.data.get(name))
+               for c in known.classes}  # fmt: skip
+    wanted = metric.removeprefix(RECALL)
+    if metric.startswith(RECALL) and classes and wanted not in classes:
+        listed = ", ".join(sorted(classes))
+        raise LeaderboardError(
+            f"no data set of this grid has a class {wanted!r}; classes: {listed}"
+        )

@@ -1,0 +1,195 @@
+"""Draw what a pretraining method does to chips: what is hidden, the target, the prediction."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ...methods._encoders import EncoderConfig
+from ..store.sample_predictions import Predictions
+
+MOST_MAPS = 4  # drawn side by side; more are drawn as their mean
+PANEL_INCH = 1.7
+BRIGHT = 99.5  # percentile of a chip that is drawn white: a few scatterers outshine the rest
+HIDDEN_COLOUR = (0.10, 0.35, 0.80, 0.55)
+NOTHING_COLOUR = "0.85"  # where there is no target or no prediction
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of target or prediction.
+
+    Attributes:
+        title: What it shows.
+        values: Grey values, or colours in [0, 1] along a last axis of 3; NaN where there is none.
+        low: Value drawn black.
+        high: Value drawn white.
+    """
+
+    title: str
+    values: Float[np.ndarray, "h w"] | Float[np.ndarray, "h w 3"]
+    low: float = 0.0
+    high: float = 1.0
+
+
+def place(
+    values: Float[np.ndarray, "R M *values"],
+    patches: np.ndarray,
+    shown: Bool[np.ndarray, "R M"],
+    count: int,
+) -> Float[np.ndarray, "N *values"]:
+    """Return the values of each patch of one image; NaN where none is shown.
+
+    Windows overlap: what several rows say of one patch is averaged.
+    """
+    total = np.zeros((count, *values.shape[2:]))
+    number = np.zeros(count)
+    np.add.at(total, patches[shown], values[shown])
+    np.add.at(number, patches[shown], 1)
+    total[number == 0] = np.nan
+    return total / np.maximum(number, 1).reshape(-1, *[1] * (total.ndim - 1))
+
+
+def unpatchify(
+    patches: Float[np.ndarray, "N P"], patch_grid: tuple[int, int], patch_px: int
+) -> Float[np.ndarray, "C h w"]:
+    """Return the maps whose pixels, map after map, are the values of the patches."""
+    rows, columns = patch_grid
+    maps = patches.reshape(rows, columns, -1, patch_px, patch_px)
+    maps = maps.transpose(2, 0, 3, 1, 4)  # (C, rows, patch_px, columns, patch_px)
+    return maps.reshape(len(maps), rows * patch_px, columns * patch_px)
+
+
+def map_panels(
+    target: Float[np.ndarray, "C h w"], predicted: Float[np.ndarray, "C h w"]
+) -> list[Panel]:
+    """Return target and prediction of each map, or of their mean, in one scale per pair."""
+    count = len(target)
+    if count > MOST_MAPS:
+        target, predicted = target.mean(0, keepdims=True), predicted.mean(0, keepdims=True)
+    panels: list[Panel] = []
+    for number, (wanted, got) in enumerate(zip(target, predicted, strict=True), start=1):
+        low, high = np.nanpercentile(wanted, (0.5, BRIGHT))
+        which = "" if count == 1 else f" {number}" if count <= MOST_MAPS else f", mean of {count}"
+        for word, values in (("target", wanted), ("prediction", got)):
+            panels.append(Panel(word + which, values, float(low), float(high)))
+    return panels
+
+
+def colour_panels(
+    target: Float[np.ndarray, "N P"],
+    predicted: Float[np.ndarray, "N P"],
+    axes: Float[np.ndarray, "3 P"],
+    patch_grid: tuple[int, int],
+) -> list[Panel]:
+    """Return target and prediction as colours: three main directions of the targets, each 0 to 1.
+
+    Histograms and features have no place inside a patch and norms that hardly differ; the colours
+    show which patches the method takes for alike.
+    """
+    wanted, got = target @ axes.T, predicted @ axes.T
+    low, high = np.nanpercentile(wanted, (2, 98), axis=0)
+    scale = np.maximum(high - low, 1e-12)
+    return [
+        Panel(word, np.clip((values - low) / scale, 0, 1).reshape(*patch_grid, 3))
+        for word, values in (("target", wanted), ("prediction", got))
+    ]
+
+
+def main_directions(values: Float[np.ndarray, "K P"]) -> Float[np.ndarray, "3 P"]:
+    """Return the three directions in which the rows differ most; zeros where there are fewer."""
+    centred = (values - values.mean(0)).astype(np.float64)
+    directions = np.linalg.svd(centred, full_matrices=False).Vh[:3]
+    return np.pad(directions, ((0, 3 - len(directions)), (0, 0)))
+
+
+def draw_panel(axes: Axes, panel: Panel) -> None:
+    """Draw values; where there is none the background shows."""
+    shown = panel.values
+    if shown.ndim == 3:  # colours: NaN becomes transparent
+        alpha = np.isfinite(shown).all(-1, keepdims=True)
+        axes.imshow(np.concatenate((np.nan_to_num(shown), alpha), -1), interpolation="nearest")
+    else:
+        axes.imshow(shown, "gray", vmin=panel.low, vmax=panel.high, interpolation="nearest")
+
+
+def draw_hidden(
+    axes: Axes, chip: Panel, hidden: Bool[np.ndarray, "rows columns"], blocks: list[np.ndarray]
+) -> None:
+    """Draw the chip under a veil where it is hidden, and a frame around each row's patches."""
+    draw_panel(axes, chip)
+    height, width = chip.values.shape[:2]
+    patch_px = height // hidden.shape[0]
+    veil = np.where(hidden[..., None], HIDDEN_COLOUR, 0.0)
+    axes.imshow(veil, extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="nearest")
+    for patches in blocks:
+        rows, columns = np.divmod(patches, hidden.shape[1])
+        size = np.ptp(columns) + 1, np.ptp(rows) + 1
+        if size != hidden.shape[::-1]:  # a frame around the whole chip says nothing
+            corner = columns.min() * patch_px - 0.5, rows.min() * patch_px - 0.5
+            sides = (int(n) * patch_px for n in size)
+            axes.add_patch(Rectangle(corner, *sides, fill=False, edgecolor="orange", linewidth=1))
+
+
+def rows_of_panels(
+    made: Predictions, encoder: EncoderConfig
+) -> list[tuple[Bool[np.ndarray, "rows columns"], list[np.ndarray], list[Panel]]]:
+    """Return for each chip the hidden patches, the patches of each of its rows, the pictures."""
+    rows, columns = encoder.patch_grid
+    as_maps = made.kind == "pixels" and made.target.shape[-1] % encoder.patch_px**2 == 0
+    flat = made.target.reshape(-1, made.target.shape[-1])
+    directions = None if as_maps else main_directions(flat)
+    result = []
+    for number in range(len(made.chips)):
+        mine = made.images == number
+        which, hidden_here = made.patches[mine], made.mask[mine]
+        everywhere = np.ones_like(hidden_here)
+        # nothing hidden: all that is predicted is shown
+        shown = hidden_here if hidden_here.any() else everywhere
+        wanted = place(made.target[mine].astype(float), which, everywhere, rows * columns)
+        got = place(made.predicted[mine].astype(float), which, shown, rows * columns)
+        if directions is None:
+            wanted, got = (
+                unpatchify(values, encoder.patch_grid, encoder.patch_px) for values in (wanted, got)
+            )
+            panels = map_panels(wanted, got)
+        else:
+            panels = colour_panels(wanted, got, directions, encoder.patch_grid)
+        hidden = np.zeros(rows * columns, bool)
+        hidden[which[hidden_here]] = True
+        result.append((hidden.reshape(rows, columns), list(which), panels))
+    return result
+
+
+def draw_predictions(made: Predictions, label: str, encoder: EncoderConfig) -> Figure:
+    """Draw one line per chip: the chip, what is hidden, targets and predictions.
+
+    Blue is hidden from the encoder, orange frames the windows or blocks; grey is where there is no
+    target or prediction. Histograms and features are drawn as colours, alike where they are alike.
+    """
+    chips = [Panel("chip", chip, 0.0, float(np.percentile(chip, BRIGHT))) for chip in made.chips]
+    lines = rows_of_panels(made, encoder) if len(made.images) else []
+    wide = 2 + len(lines[0][2]) if lines else 1
+    figure = Figure(
+        (PANEL_INCH * max(wide, 1.5), PANEL_INCH * len(chips) + 0.5), layout="constrained"
+    )
+    grid = figure.subplots(len(chips), wide, squeeze=False)
+    said = "" if lines else "\na control: nothing is predicted"
+    figure.suptitle(f"{label} ({encoder.name}){said}", fontsize=9)
+    for number, (chip, axes) in enumerate(zip(chips, grid, strict=True)):
+        draw_panel(axes[0], chip)
+        titles = [chip.title]
+        if lines:
+            hidden, blocks, panels = lines[number]
+            draw_hidden(axes[1], chip, hidden, blocks)
+            titles += [f"hidden: {hidden.mean():.0%}", *(panel.title for panel in panels)]
+            for panel, place_of_panel in zip(panels, axes[2:], strict=True):
+                draw_panel(place_of_panel, panel)
+        for one, title in zip(axes, titles, strict=True):
+            one.set(xticks=[], yticks=[], facecolor=NOTHING_COLOUR)
+            if number == 0 or title.startswith("hidden"):
+                one.set_title(title, fontsize=8)
+    return figure

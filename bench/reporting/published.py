@@ -1,0 +1,62 @@
+"""A plan beside the published values of a paper."""
+
+from typing import Any
+
+from ...results.published.schema import Published
+from ...results.published.verdicts import (
+    CheckedCell,
+    CheckedOrder,
+    check_cells,
+    check_orders,
+    setup_differences,
+)
+from ..grid.expand import pools_of
+from ..grid.schema import describe_pool
+from ..identity import Recipe
+from ..plan.plan import Plan
+from ..seeding import stream
+from .leaderboard import leaderboard, scores_of
+
+
+def compare_with(
+    plan: Plan, paper: Published
+) -> tuple[list[CheckedCell], list[CheckedOrder], list[str]]:
+    """Return the verdicts on cells, on statements of order, and the differences in set-up."""
+    scores, rows = scores_of(plan), rows_of(plan)
+    board = leaderboard(plan, paper.metric)
+    return (
+        check_cells(paper, board, scores, rows),
+        check_orders(paper, scores, rows, stream(0, "statistics")),
+        setup_differences(paper, setup_of(plan), plan.grid.evaluate.datasets),
+    )
+
+
+def rows_of(plan: Plan) -> dict[str, list[str]]:
+    """Return the rows of each method."""
+    found: dict[str, dict[str, None]] = {}
+    for entry in plan.pretrain:
+        start = entry.planned
+        found.setdefault(start.method, {})[start.row] = None
+    return {method: list(rows) for method, rows in found.items()}
+
+
+def setup_of(plan: Plan) -> dict[str, Any]:
+    """Return what a grid fixes, by the names that a paper's set-up uses."""
+    starts = [entry.planned.identity for entry in plan.pretrain]
+    trained = [start for start in starts if start and start.recipe]
+    pools = pools_of(entry.planned for entry in plan.pretrain) or [plan.grid.pretrain.pool]
+    facts: dict[str, Any] = {
+        "pool": list(pools[0]) if len(pools) == 1 else "; ".join(map(describe_pool, pools)),
+        "precision": plan.grid.pretrain.precision,
+        "pretraining_seeds": len({start.seed for start in trained}) or 1,
+    }
+    if trained:
+        facts["encoder"] = _one_or_all([(start.encoder or {}).get("name") for start in trained])
+        for field in Recipe.__dataclass_fields__:
+            facts[field] = _one_or_all([(start.recipe or {}).get(field) for start in trained])
+    return facts
+
+
+def _one_or_all(values: list[Any]) -> Any:
+    distinct = list(dict.fromkeys(values))
+    return distinct[0] if len(distinct) == 1 else distinct

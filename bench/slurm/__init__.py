@@ -1,0 +1,1 @@
+"""Submit jobs to SLURM, execute them there and follow them."""

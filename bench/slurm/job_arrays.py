@@ -1,0 +1,95 @@
+"""From a plan to job arrays: pretrainings together, runs packed many to a job; pure."""
+
+from dataclasses import dataclass, replace
+
+from ..grid.expand import PlannedRun
+from ..identity import Job, Run
+from ..plan.cost_estimate import START_S, Costs
+from ..plan.plan import Entry, Plan, describe_pretraining
+from .profile import Stage
+
+
+@dataclass(frozen=True)
+class JobArray:
+    """Jobs that are submitted together.
+
+    Attributes:
+        after: What the jobs depend on: the key of a pretraining that is submitted or queued.
+        throttle: How many of them may run at once.
+    """
+
+    stage: Stage
+    jobs: list[Job]
+    after: str | None
+    throttle: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What shapes the arrays."""
+
+    max_array: int  # jobs of one array that the site allows
+    throttle: dict[Stage, int]
+    pack_s: float  # estimated seconds of the runs of one job
+
+
+def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits) -> list[JobArray]:
+    """Return the arrays that do `wanted` keys, pretrainings first.
+
+    Args:
+        plan: What the grid asks for.
+        wanted: Keys of pretrainings and runs to be submitted.
+        waiting: Keys of pretrainings that are queued or running already.
+        limits: Of the site and the profile.
+    """
+    costs = Costs(plan)
+    trained: list[Job] = []
+    dependent: list[tuple[str, list[Job]]] = []
+    free: list[Job] = []
+    for start, own in plan.grouped():
+        identity = start.planned.identity
+        if identity is None:
+            continue
+        label = describe_pretraining(start.planned)
+        job = Job(label, identity, start.planned.pool, [])
+        packs = _packs(job, [e for e in own if e.key in wanted], costs, limits.pack_s)
+        learns = identity.recipe is not None and start.state != "done"
+        if learns and identity.key in wanted:
+            trained.append(job)
+        if learns and identity.key in wanted | waiting:
+            dependent.append((identity.key, packs))
+        elif not learns:  # one that learns nothing is made by the first pack of its runs
+            alone = identity.key in wanted and all(entry.state == "done" for entry in own)
+            free += [job] if alone else packs
+    arrays = _chunks("pretrain", trained, None, limits)
+    arrays += _chunks("evaluate", free, None, limits)
+    for key, packs in dependent:
+        arrays += _chunks("evaluate", packs, key, limits)
+    return arrays
+
+
+def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: float) -> list[Job]:
+    """Return jobs of about `pack_s` each; runs that share features stay neighbours."""
+    runs = sorted(
+        ((entry.planned.identity, costs.seconds(entry)[0]) for entry in entries),
+        key=lambda pair: (pair[0].dataset, pair[0].protocol) if pair[0] else ("", ""),
+    )
+    packs: list[list[Run]] = []
+    filled = 0.0
+    for run, seconds in runs:
+        if run is None:
+            continue
+        if not packs or filled + seconds > pack_s - START_S:
+            packs.append([])
+            filled = 0.0
+        packs[-1].append(run)
+        filled += seconds
+    return [replace(job, runs=pack) for pack in packs]
+
+
+def _chunks(stage: Stage, jobs: list[Job], after: str | None, limits: Limits) -> list[JobArray]:
+    """Cut an array where the site's limit ends; the chunks share the throttle."""
+    size = limits.max_array
+    parts = [jobs[first : first + size] for first in range(0, len(jobs), size)]
+    each = max(1, limits.throttle[stage] // max(1, len(parts)))
+    return [JobArray(stage, part, after, each) for part in parts]

@@ -1,0 +1,228 @@
+"""What one job of the cluster does, from its first line to its exit status.
+
+submitit starts `run_task` in every process of a job. Our signal handler is installed after
+submitit's and only sets a flag: the loop finishes its step, saves, and the process ends with
+AGAIN; `on_exit` then asks the controller to requeue the job.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...results.record import Attempt
+from ..identity import Job, Resources
+from ..store.atomic import write_atomic
+from ..store.provenance import host, now
+from ..store.records import Kind, Store
+from .code_snapshot import check_code
+from .profile import Stage
+
+if TYPE_CHECKING:
+    from ..execution.job import Event
+
+FAILED = 3  # a failure is stored and told
+AGAIN = 75  # the state is saved; the job is to be started again
+ENDED = 76  # SIGTERM: cancelled, or preempted without the user's signal
+
+log = logging.getLogger("sarbench")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything a job needs: plain values, found again by key wherever it starts."""
+
+    stage: Stage
+    job: Job
+    root: str  # of the store
+    resources: Resources
+    code: str  # digest of the code that was submitted
+    requeues: int
+    signal_s: int
+    submitted: float  # seconds since the epoch
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that the job is there for."""
+        return [run.key for run in self.job.runs] or [self.job.pretraining.key]
+
+    @property
+    def kind(self) -> Kind:
+        """The part of the store that its keys belong to."""
+        return "evaluate" if self.job.runs else "pretrain"
+
+    def missing(self, store: Store) -> list[str]:
+        """Return the keys without a record, those apart that failed since the submission."""
+        return [
+            key
+            for key in self.keys
+            if store.read(self.kind, key) is None and not self._failed(store, key)
+        ]
+
+    def _failed(self, store: Store, key: str) -> bool:
+        attempt = store.last_attempt(self.kind, key)
+        return attempt is not None and moment(attempt.time) >= int(self.submitted)
+
+
+def moment(text: str) -> float:
+    """Return an ISO 8601 time as seconds since the epoch."""
+    return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+
+
+class Asked:
+    """Whether a signal asked the process to stop, and with which exit status it then ends."""
+
+    def __init__(self, patience_s: float) -> None:
+        self.status = 0
+        self._patience_s = patience_s
+        for number in (signal.SIGUSR2, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def __call__(self) -> bool:
+        """Return whether the process is to stop."""
+        return self.status != 0
+
+    def _note(self, number: int, _: object) -> None:
+        first = not self.status
+        self.status = AGAIN if number == signal.SIGUSR2 else ENDED
+        if first:
+            log.warning("received %s: the step is finished and saved", signal.Signals(number).name)
+            leave = threading.Timer(self._patience_s, self._leave)
+            leave.daemon = True
+            leave.start()
+
+    def _leave(self) -> None:
+        log.warning("the step took too long; the last checkpoint is what is left")
+        os._exit(self.status)
+
+
+def write_log() -> None:
+    """Send this job's log lines, and no others, to its standard output."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+
+
+def run_task(task: Task) -> None:
+    """Do what is missing of a task and end with the exit status that `on_exit` understands."""
+    asked = Asked(task.signal_s * 0.6)
+    write_log()
+    store = Store(Path(task.root))
+    try:
+        failed = _run(task, store, asked)
+    except Exception as error:  # whatever it is, it is recorded for the runs
+        record_failures(task, store, task.missing(store), error=error)
+        raise SystemExit(FAILED) from error
+    if asked():
+        raise SystemExit(asked.status)
+    if failed:
+        raise SystemExit(FAILED)
+
+
+def _run(task: Task, store: Store, asked: Asked) -> bool:
+    """Check that the task can be done here, and do it; return whether something failed."""
+    check_code(task.code)
+    missing = set(task.missing(store))
+    if not missing:
+        if all(store.read(task.kind, key) for key in task.keys):
+            log.info("nothing is missing of %s", task.job.label)
+            return False
+        log.error("what is missing of %s failed in this job before", task.job.label)
+        return True
+    job = replace(task.job, runs=[run for run in task.job.runs if run.key in missing])
+    start = task.job.pretraining
+    if task.stage == "evaluate" and start.recipe and store.read("pretrain", start.key) is None:
+        log.error("pretraining %s has no record: its runs cannot start", start.key)
+        return True
+    return _work(task, job, store, asked)
+
+
+def record_failures(
+    task: Task, store: Store, keys: list[str], failure: str = "", message: str = "",
+    tail: Sequence[str] = (), error: Exception | None = None,
+) -> None:  # fmt: skip
+    """Store a failure of every key that has no record, found outside of the work itself.
+
+    The keys are runs of the task, or its pretraining: the first job of a control's runs makes it.
+    """
+    if error is not None:
+        failure, message = type(error).__name__, str(error)
+    log.error("%s: %s", failure, message)
+    trace = "".join(traceback.format_exception(error)) if error else ""
+    attempt = Attempt(
+        failure=failure, message=message, traceback=trace, log_tail=list(tail), host=host(),
+        time=now(),
+    )  # fmt: skip
+    for key in keys:
+        kind: Kind = task.kind if key in task.keys else "pretrain"
+        if store.read(kind, key) is None:
+            store.write_attempt(kind, key, attempt)
+
+
+def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
+    """Execute a job; return whether something of it failed."""
+    from ..execution.job import execute, prepare_process
+    from ..pretraining.claim import Interrupted
+    from ..pretraining.distributed import join_ranks, slurm_environment
+
+    environment = slurm_environment()
+    resources = environment.resources(task.resources)
+    failed, last = False, ""
+    at = at_path()
+    if environment.rank == 0:
+        at.unlink(missing_ok=True)
+
+    def tell(event: "Event") -> None:
+        nonlocal failed, last
+        failed |= event.kind in ("failed", "elsewhere")
+        if event.kind == "started" and environment.rank == 0:
+            write_atomic(at, json.dumps(event.keys))
+        _log(event, always=event.kind != last)
+        last = event.kind
+
+    prepare_process(resources)
+    with join_ranks(resources, environment) as ranks:
+        try:
+            execute(job, store, resources, tell, asked, ranks)
+        except Interrupted as stopped:
+            log.warning("%s", stopped)
+    return failed
+
+
+def at_path() -> Path:
+    """Return the file that holds the keys of the piece that this job started last."""
+    from submitit import JobEnvironment
+
+    paths = JobEnvironment().paths
+    return paths.folder / f"{paths.job_id}_at.json"
+
+
+def _log(event: "Event", always: bool) -> None:
+    """Write an event down; of progress every hundredth part, and the first after a start."""
+    what = "pretraining" if event.what == "pretrain" else f"{len(event.keys)} run(s)"
+    if event.kind == "progress" and event.progress:
+        now = event.progress
+        if always or now.step % max(1, now.steps // 100) == 0:
+            log.info(
+                "step %d of %d, loss %.5f, %.0f images/s, %.0f s left",
+                now.step, now.steps, now.loss, now.images_per_s, now.left_s,
+            )  # fmt: skip
+    elif event.kind == "started":
+        log.info("started %s of %s", what, event.text)
+    elif event.kind == "done":
+        log.info("done %s %s", event.what, event.keys[0])
+    elif event.kind == "failed":
+        log.error("failed %s: %s", what, event.text)
+    elif event.kind == "elsewhere":
+        log.error("left alone: %s; submit again when it has ended", event.text)
+    elif event.kind == "warning":
+        log.warning("%s", event.text)

@@ -1,0 +1,181 @@
+"""The ledger: one small file per submission that says which job holds what.
+
+`<runs>/ledger/<submission>.json`; beside it a folder of the same name with logs and what
+submitit needs. The store is the truth; the ledger only says where to look.
+"""
+
+import json
+import os
+import pickle
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..store.atomic import write_atomic
+from ..store.leases import LEASE_S, LeaseHeldError, holder, lease
+from ..store.provenance import host, now
+from ..store.records import Store
+
+
+class LedgerError(OSError):
+    """The ledger cannot be used at present."""
+
+    exit_status = 1
+
+
+class Element(BaseModel):
+    """One job: a pretraining, or a pack of runs that start from it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    label: str
+    pretraining: str  # key
+    runs: list[str]  # keys; none where the job is the pretraining
+
+
+class Array(BaseModel):
+    """Jobs that were submitted together; element i is `<job_id>_<i>`, or `<job_id>` if alone."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    stage: Literal["pretrain", "evaluate"]
+    after: str | None  # the job that it depends on
+    job_id: str | None  # None until sbatch has answered
+    elements: list[Element]
+
+    def job(self, index: int) -> str | None:
+        """Return the id of one element's job."""
+        alone = len(self.elements) == 1
+        return self.job_id if alone or self.job_id is None else f"{self.job_id}_{index}"
+
+
+class Submission(BaseModel):
+    """One call of `submit` or `retry`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str
+    grid: str
+    user: str
+    host: str
+    time: float  # seconds since the epoch
+    code: str  # digest
+    profile: dict[str, Any]
+    arrays: list[Array]
+
+    def places(self) -> Iterator[tuple[str, Array, int]]:
+        """Yield every key with the array and the index of the job that holds it."""
+        for array in self.arrays:
+            for index, element in enumerate(array.elements):
+                for key in element.runs or [element.pretraining]:
+                    yield key, array, index
+
+
+def folder(store: Store) -> Path:
+    """Return where the ledger of a store lies."""
+    return store.root / "ledger"
+
+
+def new_submission(grid: str, code: str, profile: dict[str, Any]) -> Submission:
+    """Return an empty submission with a name that no other has."""
+    name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
+    user = os.environ.get("USER") or str(os.getuid())
+    return Submission(
+        id=name, grid=grid, user=user, host=host(), time=time.time(), code=code, profile=profile,
+        arrays=[],
+    )  # fmt: skip
+
+
+def write(store: Store, submission: Submission) -> None:
+    """Write or rewrite a submission's file."""
+    text = submission.model_dump_json() + "\n"
+    path = folder(store) / f"{submission.id}.json"
+    write_atomic(path, text)
+
+
+def read(store: Store, warn: Callable[[str], None]) -> list[Submission]:
+    """Return every submission, oldest first; a damaged file is rebuilt from what its jobs hold."""
+    found = []
+    for path in sorted(folder(store).glob("[0-9]*.json")):
+        try:
+            found.append(Submission.model_validate_json(path.read_bytes()))
+        except ValidationError:
+            rebuilt = _rebuild(path)
+            known = sum(len(array.elements) for array in rebuilt.arrays)
+            warn(f"{path} is damaged; {known} of its jobs are known from the files beside it")
+            found.append(rebuilt)
+    return sorted(found, key=lambda submission: submission.time)
+
+
+def _rebuild(path: Path) -> Submission:
+    """Return a submission from the tasks that submitit keeps beside it."""
+    arrays = []
+    for place in sorted(path.with_suffix("").iterdir()) if path.with_suffix("").is_dir() else []:
+        tasks = {}
+        for file in place.glob("*_submitted.pkl"):
+            if file.stat().st_uid != os.getuid():
+                continue  # a pickle can run code: only our own are opened
+            with file.open("rb") as content:
+                tasks[file.name.removesuffix("_submitted.pkl")] = pickle.load(content).args[0]
+        for job, task in tasks.items():  # every element as an array of its own
+            element = Element(
+                label=task.job.label,
+                pretraining=task.job.pretraining.key,
+                runs=[] if task.stage == "pretrain" else [run.key for run in task.job.runs],
+            )
+            arrays.append(
+                Array(name=place.name, stage=task.stage, after=None, job_id=job, elements=[element])
+            )
+    return Submission(
+        id=path.stem, grid="", user="", host="", time=path.stat().st_mtime, code="", profile={},
+        arrays=arrays,
+    )  # fmt: skip
+
+
+@contextmanager
+def submitting(
+    store: Store, tell: Callable[[str], None], wait_s: float = LEASE_S + 15
+) -> Iterator[None]:
+    """Let one process at a time plan and submit into a store.
+
+    Raises:
+        LedgerError: Another process is submitting, and did not end in `wait_s`.
+    """
+    path = folder(store) / "submitting"
+    note = folder(store) / "submitting.json"  # who, and since when, in words
+    told = False
+
+    def tell_once() -> bool:
+        nonlocal told
+        if not told:
+            tell(f"waiting for {_holder(path, note)}, which is submitting into this store")
+            told = True
+        return False
+
+    try:
+        with lease(path, tell_once, wait_s):
+            user = os.environ.get("USER", "")
+            write_atomic(note, json.dumps({"pid": os.getpid(), "user": user, "since": now()}))
+            yield
+            note.unlink(missing_ok=True)
+    except LeaseHeldError:
+        raise LedgerError(
+            f"{_holder(path, note)} is submitting into this store; submit again when it has ended"
+        ) from None
+
+
+def _holder(path: Path, note: Path) -> str:
+    """Return the process that submits, its user and its start, as far as they are known."""
+    text = holder(path)
+    try:
+        value = json.loads(note.read_text())
+        known = text.startswith(f"process {value['pid']} on ")
+        return f"{text} ({value['user']}, since {value['since']})" if known else text
+    except (OSError, ValueError, KeyError, TypeError):
+        return text

@@ -1,0 +1,73 @@
+"""A small job that says what a node sees: the store, the data, the code, the GPU."""
+
+import json
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from ..store.records import Store
+from . import ledger
+from .code_snapshot import take_snapshot
+from .commands import SlurmError, command
+from .profile import Profile
+
+WAIT_S = 120
+SCRIPT = """
+import json, os, sys
+root, data, place, note = sys.argv[1:]
+found = {"host": os.uname().nodename, "data": os.path.isdir(data), "store": os.path.isdir(root)}
+from sarbench.bench.slurm.code_snapshot import running_digest
+found["code"] = running_digest()
+import torch
+found["gpus"] = torch.cuda.device_count()
+if found["store"]:
+    with open(os.path.join(place, note), "w") as file:
+        file.write("seen")
+print(json.dumps(found))
+"""
+
+
+def probe_job(store: Store, data: Path, profile: Profile) -> list[tuple[str, bool, str]]:
+    """Run the probe as a job of the pretraining stage; return (what, whether it is well, text)."""
+    asked = profile.allocation("pretrain")
+    code, digest = take_snapshot(ledger.folder(store))
+    note = f"probe-{os.getpid()}"
+    words = [
+        "srun", "--ntasks=1", f"--immediate={WAIT_S}", "--time=5", "--job-name=sarbench-doctor",
+        f"--cpus-per-task={asked.cpus}", f"--mem={int((asked.memory_gb or 1) * 1024)}M",
+    ]  # fmt: skip
+    for name in ("partition", "account", "qos", "constraint"):
+        if value := getattr(asked, name):
+            words.append(f"--{name}={value}")
+    if asked.exclude:
+        words.append("--exclude=" + ",".join(asked.exclude))
+    if asked.gpus:
+        words.append(f"--gpus-per-node={asked.gpus}")
+    python = shlex.join(
+        [sys.executable, "-c", SCRIPT, str(store.root), str(data.resolve()),
+         str(ledger.folder(store)), note]
+    )  # fmt: skip
+    path = f"PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}"
+    script = "; ".join([*(asked.setup or []), f"{path} PYTHONSAFEPATH=1 {python}"])
+    try:
+        text = command(*words, "bash", "-c", script, patience_s=WAIT_S * 2.0)
+        found = json.loads(text.strip().splitlines()[-1])
+    except (SlurmError, ValueError, IndexError) as error:
+        return [("job", False, f"the probe did not run: {error}")]
+    marker = ledger.folder(store) / note
+    end = time.monotonic() + 10
+    while not marker.exists() and time.monotonic() < end:
+        time.sleep(0.5)
+    shared = found["store"] and marker.exists()
+    marker.unlink(missing_ok=True)
+    wants_gpu = profile.resources("pretrain").device.startswith("cuda")
+    node = found["host"]
+    return [
+        ("job: store", shared, f"{node} {'sees' if shared else 'DOES NOT see'} {store.root}"),
+        ("job: data", found["data"] or not data.exists(),
+         f"{node} {'sees' if found['data'] else 'does not see'} {data.resolve()}"),
+        ("job: code", found["code"] == digest, f"{node} runs the code that is submitted"),
+        ("job: GPU", found["gpus"] > 0 or not wants_gpu, f"torch sees {found['gpus']} GPU there"),
+    ]  # fmt: skip

@@ -1,0 +1,189 @@
+"""Where every pretraining and run of a plan is: ledger, store and one question to the queue."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..plan.failure_class import LOST, OF_SLURM
+from ..plan.plan import PRETRAINING_FAILED, Entry, Plan
+from ..store.progress import read_progress
+from ..store.records import Store
+from . import ledger
+from .commands import ControllerDownError, QueuedJob, SlurmError, accounted, queue
+from .job_main import moment
+from .ledger import Array, Submission
+
+
+@dataclass
+class Held:
+    """The newest job that a key was handed to."""
+
+    submission: Submission
+    array: Array
+    index: int
+    seen: QueuedJob | None = None  # in the queue or the accounting
+    adopted: bool = False  # its id was not in the ledger, but in the queue
+
+    @property
+    def job(self) -> str | None:
+        """The job's id, None where sbatch never answered."""
+        return self.array.job(self.index)
+
+
+@dataclass
+class Watch:
+    """What is known of the jobs of a store."""
+
+    store: Store
+    held: dict[str, Held] = field(default_factory=dict)  # by key
+    answered: bool = True  # whether the controller did
+
+    def live(self, key: str | None) -> bool:
+        """Return whether a job that holds the key runs or may still run."""
+        held = self.held.get(key or "")
+        if held is None or held.job is None:
+            return False
+        return not self.answered or (held.seen is not None and held.seen.live)
+
+    def note_adopted(self) -> None:
+        """Write down the ids that a submitter could not, since it was killed."""
+        for held in self.held.values():
+            if held.adopted:
+                ledger.write(self.store, held.submission)
+                held.adopted = False
+
+    def log(self, held: Held) -> Path | None:
+        """Return the log of a job; None where it never wrote one."""
+        place = ledger.folder(self.store) / held.submission.id / held.array.name
+        path = place / f"{held.job}_0_log.out"
+        return path if path.exists() else None
+
+
+def look(store: Store, plan: Plan, warn: Callable[[str], None]) -> Watch:
+    """Find the job of every key of a plan that is not done, and ask the queue once.
+
+    The plan's states become `queued`, `running` or `failed` accordingly.
+    """
+    watch = Watch(store)
+    open_keys = {
+        entry.key for entry in (*plan.pretrain, *plan.runs) if entry.key and entry.state != "done"
+    }
+    submissions = ledger.read(store, warn) if ledger.folder(store).exists() else []
+    for submission in submissions:
+        for key, array, index in submission.places():
+            if key in open_keys:
+                watch.held[key] = Held(submission, array, index)
+    if watch.held:
+        _ask(watch, warn)
+    _mark(plan, watch)
+    return watch
+
+
+def _ask(watch: Watch, warn: Callable[[str], None]) -> None:
+    """Look every job up in the queue, and those that left it in the accounting."""
+    orphans = [held for held in watch.held.values() if held.array.job_id is None]
+    try:
+        seen = queue(None if orphans else {held.job for held in watch.held.values() if held.job})
+    except ControllerDownError as error:
+        watch.answered = False
+        warn(f"{error}; jobs are shown as they were last known")
+        return
+    except SlurmError as error:
+        warn(f"{error}; nothing is known of the jobs in the ledger")
+        seen = {}
+    by_mark = {job.comment.split(":")[0]: job.job.split("_")[0] for job in seen.values()}
+    for held in orphans:  # their submitter was killed before it could write their id down
+        mark = f"sarbench {held.submission.id}/{held.array.name}"
+        held.array.job_id = by_mark.get(mark)
+        held.adopted = mark in by_mark
+    for key, held in list(watch.held.items()):
+        if held.adopted and not _has_task(watch.store, held):
+            del watch.held[key]  # its submitter was killed before the job was given its work
+        # cancelled one by one, the waiting elements of an array are left as one line: its id
+        held.seen = seen.get(held.job or "") or seen.get(held.array.job_id or "")
+    gone = [held for held in watch.held.values() if held.job and held.seen is None]
+    last = accounted({held.job for held in gone if held.job})
+    for held in gone:
+        held.seen = last.get(held.job or "")
+
+
+def _has_task(store: Store, held: Held) -> bool:
+    place = ledger.folder(store) / held.submission.id / held.array.name
+    return (place / f"{held.job}_submitted.pkl").exists()
+
+
+def _mark(plan: Plan, watch: Watch) -> None:
+    blocked = {}
+    for entry in plan.pretrain:
+        _mark_entry(entry, watch)
+        blocked[id(entry.planned)] = entry
+    for entry in plan.runs:
+        start = blocked.get(id(entry.planned.pretraining))
+        inherited = entry.failure is None and entry.reason.startswith(PRETRAINING_FAILED)
+        if inherited and start and start.state != "failed":
+            entry.state, entry.reason = "new", "not run yet"
+        _mark_entry(entry, watch)
+        lost = entry.failure in (LOST, "cancelled")
+        if start and start.state == "failed" and (entry.state == "new" or lost):
+            entry.state, entry.failure = "failed", start.failure
+            entry.reason = f"{PRETRAINING_FAILED}: {start.reason}"
+
+
+def _mark_entry(entry: Entry, watch: Watch) -> None:
+    held = watch.held.get(entry.key or "")
+    if held is None or entry.state == "done" or held.job is None:
+        return
+    entry.job = held.job
+    seen = held.seen
+    if not watch.answered:
+        entry.state, entry.reason = "queued", f"job {held.job}, the controller does not answer"
+    elif seen and seen.live:
+        entry.failure = None
+        if not seen.runs:
+            entry.state, entry.reason = "queued", f"job {held.job} waits ({seen.reason})"
+            return
+        where = f"job {held.job} on {seen.node}, {seen.elapsed}"
+        entry.state, entry.reason = "running", f"{where}{_progress(entry, watch)}"
+    elif entry.attempt and moment(entry.attempt.time) >= int(held.submission.time):
+        return  # it failed in this job, and said why
+    elif entry.state == "running":
+        entry.job = None  # not in this job, which has ended
+    else:
+        entry.state, entry.attempt = "failed", None
+        entry.failure = _class(seen)
+        entry.reason = _obituary(held, watch)
+
+
+def _class(seen: QueuedJob | None) -> str:
+    return OF_SLURM.get(seen.state, LOST) if seen else LOST
+
+
+def _obituary(held: Held, watch: Watch) -> str:
+    """Say how a job ended that left neither record nor failure."""
+    seen = held.seen
+    how = f"as {seen.state} on {seen.node or 'no node'}" if seen else "unseen (no accounting)"
+    if seen and seen.reason not in ("None", "", "NonZeroExitCode"):
+        how += f", {seen.reason}"
+    text = f"job {held.job} ended {how} and left no record"
+    if watch.log(held) is None and not (seen and seen.state == "CANCELLED"):
+        text += "; it wrote no log: is the store on a file system that the node sees?"
+    return text
+
+
+def _progress(entry: Entry, watch: Watch) -> str:
+    """Return how far a running pretraining is, as it last said."""
+    running = read_progress(watch.store.folder("pretrain", entry.key or ""))
+    if running is None:
+        return ""
+    now = running.progress
+    text = f", step {now.step} of {now.steps}"
+    if not now.images_per_s:  # no step is done yet
+        return text
+    return f"{text}, {now.images_per_s:.0f} images/s, {duration(now.left_s)} left"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as hours, minutes or seconds, whichever reads best."""
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,1 @@
+"""Records and other files of the store."""

@@ -1,0 +1,138 @@
+"""Write files whole or not at all, and read them."""
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+
+class NoSpaceError(OSError):
+    """The disk is full, or a quota reached."""
+
+    exit_status = 1
+
+
+def sync(path: Path) -> None:
+    """Flush a file to the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; it is gone afterwards, whatever happened.
+
+    Raises:
+        NoSpaceError: The disk filled up.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+    except OSError as error:
+        if is_full(error) and not isinstance(error, NoSpaceError):
+            raise no_space(target) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether the disk or a quota is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def no_space(target: Path) -> NoSpaceError:
+    """Return the error that says what could not be written, and the way out."""
+    return NoSpaceError(
+        errno.ENOSPC,
+        f"no space left to write {target}; nothing half-written was kept and nothing finished is "
+        "lost: free some space, then run the same command again to resume",
+    )
+
+
+def write_atomic(
+    target: Path, content: str | bytes | memoryview | Callable[[Path], object]
+) -> None:
+    """Write a file whole, replacing what was there; a function is called with a temporary path."""
+    with writing(target) as temporary:
+        if isinstance(content, str):
+            temporary.write_text(content)
+        elif isinstance(content, bytes | memoryview):
+            temporary.write_bytes(content)
+        else:
+            content(temporary)
+        sync(temporary)
+        temporary.replace(target)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a regular file; a FIFO or a device is refused, not waited for.
+
+    Raises:
+        OSError: It cannot be read, or is not a regular file.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read()
+
+
+def write_once(target: Path, content: bytes) -> bytes:
+    """Write a file unless it exists; return the content that it then has."""
+    with writing(target) as temporary:
+        temporary.write_bytes(content)
+        sync(temporary)
+        return content if link_once(temporary, target) else target.read_bytes()
+
+
+def copy_once(source: Path, target: Path) -> bool:
+    """Copy a file unless the target exists; return whether it was copied."""
+    with writing(target) as temporary:
+        shutil.copyfile(source, temporary)
+        sync(temporary)
+        return link_once(temporary, target)
+
+
+def link_once(temporary: Path, target: Path) -> bool:
+    """Give a whole file its name unless the name is taken; return whether it got it."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    return True
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    """Return arrays as a compressed .npz; so a full disk is met by one write, not half-way."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **cast(dict[str, Any], arrays))
+    return buffer.getvalue()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the JSON lines of a history; a torn last line is left out."""
+    lines = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return lines

@@ -1,0 +1,95 @@
+"""Progress of a pretraining, readable from another process or machine."""
+
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..identity import Pretraining
+from .atomic import write_atomic
+from .provenance import host
+
+FILE = "progress.json"
+FRESH_S = 120.0  # a progress file older than this belongs to no living process
+CHECKPOINT = re.compile(r"checkpoint-(\d+)-([0-9a-f]{16})\.pt")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Steps, loss and pace of a pretraining.
+
+    Attributes:
+        step: Steps done.
+        steps: Steps in all.
+        batch: Chips per step.
+        loss: Of the last step.
+        images_per_s: Since this process started; 0 before its first step.
+    """
+
+    step: int
+    steps: int
+    batch: int
+    loss: float = 0.0
+    images_per_s: float = 0.0
+
+    @property
+    def left_s(self) -> float:
+        """Seconds left at the present pace."""
+        return (self.steps - self.step) * self.batch / max(self.images_per_s, 1e-9)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A pretraining that a living process trains."""
+
+    progress: Progress
+    host: str
+
+
+def write_progress(folder: Path, progress: Progress) -> None:
+    """Write down how far this process is."""
+    value = vars(progress) | {"host": host(), "pid": os.getpid()}
+    write_atomic(folder / FILE, json.dumps(value))
+
+
+def read_progress(folder: Path) -> Running | None:
+    """Return how far a pretraining is, or None where no living process trains it.
+
+    The file is read once: it may vanish or be replaced at any moment.
+    """
+    try:
+        with (folder / FILE).open() as file:
+            age_s = time.time() - os.fstat(file.fileno()).st_mtime
+            value = json.load(file)
+        names = Progress.__dataclass_fields__
+        running = Running(Progress(**{name: value[name] for name in names}), value["host"])
+        here = running.host == host() and "pid" in value
+        alive = age_s < FRESH_S and (not here or _is_alive(value["pid"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return running if alive else None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
+
+
+def last_checkpoint(folder: Path) -> int:
+    """Return the step of the newest checkpoint, 0 where there is none."""
+    found = [CHECKPOINT.fullmatch(path.name) for path in folder.glob("checkpoint-*.pt")]
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def steps_of(identity: Pretraining) -> int:
+    """Return how many steps a pretraining takes, 0 for one that learns nothing."""
+    if identity.recipe is None:
+        return 0
+    return identity.pool_count // identity.recipe["batch"] * identity.recipe["epochs"]

@@ -1,0 +1,1 @@
+"""Verify records and merge stores."""

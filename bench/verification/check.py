@@ -1,0 +1,211 @@
+"""Check every claim of the records in a store: digests, scores, labelled chips, weights."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ...results.record import PretrainRecord, RunRecord
+from ..data.known_sets import FOLDER, DamagedSetError
+from ..data.splits import Splits, every_set, open_set
+from ..plan.plan import Plan
+from ..store.records import DamagedRecordError, Kind, Store
+from ..store.run_predictions import FILE
+from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
+
+KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
+
+
+class CheckError(ValueError):
+    """There is nothing that could be checked."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim that does not hold, or cannot be checked.
+
+    Attributes:
+        kind: As in `verify_run.Problem`; `set` for the description of a set.
+        what: The folder below the store, keys shortened; a data set for what concerns many runs.
+        text: What is wrong, and where it helps what to do.
+        keys: Of the records concerned.
+    """
+
+    kind: str
+    what: str
+    text: str
+    keys: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """Return the finding as one line."""
+        return f"{self.kind}: {self.what}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Counts and findings of one check."""
+
+    pretrainings: int
+    runs: int
+    findings: list[Finding]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+    def summary(self, *, weights: bool = True) -> str:
+        """Return a sentence; without `weights`, only the runs were checked."""
+        starts = f"{self.pretrainings} pretrainings, " if weights else ""
+        count = len(self.findings)
+        found = f"{count} finding{'s' if count > 1 else ''}" if count else "all hold"
+        return f"checked {starts}{self.runs} runs: {found}"
+
+
+Tell = Callable[[int, int], None]
+
+
+def refuse_no_store(store: Store) -> None:
+    """Refuse a folder that is not a store.
+
+    Raises:
+        CheckError: It holds neither pretrainings nor runs.
+    """
+    if not any((store.root / kind).is_dir() for kind in KINDS):
+        raise CheckError(
+            f"{store.root} is not a store: it has neither a folder pretrain/ nor evaluate/; name "
+            "a store, or a grid with --runs STORE"
+        )
+
+
+def check_store(store: Store, tell: Tell = lambda done, total: None) -> Checked:
+    """Check every record of a store.
+
+    Args:
+        store: What is checked; nothing is written.
+        tell: Called with (done, total) after each record.
+
+    Raises:
+        CheckError: It is not a store, or holds no record.
+    """
+    refuse_no_store(store)
+    keys = {kind: sorted(store.keys(kind)) for kind in KINDS}
+    found = check_keys(store, keys["pretrain"], keys["evaluate"], tell)
+    if not found.pretrainings + found.runs + len(found.findings):
+        raise CheckError(f"the store {store.root} holds no record; there is nothing to check")
+    return found
+
+
+def check_plan(
+    plan: Plan,
+    store: Store,
+    tell: Tell = lambda done, total: None,
+    *,
+    encoders: bool = True,
+) -> Checked:
+    """Check the records of a grid; what is not there yet is left out.
+
+    Args:
+        plan: The grid against the store.
+        store: What is checked; nothing is written.
+        tell: Called with (done, total) after each record.
+        encoders: Whether to read the weights too.
+    """
+    starts = [entry.key for entry in plan.pretrain if entry.key] if encoders else []
+    runs = [entry.key for entry in plan.runs if entry.key]
+    found = check_keys(store, starts, runs, tell)
+    unknown = [
+        Finding("split", name, "it is not prepared, and the store does not describe it: records "
+                f"that need it were not looked up; run `sarbench data prepare {name}`")
+        for name in plan.needs()
+        if name not in plan.data
+    ]  # fmt: skip
+    return Checked(found.pretrainings, found.runs, [*unknown, *found.findings])
+
+
+def check_keys(store: Store, starts: Collection[str], runs: Collection[str], tell: Tell) -> Checked:
+    """Check the records with these keys; a key without a record is left out."""
+    findings = list(_set_findings(store))
+    checker = _Checker(store)
+    counts = {"pretrain": 0, "evaluate": 0}
+
+    def readable(kind: Kind, keys: Collection[str]) -> Iterator[Any]:
+        for key in keys:
+            tell(sum(counts.values()), len(starts) + len(runs))
+            try:
+                record = store.read(kind, key)
+            except (DamagedRecordError, OSError) as error:
+                counts[kind] += 1
+                findings.append(_finding(kind, key, Problem("record", str(error))))
+            else:
+                if record is not None:
+                    counts[kind] += 1
+                    yield record
+
+    for start in readable("pretrain", starts):
+        findings += checker.of_start(start)
+    findings += checker.of_runs(readable("evaluate", runs))
+    return Checked(counts["pretrain"], counts["evaluate"], findings)
+
+
+def _set_findings(store: Store) -> Iterator[Finding]:
+    for path in every_set(store.root):
+        try:
+            open_set(path)
+        except DamagedSetError as error:
+            yield Finding("set", f"{FOLDER}/{path.name}", str(error))
+
+
+def _finding(kind: Kind, key: str, problem: Problem, more: str = "") -> Finding:
+    return Finding(problem.kind, f"{kind}/{key[:12]}{more}", problem.text, (key,))
+
+
+class _Checker:
+    """Checks records, each pretraining once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._verifier = RunVerifier(Splits([store.root], store.prepared))
+        self._starts: dict[str, tuple[str | None, str | None, str]] = {}
+
+    def of_start(self, record: PretrainRecord) -> list[Finding]:
+        """Return what does not hold of a pretraining."""
+        self._starts[record.key] = record.weights_digest, record.identity.get("method"), ""
+        path = self._store.folder("pretrain", record.key) / "encoder.safetensors"
+        return [_finding("pretrain", record.key, one) for one in encoder_problems(record, path)]
+
+    def of_runs(self, records: Iterable[RunRecord]) -> list[Finding]:
+        """Return what does not hold of runs; those of an unknown split are one finding."""
+        findings: list[Finding] = []
+        unscored: dict[str, list[RunRecord]] = {}
+        paths = ((one, self._store.folder("evaluate", one.key) / FILE) for one in records)
+        for run in self._verifier.check(paths):
+            record = run.record
+            weights, method, why = self._start(str(record.identity.get("start")))
+            for problem in (*run.problems, *start_problems(record, weights, method, why=why)):
+                if problem.kind == "unscored":
+                    unscored.setdefault(problem.text, []).append(record)
+                else:
+                    findings.append(
+                        _finding("evaluate", record.key, problem, f" ({_about(record)})")
+                    )
+        for text, of_split in unscored.items():
+            text = f"{len(of_split)} runs could not be scored again: {text}"
+            dataset = str(of_split[0].identity["dataset"])
+            keys = tuple(record.key for record in of_split)
+            findings.append(Finding("unscored", dataset, text, keys))
+        return findings
+
+    def _start(self, key: str) -> tuple[str | None, str | None, str]:
+        """Return weights digest and method of a pretraining, or why there are none."""
+        if key not in self._starts:
+            try:
+                record = self._store.read("pretrain", key)
+                found = record and (record.weights_digest, record.identity.get("method"), "")
+            except (DamagedRecordError, OSError, ValueError):
+                found = None, None, "has a damaged record"
+            self._starts[key] = found or (None, None, "")
+        return self._starts[key]
+
+
+def _about(record: RunRecord) -> str:
+    names = ("method", "dataset", "protocol", "shots", "seed")
+    return ", ".join(f"{name} {record.identity.get(name)}" for name in names)

@@ -1,0 +1,238 @@
+"""Records of another store taken into ours: validated strictly, nothing overwritten."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...results.record import PretrainRecord, RunRecord
+from ..data.known_sets import FOLDER, remember
+from ..data.splits import DIGEST, Splits
+from ..store.atomic import copy_once
+from ..store.records import DamagedRecordError, Kind, Store
+from ..store.run_predictions import FILE as PREDICTIONS
+from ..store.sample_predictions import FILE as PICTURES
+from ..store.sample_predictions import check_stored
+from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
+
+KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
+ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
+# What is copied with a record, where it is there.
+COPIED = {"pretrain": (ENCODER, HISTORY, PICTURES), "evaluate": (PREDICTIONS,)}
+LARGEST_RECORD = 2**20  # bytes
+LARGEST_HISTORY = 2**26
+
+
+class MergeError(ValueError):
+    """A folder that is not a store, or a record that cannot be merged."""
+
+
+@dataclass
+class Merged:
+    """What became of every record of the other store; keys with a reason.
+
+    Attributes:
+        added: Taken (or would be, in a trial).
+        same: Here already, with the same outcome.
+        conflicts: Here already, with another outcome; ours is kept.
+        refused: Not valid, or not consistent.
+        unscored: Added although their scores could not be computed again.
+        sets: Descriptions of data sets and pools that were copied for them.
+    """
+
+    added: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
+    conflicts: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    unscored: list[tuple[str, str]] = field(default_factory=list)
+    sets: list[str] = field(default_factory=list)
+
+
+def merge(
+    other: Store,
+    mine: Store,
+    *,
+    trial: bool = False,
+    allow_unscored: bool = False,
+) -> Merged:
+    """Take the records of another store into ours.
+
+    Args:
+        other: Read only; nothing of it is trusted.
+        mine: Gets what is valid and not there yet; keeps what it has.
+        trial: Only say what would happen.
+        allow_unscored: Take runs, too, whose test labels are known nowhere.
+
+    Raises:
+        MergeError: `other` holds no records, or is ours.
+    """
+    if other.root.resolve() == mine.root.resolve():
+        raise MergeError(f"{other.root} is the store itself; name another one")
+    if not any((other.root / kind).is_dir() for kind in KINDS):
+        raise MergeError(
+            f"{other.root} is not a store: it has neither a folder pretrain/ nor evaluate/"
+        )
+    if not trial:
+        mine.check_writable()
+    work = _Merge(other, mine, trial, allow_unscored)
+    for kind in KINDS:
+        for name in sorted(other.keys(kind)):
+            if (other.folder(kind, name) / "record.json").exists():
+                work.take(kind, name)  # else a failure or unfinished work, not a result
+    return work.result
+
+
+class _Merge:
+    """One merge while it runs."""
+
+    def __init__(self, other: Store, mine: Store, trial: bool, allow_unscored: bool) -> None:
+        self.other, self.mine, self.trial, self.allow_unscored = other, mine, trial, allow_unscored
+        self.result = Merged()
+        self.splits = Splits([mine.root, other.root], mine.prepared)
+        self.verifier = RunVerifier(self.splits)
+        self.starts: dict[str, PretrainRecord] = {}  # those of the other store that are valid
+        self.seen_sets: set[tuple[str, str]] = set()
+
+    def take(self, kind: Kind, name: str) -> None:
+        """Take one record, or note why not."""
+        what, folder = f"{kind}/{name[:12]}", self.other.folder(kind, name)
+        try:
+            record = self._read(kind, name, folder)
+            if isinstance(record, PretrainRecord):
+                unscored = self._check_start(record, folder)
+                self.starts[name] = record
+            else:
+                unscored = self._check_run(record, folder)
+        except (OSError, ValueError) as error:
+            self.result.refused.append((what, str(error)))
+            return
+        if self._copy(kind, record, folder, what, unscored):
+            self._take_sets(record)
+
+    def _read(self, kind: Kind, name: str, folder: Path) -> PretrainRecord | RunRecord:
+        if not DIGEST.fullmatch(name):
+            raise MergeError(f"{name!r} is not a key (64 hexadecimal digits)")
+        for path in (folder, *folder.iterdir()):
+            if path.is_symlink():
+                raise MergeError(f"{path.name} is a link; links are not followed")
+        if (folder / "record.json").stat().st_size > LARGEST_RECORD:
+            raise MergeError("its record is larger than any record can be")
+        return self.other.read(kind, name)
+
+    def _check_start(self, record: PretrainRecord, folder: Path) -> str:
+        _refuse(encoder_problems(record, folder / ENCODER))
+        history = folder / HISTORY
+        if history.exists() and history.stat().st_size > LARGEST_HISTORY:
+            raise MergeError(f"{HISTORY} is larger than any history can be")
+        check_stored(folder)
+        return ""
+
+    def _check_run(self, record: RunRecord, folder: Path) -> str:
+        """Return why the scores of a run cannot be computed again, or nothing."""
+        key = str(record.identity.get("start"))
+        ours = self.mine.read("pretrain", key) if DIGEST.fullmatch(key) else None
+        start = ours or self.starts.get(key)
+        found = self.verifier.problems(record, folder / PREDICTIONS)
+        unscored = [one.text for one in found if one.kind == "unscored"]
+        _refuse([
+            *(one for one in found if one.kind != "unscored"),
+            *start_problems(
+                record,
+                start and start.weights_digest,
+                start and start.identity.get("method"),
+                why="is in neither store, or was refused",
+            ),
+        ])  # fmt: skip
+        here = (self.mine.folder("evaluate", record.key) / "record.json").exists()
+        if unscored and not (self.allow_unscored or here):
+            raise MergeError(f"{unscored[0]}; or take it unscored with --allow-unscored")
+        return unscored[0] if unscored else ""
+
+    def _copy(
+        self,
+        kind: Kind,
+        record: PretrainRecord | RunRecord,
+        folder: Path,
+        what: str,
+        unscored: str,
+    ) -> bool:
+        """Copy one record with its files; return whether ours has it now, with the same outcome."""
+        try:
+            ours = self.mine.read(kind, record.key)
+        except DamagedRecordError as error:
+            self.result.conflicts.append((what, f"ours is damaged: {error}"))
+            return False
+        if ours is not None:
+            difference = _difference(ours, record)
+            if difference:
+                self.result.conflicts.append((what, difference))
+            else:
+                self.result.same.append(what)
+            return not difference
+        target = self.mine.folder(kind, record.key)
+        busy = [p.name for p in target.glob("*") if not p.name.startswith("attempt-")]
+        if busy:
+            why = f"it is being computed here ({', '.join(sorted(busy))})"
+            self.result.conflicts.append((what, why))
+            return False
+        if not self.trial:
+            files = [file for file in COPIED[kind] if (folder / file).is_file()]
+            first = all(copy_once(folder / file, target / file) for file in files)
+            if not (first and self.mine.write(kind, record)):
+                why = "another process wrote it in the meantime"
+                self.result.conflicts.append((what, why))
+                return False
+        self.result.added.append(what)
+        if unscored:
+            self.result.unscored.append((what, unscored))
+        return True
+
+    def _take_sets(self, record: PretrainRecord | RunRecord) -> None:
+        """Copy the descriptions of the sets that a record is about, unless ours has them."""
+        identity = record.identity
+        if isinstance(record, RunRecord):
+            wanted = [(identity["data_digest"], identity["split_digest"], None)]
+        else:
+            pool = identity.get("pool") or []
+            wanted = [(one["digest"], one.get("split", ""), one["count"]) for one in pool]
+        for data_digest, split, count in wanted:
+            valid = [DIGEST.fullmatch(one) for one in (data_digest, split or data_digest)]
+            if (data_digest, split) in self.seen_sets or not all(valid):
+                continue
+            self.seen_sets.add((data_digest, split))
+            if self.splits.described(self.mine.root, data_digest, split) is not None:
+                continue
+            known = self.splits.described(self.other.root, data_digest, split)
+            if known is None:
+                if why := self.splits.damaged.get((data_digest, split)):
+                    self.result.refused.append((f"{FOLDER}/*-{data_digest[:12]}-*", why))
+                continue
+            claimed = int((~known.is_test).sum()) if split else known.summary.count
+            if count is not None and claimed != count:
+                why = f"it claims {claimed} chips, the pretrainings on it {count}"
+                self.result.refused.append((f"{FOLDER}/{known.given[:40]}", why))
+                continue
+            if not self.trial:
+                remember(self.mine.root, known.given, known, known.summary)
+            self.result.sets.append(known.given)
+
+
+def _refuse(problems: list[Problem]) -> None:
+    """Raise MergeError for the first problem, with how many more there are."""
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise MergeError(problems[0].text + more)
+
+
+def _difference(ours: Any, theirs: Any) -> str:
+    """Return in what two records of one key differ, apart from how they were made."""
+    kept = set(type(ours).model_fields) - {"provenance", "images_per_s"}
+    parts = [
+        f"{name} is {_short(getattr(ours, name))} here and {_short(getattr(theirs, name))} there"
+        for name in sorted(kept)
+        if getattr(ours, name) != getattr(theirs, name)
+    ]
+    return "; ".join(parts)
+
+
+def _short(value: Any) -> str:
+    return value[:12] if isinstance(value, str) else str(value)

@@ -1,0 +1,294 @@
+"""Check what a record claims against what it can be computed from.
+
+`check`, `merge`, `report` and every table use these functions, so that a number that one of them
+refuses is refused by all.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import compress, islice
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Int
+from safetensors import SafetensorError, safe_open
+
+from ...methods._registry import own_names
+from ...protocols._support_sets import (
+    RepeatedChipError,
+    ShotsError,
+    TooFewChipsError,
+    support_digest,
+    support_set,
+)
+from ...results.metrics import score_runs
+from ...results.record import PretrainRecord, RunRecord
+from ..data.splits import Split, Splits, shipped
+from ..store.atomic import file_digest
+from ..store.run_predictions import FILE, NAMES, DamagedPredictionsError, read_predictions
+
+TOLERANCE = 1e-9  # between a stored score and the one computed again
+TOGETHER = 256  # runs that are scored at once
+
+Kind = Literal[
+    "record", "identity", "start", "method", "weights", "predictions", "scores", "counts",
+    "support", "split", "missing", "unscored",
+]  # fmt: skip
+# Fields of a run's identity that are read here, with their types in JSON.
+IDENTITY = {
+    "start": (str,), "method": (str,), "dataset": (str,), "data_digest": (str,),
+    "split_digest": (str,), "protocol": (str,), "shots": (int, str), "seed": (int,),
+}  # fmt: skip
+# Keys of a member of a pool with their types; the training split of a data set has both.
+MEMBER = {"name": str, "digest": str, "count": int}
+SPLIT = {"split": str, "classes": int}
+# Nothing is known to be wrong with these; they could not be checked.
+UNCHECKED: tuple[Kind, ...] = ("missing", "unscored")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One claim of a record that does not hold, or cannot be checked."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True)
+class CheckedRun:
+    """A run, its split where that is known, its predicted classes where they are usable."""
+
+    record: RunRecord
+    split: Split | None
+    classes: Int[np.ndarray, " M"] | None
+    problems: list[Problem]
+
+
+class RunVerifier:
+    """Checks runs; reads each split and draws each support set once."""
+
+    def __init__(self, splits: Splits) -> None:
+        """Remember where splits are found."""
+        self.splits = splits
+        self._supports: dict[tuple[str, str, object, object], tuple[int, str] | str] = {}
+
+    def split(self, record: RunRecord) -> Split | None:
+        """Return the split that a run names, where it is known here."""
+        where = [record.identity.get(n) for n in ("dataset", "data_digest", "split_digest")]
+        return self.splits.find(*map(str, where))
+
+    def problems(self, record: RunRecord, path: Path) -> list[Problem]:
+        """Return what does not hold of one run by itself: predictions, scores, labelled chips."""
+        (checked,) = self.check([(record, path)])
+        return checked.problems
+
+    def check(
+        self, runs: Iterable[tuple[RunRecord, Path]], *, whole: bool = True
+    ) -> Iterator["CheckedRun"]:
+        """Yield many runs in their order, checked by themselves; they are scored together.
+
+        Args:
+            runs: Each with the file of its predictions.
+            whole: Check the scores of single chips too, which no number depends on.
+        """
+        runs = iter(runs)
+        while batch := [self._read(*run, whole=whole) for run in islice(runs, TOGETHER)]:
+            _score(batch)
+            yield from batch
+
+    def _read(self, record: RunRecord, path: Path, *, whole: bool) -> "CheckedRun":
+        """Check everything of a run but its scores."""
+        identity = record.identity
+        if lacking := _lacking(identity):
+            problem = Problem("identity", f"its identity lacks {', '.join(lacking)}")
+            return CheckedRun(record, None, None, [problem])
+        split, found = self.split(record), []
+        ours = shipped(identity["dataset"])
+        if ours is not None and ours[0] != identity["split_digest"]:
+            found.append(Problem(
+                "split",
+                f"{identity['dataset']} has split {ours[0][:12]} in this version of sarbench, the "
+                f"run was made on {identity['split_digest'][:12]}",
+            ))  # fmt: skip
+        if split is None:
+            where = (identity["dataset"], identity["data_digest"], identity["split_digest"])
+            why = self.splits.why_not(*where)
+            found.append(Problem("unscored", why))
+        else:
+            found += self._about_labels(record, split)
+        classes = None
+        try:
+            names = NAMES if whole else NAMES[:1]
+            stored = read_predictions(path, record.predictions_digest, names)
+        except FileNotFoundError:
+            found.append(Problem("missing", f"{path.name} is missing"))
+        except (DamagedPredictionsError, OSError) as error:
+            found.append(Problem("predictions", str(error)))
+        else:
+            if wrong := _about_arrays(record, stored):
+                found.append(Problem("predictions", wrong))
+            else:
+                classes = stored["classes"]
+        return CheckedRun(record, split, classes, found)
+
+    def _about_labels(self, record: RunRecord, split: Split) -> list[Problem]:
+        """Compare counts and labelled chips with those that the split, shots and seed give."""
+        found = []
+        tested = len(split.test_labels)
+        if record.test_count != tested:
+            text = f"it claims {record.test_count} test chips, its split has {tested}"
+            found.append(Problem("counts", text))
+        support = self._support(record.identity, split)
+        if isinstance(support, str):
+            return [*found, Problem("support", support)]
+        count, digest = support
+        if record.train_count != count:
+            text = f"it claims {record.train_count} labelled chips, its shots and seed give {count}"
+            found.append(Problem("counts", text))
+        if record.support_digest != digest:
+            text = (
+                f"its labelled chips have digest {record.support_digest[:12]}, those of its split, "
+                f"shots and seed {digest[:12]}"
+            )
+            found.append(Problem("support", text))
+        return found
+
+    def _support(self, identity: dict[str, Any], split: Split) -> tuple[int, str] | str:
+        """Return how many chips are labelled and their digest, or why there are none."""
+        digest, seed, shots = (identity[name] for name in ("split_digest", "seed", "shots"))
+        place = (identity["dataset"], digest, seed, shots)
+        if place not in self._supports:
+            ids, labels = split.ids[~split.is_test], split.labels[~split.is_test]
+            try:
+                chosen = support_set(digest, seed, ids, labels, shots, split.classes)
+                self._supports[place] = len(chosen), support_digest(ids[chosen])
+            except (ShotsError, TooFewChipsError, RepeatedChipError) as error:
+                self._supports[place] = f"no labelled chips can be drawn: {error}"
+        return self._supports[place]
+
+
+def _lacking(identity: dict[str, Any]) -> list[str]:
+    """Return the fields of a run's identity that are missing or of another type."""
+    return [name for name, types in IDENTITY.items() if type(identity.get(name)) not in types]
+
+
+def _about_arrays(record: RunRecord, stored: dict[str, np.ndarray]) -> str:
+    """Return what is wrong with the arrays of a run, or nothing."""
+    classes, scores = stored["classes"], stored.get("scores")
+    if classes.dtype.kind not in "iu" or classes.shape != (record.test_count,):
+        return f"{FILE} has {classes.shape} {classes.dtype} classes of {record.test_count} chips"
+    if scores is not None and (scores.dtype.kind != "f" or scores.shape != classes.shape):
+        return f"{FILE} has {scores.shape} {scores.dtype} scores of {record.test_count} chips"
+    if scores is not None and not np.isfinite(scores).all():
+        return f"{FILE} has scores that are not finite"
+    return ""
+
+
+def _score(batch: list["CheckedRun"]) -> None:
+    """Compute the scores of runs again; note impossible classes and scores that differ."""
+    together: dict[int, list[CheckedRun]] = {}
+    for run in batch:
+        size = len(run.split.test_labels) if run.split else None
+        if run.classes is not None and len(run.classes) == size:
+            together.setdefault(id(run.split), []).append(run)
+    for runs in together.values():
+        split = runs[0].split
+        if split is None:
+            continue
+        predicted = np.stack([run.classes for run in runs if run.classes is not None])
+        last = len(split.classes) - 1
+        possible = (predicted.min(axis=1) >= 0) & (predicted.max(axis=1) <= last)
+        for run in compress(runs, ~possible):
+            text = f"{FILE} predicts a class outside 0..{last}"
+            run.problems.append(Problem("predictions", text))
+        runs, predicted = list(compress(runs, possible)), predicted[possible].astype(np.int64)
+        if not runs:
+            continue
+        again = score_runs(split.test_labels, predicted, last + 1)
+        for name, values in again.items():
+            for run, value in zip(runs, values.tolist(), strict=True):
+                stored = getattr(run.record, name)
+                if not abs(value - stored) <= TOLERANCE:
+                    text = f"{name} is {stored:.6f} in the record, {value:.6f} by its predictions"
+                    run.problems.append(Problem("scores", text))
+
+
+def start_problems(
+    record: RunRecord, weights: str | None, method: str | None, *, why: str = ""
+) -> list[Problem]:
+    """Return what does not hold of a run together with its pretraining.
+
+    Args:
+        record: The run.
+        weights: The weights digest of its pretraining; None where that is not there.
+        method: The method of its pretraining.
+        why: Why it is not there.
+    """
+    start = str(record.identity.get("start"))[:12]
+    if weights is None:
+        why = why or "is not in the store"
+        return [Problem("start", f"its pretraining {start} {why}: the number cannot be traced")]
+    found = []
+    if weights != record.weights_digest:
+        found.append(Problem(
+            "weights",
+            f"it was measured with weights {record.weights_digest[:12]}, but pretraining {start} "
+            f"has {weights[:12]}",
+        ))  # fmt: skip
+    named = record.identity.get("method")
+    if method != named:
+        text = f"it names the method {named}, its pretraining {start} is of {method}"
+        found.append(Problem("method", text))
+    return found
+
+
+def _is_member(member: Any) -> bool:
+    """Return whether a value is a member of a pool as identities hold it."""
+    if not isinstance(member, dict):
+        return False
+    types = MEMBER | (SPLIT if member.keys() & SPLIT.keys() else {})
+    return {name: type(value) for name, value in member.items()} == types
+
+
+def _encoder_of(record: PretrainRecord) -> dict[str, Any]:
+    encoder = record.identity.get("encoder")
+    return encoder if isinstance(encoder, dict) else {}
+
+
+def encoder_problems(record: PretrainRecord, path: Path) -> list[Problem]:
+    """Return what does not hold of the identity and weights of a pretraining."""
+    members = record.identity.get("pool")
+    if not (isinstance(members, list) and all(map(_is_member, members))):
+        text = (
+            "its pool is not a list of name, digest and count, with split and classes for a "
+            "training split"
+        )
+        return [Problem("identity", text)]
+    try:
+        found = file_digest(path)
+        if found != record.weights_digest:
+            text = (
+                f"{path.name} has SHA-256 {found[:12]}, its record says "
+                f"{record.weights_digest[:12]}"
+            )
+            return [Problem("weights", text)]
+        with safe_open(path, framework="np") as file:
+            told = (file.metadata() or {}).get("pretraining", "{}")
+            weights = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+        named = json.loads(told)
+    except FileNotFoundError:
+        return [Problem("missing", f"{path.name} is missing")]
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        return [Problem("weights", f"{path.name} cannot be read: {error}")]
+    if named != record.identity:
+        return [Problem("weights", f"{path.name} says that it holds another pretraining")]
+    told = record.architecture.encoder_parameters if record.architecture else weights
+    # The file may hold more: buffers of a plug-in's network, or of one of timm.
+    ours = record.identity.get("method") in own_names() and "patch_px" in _encoder_of(record)
+    if told > weights or (ours and told != weights):
+        text = f"{path.name} has {weights:,} weights, its record says {told:,}"
+        return [Problem("weights", text)]
+    return []

@@ -1,0 +1,64 @@
+"""What encoders do: t-SNE of their features, and how far their heads look."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+
+from .style import COLOURS, GREY, LONGEST, MARKERS, SETTINGS, figure, panels, plain
+
+COLUMNS = 4
+
+
+def features_figure(
+    places: Mapping[str, Float[np.ndarray, "M 2"]],
+    labels: Int[np.ndarray, " M"],
+    classes: Sequence[str],
+    title: str,
+) -> Figure:
+    """Draw test chips by t-SNE of their features, one panel per encoder, marked by class.
+
+    Distances between groups and their sizes mean nothing in a t-SNE.
+    """
+    rows, across = -(-len(places) // COLUMNS), min(COLUMNS, len(places))
+    with mpl.rc_context(SETTINGS):
+        drawn = figure(2.2 * across + 1.1, 2.2 * rows + 0.5)
+        grid = panels(drawn, len(places), COLUMNS)
+        for axes, (name, points) in zip(grid, places.items(), strict=True):
+            for label, class_name in enumerate(classes):
+                mine = points[labels == label]
+                axes.plot(mine[:, 0], mine[:, 1], MARKERS[label % len(MARKERS)], markersize=2,
+                          color=COLOURS[label % len(COLOURS)], alpha=0.7, markeredgewidth=0,
+                          label=plain(class_name))  # fmt: skip
+            axes.set(xticks=[], yticks=[], title=plain(name))
+        handles, names = grid[0].get_legend_handles_labels()
+        drawn.legend(handles, names, loc="outside right upper", markerscale=2)
+        drawn.suptitle(plain(title, LONGEST), fontsize=8)
+    return drawn
+
+
+def attention_figure(
+    distances: Mapping[str, Float[np.ndarray, "L h"]], uniform_px: float, side_px: int
+) -> Figure:
+    """Draw the mean attention distance of every head, one panel per encoder.
+
+    Args:
+        distances: Of L blocks with h heads each, in pixels of the input.
+        uniform_px: Of attention that is the same for every patch: the dashed line.
+        side_px: Side of the input.
+    """
+    rows, across = -(-len(distances) // COLUMNS), min(COLUMNS, len(distances))
+    with mpl.rc_context(SETTINGS):
+        drawn = figure(2.1 * across + 0.4, 1.9 * rows + 0.4)
+        grid = panels(drawn, len(distances), COLUMNS, sharey=True)
+        for axes, (name, values) in zip(grid, distances.items(), strict=True):
+            blocks = np.repeat(np.arange(1, len(values) + 1), values.shape[1])
+            axes.axhline(uniform_px, color=GREY, linestyle="--", linewidth=0.8)
+            axes.plot(blocks, values.ravel(), "o", color=COLOURS[0], markersize=3, alpha=0.8)
+            axes.set(title=plain(name), xticks=range(1, len(values) + 1))
+            axes.set_ylim(0, 1.15 * max(uniform_px, float(values.max())))
+        drawn.supxlabel("block", fontsize=8)
+        drawn.supylabel(f"attention distance (pixels of {side_px})", fontsize=8)
+    return drawn

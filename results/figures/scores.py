@@ -1,0 +1,109 @@
+"""Figures of a leaderboard: score over shots, and score against cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from ..leaderboard import Cell, Leaderboard
+from ..tables.caption import metric_name
+from .style import LONGEST, SETTINGS, figure, look, percent_axis, plain
+
+
+def shots_figure(board: Leaderboard, rows: Sequence[str] | None = None) -> Figure | None:
+    """Draw the score over the shots, one panel per data set and protocol, with intervals.
+
+    Incomplete cells are hollow. None where no protocol has two numbers of shots. `rows` are those
+    to draw, all by default.
+    """
+    panels: dict[tuple[str, str], list[int]] = {}
+    for dataset, protocol, shots in board.columns:
+        if shots != "all":
+            panels.setdefault((dataset, protocol), []).append(shots)
+    panels = {panel: shots for panel, shots in panels.items() if len(shots) > 1}
+    drawn_rows = board.rows if rows is None else rows
+    if not panels:
+        return None
+    with mpl.rc_context(SETTINGS):
+        drawn = figure(3.3 * len(panels) + 1.4, 3.1)
+        for axes, ((dataset, protocol), shots) in zip(
+            drawn.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+        ):
+            for number, row in enumerate(drawn_rows):
+                cells = [board.cell(row, (dataset, protocol, k)) for k in sorted(shots)]
+                known = [c for c in cells if c is not None and c.mean is not None]
+                if not known:
+                    continue
+                style = look(number, row in board.controls)
+                # side by side, so that intervals of equal methods do not hide each other
+                shift = 1 + 0.012 * (number - len(drawn_rows) / 2)
+                x = [int(cell.shots) * shift for cell in known]
+                axes.errorbar(
+                    x, [100 * (c.mean or 0) for c in known], yerr=_bars(known), label=plain(row),
+                    capsize=2, elinewidth=0.8, **style,
+                )  # fmt: skip
+                for place, cell in zip(x, known, strict=True):
+                    if not cell.complete:
+                        hollow = style | {"markerfacecolor": "white", "zorder": 5}
+                        axes.plot(place, 100 * (cell.mean or 0), **hollow)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(FixedLocator(sorted(shots)))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.set_xticklabels([str(k) for k in sorted(shots)])
+            axes.set(
+                xlabel="shots (labelled chips per class)",
+                title=plain(f"{dataset}, {protocol}", LONGEST),
+            )
+            percent_axis(axes, metric_name(board.metric))
+        handles, labels = drawn.axes[0].get_legend_handles_labels()
+        drawn.legend(handles, labels, loc="outside right upper")
+    return drawn
+
+
+def _bars(cells: list[Cell]) -> list[list[float]]:
+    """Return lengths down and up to the limits of each interval, in percent; 0 without one."""
+    down = [100 * ((c.mean or 0) - c.low) if c.low is not None else 0.0 for c in cells]
+    up = [100 * (c.high - (c.mean or 0)) if c.high is not None else 0.0 for c in cells]
+    return [down, up]
+
+
+def cost_figure(
+    board: Leaderboard, hours: Mapping[str, float], column: object, rows: Sequence[str]
+) -> Figure | None:
+    """Draw the score of one column against the process-hours of the pretraining.
+
+    Args:
+        board: Where the scores stand.
+        hours: Per row, of one pretraining; rows without are left out.
+        column: Data set, protocol, shots.
+        rows: To draw; a method looks alike in all figures of the same rows.
+    """
+    cells = [c for c in board.cells if c.column == column and c.mean is not None]
+    cells = [c for c in cells if c.method in hours and c.method in rows]
+    if len(cells) < 2:
+        return None
+    with mpl.rc_context(SETTINGS):
+        drawn = figure(5.2, 3.1)
+        axes = drawn.subplots()
+        for cell in sorted(cells, key=lambda cell: rows.index(cell.method)):
+            style: dict[str, Any] = look(rows.index(cell.method), cell.control)
+            style["linestyle"] = "none"
+            x = 60 * hours[cell.method]
+            axes.errorbar(x, 100 * (cell.mean or 0), yerr=_bars([cell]), capsize=2,
+                          elinewidth=0.8, label=plain(cell.method), **style)  # fmt: skip
+        spent = [hours[cell.method] for cell in cells]
+        if min(spent) > 0 and max(spent) > 10 * min(spent):
+            axes.set_xscale("log")
+        axes.set(
+            xlabel="minutes of one process for one pretraining",
+            title=plain(_where(cells[0]), LONGEST),
+        )
+        percent_axis(axes, metric_name(board.metric))
+        drawn.legend(loc="outside right upper")
+    return drawn
+
+
+def _where(cell: Cell) -> str:
+    return f"{cell.dataset}, {cell.protocol}, {cell.shots} shots".replace("all shots", "all labels")

@@ -1,0 +1,48 @@
+"""Training curves: the loss of each pretraining over its epochs."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from .style import COLOURS, SETTINGS, figure, panels, plain
+
+COLUMNS = 4
+SUBS = (1.0, 2.0, 5.0)  # ticks of a decade
+
+
+def training_figure(histories: Mapping[str, Sequence[tuple[float, float]]]) -> Figure | None:
+    """Draw (epoch, loss) of each pretraining, each in a panel of its own scale.
+
+    Losses of different methods are of different targets, so they share no axis; the scales are
+    logarithmic where all losses are positive.
+    """
+    known = {name: points for name, points in histories.items() if len(points) > 1}
+    if not known:
+        return None
+    rows = -(-len(known) // COLUMNS)
+    every = [np.array(points)[:, 1] for points in known.values()]
+    with mpl.rc_context(SETTINGS):
+        drawn = figure(2.1 * min(COLUMNS, len(known)), 1.6 * rows + 0.3)
+        grid = panels(drawn, len(known), COLUMNS)
+        for axes, (name, points) in zip(grid, known.items(), strict=True):
+            epochs, losses = np.array(points).T
+            axes.plot(epochs, losses, color=COLOURS[0], linewidth=1.2)
+            if len(points) > 20:
+                width = max(len(points) // 30, 3)
+                smooth = np.convolve(losses, np.ones(width) / width, "valid")
+                middle = epochs[width // 2 : width // 2 + len(smooth)]
+                axes.plot(middle, smooth, color=COLOURS[1], linewidth=1.2)
+            if min(losses.min() for losses in every) > 0:
+                axes.set_yscale("log")
+                narrow = losses.max() < 3 * losses.min()
+                axes.yaxis.set_major_locator(MaxNLocator(4) if narrow else LogLocator(subs=SUBS))
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_minor_locator(NullLocator())
+            axes.set_title(plain(name), fontsize=8)
+            axes.tick_params(labelsize=6)
+        drawn.supxlabel("epoch", fontsize=8)
+        drawn.supylabel("loss (each its own scale)", fontsize=8)
+    return drawn

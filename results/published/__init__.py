@@ -1,0 +1,1 @@
+"""Published values, and their comparison with ours."""

@@ -1,0 +1,143 @@
+"""Two methods on the same units: tests of the difference, its size, and correction for many tests.
+
+A unit is a seed (`sign_flip`) or a group of near-duplicate test chips (`chip_test`); one is never
+taken for the other. What is tested is that the sign of every unit's difference is a coin flip.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.special
+import scipy.stats
+from jaxtyping import Bool, Float, Int
+
+from .intervals import Interval, mean_interval, single_score
+
+MOST_EXACT_PAIRS = 20  # 2**19 sign vectors; beyond, signs are drawn
+DRAWS = 20_000
+SAME = 1e-12  # sums of scores that differ by less are equal but for rounding
+
+
+class UnpairedError(ValueError):
+    """Scores of two methods that do not belong to the same units."""
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """A two-sided test over paired units.
+
+    Attributes:
+        p: Probability of a difference at least as large if every sign were a coin flip.
+        smallest_p: The least that `p` could be with so many units, whatever the difference.
+        n: Units that the test rests on: pairs of scores, or groups of chips that disagree.
+        exact: False where the signs were drawn.
+    """
+
+    p: float
+    smallest_p: float
+    n: int
+    exact: bool
+
+
+def sign_flip(
+    differences: Float[np.ndarray, " S"], rng: np.random.Generator, draws: int = DRAWS
+) -> PairedTest:
+    """Test paired differences by flipping their signs: all ways up to 20 pairs, else `draws`.
+
+    Args:
+        differences: One per pair; finite.
+        rng: Draws the signs where there are too many to try all.
+        draws: How many.
+
+    Raises:
+        UnpairedError: No pair at all, or a difference that is not a number.
+    """
+    n = differences.size
+    if n == 0 or not np.isfinite(differences).all():
+        raise UnpairedError(f"{n} paired differences, all must be finite: {differences.tolist()}")
+    reached = abs(differences.sum()) - SAME
+    if n <= MOST_EXACT_PAIRS:
+        sums = differences[:1]  # the first sign may stay: the opposite vectors mirror these
+        for value in differences[1:]:
+            sums = np.concatenate((sums + value, sums - value))
+        return PairedTest(float(np.mean(np.abs(sums) >= reached)), 2.0 ** (1 - n), n, True)
+    hits = 0
+    for start in range(0, draws, 1000):  # bounded memory
+        signs = rng.integers(0, 2, (min(1000, draws - start), n)) * 2 - 1
+        hits += int((np.abs(signs @ differences) >= reached).sum())
+    return PairedTest((hits + 1) / (draws + 1), 1 / (draws + 1), n, False)
+
+
+def chip_test(
+    right_a: Bool[np.ndarray, " M"],
+    right_b: Bool[np.ndarray, " _"],
+    groups: Int[np.ndarray, " _"] | None = None,
+) -> PairedTest:
+    """Test which of two classifiers is right more often on the same M test chips, exactly.
+
+    Without groups this is McNemar's exact test. Near-duplicate chips fall together, so with groups
+    the sign of a whole group is flipped.
+
+    Raises:
+        UnpairedError: The arrays differ in length.
+    """
+    if right_a.shape != right_b.shape or (groups is not None and groups.shape != right_a.shape):
+        raise UnpairedError(
+            f"predictions of {right_a.size} and {right_b.size} chips cannot be paired"
+        )
+    difference = right_a.astype(np.int64) - right_b
+    if groups is not None:
+        _, place = np.unique(groups, return_inverse=True)
+        difference = np.bincount(place, difference).round().astype(np.int64)
+    steps = np.abs(difference[difference != 0])
+    reach = int(steps.sum())
+    chance = np.ones(1)  # of every sum of signed steps, from the least to the greatest
+    for step, count in zip(*np.unique(steps, return_counts=True), strict=True):
+        of_these = np.zeros(2 * count * step + 1)
+        of_these[:: 2 * step] = scipy.stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        chance = np.convolve(chance, of_these)
+    sums = np.abs(np.arange(-reach, reach + 1))
+    p = float(chance[sums >= abs(int(difference.sum()))].sum())
+    return PairedTest(min(p, 1.0), 2.0 ** min(0, 1 - steps.size), steps.size, True)
+
+
+def holm(p_values: Sequence[float]) -> Float[np.ndarray, " K"]:
+    """Return Holm's adjusted p-values of one family of tests, in the order given."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = p[order] * np.arange(p.size, 0, -1)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return adjusted
+
+
+@dataclass(frozen=True)
+class Effect:
+    """How large a paired difference is.
+
+    Attributes:
+        difference: Mean difference and its Student interval; no limits for one pair.
+        standardised: The mean in units of the standard deviation over pairs (Cohen's d_z), with
+            the interval from the non-central t; None where the pairs do not vary.
+    """
+
+    difference: Interval
+    standardised: Interval | None
+
+
+def effect(differences: Float[np.ndarray, " S"], level: float = 0.95) -> Effect:
+    """Return the mean of paired differences with interval, plain and standardised."""
+    if differences.size == 1:
+        return Effect(single_score(float(differences[0])), None)
+    mean = mean_interval(differences, level)
+    spread = float(differences.std(ddof=1))
+    if spread <= SAME:
+        return Effect(mean, None)
+    root = np.sqrt(differences.size)
+    t = mean.mean / spread * root
+    low, high = (
+        scipy.special.nctdtrinc(differences.size - 1, tail, t) / root
+        for tail in ((1 + level) / 2, (1 - level) / 2)
+    )
+    return Effect(mean, Interval(mean.mean / spread, float(low), float(high), differences.size))

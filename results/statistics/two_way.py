@@ -1,0 +1,136 @@
+"""The difference in accuracy of two classifiers, for other seeds and other test chips.
+
+Seeds and groups of test chips are crossed random effects. The variance of the difference is the
+analysis-of-variance estimate of that model: the part of seeds, plus the part of groups, less
+their interaction, which both contain. One more group on which the classifiers differ throughout is
+added to the part of groups (as Agresti and Min 2005 add cells), because classifiers that differ on
+few chips, or on none, would look certain. Degrees of freedom follow Satterthwaite (1946), those of
+the groups from how many of them carry the variance, so that a few large groups do not count as
+many.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Bool, Float, Int
+
+from .intervals import Interval
+from .paired import UnpairedError
+from .units import FEWEST_GROUPS, FEWEST_SEEDS
+
+
+@dataclass(frozen=True)
+class TwoWay:
+    """A difference in accuracy, first less second, over S seeds and G groups of test chips.
+
+    Attributes:
+        difference: A fraction.
+        se: Its standard error; None where the groups are too few to tell.
+        df: Degrees of freedom of the standard error; None with it.
+        seeds: S; with 1 the statement is about these two runs.
+        groups: G.
+    """
+
+    difference: float
+    se: float | None
+    df: float | None
+    seeds: int
+    groups: int
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """Return the difference with its Student interval; no limits where `se` is None."""
+        if self.se is None or self.df is None:
+            return Interval(self.difference, None, None, self.groups)
+        half = float(scipy.stats.t.ppf((1 + level) / 2, self.df)) * self.se
+        return Interval(
+            self.difference, self.difference - half, self.difference + half, self.groups
+        )
+
+    def p(self) -> float | None:
+        """Return the two-sided p of no difference; None where `se` is None."""
+        if self.se is None or self.df is None:
+            return None
+        return float(2 * scipy.stats.t.sf(abs(self.difference) / self.se, self.df))
+
+
+def two_way_difference(
+    right_a: Bool[np.ndarray, "S M"],
+    right_b: Bool[np.ndarray, "_ _"],
+    groups: Int[np.ndarray, " _"] | None = None,
+) -> TwoWay:
+    """Return the difference in accuracy of A and B, for other seeds and other test chips.
+
+    With one seed the statement is about other test chips only.
+
+    Args:
+        right_a: Whether A was right, for each seed and test chip.
+        right_b: The same for B, on the same seeds and chips.
+        groups: Group of near-duplicates of each chip; None where each chip is its own group.
+
+    Raises:
+        UnpairedError: The arrays do not fit each other.
+    """
+    shape = right_a.shape
+    if right_b.shape != shape or (groups is not None and groups.size != shape[1]):
+        raise UnpairedError(f"{shape} and {right_b.shape} seeds and chips do not pair")
+    return two_way_mean(right_a.astype(np.float64) - right_b, groups)
+
+
+def two_way_mean(
+    gaps: Float[np.ndarray, "S M"],
+    groups: Int[np.ndarray, " M"] | None = None,
+    weights: Float[np.ndarray, " M"] | None = None,
+) -> TwoWay:
+    """Return the mean of differences, each within [-1, 1], for other seeds and other chips.
+
+    Args:
+        gaps: The difference on each chip, for each seed.
+        groups: Group of near-duplicates of each chip; None where each chip is its own group.
+        weights: Of the chips, with mean 1; None where all weigh the same. They are constants.
+    """
+    seeds, chips = gaps.shape
+    sizes = np.ones(chips)
+    if weights is not None:
+        gaps, sizes = gaps * weights, weights
+    if groups is not None:
+        _, place = np.unique(groups, return_inverse=True)
+        sizes = np.bincount(place, sizes)
+        gaps = np.stack([np.bincount(place, row, sizes.size) for row in gaps])
+    difference = float(gaps.sum() / (seeds * chips))
+    if sizes.size < FEWEST_GROUPS or 1 < seeds < FEWEST_SEEDS:
+        return TwoWay(difference, None, None, seeds, sizes.size)
+    variance, df = _variance(gaps - difference * sizes, sizes)
+    return TwoWay(difference, float(np.sqrt(variance)), df, seeds, sizes.size)
+
+
+def _variance(
+    residuals: Float[np.ndarray, "S G"], sizes: Float[np.ndarray, " G"]
+) -> tuple[float, float]:
+    """Return the variance of the mean difference per chip, and its degrees of freedom.
+
+    Args:
+        residuals: Sum over the chips of each group, less the mean difference of all.
+        sizes: Sum of the weights of the chips of each group; of the chips where all weigh 1.
+    """
+    seeds, chips = residuals.shape[0], sizes.sum()
+    small = 1 / (1 - (sizes**2).sum() / chips**2)  # G / (G - 1) where all are of one size
+    of_groups = residuals.sum(axis=0)
+    squares = of_groups**2
+    carrying = squares.sum() ** 2 / (squares**2).sum() if squares.any() else 1.0
+    df_groups = max(float(carrying) - 1, 2.0)
+    by_groups = small * squares.sum() / (seeds * chips) ** 2 + (sizes**2).mean() / chips**2
+    if seeds == 1:
+        return float(by_groups), df_groups
+    of_seeds = residuals.sum(axis=1)
+    few = seeds / (seeds - 1)
+    by_seeds = few * (of_seeds**2).sum() / (seeds * chips) ** 2
+    rest = residuals - np.outer(of_seeds, sizes / chips) - of_groups / seeds
+    by_both = few * small * (rest**2).sum() / (seeds * chips) ** 2
+    variance = max(by_seeds + by_groups - by_both, by_seeds, by_groups)
+    df = variance**2 / (
+        by_seeds**2 / (seeds - 1)
+        + by_groups**2 / df_groups
+        + by_both**2 / ((seeds - 1) * df_groups)
+    )
+    return float(variance), max(float(df), 1.0)

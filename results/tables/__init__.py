@@ -1,0 +1,1 @@
+"""Leaderboards as text, Markdown, LaTeX, HTML, CSV and JSON."""

@@ -1,0 +1,163 @@
+"""A leaderboard laid out as sheets of text: the same for every format.
+
+The only place with percent signs in cells.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+
+from ..leaderboard import Cell, Leaderboard
+from ..scores import Column, LeaderboardError
+from ..statistics.units import OVER
+from .caption import captions, metric_name
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place of a sheet.
+
+    Attributes:
+        text: As it is read.
+        place: 1 is set bold, 2 underlined.
+        value: What it sorts by.
+    """
+
+    text: str
+    place: int | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table ready to be set.
+
+    Attributes:
+        title: Above it.
+        heads: Header lines above the columns: (text, how many columns it spans).
+        sections: Lines that belong together, set apart from each other; the first entry of a line
+            is its title.
+        caption: Sentences under it.
+    """
+
+    title: str
+    heads: list[list[tuple[str, int]]]
+    sections: list[list[list[Entry]]]
+    caption: list[str]
+
+    @property
+    def columns(self) -> list[str]:
+        """The header of each column as one text per line."""
+        lines = [[text for text, span in head for _ in range(span)] for head in self.heads]
+        return ["\n".join(filter(None, parts)) for parts in zip(*lines, strict=True)]
+
+
+def format_cell(cell: Cell | None) -> str:
+    """Return a cell in percent: `81.6 ± 1.2`, `97.7`, `80.1 (4/6)`, or a word such as `missing`."""
+    if cell is None:
+        return "n/a"
+    if cell.mean is None:
+        return "failed" if cell.failed else "stale" if cell.stale else "missing"
+    text = f"{100 * cell.mean:.1f}"
+    if cell.low is not None and cell.high is not None:
+        text += f" ± {50 * (cell.high - cell.low):.1f}"
+    if cell.n < cell.expected:
+        text += f" ({cell.n}/{cell.expected}" + (f", {cell.failed} failed)" if cell.failed else ")")
+    return text
+
+
+def _leaderboard(board: Leaderboard) -> list[Sheet]:
+    """Return one sheet with every column."""
+    heads = [_head(board, board.columns, level) for level in range(4)]
+    last = len(heads) - 1
+    heads = [[*head, ("mean rank" if level == last else "", 1)] for level, head in enumerate(heads)]
+    return [
+        Sheet(
+            f"Leaderboard{_of(board)}: {metric_name(board.metric)}",
+            heads,
+            _sections(board, board.columns, ranks=True),
+            captions(board),
+        )
+    ]
+
+
+def _paper(board: Leaderboard) -> list[Sheet]:
+    """Return one sheet per protocol, data sets side by side, as papers print them."""
+    sheets = []
+    protocols = list(dict.fromkeys(protocol for _, protocol, _ in board.columns))
+    for number, protocol in enumerate(protocols):
+        columns = [column for column in board.columns if column[1] == protocol]
+        heads = [_head(board, columns, level) for level in (0, 2, 3)]
+        rows = [r for r in board.rows if any(board.cell(r, column) for column in columns)]
+        sheets.append(
+            Sheet(
+                f"{protocol}{_of(board)}: {metric_name(board.metric)}",
+                heads,
+                _sections(board, columns, rows=rows),
+                captions(board) if number == len(protocols) - 1 else [],
+            )
+        )
+    return sheets
+
+
+LAYOUTS: dict[str, Callable[[Leaderboard], list[Sheet]]] = {
+    "leaderboard": _leaderboard,
+    "paper": _paper,
+}
+
+
+def lay_out(board: Leaderboard, layout: str = "leaderboard") -> list[Sheet]:
+    """Return the sheets of a leaderboard.
+
+    Raises:
+        LeaderboardError: An unknown layout.
+    """
+    if layout not in LAYOUTS:
+        raise LeaderboardError(f"unknown layout {layout!r}; allowed: {', '.join(LAYOUTS)}")
+    return LAYOUTS[layout](board)
+
+
+def _of(board: Leaderboard) -> str:
+    return " of checkpoints" if board.compares == "checkpoints" else ""
+
+
+def _head(board: Leaderboard, columns: list[Column], level: int) -> list[tuple[str, int]]:
+    """Return a line of headers: data set, protocol, unit or shots; equal neighbours share one."""
+    lines = [(c[0], c[1], OVER[board.units[c]], _shots(c)) for c in columns]
+    shared = groupby(lines, lambda line: line[: level + 1])
+    return [(line[level], len(list(run))) for line, run in shared]
+
+
+def _shots(column: tuple[object, ...]) -> str:
+    return "all labels" if column[2] == "all" else f"{column[2]} shots"
+
+
+def _sections(
+    board: Leaderboard,
+    columns: list[Column],
+    *,
+    rows: list[str] | None = None,
+    ranks: bool = False,
+) -> list[list[list[Entry]]]:
+    sections: list[list[list[Entry]]] = [[], []]
+    for row in board.rows if rows is None else rows:
+        line = [Entry(row_title(board, row))]
+        for column in columns:
+            cell = board.cell(row, column)
+            mean = cell.mean if cell else None
+            line.append(Entry(format_cell(cell), cell.place if cell else None, mean))
+        if ranks:
+            rank = board.mean_rank.get(row)
+            line.append(Entry("" if rank is None else f"{rank:.2f}", None, rank))
+        sections[row in board.controls].append(line)
+    return [section for section in sections if section]
+
+
+def row_title(board: Leaderboard, row: str) -> str:
+    """Return a row's name with the marks that the caption explains."""
+    return (
+        row
+        + " *" * (row in board.controls)
+        + " †" * (row in board.unconfirmed)
+        + " ‡" * (row in board.broken)
+    )

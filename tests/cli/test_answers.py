@@ -1,0 +1,198 @@
+"""Answers of the command line: formats of files, bundled grids, a full disk, a missing command."""
+
+import errno
+import json
+import os
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from commands import TINY
+
+from sarbench.bench.cli import doctor as _doctor
+from sarbench.bench.cli import results as _results
+from sarbench.bench.cli.app import Request
+from sarbench.bench.cli.data import list_data
+from sarbench.bench.cli.results import SUFFIXES, chosen_format
+from sarbench.bench.contract import preview as show_method
+from sarbench.bench.contract import skeleton as method_skeleton
+from sarbench.bench.contract.skeleton import MethodNameError, skeleton, write_skeleton
+from sarbench.bench.grid.schema import bundled_grids, grid_file, read_grid
+from sarbench.bench.slurm import commands as slurm
+from sarbench.bench.slurm.profile import ProfileError, check_site, parse_profile
+from sarbench.bench.store.records import Store
+from sarbench.results.tables.render import FORMATS
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def test_a_file_is_written_in_the_format_of_its_suffix():
+    assert set(SUFFIXES.values()) == set(FORMATS)
+    for suffix, style in SUFFIXES.items():
+        assert chosen_format(None, False, Path(f"t{suffix}"), FORMATS) == style
+        assert chosen_format(style, False, Path(f"t{suffix.upper()}"), FORMATS) == style
+    assert chosen_format(None, True, Path("t.json"), FORMATS) == "json"
+    assert chosen_format(None, False, None, FORMATS) == "text"
+    assert chosen_format(None, True, None, FORMATS) == "json"
+    assert chosen_format("latex", False, Path("table.inc"), FORMATS) == "latex"
+
+
+def test_table_follows_the_suffix(sarbench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("grid.toml").write_text(TINY)
+    monkeypatch.setattr(_results, "leaderboard", lambda *rest: None)
+    monkeypatch.setattr(Request, "refuse_nothing", lambda *rest: None)
+    monkeypatch.setattr(_results, "render", lambda board, style, layout: style)
+    for suffix, style in SUFFIXES.items():
+        assert sarbench("table", "grid.toml", "--out", f"t{suffix}")[0] == 0
+        assert Path(f"t{suffix}").read_text() == style
+
+
+def test_compare_writes_json_into_the_file(sarbench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("grid.toml").write_text(TINY)
+    monkeypatch.setattr(_results, "compare_rows", lambda *rest, **more: [])
+    monkeypatch.setattr(Request, "refuse_nothing", lambda *rest: None)
+    for words in (("--out", "c.json"), ("--json", "--out", "d.json")):
+        assert sarbench("compare", "grid.toml", "mae", "random_init", *words)[0] == 0
+        assert json.loads(Path(words[-1]).read_text()) == []
+
+
+def test_a_bundled_grid_is_given_by_its_name_unless_a_file_has_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_grid(Path("demo")).name == "demo"
+    assert {"demo", "paper", "real_small"} <= bundled_grids().keys()
+    Path("paper").mkdir()
+    assert grid_file(Path("paper")) == bundled_grids()["paper"]
+    Path("demo").write_text(TINY)
+    assert read_grid(Path("demo")).name == "tiny"
+
+
+def test_plan_takes_the_name_of_a_bundled_grid(sarbench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert sarbench("plan", "demo", "-m", "mae", "-p", "knn")[0] == 0
+
+
+def test_doctor_reports_a_nearly_full_disk_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9 - 2**21, 2**21))
+    (found,) = _doctor._store(Store(tmp_path / "runs"))
+    assert found.state == "wrong"
+    assert "2 MB are free" in found.text
+
+
+def test_doctor_reports_a_disk_too_full_for_the_probe(tmp_path, monkeypatch):
+    def full(*rest):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    site = slurm.Site(10, {"gpu": slurm.Partition("gpu", 1e9)}, "gpu", False)
+    monkeypatch.setattr(_doctor, "read_site", lambda wait_s: site)
+    monkeypatch.setattr(_doctor, "probe_job", full)
+    found = list(_doctor._slurm(Store(tmp_path), tmp_path, parse_profile({}, "p"), job=True))
+    assert (found[-1].what, found[-1].state) == ("job", "wrong")
+    assert "No space left" in found[-1].text
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/me/runs", "nfs4"),
+        ("/homework/runs", "ext4"),
+        ("/home", "nfs4"),
+        ("/my disk/runs", "xfs"),
+        ("/", "ext4"),
+    ],
+)
+def test_a_file_system_is_found_by_whole_folder_names(monkeypatch, path, kind):
+    mounts = "/dev/a / ext4 rw 0 0\nserver:/h /home nfs4 rw 0 0\n/dev/b /my\\040disk xfs rw 0 0\n"
+    monkeypatch.setattr(Path, "read_text", lambda self: mounts)
+    assert _doctor.file_system(Path(path)) == kind
+
+
+def test_several_partitions_are_taken_where_slurm_takes_them():
+    partitions = {"a": slurm.Partition("a", 60.0), "b": slurm.Partition("b", 600.0)}
+    site = slurm.Site(1000, partitions, "a", False)
+    asked = {"partition": "a,b", "time_min": 600}
+    check_site(parse_profile(asked, "p"), site)
+    with pytest.raises(ProfileError, match=r"a,b allows at most 600 minutes"):
+        check_site(parse_profile(asked | {"time_min": 601}, "p"), site)
+    with pytest.raises(ProfileError, match=r"unknown partition of this site 'c'"):
+        check_site(parse_profile(asked | {"partition": "a,c"}, "p"), site)
+
+
+@pytest.mark.parametrize("missing", ["srun", "sbatch"])
+def test_a_missing_command_of_slurm_is_named_before_anything_is_submitted(
+    sarbench, tmp_path, monkeypatch, missing
+):  # fmt: skip
+    (tmp_path / "bin").mkdir()
+    answers = {"scontrol": "PartitionName=gpu Default=YES MaxTime=UNLIMITED", "sinfo": "n1"}
+    for name in {"scontrol", "sinfo", "srun", "sbatch", "squeue"} - {missing}:
+        script = tmp_path / "bin" / name
+        script.write_text(f"#!/bin/sh\necho '{answers.get(name, '')}'\n")
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "grid.toml").write_text(TINY)
+    (tmp_path / "p.toml").write_text("")
+    status, said = sarbench("submit", tmp_path / "grid.toml", "--profile", tmp_path / "p.toml")
+    assert (status, f"the command '{missing}' is not on PATH" in said) == (1, True), said
+    assert not (tmp_path / "runs").exists()
+
+
+OWN_LOSS = """
+    def loss(self, batch, rng):
+        return self.encoder(batch.views[0]).square().mean(), None
+
+    def _unused(self, images"""
+
+
+def test_a_method_without_predict_has_nothing_to_show(
+    sarbench, package, tmp_path, monkeypatch
+):  # fmt: skip
+    text = skeleton("plugin_own_loss", in_this_repository=False)
+    text = text.replace("\n    def predict(self, images", OWN_LOSS)
+    package("plugin_own_loss", text.replace("MaskedPrediction", "Method"))
+    monkeypatch.setattr(show_method, "picture_of_method", None)  # called, it would fail
+    status, said = sarbench("methods", "show", "plugin_own_loss")
+    assert (status, "is no MaskedPrediction" in said) == (2, True), said
+
+
+def test_a_skeleton_is_not_written_into_an_installed_package(tmp_path, monkeypatch):
+    installed, here = tmp_path / "site-packages" / "sarbench" / "methods", tmp_path / "here"
+    for folder in (installed, here):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(method_skeleton, "METHODS_FOLDER", installed)
+    monkeypatch.chdir(here)
+    assert write_skeleton("my_own") == here / "my_own.py"
+    assert (here / "my_own.py").read_text() == skeleton("my_own", in_this_repository=False)
+    with pytest.raises(MethodNameError, match="belongs to the installed package"):
+        write_skeleton("my_own", installed)
+    assert list(installed.iterdir()) == []
+    (installed.parent / "pyproject.toml").write_text("")
+    assert write_skeleton("my_own") == installed / "my_own.py"
+    assert (installed / "my_own.py").read_text() == skeleton("my_own", in_this_repository=True)
+
+
+def test_a_new_plugin_is_explained(sarbench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = []
+    from sarbench.bench.cli import methods as _methods
+
+    monkeypatch.setattr(_methods.out, "print", lambda text, **rest: said.append(text))
+    assert sarbench("methods", "new", "my_own", "--folder", ".")[0] == 0
+    assert 'my_own = "your_package.my_own"' in "\n".join(said)
+    assert '[project.entry-points."sarbench.methods"]' in "\n".join(said)
+
+
+def test_doctor_runs_to_its_end(sarbench, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, said = sarbench("doctor")
+    assert status in (0, 1)  # 2 would be a wrong request
+    assert "unknown" not in said
+
+
+def test_data_ls_tells_what_lies_below_the_folder(tmp_path, capsys):
+    (tmp_path / "data" / "SAR-ACD" / "A220").mkdir(parents=True)
+    list_data(tmp_path / "runs", tmp_path / "data", as_json=True)
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["sar_acd"]["found"], rows["sar_acd"]["prepared"]) == (True, None)
+    assert not rows["mstar_soc"]["found"]

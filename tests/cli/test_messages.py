@@ -1,0 +1,103 @@
+"""Commands and options that a message names exist."""
+
+import ast
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import typer
+
+from sarbench.bench.cli import COMMANDS
+from sarbench.bench.cli.app import app
+
+ROOT = Path(__file__).parent.parent.parent
+FILES = [p for name in ("bench", "methods", "protocols", "results")
+         for p in sorted((ROOT / name).rglob("*.py"))]  # fmt: skip
+COMMAND = re.compile(
+    r"(?<![\w.])sarbench ([a-z]+)(?: ([a-z]+))?([^`;\n]*?)(?=[`;\n]|\. |sarbench |$)"
+)
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+
+def commands() -> dict[tuple[str, ...], set[str]]:
+    """Return the options of every command: ("plan",), ("data", "prepare")."""
+    for module in COMMANDS:
+        import_module(f"sarbench.bench.cli.{module}")
+    found: dict[tuple[str, ...], set[str]] = {}
+
+    def walk(command, path: tuple[str, ...]) -> None:
+        for name, child in getattr(command, "commands", {}).items():
+            walk(child, (*path, name))
+        found[path] = {"--help", *(o for p in command.params for o in p.opts)}
+
+    walk(typer.main.get_command(app), ())
+    return found
+
+
+def texts(source: str) -> Iterator[str]:
+    """Yield every string of a file; what an f-string fills in is {}."""
+    inside = set[int]()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            inside |= {id(part) for part in node.values}
+            yield "".join(
+                str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values
+            )
+        elif not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+            continue
+        elif id(node) not in inside:
+            yield node.value
+
+
+def problems(text: str, known: dict[tuple[str, ...], set[str]]) -> list[str]:
+    """Return what a text names that is not there."""
+    found, text = [], re.sub(r"[ \n]+(?!\n)", lambda m: "\n" if "\n\n" in m[0] else " ", text)
+    for match in COMMAND.finditer(text):
+        first, second, rest = match.groups()
+        group = any(len(path) == 2 and path[0] == first for path in known)
+        path = (first, second) if group and second else (first,)
+        if path not in known:
+            found.append(f"sarbench {' '.join(path)}")
+            continue
+        said = f"{second or ''} {rest}"
+        found += [f"sarbench {' '.join(path)} {o}" for o in OPTION.findall(said)
+                  if o not in known[path]]  # fmt: skip
+    if " " in text.strip() and not text.startswith("--"):
+        every = set[str]().union(*known.values())
+        found += [o for o in OPTION.findall(COMMAND.sub("", text)) if o not in every]
+    return found
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[tuple[str, ...], set[str]]:
+    return commands()
+
+
+def test_every_command_and_option_that_a_message_names_exists(known):
+    wrong = {
+        f"{path.relative_to(ROOT)}: {problem}"
+        for path in FILES
+        for text in texts(path.read_text("utf-8"))
+        for problem in problems(text, known)
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("run sarbench data prepare with --force", ["sarbench data prepare --force"]),
+        ("`sarbench data pack {}` first", ["sarbench data pack"]),
+        ("see: sarbench check", []),
+        ("name another folder with --rnus", ["--rnus"]),
+        ("`sarbench run {} --force`, or sarbench plan", []),
+        ("`sarbench plan --force`", ["sarbench plan --force"]),
+    ],
+)
+def test_a_message_that_names_something_else_is_found(known, text, problem):
+    found = problems(text, known)
+    if text.startswith("see") and ("check",) not in known:
+        problem = ["sarbench check"]
+    assert found == problem

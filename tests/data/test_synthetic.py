@@ -1,0 +1,288 @@
+"""The chip simulator against closed forms of SAR imaging, and the embedded data set it draws."""
+
+from hashlib import sha256
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.optimize
+import scipy.signal
+import scipy.stats
+from PIL import Image
+from sklearn.neighbors import KNeighborsClassifier
+
+from sarbench.bench.data.sources import simulator, synthetic
+from sarbench.bench.data.sources.simulator import Box, Scatterers
+from sarbench.bench.seeding import stream
+
+DIGESTS = {1: "32462997690b"}  # of the pixels, by version: whoever moves a pixel raises VERSION
+WIDE = simulator.CHIP_PX + 2 * simulator.MARGIN_PX
+
+
+@pytest.fixture(scope="module")
+def drawn() -> synthetic.SyntheticSet:
+    return synthetic.generate()
+
+
+@pytest.fixture
+def numbers() -> np.random.Generator:
+    return stream(0, "test synthetic")
+
+
+def point(forward=0.0, left=0.0, up=0.0, aspect=np.pi, lobe=1.0) -> Scatterers:
+    return Scatterers(
+        np.array([[forward, left, up]]), np.ones(1), np.array([aspect]), np.array([lobe])
+    )
+
+
+def see(scatterers, azimuth=0.0, place=(0.0, 0.0), slope=0.3, boxes=()) -> np.ndarray:
+    """Return the complex image of scatterers on a vehicle."""
+    _, ray = simulator.horizon(boxes, azimuth, np.array(place), slope)
+    return simulator.render(scatterers, azimuth, np.array(place), slope, ray)
+
+
+def middle_of(image: np.ndarray) -> tuple[float, float]:
+    """Return range and cross-range of the centre of mass of the power, in metres."""
+    far, across = simulator.axes_m()
+    power = np.abs(image) ** 2
+    return float(power.sum(1) @ far / power.sum()), float(power.sum(0) @ across / power.sum())
+
+
+def test_the_point_spread_function_is_that_of_a_hamming_window():
+    frequency = np.linspace(-0.5, 0.5, 4001)  # of the bandwidth
+    window = scipy.signal.windows.hamming(4001)
+    # (0.23 / 0.54 and its half power width are stated to four digits, hence the tolerance)
+    distance = np.linspace(-1.5, 1.5, 101)
+    bandwidth = simulator.HALF_POWER_WIDTH / simulator.RESOLUTION_M
+    expected = np.trapezoid(
+        window * np.cos(2 * np.pi * frequency * bandwidth * distance[:, None]), frequency
+    ) / np.trapezoid(window, frequency)
+    np.testing.assert_allclose(simulator.point_spread(distance), expected, atol=2e-5)
+
+
+def test_the_half_power_width_is_the_resolution():
+    def excess(distance: float) -> float:
+        return float(simulator.point_spread(np.array([distance]))[0]) ** 2 - 0.5
+
+    half = scipy.optimize.brentq(excess, 0.01, 0.3)
+    assert 2 * half == pytest.approx(simulator.RESOLUTION_M, rel=1e-3)
+    beyond = np.abs(simulator.point_spread(np.linspace(0.6, 3, 500)))
+    assert 20 * np.log10(beyond.max()) == pytest.approx(-42.7, abs=1)  # Harris 1978, table 1: -43
+
+
+def test_single_look_clutter_has_rayleigh_amplitude(numbers):
+    images = np.stack([simulator.speckle(np.ones((WIDE, WIDE)), numbers) for _ in range(60)])
+    amplitude = np.abs(images)
+    assert (amplitude**2).mean() == pytest.approx(1, rel=0.02)
+    coefficient = amplitude.std() / amplitude.mean()
+    assert coefficient == pytest.approx(np.sqrt(4 / np.pi - 1), rel=0.01)  # 0.5227
+    apart = images[:, ::8, ::8].ravel()  # beyond the point-spread function: independent
+    rayleigh = scipy.stats.kstest(np.abs(apart), scipy.stats.rayleigh(scale=np.sqrt(0.5)).cdf)
+    phase = scipy.stats.kstest(np.angle(apart), scipy.stats.uniform(-np.pi, 2 * np.pi).cdf)
+    assert rayleigh.pvalue > 0.01
+    assert phase.pvalue > 0.01
+
+
+def test_speckle_is_correlated_by_the_point_spread_function(numbers):
+    images = np.stack([simulator.speckle(np.ones((WIDE, WIDE)), numbers) for _ in range(40)])
+    along = np.arange(-40, 41) * simulator.PIXEL_M
+    kernel = simulator.point_spread(along)
+    for lag in (1, 2, 3):
+        expected = (kernel[lag:] * kernel[:-lag]).sum() / (kernel**2).sum()
+        for one, other in (
+            (images[:, lag:], images[:, :-lag]),
+            (images[..., lag:], images[..., :-lag]),
+        ):
+            measured = (one * other.conj()).mean() / (np.abs(images) ** 2).mean()
+            assert measured.real == pytest.approx(expected, abs=0.015)
+            assert measured.imag == pytest.approx(0, abs=0.015)
+
+
+def test_texture_keeps_the_level_and_spreads_the_logarithm(numbers):
+    fields = np.stack([simulator.ground(2.0, 0.4, numbers) for _ in range(300)])
+    assert fields.mean() == pytest.approx(2.0, rel=0.02)
+    assert np.log(fields).std() == pytest.approx(0.4, rel=0.03)
+
+
+@pytest.mark.parametrize("depression_deg", [15.0, 17.0, 30.0, 45.0])
+@pytest.mark.parametrize("azimuth", [0.0, 0.5 * np.pi])
+def test_a_shadow_lies_down_range_and_is_height_over_tangent_long(depression_deg, azimuth):
+    height, slope = 1.6, np.tan(np.deg2rad(depression_deg))
+    box = Box(0.0, 0.0, 0.0, 2.05, 2.05, height)
+    surface, ray = simulator.horizon((box,), azimuth, np.array([-4.0, 0.0]), slope)
+    dark = (surface == 0) & (ray > 1e-9)
+    far, across = simulator.axes_m(simulator.MARGIN_PX)
+    rows, columns = np.nonzero(dark)
+    assert far[rows].min() > -4.0 + 2.05 / 2 - 1e-9  # begins behind the far wall
+    assert np.abs(across[columns]).max() < 2.05 / 2
+    length = dark.sum(0).max() * simulator.PIXEL_M
+    assert length == pytest.approx(height / slope, abs=1.01 * simulator.PIXEL_M)
+
+
+def test_the_image_is_dark_in_the_shadow_and_nowhere_else(numbers):
+    box = (Box(0.0, 0.0, 0.0, 3.0, 3.0, 1.5),)
+    images = np.stack([simulator.simulate(box, None, 17.0, numbers) for _ in range(150)])
+    power = (images**2).mean(0)
+    far, across = simulator.axes_m()
+    rows = {name: int(np.abs(far - m).argmin()) for name, m in (("near", -6), ("shade", 2))}
+    column = int(np.abs(across).argmin())
+    around = slice(column - 2, column + 3)
+    spread = np.log(10) / 10 * simulator.CLUTTER_SPREAD_DB
+    mean = np.exp(spread**2 / 2) + simulator.NOISE_POWER  # of a lognormal level
+    assert power[rows["near"], around].mean() == pytest.approx(mean, rel=0.3)
+    assert power[rows["shade"], around].mean() == pytest.approx(simulator.NOISE_POWER, rel=0.3)
+
+
+def test_a_point_appears_where_it_stands():
+    # azimuth 0 heads down range; a quarter turn heads towards rising columns
+    assert middle_of(see(point(forward=2.0, left=0.5))) == pytest.approx((2.0, 0.5), abs=1e-3)
+    quarter = see(point(forward=2.0, left=0.5, aspect=np.pi / 2), azimuth=np.pi / 2)
+    assert middle_of(quarter) == pytest.approx((-0.5, 2.0), abs=1e-3)
+    moved = see(point(), place=(-1.234, 3.21))
+    assert middle_of(moved) == pytest.approx((-1.234, 3.21), abs=1e-3)
+
+
+def test_down_range_is_up():
+    image = np.abs(see(point(forward=3.0)))
+    row, _ = np.unravel_index(image.argmax(), image.shape)
+    assert row < simulator.CHIP_PX / 2 - 10
+
+
+def test_a_high_point_is_laid_over_towards_the_radar():
+    slope = 0.3
+    place = middle_of(see(point(up=2.0), slope=slope))
+    assert place == pytest.approx((-2.0 * slope, 0), abs=1e-3)
+
+
+def test_a_point_shines_towards_its_aspect():
+    azimuth, lobe = 0.7, np.deg2rad(20)
+    towards = np.pi - azimuth  # where the radar stands, seen from the vehicle
+    peak = np.abs(see(point(aspect=towards, lobe=lobe), azimuth)).max()
+    aside = np.abs(see(point(aspect=towards + lobe - 2 * np.pi, lobe=lobe), azimuth)).max()
+    assert aside / peak == pytest.approx(np.exp(-0.5), rel=1e-9)
+    assert not see(point(aspect=towards + np.pi, lobe=lobe), azimuth).any()
+
+
+def test_a_wall_hides_what_stands_behind_it():
+    wall = (Box(-1.0, 0.0, 0.0, 0.4, 4.0, 2.0),)
+    assert not see(point(forward=0.5, up=0.5), boxes=wall).any()
+    assert see(point(forward=0.5, up=2.0), boxes=wall).any()  # looks over it
+    assert see(point(forward=-2.0, up=0.5), boxes=wall).any()  # stands before it
+
+
+def test_points_add_coherently():
+    # a quarter wavelength of slant range is half a wavelength there and back: they cancel
+    slope = 0.3
+    quarter = simulator.WAVELENGTH_M / 4 * np.sqrt(1 + slope**2)
+    two = [
+        Scatterers(
+            np.array([[-gap / 2, 0, 0], [gap / 2, 0, 0]]), np.ones(2), np.full(2, np.pi), np.ones(2)
+        )
+        for gap in (quarter, 2 * quarter)
+    ]
+    one = np.abs(see(point(), slope=slope)).max()
+    assert np.abs(see(two[0], slope=slope)).max() < 0.1 * one
+    assert np.abs(see(two[1], slope=slope)).max() == pytest.approx(2 * one, rel=0.01)
+
+
+def test_pixels_are_linear_up_to_full_scale():
+    amplitude = simulator.FULL_SCALE * np.array([[[0, 0.5, 1.0, 3.0]]])
+    assert simulator.quantise(amplitude).tolist() == [[[0, 128, 255, 255]]]
+
+
+def test_the_set_is_balanced_and_of_one_size(drawn):
+    pixels = (simulator.CHIP_PX, simulator.CHIP_PX)
+    assert drawn.pixels.shape[1:] == pixels  # so size gives nothing away
+    assert len(drawn.classes) == 10
+    train = ~drawn.is_test & ~drawn.is_pool
+    assert np.bincount(drawn.labels[train]).tolist() == [synthetic.TRAIN_PER_CLASS] * 10
+    assert np.bincount(drawn.labels[drawn.is_test]).tolist() == [synthetic.TEST_PER_CLASS] * 10
+    expected = 10 * synthetic.POOL_PER_CLASS + synthetic.POOL_EMPTY
+    assert drawn.is_pool.sum() == expected
+    assert (drawn.labels[drawn.is_pool] == -1).all()
+    assert not (drawn.is_test & drawn.is_pool).any()
+
+
+def test_no_chip_appears_twice(drawn):
+    assert len(set(drawn.ids)) == len(drawn.ids) == len(drawn.pixels)
+    assert len(np.unique(drawn.pixels.reshape(len(drawn.ids), -1), axis=0)) == len(drawn.ids)
+
+
+def test_a_pixel_moves_only_with_the_version(drawn):
+    digest = sha256(drawn.pixels.tobytes()).hexdigest()
+    assert digest.startswith(DIGESTS[drawn.version])
+
+
+def test_a_part_holds_the_same_chips_as_the_whole(drawn, monkeypatch):
+    monkeypatch.setattr(synthetic, "TRAIN_PER_CLASS", 2)
+    monkeypatch.setattr(synthetic, "TEST_PER_CLASS", 1)
+    part = synthetic.generate(("train", "test"))
+    assert len(part.ids) == 30
+    assert not part.is_pool.any()
+    whole = {name: row for row, name in enumerate(drawn.ids)}
+    assert np.array_equal(part.pixels, drawn.pixels[[whole[name] for name in part.ids]])
+
+
+def test_the_same_stream_draws_the_same_chip_and_another_does_not():
+    boxes = synthetic.VEHICLES["bulldozer"]
+    scatterers = synthetic.draw_scatterers(boxes, stream(0, "bulldozer"))
+    chips = [
+        simulator.simulate(boxes, scatterers, 17.0, stream(seed, "chips")) for seed in (0, 0, 1)
+    ]
+    assert np.array_equal(chips[0], chips[1])
+    assert not np.array_equal(chips[0], chips[2])
+
+
+def nearest_neighbour(features: np.ndarray, drawn: synthetic.SyntheticSet) -> float:
+    train = ~drawn.is_test & ~drawn.is_pool
+    model = KNeighborsClassifier(1, metric="cosine", algorithm="brute")
+    model.fit(features[train], drawn.labels[train])
+    return float(model.score(features[drawn.is_test], drawn.labels[drawn.is_test]))
+
+
+def test_raw_pixels_do_not_win_and_a_gradient_helps(drawn):
+    labelled = np.flatnonzero(~drawn.is_pool)
+    amplitude = drawn.pixels / 255
+    raw = nearest_neighbour(amplitude.reshape(len(amplitude), -1), drawn)
+    assert 0.45 < raw < 0.75
+    gradient = np.zeros((len(amplitude), 24 * 24))
+    for index in labelled:  # log ratio of the means of two halves of a 9 x 9 window
+        x = scipy.ndimage.uniform_filter(amplitude[index] + 0.02, 4)
+        parts = [np.log(np.roll(x, 2, axis) / np.roll(x, -2, axis)) for axis in (0, 1)]
+        gradient[index] = np.hypot(*parts).reshape(24, 4, 24, 4).mean((1, 3)).ravel()
+    assert nearest_neighbour(gradient, drawn) > raw + 0.1
+
+
+def test_the_ground_does_not_tell_the_class(drawn):
+    border = drawn.pixels[:, -12:].reshape(len(drawn.ids), -1)  # before the vehicle
+    level = np.stack([border.mean(1), border.std(1)], 1)
+    model = KNeighborsClassifier(5)
+    train = ~drawn.is_test & ~drawn.is_pool
+    model.fit(level[train], drawn.labels[train])
+    score = model.score(level[drawn.is_test], drawn.labels[drawn.is_test])
+    assert score == pytest.approx(0.1, abs=4 * np.sqrt(0.09 / drawn.is_test.sum()))
+
+
+def test_chips_look_like_mstar_by_numbers(drawn, real_data):
+    files = sorted((real_data / "mstar" / "JPEG-e").rglob("17_DEG/**/*.jpeg"))[::40]
+    real = []
+    for file in files:
+        image = np.array(Image.open(file))
+        top, left = (image.shape[0] - 96) // 2, (image.shape[1] - 96) // 2
+        if min(top, left) >= 0:
+            real.append(image[top : top + 96, left : left + 96])
+    ours = drawn.pixels[~drawn.is_pool]
+
+    def numbers_of(chips: np.ndarray) -> dict[str, float]:
+        ground = chips[:, -20:].astype(float)  # before the target
+        rest = ground - ground.mean((1, 2), keepdims=True)
+        return {
+            "variation": float((ground.std((1, 2)) / ground.mean((1, 2))).mean()),
+            "correlation": float((rest[..., 1:] * rest[..., :-1]).mean() / (rest**2).mean()),
+            "saturated": float((chips >= 254).mean()),
+        }
+
+    expected, measured = numbers_of(np.stack(real)), numbers_of(ours)
+    assert measured["variation"] == pytest.approx(expected["variation"], abs=0.12)
+    assert measured["correlation"] == pytest.approx(expected["correlation"], abs=0.12)
+    assert 0.3 < measured["saturated"] / expected["saturated"] < 3

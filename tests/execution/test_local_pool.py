@@ -1,0 +1,194 @@
+"""Every run of a local pool of workers ends as a number or as a named failure, with its cause."""
+
+import multiprocessing
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+from small_pretrainings import identity_of
+
+from sarbench.bench.execution import job as jobs
+from sarbench.bench.execution import local_pool as local
+from sarbench.bench.execution.job import Event
+from sarbench.bench.execution.local_pool import run_jobs
+from sarbench.bench.identity import Job, Resources, Run
+from sarbench.bench.pretraining.loop import pretrain
+from sarbench.bench.store.records import Store
+from sarbench.results.record import Attempt
+
+CONTROL = identity_of("raw_pixels", None, encoder=None, pool=[])
+
+
+SETTINGS = {"readout": "patch_mean"}
+
+
+def runs_of(dataset: str) -> list[Run]:
+    return [
+        Run(CONTROL.key, "m", dataset, "x", "y", "knn", 1, SETTINGS, 5, seed) for seed in range(2)
+    ]
+
+
+JOB = Job("Raw pixels", CONTROL, [], [*runs_of("mstar_soc"), *runs_of("sar_acd")])
+
+
+class Evaluation:
+    """Finishes runs without computing anything."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def run(self, batch):
+        yield from (SimpleNamespace(key=run.key) for run in batch.runs)
+
+
+def kill(number: int = signal.SIGKILL) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.fixture(autouse=True)
+def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers inherit what a test replaces."""
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(local.multiprocessing, "get_context", lambda kind: fork)
+    monkeypatch.setattr(jobs, "Evaluation", Evaluation)
+    monkeypatch.setattr(jobs, "open_version", lambda *_: None)
+
+
+def run(store: Store, *todo: Job) -> list[Event]:
+    """Run jobs with one worker; return what happened, at most 50 events."""
+    events = []
+    for event in run_jobs([*todo] or [JOB], store, [Resources()]):
+        events.append(event)
+        assert len(events) < 50
+    return events
+
+
+def keys(events: list[Event], kind: str) -> set[str]:
+    return {key for event in events if event.kind == kind for key in event.keys}
+
+
+def attempts(store: Store, runs: list[Run]) -> set[tuple[str, str]]:
+    """Return the failures of runs, which must have one each."""
+    found = [store.last_attempt("evaluate", run.key) for run in runs]
+    assert all(isinstance(attempt, Attempt) for attempt in found)
+    return {(attempt.failure, attempt.message) for attempt in found if attempt}
+
+
+def key_set(runs: list[Run]) -> set[str]:
+    return {run.key for run in runs}
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_a_worker_killed_while_it_opens_data_fails_those_runs_and_the_rest_goes_on(
+    tmp_path, monkeypatch, pretrained
+):
+    store = Store(tmp_path)
+    if pretrained:
+        pretrain(CONTROL, None, store, Resources())
+    broken = "mstar_soc"
+    monkeypatch.setattr(jobs, "open_version", lambda card, *_: kill() if card.name == broken else 0)
+    events = run(store)
+    assert keys(events, "failed") == key_set(runs_of("mstar_soc"))
+    assert key_set(runs_of("sar_acd")) <= keys(events, "done")
+    message = "the worker process was killed by SIGKILL; the system may have run out of memory"
+    assert attempts(store, runs_of("mstar_soc")) == {("killed", message)}
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_a_worker_that_cannot_start_gives_its_own_reason(tmp_path, monkeypatch, pretrained):
+    store = Store(tmp_path)
+    if pretrained:
+        pretrain(CONTROL, None, store, Resources())
+
+    def fail(_: Resources) -> None:
+        raise ImportError("No module named 'lost'")
+
+    monkeypatch.setattr(local, "prepare_process", fail)
+    events = run(store)
+    expected = ("ImportError", "the worker process could not start: No module named 'lost'")
+    if pretrained:
+        assert keys(events, "failed") == key_set(JOB.runs)
+        assert attempts(store, JOB.runs) == {expected}
+    else:
+        attempt = store.last_attempt("pretrain", CONTROL.key)
+        assert attempt
+        assert (attempt.failure, attempt.message) == expected
+        assert "Traceback" in attempt.traceback
+        assert events == [Event("failed", "pretrain", [CONTROL.key], ": ".join(expected))]
+
+
+def test_a_worker_that_cannot_be_imported_gives_its_own_reason(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sarbench.bench.execution.local_pool", None)
+    (event,) = run(Store(tmp_path))
+    assert event.kind == "failed"
+    assert "could not start: import of sarbench.bench.execution.local_pool halted" in event.text
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_a_worker_killed_twice_before_it_starts_its_job_ends_it(tmp_path, monkeypatch, pretrained):
+    store, count = Store(tmp_path / "runs"), tmp_path / "count"
+    if pretrained:
+        pretrain(CONTROL, None, store, Resources())
+
+    def die(*_: object) -> None:
+        with count.open("a") as file:
+            file.write("x")
+        kill()
+
+    monkeypatch.setattr(local, "execute", die)
+    events = run(store)
+    assert count.read_text() == "xx"
+    assert keys(events, "failed") == (key_set(JOB.runs) if pretrained else {CONTROL.key})
+    assert "killed by SIGKILL before it started its job; the system may" in events[-1].text
+
+
+def test_a_worker_killed_once_before_it_starts_its_job_is_replaced(tmp_path, monkeypatch):
+    first, execute = tmp_path / "first", local.execute
+
+    def die_once(*given) -> None:
+        if not first.exists():
+            first.touch()
+            kill()
+        execute(*given)
+
+    monkeypatch.setattr(local, "execute", die_once)
+    events = run(Store(tmp_path / "runs"))
+    assert not keys(events, "failed")
+    assert keys(events, "done") == {CONTROL.key, *key_set(JOB.runs)}
+
+
+def test_memory_is_a_hint_for_sigkill_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "open_version", lambda *_: kill(signal.SIGUSR1))
+    store = Store(tmp_path)
+    run(store)
+    assert attempts(store, JOB.runs) == {("killed", "the worker process was killed by SIGUSR1")}
+
+
+def test_a_method_that_exits_is_named_with_its_exit_status(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "open_version", lambda *_: os._exit(4))
+    store = Store(tmp_path)
+    run(store)
+    expected = "the worker process ended with exit status 4; see its messages above"
+    assert attempts(store, JOB.runs) == {("killed", expected)}
+
+
+def test_a_worker_that_was_asked_to_stop_by_somebody_else_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "open_version", lambda *_: kill(signal.SIGTERM))
+    store = Store(tmp_path)
+    events = run(store)
+    assert key_set(JOB.runs) <= keys(events, "failed") | keys(events, "done")
+    texts = {event.text for event in events if event.kind == "failed"}
+    assert texts
+    assert all("SIGTERM ended the worker process" in text for text in texts)
+
+
+def test_a_pretraining_that_runs_elsewhere_leaves_its_runs_alone(tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise jobs.RunningElsewhereError("process 7 on node trains it now")
+
+    monkeypatch.setattr(jobs, "pretrain", refuse)
+    store = Store(tmp_path)
+    events = run(store)
+    assert [event.kind for event in events] == ["started", "elsewhere"]
+    assert store.last_attempt("pretrain", CONTROL.key) is None

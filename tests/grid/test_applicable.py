@@ -1,0 +1,289 @@
+"""What a method cannot do is found by `plan`, before any pretraining, and reported as n/a."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+from commands import TINY
+
+from sarbench.bench.grid.schema import GridError, read_grid
+from sarbench.bench.identity import RECIPES, Recipe, to_json
+from sarbench.bench.models import fit as method_fit
+from sarbench.bench.models.fit import find_fit
+from sarbench.bench.models.method_info import Asked, Fit, fits
+from sarbench.bench.plan.plan import Filters, make_plan
+from sarbench.bench.reporting.leaderboard import notes
+from sarbench.bench.store.records import Store
+from sarbench.methods import SIZES, get, names
+from sarbench.methods._method import Method
+from sarbench.protocols._settings import BadSettingsError, FewShot, Finetune, Linear
+
+MIXED = (
+    TINY.replace('["mae"]', '["mae", "i_jepa", {name = "lomar", config = {windows = 20}}]')
+    .replace("seeds = 2", "seeds = 1")
+    .replace("linear = [5]", 'linear = {shots = [5], settings = {readout = "class"}}')
+)
+
+
+def asked(method: str, size: str = "vit_nano", **config: object) -> Asked:
+    given = to_json(get(method).Config()) | config
+    return Asked(method, given, asdict(SIZES[size]))
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        # 14 patches along a side leave 14 - 7 + 1 = 8 places for a window of 7
+        (asked("lomar", windows=20), "20 windows of 7 x 7 patches need 26 patches"),
+        (asked("lomar", windows=9), "9 windows of 7 x 7 patches need 15 patches"),
+        # 0.3 x 768 = 230.4, and 230 = 12 x 19 + 2
+        (asked("i_jepa", "vit_base", predictor_share=0.3), "is 230, which is no multiple of 4"),
+        (asked("i_jepa", targets=400), "no context of "),
+        # 6 px at 224 are 3 px here, and 112 = 3 x 37 + 1: cells do not divide the chip
+        (asked("fg_mae", cell_px=6), "RuntimeError: shape"),
+        # cells of 7 px: 16 x 16 of them, one per patch, make 256 patches where there are 196
+        (asked("fg_mae", cell_px=14, gaussian_px=0), "Error: "),
+        (asked("fg_mae", cell_px=64, gaussian_px=0), "RuntimeError: shape"),
+    ],
+)  # fmt: skip
+def test_settings_that_an_encoder_cannot_hold_are_found_without_training(given, reason):
+    assert reason in find_fit(given).problem
+
+
+def test_a_cell_that_rounds_to_nothing_is_found():
+    size = replace(SIZES["vit_nano"], input_px=42, patch_px=3)  # 2 x 42 / 224 = 0.375 px
+    given = replace(asked("sar_hog", cell_px=2), encoder=asdict(size))
+    assert "ZeroDivisionError" in find_fit(given).problem
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_method_fits_the_smallest_encoder_and_its_facts_are_those_of_the_encoder(name):
+    method = get(name)
+    size = None if method.evaluation_input != "encoder" else SIZES["vit_nano"]
+    fit = find_fit(Asked(name, to_json(method.Config()), asdict(size) if size else None))
+    encoder = method.build_encoder(method.Config(), size)
+    assert fit.problem == ""
+    assert (fit.has_class_token, fit.width) == (encoder.has_class_token, encoder.width)
+    assert fit.architecture.split(",")[0] == type(encoder).__name__
+
+
+def test_a_fit_takes_no_memory_for_weights(monkeypatch):
+    seen, architecture = [], method_fit._architecture
+    monkeypatch.setattr(
+        method_fit, "_architecture", lambda encoder: seen.append(encoder) or architecture(encoder)
+    )
+    assert find_fit(asked("mae", "vit_large")).width == 1024
+    assert all(weight.is_meta for weight in seen[0].parameters())
+    assert sum(weight.numel() for weight in seen[0].parameters()) > 300_000_000
+
+
+class NeedsValues(get("mae")):
+    """Works, but not without memory: it looks at the value of a weight."""
+
+    def loss(self, batch, rng):
+        if float(self.encoder.norm.weight.sum()) == 0:
+            raise ValueError("never")
+        return super().loss(batch, rng)
+
+
+class Fails(Method):
+    """Fails in its own way."""
+
+    Config = get("mae").Config
+
+    def __init__(self, config, encoder, rng):
+        raise KeyError("no part 'x'")
+
+
+@pytest.mark.parametrize(("method", "problem"), [(NeedsValues, ""), (Fails, 'KeyError: "no part')])
+def test_a_failure_without_memory_is_confirmed_with_real_weights(monkeypatch, method, problem):
+    method.control = False
+    monkeypatch.setattr(method_fit._registry, "get", lambda name: method)
+    fit = find_fit(Asked("mae", {}, asdict(SIZES["vit_nano"])))
+    assert fit.problem.startswith(problem)
+    assert bool(fit.problem) == bool(problem)
+
+
+def test_what_does_not_fit_is_left_out_and_listed_with_the_reason(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(MIXED)
+    plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+    assert {start.planned.label for start in plan.pretrain} == {
+        "MAE", "I-JEPA", "Raw pixels", "Random init", "Random init (relative positions)",
+        "Random init (no class token)",
+    }  # fmt: skip
+    kept = {(e.planned.pretraining.label, e.planned.protocol) for e in plan.runs}
+    assert ("I-JEPA", "knn") in kept
+    assert ("MAE", "linear") in kept
+    assert not {("I-JEPA", "linear"), ("Raw pixels", "linear"), ("LoMaR", "knn")} & kept
+    rows = {(row, what): reason for row, what, reason in plan.not_applicable}
+    assert "no class token" in rows["I-JEPA", "linear with readout 'class'"]
+    assert "no class token" in rows["Raw pixels", "linear with readout 'class'"]
+    assert "need 26 patches" in rows["LoMaR", "encoder vit_nano"]
+    assert "no class token" in rows["Random init (no class token)", "linear with readout 'class'"]
+    assert len(rows) == 4
+    assert notes(plan)[-1].startswith(
+        "Not applicable (n/a), and left out: I-JEPA, linear with readout 'class': its"
+    )
+
+
+def test_a_control_that_a_protocol_cannot_measure_is_named(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(TINY.replace('["mae"]', '["mae"]\ncontrols = ["chip_size"]'))
+    said = notes(make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path))[-1]
+    assert "(n/a), and left out: Chip size only is measured by knn only." in said
+
+
+def test_a_pretraining_whose_every_run_is_not_applicable_is_not_trained(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(MIXED)
+    plan = make_plan(
+        read_grid(path), Store(tmp_path / "runs"), tmp_path, Filters(protocols=("linear",))
+    )
+    assert {start.planned.label for start in plan.pretrain} == {
+        "MAE", "Random init", "Random init (relative positions)",
+    }  # fmt: skip
+
+
+def test_a_grid_of_which_nothing_can_be_run_is_refused_with_the_reasons(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(MIXED)
+    with pytest.raises(GridError, match=r"nothing is left to run:\nn/a: LoMaR, .* need 26 patches"):
+        make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path, Filters(methods=("LoMaR",)))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_second_plan_imports_no_torch_and_the_first_makes_no_store(tmp_path):
+    path, runs = tmp_path / "grid.toml", tmp_path / "runs"
+    path.write_text(MIXED.replace('"mae"', '{name = "mae", config = {mask_ratio = 0.5}}'))
+    make_plan(read_grid(path), Store(runs), tmp_path)
+    assert not runs.exists()
+    runs.mkdir()
+    make_plan(read_grid(path), Store(runs), tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from sarbench.bench.grid.schema import read_grid\n"
+        "from sarbench.bench.plan.plan import make_plan\n"
+        "from sarbench.bench.store.records import Store\n"
+        f"plan = make_plan(read_grid(Path({str(path)!r})), Store(Path({str(runs)!r})), Path('d'))\n"
+        "print(len(plan.not_applicable), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "4 False\n"
+
+
+def test_a_damaged_cache_is_written_again(tmp_path):
+    given = [asked("mae")]
+    found = fits(given, tmp_path)
+    (file,) = tmp_path.glob("fits-*.json")
+    whole = json.loads(file.read_text())
+    for text in ("", "[]", "{", '{"mae": 3}', '{"mae": {"colour": 1}}'):
+        file.write_text(text)
+        assert fits(given, tmp_path) == found
+        assert json.loads(file.read_text()) == whole
+    assert found == {given[0].key: Fit("", True, 64, "Encoder, absolute positions")}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 19}, r"warmup_epochs = 20 of 19 epochs.*set warmup_epochs to at most epochs"),
+        ({"epochs": 10}, r"warmup_epochs = 20 of 10 epochs.*for example warmup_epochs = 1\)"),
+    ],
+)
+def test_a_recipe_that_only_warms_up_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**change)
+    assert Recipe(epochs=20).epochs == 20
+    assert RECIPES["quick"].warmup_epochs < RECIPES["quick"].epochs
+
+
+def test_every_point_of_a_sweep_over_epochs_is_checked(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(TINY.replace("warmup_epochs = 0.5", "warmup_epochs = [0.5, 1, 2]"))
+    with pytest.raises(GridError, match=r"pretrain: warmup_epochs = 2 of 1 epochs"):
+        make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+
+
+@pytest.mark.parametrize("settings", [FewShot, Linear, Finetune])
+def test_settings_of_a_protocol_that_only_warm_up_are_refused(settings):
+    default = settings()
+    with pytest.raises(BadSettingsError, match="set warmup_epochs to at most epochs"):
+        settings(epochs=default.warmup_epochs - 1)
+    assert settings(epochs=default.warmup_epochs).epochs
+    assert settings(epochs=1, warmup_epochs=0).warmup_epochs == 0
+
+
+ENCODERS = (
+    TINY.replace(
+        '["mae"]', '["lomar", "simclr", {name = "supervised", pool = ["synthetic:train"]}]'
+    )
+    .replace("seeds = 2", "seeds = 1")
+    .replace('"vit_nano"', '["vit_nano", "timm:test_resnet@64"]')
+)
+
+
+def test_methods_that_take_any_encoder_are_planned_with_those_of_timm(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(ENCODERS)
+    plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+    planned = {
+        (one.label, one.axes["encoder"].removesuffix("@64"))
+        for one in (entry.planned for entry in plan.pretrain)
+        if one.axes
+    }
+    nano, resnet = "vit_nano", "timm:test_resnet"
+    assert planned == {
+        ("LoMaR", nano), ("SimCLR", nano), ("SimCLR", resnet), ("Supervised", nano),
+        ("Supervised", resnet), ("Random init", nano), ("Random init", resnet),
+        ("Random init (relative positions)", nano),
+    }  # fmt: skip
+    ((row, what, reason),) = plan.not_applicable
+    assert (row, what) == ("LoMaR, encoder timm:test_resnet@64", "encoder timm:test_resnet@64")
+    assert "encoders that can: vit_nano" in reason
+    (identity,) = {
+        json.dumps(e.planned.encoder) for e in plan.pretrain
+        if "timm" in str(e.planned.encoder)
+    }  # fmt: skip
+    assert json.loads(identity) == {"name": "timm:test_resnet@64", "input_px": 64}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("timm:test_resnet@64", "timm:test_resnett"), "Did you mean test_resnet"),
+        (("timm:test_resnet@64", "resnet18"), "any network of timm as 'timm:resnet18'"),
+        ((', pool = ["synthetic:train"]', ""), "supervised needs labels"),
+        (("batch = 16", 'optimizer = "adam"'), "Did you mean 'adamw'"),
+        (("batch = 16", "momentum = 0.5"), "momentum is that of SGD or LARS"),
+    ],
+)
+def test_what_no_encoder_pool_or_recipe_fits_is_refused(tmp_path, change, says):
+    path = tmp_path / "grid.toml"
+    assert change[0] in ENCODERS
+    path.write_text(ENCODERS.replace(*change))
+    with pytest.raises(GridError, match=says):
+        make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong", "right"),
+    [("recipe", '"papr"', '"paper"'), ("pool", '["tsx"]', '["synthetic"]')],
+)
+def test_each_of_two_rows_of_one_method_is_checked(tmp_path, key, wrong, right):
+    rows = [f'{{name = "mae", label = "{n}", {key} = {v}}}' for n, v in enumerate((wrong, right))]
+    path = tmp_path / "grid.toml"
+    path.write_text(TINY.replace('["mae"]', f"[{', '.join(rows)}]"))
+    with pytest.raises(GridError, match=rf"mae\.{key}: unknown"):
+        make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+
+
+def test_default_names_of_a_recipe_move_no_key(tmp_path):
+    keys = []
+    for text in (ENCODERS, ENCODERS.replace("batch", 'optimizer = "adamw"\nbatch')):
+        path = tmp_path / "grid.toml"
+        path.write_text(text)
+        plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+        keys.append([e.planned.recipe for e in plan.pretrain])
+    assert keys[0] == keys[1]

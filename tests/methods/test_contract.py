@@ -1,0 +1,275 @@
+"""Every registered method keeps the contract; the checks themselves catch those who do not."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import torch
+
+from sarbench.bench.contract.checks import (
+    ALWAYS,
+    MASKED,
+    TRAINED,
+    Check,
+    ContractError,
+    any_encoder_means_any,
+    checks_for,
+    run_checks,
+)
+from sarbench.bench.contract.half_batches import HalvesDifferError
+from sarbench.bench.contract.training_checks import (
+    features_do_not_collapse,
+    halves_with_gather_equal_the_whole,
+)
+from sarbench.bench.seeding import torch_stream
+from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
+
+
+@pytest.mark.parametrize("check", ALWAYS + TRAINED, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", names())
+def test_a_method_keeps_the_contract(name: str, check: Check):
+    method = get(name)
+    if check not in checks_for(method):
+        pytest.skip(f"{name} is a control and is asked for no loss")
+    check(method)
+
+
+def skips_a_check(method: type[Method]) -> bool:
+    """Return whether a method avoids a check that it should pass.
+
+    A class that trains something (it has `loss` or `predict` of its own) is asked for all checks of
+    training, whatever it says of itself.
+    """
+    masked = issubclass(method, MaskedPrediction)
+    trains = masked or method.loss is not Method.loss
+    expected = {*ALWAYS, *(TRAINED if trains else ())} - set(() if masked else MASKED)
+    if trains and method.any_encoder:
+        expected.add(any_encoder_means_any)
+    return not expected or set(checks_for(method)) != expected
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_method_skips_every_check(name: str):
+    assert not skips_a_check(get(name))
+
+
+def test_a_method_that_avoids_the_checks_is_found():
+    assert skips_a_check(flawed(control=True))  # a method that calls itself a control
+    nothing = type("Nothing", (Method,), {"control": False})
+    assert skips_a_check(nothing)  # neither a control nor something that trains
+
+
+def test_only_masked_prediction_is_asked_for_masks():
+    assert set(checks_for(get("simclr"))) == {*ALWAYS, *TRAINED, any_encoder_means_any} - {*MASKED}
+    assert set(checks_for(get("mae"))) == {*ALWAYS, *TRAINED}
+
+
+class Flawed(get("lomar")):
+    """A method that keeps the contract; each test below breaks one thing."""
+
+
+def flawed(**members: object) -> type[Method]:
+    method = type("Broken", (Flawed,), members)
+    method.__module__ = members.get("__module__", "sarbench.methods.lomar")
+    return method
+
+
+def test_the_flawless_parent_passes_every_check():
+    for check in checks_for(flawed()):
+        check(flawed())
+
+
+def changed(change, parent=Flawed):
+    """Return a loss that changes the one of the parent."""
+
+    def loss(self, batch, rng):
+        value, kept = parent.loss(self, batch, rng)
+        return change(self, value), kept
+
+    return loss
+
+
+def draws_elsewhere(self, config, encoder, rng):
+    Flawed.__init__(self, config, encoder, rng)
+    drawn = np.random.default_rng().random(encoder.width)
+    self.mask_token = torch.nn.Parameter(torch.from_numpy(drawn).float())
+
+
+def leaks(self, images, rng):
+    prediction = Flawed.predict(self, images, rng)
+    return replace(prediction, predicted=prediction.predicted + prediction.target)
+
+
+def is_blind(self, images, rng):
+    return Flawed.predict(self, torch.zeros_like(images), rng)
+
+
+def always_hides_the_same(self, images, rng):
+    return Flawed.predict(self, images, torch_stream(0))
+
+
+def hides_by_the_global_state(self, images, rng):
+    return Flawed.predict(self, images, torch_stream(int(torch.randint(10**6, ()))))
+
+
+def knows_no_part_of_a_batch(self, images, rng):
+    alone = torch.Generator()
+    alone.set_state(rng.get_state())
+    return Flawed.predict(self, images, alone)
+
+
+def lets_the_target_learn(self, images, rng):
+    prediction = Flawed.predict(self, images, rng)
+    return replace(prediction, target=prediction.target + self.mask_token.sum())
+
+
+def names_wrong_images(self, images, rng):
+    prediction = Flawed.predict(self, images, rng)
+    return replace(prediction, images=torch.zeros_like(prediction.images))
+
+
+def counts_calls(self, value):
+    self.calls = getattr(self, "calls", 0) + 1
+    return value * self.calls
+
+
+def returns_no_pair(self, batch, rng):
+    return Flawed.loss(self, batch, rng)[0]
+
+
+def keeps_too_little(self, batch, rng):
+    return Flawed.loss(self, batch, rng)[0], torch.zeros(1, 3)
+
+
+def shrinks(self, progress, index, kept):
+    with torch.no_grad():
+        self.encoder.norm.weight.mul_(0.5)
+
+
+def builds_another(config, encoder, drop_path=0.0):
+    return Encoder(replace(encoder, depth=encoder.depth + (drop_path == 0)), "relative")
+
+
+@dataclass(frozen=True)
+class NeedsMore:
+    radius_px: int
+
+
+@dataclass(frozen=True)
+class HoldsAnObject(get("lomar").Config):
+    device: object = field(default_factory=object)
+
+
+@pytest.mark.parametrize(
+    ("members", "check", "message"),
+    [
+        (
+            {"loss": changed(lambda _, v: v + 0 * torch.rand(()))},
+            "global_random_state_is_left_alone",
+            "state has moved",
+        ),
+        ({"__init__": draws_elsewhere}, "weights_come_from_the_rng", "generator=rng"),
+        ({"predict": leaks}, "hidden_patches_do_not_reach_the_prediction", "answer leaks"),
+        ({"predict": is_blind}, "hidden_patches_do_not_reach_the_prediction", "any visible pixel"),
+        ({"predict": always_hides_the_same}, "mask_follows_the_rng", "hid the same patches"),
+        ({"predict": hides_by_the_global_state}, "mask_follows_the_rng", "from rng alone"),
+        ({"predict": knows_no_part_of_a_batch}, "processes_share_the_masks_of_one", "random_order"),
+        ({"predict": lets_the_target_learn}, "prediction_fits_together", "carries gradient"),
+        ({"predict": names_wrong_images}, "prediction_fits_together", "no row in the prediction"),
+        (
+            {"loss": changed(lambda _, v: v.detach().requires_grad_())},
+            "gradients_reach_the_encoder",
+            "does not reach encoder",
+        ),
+        (
+            {"loss": changed(lambda _, v: v * float("nan"))},
+            "loss_is_one_finite_number",
+            "one finite number, got nan",
+        ),
+        ({"loss": changed(lambda _, v: -v)}, "masked_loss_is_positive", "above 0, got -"),
+        (
+            {"loss": changed(lambda _, v: 1 + v / 100)},
+            "twenty_steps_lower_the_loss",
+            "the loss went from",
+        ),
+        (
+            {"loss": changed(counts_calls)},
+            "loss_is_a_function_of_the_rng",
+            "no state outside of buffers",
+        ),
+        ({"loss": returns_no_pair}, "loss_is_one_finite_number", r"must return \(loss, rows"),
+        ({"loss": keeps_too_little}, "loss_is_one_finite_number", "one row to remember for each"),
+        (
+            {"after_step": shrinks},
+            "after_step_leaves_trained_weights_alone",
+            "encoder.norm.weight",
+        ),
+        (
+            {"build_encoder": staticmethod(builds_another)},
+            "encoder_can_be_finetuned",
+            "changes the names",
+        ),
+        ({"Config": NeedsMore}, "config_is_plain_data", "a default for every field"),
+        ({"Config": HoldsAnObject}, "config_is_plain_data", "does not become JSON"),
+        ({"__module__": __name__}, "docstring_says_where_it_is_from", "lacks Paper:, Source:"),
+    ],
+)
+def test_a_broken_method_is_found_and_explained(members, check, message):
+    method = flawed(**members)
+    (wanted,) = [each for each in checks_for(method) if each.__name__ == check]
+    with pytest.raises(ContractError, match=message):
+        wanted(method)
+
+
+def test_running_all_checks_goes_on_after_a_failure_of_any_kind():
+    def fails(self, batch, rng):
+        raise KeyError("out of order")
+
+    results = dict(run_checks(flawed(loss=fails, predict=is_blind)))
+    assert results["loss is one finite number"] == "KeyError: 'out of order'"
+    assert "any visible pixel" in results["hidden patches do not reach the prediction"]
+    assert results["tokens have one shape"] is None
+    assert len(results) == len(ALWAYS + TRAINED)
+
+
+def looks_at_its_own_rows_alone(self, batch, rng):
+    return get("simclr").loss(self, replace(batch, gather=lambda rows: rows), rng)
+
+
+def gathers_in_one_process_alone(self, batch, rng):
+    if batch.index[0] == 0:
+        batch.gather(batch.index)
+    return get("simclr").loss(self, batch, rng)
+
+
+def draws_for_its_share_alone(self, batch, rng):
+    alone = torch.Generator()
+    alone.set_state(rng.get_state())
+    noise = torch.rand(batch.views[0].shape, generator=alone)
+    views = tuple(view + 0.1 * noise for view in batch.views)
+    return get("simclr").loss(self, replace(batch, views=views), rng)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (looks_at_its_own_rows_alone, r"batch\.gather"),
+        (gathers_in_one_process_alone, "with different rows"),
+        (draws_for_its_share_alone, "Draw with `draw`"),
+    ],
+)
+def test_what_several_processes_would_train_otherwise_is_found(loss, message):
+    broken = type("Broken", (get("simclr"),), {"loss": loss})
+    with pytest.raises((ContractError, HalvesDifferError), match=message):
+        halves_with_gather_equal_the_whole(broken)
+
+
+def pulls_everything_together(self, batch, rng):
+    features = self.encoder(batch.views[0]).mean(1)
+    return (features - features.mean(0)).square().mean().log(), None
+
+
+def test_features_that_collapse_are_found():
+    broken = type("Broken", (get("simclr"),), {"loss": pulls_everything_together})
+    with pytest.raises(ContractError, match="the same features"):
+        features_do_not_collapse(broken)

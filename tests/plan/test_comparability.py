@@ -1,0 +1,91 @@
+"""What a table says of rows that differ in more than their method."""
+
+from pathlib import Path
+
+import stores
+
+from sarbench.bench.grid.schema import read_grid
+from sarbench.bench.plan.comparability import compute_note, differences
+from sarbench.bench.plan.plan import Plan, make_plan
+from sarbench.bench.store.records import Store
+from sarbench.results.record import Architecture
+
+GRID = """
+name = "differing"
+methods = {methods}
+controls = []
+[pretrain]
+pool_cap = 64
+encoder = {encoder}
+recipe = "quick"
+epochs = {epochs}
+[evaluate]
+seeds = 1
+[evaluate.protocols]
+knn = [5]
+"""
+# Made up: name of the network, its weights, GFLOP of a step.
+NETWORKS = {
+    "mae": ("Encoder, absolute positions", 154_304, 0.25),
+    "fg_mae": ("Encoder, absolute positions", 154_304, 0.275),
+    "lomar": ("ResNet18", 11_170_000, 0.5),
+}
+
+
+def planned(
+    tmp_path: Path, methods: str, encoder: str = '"vit_nano"', epochs: str = "2",
+    recorded: bool = True,
+) -> Plan:  # fmt: skip
+    path = tmp_path / "grid.toml"
+    path.write_text(GRID.format(methods=methods, encoder=encoder, epochs=epochs))
+    plan, store = stores.planned(path, tmp_path / "runs")
+    for entry in plan.pretrain:
+        network, weights, gflop = NETWORKS[entry.planned.method]
+        known = Architecture(
+            encoder=network, encoder_parameters=weights, trained_parameters=weights,
+            encoder_gflop=0.1, step_gflop=gflop,
+        )  # fmt: skip
+        record = stores.pretrain_record(entry.planned)
+        changes = {"architecture": known if recorded else None}
+        store.write("pretrain", record.model_copy(update=changes))
+    return make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path / "runs" / "data")
+
+
+def test_rows_that_share_all_but_their_method_need_no_word(tmp_path):
+    assert differences(planned(tmp_path, '["mae", "fg_mae"]')) == []
+
+
+def test_a_network_other_than_the_encoder_asked_for_is_named(tmp_path):
+    (line,) = differences(planned(tmp_path, '["mae", "fg_mae", "lomar"]'))
+    assert line == (
+        "Networks differ: Encoder, absolute positions (154,304 weights): MAE, FG-MAE; "
+        "ResNet18 (11,170,000 weights): LoMaR."
+    )
+
+
+def test_sizes_budgets_and_recipes_that_differ_are_named(tmp_path):
+    methods = '["mae", {name = "fg_mae", recipe = "source"}]'
+    plan = planned(tmp_path, methods, '["vit_nano", "vit_tiny"]', "[2, 4]\nbatch = 32")
+    sizes, inputs, budgets, recipes = differences(plan)
+    assert sizes.startswith("Encoder sizes asked for differ: vit_nano: MAE, encoder vit_nano")
+    assert inputs.startswith("Inputs differ: 112 px in patches of 8 px: MAE, encoder vit_nano")
+    assert "; 224 px in patches of 16 px: MAE, encoder vit_tiny" in inputs
+    assert budgets.startswith("Budgets differ: 2 epochs of 64 chips in batches of 32: MAE")
+    assert "; 4 epochs of 64 chips in batches of 32: MAE" in budgets
+    assert "; source: FG-MAE, source recipe, encoder vit_nano" in recipes
+
+
+def test_compute_is_told_relative_to_mae(tmp_path):
+    note = compute_note(planned(tmp_path, '["mae", "fg_mae", "lomar"]'))
+    assert "relative to MAE (0.25 GFLOP): MAE 1, FG-MAE 1.1, LoMaR 2." in note
+
+
+def test_compute_without_mae_is_absolute(tmp_path):
+    note = compute_note(planned(tmp_path, '["fg_mae", "lomar"]'))
+    assert "in GFLOP: FG-MAE 0.275, LoMaR 0.5." in note
+
+
+def test_records_without_an_architecture_say_so_and_claim_no_compute(tmp_path):
+    plan = planned(tmp_path, '["mae", "fg_mae"]', recorded=False)
+    assert differences(plan) == []
+    assert compute_note(plan) == ""

@@ -1,0 +1,86 @@
+"""What is missing is estimated from what was timed, and what the estimate rests on is said."""
+
+from pathlib import Path
+
+import pytest
+from small_grids import METHODS, TEXT, grid_of, make_summary, spread
+from stores import provenance
+
+from sarbench import bench
+from sarbench.bench.grid.schema import read_grid
+from sarbench.bench.plan.cost_estimate import Costs
+from sarbench.bench.plan.plan import Entry, Plan, make_plan
+from sarbench.bench.store.records import Store
+from sarbench.results.record import PretrainRecord, RunRecord
+
+GRIDS = sorted(Path(bench.__path__[0]).glob("grids/*.toml"))
+SWEPT = TEXT.replace("[pretrain]", "[pretrain]\nepochs = [10, 30]\nwarmup_epochs = 1").replace(
+    "20", "2"
+)
+
+
+def plan_of(folder: Path, summary) -> Plan:
+    grid = grid_of(folder, SWEPT)
+    starts, planned = spread(grid, summary)
+    made = Plan(grid, METHODS, [], [], {}, [])
+    made.pretrain = [Entry(start, "new", "") for start in starts]
+    made.runs = [Entry(run, "new", "") for run in planned]
+    return made
+
+
+def finish(entry: Entry, wall_s: float) -> None:
+    """Give an entry a record that says how long it took."""
+    run = not hasattr(entry.planned, "axes")
+    entry.state = "done"
+    entry.record = (RunRecord if run else PretrainRecord).model_construct(
+        provenance=provenance(wall_s)
+    )
+
+
+def test_a_pretraining_is_priced_by_the_image_and_a_run_by_its_kind(tmp_path):
+    made = plan_of(tmp_path, make_summary())
+    short, long = [entry for entry in made.pretrain if entry.planned.method == "mae"]
+    finish(short, 60.0)  # 20 chips, 10 epochs: 0.3 s an image
+    timed = {}
+    for entry in made.runs:
+        kind = (entry.planned.pretraining.method, entry.planned.protocol, entry.planned.shots)
+        if entry.planned.pretraining is short.planned and kind not in timed:
+            timed[kind] = len(timed) + 1.0  # 1 to 4 s
+            finish(entry, timed[kind])
+    costs = Costs(made)
+    assert costs.seconds(long) == (180.0, True)
+    for entry in made.runs:
+        if entry.planned.pretraining is long.planned:
+            kind = ("mae", entry.planned.protocol, entry.planned.shots)
+            assert costs.seconds(entry) == (timed[kind], True)
+    estimate = costs.missing(made)
+    assert (estimate.timings, estimate.unknown) == (5, 0)
+    assert estimate.pretrain_h == pytest.approx(180.0 / 3600, rel=1e-3)  # controls take nothing
+    assert "from 5 timings stored" in str(estimate)
+
+
+def test_a_pool_that_is_not_prepared_is_said_and_not_counted_as_nothing(tmp_path):
+    said = str(Costs(made := plan_of(tmp_path, None)).missing(made))
+    assert "nothing timed yet" in said
+    assert "pretrainings are not counted before their pool is prepared" in said
+
+
+QUICK = ("demo", "real_small", "paper")  # the others hold the methods of these
+
+
+@pytest.mark.parametrize("path", [
+    pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else pytest.mark.slow)
+    for path in GRIDS
+])  # fmt: skip
+def test_every_bundled_grid_can_be_planned(path, tmp_path):
+    made = make_plan(read_grid(path), Store(tmp_path), tmp_path)
+    assert made.runs
+    assert {entry.state for entry in (*made.pretrain, *made.runs)} == {"new"}
+
+
+def test_an_estimate_does_not_depend_on_what_is_prepared(tmp_path):
+    estimates = [Costs(made).missing(made) for made in (
+        plan_of(tmp_path, make_summary()), plan_of(tmp_path, None)
+    )]  # fmt: skip
+    assert estimates[0].evaluate_h > 0
+    assert estimates[1].evaluate_h == pytest.approx(estimates[0].evaluate_h)

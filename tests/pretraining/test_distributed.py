@@ -1,0 +1,238 @@
+"""A pretraining shared by several processes is the same pretraining."""
+
+import json
+import multiprocessing
+import shutil
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from small_pretrainings import make_pool, stop_after
+
+from sarbench.bench.augmentation.augment import Augmentation, augment
+from sarbench.bench.data.pools import Pool
+from sarbench.bench.data.prepare import open_chips, prepare
+from sarbench.bench.identity import RECIPES, Pretraining, Resources
+from sarbench.bench.pretraining import checkpoints
+from sarbench.bench.pretraining import loop as pretraining
+from sarbench.bench.pretraining.checkpoints import load_checkpoint
+from sarbench.bench.pretraining.distributed import (
+    BatchShareError,
+    Environment,
+    Ranks,
+    join_ranks,
+)
+from sarbench.bench.pretraining.loop import Interrupted, pretrain
+from sarbench.bench.seeding import torch_stream
+from sarbench.bench.store.atomic import read_lines
+from sarbench.bench.store.provenance import Clock
+from sarbench.bench.store.records import Store
+from sarbench.methods import _registry
+from sarbench.methods._encoders import SIZES, TimmConfig
+from sarbench.methods._masking import context_and_targets, random_order
+
+
+def identity_of(method: str) -> Pretraining:
+    """Return a pretraining; "simclr resnet" means SimCLR on a small network of timm."""
+    method, _, resnet = method.partition(" ")
+    encoder = asdict(TimmConfig("timm:test_resnet@64", 64) if resnet else SIZES["vit_nano"])
+    recipe = replace(RECIPES["quick"], epochs=3, batch=8, warmup_epochs=1.0)
+    return Pretraining(
+        method=method, method_version=1, config=asdict(_registry.get(method).Config()),
+        encoder=encoder, precision="fp32", pool=[], pool_cap=16,
+        pool_fraction=1.0, recipe=asdict(recipe), seed=0,
+    )  # fmt: skip
+
+
+def work(root: Path, method: str, environment: Environment | None) -> None:
+    torch.set_num_threads(1)
+    store = Store(root)
+    pool = Pool([open_chips("synthetic", root, root.parent / "prepared", pool=True)], 16)
+    with join_ranks(Resources(), environment) as ranks:
+        pretrain(identity_of(method), pool, store, Resources(), ranks=ranks)
+
+
+def in_two_processes(target: Callable[..., None], *arguments: object) -> list[int | None]:
+    """Run a function in two processes that meet; return their exit statuses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    places = [Environment("127.0.0.1", port, rank, rank, 2) for rank in range(2)]
+    both = [context.Process(target=target, args=(*arguments, place)) for place in places]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    for process in both:
+        process.kill()
+        process.join()
+    return [process.exitcode for process in both]
+
+
+def stopped_at_step_4(root: Path, environment: Environment) -> None:
+    """Train four of six steps; checkpoints of steps 3 and 4 are left."""
+    torch.set_num_threads(1)
+    steps = iter(range(1, 100))
+    pool = Pool([open_chips("synthetic", root, root.parent / "prepared", pool=True)], 16)
+    every_step = Resources(checkpoint_s=0.0)
+    with join_ranks(every_step, environment) as ranks, suppress(Interrupted):
+        pretrain(
+            identity_of("lomar"), pool, Store(root), every_step, ranks=ranks,
+            should_stop=lambda: next(steps) == 4,
+        )  # fmt: skip
+
+
+def blind(hidden: int, root: Path, environment: Environment) -> None:
+    """Resume where the second process does not see the newest checkpoints, nor the history."""
+    if environment.rank == 1:
+        see, read = checkpoints._checkpoints, pretraining.read_lines
+        checkpoints._checkpoints = lambda folder: see(folder)[hidden:]
+        pretraining.read_lines = lambda path: read(path)[:-hidden] if hidden else read(path)
+    work(root, "lomar", environment)
+
+
+@pytest.mark.slow
+def test_a_process_that_sees_older_checkpoints_resumes_where_the_first_one_does(tmp_path):
+    prepare("synthetic", tmp_path, tmp_path / "prepared", pool=True)
+    assert in_two_processes(stopped_at_step_4, tmp_path / "0") == [0, 0]
+    assert len(list(tmp_path.glob("0/pretrain/*/checkpoint-*.pt"))) == 2
+    results = []
+    for hidden in (0, 1):
+        root = tmp_path / f"hides {hidden}"
+        shutil.copytree(tmp_path / "0", root)
+        assert in_two_processes(blind, hidden, root) == [0, 0]
+        (weights,) = root.glob("pretrain/*/encoder.safetensors")
+        results.append((weights.read_bytes(), losses(root)))
+    assert results[0] == results[1]
+    assert len(results[0][1]) == 3
+
+
+class Second(Ranks):
+    """The second of two processes, to whom the first one hands what it is given here."""
+
+    handed: list
+
+    def from_first(self, value, device):
+        assert value is None, "it looked by itself"
+        return self.handed
+
+    def check_same(self, step, module):
+        pass
+
+
+def test_the_second_process_takes_the_state_of_the_first_and_lists_nothing(tmp_path):
+    identity, store = identity_of("lomar"), Store(tmp_path)
+    identity = replace(identity, recipe=identity.recipe | {"batch": 4})
+    with pytest.raises(Interrupted):
+        pretrain(identity, make_pool(), store, Resources(), should_stop=stop_after(3))
+    folder = store.folder("pretrain", identity.key)
+    state, history = load_checkpoint(folder, pytest.fail), read_lines(folder / "history.jsonl")
+    second = Second(1, 2)
+    object.__setattr__(second, "handed", [state, history])
+    loop = pretraining._Loop(
+        identity, pretraining.build_method(identity), make_pool(), tmp_path / "empty",
+        Resources(), pytest.fail, second, Clock(Resources()),
+    )  # fmt: skip
+    assert (loop.step, loop.history) == (3, history)
+    for name, tensor in loop.method.state_dict().items():
+        assert torch.equal(tensor, state["method"][name]), name
+    assert loop.optimizer.state_dict()["state"].keys() == state["optimizer"]["state"].keys()
+
+
+def check_weights(step: list[int], seed: list[int], environment: Environment) -> None:
+    """Compare a step and drawn weights, given for each process."""
+    rank = environment.rank
+    weights = torch.nn.Linear(3, 2)
+    torch.nn.init.normal_(weights.weight, generator=torch_stream(seed[rank], "weights"))
+    torch.nn.init.zeros_(weights.bias)
+    with join_ranks(Resources(), environment) as ranks:
+        ranks.check_same(step[rank], weights)
+        arrived = ranks.from_first([rank, {"w": weights.weight.detach() * (1 - rank)}], "cpu")
+        assert arrived[0] == 0
+        assert torch.equal(arrived[1]["w"], weights.weight)
+
+
+@pytest.mark.parametrize(
+    ("step", "seed", "statuses"), [([4, 4], [0, 0], [0, 0]), ([4, 2], [0, 0], [1, 1]),
+    ([4, 4], [0, 1], [1, 1])],
+)  # fmt: skip
+def test_processes_begin_at_one_step_with_the_same_weights_or_not_at_all(step, seed, statuses):
+    assert in_two_processes(check_weights, step, seed) == statuses
+
+
+def test_a_record_is_written_only_when_every_process_has_finished(tmp_path, monkeypatch):
+    order, finish = [], pretraining._finish
+    monkeypatch.setattr(Ranks, "wait", lambda self: order.append("wait for all"))
+    monkeypatch.setattr(
+        pretraining, "_finish", lambda *given: (order.append("record"), finish(*given))
+    )
+    identity = identity_of("lomar")
+    identity = replace(identity, recipe=identity.recipe | {"batch": 4, "epochs": 2})
+    pretrain(identity, make_pool(), Store(tmp_path), Resources())
+    assert order == ["wait for all", "record", "wait for all"]
+
+
+def losses(root: Path) -> list[float]:
+    (path,) = root.glob("pretrain/*/history.jsonl")
+    return [json.loads(line)["loss"] for line in path.read_text().splitlines()]
+
+
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("mae", "i_jepa", "simclr", "simclr resnet")
+]
+
+
+@pytest.mark.parametrize("method", ["lomar", *SLOW])
+def test_two_processes_give_the_loss_curve_of_one(tmp_path, method):
+    prepare("synthetic", tmp_path, tmp_path / "prepared", pool=True)
+    work(tmp_path / "one", method, None)
+    assert in_two_processes(work, tmp_path / "two", method) == [0, 0]
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == 3
+    for a, b in zip(one, two, strict=True):
+        assert abs(a - b) / a < 1e-4
+
+
+def shares(rng_of) -> list:
+    """Return what each of three processes draws."""
+    return [rng_of(Ranks(rank, 3).stream(1, "mask", 5, device="cpu")) for rank in range(3)]
+
+
+def test_the_parts_of_a_draw_are_the_draw_of_the_whole_batch():
+    whole = random_order(12, 9, torch_stream(1, "mask", 5))
+    parts = shares(lambda rng: random_order(4, 9, rng))
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_the_parts_of_block_masks_are_those_of_the_whole_batch():
+    def draw(images, rng):
+        return context_and_targets(
+            (14, 14), images, 4, (0.15, 0.2), (0.75, 1.5), (0.85, 1.0), 4, rng
+        )
+
+    contexts, targets = zip(*shares(lambda rng: draw(2, rng)), strict=True)
+    whole = draw(6, torch_stream(1, "mask", 5))
+    assert torch.equal(torch.cat(contexts), whole[0])
+    assert torch.equal(torch.cat(targets), whole[1])
+
+
+def test_the_parts_of_an_augmented_batch_are_those_of_the_whole_batch():
+    images = torch.rand(6, 20, 20, generator=torch_stream(0, "images"))
+    side = torch.full((6,), 20)
+    whole = augment(images, side, side, 16, Augmentation(), torch_stream(1, "mask", 5))
+    for rank in range(3):
+        own = slice(2 * rank, 2 * rank + 2)
+        rng = Ranks(rank, 3).stream(1, "mask", 5, device="cpu")
+        part = augment(images[own], side[own], side[own], 16, Augmentation(), rng)
+        assert torch.allclose(part, whole[own], atol=1e-6)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(BatchShareError, match="300 cannot be shared by 7"):
+        Ranks(0, 7).share(300)

@@ -1,0 +1,86 @@
+import subprocess
+import sys
+from math import cos, pi
+
+import pytest
+
+from sarbench.protocols import PROTOCOLS, UnknownProtocolError, get, settings_digest
+from sarbench.protocols._settings import BadSettingsError, FewShot, Finetune, Linear
+
+
+def test_there_are_four_protocols_each_with_its_module() -> None:
+    assert list(PROTOCOLS) == ["few_shot", "linear", "finetune", "knn"]
+    for name, protocol in PROTOCOLS.items():
+        assert protocol.name == name
+        assert protocol.version >= 1
+        assert callable(protocol.load().run)
+
+
+def test_labels_are_what_each_protocol_allows() -> None:
+    allowed = {name: (p.allows_shots, p.allows_all) for name, p in PROTOCOLS.items()}
+    assert allowed == {
+        "few_shot": (True, False),
+        "linear": (True, True),
+        "finetune": (False, True),
+        "knn": (True, True),
+    }
+
+
+def test_an_unknown_protocol_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(UnknownProtocolError, match=r"'linea'.*Did you mean 'linear'.*few_shot"):
+        get("linea")
+    with pytest.raises(UnknownProtocolError, match="There are: few_shot"):
+        settings_digest("quantum")
+
+
+def test_a_plan_can_read_the_protocols_without_torch() -> None:
+    code = (
+        "import sys, sarbench.protocols as p, sarbench.protocols._support_sets as e;"
+        "p.settings_digest('linear'); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("settings", [FewShot(), Linear()])
+def test_the_papers_schedule_is_that_of_the_notes(settings: FewShot | Linear) -> None:
+    rates = [settings.lr_at(epoch) for epoch in range(40)]
+    assert rates[:2] == [1e-5, 1e-5]
+    for epoch in range(2, 40):
+        assert rates[epoch] == pytest.approx(0.5e-3 * (1 + cos(pi * (epoch - 2) / 40)))
+    assert rates[2] == pytest.approx(1e-3)
+    assert rates[22] == pytest.approx(0.5e-3)
+    assert rates[39] == pytest.approx(1.4e-5, rel=0.02)
+    assert settings.lr_at(7.9) == rates[7]  # constant within an epoch
+
+
+@pytest.mark.parametrize(
+    ("epoch", "rate"), [(0, 0), (2.5, 2.5e-4), (5, 5e-4), (27.5, 2.5e-4), (50, 0)]
+)
+def test_fine_tuning_warms_up_and_falls_to_zero(epoch: float, rate: float) -> None:
+    assert Finetune().lr_at(epoch) == pytest.approx(rate, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch", "eval_batch"])
+def test_settings_that_train_nothing_are_refused(name: str) -> None:
+    for kind in (FewShot, Finetune):
+        with pytest.raises(BadSettingsError, match=f"{name} must be 1 or more, not 0"):
+            kind(**{name: 0})
+
+
+def test_unknown_words_in_settings_are_refused_with_those_allowed() -> None:
+    code = "from sarbench.protocols._settings import *; {}"  # past beartype, as users are
+    for call, message in {
+        "KNN(readout='cls')": "readout = 'cls' is unknown; allowed: default, class, patch_mean",
+        "FewShot(precision='fp16')": "precision = 'fp16' is unknown; allowed: fp32, bf16",
+    }.items():
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(call)], capture_output=True, text=True, check=False
+        )
+        assert f"BadSettingsError: {message}" in done.stderr
+
+
+def test_few_shot_and_linear_share_the_papers_settings() -> None:
+    for settings in (FewShot(), Linear()):
+        assert (settings.epochs, settings.batch, settings.betas) == (40, 50, (0.9, 0.999))
+        assert (settings.weight_decay, settings.readout) == (5e-4, "default")
+    assert (FewShot().head_std, Linear().head_std, Linear().norm_eps) == (2e-5, 0.01, 1e-6)

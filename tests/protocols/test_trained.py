@@ -1,0 +1,363 @@
+"""few_shot and finetune: the protocols that train the encoder."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import timm
+import torch
+from timm.optim import param_groups_layer_decay
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from sarbench.bench.seeding import torch_stream
+from sarbench.methods._encoders import SIZES, TimmConfig
+from sarbench.methods._timm import TimmEncoder
+from sarbench.methods._vit import Encoder
+from sarbench.protocols import few_shot, finetune
+from sarbench.protocols._settings import FewShot, Finetune
+from sarbench.protocols._training import Classifier
+from sarbench.protocols._types import LabelledImages, NotConvergedError
+
+RUNS = {"few_shot": few_shot.run, "finetune": finetune.run}
+QUICK = {
+    "few_shot": FewShot(epochs=3, batch=16),
+    "finetune": Finetune(epochs=3, warmup_epochs=1, batch=16),
+}
+
+
+class Block(nn.Module):
+    """Mix tokens and channels; drop the whole branch per chip, drawn from the global state."""
+
+    def __init__(self, width: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm, self.mix = nn.LayerNorm(width), nn.Linear(2 * width, width)
+        self.drop_path = drop_path
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens_in = self.norm(tokens)
+        context = tokens_in.mean(1, keepdim=True).expand_as(tokens_in)
+        branch = self.mix(torch.cat((tokens_in, context), -1)).relu()
+        if self.training and self.drop_path:
+            branch = branch * torch.empty(len(tokens), 1, 1).bernoulli_(1 - self.drop_path)
+        return tokens + branch
+
+
+class TinyEncoder(nn.Module):
+    """Four patches of 4 x 4 pixels and a class token; remembers what it was shown."""
+
+    has_class_token, width = True, 12
+
+    def __init__(self, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.patch_embed = nn.Conv2d(1, 12, 4, 4)
+        self.position = nn.Parameter(torch.zeros(1, 4, 12), requires_grad=False)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, 12))
+        self.blocks = nn.ModuleList(Block(12, drop_path) for _ in range(2))
+        self.norm = nn.LayerNorm(12)
+        rng = torch_stream(1, "pretrained")
+        with torch.no_grad():
+            for name, weight in self.named_parameters():
+                if "norm" not in name:
+                    weight.copy_(0.3 * torch.randn(weight.shape, generator=rng))
+        self.shown: list[tuple[bool, Tensor]] = []
+
+    def layer_numbers(self) -> tuple[dict[str, int], int]:
+        """Two blocks between what precedes them and the final norm."""
+        places = {"blocks.0": 1, "blocks.1": 2, "norm": 3}
+        names = [name for name, _ in self.named_parameters()]
+        found = {n: [at for place, at in places.items() if n.startswith(place)] for n in names}
+        return {name: (at or [0])[0] for name, at in found.items()}, 3
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.shown.append((self.training, images.detach().clone()))
+        patches = self.patch_embed(images).flatten(2).mT + self.position
+        tokens = torch.cat((self.class_token.expand(len(images), -1, -1), patches), 1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)
+
+
+class Maker:
+    """Makes encoders and keeps the last one."""
+
+    def __call__(self, drop_path: float) -> TinyEncoder:
+        self.made = TinyEncoder(drop_path)
+        return self.made
+
+
+def quadrants(train: int = 60, test: int = 40) -> LabelledImages:
+    """Return chips whose class is the brightest quadrant; no two alike."""
+    rng = torch_stream(0, "images")
+    labels = torch.arange(train + test) % 4
+    images = 0.3 * torch.rand(train + test, 1, 8, 8, generator=rng)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        row, column = 4 * (label // 2), 4 * (label % 2)
+        image[0, row : row + 4, column : column + 4] += 0.6
+    return LabelledImages(images[:train], labels[:train], images[train:], 4)
+
+
+@pytest.fixture
+def steps() -> Iterator[list[list[dict]]]:
+    """Record the groups of every optimiser step."""
+    seen: list[list[dict]] = []
+
+    def record(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        seen.append([dict(group) for group in optimizer.param_groups])
+
+    handle = register_optimizer_step_pre_hook(record)
+    yield seen
+    handle.remove()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_test_chips_are_seen_once_after_training(name: str, rng: torch.Generator) -> None:
+    images, make = quadrants(), Maker()
+    settings = replace(QUICK[name], eval_batch=15)
+    RUNS[name](make, images, np.arange(60), rng, settings)
+    training = [was for was, _ in make.made.shown]
+    assert training == [True] * 9 + [False] * 3  # 60 // 16 steps in each of 3 epochs; 40 / 15
+    evaluated = torch.cat([shown for was, shown in make.made.shown if not was])
+    assert torch.equal(evaluated, images.test)
+    trained = torch.cat([shown for was, shown in make.made.shown if was])
+    assert not (trained[:, None] == images.test[None]).flatten(2).all(-1).any()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_only_the_episode_is_trained_on_in_a_new_order_each_epoch(
+    name: str, rng: torch.Generator
+) -> None:
+    images, make = quadrants(), Maker()
+    episode = np.arange(1, 60, 3)  # 20 chips: one batch of 16 per epoch
+    RUNS[name](make, images, episode, rng, QUICK[name])
+    orders = []
+    for was_training, shown in make.made.shown:
+        if was_training:
+            same = (shown[:, None] == images.train[None]).flatten(2).all(-1)
+            orders.append(same.int().argmax(1).tolist())
+            assert len(set(orders[-1])) == 16
+            assert set(orders[-1]) <= set(episode.tolist())
+    assert len({tuple(order) for order in orders}) == 3
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_small_episode_makes_one_batch(name: str, rng: torch.Generator) -> None:
+    make = Maker()
+    RUNS[name](make, quadrants(), np.arange(10), rng, QUICK[name])
+    assert [len(shown) for was, shown in make.made.shown if was] == [10] * 3
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_same_stream_same_numbers_and_the_global_state_has_no_part(name: str) -> None:
+    images, settings = quadrants(), QUICK[name]
+    outcomes = []
+    for global_draws, seed in ((0, 0), (3, 0), (0, 1)):
+        torch.rand(global_draws)
+        state = torch.get_rng_state()
+        outcomes.append(
+            RUNS[name](Maker(), images, np.arange(60), torch_stream(seed, "run"), settings)
+        )
+        assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_array_equal(outcomes[0].scores, outcomes[1].scores)
+    np.testing.assert_array_equal(outcomes[0].classes, outcomes[1].classes)
+    assert not np.array_equal(outcomes[0].scores, outcomes[2].scores)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_weight_is_trained(name: str, rng: torch.Generator) -> None:
+    make, before = Maker(), TinyEncoder()
+    RUNS[name](make, quadrants(), np.arange(60), rng, QUICK[name])
+    for key, weight in make.made.named_parameters():
+        assert not torch.equal(weight, before.get_parameter(key)), key
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_separable_problem_is_solved(name: str, rng: torch.Generator) -> None:
+    settings = replace(QUICK[name], epochs=60, lr=1e-2)
+    found = RUNS[name](Maker(), quadrants(), np.arange(60), rng, settings)
+    np.testing.assert_array_equal(found.classes, np.arange(60, 100) % 4)
+    assert found.scores.min() > 0.5
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_bf16_differs_from_fp32_by_little(name: str) -> None:
+    settings = replace(QUICK[name], epochs=20, lr=1e-2)
+    full, half = (
+        RUNS[name](
+            Maker(),
+            quadrants(),
+            np.arange(60),
+            torch_stream(0, "run"),
+            replace(settings, precision=precision),
+        )
+        for precision in ("fp32", "bf16")
+    )
+    difference = np.abs(full.scores - half.scores)
+    assert 0 < difference.mean() < 0.05  # single chips move by more on some processors
+    assert np.mean(full.classes == half.classes) >= 0.9
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_loss_that_is_not_finite_names_the_epoch(name: str, rng: torch.Generator) -> None:
+    def broken(drop_path: float) -> TinyEncoder:
+        encoder = TinyEncoder(drop_path)
+        nn.init.constant_(encoder.class_token, torch.nan)
+        return encoder
+
+    settings = replace(QUICK[name], readout="class")
+    with pytest.raises(NotConvergedError, match="not finite in epoch 0 of 3"):
+        RUNS[name](broken, quadrants(), np.arange(60), rng, settings)
+
+
+def test_few_shot_equals_a_plain_loop_of_torch() -> None:
+    images, settings = quadrants(), FewShot(epochs=5, batch=16)
+    found = few_shot.run(Maker(), images, np.arange(50), torch_stream(0, "run"), settings)
+
+    rng = torch_stream(0, "run")
+    torch.randint(2**63 - 1, (), generator=rng)  # the seed of the encoder's own draws
+    encoder = TinyEncoder().requires_grad_(True)
+    head = nn.Linear(12, 4)
+    with torch.no_grad():
+        head.weight.copy_(2e-5 * torch.randn(4, 12, generator=rng))
+        head.bias.zero_()
+    optimizer = torch.optim.AdamW(
+        [*encoder.parameters(), *head.parameters()], lr=1e-3, weight_decay=5e-4
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda e: 0.01 if e < 2 else 0.5 * (1 + np.cos(np.pi * (e - 2) / 5)),
+    )
+    for _ in range(5):
+        order = torch.randperm(50, generator=rng)
+        for first in (0, 16, 32):
+            rows = order[first : first + 16]
+            logits = head(encoder(images.train[rows])[:, 0])
+            loss = nn.functional.cross_entropy(logits, images.train_labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+    expected = head(encoder(images.test)[:, 0]).softmax(1)
+    np.testing.assert_array_equal(found.classes, expected.argmax(1).numpy())
+    np.testing.assert_allclose(found.scores, expected.amax(1).detach().numpy(), atol=1e-6)
+
+
+def test_few_shot_decays_every_weight_and_drops_no_path(
+    steps: list[list[dict]], rng: torch.Generator
+) -> None:
+    make = Maker()
+    few_shot.run(make, quadrants(), np.arange(60), rng, FewShot(batch=30))
+    assert make.made.drop_path == 0
+    assert len(steps) == 2 * 40
+    for number, (group,) in enumerate(steps):
+        assert len(group["params"]) == len(list(make.made.parameters())) + 2
+        assert group["weight_decay"] == 5e-4
+        assert group["betas"] == (0.9, 0.999)
+        assert group["lr"] == pytest.approx(FewShot().lr_at(number // 2))
+
+
+def test_finetune_lowers_the_rate_layer_by_layer() -> None:
+    classifier = Classifier(TinyEncoder(), 4, Finetune(), torch_stream(0, "head"))
+    groups = finetune.parameter_groups(classifier, Finetune())
+    names = {id(weight): name for name, weight in classifier.named_parameters()}
+    scale = {names[id(w)]: group["lr_scale"] for group in groups for w in group["params"]}
+    assert len(scale) == len(names)
+    for name, expected in {
+        "encoder.patch_embed.weight": 0.65**3,
+        "encoder.class_token": 0.65**3,
+        "encoder.position": 0.65**3,
+        "encoder.blocks.0.mix.weight": 0.65**2,
+        "encoder.blocks.1.norm.bias": 0.65,
+        "encoder.norm.weight": 1,
+        "head.weight": 1,
+    }.items():
+        assert scale[name] == pytest.approx(expected), name
+    for group in groups:
+        assert {w.ndim > 1 for w in group["params"]} == {group["weight_decay"] == 0.05}
+        assert group["weight_decay"] in (0, 0.05)
+
+
+def test_finetune_steps_along_its_schedule_and_drops_paths(
+    steps: list[list[dict]], rng: torch.Generator
+) -> None:
+    make, settings = Maker(), Finetune(epochs=10, batch=15)
+    finetune.run(make, quadrants(), np.arange(60), rng, settings)
+    assert make.made.drop_path == 0.1
+    assert len(steps) == 4 * 10
+    for number, groups in enumerate(steps):
+        epoch = number / 4
+        warmup, cosine = epoch / 5, 0.5 * (1 + np.cos(np.pi * (epoch - 5) / 5))
+        rate = 5e-4 * (warmup if epoch < 5 else cosine)
+        for group in groups:
+            assert group["lr"] == pytest.approx(rate * group["lr_scale"], abs=1e-12)
+
+
+def test_dropped_paths_are_drawn_from_the_stream() -> None:
+    images, settings = quadrants(), replace(QUICK["finetune"], drop_path=0.5)
+    with_drop = finetune.run(Maker(), images, np.arange(60), torch_stream(0, "run"), settings)
+    without = finetune.run(
+        Maker(), images, np.arange(60), torch_stream(0, "run"), replace(settings, drop_path=0.0)
+    )
+    assert not np.array_equal(with_drop.scores, without.scores)
+
+
+def test_an_encoder_without_blocks_cannot_be_fine_tuned_by_layer(rng: torch.Generator) -> None:
+    class Flat(nn.Module):
+        has_class_token, width = False, 4
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Conv2d(1, 4, 4, 4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.embed(images).flatten(2).mT
+
+    make: Callable[[float], nn.Module] = lambda _: Flat()  # noqa: E731
+    with pytest.raises(finetune.NoLayersError, match="layer_numbers"):
+        finetune.run(make, quadrants(), np.arange(60), rng, QUICK["finetune"])
+    few_shot.run(make, quadrants(), np.arange(60), rng, QUICK["few_shot"])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", RUNS)
+def test_a_gpu_sees_the_same_batches_and_leaves_its_global_state_alone(name: str) -> None:
+    images, settings = quadrants(), replace(QUICK[name], epochs=20, lr=1e-2, batch=15)
+    if name == "finetune":
+        settings = replace(settings, drop_path=0.0)  # drawn by the device, so differently
+    on_gpu = LabelledImages(
+        images.train.cuda(), images.train_labels.cuda(), images.test.cuda(), images.classes
+    )
+    state = torch.cuda.get_rng_state()
+    one, other = (
+        RUNS[name](Maker(), data, np.arange(60), torch_stream(0, "run"), settings)
+        for data in (images, on_gpu)
+    )
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    np.testing.assert_allclose(one.scores, other.scores, atol=0.05)  # convolutions run in TF32
+
+
+@pytest.mark.parametrize("positions", ["absolute", "relative"])
+def test_layers_of_our_encoders_are_those_of_mae(positions: str) -> None:
+    """MAE numbers what precedes the blocks 0, block i as i + 1, all that follows as the head."""
+    encoder = Encoder(SIZES["vit_nano"], positions)
+    numbers, head = encoder.layer_numbers()
+    assert head == 4
+    for name, number in numbers.items():
+        block = name.split(".")[1] if name.startswith("blocks.") else None
+        wanted = int(block) + 1 if block else head if name.startswith("norm.") else 0
+        assert number == wanted, name
+
+
+def test_layers_of_timm_end_below_the_head() -> None:
+    encoder = TimmEncoder(TimmConfig("timm:resnet18@64", 64))
+    numbers, head = encoder.layer_numbers()
+    assert (numbers["model.conv1.weight"], numbers["model.layer4.1.bn2.weight"]) == (0, 8)
+    assert head == 9
+    with_head = timm.create_model("resnet18", in_chans=1, num_classes=4)
+    groups = param_groups_layer_decay(with_head, layer_decay=0.5)
+    scales = {id(w): group["lr_scale"] for group in groups for w in group["params"]}
+    for name, weight in with_head.named_parameters():
+        expected = head if name.startswith("fc.") else numbers[f"model.{name}"]
+        assert scales[id(weight)] == 0.5 ** (head - expected), name

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from sarbench.protocols._types import (
+    BadFeaturesError,
+    Features,
+    LabelledImages,
+    NotConvergedError,
+    Predictions,
+    read_out,
+)
+
+TOKENS = torch.tensor([[[1.0, 2.0], [3.0, 5.0], [5.0, 9.0]]])  # one chip, three tokens
+
+
+@pytest.mark.parametrize(
+    ("readout", "has_class_token", "expected"),
+    [
+        ("default", True, [1, 2]),
+        ("class", True, [1, 2]),
+        ("patch_mean", True, [4, 7]),  # without the class token
+        ("default", False, [3, 16 / 3]),
+        ("patch_mean", False, [3, 16 / 3]),
+    ],
+)
+def test_the_readout_is_the_class_token_or_the_patch_mean(
+    readout: str, has_class_token: bool, expected: list[float]
+) -> None:
+    torch.testing.assert_close(
+        read_out(TOKENS, readout, has_class_token), torch.tensor([expected]).float()
+    )
+
+
+def test_a_class_token_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="no class token; use readout = 'patch_mean'"):
+        read_out(TOKENS, "class", False)
+
+
+def test_an_unknown_readout_is_refused_with_those_allowed() -> None:
+    with pytest.raises(ValueError, match="unknown readout 'cls'; allowed: default, class, patch"):
+        read_out(TOKENS, "cls", True)
+
+
+def test_features_that_are_not_finite_are_counted_and_refused() -> None:
+    good, bad = torch.zeros(4, 3), torch.zeros(4, 3)
+    bad[1, 2], bad[3, 0] = torch.nan, torch.inf
+    labels = torch.arange(4)
+    with pytest.raises(BadFeaturesError, match="2 of 4 training chips"):
+        Features(bad, labels, good, 4)
+    with pytest.raises(BadFeaturesError, match="2 of 4 test chips"):
+        Features(good, labels, bad, 4)
+
+
+def test_opposite_infinities_are_noticed_too() -> None:
+    bad = torch.tensor([[torch.inf, -torch.inf]])
+    with pytest.raises(BadFeaturesError, match="1 of 1 training"):
+        Features(bad, torch.zeros(1).long(), torch.zeros(1, 2), 1)
+
+
+def test_a_data_set_without_test_chips_is_refused() -> None:
+    with pytest.raises(BadFeaturesError, match="no test chips"):
+        Features(torch.zeros(1, 2), torch.zeros(1).long(), torch.zeros(0, 2), 1)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [-1, 0, 1]])
+def test_labels_outside_the_classes_are_refused(labels: list[int]) -> None:
+    with pytest.raises(BadFeaturesError, match=r"must lie in 0\.\.1, found"):
+        Features(torch.zeros(3, 2), torch.tensor(labels), torch.zeros(1, 2), 2)
+    with pytest.raises(BadFeaturesError, match=r"must lie in 0\.\.1, found"):
+        LabelledImages(torch.zeros(3, 1, 4, 4), torch.tensor(labels), torch.zeros(1, 1, 4, 4), 2)
+
+
+def test_predictions_are_the_likeliest_class_and_its_probability() -> None:
+    logits = torch.tensor([[0.0, 2.0, 1.0], [5.0, 5.0, 0.0]])
+    predictions = Predictions.of_logits(logits)
+    np.testing.assert_array_equal(predictions.classes, [1, 0])  # of two alike, the lower
+    expected = [np.exp(2) / (1 + np.exp(2) + np.e), np.exp(5) / (2 * np.exp(5) + 1)]
+    np.testing.assert_allclose(predictions.scores, expected, rtol=1e-6)
+
+
+def test_scores_that_are_not_finite_are_never_a_prediction() -> None:
+    with pytest.raises(NotConvergedError, match="1 of 2 test chips"):
+        Predictions.of_logits(torch.tensor([[0.0, 1.0], [torch.nan, 1.0]]))

@@ -1,0 +1,240 @@
+"""Tables, figures and the page: what they say, and that no name can break them."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from sarbench.results.figures.confusion import confusion_figure, recall_figure
+from sarbench.results.figures.critical_difference import ranks_figure
+from sarbench.results.figures.encoders import attention_figure, features_figure
+from sarbench.results.figures.scores import cost_figure, shots_figure
+from sarbench.results.figures.style import inline_svg, save
+from sarbench.results.figures.training import training_figure
+from sarbench.results.leaderboard import tabulate_scores
+from sarbench.results.page.html_page import Drawing, Report, RunLine, report_page
+from sarbench.results.scores import Score
+from sarbench.results.statistics.ranks import rank_methods
+from sarbench.results.tables.latex import escape_latex
+from sarbench.results.tables.render import STYLES, render
+
+EVIL = (
+    '<img src=x onerror="alert(1)"> & $x_1^2$ \\input{/etc/passwd} %#{}~|`*_"\' \N{SNOWMAN} ../../x'
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def scores(method, level, *, seeds=10, control=False, shots=(10, 20), wobble=1):
+    return [
+        Score(
+            method=method, control=control, unconfirmed=False, dataset="synthetic",
+            protocol="linear", shots=k, pretrain_seed=start, seed=seed, state="done",
+            values={
+                "accuracy": level + k / 1000 + wobble * (seed - 4.5) / 1000 + (start - 1) / 1000,
+                "macro_f1": level,
+            },
+            key=f"{start}-{seed}",
+        )
+        for k in shots for start in range(3) for seed in range(seeds)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return [
+        *scores("Alpha", 0.8), *scores("Beta", 0.79, wobble=-1), *scores("Gamma", 0.5),
+        *scores(EVIL, 0.3), *scores("Floor", 0.9, control=True),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def board(runs):
+    return tabulate_scores(runs, notes=[f"A note about {EVIL}"])
+
+
+def test_places_are_bold_and_underlined_in_each_format(board):
+    column = ("synthetic", "linear", 10)
+    assert [board.cell(r, column).place for r in ("Alpha", "Beta", "Gamma")] == [1, 2, None]
+    value = r"81\.0 ± 0\.2"  # 4.303 * 0.1 / sqrt(3)
+    assert re.search(rf"\*\*{value}\*\*", render(board, "markdown"))
+    assert re.search(rf"<strong>{value}</strong>", render(board, "html"))
+    assert re.search(r"\\textbf\{81\.0 \$\\pm\$ 0\.2\}", render(board, "latex"))
+    assert re.search(rf"{value}  \(1\)", render(board, "text"))
+    assert "<u>80.0" in render(board, "markdown")
+    assert "\\underline{80.0" in render(board, "latex")
+
+
+def test_the_caption_says_what_was_done(board):
+    text = " ".join(render(board, "text").split())
+    for part in (
+        "half the 95% Student interval over pretraining seeds", "Evaluation seeds 0-9",
+        "Tukey's range test over the pretraining seeds of all methods",
+        "Smallest difference that could have been shown, in points: synthetic/linear/10",
+        "Controls above every method: Floor in synthetic",
+        "no difference was shown, not that there is none",
+    ):  # fmt: skip
+        assert part in text
+
+
+def test_the_paper_layout_has_a_table_per_protocol(runs):
+    more = [
+        Score(**{n: getattr(s, n) for n in Score.__slots__} | {"protocol": "knn"}) for s in runs
+    ]
+    text = render(tabulate_scores([*runs, *more]), "latex", "paper")
+    assert text.count("\\begin{table}") == 2
+    assert "\\multicolumn{2}{c}{synthetic}" in text
+    with pytest.raises(ValueError, match="leaderboard, paper"):
+        render(tabulate_scores(runs), "text", "poster")
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("layout", ["leaderboard", "paper"])
+def test_no_name_becomes_markup(board, style, layout):
+    text = render(board, style, layout)
+    if style in ("html", "markdown"):
+        assert "<img" not in text
+        assert "&lt;img" in text
+    if style == "latex":
+        assert "\\input" not in text
+        assert "\\textbackslash{}input" in text
+
+
+def test_latex_sets_every_letter_that_reads():
+    assert escape_latex("a_b 50% {x} é ☃ \x00") == "a\\_b 50\\% \\{x\\} é [U+2603] "
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex (texlive)")
+@pytest.mark.parametrize("layout", ["leaderboard", "paper"])
+def test_the_latex_compiles_as_it_is(board, layout, tmp_path):
+    (tmp_path / "t.tex").write_text(render(board, "latex", layout))
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "t.pdf").stat().st_size > 10_000
+    assert "Overfull \\hbox" not in done.stdout
+
+
+def test_shots_are_drawn_at_their_means_with_their_intervals(board):
+    figure = shots_figure(board)
+    (axes,) = figure.axes
+    lines = {c.get_label(): c.lines[0].get_ydata() for c in axes.containers}
+    expected = [100 * board.cell("Alpha", ("synthetic", "linear", k)).mean for k in (10, 20)]
+    assert list(lines["Alpha"]) == pytest.approx(expected)
+    assert len(lines) == len(board.rows)
+    alone = tabulate_scores(scores("Alpha", 0.8, shots=(10,)))
+    assert shots_figure(alone) is None
+
+
+def test_the_cost_figure_leaves_out_what_has_no_cost(board):
+    figure = cost_figure(
+        board, {"Alpha": 1.0, "Beta": 2.0}, ("synthetic", "linear", 10), board.rows
+    )
+    (axes,) = figure.axes
+    assert sorted(c.lines[0].get_xdata()[0] for c in axes.containers) == [60.0, 120.0]
+    assert cost_figure(board, {"Alpha": 1.0}, ("synthetic", "linear", 10), board.rows) is None
+
+
+MATRIX = np.array([[8, 2, 0], [1, 9, 0], [0, 0, 10]])
+
+
+def test_classes_are_drawn_as_percent_of_the_true_class():
+    confusion = confusion_figure({"A": MATRIX}, ["a", "b", "c"], "title")
+    assert [t.get_text() for t in confusion.axes[0].texts] == ["80", "20", "10", "90", "100"]
+    recall = recall_figure({"A": np.array([0.8, 0.9, 1.0])}, ["a", "b", "c"], [], "title")
+    assert list(recall.axes[0].lines[0].get_ydata()) == [80, 90, 100]
+    assert training_figure({"none": []}) is None
+
+
+@pytest.mark.slow
+def test_every_family_is_written_as_vectors_and_pixels(tmp_path):
+    draw = np.random.default_rng(0)
+    classes, matrix = ["T72", EVIL, "$"], MATRIX
+    figures = {
+        "training": training_figure({EVIL: [(1.0, 2.0), (2.0, 1.0)], "none": []}),
+        "ranks": ranks_figure(rank_methods(["A", EVIL, "C", "D"], draw.random((7, 4)))),
+        "confusion": confusion_figure({"A": matrix, EVIL: matrix}, classes, EVIL),
+        "recall": recall_figure({"A": np.array([0.8, 0.9, 1.0])}, classes, [], EVIL),
+        "features": features_figure(
+            {"A": draw.random((9, 2))}, np.repeat([0, 1, 2], 3), classes, EVIL
+        ),
+        "attention": attention_figure({"A": draw.random((3, 4)) * 50}, 58.0, 112),
+    }
+    for name, figure in figures.items():
+        paths = save(figure, tmp_path, name)
+        assert [p.suffix for p in paths] == [".svg", ".pdf", ".png"]
+        assert all(p.stat().st_size > 1000 for p in paths)
+        assert "<img" not in inline_svg(paths[0])
+
+
+def page(board, runs) -> str:
+    lines = [
+        RunLine(s.method, s.dataset, s.protocol, s.shots, 0, s.seed, "done",
+                s.values["accuracy"], 1.5, "cpu", "abc", f"key{s.seed}") for s in runs
+    ]  # fmt: skip
+    return report_page(Report(
+        title=EVIL, facts=[(EVIL, EVIL)], boards=[board], paper=[], runs=lines,
+        drawings=[Drawing(EVIL, EVIL, png=b"\x89PNG")], failures=[(EVIL, EVIL)], skipped=[EVIL],
+        again=EVIL, grid=EVIL, ranking=[EVIL],
+    ))  # fmt: skip
+
+
+def test_the_page_holds_itself_and_escapes_everything(board, runs):
+    text = page(board, runs)
+    assert "<img src=x" not in text
+    assert not re.search(r'(?:src|href)="(?!#|data:)', text)
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|http-equiv', "", text)
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_the_page_works_in_a_browser(board, runs, tmp_path):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = tmp_path / "index.html"
+    path.write_text(page(board, runs))
+    said, asked = [], []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1400, "height": 900})
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("dialog", lambda dialog: said.append("dialog"))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(path.as_uri())
+        first = "#board-0 tbody:first-of-type tr:visible th"
+
+        def rows():
+            return [text.strip() for text in tab.locator(first).all_inner_texts()]
+
+        assert rows()[:3] == ["Alpha", "Beta", "Gamma"]
+        column = tab.locator("#board-0 thead th button").nth(1)
+        column.click()  # descending
+        assert rows()[:2] == ["Alpha", "Beta"]
+        column.click()  # ascending
+        assert rows()[-1] == "Alpha"
+        assert tab.locator("#board-0 thead th").nth(1).get_attribute("aria-sort") == "ascending"
+        assert tab.locator("#board-0 tbody.controls tr").count() == 1  # apart, however sorted
+        tab.get_by_label("filter rows").fill("gam")
+        assert rows() == ["Gamma"]
+        tab.get_by_label("filter rows").fill("")
+        tab.locator("input[data-axis=protocol]").uncheck()
+        assert not tab.locator("#board-0 td[data-protocol=linear]").first.is_visible()
+        tab.locator("input[data-axis=protocol]").check()
+        tab.locator("#board-0 td[data-runs^='Gamma']").first.click()
+        shown = tab.locator("#runs-table tbody tr:visible")
+        assert shown.count() == 10
+        tab.get_by_label("filter runs").fill("alpha 20")
+        assert tab.locator("#runs-table tbody tr:visible").count() > 0
+        tab.set_viewport_size({"width": 400, "height": 800})
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        tab.emulate_media(media="print")
+        assert not tab.locator(".tools").first.is_visible()
+        assert len(tab.pdf()) > 10_000
+        browser.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []

@@ -1,0 +1,202 @@
+"""Captions, mean ranks and metrics of a leaderboard: no claim is larger than its test."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+from made_scores import DRAWN, WHOLE, Chips, cell_scores, said, score
+
+from sarbench.results.leaderboard import tabulate_scores
+from sarbench.results.metrics import balanced_accuracy
+from sarbench.results.page.html_page import _board
+from sarbench.results.statistics.two_way import two_way_mean
+from sarbench.results.tables.render import render
+
+KNN = ("synthetic", "knn", 10)
+STARTS = np.array([-0.01, 0.0, 0.01])
+
+
+def three(levels, column=DRAWN, **more):
+    """Return three pretraining seeds of each method."""
+    return [s for m, v in levels.items() for s in cell_scores(m, v + STARTS, column, **more)]
+
+
+def checkpoints(levels, draws, column=DRAWN):
+    return [score(m, v, seed=i, column=column) for m, v in levels.items() for i in range(draws)]
+
+
+def test_an_interval_over_pretraining_seeds_names_the_fixed_draws_of_labelled_chips():
+    text = said(tabulate_scores(three({"A": 0.6, "B": 0.5})))
+    assert (
+        "the method pretrained again, on these test chips and these labelled chips (2 draws, the "
+        "same for every row)."
+    ) in text
+    mixed = three({"A": 0.6, "B": 0.5}) + [score("A", 0.6 + i / 99, start=i, column=KNN)
+                                           for i in range(3)]  # fmt: skip
+    assert "these labelled chips (1 or 2 draws, the same" in said(tabulate_scores(mixed))
+    whole = three({"A": 0.6, "B": 0.5}, WHOLE)
+    assert "labelled chips" not in said(tabulate_scores(whole))  # without predictions
+    both = said(tabulate_scores(three({"A": 0.6}) + whole))
+    assert "on these test chips and, where any are drawn, these labelled chips (2 draws" in both
+
+
+def test_a_mean_rank_is_taken_over_tested_columns_only():
+    """Two draws are too few for a test, so that the ranks of that column are not known."""
+    levels = {"A": 0.6, "B": 0.5}
+    scores = checkpoints(levels, 2) + checkpoints({"A": 0.4, "B": 0.7}, 1, WHOLE)
+    board = tabulate_scores(scores, chips=Chips(), compares="checkpoints")
+    assert [board.cell(m, DRAWN).place for m in "AB"] == [None, None]
+    assert board.rank_columns == [WHOLE]
+    assert board.mean_rank == {"A": 2.0, "B": 1.0}
+    assert board.rows == ["B", "A"]
+    assert "over the 1 of 2 columns that are tested" in said(board)
+    alone = tabulate_scores(checkpoints(levels, 2), chips=Chips(), compares="checkpoints")
+    assert (alone.mean_rank, alone.rank_columns) == ({}, [])
+
+
+def test_a_row_that_is_complete_in_no_tested_column_leaves_no_mean_rank():
+    scores = checkpoints({"A": 0.6, "B": 0.5}, 1, WHOLE) + checkpoints({"C": 0.9}, 2)
+    board = tabulate_scores(scores, chips=Chips(), compares="checkpoints")
+    assert board.mean_rank == {}
+    assert "No mean rank: no tested column is complete for every ranked row" in said(board)
+
+
+def test_a_method_that_fails_its_contract_is_not_ranked():
+    """It stood first of three, with place 1, rank 1.0 and the largest smallest difference."""
+    scores = three({"A": 0.9}, fails_contract=True) + three({"B": 0.6, "C": 0.5})
+    board = tabulate_scores(scores)
+    assert board.mean_rank == {"B": 1.0, "C": 2.0}
+    assert [board.cell(m, DRAWN).place for m in "ABC"] == [None, 1, 2]
+    assert (board.cell("A", DRAWN).p_best, board.rows) == (None, ["B", "C", "A"])
+    alone = said(tabulate_scores(three({"A": 0.9, "B": 0.8}, fails_contract=True)))
+    assert "one checkpoint is not a method" not in alone
+
+
+@pytest.mark.parametrize(
+    ("scores", "more", "says"),
+    [
+        (checkpoints({"A": 0.6}, 4), {"chips": Chips(), "compares": "checkpoints"},
+         "too few draws of labelled chips (5 or more are needed)"),
+        (checkpoints({"A": 0.6}, 1, WHOLE), {"chips": Chips(9), "compares": "checkpoints"},
+         "too few groups of test chips (10 or more are needed)"),
+        (checkpoints({"A": 0.6}, 5, WHOLE), {"compares": "checkpoints"},
+         "predictions of test chips, or their labels, are missing"),
+        (checkpoints({"A": 0.6}, 1), {}, "too few draws of labelled chips (2 or more are needed)"),
+        ([score("A", 0.6, start=0), score("A", None, start=1, state="new")], {},
+         "too few finished pretraining seeds (2 or more are needed)"),
+    ],
+)  # fmt: skip
+def test_a_missing_interval_has_its_reason(scores, more, says):
+    board = tabulate_scores(scores, **more)
+    (cell,) = board.cells
+    assert (cell.low, cell.no_interval) == (None, says)
+    assert f"No ± in {'/'.join(map(str, cell.column))}: {says}." in said(board)
+
+
+def test_controls_above_every_method_are_named_with_their_columns():
+    scores = three({"A": 0.6, "B": 0.5}) + three({"A": 0.6, "B": 0.7}, KNN)
+    for name, here, there in (("Raw", 0.65, 0.65), ("Random", 0.8, 0.9), ("Size", 0.2, 0.71)):
+        scores += [score(name, here, control=True), score(name, there, column=KNN, control=True)]
+    text = said(tabulate_scores(scores))
+    assert (
+        "Controls above every method: Raw in synthetic/linear/10; Random in synthetic/linear/10, "
+        "synthetic/knn/10; Size in synthetic/knn/10."
+    ) in text
+    assert "above every method" not in said(tabulate_scores(three({"A": 0.6, "B": 0.5})))
+
+
+def test_mean_ranks_have_two_decimals():
+    """Ranks 2, 2, 2 and 3 have the mean 2.25, which one decimal rounds to 2.2."""
+    columns = [("synthetic", "linear", shots) for shots in (5, 10, 20, 40)]
+    levels = [{"A": 0.9, "B": 0.6, "C": 0.3}] * 3 + [{"A": 0.9, "B": 0.3, "C": 0.6}]
+    board = tabulate_scores(
+        [s for c, of in zip(columns, levels, strict=True) for s in three(of, c)]
+    )
+    assert board.mean_rank["B"] == 2.25
+    lines = [line for line in render(board, "text").splitlines() if line.startswith("B ")]
+    assert lines[0].split()[-1] == "2.25"
+    assert ">2.25</td>" in _board(board, 0)  # the page of the report
+
+
+def test_balanced_accuracy_is_a_weighted_mean_over_test_chips():
+    """Two classes of 150 and 50 chips; the interval is that of the weighted sum, by hand."""
+    classes, draw = np.repeat([0, 1], [150, 50]), np.random.default_rng(0)
+    right = draw.random(200) < np.where(classes == 0, 0.9, 0.4)
+    value = balanced_accuracy(classes, np.where(right, classes, 1 - classes))
+
+    class Known(Chips):
+        def right(self, score):
+            return right
+
+    values = {"accuracy": float(right.mean()), "balanced_accuracy": value}
+    one = replace(score("A", None, column=WHOLE), values=values)
+    board = tabulate_scores([one], "balanced_accuracy", chips=Known(classes=classes))
+    (cell,) = board.cells
+    weights = np.where(classes == 0, 200 / (2 * 150), 200 / (2 * 50))
+    assert cell.mean == pytest.approx((weights * right).mean())
+    residuals = weights * (right - value)
+    small, extra = 1 / (1 - (weights**2).sum() / 200**2), (weights**2).mean() / 200**2
+    variance = small * (residuals**2).sum() / 200**2 + extra
+    df = (residuals**2).sum() ** 2 / (residuals**4).sum() - 1
+    half = scipy.stats.t.ppf(0.975, df) * np.sqrt(variance)
+    assert (cell.unit, cell.high - cell.mean) == ("chips", pytest.approx(half))
+    assert board.cells[0].low < tabulate_scores([one], chips=Known()).cells[0].low
+    unknown = tabulate_scores([one], "balanced_accuracy", chips=Known()).cells[0]
+    assert (unknown.low, unknown.no_interval) == (
+        None, "predictions of test chips, or their labels, are missing")  # fmt: skip
+
+
+def test_with_classes_of_one_size_both_accuracies_have_one_interval_and_test():
+    classes = np.repeat([0, 1, 2, 3], 50)
+    scores = [
+        replace(s, values=dict.fromkeys(("accuracy", "balanced_accuracy"), s.values["accuracy"]))
+        for s in three({"A": 0.60, "B": 0.55}, WHOLE)
+    ]
+    chips = Chips(shift=1, classes=classes)
+    plain, balanced = (
+        tabulate_scores(scores, metric, chips=chips) for metric in ("accuracy", "balanced_accuracy")
+    )
+    for ours, theirs in zip(balanced.cells, plain.cells, strict=True):
+        assert (ours.unit, ours.place) == ("pretrain_seeds+chips", theirs.place)
+        assert (ours.low, ours.p_best) == pytest.approx((theirs.low, theirs.p_best))
+
+
+def test_macro_f1_has_no_test_over_chips_and_its_caption_says_so():
+    scores = [
+        replace(s, values={"macro_f1": s.values["accuracy"]})
+        for s in three({"A": 0.60, "B": 0.55}, WHOLE)
+    ]
+    board = tabulate_scores(scores, "macro_f1", chips=Chips(classes=np.repeat([0, 1], 100)))
+    assert {cell.unit for cell in board.cells} == {"pretrain_seeds"}
+    assert (
+        "No interval and no test is over test chips; only accuracy and balanced accuracy have those"
+    ) in said(board)
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(15, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("recall", [(0.7, 0.7, 0.7, 0.7), (0.95, 0.8, 0.6, 0.45)])
+def test_the_variance_of_balanced_accuracy_is_that_of_other_chips(recall, times):
+    """Classes of 400, 150, 100 and 50 chips in pairs that are right or wrong together.
+
+    Equal recalls: the estimate is the variance over repetitions, but for the group that it adds.
+    Unequal ones: it is larger, as that of accuracy is where class sizes are fixed.
+    """
+    draw, repetitions = np.random.default_rng(0), 400 * times
+    classes, groups = np.repeat(np.arange(4), [400, 150, 100, 50]), np.repeat(np.arange(350), 2)
+    weights = 700 / (4 * np.array([400, 150, 100, 50])[classes])
+    found = [
+        two_way_mean(np.repeat(draw.random(350) < np.array(recall)[classes[::2]], 2)[None] * 1.0,
+                     groups, weights)
+        for _ in range(repetitions)
+    ]  # fmt: skip
+    truth, values = np.mean(recall), np.array([one.difference for one in found])
+    exact = sum(
+        r * (1 - r) / (size / 2) for r, size in zip(recall, (400, 150, 100, 50), strict=True)
+    )
+    assert values.mean() == pytest.approx(truth, abs=4 * np.sqrt(exact / 16 / repetitions))
+    ratio = np.mean([one.se**2 for one in found]) / (exact / 16)
+    low, high = (1.0, 1.06) if len(set(recall)) == 1 else (1.1, 1.3)
+    assert low < ratio < high
+    covered = np.mean([one.interval().low <= truth <= one.interval().high for one in found])
+    assert 1 - covered <= scipy.stats.binom.isf(3e-5, repetitions, 0.05) / repetitions

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import scipy.stats
+
+from sarbench.results.statistics.intervals import TooFewScoresError, mean_interval, single_score
+
+
+def test_the_interval_is_that_of_a_students_test() -> None:
+    scores = np.array([0.754, 0.761, 0.737, 0.702, 0.737])
+    for level in (0.5, 0.95, 0.99):
+        found = mean_interval(scores, level)
+        expected = scipy.stats.ttest_1samp(scores, 0).confidence_interval(level)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert (found.mean, found.n) == (pytest.approx(0.7382), 5)
+
+
+def test_two_scores_by_hand() -> None:
+    # mean 0.5, deviation 0.1 * sqrt(2), error 0.1; Student's quantile for 1 degree is 12.706
+    found = mean_interval(np.array([0.4, 0.6]))
+    assert (found.low, found.high) == pytest.approx((0.5 - 1.2706, 0.5 + 1.2706), abs=1e-4)
+
+
+@pytest.mark.parametrize(("n", "level"), [(3, 0.95), (6, 0.95), (10, 0.9)])
+def test_the_interval_covers_the_truth_as_often_as_it_says(n: int, level: float) -> None:
+    rng = np.random.default_rng(0)
+    repetitions = 5_000
+    drawn = rng.normal(0.8, 0.03, size=(repetitions, n))
+    covered = 0
+    for scores in drawn:
+        found = mean_interval(scores, level)
+        covered += found.low <= 0.8 <= found.high
+    spread = np.sqrt(level * (1 - level) / repetitions)
+    assert covered / repetitions == pytest.approx(level, abs=4 * spread)
+
+
+@pytest.mark.parametrize("scores", [[], [0.5]])
+def test_one_score_has_no_interval(scores: list[float]) -> None:
+    with pytest.raises(TooFewScoresError, match=f"got {len(scores)}; use single_score"):
+        mean_interval(np.array(scores))
+    found = single_score(0.5)
+    assert (found.mean, found.low, found.high, found.n) == (0.5, None, None, 1)
+
+
+def test_equal_scores_have_an_interval_of_no_width() -> None:
+    found = mean_interval(np.full(10, 0.25))
+    assert (found.low, found.mean, found.high) == (0.25, 0.25, 0.25)
+
+
+def test_scores_that_are_not_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match="1 of 3 scores are not finite"):
+        mean_interval(np.array([0.1, np.nan, 0.2]))
+    with pytest.raises(ValueError, match="nan"):
+        single_score(float("nan"))
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
+def test_a_level_that_is_no_probability_is_refused(level: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        mean_interval(np.array([0.1, 0.2]), level)

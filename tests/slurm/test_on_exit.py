@@ -1,0 +1,159 @@
+"""What becomes of a job whose processes ended badly, decided in its batch script."""
+
+import json
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from small_pretrainings import identity_of
+from submitit.core.utils import DelayedSubmission
+
+from sarbench.bench.identity import Job, Pretraining, Resources, Run
+from sarbench.bench.pretraining.loop import pretrain
+from sarbench.bench.slurm import on_exit
+from sarbench.bench.slurm.job_main import AGAIN, ENDED, FAILED, Task, run_task
+from sarbench.bench.store.records import Store
+from sarbench.results.record import Attempt
+
+KILLED = 128 + signal.SIGKILL
+
+
+class RequeuedError(Exception):
+    """Stands for the controller's answer: this job is ended and starts again."""
+
+
+@dataclass
+class Ended:
+    """A job of three runs that ended."""
+
+    folder: Path
+    store: Store
+    keys: list[str]
+    start: Pretraining
+
+    def after(self, status: int) -> bool:
+        """Let the batch script decide; return whether the job is requeued."""
+        try:
+            on_exit.after(self.folder, status)
+        except RequeuedError:
+            return True
+        return False
+
+    def at(self, *keys: str) -> None:
+        (self.folder / "7_at.json").write_text(json.dumps(keys))
+
+    def said(self, text: str) -> None:
+        (self.folder / "7_0_log.out").write_text(text)
+
+    def failures(self) -> list[str | None]:
+        found = [self.store.last_attempt("evaluate", key) for key in self.keys]
+        return [attempt.failure if attempt else None for attempt in found]
+
+
+@pytest.fixture
+def ended(tmp_path, monkeypatch) -> Ended:
+    start = identity_of("raw_pixels", None, encoder=None, pool=[])
+    runs = [Run(start.key, "m", "d", "x", "y", "linear", 1, {}, 5, seed) for seed in range(3)]
+    task = Task(
+        "evaluate", Job("M", start, [], runs), str(tmp_path / "runs"), Resources(), "code",
+        requeues=2, signal_s=30, submitted=time.time() - 60,
+    )  # fmt: skip
+    folder = tmp_path / "job"
+    folder.mkdir()
+    DelayedSubmission(run_task, task).dump(folder / "7_submitted.pkl")
+    for name, value in (
+        ("SLURM_JOB_ID", "7"), ("SLURM_RESTART_COUNT", "0"), ("SUBMITIT_EXECUTOR", "slurm"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+
+    def requeue() -> None:
+        raise RequeuedError
+
+    monkeypatch.setattr(on_exit, "_requeue", requeue)
+    return Ended(folder, Store(tmp_path / "runs"), [run.key for run in runs], start)
+
+
+def test_a_job_killed_twice_while_it_makes_its_control_fails_that_and_is_not_started_for_ever(
+    ended,
+):
+    start = ended.start
+    ended.at(start.key)
+    assert ended.after(KILLED)
+    assert not ended.after(KILLED)
+    attempt = ended.store.last_attempt("pretrain", start.key)
+    assert attempt is not None
+    assert (attempt.failure, attempt.message) == ("killed", "the process ended by SIGKILL")
+    assert ended.failures() == [None, None, None]  # the plan says that their pretraining failed
+    assert not ended.store.folder("evaluate", start.key).exists()
+
+
+def test_a_job_killed_after_its_control_is_made_fails_its_runs(ended):
+    pretrain(ended.start, None, ended.store, Resources())
+    ended.at(ended.start.key)
+    assert ended.after(KILLED)
+    assert ended.after(KILLED) is False
+    assert ended.failures() == ["killed"] * 3
+
+
+@pytest.mark.parametrize("status", [AGAIN, 128 + signal.SIGUSR2])
+def test_a_job_that_was_told_to_stop_is_requeued(ended, status):
+    assert ended.after(status)
+    assert ended.failures() == [None, None, None]
+
+
+def test_a_job_that_was_restarted_too_often_has_failed(ended, monkeypatch):
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    assert not ended.after(AGAIN)
+    assert ended.failures() == ["time_out"] * 3
+
+
+@pytest.mark.parametrize(("state", "requeued"), [("RUNNING\n", True), ("CANCELLED\n", False)])
+def test_after_sigterm_the_controller_is_asked_whether_the_job_is_still_wanted(
+    ended, monkeypatch, state, requeued
+):
+    monkeypatch.setattr(on_exit, "command", lambda *words, **_: state)
+    assert ended.after(ENDED) == requeued
+    assert ended.failures() == [None, None, None]
+
+
+def test_a_stored_failure_is_left_as_it_is(ended):
+    assert not ended.after(FAILED)
+    assert ended.failures() == [None, None, None]
+
+
+def test_a_killed_process_is_started_again_once_then_its_run_has_failed_and_the_rest_goes_on(ended):
+    ended.at(ended.keys[1])
+    assert ended.after(KILLED)
+    assert ended.failures() == [None, None, None]
+    assert ended.after(KILLED)  # for the other two
+    assert ended.failures() == [None, "killed", None]
+    ended.at(ended.keys[2])
+    assert ended.after(KILLED)
+    assert ended.failures() == [None, "killed", None]
+
+
+def test_out_of_memory_is_not_tried_again_and_the_rest_goes_on(ended):
+    ended.at(ended.keys[0])
+    ended.said("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0\n")
+    assert ended.after(KILLED)
+    assert ended.failures() == ["out_of_memory", None, None]
+    attempt = ended.store.last_attempt("evaluate", ended.keys[0])
+    assert attempt is not None
+    assert "oom-kill" in attempt.log_tail[0]
+
+
+def test_a_crash_before_any_run_fails_all_of_them_with_the_end_of_the_log(ended):
+    ended.said("ModuleNotFoundError: No module named 'torch'\n")
+    assert not ended.after(1)
+    assert ended.failures() == ["exception"] * 3
+
+
+def test_a_failure_of_an_earlier_submission_does_not_count(ended):
+    old = Attempt(
+        failure="ValueError", message="", traceback="", host="h", time="2020-01-01T00:00:00+00:00"
+    )
+    ended.store.write_attempt("evaluate", ended.keys[0], old)
+    assert not ended.after(1)
+    assert ended.failures() == ["exception"] * 3

@@ -1,0 +1,359 @@
+"""What is decided before and after SLURM: profiles, arrays, ledger, failures, snapshots."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sarbench.bench.grid.expand import PlannedPretraining, PlannedRun
+from sarbench.bench.grid.schema import Grid
+from sarbench.bench.identity import Pretraining, Run
+from sarbench.bench.plan.failure_class import CLASSES, failure_class
+from sarbench.bench.plan.plan import Entry, Plan
+from sarbench.bench.slurm import code_snapshot as snapshot
+from sarbench.bench.slurm import commands as slurm
+from sarbench.bench.slurm import ledger
+from sarbench.bench.slurm.job_arrays import JobArray, Limits, make_arrays
+from sarbench.bench.slurm.ledger import Array, Element
+from sarbench.bench.slurm.profile import (
+    Profile,
+    ProfileError,
+    check_site,
+    parse_profile,
+    read_profile,
+)
+from sarbench.bench.slurm.status import look
+from sarbench.bench.slurm.submit import Submitter
+from sarbench.bench.store.records import Store
+from sarbench.results.record import Attempt
+
+SITE = slurm.Site(
+    max_array=1000,
+    partitions={"gpu": slurm.Partition("gpu", 2880.0), "cpu": slurm.Partition("cpu", float("inf"))},
+    default_partition="gpu",
+    accounting=False,
+)
+
+
+def test_a_stage_overrides_the_profile_and_the_profile_the_defaults():
+    profile = Profile.model_validate({
+        "partition": "gpu", "cpus": 8, "gpus": 4, "pretrain": {"time_min": 600, "nodes": 2},
+        "evaluate": {"partition": "cpu", "gpus": 0},
+    })  # fmt: skip
+    pretrain, evaluate = profile.allocation("pretrain"), profile.allocation("evaluate")
+    assert (pretrain.partition, evaluate.partition) == ("gpu", "cpu")
+    assert (pretrain.nodes, pretrain.gpus, pretrain.processes) == (2, 4, 4)
+    assert (evaluate.nodes, evaluate.gpus, evaluate.processes) == (1, 0, 1)
+    assert (pretrain.time_min, pretrain.cpus, pretrain.memory_gb) == (600, 8, 16)
+    assert profile.resources("pretrain").device == "cuda:0"
+    assert profile.resources("evaluate").device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('partitions = "gpu"', "Did you mean 'partition'"),
+        ("[pretrain]\ntime_mins = 3", "Did you mean 'time_min'"),
+        ("gpus = -1", "gpus: Input should be greater than or equal to 0, got -1"),
+        ("threads = [", "is not a TOML file"),
+    ],
+)
+def test_a_wrong_profile_is_refused_in_one_message(tmp_path, text, message):
+    path = tmp_path / "profile.toml"
+    path.write_text(text)
+    with pytest.raises(ProfileError) as caught:
+        read_profile(path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"partition": "gup"}, "Did you mean 'gpu'"),
+        ({"partition": "gpu", "pretrain": {"time_min": 3000}}, "allows at most 2880 minutes"),
+    ],
+)
+def test_what_the_site_would_refuse_is_refused_before(values, message):
+    check_site(parse_profile({"partition": "cpu"}, "p"), SITE)
+    with pytest.raises(ProfileError, match=message):
+        check_site(parse_profile(values, "p"), SITE)
+
+
+def test_times_of_slurm_are_read():
+    found = [slurm.minutes(text) for text in ("7-00:00:00", "1:30:00", "05:30", "UNLIMITED")]
+    assert found == [10080, 90, 5.5, float("inf")]
+
+
+GRID = Grid.model_validate({"name": "g", "methods": ["mae"], "evaluate": {"protocols": {}}})
+
+
+def make_plan(runs_each: int, trained: int = 2, untrained: int = 1) -> Plan:
+    """Return a plan of the given size, nothing of it done."""
+    plan = Plan(GRID, {}, [], [], {}, [])
+    for number in range(trained + untrained):
+        recipe = {"epochs": 1} if number < trained else None
+        pretraining = Pretraining(
+            f"m{number}", 1, {}, {"name": "vit_nano"}, "fp32", [], None, 1.0, recipe, 0
+        )
+        start = PlannedPretraining(
+            f"M{number}", f"m{number}", {}, 0, pretraining, encoder=pretraining.encoder
+        )
+        plan.pretrain.append(Entry(start, "new", ""))
+        for seed in range(runs_each):
+            run = Run(pretraining.key, "m", "d", "x", "y", "linear", 1, {}, 5, seed)
+            plan.runs.append(Entry(PlannedRun(start, "d", "linear", 5, seed, run), "new", ""))
+    return plan
+
+
+def keys_of(plan: Plan) -> set[str]:
+    return {str(entry.key) for entry in (*plan.pretrain, *plan.runs)}
+
+
+def limits(max_array: int = 1000, pack_s: float = 1e9) -> Limits:
+    return Limits(max_array, {"pretrain": 8, "evaluate": 8}, pack_s)
+
+
+def shape(arrays: list[JobArray]) -> list[tuple[str, int, int, bool]]:
+    return [
+        (a.stage, len(a.jobs), sum(len(j.runs) for j in a.jobs), a.after is not None)
+        for a in arrays
+    ]
+
+
+def test_pretrainings_are_one_array_and_runs_one_array_of_packs_for_each():
+    plan = make_plan(runs_each=10)
+    assert shape(make_arrays(plan, keys_of(plan), set(), limits())) == [
+        ("pretrain", 2, 0, False), ("evaluate", 1, 10, False), ("evaluate", 1, 10, True),
+        ("evaluate", 1, 10, True),
+    ]  # fmt: skip
+
+
+def test_packs_are_filled_by_estimated_time():
+    plan = make_plan(runs_each=10, trained=0)
+    # a linear run of a nano encoder is taken for 0.4 s, the start of a job for 12 s
+    (array,) = make_arrays(plan, keys_of(plan), set(), limits(pack_s=12 + 3 * 0.4 + 0.1))
+    assert [len(job.runs) for job in array.jobs] == [3, 3, 3, 1]
+
+
+def test_arrays_are_cut_at_the_sites_limit_and_share_the_throttle():
+    plan = make_plan(runs_each=25, trained=0)
+    arrays = make_arrays(plan, keys_of(plan), set(), limits(max_array=10, pack_s=1.0))
+    assert [len(array.jobs) for array in arrays] == [10, 10, 5]
+    assert [array.throttle for array in arrays] == [2, 2, 2]
+    handed = [run.key for array in arrays for job in array.jobs for run in job.runs]
+    assert sorted(handed) == sorted(str(entry.key) for entry in plan.runs)
+
+
+def test_runs_wait_for_a_pretraining_that_is_queued_already_and_not_for_a_finished_one():
+    plan = make_plan(runs_each=2, trained=2, untrained=0)
+    plan.pretrain[1].state = "done"
+    waiting = {str(plan.pretrain[0].key)}
+    arrays = make_arrays(plan, {str(e.key) for e in plan.runs}, waiting, limits())
+    assert shape(arrays) == [("evaluate", 1, 2, False), ("evaluate", 1, 2, True)]
+    assert arrays[1].after == plan.pretrain[0].key
+
+
+def test_a_control_is_made_by_its_runs_and_never_handed_over_beside_queued_ones():
+    plan = make_plan(runs_each=2, trained=0)
+    control = {str(plan.pretrain[0].key)}
+    assert not make_arrays(plan, control, set(), limits())  # its runs are queued
+    for entry in plan.runs:
+        entry.state = "done"
+    assert shape(make_arrays(plan, control, set(), limits())) == [("evaluate", 1, 0, False)]
+
+
+def submission(plan: Plan, job_id: str | None = "7") -> ledger.Submission:
+    made = ledger.new_submission("g", "code", {"partition": "gpu"})
+    runs = [str(entry.key) for entry in plan.runs]
+    elements = [Element(label="M", pretraining="p", runs=[key]) for key in runs]
+    made.arrays.append(
+        Array(name="000-evaluate", stage="evaluate", after=None, job_id=job_id, elements=elements)
+    )
+    return made
+
+
+def attempt(failure: str, message: str = "") -> Attempt:
+    return Attempt(
+        failure=failure, message=message, traceback="", host="h", time="2026-01-01T00:00:00+00:00"
+    )
+
+
+def answer(monkeypatch, **commands: str) -> list[str]:
+    """Let SLURM's commands answer as given; return what was asked."""
+    asked: list[str] = []
+
+    def command(*words: str, **_: object) -> str:
+        asked.append(words[0])
+        if words[0] not in commands:
+            raise slurm.SlurmError(f"no {words[0]} here")
+        return commands[words[0]]
+
+    monkeypatch.setattr(slurm, "command", command)
+    return asked
+
+
+def test_states_come_from_one_question_to_the_queue(tmp_path, monkeypatch):
+    store, plan = Store(tmp_path), make_plan(runs_each=3, trained=0)
+    ledger.write(store, submission(plan))
+    asked = answer(
+        monkeypatch,
+        squeue="7_0|RUNNING|None|node1|4:10|\n7_1|PENDING|Resources||0:00|\n"
+        "7_2|NODE_FAIL|NodeDown|node2|1:00|\n",
+    )
+    watch = look(store, plan, pytest.fail)
+    assert asked == ["squeue"]
+    assert [entry.state for entry in plan.runs] == ["running", "queued", "failed"]
+    assert [entry.job for entry in plan.runs] == ["7_0", "7_1", "7_2"]
+    assert "node1, 4:10" in plan.runs[0].reason
+    assert plan.runs[2].failure == "node_failure"
+    assert [watch.live(entry.key) for entry in plan.runs] == [True, True, False]
+
+
+def test_a_job_that_left_the_queue_is_explained_by_the_accounting_or_called_lost(
+    tmp_path, monkeypatch
+):
+    store = Store(tmp_path)
+    plan = make_plan(runs_each=2, trained=0)
+    ledger.write(store, submission(plan))
+    answer(monkeypatch, squeue="", sacct="7_0|TIMEOUT|n1|1:00\n7_1|CANCELLED by 0|n1|1:00\n")
+    look(store, plan, pytest.fail)
+    assert [entry.failure for entry in plan.runs] == ["time_out", "cancelled"]
+    plan = make_plan(runs_each=2, trained=0)
+    answer(monkeypatch, squeue="")
+    look(store, plan, pytest.fail)
+    assert [entry.failure for entry in plan.runs] == ["lost", "lost"]
+    assert "no accounting" in plan.runs[0].reason
+
+
+def test_while_the_controller_is_down_jobs_count_as_queued(tmp_path, monkeypatch):
+    store, plan = Store(tmp_path), make_plan(runs_each=1, trained=0)
+    ledger.write(store, submission(plan))
+
+    def down(*words: str, **_: object) -> str:
+        raise slurm.ControllerDownError("SLURM's controller does not answer (timed out)")
+
+    monkeypatch.setattr(slurm, "command", down)
+    warnings: list[str] = []
+    watch = look(store, plan, warnings.append)
+    assert plan.runs[0].state == "queued"
+    assert watch.live(plan.runs[0].key)
+    assert "does not answer" in warnings[0]
+
+
+def test_an_array_whose_submitter_died_before_noting_its_id_is_found_by_its_comment(
+    tmp_path, monkeypatch
+):
+    store, plan = Store(tmp_path), make_plan(runs_each=2, trained=0)
+    made = submission(plan, job_id=None)
+    ledger.write(store, made)
+    comment = f"sarbench {made.id}/000-evaluate: 2 runs of M"
+    answer(
+        monkeypatch,
+        squeue=f"9_0|PENDING|Priority||0:00|{comment}\n9_1|PENDING|Priority||0:00|{comment}\n",
+    )
+    place = ledger.folder(store) / made.id / "000-evaluate"
+    place.mkdir(parents=True)
+    (place / "9_0_submitted.pkl").touch()  # killed before 9_1 was given its work
+    watch = look(store, plan, pytest.fail)
+    assert [entry.job for entry in plan.runs] == ["9_0", None]
+    assert [entry.state for entry in plan.runs] == ["queued", "new"]
+    watch.note_adopted()
+    (noted,) = ledger.read(store, pytest.fail)
+    assert noted.arrays[0].job_id == "9"
+
+
+def test_a_failure_of_an_earlier_job_does_not_hide_that_a_new_one_is_queued(tmp_path, monkeypatch):
+    store, plan = Store(tmp_path), make_plan(runs_each=1, trained=0)
+    entry = plan.runs[0]
+    entry.state, entry.attempt, entry.failure = "failed", attempt("ValueError"), "exception"
+    ledger.write(store, submission(plan))
+    answer(monkeypatch, squeue="7|PENDING|Priority||0:00|\n")
+    look(store, plan, pytest.fail)
+    assert (entry.state, entry.failure) == ("queued", None)
+
+
+def test_a_truncated_ledger_is_named_and_its_jobs_are_found_beside_it(tmp_path):
+    store, plan = Store(tmp_path), make_plan(runs_each=2, trained=0)
+    made = submission(plan)
+    ledger.write(store, made)
+    from submitit.core.utils import DelayedSubmission
+
+    from sarbench.bench.identity import Job, Resources
+    from sarbench.bench.slurm.job_main import Task, run_task
+
+    place = ledger.folder(store) / made.id / "000-evaluate"
+    place.mkdir(parents=True)
+    for index, entry in enumerate(plan.runs):
+        job = Job("M", plan.pretrain[0].planned.identity, [], [entry.planned.identity])
+        task = Task("evaluate", job, str(tmp_path), Resources(), "code", 1, 30, 0.0)
+        DelayedSubmission(run_task, task).dump(place / f"7_{index}_submitted.pkl")
+    path = ledger.folder(store) / f"{made.id}.json"
+    path.write_text(path.read_text()[:100])
+    warnings: list[str] = []
+    (read,) = ledger.read(store, warnings.append)
+    assert "damaged" in warnings[0]
+    found = {key: array.job(index) for key, array, index in read.places()}
+    assert found == {str(e.key): f"7_{i}" for i, e in enumerate(plan.runs)}
+
+
+@pytest.mark.parametrize(
+    ("failure", "message", "expected"),
+    [
+        ("OutOfMemoryError", "CUDA out of memory", "out_of_memory"),
+        ("RuntimeError", "DefaultCPUAllocator: can't allocate memory", "out_of_memory"),
+        ("OSError", "[Errno 28] No space left on device", "disk"),
+        ("DatasetNotFoundError", "", "data"),
+        ("NonFiniteLossError", "loss nan", "exception"),
+        ("time_out", "", "time_out"),
+    ],
+)
+def test_failures_fall_into_classes(failure, message, expected):
+    assert expected in CLASSES
+    assert failure_class(attempt(failure, message)) == expected
+
+
+def test_a_job_runs_the_snapshot_even_in_a_folder_with_another_clone(tmp_path):
+    code, digest = snapshot.take_snapshot(tmp_path / "ledger")
+    assert snapshot.take_snapshot(tmp_path / "ledger") == (code, digest)
+    clone = tmp_path / "here" / "sarbench" / "bench"
+    clone.mkdir(parents=True)
+    (clone / "__init__.py").write_text("raise ImportError('the wrong clone')")
+    script = (
+        "from sarbench.bench.slurm import code_snapshot as snapshot; "
+        f"snapshot.check_code('{digest}'); print(snapshot.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path / "here",
+        env=os.environ | {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(code))
+
+
+def test_a_job_refuses_code_that_was_not_submitted():
+    with pytest.raises(snapshot.WrongCodeError, match="submitted was 0123"):
+        snapshot.check_code("0123")
+
+
+def test_the_batch_script_says_all_that_the_profile_asks_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    profile = Profile.model_validate({
+        "partition": "gpu", "account": "sar", "qos": "long", "constraint": "a100",
+        "exclude": ["n1", "n2"], "gpus": 2, "nodes": 2, "cpus": 6, "memory_gb": 48.5,
+        "setup": ["module load cuda"], "signal_s": 90, "pretrain": {"time_min": 77},
+    })  # fmt: skip
+    plan = make_plan(runs_each=1, trained=3, untrained=0)
+    arrays = make_arrays(plan, keys_of(plan), set(), limits())
+    text = Submitter(plan, Store(tmp_path), profile, dry=True).text(0, arrays[0], None)
+    for line in (
+        "--partition=gpu", "--account=sar", "--qos=long", "--constraint=a100", "--exclude=n1,n2",
+        "--gpus-per-node=2", "--ntasks-per-node=2", "--nodes=2", "--cpus-per-task=6",
+        "--mem=49664MB", "--time=77", "--signal=USR2@90", "--array=0-2%3", "--requeue",
+    ):  # fmt: skip
+        assert f"#SBATCH {line}\n" in text, line
+    assert text.index("module load cuda") < text.index("export PYTHONPATH=") < text.index("srun")
+    packs = Submitter(plan, Store(tmp_path), profile, dry=True).text(1, arrays[1], "5_0")
+    assert "#SBATCH --dependency=afterok:5_0\n" in packs
+    assert "#SBATCH --kill-on-invalid-dep=yes\n" in packs
+    assert not list(tmp_path.iterdir())

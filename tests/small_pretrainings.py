@@ -1,0 +1,65 @@
+"""Pretrainings of a few chips and steps, and what they leave in a store."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+from chips import speckled_chips
+
+from sarbench.bench.data.chips import Chips
+from sarbench.bench.data.pools import Pool
+from sarbench.bench.identity import Pretraining, Recipe, Resources
+from sarbench.bench.store.atomic import read_lines
+from sarbench.bench.store.records import Store
+from sarbench.methods import get
+from sarbench.methods._encoders import SIZES
+
+RECIPE = Recipe(epochs=3, batch=4, base_lr=2e-2, warmup_epochs=1.0)
+STEPS = 6  # 9 chips, 2 whole batches of 4, 3 epochs
+EVERY_STEP = Resources(checkpoint_s=0.0)
+
+
+def make_pool(count: int = 9) -> Pool:
+    """Return chips of two sizes, as a pool has them."""
+    pixels = [*speckled_chips(count // 2, 40, 52), *speckled_chips(count - count // 2, 64)]
+    height, width = (np.array([chip.shape[axis] for chip in pixels]) for axis in (0, 1))
+    chips = Chips(
+        name="speckle", ids=np.array([f"chip {i}" for i in range(count)]),
+        labels=np.full(count, -1), classes=(), is_test=np.zeros(count, bool),
+        pixels=np.concatenate([chip.ravel() for chip in pixels]),
+        offset=np.cumsum(height * width) - height * width, height=height, width=width,
+        source_size=np.stack([height, width], 1), content=np.arange(count, dtype=np.uint64),
+        full_scale=1.0, data_digest="d", split_digest="",
+    )  # fmt: skip
+    return Pool([chips])
+
+
+def identity_of(method: str = "mae", recipe: Recipe | None = RECIPE, **changes) -> Pretraining:
+    config = json.loads(json.dumps(asdict(get(method).Config())))
+    identity = Pretraining(
+        method=method, method_version=1, config=config, encoder=asdict(SIZES["vit_nano"]),
+        precision="fp32", pool=[{"name": "speckle", "digest": "d", "count": 9}], pool_cap=None,
+        pool_fraction=1.0, recipe=asdict(recipe) if recipe else None, seed=0,
+    )  # fmt: skip
+    return replace(identity, **changes)
+
+
+def outcome(store: Store, identity: Pretraining) -> tuple[bytes, list[dict]]:
+    """Return the weights file and the history without its times."""
+    folder = store.folder("pretrain", identity.key)
+    lines = read_lines(folder / "history.jsonl")
+    return (folder / "encoder.safetensors").read_bytes(), [
+        {name: value for name, value in line.items() if name != "images_per_s"} for line in lines
+    ]
+
+
+def stop_after(steps: int):
+    """Return a `should_stop` that says so after so many questions."""
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked >= steps
+
+    return should_stop

@@ -1,0 +1,57 @@
+"""What a record says of time and memory is that of the work, not of the process."""
+
+import resource
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from sarbench.bench.identity import Resources
+from sarbench.bench.store.provenance import Clock
+
+
+def resident_mb() -> float:
+    """Return the memory of this process now."""
+    with open("/proc/self/statm") as file:  # noqa: PTH123
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+
+def peak_of(megabytes: int) -> float:
+    """Return the recorded peak of work that holds an array of this size for a moment."""
+    clock = Clock(Resources())
+    held = np.ones(megabytes * 2**20, np.uint8)
+    assert held[-1] == 1
+    del held
+    return clock.provenance().peak_memory_mb
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak of a process")
+def test_the_peak_of_small_work_after_large_work_is_that_of_the_small_work():
+    peak_of(1)  # what is imported on the way is there
+    before = resident_mb()
+    large, small = peak_of(300), peak_of(20)
+    assert large == pytest.approx(before + 300, abs=30)
+    assert large - small == pytest.approx(280, abs=60)  # memory may go back to the system between
+
+
+def test_the_peak_of_a_gpu_is_reset_and_every_gpu_counts(monkeypatch):
+    reset: list[str] = []
+    for name, function in (
+        ("is_initialized", lambda: True),
+        ("reset_peak_memory_stats", reset.append),
+        ("max_memory_allocated", lambda device: 3 * 2**20),
+        ("get_device_name", lambda device: "H100"),
+    ):
+        monkeypatch.setattr(torch.cuda, name, function)
+    ticks = iter([100.0, 102.5])
+    monkeypatch.setattr(
+        "sarbench.bench.store.provenance.time", SimpleNamespace(monotonic=lambda: next(ticks))
+    )
+    clock = Clock(Resources(device="cuda:1"), processes=4)
+    clock.before_s = 10.0
+    made = clock.provenance()
+    assert reset == ["cuda:1"]
+    assert (made.wall_s, made.gpu_s, made.peak_memory_mb) == (12.5, 50.0, 3.0)
+    assert made.device == "H100"
