@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..contract.plugins import check_contracts
-from ..grid.schema import GridError, claim_warning, unknown
+from ..grid.schema import GridError, claim_warning
 from ..plan.failure_class import CLASSES, ONLY_IF_ASKED
 from ..plan.plan import PRETRAINING_FAILED, Entry, Plan, counted
 from ..slurm import ledger
@@ -18,6 +18,7 @@ from ..slurm.job_arrays import JobArray, Limits, make_arrays
 from ..slurm.profile import Profile, check_site, parse_profile, read_profile
 from ..slurm.status import Watch, look
 from ..store.records import Store
+from ..suggest import unknown
 from .app import Request, err, grid_command, out, warn
 from .grid import clear, prepare_missing
 

@@ -13,10 +13,10 @@ from ...methods._method import Batch
 from ..augmentation.augment import Augmentation, augment
 from ..augmentation.resample import resize
 from ..data.chips import Chips
-from ..grid.schema import unknown
 from ..pretraining.sample_predictions import predictions_of
 from ..reporting.method_figures import draw_predictions
 from ..seeding import stream, torch_stream
+from ..suggest import unknown
 
 
 class NothingToShowError(ValueError):

@@ -4,8 +4,7 @@
 files of `mstar_soc`.
 """
 
-from difflib import get_close_matches
-
+from ..suggest import nearest
 from .registry import Card, UnknownDatasetError, card, dataset_names, pool_names
 
 TRAIN = ":train"  # ends the name of a pool that is the training split of a data set
@@ -22,13 +21,13 @@ def split_source(name: str) -> str | None:
         return None
     if dataset in dataset_names() and part == "train":
         return dataset
-    near = get_close_matches(dataset, dataset_names(), n=1)
+    near = nearest(dataset, dataset_names())
     if dataset in dataset_names():
         hint = f"write {dataset + TRAIN!r}"
     elif dataset in pool_names():
         hint = f"{dataset!r} is a pool, which has no split: write {dataset!r}"
     else:
-        hint = f"did you mean {near[0] + TRAIN!r}?" if near else "`sarbench data ls` lists them"
+        hint = f"did you mean {near + TRAIN!r}?" if near else "`sarbench data ls` lists them"
     raise UnknownDatasetError(
         f"{name!r} is not a training split; allowed is NAME{TRAIN}, with NAME one of "
         f"{', '.join(dataset_names())}; {hint}"

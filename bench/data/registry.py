@@ -1,11 +1,11 @@
 """Every data set and pool by name: what it is, where it comes from, what it must hold."""
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
+from ..suggest import unknown
 from .sources import mstar, sar_acd
 
 Reader = Literal["mstar", "sar_acd", "fusar_ship", "pool", "synthetic"]
@@ -106,12 +106,8 @@ def card(name: str, *, pool: bool = False) -> Card:
         return _datasets()[name]
     splits = [f"{dataset}:train" for dataset in dataset_names()]
     known = (*pool_names(), *splits) if pool else (*dataset_names(), *pool_names())
-    near = get_close_matches(name, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     what = "pool" if pool else "data set or pool"
-    raise UnknownDatasetError(
-        f"unknown {what} {name!r}.{hint} Known: {', '.join(dict.fromkeys(known))}, folder:PATH"
-    )
+    raise UnknownDatasetError(unknown(what, name, [*known, "folder:PATH"]))
 
 
 def _folder_card(name: str) -> Card:

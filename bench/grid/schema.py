@@ -1,45 +1,26 @@
 """A grid file: what is asked for, strictly read and spread out into pretrainings and runs."""
 
-import difflib
 import itertools
-import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from ...methods._registry import own_names
 from ...results.statistics.units import FEWEST_PRETRAINED, FEWEST_SEEDS, Compares
 from ..data.registry import card
 from ..identity import CHOICES, RECIPES, SOURCE, Recipe, Shots
 from ..models.method_info import MethodInfo, inspect_method
+from ..suggest import unknown
+from ..toml_file import Section, read_toml
 
 CONTROLS = ["raw_pixels", "random_init"]
-ALTERNATIVES = {  # what pydantic calls the members of a union -> how a message does
-    "int": "a whole number", "literal['all']": "'all'", "list[int]": "a list of whole numbers",
-    "float": "a number", "list[float]": "a list of numbers", "str": "a name",
-    "list[str]": "a list of names",
-}  # fmt: skip
 
 
 class GridError(ValueError):
     """A grid that cannot be run as it is written."""
-
-
-def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
-    """Return the sentence that says which name is unknown, the nearest one, and all allowed."""
-    allowed = sorted(set(allowed))
-    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}.{hint} Allowed: {', '.join(allowed)}"
-
-
-class Section(BaseModel):
-    """A part of a grid file; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class MethodEntry(Section):
@@ -89,6 +70,11 @@ class PretrainSection(Section):
         overrides = {key: value[key] for key in value if key in names}
         rest = {key: value[key] for key in value if key not in names}
         return {**rest, "overrides": overrides} if overrides else rest
+
+    @classmethod
+    def allowed_keys(cls) -> set[str]:
+        """Return the keys that the section may have, recipe fields included."""
+        return (set(cls.model_fields) - {"overrides"}) | {field.name for field in fields(Recipe)}
 
 
 class ProtocolEntry(Section):
@@ -179,54 +165,10 @@ def read_grid(path: Path) -> Grid:
         GridError: Not TOML, an unknown key, a wrong type; every problem is listed.
     """
     try:
-        data = tomllib.loads(grid_file(path).read_text())
+        return read_toml(grid_file(path), Grid, GridError)
     except FileNotFoundError:
         listed = unknown("bundled grid", str(path), bundled_grids())
         raise GridError(f"no grid file {path}; {listed}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise GridError(f"{path} is not a TOML file: {error}") from None
-    try:
-        return Grid.model_validate(data)
-    except ValidationError as error:
-        problems = [f"{path}: {problem}" for problem in _describe_all(error.errors())]
-        raise GridError("\n".join(problems)) from None
-
-
-def _describe_all(problems: list[Any]) -> list[str]:
-    """Return a line for each problem; what no member of a union takes is one."""
-    lines, unions = [], dict[str, tuple[list[str], Any]]()
-    for problem in problems:
-        where = [str(part) for part in problem["loc"]]
-        tags = [index for index, part in enumerate(where) if part in ALTERNATIVES]
-        if tags:
-            place = ".".join(where[: tags[0]])
-            unions.setdefault(place, ([], problem["input"]))[0].append(where[tags[0]])
-        else:
-            lines.append(_describe(problem))
-    for place, (tags, found) in unions.items():
-        allowed = " or ".join(dict.fromkeys(ALTERNATIVES[tag] for tag in tags))
-        lines.append(f"{place} must be {allowed}, got {found!r}")
-    return lines
-
-
-def _describe(problem: Any) -> str:
-    where = [str(part) for part in problem["loc"]]
-    if problem["type"] == "extra_forbidden":
-        sections: dict[str, type[Section]] = {
-            "pretrain": PretrainSection, "evaluate": EvaluateSection, "protocols": ProtocolEntry,
-            "methods": MethodEntry, "controls": MethodEntry,
-        }  # fmt: skip
-        section = next((sections[p] for p in reversed(where[:-1]) if p in sections), Grid)
-        allowed = set(section.model_fields) - {"overrides"}
-        if section is PretrainSection:
-            allowed |= {field.name for field in fields(Recipe)}
-        return f"{'.'.join(where)}: " + unknown("key", where[-1], allowed)
-    if where == ["compare"] and isinstance(problem["input"], str):
-        return "compare: " + unknown("value", problem["input"], get_args(Compares))
-    if problem["type"] == "missing":
-        return f"{'.'.join(where)} is missing"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return f"{'.'.join(where)}: {message}, got {problem['input']!r}"
 
 
 def label_of(

@@ -13,6 +13,7 @@ from ..data.packed import Summary
 from ..data.registry import card, dataset_names
 from ..identity import RECIPES, SOURCE, Recipe, fill, from_json, pool_count, to_json
 from ..models.method_info import MethodInfo, check_config
+from ..suggest import unknown
 from .schema import (
     Grid,
     GridError,
@@ -26,7 +27,6 @@ from .schema import (
     recipe_of,
     seeds_of,
     sweep,
-    unknown,
 )
 
 CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}

@@ -7,10 +7,10 @@ from ...results.metrics import recalls
 from ...results.record import RunRecord, digest_json
 from ...results.scores import Column, LeaderboardError, Score
 from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
-from ..grid.schema import unknown
 from ..models.method_info import inspect_method
 from ..plan.plan import Entry, Plan
 from ..store.records import Store
+from ..suggest import unknown
 from .notes import notes
 from .outcomes import Outcomes
 

@@ -3,14 +3,14 @@
 Nothing in it changes a number: it is execution only and enters no key.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from ..grid.schema import unknown
 from ..identity import Resources
+from ..suggest import unknown
+from ..toml_file import Section, parse, read_toml
 from .commands import Site
 
 Stage = Literal["pretrain", "evaluate"]
@@ -18,12 +18,6 @@ Stage = Literal["pretrain", "evaluate"]
 
 class ProfileError(ValueError):
     """A profile that cannot be used as it is written, or not at this site."""
-
-
-class Section(BaseModel):
-    """A part of a profile; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Allocation(Section):
@@ -100,29 +94,14 @@ def read_profile(path: Path) -> Profile:
         ProfileError: Not there, not TOML, an unknown key, a wrong value; every problem is listed.
     """
     try:
-        data = tomllib.loads(path.read_text())
+        return read_toml(path, Profile, ProfileError)
     except FileNotFoundError:
         raise ProfileError(f"no profile {path}; bench/README.md shows examples") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise ProfileError(f"{path} is not a TOML file: {error}") from None
-    return parse_profile(data, str(path))
 
 
 def parse_profile(data: dict[str, Any], where: str) -> Profile:
-    """Return the profile of TOML or JSON values; `where` names it in messages."""
-    try:
-        return Profile.model_validate(data)
-    except ValidationError as error:
-        lines = [f"{where}: {_describe(problem)}" for problem in error.errors()]
-        raise ProfileError("\n".join(lines)) from None
-
-
-def _describe(problem: Any) -> str:
-    place = [str(part) for part in problem["loc"]]
-    if problem["type"] == "extra_forbidden":
-        section = Allocation if len(place) > 1 else Profile
-        return f"{'.'.join(place)}: " + unknown("key", place[-1], section.model_fields)
-    return f"{'.'.join(place)}: {problem['msg']}, got {problem['input']!r}"
+    """Return the profile of JSON values; `where` names their file in messages."""
+    return parse(data, Profile, ProfileError, where)
 
 
 def check_site(profile: Profile, site: Site) -> None:

@@ -101,7 +101,7 @@ WRONG_GRIDS = [
     ('"vit_nano"', "[]", "pretrain.encoder asks for no value"),
     ('"vit_nano"', '["vit_nano", "vit_nano"]', "more than once"),
     ('"quick"', '"quik"', "Did you mean 'quick'"),
-    (EPOCHS, 'precision = "fp8"', "must be 'fp32' or 'bf16'"),
+    (EPOCHS, 'precision = "fp8"', "unknown value 'fp8'"),
     (EPOCHS, "base_lr = nan", "base_lr must be finite"),
     (EPOCHS, "beta1 = 2.0", "betas must be in [0, 1)"),
     ('name = "tiny"', 'name = "../x"', "name: String should match pattern"),

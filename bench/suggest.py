@@ -1,0 +1,17 @@
+"""The message for an unknown name."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed name that is most like `name`, or None where none is alike."""
+    return next(iter(get_close_matches(name, list(allowed), n=1, cutoff=0.5)), None)
+
+
+def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
+    """Return a message with the unknown name, the nearest allowed one, and all allowed ones."""
+    allowed = sorted(set(allowed))
+    near = nearest(name, allowed)
+    hint = f" Did you mean {near!r}?" if near else ""
+    return f"unknown {kind} {name!r}.{hint} Allowed: {', '.join(allowed)}"

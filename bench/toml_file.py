@@ -1,0 +1,101 @@
+"""Read a TOML file into a pydantic model; a message for each thing that is wrong with it."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .suggest import unknown
+
+ALTERNATIVES = {  # pydantic's name for a member of a union -> ours
+    "int": "a whole number", "literal['all']": "'all'", "list[int]": "a list of whole numbers",
+    "float": "a number", "list[float]": "a list of numbers", "str": "a name",
+    "list[str]": "a list of names",
+}  # fmt: skip
+
+
+class Section(BaseModel):
+    """A part of a TOML file; unknown keys and values of another type are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def allowed_keys(cls) -> set[str]:
+        """Return the keys that the section may have."""
+        return set(cls.model_fields)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def read_toml(path: Path, model: type[S], error: type[Exception]) -> S:
+    """Read a TOML file.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        error: It is not TOML, or the model refuses it; the message lists every problem.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as problem:
+        raise error(f"{path} is not a TOML file: {problem}") from None
+    return parse(data, model, error, str(path))
+
+
+def parse(data: Any, model: type[S], error: type[Exception], where: str) -> S:
+    """Return values as a model; `where` names their file in messages.
+
+    Raises:
+        error: The model refuses them; the message lists every problem.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as refused:
+        lines = _describe_all(model, refused.errors())
+        raise error("\n".join(f"{where}: {line}" for line in lines)) from None
+
+
+def _describe_all(model: type[Section], problems: list[Any]) -> list[str]:
+    """Return a line for each problem, one for all members of a union together."""
+    lines, unions = [], dict[str, tuple[list[str], Any]]()
+    for problem in problems:
+        where = [str(part) for part in problem["loc"]]
+        tags = [index for index, part in enumerate(where) if part in ALTERNATIVES]
+        if tags:
+            place = ".".join(where[: tags[0]])
+            unions.setdefault(place, ([], problem["input"]))[0].append(where[tags[0]])
+        else:
+            lines.append(f"{'.'.join(where)}{_describe(model, where, problem)}")
+    for place, (tags, found) in unions.items():
+        allowed = " or ".join(dict.fromkeys(ALTERNATIVES[tag] for tag in tags))
+        lines.append(f"{place} must be {allowed}, got {found!r}")
+    return lines
+
+
+def _describe(model: type[Section], where: list[str], problem: Any) -> str:
+    if problem["type"] == "extra_forbidden":
+        return ": " + unknown("key", where[-1], _section(model, where[:-1]).allowed_keys())
+    if problem["type"] == "missing":
+        return " is missing"
+    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
+        allowed = get_args(_section(model, where[:-1]).model_fields[where[-1]].annotation)
+        return ": " + unknown("value", problem["input"], map(str, allowed))
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return f": {message}, got {problem['input']!r}"
+
+
+def _section(model: type[Section], where: list[str]) -> type[Section]:
+    """Return the section that a path of keys, names and list indices leads to."""
+    for part in where:
+        if part in model.model_fields:
+            inner = _sections(model.model_fields[part].annotation)
+            model = inner[0] if inner else model
+    return model
+
+
+def _sections(annotation: Any) -> list[type[Section]]:
+    """Return the sections in an annotation such as `dict[str, ProtocolEntry]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _sections(part)]
