@@ -12,8 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("bench", "methods", "protocols", "results")
 FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
-PAGES += [ROOT / folder / "README.md" for folder in FOLDERS]
+PAGES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in FOLDERS)]
 QUESTION = re.compile(r"(what|which|whether|where|how)\b", re.IGNORECASE)
 AVOIDED = re.compile(
     r"\b(anew|beside|unasked|ways? out|comes? along|put right|(?<!one )of ours|goes on|"
