@@ -53,25 +53,3 @@ def test_no_file_is_longer_than_350_lines():
         if (count := len(path.read_text().splitlines())) > 350
     }
     assert not long
-
-
-def test_grid_commands_start_without_torch():
-    code = (
-        "import sys; import sarbench.bench.cli.grid, sarbench.bench.cli.methods; "
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_every_command_is_found_in_the_table_of_commands():
-    """`main` imports only the file of the command asked for; none may be missing from its table."""
-    from importlib import import_module
-
-    from sarbench.bench import cli
-    from sarbench.bench.cli.app import app
-
-    for module in cli.COMMANDS:
-        import_module(f"sarbench.bench.cli.{module}")
-    made = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
-    made |= {group.name for group in app.registered_groups}
-    assert made == {name for names in cli.COMMANDS.values() for name in names}

@@ -1,29 +1,35 @@
-"""What all commands share: the application, options, consoles."""
+"""The application, its table of commands, and the two consoles."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property, wraps
-from inspect import Signature, signature
-from pathlib import Path
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from ..data.names import full_name
-from ..grid.schema import Grid, bundled_grids, read_grid
-from ..plan.plan import Filters, Plan, make_plan
-from ..store.records import Store, StoreError
+# Command -> (its file, the first line of its help). A file is imported when one of its commands
+# runs or shows its own help, so `sarbench --help` and shell completion import no file.
+COMMANDS = {
+    "plan": ("grid", "Show the state of every pretraining and run of a grid, and why."),
+    "run": ("grid", "Run what is missing of a grid on this machine."),
+    "demo": ("grid", "Run the bundled demo grid on this machine and print its leaderboard."),
+    "submit": ("slurm", "Submit what is missing of a grid to SLURM; returns at once."),
+    "retry": ("slurm", "Submit the failed work of a grid again, with the runs that wait for it."),
+    "cancel": ("slurm", "Cancel the SLURM jobs of a grid."),
+    "status": ("status", "Show jobs, states and failures of a grid on the cluster."),
+    "logs": ("status", "Print the paths and the last lines of a grid's job logs."),
+    "table": ("results", "Print the leaderboard of a grid: means, 95% intervals, places, ties."),
+    "compare": ("results", "Compare two methods on the runs they share, in plain words."),
+    "paper": ("results", "Print a paper's tables with measured values and a verdict per cell."),
+    "report": ("results", "Write an HTML page with leaderboards, figures, runs and failures."),
+    "merge": ("records", "Copy another user's records into the store after checking them."),
+    "check": ("records", "Recompute what records claim and list what is wrong."),
+    "doctor": ("doctor", "Check this machine: versions, GPU, store, data, SLURM, a profile."),
+    "data": ("data", "List, verify, prepare and draw data sets and pools."),
+    "methods": ("methods", "List, draw, check and create methods."),
+    "protocols": ("methods", "List evaluation protocols and show their settings."),
+}
 
 
 class Stopped(Exception):
@@ -31,10 +37,20 @@ class Stopped(Exception):
 
 
 class Commands(TyperGroup):
-    """The commands; Ctrl-C reaches `main`, which typer would answer itself."""
+    """The commands of the table, each imported when it is invoked."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        listed = {name: TyperCommand(name, help=text) for name, (_, text) in COMMANDS.items()}
+        self.commands = listed | dict(self.commands)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the file of a command and return the command."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name else None, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
+        """Run a command; Ctrl-C reaches `main`, not Typer's own handler."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -51,222 +67,48 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class NoResultsError(LookupError):
-    """A store without any result of the grid."""
+def load(name: str) -> Any:
+    """Import the file of a command, whose decorators add it to `app`; return the command."""
+    import_module(f".{COMMANDS[name][0]}", __package__)
+    group: Any = typer.main.get_command(app)
+    return group.commands[name]
 
 
-class TargetError(ValueError):
-    """A file or folder that cannot be written where it was asked for."""
+def _print_version(given: bool) -> bool:
+    if given:
+        from importlib.metadata import version
 
-
-def new_file(path: Path | None) -> Path | None:
-    """Check, before any work is done, that a file can be written there.
-
-    Raises:
-        TargetError: A folder has the name, or something above it is no folder.
-    """
-    if path is not None and path.is_dir():
-        raise TargetError(f"--out {path} is a folder; give the name of a file")
-    return path and new_folder(path.parent) / path.name
-
-
-def new_folder(path: Path) -> Path:
-    """Check that a folder is there or can be made.
-
-    Raises:
-        TargetError: It, or something above it, is no folder.
-    """
-    nearest = next(place for place in (path, *path.parents) if place.exists())
-    if not nearest.is_dir():
-        raise TargetError(f"--out cannot be below {nearest}, which is a file; give another place")
-    return path
-
-
-Picture = Annotated[
-    Path | None, typer.Option("--out", callback=new_file, help="picture to write (PNG)")
-]
+        out.print(f"sarbench {version('sarbench')}")
+        raise typer.Exit
+    return given
 
 
 @app.callback(help="Compare self-supervised pretraining methods for SAR target recognition.")
-def _root() -> None:
-    """Keep the command name required: Typer drops it when only one command is registered."""
-
-
-RunsDir = Annotated[
-    Path, typer.Option("--runs", envvar="SARBENCH_RUNS", help="the store of all results")
-]
-DataDir = Annotated[
-    Path, typer.Option("--data", envvar="SARBENCH_DATA", help="the folder of the data sets")
-]
-Json = Annotated[bool, typer.Option("--json", help="print JSON, for machines")]
-Many = list[str] | None
-
-GRID_HELP = f"grid file (TOML), or the name of a bundled grid: {', '.join(bundled_grids())}"
-RUNS = Path("runs")
-DATA = Path("data")
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments shared by all commands on a grid: the grid, a part of it, and the folders.
-
-    Attributes:
-        path: The grid file.
-        runs: The store's folder as it was given.
-        data: The folder of the data sets.
-        part: The runs that are asked for.
-        versions: Name of a set -> start of the pixel digest of its version.
-    """
-
-    path: Path
-    runs: Path
-    data: Path
-    part: Filters
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def grid(self) -> Grid:
-        """The grid, read strictly."""
-        return read_grid(self.path)
-
-    @cached_property
-    def store(self) -> Store:
-        """The store of all results."""
-        return open_store(self.runs)
-
-    def plan(self) -> Plan:
-        """Return the plan as things stand now."""
-        return make_plan(self.grid, self.store, self.data, self.part, self.versions)
-
-    def command(self, name: str) -> str:
-        """Return another command on this grid and store, to be printed."""
-        where = "" if self.runs == RUNS else f" --runs {self.runs}"
-        return f"sarbench {name} {self.path}{where}"
-
-    def results(self) -> Plan:
-        """Return the plan for a command that shows results.
-
-        Raises:
-            NoResultsError: The store holds no result of this part of the grid.
-        """
-        made = self.plan()
-        self.refuse_nothing(made)
-        return made
-
-    def refuse_nothing(self, made: Plan) -> None:
-        """Refuse a plan of which the store holds no result.
-
-        Raises:
-            NoResultsError: With the reason, and what to do.
-        """
-        if not made.counts().keys() & {"done", "failed", "stale"}:
-            raise NoResultsError(_why_nothing(made, self.store))
-
-
-def _why_nothing(made: Plan, store: Store) -> str:
-    """Return why a store has nothing to show of a plan, and what to do."""
-    if not store.root.is_dir():
-        return f"there is no store at {store.root}; name it with --runs or SARBENCH_RUNS"
-    runs = len(store.keys("evaluate"))
-    text = f"the store {store.root} holds {runs} runs, none of them of this grid"
-    if unknown := [name for name in made.needs() if name not in made.data]:
-        listed = " ".join(unknown)
-        return (
-            f"{text}: it does not know {listed}, so no result can be matched. Name the folder of "
-            f"the data with --data and run `sarbench data prepare {listed}`"
-        )
-    return f"{text}. Run it with `sarbench run` or name another store with --runs"
-
-
-def _request(
-    grid: Annotated[Path, typer.Argument(help=GRID_HELP, metavar="GRID")],
-    runs: RunsDir = RUNS,
-    data: DataDir = DATA,
-    method: Annotated[Many, typer.Option("-m", "--method", help="only this method")] = None,
-    dataset: Annotated[Many, typer.Option("-d", "--dataset", help="only this data set")] = None,
-    protocol: Annotated[Many, typer.Option("-p", "--protocol", help="only this protocol")] = None,
-    shots: Annotated[Many, typer.Option("-k", "--shots", help="only these shots")] = None,
-    seed: Annotated[
-        list[int] | None, typer.Option("-s", "--seed", help="only this evaluation seed")
-    ] = None,
-    pixels: Annotated[
-        Many,
-        typer.Option("--pixels", metavar="SET=DIGEST", help="of a set that the store has twice"),
-    ] = None,
-) -> Request:
-    part = Filters(
-        tuple(method or ()), tuple(dataset or ()), tuple(protocol or ()), tuple(shots or ()),
-        tuple(seed or ()),
-    )  # fmt: skip
-    return Request(grid, runs, data, part, _versions(pixels or []))
-
-
-def _versions(given: list[str]) -> dict[str, str]:
-    """Return the digests of `--pixels SET=DIGEST`, by the full name of the set."""
-    pairs = [one.rpartition("=") for one in given]
-    for name, _, digest in pairs:
-        if not name or not digest:
-            raise typer.BadParameter(f"--pixels takes SET=DIGEST, got {name or digest!r}")
-    return {full_name(name): digest for name, _, digest in pairs}
-
-
-def grid_command(command: Callable[..., None]) -> Callable[..., None]:
-    """Add a command on a grid: its first argument is a `Request`, the rest are its own options."""
-    shared = signature(_request).parameters
-    own = list(signature(command).parameters.values())[1:]
-
-    @wraps(command)
-    def called(**given: Any) -> None:
-        command(_request(**{name: given.pop(name) for name in shared}), **given)
-
-    # arguments that must be given come first, GRID before all
-    parameters = sorted([*shared.values(), *own], key=lambda one: one.default is not one.empty)
-    # Typer reads the options from these two.
-    called.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
-    called.__annotations__ = {one.name: one.annotation for one in parameters}
-    return app.command()(called)
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="print the version"),
+    ] = False,
+) -> None:
+    pass
 
 
 def complain(message: str) -> None:
-    """Print an error, in the words of the exception."""
+    """Print an error message on the error stream."""
     err.print("error:", style="bold red", end=" ")
     err.print(message, markup=False)
 
 
 def warn(message: str) -> None:
-    """Say something on the error stream that stops nothing."""
+    """Print a warning on the error stream."""
     err.print(f"warning: {message}", markup=False, style="yellow")
 
 
 def print_json(value: Any) -> None:
-    """Print a value for machines."""
+    """Print a value as JSON."""
     out.file.write(json_text(value))
 
 
 def json_text(value: Any) -> str:
-    """Return a value as JSON, as every command writes it."""
+    """Return a value as JSON, in the layout of all commands."""
     return json.dumps(value, indent=1) + "\n"
-
-
-def open_store(runs: Path) -> Store:
-    """Return the store; its folder is made when something is written."""
-    root = runs.expanduser().resolve()
-    there = next(path for path in (root, *root.parents) if path.exists())
-    if not there.is_dir():
-        raise StoreError(f"{there} is a file; name a folder with --runs or SARBENCH_RUNS")
-    return Store(root)
-
-
-def bar(unit: str) -> Progress:
-    """Return a progress display that vanishes when it is done."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-    )

@@ -1,4 +1,4 @@
-"""Commands about data sets and pools; a pool that is a data set too is written `pool:NAME`."""
+"""Commands on data sets and pools; a pool that shares a data set's name is written `pool:NAME`."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -14,48 +14,44 @@ from ..data.names import split_name
 from ..data.prepare import prepare, source_exists, summary
 from ..data.registry import card, dataset_names, pool_names
 from ..store.records import Store
-from .app import (
-    DATA,
-    RUNS,
-    DataDir,
-    Json,
-    Picture,
-    RunsDir,
-    app,
-    bar,
-    complain,
-    open_store,
-    out,
-    print_json,
-)
+from .app import COMMANDS, app, complain, out, print_json
+from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
+from .progress import Task, progress
 
-data = typer.Typer(no_args_is_help=True, help="Data sets and pools: list, verify, prepare, show.")
+data = typer.Typer(no_args_is_help=True, help=COMMANDS["data"][1])
 app.add_typer(data, name="data")
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...")]
+Names = Annotated[
+    list[str], typer.Argument(metavar="NAME...", help="data sets and pools; `data ls` lists them")
+]
 
 
 def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]:
     """Prepare every set that is not prepared yet, with progress; return them all."""
     result = []
-    with bar("chips") as progress:
+    with progress() as shown:
         for given in dict.fromkeys(names):
             name, pool = split_name(given)
-            task = progress.add_task(f"preparing {given}", total=None)
+            task = Task(f"preparing {given}", None, "chips")
+            shown.add(task)
 
-            def tell(done: int, total: int, task=task) -> None:
-                progress.update(task, completed=done, total=total)
+            def tell(done: int, total: int, task: Task = task) -> None:
+                task.done, task.total = done, total
+                shown.update(task)
 
-            result.append(prepare(name, folder, store.prepared, pool=pool, progress=tell))
+            chips = prepare(name, folder, store.prepared, pool=pool, progress=tell)
+            result.append(chips)
             if known := summary(name, folder, store.prepared, pool=pool):
                 remember_set(given, known, store.root)
-            progress.remove_task(task)
+            shown.remove(task)
+            if task.done:
+                shown.line(f"prepared {given}: {len(chips)} chips")
     return result
 
 
 @data.command("ls")
 def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = False) -> None:
-    """List every data set and pool, and which of them are prepared or lie below --data."""
+    """List data sets and pools, and which are prepared or found below --data."""
     store, rows = open_store(runs), []
     for given in [*dataset_names(), *(f"pool:{name}" for name in pool_names())]:
         name, pool = split_name(given)
@@ -68,26 +64,20 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
     if as_json:
         print_json(rows)
         return
-    table = Table("name", "chips", "what", box=None, pad_edge=False)
+    table = Table("name", "chips", "content", box=None, pad_edge=False)
     for row in rows:
         found = "found, not prepared" if row["found"] else "not found"
         count = str(row["prepared"]["count"]) if row["prepared"] else found
         table.add_row(row["name"], count, row["title"])
     out.print(table)
-    out.print(
-        f"looked for below {folder} (--data); `sarbench data verify NAME` checks what is there"
-    )
-    out.print("pools may also be any folder of images: folder:PATH")
-    out.print("or the training split of a data set, with its labels: NAME:train")
+    out.print(f"searched below {folder} (--data); `sarbench data verify NAME` checks the files")
+    out.print("a pool may also be any folder of images (folder:PATH)")
+    out.print("or the training split of a data set, with its labels (NAME:train)")
 
 
 @data.command("prepare")
-def prepare_data(
-    names: Names,
-    runs: RunsDir = RUNS,
-    folder: DataDir = DATA,
-) -> None:
-    """Pack data sets into memory-mapped files with their digests; done once."""
+def prepare_data(names: Names, runs: RunsDir = RUNS, folder: DataDir = DATA) -> None:
+    """Pack data sets and pools into the store, each once, and print their digests."""
     for chips in prepare_all(names, folder, open_store(runs)):
         rendering = f", {chips.rendering}" if chips.rendering else ""
         out.print(f"{chips.name}: {len(chips)} chips, pixels {chips.data_digest[:12]}{rendering}")
@@ -99,7 +89,7 @@ def verify_data(
     folder: DataDir = DATA,
     files: Annotated[bool, typer.Option("--files", help="list every file that differs")] = False,
 ) -> None:
-    """Compare data with what they must hold, class by class, and file by file on request."""
+    """Compare data sets and pools with their expected classes and counts."""
     from ..data.verify import verify
 
     bad = False
@@ -117,25 +107,25 @@ def verify_data(
                     f"found {count.found}",
                     markup=False,
                 )
-        for what in ("missing", "unexpected", "unreadable"):
-            items = getattr(report, what)
+        for kind in ("missing", "unexpected", "unreadable"):
+            items = getattr(report, kind)
             if items:
-                out.print(f"  {what}: {len(items)}")
+                out.print(f"  {kind}: {len(items)}")
                 for item in items if files else items[:5]:
                     out.print(f"    {item}", markup=False)
     if bad:
-        complain("some data differ from what they must be; --files lists every file")
+        complain("some data differ from what is expected; --files lists every file")
         raise typer.Exit(1)
 
 
 @data.command("show")
 def show_data(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
-    path: Picture = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="data set or pool")],
+    path: PngFile = None,
     runs: RunsDir = RUNS,
     folder: DataDir = DATA,
 ) -> None:
-    """Write a picture of chips of each class."""
+    """Draw chips of each class into a PNG file."""
     from ..data.show import draw_chips
 
     path = path or Path(f"{name.replace('/', '_').replace(':', '_')}.png")

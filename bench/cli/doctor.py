@@ -1,4 +1,4 @@
-"""`sarbench doctor`: what works here, and what to do about what does not."""
+"""The command `doctor`: what works on this machine, and how to repair the rest."""
 
 import platform
 import shutil
@@ -21,7 +21,8 @@ from ..slurm.profile import Profile, ProfileError, check_site, read_profile
 from ..store.atomic import NoSpaceError
 from ..store.provenance import code_state, host
 from ..store.records import Store, StoreError
-from .app import DATA, RUNS, DataDir, Json, RunsDir, app, open_store, out, print_json
+from .app import app, out, print_json
+from .options import DATA, RUNS, DataDir, Json, RunsDir, open_store
 
 PACKAGES = ("sarbench", "torch", "timm", "submitit")
 LOCAL_TYPES = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "f2fs"}
@@ -42,24 +43,26 @@ def doctor(
     runs: RunsDir = RUNS,
     data: DataDir = DATA,
     profile: Annotated[
-        Path | None, typer.Option("--profile", help="also compare this profile with the site")
+        Path | None, typer.Option("--profile", help="compare this profile with the site too")
     ] = None,
     job: Annotated[
-        bool, typer.Option("--job", help="also run a small job on a node (needs --profile)")
+        bool, typer.Option("--job", help="run a small job on a node too (needs --profile)")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check what works here: versions, GPU, store, data, SLURM, and a profile."""
+    """Check this machine: versions, GPU, store, data, SLURM, a profile."""
     store = open_store(runs)
     given = read_profile(profile) if profile else None
     if job and given is None:
-        raise ProfileError("--job runs on a node of the cluster; say how with --profile")
+        raise ProfileError(
+            "--job runs on a node of the cluster; name the site's profile with --profile"
+        )
     found = [*_versions(), _gpu(), *_store(store), *_data(store, data), _dassl()]
     found += _slurm(store, data, given, job)
     if as_json:
         print_json([finding.__dict__ for finding in found])
     else:
-        table = Table("what", "", "found", box=None, pad_edge=False)
+        table = Table("part", "", "found", box=None, pad_edge=False)
         for finding in found:
             state = f"[{STYLES[finding.state]}]{finding.state}[/]"
             table.add_row(finding.what, state, finding.text)
@@ -75,7 +78,7 @@ def _versions() -> Iterator[Finding]:
         except PackageNotFoundError:
             yield Finding("versions", "wrong", f"{name} is not installed: pip install -e .")
     commit, dirty = code_state()
-    code = f"code {commit[:12]}" + (", changed since" if dirty else "")
+    code = f"code {commit[:12]}" + (" with local changes" if dirty else "")
     yield Finding("versions", "ok", ", ".join([*found, code]))
 
 
@@ -84,7 +87,7 @@ def _gpu() -> Finding:
 
     count = torch.cuda.device_count()
     if not count:
-        return Finding("GPU", "note", "torch sees none here; `run` uses the CPU")
+        return Finding("GPU", "note", "torch finds none; `run` uses the CPU")
     names = {torch.cuda.get_device_name(index) for index in range(count)}
     return Finding("GPU", "ok", f"{count} x {', '.join(sorted(names))}")
 
@@ -101,7 +104,7 @@ def _store(store: Store) -> Iterator[Finding]:
 
 
 def file_system(path: Path) -> str:
-    """Return the type of the file system that a path lies on, "" where it cannot be told."""
+    """Return the type of the file system of a path, "" where it is unknown."""
     best, kind = "", ""
     try:
         lines = Path("/proc/mounts").read_text().splitlines()
@@ -122,9 +125,9 @@ def _data(store: Store, folder: Path) -> Iterator[Finding]:
         if summary(name, folder, store.prepared, pool=pool):
             ready.append(given)
     state = "ok" if folder.is_dir() else "note"
-    there = "" if folder.is_dir() else " is not there; only `synthetic` needs no data;"
+    missing = "" if folder.is_dir() else " does not exist; only `synthetic` needs no data"
     listed = ", ".join(ready) or "nothing yet"
-    yield Finding("data", state, f"{folder}{there} prepared: {listed}")
+    yield Finding("data", state, f"{folder}{missing}; prepared: {listed}")
 
 
 def _dassl() -> Finding:
@@ -145,7 +148,7 @@ def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iter
         yield Finding(
             "shared store", "wrong" if job else "note",
             f"{store.root} is on {kind}, which nodes do not share: put --runs on a shared file "
-            "system, or show that it is one with --profile P --job",
+            "system, or test with --profile P --job that nodes can read it",
         )  # fmt: skip
     else:
         yield Finding("shared store", "ok", f"{kind or 'unknown file system'}")
@@ -156,7 +159,7 @@ def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iter
     except ProfileError as error:
         yield Finding("profile", "wrong", str(error))
         return
-    yield Finding("profile", "ok", "partition and time limits are within the site's")
+    yield Finding("profile", "ok", "the site has its partition and allows its time limits")
     if job:
         try:
             seen = probe_job(store, data, profile)
@@ -168,5 +171,5 @@ def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iter
 
 def _describe(site: Site) -> str:
     partitions = ", ".join(f"{p.name} ({p.max_time_min:.0f} min)" for p in site.partitions.values())
-    accounting = "accounting" if site.accounting else "no accounting: `sacct` is not asked"
+    accounting = "accounting" if site.accounting else "no accounting, so `sacct` is not used"
     return f"partitions {partitions}; arrays up to {site.max_array}; {accounting}"

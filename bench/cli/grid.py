@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,47 +11,38 @@ from ..contract.plugins import check_contracts
 from ..data.lookup import remember_set
 from ..grid.applicable import sentence
 from ..grid.expand import PlannedPretraining, PlannedRun
-from ..grid.schema import claim_warning
+from ..grid.schema import bundled_grids, claim_warning
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.plan import Entry, Filters, Plan, counted, describe_pretraining, describe_run
 from ..slurm.status import look
 from ..store.atomic import write_atomic
 from ..store.records import Kind, Store
-from .app import (
-    DATA,
-    RUNS,
-    Json,
-    Request,
-    RunsDir,
-    app,
-    bar,
-    complain,
-    err,
-    grid_command,
-    out,
-    print_json,
-    warn,
-)
+from .app import app, err, out, print_json, warn
 from .data import prepare_all
+from .options import DATA, RUNS, Json, RunsDir
+from .progress import Task, progress
+from .request import Request, grid_command
 
 Force = Annotated[
-    bool, typer.Option("--force", help="repeat what is asked for; old results are moved aside")
+    bool, typer.Option("--force", help="rerun finished work too; old results are moved aside")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
-Workers = Annotated[int | None, typer.Option(min=1, help="processes; default: one per GPU or core")]
-Threads = Annotated[int, typer.Option(min=1, help="threads of one process")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="number of processes; default: one per GPU or core")
+]
+Threads = Annotated[int, typer.Option(min=1, help="threads of each process")]
 
 
 @grid_command
-def plan(
-    asked: Request,
-    as_json: Json = False,
-) -> None:
-    """Show every pretraining and run of a grid: new, running, done, failed or stale, and why."""
-    made = asked.plan()
-    look(asked.store, made, warn)
-    if claim := claim_warning(asked.grid):
+def plan(request: Request, as_json: Json = False) -> None:
+    """Show the state of every pretraining and run of a grid, and why.
+
+    States: new, queued, running, done, failed, stale (stored with other code, data or settings).
+    """
+    made = request.plan()
+    look(request.store, made, warn)
+    if claim := claim_warning(request.grid):
         warn(claim)
     if as_json:
         print_json({
@@ -73,7 +63,7 @@ def plan(
     for name in made.uncompared:
         out.print(
             f"{name}: the states above are of pixels {made.data[name].data_digest[:12]} in the "
-            f"store; the files in {asked.data} are compared with them by `sarbench run` or "
+            f"store; the files in {request.data} are compared with them by `sarbench run` or "
             f"`sarbench data prepare {name}`"
         )
     if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
@@ -84,9 +74,9 @@ def plan(
         out.print(f"overlap allowed by the grid: {line}", markup=False)
 
 
-def print_states(made: Plan, last: str) -> None:
-    """Print every pretraining with the states of its runs; `last` heads the reasons."""
-    table = Table("pretraining", "state", "runs", last, box=None, pad_edge=False)
+def print_states(made: Plan, reasons: str) -> None:
+    """Print every pretraining with the states of its runs; `reasons` heads the last column."""
+    table = Table("pretraining", "state", "runs", reasons, box=None, pad_edge=False)
     for start, runs in made.grouped():
         states = counted(Counter(entry.state for entry in runs))
         table.add_row(describe_pretraining(start.planned), start.state, states, start.reason)
@@ -96,7 +86,7 @@ def print_states(made: Plan, last: str) -> None:
 
 
 def pretrain_json(entry: Entry[PlannedPretraining]) -> dict[str, Any]:
-    """Return a pretraining for machines."""
+    """Return a pretraining as JSON values."""
     planned = entry.planned
     return {
         "key": entry.key, "method": planned.method, "label": planned.label, "seed": planned.seed,
@@ -107,7 +97,7 @@ def pretrain_json(entry: Entry[PlannedPretraining]) -> dict[str, Any]:
 
 
 def run_json(entry: Entry[PlannedRun]) -> dict[str, Any]:
-    """Return a run for machines."""
+    """Return a run as JSON values."""
     planned = entry.planned
     start = planned.pretraining
     return {
@@ -120,7 +110,7 @@ def run_json(entry: Entry[PlannedRun]) -> dict[str, Any]:
 
 
 def describe(entry: Entry) -> str:
-    """Return what an entry is, in words."""
+    """Describe a pretraining or a run in words."""
     planned = entry.planned
     if isinstance(planned, PlannedPretraining):
         return describe_pretraining(planned)
@@ -129,81 +119,62 @@ def describe(entry: Entry) -> str:
 
 @grid_command
 def run(
-    asked: Request,
+    request: Request,
     device: Device = "auto",
     workers: Workers = None,
     threads: Threads = 1,
     force: Force = False,
 ) -> None:
-    """Do here what is missing of a grid, as many jobs at once as there are devices.
+    """Run what is missing of a grid on this machine.
 
-    Another process may run the same grid: each pretraining is trained by one of them. The exit
-    status is 0 if nothing failed, even if something is left to another process.
+    Several processes may run the same grid: each pretraining is trained by one of them. The exit
+    status is 0 if nothing failed, even if another process still works on a part.
     """
-    failed = run_grid(asked, device, workers, threads, force)
-    out.print(f"records: {asked.store.root}\nleaderboard: {asked.command('table')}")
+    failed = run_grid(request, device, workers, threads, force)
+    out.print(f"records: {request.store.root}\nleaderboard: {request.command('table')}")
     raise typer.Exit(1 if failed else 0)
 
 
 def run_grid(
-    asked: Request,
+    request: Request,
     device: str = "auto",
     workers: int | None = None,
     threads: int = 1,
     force: bool = False,
 ) -> int:
-    """Prepare, plan, execute; show progress; return how many runs and pretrainings failed."""
-    made = asked.plan()  # refuses a wrong grid before anything is written
+    """Prepare, plan and execute a grid with progress; return the number of failures."""
+    made = request.plan()  # refuses a wrong grid before anything is written
     for entry in made.not_applicable:
         err.print(f"n/a: {sentence(entry)}", markup=False)
-    asked.store.check_writable()
-    check_contracts(asked.store, [entry.planned.method for entry in made.pretrain], warn)
-    made = prepare_missing(asked, made)
+    request.store.check_writable()
+    check_contracts(request.store, [entry.planned.method for entry in made.pretrain], warn)
+    made = prepare_missing(request, made)
     resources = []
-    if force or made.jobs():  # a device that is not there is refused before anything is moved aside
+    if force or made.jobs():  # a missing device is an error before anything is moved aside
         from ..execution.local_pool import local_resources
 
         resources = local_resources(device, workers, threads)
-    clear(made, asked.store, force)
+    clear(made, request.store, force)
     if force:
-        made = asked.plan()
+        made = request.plan()
     jobs = made.jobs()
-    if jobs and (claim := claim_warning(asked.grid)):
+    if jobs and (claim := claim_warning(request.grid)):
         warn(claim)
     total = sum(len(job.runs) for job in jobs)
     done = made.counts().get("done", 0)
     err.print(f"{len(made.runs)} runs: {done} done before, {total} to do in {len(jobs)} jobs")
     elsewhere = {str(entry.key) for entry in made.pretrain if entry.state == "running"}
     if not jobs:
-        _say_elsewhere(made, elsewhere)
+        _report_elsewhere(made, elsewhere)
         return 0
     from ..execution.local_pool import run_jobs
+    from .job_progress import JobProgress
 
-    failures: list[str] = []
-    with bar("runs") as progress:
-        overall = progress.add_task(asked.grid.name, total=total)
-        tasks: dict[str, Any] = {}
-        for event in run_jobs(jobs, asked.store, resources):
-            if event.kind == "progress" and event.progress:
-                now = event.progress
-                task = tasks.get(event.keys[0])
-                if task is None:
-                    task = tasks[event.keys[0]] = progress.add_task("", total=now.steps)
-                text = f"  {event.text}: {now.images_per_s:.0f} images/s, loss {now.loss:.4f}"
-                progress.update(task, completed=now.step, description=text)
-            elif event.kind == "done" and event.what == "evaluate":
-                progress.advance(overall)
-            elif event.kind == "done" and event.keys[0] in tasks:
-                progress.remove_task(tasks.pop(event.keys[0]))
-            elif event.kind == "failed":
-                failures += event.keys
-                complain(event.text)
-            elif event.kind == "elsewhere":
-                elsewhere |= set(event.keys)
-            elif event.kind == "warning":
-                err.print(f"warning: {event.text}", markup=False, style="yellow")
-    after = asked.plan()
-    left = _say_elsewhere(after, elsewhere)
+    with progress() as shown:
+        watched = JobProgress(shown, Task(request.grid.name, total, "runs"))
+        watched.follow(jobs, run_jobs(jobs, request.store, resources))
+    after = request.plan()
+    left = _report_elsewhere(after, elsewhere | watched.elsewhere)
     missing = [
         entry
         for entry in (*after.pretrain, *after.runs)
@@ -212,24 +183,24 @@ def run_grid(
     for entry in missing[:10]:
         err.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     if len(missing) > 10:
-        err.print(f"  and {len(missing) - 10} more: {asked.command('plan')}")
+        err.print(f"  and {len(missing) - 10} more: {request.command('plan')}")
     err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
     return len(missing)
 
 
-def prepare_missing(asked: Request, made: Plan) -> Plan:
-    """Pack and describe what the missing work reads; return the plan that then holds."""
+def prepare_missing(request: Request, made: Plan) -> Plan:
+    """Prepare the data of the missing work; return the plan made afterwards."""
     names = [*made.to_prepare(), *made.uncompared]
     if names:
-        prepare_all(names, asked.data, asked.store)
-        made = asked.plan()
+        prepare_all(names, request.data, request.store)
+        made = request.plan()
     for name, known in made.data.items():
-        remember_set(name, known, asked.store.root)
+        remember_set(name, known, request.store.root)
     return made
 
 
-def _say_elsewhere(made: Plan, pretrainings: set[str]) -> set[str]:
-    """Say what is left to another process; return the keys of it that have not failed."""
+def _report_elsewhere(made: Plan, pretrainings: set[str]) -> set[str]:
+    """Report the work of other processes; return the keys of it that have not failed."""
     left: list[str] = []
     runs = 0
     for start, own in made.grouped():
@@ -248,7 +219,7 @@ def _say_elsewhere(made: Plan, pretrainings: set[str]) -> set[str]:
 
 
 def clear(made: Plan, store: Store, force: bool) -> None:
-    """Move damaged results aside, and those that are to be repeated."""
+    """Move damaged results aside; with `force` the finished ones too."""
     both: tuple[tuple[Kind, Sequence[Entry[Any]]], ...]
     both = ("pretrain", made.pretrain), ("evaluate", made.runs)
     for kind, entries in both:
@@ -257,24 +228,23 @@ def clear(made: Plan, store: Store, force: bool) -> None:
             if entry.key and (damaged or (force and entry.state == "done")):
                 aside = store.move_aside(kind, entry.key)
                 if aside and damaged:
-                    err.print(f"{entry.reason}; moved to {aside.name} and run again", markup=False)
+                    err.print(f"{entry.reason}; moved to {aside.name}, will be rerun", markup=False)
 
 
 @app.command()
 def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None) -> None:
-    """Run the embedded benchmark end to end on this machine and show its leaderboard."""
+    """Run the bundled demo grid on this machine and print its leaderboard."""
     from ...results.tables.render import render
     from ..reporting.leaderboard import leaderboard, outcomes_of
 
-    path = Path(__file__).parent.parent / "grids" / "demo.toml"
-    asked = Request(path, runs, DATA, Filters())
-    err.print("pretrains every method on simulated chips, measures and ranks them: some minutes")
-    failed = run_grid(asked, device, workers)
-    made = asked.plan()
-    board = leaderboard(made, outcomes=outcomes_of(made, asked.store))
-    folder = asked.store.root / "tables"
+    request = Request(bundled_grids()["demo"], runs, DATA, Filters())
+    err.print("pretrains, evaluates and ranks every method on simulated chips; takes some minutes")
+    failed = run_grid(request, device, workers)
+    made = request.plan()
+    board = leaderboard(made, outcomes=outcomes_of(made, request.store))
+    folder = request.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
         write_atomic(folder / f"demo.{ending}", render(board, style))
     out.file.write(render(board, "text"))
-    out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {asked.store.root}")
+    out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {request.store.root}")
     raise typer.Exit(1 if failed else 0)

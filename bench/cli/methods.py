@@ -1,4 +1,4 @@
-"""Commands about methods and protocols."""
+"""Commands on methods and protocols."""
 
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -10,39 +10,28 @@ from rich.table import Table
 from ...methods import _registry
 from ...protocols import PROTOCOLS
 from ..models.method_info import describe
-from .app import (
-    DATA,
-    RUNS,
-    DataDir,
-    Json,
-    Picture,
-    RunsDir,
-    app,
-    bar,
-    complain,
-    err,
-    open_store,
-    out,
-    print_json,
-)
+from .app import COMMANDS, app, complain, err, out, print_json
+from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
+from .progress import Task, progress
 
-methods = typer.Typer(no_args_is_help=True, help="What is compared: list, show, check, add.")
-protocols = typer.Typer(no_args_is_help=True, help="How it is measured: list and show.")
+methods = typer.Typer(no_args_is_help=True, help=COMMANDS["methods"][1])
+protocols = typer.Typer(no_args_is_help=True, help=COMMANDS["protocols"][1])
 app.add_typer(methods, name="methods")
 app.add_typer(protocols, name="protocols")
 
-FOLDER_HELP = "where to write; default: methods/ of a checkout, else the current folder"
-Name = Annotated[str, typer.Argument(metavar="NAME")]
+FOLDER_HELP = "folder to write to; default: methods/ of a checkout, else the current folder"
+MethodName = Annotated[str, typer.Argument(metavar="NAME", help="method; `methods ls` lists them")]
+ProtocolName = Annotated[str, typer.Argument(metavar="NAME", help=", ".join(PROTOCOLS))]
 
 
 @methods.command("ls")
 def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
-    """List every method and control that is installed; a broken plug-in is named with its error."""
+    """List the installed methods and controls, broken plug-ins with their error."""
     found, broken = {}, {}
     for name in _registry.names():
         try:
             found |= describe([name], open_store(runs).root)
-        except Exception as error:  # a plug-in may fail in any way; the others are listed
+        except Exception as error:  # a plug-in may raise anything; the others are listed
             broken[name] = f"{type(error).__name__}: {error}"
     if as_json:
         print_json({"methods": [asdict(info) for info in found.values()], "broken": broken})
@@ -64,16 +53,18 @@ def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
 
 @methods.command("show")
 def show_method(
-    name: Name,
-    dataset: Annotated[str, typer.Option("-d", "--dataset", help="whose chips")] = "synthetic",
+    name: MethodName,
+    dataset: Annotated[
+        str, typer.Option("-d", "--dataset", help="data set of the chips")
+    ] = "synthetic",
     encoder: Annotated[str, typer.Option(help="encoder size")] = "vit_nano",
-    steps: Annotated[int, typer.Option(min=0, help="train so many steps first")] = 100,
-    path: Picture = None,
+    steps: Annotated[int, typer.Option(min=0, help="number of training steps first")] = 100,
+    path: PngFile = None,
     runs: RunsDir = RUNS,
     data: DataDir = DATA,
 ) -> None:
-    """Draw what a method does to chips: the chip, what is hidden, the target, the prediction."""
-    _registry.module_of(name)  # an unknown name is refused before torch is imported
+    """Draw chips with their masks, targets and predictions into a PNG file."""
+    _registry.module_of(name)  # an unknown name is an error before torch is imported
     from ..contract.preview import check_drawable, picture_of_method
 
     check_drawable(name, encoder)
@@ -82,17 +73,21 @@ def show_method(
     from .data import prepare_all
 
     chips = prepare_all([dataset], data, store)[0]
-    with bar("steps") as progress:
-        task = progress.add_task(f"training {name}", total=steps)
-        picture_of_method(
-            name, encoder, chips, steps, path, lambda done: progress.update(task, completed=done)
-        )
+    task = Task(f"training {name}", steps, "steps")
+    with progress() as shown:
+        shown.add(task)
+
+        def tell(done: int) -> None:
+            task.done = done
+            shown.update(task)
+
+        picture_of_method(name, encoder, chips, steps, path, tell)
     out.print(f"written: {path}")
 
 
 @methods.command("check")
-def check_method(name: Name) -> None:
-    """Put a method through the contract that ours fulfil, and explain each failure."""
+def check_method(name: MethodName) -> None:
+    """Check that a method fulfils the contract, and explain each failure."""
     _registry.module_of(name)
     from ..contract.checks import run_checks
 
@@ -108,10 +103,10 @@ def check_method(name: Name) -> None:
 
 @methods.command("new")
 def new_method(
-    name: Name,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="name of the new method")],
     folder: Annotated[Path | None, typer.Option("--folder", help=FOLDER_HELP)] = None,
 ) -> None:
-    """Write a running skeleton of a method, as one file; nothing is overwritten."""
+    """Write a skeleton of a method that already runs; no file is overwritten."""
     from ..contract.skeleton import ENTRY_POINT, is_bundled, write_skeleton
 
     path = write_skeleton(name, folder)
@@ -127,15 +122,15 @@ def list_protocols(as_json: Json = False) -> None:
     if as_json:
         print_json([{"name": n, "version": p.version} for n, p in PROTOCOLS.items()])
         return
-    table = Table("name", "version", "what it does", box=None, pad_edge=False)
+    table = Table("name", "version", "description", box=None, pad_edge=False)
     for name, protocol in PROTOCOLS.items():
         table.add_row(name, str(protocol.version), (protocol.settings.__doc__ or "").split("\n")[0])
     out.print(table)
 
 
 @protocols.command("show")
-def show_protocol(name: Name, as_json: Json = False) -> None:
-    """Show every setting that a protocol fixes."""
+def show_protocol(name: ProtocolName, as_json: Json = False) -> None:
+    """Print every setting of a protocol."""
     from ...protocols import get
 
     settings = get(name).settings()

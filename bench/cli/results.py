@@ -1,4 +1,4 @@
-"""Commands that say what the records of a grid mean: table, compare, paper, report, merge."""
+"""Commands that show the results of a grid: table, compare, paper, report."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -27,29 +27,15 @@ from ..reporting.notes import notes
 from ..reporting.published import compare_with
 from ..seeding import stream
 from ..store.atomic import write_atomic
-from ..store.records import Store
-from ..verification.merge import merge as merge_stores
-from .app import (
-    RUNS,
-    Json,
-    Request,
-    RunsDir,
-    TargetError,
-    app,
-    err,
-    grid_command,
-    json_text,
-    new_file,
-    new_folder,
-    open_store,
-    out,
-    print_json,
-)
+from .app import err, json_text, out
+from .options import Json, TargetError, new_file, new_folder
+from .progress import stages
+from .request import Request, grid_command
 
 PaperName = Annotated[
-    str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file like them")
+    str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file of the same schema")
 ]
-TARGET_HELP = "write to this file, in the format of its suffix"
+TARGET_HELP = "file to write; its suffix gives the format"
 Target = Annotated[Path | None, typer.Option("--out", callback=new_file, help=TARGET_HELP)]
 FORMAT_HELP = f"{', '.join(FORMATS)}; default: that of --out, or text"
 PAPER_HELP = f"{', '.join((*STYLES, 'json'))}; default: that of --out, or text"
@@ -64,32 +50,32 @@ SUFFIXES = {
 def chosen_format(
     style: str | None, as_json: bool, path: Path | None, allowed: Iterable[str]
 ) -> str:
-    """Return the format that is asked for by name, or by the suffix of the file.
+    """Return the format given by name, or by the suffix of the file.
 
     Raises:
-        TargetError: Name and suffix contradict each other, or the suffix says nothing.
+        TargetError: Name and suffix name different formats, or the suffix names none.
     """
-    asked = {name for name in (style, "json" if as_json else None) if name}
+    given = {name for name in (style, "json" if as_json else None) if name}
     if path:
         known = {suffix: name for suffix, name in SUFFIXES.items() if name in allowed}
         by_suffix = known.get(path.suffix.lower())
-        if by_suffix is None and (path.suffix.lower() in SUFFIXES or not asked):
+        if by_suffix is None and (path.suffix.lower() in SUFFIXES or not given):
             listed = ", ".join(f"{suffix} ({name})" for suffix, name in known.items())
             raise TargetError(
-                f"--out {path}: the suffix {path.suffix!r} names no format of this command; "
-                f"known: {listed}"
+                f"--out {path}: the suffix {path.suffix!r} is not a format of this command; "
+                f"allowed: {listed}"
             )
-        asked |= {by_suffix} if by_suffix else set()
-    if len(asked) > 1:
+        given |= {by_suffix} if by_suffix else set()
+    if len(given) > 1:
         where = f" and --out {path}" if path else ""
         raise TargetError(
-            f"--format, --json{where} ask for different formats: {', '.join(sorted(asked))}; "
+            f"--format, --json{where} name different formats: {', '.join(sorted(given))}; "
             "give one of them"
         )
-    return asked.pop() if asked else "text"
+    return given.pop() if given else "text"
 
 
-def give(text: str, path: Path | None) -> None:
+def emit(text: str, path: Path | None) -> None:
     """Print a text, or write it to a file."""
     if path:
         write_atomic(path, text)
@@ -100,7 +86,7 @@ def give(text: str, path: Path | None) -> None:
 
 @grid_command
 def table(
-    asked: Request,
+    request: Request,
     style: Annotated[str | None, typer.Option("--format", "-f", help=FORMAT_HELP)] = None,
     layout: Annotated[str, typer.Option(help=", ".join(LAYOUTS))] = "leaderboard",
     metric: Annotated[str, typer.Option(help=", ".join((*METRICS, f"{RECALL}CLASS")))] = "accuracy",
@@ -110,56 +96,62 @@ def table(
     as_json: Json = False,
     path: Target = None,
 ) -> None:
-    """Print the leaderboard of a grid: mean, 95 % interval, n, ties; failed cells are shown."""
+    """Print the leaderboard of a grid: means, 95% intervals, places, ties.
+
+    Failed and missing runs are shown in their cells.
+    """
     style = chosen_format(style, as_json, path, FORMATS)
-    made = asked.results()
+    made = request.results()
     check_class(made, metric)
-    board = leaderboard(made, metric, outcomes_of(made, asked.store), sort)
-    give(render(board, style, layout), path)
+    board = leaderboard(made, metric, outcomes_of(made, request.store), sort)
+    emit(render(board, style, layout), path)
 
 
 @grid_command
 def compare(
-    asked: Request,
-    first: Annotated[str, typer.Argument(metavar="A", help="method or row")],
-    second: Annotated[str, typer.Argument(metavar="B", help="method or row")],
+    request: Request,
+    first: Annotated[str, typer.Argument(metavar="A", help="first method or row")],
+    second: Annotated[str, typer.Argument(metavar="B", help="second method or row")],
     metric: Annotated[str, typer.Option(help=", ".join(METRICS))] = "accuracy",
     as_json: Json = False,
     path: Target = None,
 ) -> None:
-    """Compare two methods on the runs they share: differences, intervals, tests, in plain words."""
+    """Compare two methods on the runs they share, in plain words.
+
+    Prints differences, intervals and tests.
+    """
     check_metric(metric)
     style = chosen_format(None, as_json, path, ("text", "json"))
-    made = asked.plan()
+    made = request.plan()
     rows = resolve_rows(made, first, second)
-    asked.refuse_nothing(made)
-    whole = made if asked.part == Filters() else replace(asked, part=Filters()).plan()
+    request.check_results(made)
+    whole = made if request.part == Filters() else replace(request, part=Filters()).plan()
     found = compare_rows(
-        scores_of(made), *rows, metric, outcomes_of(made, asked.store), stream(0, "statistics"),
+        scores_of(made), *rows, metric, outcomes_of(made, request.store), stream(0, "statistics"),
         compares=made.grid.compare, grid_columns=shared_columns(whole, *rows),
     )  # fmt: skip
     if style == "json":
-        give(json_text([one.to_json() for one in found]), path)
+        emit(json_text([one.to_json() for one in found]), path)
     else:
-        give(comparison_text(found, *rows, metric), path)
+        emit(comparison_text(found, *rows, metric), path)
 
 
 @grid_command
 def paper(
-    asked: Request,
+    request: Request,
     name: PaperName = "sar_jepa",
     style: Annotated[str | None, typer.Option("--format", "-f", help=PAPER_HELP)] = None,
     as_json: Json = False,
     path: Target = None,
 ) -> None:
-    """Show a paper's tables, published next to measured, with a verdict for each cell."""
+    """Print a paper's tables with measured values and a verdict per cell."""
     style = chosen_format(style, as_json, path, (*STYLES, "json"))
     published = read_published(name)
-    made = asked.results()
-    checked = outcomes_of(made, asked.store)
+    made = request.results()
+    checked = outcomes_of(made, request.store)
     cells, orders, differences = compare_with(made, published)
     if style == "json":
-        give(json_text({
+        emit(json_text({
             "cells": [one.to_json() for one in cells], "orders": [asdict(one) for one in orders],
             "differences": differences,
         }), path)  # fmt: skip
@@ -167,53 +159,27 @@ def paper(
         sheets = paper_sheets(
             published, cells, orders, differences, [*notes(made), *checked.notes()]
         )
-        give(render_sheets(sheets, style), path)
+        emit(render_sheets(sheets, style), path)
 
 
 @grid_command
 def report(
-    asked: Request,
+    request: Request,
     folder: Annotated[Path, typer.Option("--out", callback=new_folder, help="folder to write")],
-    name: Annotated[str, typer.Option("--paper", help="paper to stand beside, or none")] = (
+    name: Annotated[str, typer.Option("--paper", help="paper to compare with, or none")] = (
         "sar_jepa"
     ),
-    encoders: Annotated[bool, typer.Option(help="t-SNE and attention: runs the encoders")] = True,
+    encoders: Annotated[
+        bool, typer.Option(help="draw t-SNE and attention, which runs the encoders")
+    ] = True,
 ) -> None:
-    """Write one HTML page with leaderboards, figures, the paper, every run and what failed."""
-    from ..reporting.html_report import write_report  # matplotlib, which no other command needs
+    """Write an HTML page with leaderboards, figures, runs and failures."""
+    from ..reporting.html_report import write_report  # imports matplotlib
 
     published = None if name == "none" else read_published(name)
-    with err.status("report") as status:
+    with stages("report") as tell:
         page = write_report(
-            asked.results(), asked.store, asked.path, folder, published,
-            encoders=encoders, tell=lambda text: status.update(f"{text} ..."),
+            request.results(), request.store, request.path, folder, published,
+            encoders=encoders, tell=tell,
         )  # fmt: skip
-    out.print(f"written: {page} (with figures/, leaderboard.* and paper.* beside it)")
-
-
-@app.command()
-def merge(
-    other: Annotated[Path, typer.Argument(metavar="OTHER_RUNS", help="another store")],
-    runs: RunsDir = RUNS,
-    trial: Annotated[bool, typer.Option("--dry-run", help="only say what would happen")] = False,
-    allow_unscored: Annotated[
-        bool, typer.Option("--allow-unscored", help="take runs whose test labels are not known")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Take another user's records into the store: validated, conflicts shown, none overwritten."""
-    found = merge_stores(
-        Store(other.expanduser().resolve()), open_store(runs),
-        trial=trial, allow_unscored=allow_unscored,
-    )  # fmt: skip
-    if as_json:
-        print_json(asdict(found))
-    else:
-        done = "would be added" if trial else "added"
-        out.print(f"{len(found.added)} {done}, {len(found.same)} here already, "
-                  f"{len(found.conflicts)} conflicts, {len(found.refused)} refused")  # fmt: skip
-        for word, lines in (("conflict", found.conflicts), ("refused", found.refused),
-                            ("unscored", found.unscored)):  # fmt: skip
-            for what, why in lines:
-                out.print(f"  {word}: {what}: {why}", markup=False)
-    raise typer.Exit(1 if found.conflicts or found.refused else 0)
+    out.print(f"written: {page} (with figures/, leaderboard.* and paper.* next to it)")

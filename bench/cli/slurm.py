@@ -19,48 +19,51 @@ from ..slurm.profile import Profile, check_site, parse_profile, read_profile
 from ..slurm.status import Watch, look
 from ..store.records import Store
 from ..suggest import unknown
-from .app import Request, err, grid_command, out, warn
+from .app import err, out, warn
 from .grid import clear, prepare_missing
+from .request import Request, grid_command
 
-ProfileFile = Annotated[Path, typer.Option("--profile", help="how the site is asked (TOML)")]
+ProfileFile = Annotated[Path, typer.Option("--profile", help="profile of the site (TOML)")]
 
 
 @grid_command
 def submit(
-    asked: Request,
+    request: Request,
     profile: ProfileFile,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="print the jobs and their batch scripts, submit none")
+        bool, typer.Option("--dry-run", help="print the jobs and their batch scripts only")
     ] = False,
 ) -> None:
-    """Hand what is missing of a grid, and not queued, to SLURM; returns at once."""
-    hand_over(asked, read_profile(profile), _unasked, dry_run)
+    """Submit what is missing of a grid to SLURM; returns at once.
+
+    Left out is what is queued, and what failed with an exception or out of memory (see `retry`).
+    """
+    submit_missing(request, read_profile(profile), _not_left_to_retry, dry_run)
 
 
-def _unasked(entry: Entry) -> bool:
-    """Return whether an entry is submitted without being asked for by `retry`."""
+def _not_left_to_retry(entry: Entry) -> bool:
     return entry.failure not in ONLY_IF_ASKED
 
 
-def hand_over(
-    asked: Request,
+def submit_missing(
+    request: Request,
     profile: Profile,
     take: Callable[[Entry], bool],
     dry_run: bool = False,
 ) -> None:
-    """Plan, look at the queue, submit what is missing and taken; or print what would be."""
+    """Submit the missing entries that `take` accepts and that are not queued."""
     from ..slurm.submit import Submitter
 
-    store = asked.store
-    made = asked.plan()
-    if claim := claim_warning(asked.grid):
+    store = request.store
+    made = request.plan()
+    if claim := claim_warning(request.grid):
         warn(claim)
     check_site(profile, site := read_site(lambda m: err.print(m)))
     if dry_run and (names := " ".join(made.to_prepare())):
-        raise GridError(f"not prepared: {names}; `sarbench data prepare {names}` first")
+        raise GridError(f"not prepared: {names}; run `sarbench data prepare {names}` first")
     if not dry_run:
         store.check_writable()
-        prepare_missing(asked, made)
+        prepare_missing(request, made)
     limits = Limits(
         site.max_array,
         {stage: profile.allocation(stage).throttle or 1 for stage in ("pretrain", "evaluate")},
@@ -74,7 +77,7 @@ def hand_over(
         return
     check_contracts(store, [entry.planned.method for entry in made.pretrain], warn)
     with ledger.submitting(store, lambda message: err.print(message, markup=False)):
-        made = asked.plan()
+        made = request.plan()
         clear(made, store, force=False)
         watch = look(store, made, warn)
         watch.note_adopted()
@@ -85,13 +88,13 @@ def hand_over(
             Submitter(made, store, profile).submit(
                 arrays, queued, lambda array, job: out.print(_describe_array(array, job)), warn
             )
-    _summary(asked, made, watch, arrays, wanted)
+    _summary(request, made, watch, arrays, wanted)
 
 
 def _wanted(made: Plan, watch: Watch, take: Callable[[Entry], bool]) -> tuple[set[str], set[str]]:
     """Return the keys to submit, and the pretrainings that are queued or running already.
 
-    A pretraining that a `run` trains on some machine is left out, with its runs.
+    A pretraining that `sarbench run` trains on some machine is left out, and so are its runs.
     """
     wanted, waiting, blocked = set(), set(), set()
     for entry in made.pretrain:
@@ -131,7 +134,7 @@ def _print_dry(number: int, array: JobArray, submitter: Any) -> None:
 
 
 def _summary(
-    asked: Request, made: Plan, watch: Watch, arrays: list[JobArray], wanted: set[str]
+    request: Request, made: Plan, watch: Watch, arrays: list[JobArray], wanted: set[str]
 ) -> None:
     local = {id(e.planned) for e in made.pretrain if e.state == "running" and not watch.live(e.key)}
     counts = Counter(
@@ -144,28 +147,30 @@ def _summary(
     jobs = sum(len(array.jobs) for array in arrays)
     out.print(f"{len(made.runs)} runs: {counted(counts)}; {jobs} jobs in {len(arrays)} arrays")
     if counts["left out, failed"]:
-        out.print(f"what failed is submitted again by: {asked.command('retry')}")
-    out.print(f"watch: {asked.command('status')}")
+        out.print(f"to submit the failed runs again: {request.command('retry')}")
+    out.print(f"to see their state: {request.command('status')}")
 
 
 @grid_command
 def retry(
-    asked: Request,
+    request: Request,
     profile: Annotated[
-        Path | None, typer.Option("--profile", help="default: that of the last submission")
+        Path | None,
+        typer.Option("--profile", help="profile of the site; default: that of the last submission"),
     ] = None,
     failed: Annotated[
-        list[str] | None, typer.Option("--failed", help=f"only this class: {', '.join(CLASSES)}")
+        list[str] | None,
+        typer.Option("--failed", help=f"only this class (repeatable): {', '.join(CLASSES)}"),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", help="a node that is not to be used")
+        list[str] | None, typer.Option("--exclude", help="node not to use (repeatable)")
     ] = None,
 ) -> None:
-    """Submit again what failed, and the runs that waited for it."""
+    """Submit the failed work of a grid again, with the runs that wait for it."""
     for name in failed or []:
         if name not in CLASSES:
             raise GridError(unknown("failure class", name, CLASSES))
-    given = read_profile(profile) if profile else _last_profile(asked.store, asked.grid.name)
+    given = read_profile(profile) if profile else _last_profile(request.store, request.grid.name)
     if exclude:
         nodes = sorted({*(given.exclude or []), *exclude})
         given = given.model_copy(update={"exclude": nodes})
@@ -174,23 +179,24 @@ def retry(
     def take(entry: Entry) -> bool:
         return entry.state == "failed" and (entry.failure or "exception") in classes
 
-    hand_over(asked, given, take)
+    submit_missing(request, given, take)
 
 
 def _last_profile(store: Store, grid: str) -> Profile:
     for submission in reversed(ledger.read(store, warn) if store.root.exists() else []):
         if submission.grid == grid and submission.profile:
             return parse_profile(submission.profile, f"the profile of {submission.id}")
-    raise GridError(f"nothing of the grid {grid!r} was submitted from here; give --profile")
+    raise GridError(f"this store has no submission of the grid {grid!r}; give --profile")
 
 
 @grid_command
-def cancel(
-    asked: Request,
-) -> None:
-    """Cancel the jobs of a grid; a running pretraining saves first. `submit` goes on from there."""
-    made = asked.plan()
-    watch = look(asked.store, made, warn)
+def cancel(request: Request) -> None:
+    """Cancel the SLURM jobs of a grid.
+
+    A running pretraining saves a checkpoint first; `submit` resumes it.
+    """
+    made = request.plan()
+    watch = look(request.store, made, warn)
     selected = {e.key for e in (*made.pretrain, *made.runs) if watch.live(e.key)}
     runs = {e.key for e in made.runs}
     jobs, kept = set(), set()
@@ -203,4 +209,4 @@ def cancel(
     cancel_jobs(jobs)
     out.print(f"{len(jobs)} jobs cancelled" + (": " + " ".join(sorted(jobs)) if jobs else ""))
     if kept:
-        out.print(f"left alone, since they hold runs that were not asked for: {sorted(kept)}")
+        out.print(f"not cancelled, because they hold runs outside the filters: {sorted(kept)}")

@@ -1,4 +1,4 @@
-"""Commands that look: status and logs, of a grid on the cluster."""
+"""Commands that show a grid on the cluster: status, logs."""
 
 import time
 from collections import Counter
@@ -12,28 +12,33 @@ from ..plan.failure_class import ONLY_IF_ASKED
 from ..plan.plan import PRETRAINING_FAILED, Entry, Plan
 from ..slurm import ledger
 from ..slurm.status import Watch, look
-from .app import Json, Request, complain, grid_command, out, print_json, warn
+from .app import complain, out, print_json, warn
 from .grid import describe, pretrain_json, print_states, run_json
+from .options import Json
+from .request import Request, grid_command
 
 TAIL = 5  # log lines of a failure
-LISTED = 10  # failures that are shown one by one
+LISTED = 10  # failures or logs that are shown
 WATCH_S = 10.0
 
 
 @grid_command
 def status(
-    asked: Request,
-    watch: Annotated[bool, typer.Option("--watch", help="again until no job is left")] = False,
+    request: Request,
+    watch: Annotated[bool, typer.Option("--watch", help="repeat until no job is left")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show where every pretraining, run and job of a grid is; what failed, why, and what helps."""
+    """Show jobs, states and failures of a grid on the cluster.
+
+    Each failure is shown with its class, its reason and the command that submits it again.
+    """
     while True:
-        made = asked.plan()
-        seen = look(asked.store, made, warn)
+        made = request.plan()
+        seen = look(request.store, made, warn)
         if as_json:
             print_json(_status_json(made))
         else:
-            _print_status(asked, made, seen)
+            _print_status(request, made, seen)
         alive = any(e.state in ("queued", "running") for e in (*made.pretrain, *made.runs))
         if not (watch and alive):
             break
@@ -54,7 +59,7 @@ def _status_json(made: Plan) -> dict[str, Any]:
     }
 
 
-def _print_status(asked: Request, made: Plan, watch: Watch) -> None:
+def _print_status(request: Request, made: Plan, watch: Watch) -> None:
     print_states(made, "where")
     _print_jobs(made, watch)
     failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
@@ -68,15 +73,16 @@ def _print_status(asked: Request, made: Plan, watch: Watch) -> None:
         classes = Counter(str(e.failure) for e in own)
         out.print(f"\nand {len(own) - LISTED} more: {dict(classes)}")
     if failed:
-        unasked = [e for e in failed if e.failure not in ONLY_IF_ASKED]
-        if unasked:
-            out.print(f"\n{asked.command('submit')} --profile ... submits {len(unasked)} of these")
+        resubmitted = [e for e in failed if e.failure not in ONLY_IF_ASKED]
+        if resubmitted:
+            count = len(resubmitted)
+            out.print(f"\n{request.command('submit')} --profile ... submits {count} of these again")
         out.print("")
-        out.print(f"{asked.command('retry')}   submits everything that failed again")
+        out.print(f"{request.command('retry')}   submits everything that failed again")
 
 
 def _print_jobs(made: Plan, watch: Watch) -> None:
-    """Show the jobs that run, and count those that wait."""
+    """Print the running jobs and the number of waiting ones."""
     running, waiting = {}, set()
     for entry in (*made.pretrain, *made.runs):
         held = watch.held.get(entry.key or "")
@@ -85,13 +91,13 @@ def _print_jobs(made: Plan, watch: Watch) -> None:
         elif held and held.job and entry.state == "queued":
             waiting.add(held.job)
     if running:
-        table = Table("job", "what", "node", "elapsed", box=None, pad_edge=False)
+        table = Table("job", "work", "node", "elapsed", box=None, pad_edge=False)
         for job, held in sorted(running.items())[:40]:
             element = held.array.elements[held.index]
-            what = f"{len(element.runs)} runs of" if element.runs else "pretraining"
+            work = f"{len(element.runs)} runs of" if element.runs else "pretraining"
             seen = held.seen
             table.add_row(
-                job, f"{what} {element.label}", seen.node if seen else "",
+                job, f"{work} {element.label}", seen.node if seen else "",
                 seen.elapsed if seen else "",
             )  # fmt: skip
         out.print("")
@@ -101,7 +107,7 @@ def _print_jobs(made: Plan, watch: Watch) -> None:
 
 
 def _last_lines(entry: Entry, watch: Watch) -> list[str]:
-    """Return what was last said of a failure: its traceback, or the end of the log."""
+    """Return the end of a failure's traceback, or of its log."""
     if entry.attempt and entry.attempt.traceback:
         return entry.attempt.traceback.strip().splitlines()[-TAIL:]
     if entry.attempt and entry.attempt.log_tail:
@@ -112,7 +118,7 @@ def _last_lines(entry: Entry, watch: Watch) -> list[str]:
 
 
 def tail(path: Path, count: int) -> list[str]:
-    """Return the last lines of a file, read from its end."""
+    """Return the last lines of a file; only its end is read."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - 400 * count))
@@ -121,11 +127,11 @@ def tail(path: Path, count: int) -> list[str]:
 
 @grid_command
 def logs(
-    asked: Request,
-    lines: Annotated[int, typer.Option("-n", "--lines", help="lines of each log")] = 20,
+    request: Request,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="number of lines of each log")] = 20,
 ) -> None:
-    """Print where the logs of the chosen part of a grid are, and their last lines."""
-    store, made = asked.store, asked.plan()
+    """Print the paths and the last lines of a grid's job logs."""
+    store, made = request.store, request.plan()
     keys = {entry.key for entry in (*made.pretrain, *made.runs)}
     found: dict[Path, str] = {}
     for submission in ledger.read(store, warn):
@@ -135,7 +141,7 @@ def logs(
                 for path in sorted(place.glob(f"{array.job(index)}_*_log.out")):
                     found[path] = array.elements[index].label
     if not found:
-        complain("no job of these has written a log yet")
+        complain("none of these jobs has written a log yet")
         raise typer.Exit(1)
     for path, label in list(found.items())[-LISTED:]:
         out.print(f"== {label}: {path}", markup=False, style="bold")

@@ -12,7 +12,7 @@ from commands import TINY
 
 from sarbench.bench.cli import doctor as _doctor
 from sarbench.bench.cli import results as _results
-from sarbench.bench.cli.app import Request
+from sarbench.bench.cli.request import Request
 from sarbench.bench.cli.data import list_data
 from sarbench.bench.cli.results import SUFFIXES, chosen_format
 from sarbench.bench.contract import preview as show_method
@@ -42,7 +42,7 @@ def test_table_follows_the_suffix(sarbench, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("grid.toml").write_text(TINY)
     monkeypatch.setattr(_results, "leaderboard", lambda *rest: None)
-    monkeypatch.setattr(Request, "refuse_nothing", lambda *rest: None)
+    monkeypatch.setattr(Request, "check_results", lambda *rest: None)
     monkeypatch.setattr(_results, "render", lambda board, style, layout: style)
     for suffix, style in SUFFIXES.items():
         assert sarbench("table", "grid.toml", "--out", f"t{suffix}")[0] == 0
@@ -53,7 +53,7 @@ def test_compare_writes_json_into_the_file(sarbench, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("grid.toml").write_text(TINY)
     monkeypatch.setattr(_results, "compare_rows", lambda *rest, **more: [])
-    monkeypatch.setattr(Request, "refuse_nothing", lambda *rest: None)
+    monkeypatch.setattr(Request, "check_results", lambda *rest: None)
     for words in (("--out", "c.json"), ("--json", "--out", "d.json")):
         assert sarbench("compare", "grid.toml", "mae", "random_init", *words)[0] == 0
         assert json.loads(Path(words[-1]).read_text()) == []

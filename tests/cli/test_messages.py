@@ -3,14 +3,11 @@
 import ast
 import re
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
-import typer
 
-from sarbench.bench.cli import COMMANDS
-from sarbench.bench.cli.app import app
+from sarbench.bench.cli.app import COMMANDS, load
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = [p for name in ("bench", "methods", "protocols", "results")
@@ -23,16 +20,15 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 def commands() -> dict[tuple[str, ...], set[str]]:
     """Return the options of every command: ("plan",), ("data", "prepare")."""
-    for module in COMMANDS:
-        import_module(f"sarbench.bench.cli.{module}")
-    found: dict[tuple[str, ...], set[str]] = {}
+    found: dict[tuple[str, ...], set[str]] = {(): {"--help", "--version"}}
 
     def walk(command, path: tuple[str, ...]) -> None:
         for name, child in getattr(command, "commands", {}).items():
             walk(child, (*path, name))
         found[path] = {"--help", *(o for p in command.params for o in p.opts)}
 
-    walk(typer.main.get_command(app), ())
+    for name in COMMANDS:
+        walk(load(name), (name,))
     return found
 
 

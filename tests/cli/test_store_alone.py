@@ -112,7 +112,7 @@ def test_every_reading_command_needs_the_store_alone(made: Path, tmp_path: Path,
 def test_a_store_without_results_of_the_grid_says_so(made: Path, tmp_path: Path, call: Call):
     status, out, errors = call("table", made / "grid.toml", "--runs", tmp_path / "none")
     assert (status, out) == (2, "")
-    assert "there is no store at" in errors
+    assert "no store at" in errors
     assert not (tmp_path / "none").exists()
     shutil.copytree(made / "runs" / "evaluate", tmp_path / "bare" / "evaluate")
     status, _, errors = call("table", made / "grid.toml", "--runs", tmp_path / "bare", "--data",

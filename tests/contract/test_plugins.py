@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sarbench.bench.cli import slurm as _cluster
-from sarbench.bench.cli.app import Request
+from sarbench.bench.cli.request import Request
 from sarbench.bench.cli.grid import run_grid
 from sarbench.bench.contract import checks as method_checks
 from sarbench.bench.contract import plugins as contracts
@@ -126,7 +126,7 @@ def test_run_and_submit_check_the_contract_before_any_work(tmp_path, monkeypatch
     with pytest.raises(ReachedError):
         run_grid(asked)
     with pytest.raises(ReachedError):
-        _cluster.hand_over(asked, Profile(), lambda entry: True)
+        _cluster.submit_missing(asked, Profile(), lambda entry: True)
     assert contracts.failed_contracts(asked.store, ["mae"]) == {}
 
 

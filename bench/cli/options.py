@@ -1,0 +1,63 @@
+"""Options and folders that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..store.records import Store, StoreError
+
+RUNS = Path("runs")
+DATA = Path("data")
+
+
+class TargetError(ValueError):
+    """A path given with --out that cannot be written."""
+
+
+def new_file(path: Path | None) -> Path | None:
+    """Return a path for a new file, checked before any work starts.
+
+    Raises:
+        TargetError: It is a folder, or a part of it is a file.
+    """
+    if path is not None and path.is_dir():
+        raise TargetError(f"--out {path} is a folder; give the name of a file")
+    return path and new_folder(path.parent) / path.name
+
+
+def new_folder(path: Path) -> Path:
+    """Return a folder that exists or can be made.
+
+    Raises:
+        TargetError: A part of its path is a file.
+    """
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    if not nearest.is_dir():
+        raise TargetError(f"--out cannot be below {nearest}, which is a file; give another path")
+    return path
+
+
+RunsDir = Annotated[
+    Path, typer.Option("--runs", envvar="SARBENCH_RUNS", help="folder of the store of results")
+]
+DataDir = Annotated[
+    Path, typer.Option("--data", envvar="SARBENCH_DATA", help="folder of the data sets")
+]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+PngFile = Annotated[
+    Path | None, typer.Option("--out", callback=new_file, help="file to write (PNG)")
+]
+
+
+def open_store(runs: Path) -> Store:
+    """Return the store in a folder, which is created by the first write.
+
+    Raises:
+        StoreError: A part of the path is a file.
+    """
+    root = runs.expanduser().resolve()
+    nearest = next(path for path in (root, *root.parents) if path.exists())
+    if not nearest.is_dir():
+        raise StoreError(f"{nearest} is a file; name a folder with --runs or SARBENCH_RUNS")
+    return Store(root)

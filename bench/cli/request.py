@@ -1,0 +1,152 @@
+"""The arguments that all commands on a grid share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, wraps
+from inspect import Signature, signature
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..data.names import full_name
+from ..grid.schema import Grid, bundled_grids, read_grid
+from ..plan.plan import Filters, Plan, make_plan
+from ..store.records import Store
+from .app import app
+from .options import DATA, RUNS, DataDir, RunsDir, open_store
+
+Many = list[str] | None
+
+GRID_HELP = f"grid file (TOML) or name of a bundled grid: {', '.join(bundled_grids())}"
+MORE = "(repeatable)"
+SEED_HELP = f"only this evaluation seed, of every pretraining seed {MORE}"
+PIXELS_HELP = "version of a set that the store knows in several: start of its pixel digest"
+
+
+class NoResultsError(LookupError):
+    """A store without any result of the grid."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A grid, a part of it, and the folders of store and data.
+
+    Attributes:
+        path: The grid file.
+        runs: The store's folder as the user gave it.
+        data: The folder of the data sets.
+        part: The filters.
+        versions: Name of a set -> start of the pixel digest of its version.
+    """
+
+    path: Path
+    runs: Path
+    data: Path
+    part: Filters
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The grid, read strictly."""
+        return read_grid(self.path)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store of all results."""
+        return open_store(self.runs)
+
+    def plan(self) -> Plan:
+        """Compare the grid with the store as it is now."""
+        return make_plan(self.grid, self.store, self.data, self.part, self.versions)
+
+    def command(self, name: str) -> str:
+        """Return another command on this grid and store, for a message."""
+        where = "" if self.runs == RUNS else f" --runs {self.runs}"
+        return f"sarbench {name} {self.path}{where}"
+
+    def results(self) -> Plan:
+        """Return the plan for a command that shows results.
+
+        Raises:
+            NoResultsError: The store holds no result of this part of the grid.
+        """
+        made = self.plan()
+        self.check_results(made)
+        return made
+
+    def check_results(self, made: Plan) -> None:
+        """Check that the store holds a result of a plan.
+
+        Raises:
+            NoResultsError: It holds none; the message says why and what to do.
+        """
+        if not made.counts().keys() & {"done", "failed", "stale"}:
+            raise NoResultsError(_explain_no_results(made, self.store))
+
+
+def _explain_no_results(made: Plan, store: Store) -> str:
+    """Return why a store has no result of a plan, and what to do."""
+    if not store.root.is_dir():
+        return f"no store at {store.root}; name its folder with --runs or SARBENCH_RUNS"
+    runs = len(store.keys("evaluate"))
+    text = f"the store {store.root} holds {runs} runs, none of this grid"
+    if unknown := [name for name in made.needs() if name not in made.data]:
+        listed = " ".join(unknown)
+        return (
+            f"{text}: it does not know {listed}, so it cannot match results. Name the folder of "
+            f"the data with --data and run `sarbench data prepare {listed}`"
+        )
+    return f"{text}. Run it with `sarbench run` or name another store with --runs"
+
+
+def _request(
+    grid: Annotated[Path, typer.Argument(help=GRID_HELP, metavar="GRID")],
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+    method: Annotated[Many, typer.Option("-m", "--method", help=f"only this method {MORE}")] = None,
+    dataset: Annotated[
+        Many, typer.Option("-d", "--dataset", help=f"only this data set {MORE}")
+    ] = None,
+    protocol: Annotated[
+        Many, typer.Option("-p", "--protocol", help=f"only this protocol {MORE}")
+    ] = None,
+    shots: Annotated[
+        Many, typer.Option("-k", "--shots", help=f"only this number of shots {MORE}")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option("-s", "--seed", help=SEED_HELP)] = None,
+    pixels: Annotated[
+        Many, typer.Option("--pixels", metavar="SET=DIGEST", help=PIXELS_HELP)
+    ] = None,
+) -> Request:
+    part = Filters(
+        tuple(method or ()), tuple(dataset or ()), tuple(protocol or ()), tuple(shots or ()),
+        tuple(seed or ()),
+    )  # fmt: skip
+    return Request(grid, runs, data, part, _versions(pixels or []))
+
+
+def _versions(given: list[str]) -> dict[str, str]:
+    """Return the digests of `--pixels SET=DIGEST`, by the full name of the set."""
+    pairs = [one.rpartition("=") for one in given]
+    for name, _, digest in pairs:
+        if not name or not digest:
+            raise typer.BadParameter(f"--pixels takes SET=DIGEST, got {name or digest!r}")
+    return {full_name(name): digest for name, _, digest in pairs}
+
+
+def grid_command(command: Callable[..., None]) -> Callable[..., None]:
+    """Add a command on a grid: its first argument is a `Request`, the others are its options."""
+    shared = signature(_request).parameters
+    own = list(signature(command).parameters.values())[1:]
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        command(_request(**{name: given.pop(name) for name in shared}), **given)
+
+    # required arguments come first, GRID before all
+    parameters = sorted([*shared.values(), *own], key=lambda one: one.default is not one.empty)
+    # Typer reads the options from these two.
+    called.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    return app.command()(called)
