@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float
 
 from .cells import Outcome, outcomes_of
@@ -20,6 +19,7 @@ from .reading import Tested
 from .scores import ChipSource, Column, Score, starts_of
 from .statistics.intervals import Interval, Variance, add, seed_variance, single_score
 from .statistics.paired import Effect, PairedTest, chip_test, effect, sign_flip
+from .statistics.student_t import two_sided_p
 from .statistics.units import (
     FEWEST_GROUPS,
     FEWEST_PRETRAINED,
@@ -110,7 +110,7 @@ def _interval(gap: float, variance: Variance | None, n: int) -> Interval | None:
 def _student(gap: float, variance: Variance, n: int) -> tuple[Effect, PairedTest]:
     """Return a difference with its interval, and the two-sided test that it is 0."""
     half = variance.half()
-    p = float(2 * scipy.stats.t.sf(abs(gap) / np.sqrt(variance.value), variance.df))
+    p = two_sided_p(float(abs(gap) / np.sqrt(variance.value)), variance.df)
     return Effect(Interval(gap, gap - half, gap + half, n), None), PairedTest(p, 0.0, n, False)
 
 

@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from .cells import Cell, Outcome, make_cell, outcomes_of, start_means
 from .scores import (
@@ -228,8 +227,10 @@ def _mean_ranks(complete: Sequence[Cell]) -> tuple[list[Column], dict[str, float
     shared = {column: cells for column, cells in columns.items() if len(cells) == len(rows)}
     ranks: dict[str, list[float]] = {}
     for cells in shared.values():
-        for cell, rank in zip(cells, rankdata([-(c.mean or 0) for c in cells]), strict=True):
-            ranks.setdefault(cell.method, []).append(float(rank))
+        means = [cell.mean or 0 for cell in cells]
+        for cell, mean in zip(cells, means, strict=True):
+            rank = sum(other > mean for other in means) + (means.count(mean) + 1) / 2
+            ranks.setdefault(cell.method, []).append(rank)
     return list(shared), {row: fmean(of_row) for row, of_row in ranks.items()}
 
 

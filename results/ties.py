@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float
 
 from .cells import Outcome
 from .statistics.intervals import Variance, add
 from .statistics.paired import SAME, holm
+from .statistics.student_t import t_quantile, two_sided_p
 from .statistics.tukey import pair_variance, range_p, range_quantile, spreads
 from .statistics.units import Unit
 
@@ -95,8 +95,8 @@ def place_checkpoints(
                 continue
             t = _ratio(means[best] - means[row], variance)
             error = float(np.sqrt(variance.value))
-            first = float(scipy.stats.t.isf(ALPHA / 2 / len(others), variance.df))
-            found.append((float(2 * scipy.stats.t.sf(t, variance.df)), first * error))
+            first = -t_quantile(ALPHA / 2 / len(others), variance.df)
+            found.append((two_sided_p(t, variance.df), first * error))
         adjusted = holm([p for p, _ in found])
         return [(float(p), least) for p, (_, least) in zip(adjusted, found, strict=True)]
 

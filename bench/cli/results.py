@@ -75,7 +75,7 @@ def chosen_format(
     return given.pop() if given else "text"
 
 
-def emit(text: str, path: Path | None) -> None:
+def give(text: str, path: Path | None) -> None:
     """Print a text, or write it to a file."""
     if path:
         write_atomic(path, text)
@@ -104,7 +104,7 @@ def table(
     made = request.results()
     check_class(made, metric)
     board = leaderboard(made, metric, outcomes_of(made, request.store), sort)
-    emit(render(board, style, layout), path)
+    give(render(board, style, layout), path)
 
 
 @grid_command
@@ -131,9 +131,9 @@ def compare(
         compares=made.grid.compare, grid_columns=shared_columns(whole, *rows),
     )  # fmt: skip
     if style == "json":
-        emit(json_text([one.to_json() for one in found]), path)
+        give(json_text([one.to_json() for one in found]), path)
     else:
-        emit(comparison_text(found, *rows, metric), path)
+        give(comparison_text(found, *rows, metric), path)
 
 
 @grid_command
@@ -151,7 +151,7 @@ def paper(
     checked = outcomes_of(made, request.store)
     cells, orders, differences = compare_with(made, published)
     if style == "json":
-        emit(json_text({
+        give(json_text({
             "cells": [one.to_json() for one in cells], "orders": [asdict(one) for one in orders],
             "differences": differences,
         }), path)  # fmt: skip
@@ -159,7 +159,7 @@ def paper(
         sheets = paper_sheets(
             published, cells, orders, differences, [*notes(made), *checked.notes()]
         )
-        emit(render_sheets(sheets, style), path)
+        give(render_sheets(sheets, style), path)
 
 
 @grid_command

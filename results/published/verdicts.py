@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import scipy.stats
 
 from ..difference import column_difference, shared_values
 from ..leaderboard import Cell, Leaderboard
 from ..reading import Tested
 from ..scores import Column, Score, by_column, starts_of, unit_values
 from ..statistics.paired import PairedTest, effect, holm
+from ..statistics.student_t import t_quantile, two_sided_p
 from ..statistics.units import FEWEST_PRETRAINED
 from ..ties import ALPHA
 from .schema import Published, Value
@@ -155,7 +155,7 @@ def _verdict(
         return "undecided", "one run: its spread is not known", difference, None
     theirs = 1 if starts_of(runs) > 1 else value.runs or paper.seeds  # they train one checkpoint
     spread = float(values.std(ddof=1)) * np.sqrt(1 / values.size + 1 / theirs)
-    half = float(scipy.stats.t.ppf(0.975, values.size - 1)) * spread
+    half = t_quantile(0.975, values.size - 1) * spread
     found = f"{100 * difference:+.1f} ± {100 * half:.1f}"
     if starts_of(runs) == 1:
         found += ", one checkpoint of ours"
@@ -243,7 +243,7 @@ def _order(
     test = None
     if gaps.size >= FEWEST_PRETRAINED and np.ptp(gaps) > 1e-12:
         t = abs(gaps.mean()) / gaps.std(ddof=1) * np.sqrt(gaps.size)
-        p = float(2 * scipy.stats.t.sf(t, gaps.size - 1))
+        p = two_sided_p(t, gaps.size - 1)
         test = PairedTest(p, 0.0, gaps.size, False)
     return Tested("pretrain_seeds", effect(gaps), test)
 

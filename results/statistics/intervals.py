@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float
+
+from .student_t import t_quantile
 
 
 class TooFewScoresError(ValueError):
@@ -30,7 +31,7 @@ class Variance:
 
     def half(self, level: float = 0.95) -> float:
         """Return half the length of the two-sided Student interval."""
-        return float(scipy.stats.t.ppf((1 + level) / 2, self.df) * np.sqrt(self.value))
+        return float(t_quantile((1 + level) / 2, self.df) * np.sqrt(self.value))
 
 
 def add(*parts: Variance) -> Variance:

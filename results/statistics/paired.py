@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.special
-import scipy.stats
 from jaxtyping import Bool, Float, Int
 
 from .intervals import Interval, mean_interval, single_score
@@ -90,12 +89,14 @@ def chip_test(
     if groups is not None:
         _, place = np.unique(groups, return_inverse=True)
         difference = np.bincount(place, difference).round().astype(np.int64)
+    from scipy.stats import binom  # takes half a second
+
     steps = np.abs(difference[difference != 0])
     reach = int(steps.sum())
     chance = np.ones(1)  # of every sum of signed steps, from the least to the greatest
     for step, count in zip(*np.unique(steps, return_counts=True), strict=True):
         of_these = np.zeros(2 * count * step + 1)
-        of_these[:: 2 * step] = scipy.stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        of_these[:: 2 * step] = binom.pmf(np.arange(count + 1), count, 0.5)
         chance = np.convolve(chance, of_these)
     sums = np.abs(np.arange(-reach, reach + 1))
     p = float(chance[sums >= abs(int(difference.sum()))].sum())

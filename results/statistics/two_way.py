@@ -12,11 +12,11 @@ many.
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Bool, Float, Int
 
 from .intervals import Interval
 from .paired import UnpairedError
+from .student_t import t_quantile, two_sided_p
 from .units import FEWEST_GROUPS, FEWEST_SEEDS
 
 
@@ -42,7 +42,7 @@ class TwoWay:
         """Return the difference with its Student interval; no limits where `se` is None."""
         if self.se is None or self.df is None:
             return Interval(self.difference, None, None, self.groups)
-        half = float(scipy.stats.t.ppf((1 + level) / 2, self.df)) * self.se
+        half = t_quantile((1 + level) / 2, self.df) * self.se
         return Interval(
             self.difference, self.difference - half, self.difference + half, self.groups
         )
@@ -51,7 +51,7 @@ class TwoWay:
         """Return the two-sided p of no difference; None where `se` is None."""
         if self.se is None or self.df is None:
             return None
-        return float(2 * scipy.stats.t.sf(abs(self.difference) / self.se, self.df))
+        return two_sided_p(abs(self.difference) / self.se, self.df)
 
 
 def two_way_difference(

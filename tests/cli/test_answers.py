@@ -12,8 +12,8 @@ from commands import TINY
 
 from sarbench.bench.cli import doctor as _doctor
 from sarbench.bench.cli import results as _results
-from sarbench.bench.cli.request import Request
 from sarbench.bench.cli.data import list_data
+from sarbench.bench.cli.request import Request
 from sarbench.bench.cli.results import SUFFIXES, chosen_format
 from sarbench.bench.contract import preview as show_method
 from sarbench.bench.contract import skeleton as method_skeleton
