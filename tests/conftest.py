@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import call_here
 
-from sarbench.bench.cli import main
 from sarbench.bench.seeding import torch_stream
 
 torch.set_num_threads(1)  # the suite runs in parallel processes
@@ -49,21 +49,14 @@ def package(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def sarbench(tmp_path, monkeypatch, capsys):
-    """Call the command line in this process; return its status and what it said."""
+def sarbench(tmp_path, monkeypatch):
+    """Return a function that calls the command line here: its exit status and error stream."""
     monkeypatch.delenv("SARBENCH_RUNS", raising=False)
     monkeypatch.setenv("COLUMNS", "300")
 
     def call(*words: object, runs: Path = tmp_path / "runs") -> tuple[int, str]:
         where = [] if words[0] == "methods" or "verify" in words else ["--runs", runs]
-        monkeypatch.setattr(sys, "argv", ["sarbench", *map(str, [*words, *where])])
-        status = 0
-        try:
-            main()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        said = capsys.readouterr().err.strip()
-        assert "Traceback" not in said
-        return status, said
+        done = call_here(*words, *where)
+        return done.returncode, done.stderr.strip()
 
     return call

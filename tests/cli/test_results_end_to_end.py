@@ -1,4 +1,4 @@
-"""A store made by hand: known winners, known ties, a failing method, a missing seed."""
+"""A store written by the tests: known winners, known ties, a failing method, a missing seed."""
 
 import json
 
@@ -95,10 +95,10 @@ def test_the_same_store_as_checkpoints_claims_nothing_of_methods(known):
     as_checkpoints = text.replace('name = "known"', 'name = "known"\ncompare = "checkpoints"')
     known.grid.write_text(as_checkpoints)
     try:
-        refused = known.call("table", known.grid, status=2).stderr
+        refused = known.here("table", known.grid, status=2).stderr
         known.grid.write_text(as_checkpoints.replace("seeds = 3\npool", "seeds = 1\npool"))
         cells = {(c["method"], c["protocol"]): c for c in known.cells()}
-        said = " ".join(known.call("table", known.grid).stdout.split())
+        said = " ".join(known.here("table", known.grid).stdout.split())
     finally:
         known.grid.write_text(text)
     assert "one seed is allowed" in " ".join(refused.split())
@@ -115,7 +115,7 @@ def test_failures_and_a_missing_seed_are_shown(cells, known):
     assert (failing["mean"], failing["failed"], failing["n"]) == (None, 30, 0)
     missing = cells["I-JEPA", "linear"]
     assert (missing["n"], missing["expected"], missing["failed"]) == (27, 30, 0)
-    text = known.call("table", known.grid).stdout
+    text = known.here("table", known.grid).stdout
     assert "(27/30)" in text
     assert "failed" in text
     assert "Controls above every method: Raw pixels in synthetic/linear/5" in text
@@ -123,11 +123,11 @@ def test_failures_and_a_missing_seed_are_shown(cells, known):
 
 def test_plan_warns_before_the_hours_are_spent(known):
     text = known.grid.read_text()
-    assert "warning" not in known.call("plan", known.grid).stderr
+    assert "warning" not in known.here("plan", known.grid).stderr
     known.grid.write_text(text.replace("seeds = 3\npool", "pool"))
     try:
-        done = known.call("plan", known.grid)
-        table = known.call("table", known.grid).stdout
+        done = known.here("plan", known.grid)
+        table = known.here("table", known.grid).stdout
     finally:
         known.grid.write_text(text)
     assert "warning: 1 pretraining seed(s)" in " ".join(done.stderr.split())
@@ -137,11 +137,11 @@ def test_plan_warns_before_the_hours_are_spent(known):
 
 @pytest.mark.slow
 def test_a_class_recall_is_a_metric(known):
-    done = known.call("table", known.grid, "--metric", "recall:class_3", "--json", status=2)
+    done = known.here("table", known.grid, "--metric", "recall:class_3", "--json", status=2)
     assert "classes: " in done.stderr
     name = done.stderr.split("classes: ")[1].split(",")[0].strip()
     cells = json.loads(
-        known.call("table", known.grid, "--metric", f"recall:{name}", "--json").stdout
+        known.here("table", known.grid, "--metric", f"recall:{name}", "--json").stdout
     )
     best = next(c for c in cells if (c["method"], c["protocol"]) == ("MAE", "linear"))
     assert 0.5 < best["mean"] < 1
@@ -150,7 +150,7 @@ def test_a_class_recall_is_a_metric(known):
 
 @pytest.mark.slow
 def test_rows_sort_by_a_column_or_by_name(known):
-    by_name = known.call("table", known.grid, "--sort", "name").stdout
+    by_name = known.here("table", known.grid, "--sort", "name").stdout
     assert by_name.index("FG-MAE") < by_name.index("I-JEPA") < by_name.index("SAR-JEPA")
-    wrong = known.call("table", known.grid, "--sort", "speed", status=2)
+    wrong = known.here("table", known.grid, "--sort", "speed", status=2)
     assert "synthetic/linear/5" in wrong.stderr

@@ -2,16 +2,15 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Answer, call_here
 from PIL import Image
 from stores import fill, share
 
-from sarbench.bench.cli import main
 from sarbench.bench.data.lookup import remember_set
 
 GRID = """
@@ -34,22 +33,14 @@ READING = [
     ("plan", "--json"), ("status", "--json"), ("table",), ("table", "--format", "csv"),
     ("table", "--metric", "recall:battle_tank"), ("compare", "mae", "lomar"), ("paper",),
 ]  # fmt: skip
-Call = Callable[..., tuple[int, str, str]]
+Call = Callable[..., Answer]
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run `sarbench` in this process; return exit status, standard output and errors."""
-
-    def run(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sarbench", *map(str, words)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
+def call(monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Return a function that runs `sarbench` in this process."""
+    monkeypatch.setenv("COLUMNS", "200")
+    return call_here
 
 
 def write_pool(data: Path, first: int = 0) -> None:
