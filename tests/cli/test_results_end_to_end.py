@@ -4,52 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from commands import Sarbench
-from PIL import Image
-from stores import MISSING, fill, share
-
-GRID = """
-name = "known"
-methods = ["mae", "lomar", "i_jepa", "fg_mae", "sar_hog", "sar_jepa"]
-[pretrain]
-seeds = 3
-pool = ["folder:pool"]
-encoder = "vit_nano"
-recipe = "quick"
-batch = 4
-[evaluate]
-datasets = ["synthetic"]
-seeds = 10
-[evaluate.protocols]
-linear = [5]
-knn = ["all"]
-few_shot = { shots = [5], seeds = 3 }
-"""
-# sar_jepa and mae are equal but for the sign of a wobble, fg_mae and lomar are equal below them.
-LEVEL = {"sar_jepa": 0.80, "mae": 0.80, "lomar": 0.60, "fg_mae": 0.60, "i_jepa": 0.40,
-         "raw_pixels": 0.90, "random_init": 0.30}  # fmt: skip
-
-
-def right(run, labels):
-    method = run.pretraining.method
-    if (method, run.protocol, run.seed) == ("i_jepa", "linear", 7):
-        return MISSING
-    sign = -1 if method in ("mae", "fg_mae") else 1
-    start = 0.01 * ((run.pretraining.seed + len(method)) % 3 - 1)  # of sum 0 over three
-    return share(LEVEL[method] + start, sign * run.seed, len(labels))
-
-
-@pytest.fixture(scope="module")
-def known(tmp_path_factory) -> Sarbench:
-    folder = tmp_path_factory.mktemp("known")
-    data = folder / "runs" / "data"
-    (data / "pool").mkdir(parents=True)
-    for number in range(4):
-        pixels = np.random.default_rng(number).integers(0, 255, (64, 64), dtype=np.uint8)
-        Image.fromarray(pixels).save(data / "pool" / f"{number}.png")
-    sarbench = Sarbench(folder, GRID, SARBENCH_DATA=str(data))
-    fill(sarbench.grid, sarbench.runs, right, fails=lambda method: method == "sar_hog")
-    return sarbench
 
 
 @pytest.fixture(scope="module")

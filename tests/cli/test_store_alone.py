@@ -12,6 +12,7 @@ from PIL import Image
 from stores import fill, share
 
 from sarbench.bench.data.lookup import remember_set
+from sarbench.results.figures import style
 
 GRID = """
 name = "alone"
@@ -82,6 +83,7 @@ def test_every_reading_command_needs_the_store_alone(made: Path, tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch):  # fmt: skip
     before = answers(call, made / "grid.toml", made / "runs", "--data", made / "runs" / "data")
     assert [status for status, out in before if out] == [0] * len(READING), before
+    monkeypatch.setattr(style, "FORMATS", ("svg",))  # the drawing is the same, PDF and PNG are slow
     report = ("--no-encoders", "--paper", "none", "--out")
     call("report", made / "grid.toml", "--runs", made / "runs", *report, tmp_path / "one")
     shutil.copytree(made / "runs", tmp_path / "copy")
