@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
-from ..data.known_sets import FOLDER, DamagedSetError
-from ..data.splits import Splits, every_set, open_set
+from ..data.known_sets import FOLDER, every_set, read_checked_set
+from ..data.lookup import Splits
+from ..data.splits import DamagedSetError
 from ..plan.plan import Plan
 from ..store.records import DamagedRecordError, Kind, Store
 from ..store.run_predictions import FILE
@@ -149,7 +150,7 @@ def check_keys(store: Store, starts: Collection[str], runs: Collection[str], tel
 def _set_findings(store: Store) -> Iterator[Finding]:
     for path in every_set(store.root):
         try:
-            open_set(path)
+            read_checked_set(path)
         except DamagedSetError as error:
             yield Finding("set", f"{FOLDER}/{path.name}", str(error))
 

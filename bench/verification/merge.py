@@ -6,7 +6,7 @@ from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
 from ..data.known_sets import FOLDER, remember
-from ..data.splits import DIGEST, Splits
+from ..data.lookup import DIGEST, Splits
 from ..store.atomic import copy_once
 from ..store.records import DamagedRecordError, Kind, Store
 from ..store.run_predictions import FILE as PREDICTIONS
@@ -206,13 +206,13 @@ class _Merge:
                 if why := self.splits.damaged.get((data_digest, split)):
                     self.result.refused.append((f"{FOLDER}/*-{data_digest[:12]}-*", why))
                 continue
-            claimed = int((~known.is_test).sum()) if split else known.summary.count
+            claimed = int((~known.split.is_test).sum()) if split else known.summary.count
             if count is not None and claimed != count:
                 why = f"it claims {claimed} chips, the pretrainings on it {count}"
                 self.result.refused.append((f"{FOLDER}/{known.given[:40]}", why))
                 continue
             if not self.trial:
-                remember(self.mine.root, known.given, known, known.summary)
+                remember(self.mine.root, known.given, known.split, known.summary)
             self.result.sets.append(known.given)
 
 

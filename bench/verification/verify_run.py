@@ -26,7 +26,8 @@ from ...protocols._support_sets import (
 )
 from ...results.metrics import score_runs
 from ...results.record import PretrainRecord, RunRecord
-from ..data.splits import Split, Splits, shipped
+from ..data.lookup import Splits
+from ..data.splits import Split, shipped
 from ..store.atomic import file_digest
 from ..store.run_predictions import FILE, NAMES, DamagedPredictionsError, read_predictions
 

@@ -115,12 +115,12 @@ def test_a_matlab_file_with_two_arrays_needs_a_name(tmp_path: Path):
         (np.full((4, 4), -3.0), r"negative values \(down to -3\)"),
         (np.full((4, 4), 1e39), "exceed float32"),
         (np.zeros((4, 4), np.int64), "type int64"),
-        (np.zeros((2, 4, 4)), r"shape \(2, 4, 4\) is no image"),
-        (np.zeros((0, 4)), r"shape \(0, 4\) is no image"),
-        (np.array([{}], dtype=object), "no plain NPY array"),
+        (np.zeros((2, 4, 4)), r"shape \(2, 4, 4\) is not an image"),
+        (np.zeros((0, 4)), r"shape \(0, 4\) is not an image"),
+        (np.array([{}], dtype=object), "not a plain NPY array"),
     ],
 )
-def test_an_array_that_is_no_amplitude_is_refused(tmp_path: Path, array: np.ndarray, cause: str):
+def test_an_array_that_is_not_amplitude_is_refused(tmp_path: Path, array: np.ndarray, cause: str):
     np.save(tmp_path / "bad.npy", array, allow_pickle=True)
     with pytest.raises(UnreadableImageError, match=rf"bad\.npy: .*{cause}"):
         read_image(tmp_path / "bad.npy")
@@ -147,7 +147,7 @@ def test_empty_foreign_and_absent_files_are_named(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("no picture")
     with pytest.raises(UnreadableImageError, match=r"empty\.png: the file is empty"):
         read_image(tmp_path / "empty.png")
-    with pytest.raises(UnreadableImageError, match=r"text\.png: is no image"):
+    with pytest.raises(UnreadableImageError, match=r"text\.png: is not an image"):
         read_image(tmp_path / "text.png")
     with pytest.raises(UnreadableImageError, match=r"notes\.txt: not one of the formats"):
         read_image(tmp_path / "notes.txt")
@@ -201,7 +201,7 @@ def test_an_archive_member_cannot_leave_its_folder(tmp_path: Path, member: str):
         info.size = 1
         archive.addfile(info, io.BytesIO(b"x"))
     for name in ("a.zip", "b.tar"):
-        refused = pytest.raises(UnreadableImageError, match="would leave the archive")
+        refused = pytest.raises(UnreadableImageError, match="leads out of it")
         with refused, open_source(place / name):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["inside"]
@@ -210,7 +210,7 @@ def test_an_archive_member_cannot_leave_its_folder(tmp_path: Path, member: str):
 def test_a_damaged_archive_is_named(tmp_path: Path):
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and no more")
     with (
-        pytest.raises(UnreadableImageError, match=r"a\.zip: no readable archive"),
+        pytest.raises(UnreadableImageError, match=r"a\.zip: not a readable archive"),
         open_source(tmp_path),
     ):
         pass

@@ -5,10 +5,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from sarbench.bench.data.sources import mstar
 from sarbench.bench.data.files import open_source
 from sarbench.bench.data.listing import check_listing, list_chips
 from sarbench.bench.data.registry import card
+from sarbench.bench.data.sources import mstar
 
 SPLIT_FILES = {  # data set -> file of the real data, its test parts
     "mstar_soc": ("soc_single_serial.csv", {"TEST"}),
@@ -18,7 +18,7 @@ SPLIT_FILES = {  # data set -> file of the real data, its test parts
     "mstar_eoc_version": ("eoc_configuration_version.csv", {"TEST_Version"}),
     "mstar_eoc_scene": ("eoc_scene.csv", {"TEST_30", "TEST_45"}),
 }
-PUBLISHED = {  # paper_facts 4.4
+PUBLISHED = {  # the READMEs of waterdisappear/SAR-ATR-HDANet and SARATR-X
     "mstar_soc": (2747, 2425),
     "mstar_soc/all_serials": (3671, 3203),
     "mstar_eoc_depression": (1195, 1151),

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sarbench.bench.data.sources import mstar, synthetic
 from sarbench.bench.data import packed, packing, registry
 from sarbench.bench.data import prepare as preparing
 from sarbench.bench.data.files import DatasetNotFoundError
@@ -22,7 +21,9 @@ from sarbench.bench.data.listing import ConflictingCopiesError, DatasetMismatchE
 from sarbench.bench.data.packed import DamagedPreparedError
 from sarbench.bench.data.packing import AmplitudeRangeError
 from sarbench.bench.data.prepare import NotPreparedError, open_chips, prepare, summary
+from sarbench.bench.data.registry import card
 from sarbench.bench.data.show import draw_chips
+from sarbench.bench.data.sources import fusar_ship, mstar, synthetic
 from sarbench.bench.data.sources.synthetic import SyntheticSet
 from sarbench.bench.data.verify import verify
 from sarbench.bench.store.atomic import NoSpaceError
@@ -45,9 +46,7 @@ def few_mstar(monkeypatch: pytest.MonkeyPatch):
     }
     small = replace(whole, collections=collections, by_id=by_id, splits=splits)
     monkeypatch.setattr(mstar, "table", lambda: small)
-    registry._datasets.cache_clear()
-    yield small
-    registry._datasets.cache_clear()
+    return small
 
 
 @pytest.fixture
@@ -55,6 +54,11 @@ def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> SyntheticSet:
     """Make the embedded set 10 classes of 2 train chips, 1 test chip and 1 pool chip."""
     part = np.tile(["train", "train", "test", "pool"], 10)
     label = np.repeat(np.arange(10), 4)
+    number = np.tile([0, 1, 0, 0], 10)
+    names = [list(synthetic.VEHICLES)[i] for i in label]
+    ids = [f"{name}_{p}_{n:03d}" for name, p, n in zip(names, part, number, strict=True)]
+    monkeypatch.setattr(synthetic, "TRAIN_PER_CLASS", 2)
+    monkeypatch.setattr(synthetic, "TEST_PER_CLASS", 1)
 
     def draw(splits: tuple[str, ...]) -> SyntheticSet:
         rows = np.flatnonzero(np.isin(part, splits))
@@ -63,8 +67,8 @@ def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> SyntheticSet:
             labels=np.where(part == "pool", -1, label)[rows],
             is_test=(part == "test")[rows],
             is_pool=(part == "pool")[rows],
-            ids=[f"vehicle_{99 - i}" for i in rows],
-            classes=tuple(f"vehicle_{i}" for i in range(10)),
+            ids=[ids[i] for i in rows],
+            classes=tuple(synthetic.VEHICLES),
             version=1,
         )
 
@@ -183,7 +187,7 @@ def test_two_renderings_side_by_side_are_refused_and_equal_copies_are_not(
     assert len(prepare("mstar_soc", tmp_path, tmp_path / "prepared")) == 40
     chip_id = "HB03333.000"
     write(tmp_path / f"mstar/JPEG-e/BMP2/{chip_id}.png", speckle(1, 128, 128))
-    with pytest.raises(ConflictingCopiesError, match=rf"{chip_id} is there twice.*JPEG-e/BMP2"):
+    with pytest.raises(ConflictingCopiesError, match=rf"{chip_id} .*different pixels.*JPEG-e/BMP2"):
         prepare("mstar_soc", tmp_path, tmp_path / "prepared")
 
 
@@ -340,7 +344,7 @@ def test_the_identity_of_a_folder_is_its_content(tmp_path: Path):
     )
 
 
-def test_a_pool_of_another_size_than_published_names_the_way_out(tmp_path: Path):
+def test_a_pool_of_another_size_than_published_is_refused_with_advice(tmp_path: Path):
     write(tmp_path / "MSAR-1.0/JPEGImages/1.png", speckle(0, 4, 4))
     with pytest.raises(DatasetMismatchError, match=r"expected 28499 .* found 1\. .*folder:"):
         prepare("msar", tmp_path, tmp_path / "prepared")
@@ -349,32 +353,33 @@ def test_a_pool_of_another_size_than_published_names_the_way_out(tmp_path: Path)
         prepare("folder:empty", tmp_path, tmp_path / "prepared")
 
 
-def test_a_missing_data_set_is_named_with_the_folders_it_may_have(tmp_path: Path):
+def test_the_error_for_a_missing_data_set_has_its_folders_layout_and_address(tmp_path: Path):
     with pytest.raises(DatasetNotFoundError, match="named sar_acd"):
         prepare("sar_acd", tmp_path, tmp_path / "prepared")
+    source = card("sar_acd").source
+    with pytest.raises(DatasetNotFoundError) as raised:
+        prepare("sar_acd", tmp_path, tmp_path / "prepared")
+    assert all(text in str(raised.value) for text in (source.where, source.layouts[0], "--data"))
     with pytest.raises(DatasetNotFoundError, match="does not exist"):
         prepare("sar_acd", tmp_path / "nowhere", tmp_path / "prepared")
-    with pytest.raises(DatasetNotFoundError, match="is no folder and no archive"):
+    with pytest.raises(DatasetNotFoundError, match="not a folder or an archive"):
         prepare("folder:nowhere", tmp_path, tmp_path / "prepared")
     assert summary("sar_acd", tmp_path, tmp_path / "prepared") is None
 
 
 def test_fusar_ship_is_read_from_train_and_val(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    whole = registry.card("fusar_ship/crop_128")
-    monkeypatch.setattr(registry, "_FUSAR_COUNTS", dict.fromkeys(whole.classes, (2, 2)))
-    few = replace(whole)  # counts afresh
-    monkeypatch.setattr(preparing, "card", lambda *_, **__: few)
+    classes = tuple(fusar_ship.COUNTS)
+    monkeypatch.setattr(fusar_ship, "COUNTS", dict.fromkeys(classes, (2, 2)))
     seeds = itertools.count()
     for part in ("Train", "Val"):
-        for name in whole.classes:
+        for name in classes:
             for number, suffix in ((1, "jpg"), (2, "tiff")):
                 path = tmp_path / f"New_FUSAR/{part}/{name.lower()}/{number}.{suffix}"
                 write(path, speckle(next(seeds), 512, 512))
     chips = prepare("fusar_ship/crop_128", tmp_path, tmp_path / "prepared")
     assert Counter(chips.is_test.tolist()) == {True: 20, False: 20}
-    assert chips.classes == whole.classes
+    assert chips.classes == classes
     assert set(chips.height) == {128}
-    few = replace(few, crop_px=None)
     assert set(prepare("fusar_ship", tmp_path, tmp_path / "prepared").width) == {512}
     write(tmp_path / "New_FUSAR/Val/tanker/2.tiff", speckle(0, 512, 500))
     with pytest.raises(DatasetMismatchError, match=r"test/Tanker/2 has \(512, 500\)"):
@@ -394,7 +399,8 @@ def test_the_embedded_set_needs_no_folder(few_synthetic: SyntheticSet, tmp_path:
         for i, chip_id in enumerate(one.ids):
             origin = made.ids.index(str(chip_id))
             assert np.array_equal(one.chip(i), made.pixels[origin])
-            assert one.labels[i] == made.labels[origin]
+            label = made.labels[origin]
+            assert label == -1 or one.classes[one.labels[i]] == made.classes[label]
             assert one.is_test[i] == made.is_test[origin]
     described = summary("synthetic", tmp_path / "nowhere", tmp_path / "prepared")
     assert described is not None

@@ -10,11 +10,6 @@ import pytest
 from PIL import Image
 from stores import provenance, simulated, write_start
 
-from sarbench.bench.reporting.published import setup_of
-from sarbench.bench.models.method_info import describe
-from sarbench.bench.plan.comparability import differences
-from sarbench.bench.plan.cost_estimate import Costs
-from sarbench.bench.data.sources import sar_acd, synthetic
 from sarbench.bench.data.known_sets import known_sets
 from sarbench.bench.data.lookup import open_set, remember_set
 from sarbench.bench.data.names import card_of, full_name, split_name
@@ -23,16 +18,21 @@ from sarbench.bench.data.pools import Pool, open_pool
 from sarbench.bench.data.prepare import NotPreparedError, open_chips, prepare, summary
 from sarbench.bench.data.registry import UnknownDatasetError
 from sarbench.bench.data.sharing import Sharing, count_sharing
-from sarbench.bench.slurm.job_arrays import Limits, make_arrays
-from sarbench.bench.grid.schema import GridError, read_grid
+from sarbench.bench.data.sources import sar_acd, synthetic
 from sarbench.bench.execution.job import _pool
-from sarbench.bench.verification.merge import merge
-from sarbench.bench.reporting.notes import notes
-from sarbench.bench.plan.plan import OverlapError, Plan, make_plan
-from sarbench.bench.store.progress import steps_of
-from sarbench.bench.identity import Pretraining, pool_count
 from sarbench.bench.grid.expand import pretrainings
+from sarbench.bench.grid.schema import GridError, read_grid
+from sarbench.bench.identity import Pretraining, pool_count
+from sarbench.bench.models.method_info import describe
+from sarbench.bench.plan.comparability import differences
+from sarbench.bench.plan.cost_estimate import Costs
+from sarbench.bench.plan.plan import OverlapError, Plan, make_plan
+from sarbench.bench.reporting.notes import notes
+from sarbench.bench.reporting.published import setup_of
+from sarbench.bench.slurm.job_arrays import Limits, make_arrays
+from sarbench.bench.store.progress import steps_of
 from sarbench.bench.store.records import Store
+from sarbench.bench.verification.merge import merge
 from sarbench.bench.verification.verify_run import encoder_problems
 from sarbench.results.record import PretrainRecord, digest_json
 
@@ -340,7 +340,7 @@ def test_merging_brings_the_description_of_the_data_set(packed: Store, tmp_path:
     assert (len(found.added), found.sets, found.refused) == (1, ["synthetic"], [])
     (one,) = known_sets(mine.root, "synthetic")
     assert one.summary == plan.data["synthetic"]
-    assert len(one.ids) == 1000
+    assert len(one.split.ids) == 1000
 
 
 def test_merging_refuses_a_description_with_another_number_of_training_chips(

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from stores import encoder_file, provenance
 
-from sarbench.bench.data.known_sets import KnownSet, known_sets, remember, set_path
+from sarbench.bench.data.known_sets import known_sets, remember, set_path
 from sarbench.bench.data.packed import Summary
-from sarbench.bench.data.packing import split_digest
-from sarbench.bench.data.splits import Split, shipped
+from sarbench.bench.data.splits import Split, shipped, split_digest
 from sarbench.bench.store.atomic import copy_once, npz
 from sarbench.bench.store.records import Store
 from sarbench.bench.verification.check import check_store
@@ -99,9 +98,9 @@ def describe(store, given="fusar_ship", **changes):
         data_digest=POOL if pool else DATA, split_digest="" if pool else split_digest(SHIPS),
         rendering="", transform="none", crop_px=None, dtype="uint8", classes=split.classes,
     )  # fmt: skip
-    known = KnownSet(given, replace(summary, **changes), split.ids, split.labels, split.is_test)
-    remember(store.root, given, known, known.summary)
-    return set_path(store.root, given, known.summary.data_digest, known.summary.split_digest)
+    summary = replace(summary, **changes)
+    remember(store.root, given, split, summary)
+    return set_path(store.root, given, summary.data_digest, summary.split_digest)
 
 
 @pytest.fixture
