@@ -128,8 +128,8 @@ class Source:
         found = find_source(data_dir, self.folders, self.markers)
         if found is None:
             raise DatasetNotFoundError(
-                f"{data_dir} holds no folder or archive named {' or '.join(self.folders)} (case and "
-                f"separators do not matter), and is not {card.name} itself. Expected layout: "
+                f"{data_dir} holds no folder or archive named {' or '.join(self.folders)} (case "
+                f"and separators do not matter), and is not {card.name} itself. Expected layout: "
                 f"{'; or '.join(self.layouts)}. Get {card.name} from {self.where}; or name another "
                 "data folder with --data or SARBENCH_DATA"
             )

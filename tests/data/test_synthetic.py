@@ -10,7 +10,9 @@ import scipy.signal
 import scipy.stats
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
+from stores import synthetic_sets
 
+from sarbench.bench.data.prepare import open_chips
 from sarbench.bench.data.sources import simulator, synthetic
 from sarbench.bench.data.sources.simulator import Box, Scatterers
 from sarbench.bench.seeding import stream
@@ -21,7 +23,26 @@ WIDE = simulator.CHIP_PX + 2 * simulator.MARGIN_PX
 
 @pytest.fixture(scope="module")
 def drawn() -> synthetic.SyntheticSet:
-    return synthetic.generate()
+    """The bundled chips in the order in which `generate` draws them."""
+    folder = synthetic_sets()
+    data, pool = (open_chips("synthetic", folder, folder, pool=pool) for pool in (False, True))
+    place = {str(i): (one, row) for one in (data, pool) for row, i in enumerate(one.ids)}
+    counts = {"train": synthetic.TRAIN_PER_CLASS, "test": synthetic.TEST_PER_CLASS}
+    counts["pool"] = synthetic.POOL_PER_CLASS
+    ids = [f"{v}_{s}_{n:03d}" for v in synthetic.VEHICLES for s in counts for n in range(counts[s])]
+    ids += [f"empty_pool_{number:03d}" for number in range(synthetic.POOL_EMPTY)]
+    assert sorted(ids) == sorted(place)
+    chips = [place[i] for i in ids]
+    classes = tuple(synthetic.VEHICLES)
+    return synthetic.SyntheticSet(
+        pixels=np.stack([one.chip(row) for one, row in chips]),
+        labels=np.array([
+            classes.index(one.classes[one.labels[row]]) if one is data else -1 for one, row in chips
+        ]),
+        is_test=np.array([one.is_test[row] for one, row in chips]),
+        is_pool=np.array([one is pool for one, _ in chips]),
+        ids=ids, classes=classes, version=synthetic.VERSION,
+    )  # fmt: skip
 
 
 @pytest.fixture

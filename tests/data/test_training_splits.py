@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from stores import provenance, simulated, write_start
+from stores import copy_synthetic, provenance, write_start
 
 from sarbench.bench.data.known_sets import known_sets
 from sarbench.bench.data.lookup import open_set, remember_set
@@ -56,7 +56,7 @@ OWN = '["mae", {name = "fg_mae", pool = ["synthetic:train"]}]'
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with the packed synthetic sets and nothing else."""
     store = Store(tmp_path_factory.mktemp("packed"))
-    shutil.copytree(simulated(synthetic.generate), store.prepared)
+    copy_synthetic(store)
     return store
 
 

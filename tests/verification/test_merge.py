@@ -273,12 +273,12 @@ def bomb():
 @pytest.mark.parametrize(
     ("pictures", "why"),
     [
-        (lambda: b"no archive", "not what a pretraining keeps"),
+        (lambda: b"no archive", "does not hold predictions"),
         (bomb, "larger than 64 MB"),
         (lambda: npz(**PICTURES | {"kind": np.array([print])}), "allow_pickle"),
         (lambda: npz(**PICTURES | {"mask": np.zeros((4, 3))}), "mask has shape"),
         (lambda: npz(**PICTURES | {"target": np.zeros((4, 3, 5))}), "target has shape"),
-        (lambda: npz(**PICTURES | {"images": np.arange(4) + 1}), "belongs to no chip"),
+        (lambda: npz(**PICTURES | {"images": np.arange(4) + 1}), "a row has no chip"),
         (lambda: npz(**PICTURES | {"more": np.zeros(1)}), "it holds"),
     ],
 )
