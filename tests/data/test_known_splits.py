@@ -1,4 +1,4 @@
-"""The committed digests of the support sets of the known splits hold, with and without the data."""
+"""The committed digests of support sets are those of known splits, with and without the data."""
 
 import json
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""Pools are fixed draws, and know which test chips they hold; splits keep copies together."""
+"""Pools: fixed draws, overlap with test chips; splits that keep near-duplicates together."""
 
 from collections import Counter
 from pathlib import Path
@@ -99,7 +99,7 @@ def test_the_draw_does_not_depend_on_the_order_of_the_members(tmp_path: Path):
     assert one.members == other.members[::-1]
 
 
-def test_an_empty_pool_and_a_senseless_draw_are_refused(tmp_path: Path):
+def test_an_empty_pool_and_values_out_of_range_are_refused(tmp_path: Path):
     names = two_pools(tmp_path)
     with pytest.raises(EmptyPoolError, match=r"fraction 0\.001"):
         opened(names, tmp_path, None, 0.001)
@@ -140,7 +140,7 @@ def test_an_mstar_id_with_its_suffix_is_found_in_a_pool(tmp_path: Path):
     assert overlap(rest, dataset) == 1  # ids without an image suffix, as in mstar_rest
 
 
-def test_an_unknown_name_gets_the_nearest_one():
+def test_the_error_for_an_unknown_name_has_the_nearest_one():
     with pytest.raises(UnknownDatasetError, match=r"'mstar_scene'.*mstar_eoc_scene"):
         card("mstar_scene")
     with pytest.raises(UnknownDatasetError, match="unknown pool 'sar_acd'"):
@@ -237,7 +237,7 @@ def test_shared_training_chips_and_vehicles_are_counted(tmp_path: Path):
 
 @pytest.mark.slow
 def test_the_pool_of_the_real_chips_grid_shares_what_its_caption_says(real_data, tmp_path: Path):
-    # the counts of a review that used the release's index, not this code
+    # counts from the release's index, computed without this code
     names = ["folder:opensarship_slc_png", "folder:tsx_slc_png", "mstar_rest"]
     for name in (*names, "mstar_soc"):
         prepare(name, real_data, tmp_path, pool=name != "mstar_soc")

@@ -1,4 +1,4 @@
-"""A data set is packed once, whole or not at all, and only if it is what it must be."""
+"""A data set is packed once, whole or not at all, and only if it holds the required chips."""
 
 import errno
 import itertools
@@ -33,7 +33,7 @@ SIDES = {"2S1": 158, "BRDM2": 129, "D7": 177, "T62": 172, "ZIL131": 192, "ZSU234
 
 @pytest.fixture
 def few_mstar(monkeypatch: pytest.MonkeyPatch):
-    """Make MSTAR a release of two chips per collection."""
+    """Reduce MSTAR to two chips per collection."""
     whole = mstar.table()
     collections = {
         name: replace(c, numbers=frozenset(sorted(c.numbers)[:2]))
@@ -51,7 +51,7 @@ def few_mstar(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> SyntheticSet:
-    """Make the embedded set 10 classes of 2 train chips, 1 test chip and 1 pool chip."""
+    """Reduce the synthetic set to 2 train chips, 1 test chip and 1 pool chip per class."""
     part = np.tile(["train", "train", "test", "pool"], 10)
     label = np.repeat(np.arange(10), 4)
     number = np.tile([0, 1, 0, 0], 10)
@@ -115,7 +115,7 @@ def test_the_same_chips_in_three_layouts_have_the_same_digests(few_mstar, tmp_pa
     assert len({chips.split_digest for chips in opened}) == 1
     assert len(opened[0]) == 10 * 2 * 2
     assert opened[0].rendering == "unknown rendering"
-    assert len(packed_sets(tmp_path)) == 1  # the digests name it, not the place
+    assert len(packed_sets(tmp_path)) == 1  # its digests name it, not its folder
 
 
 def test_the_data_folder_may_be_the_data_set_itself(few_mstar, tmp_path: Path):
@@ -123,7 +123,7 @@ def test_the_data_folder_may_be_the_data_set_itself(few_mstar, tmp_path: Path):
     assert len(prepare("mstar_soc", tmp_path / "any name", tmp_path / "prepared")) == 40
 
 
-def test_prepared_chips_have_one_size_and_lost_the_class_in_it(few_mstar, tmp_path: Path):
+def test_prepared_chips_have_one_size(few_mstar, tmp_path: Path):
     write_mstar(tmp_path / "mstar", few_mstar, "flat")
     chips = prepare("mstar_soc", tmp_path, tmp_path / "prepared")
     assert set(chips.height) == set(chips.width) == {128}
@@ -156,7 +156,7 @@ def test_missing_and_extra_chips_are_listed_class_by_class(few_mstar, tmp_path: 
     assert [(c.part, c.class_name, c.expected, c.found) for c in wrong] == [("train", "T62", 2, 1)]
 
 
-def test_verify_names_what_is_unreadable_and_unexpected(few_mstar, tmp_path: Path):
+def test_verify_names_unreadable_and_unexpected_files(few_mstar, tmp_path: Path):
     write_mstar(tmp_path / "mstar", few_mstar, "flat")
     assert verify("mstar_soc", tmp_path).ok
     broken = sorted((tmp_path / "mstar/test/bmp2").iterdir())[0]
@@ -178,7 +178,7 @@ def test_verify_gives_the_digest_that_prepare_gives(few_mstar, tmp_path: Path):
     assert verify("mstar_soc", tmp_path).data_digest == chips.data_digest
 
 
-def test_two_renderings_side_by_side_are_refused_and_equal_copies_are_not(
+def test_two_renderings_in_one_folder_are_refused_and_equal_copies_are_not(
     few_mstar, tmp_path: Path
 ):
     write_mstar(tmp_path / "mstar", few_mstar, "cd")
@@ -191,7 +191,7 @@ def test_two_renderings_side_by_side_are_refused_and_equal_copies_are_not(
         prepare("mstar_soc", tmp_path, tmp_path / "prepared")
 
 
-def test_an_unreadable_chip_leaves_nothing_behind(few_mstar, tmp_path: Path):
+def test_an_unreadable_chip_leaves_no_files(few_mstar, tmp_path: Path):
     write_mstar(tmp_path / "mstar", few_mstar, "flat")
     broken = sorted((tmp_path / "mstar/test/bmp2").iterdir())[0]
     broken.write_bytes(broken.read_bytes()[:200])
@@ -213,7 +213,7 @@ def pool_folder(tmp_path: Path, count: int = 5) -> str:
     return "folder:pool"
 
 
-def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_disk_keeps_the_packed_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     name = pool_folder(tmp_path)
     before = prepare(name, tmp_path, tmp_path / "prepared").data_digest
 
@@ -234,7 +234,7 @@ def test_a_set_is_packed_once_until_its_source_changes(
     name = pool_folder(tmp_path)
     before = prepare(name, tmp_path, tmp_path / "prepared")
     with monkeypatch.context() as patch:
-        patch.setattr(preparing, "write_packed", None)  # called, it would fail
+        patch.setattr(preparing, "write_packed", None)  # fails if it is called
         again = prepare(name, tmp_path, tmp_path / "prepared")
     assert again.data_digest == before.data_digest
     write(tmp_path / "pool/9.png", speckle(9, 8, 8))
@@ -261,7 +261,7 @@ def test_two_processes_may_pack_the_same_set_at_once(
     assert len(packed_sets(tmp_path)) == 1
 
 
-def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path):
+def test_temporary_folders_of_killed_processes_are_removed_after_a_day(tmp_path: Path):
     name = pool_folder(tmp_path)
     prepare(name, tmp_path, tmp_path / "prepared")
     (folder,) = packed_sets(tmp_path)
@@ -312,7 +312,7 @@ def test_16_bit_pools_have_the_full_scale_of_16_bits(tmp_path: Path):
     assert chips.stack(np.array([0])).max() == 1.0
 
 
-def test_float_amplitude_beyond_one_needs_a_transform_which_is_in_the_digest(tmp_path: Path):
+def test_float_amplitude_above_one_needs_a_transform_which_changes_the_digest(tmp_path: Path):
     write(tmp_path / "pool/a.npy", np.array([[0.5, 8.0], [2.0, 0.0]], np.float32))
     with pytest.raises(AmplitudeRangeError, match=r"a\.npy: .* up to 8.*transform=chip_max"):
         prepare("folder:pool", tmp_path, tmp_path / "prepared")
@@ -389,7 +389,7 @@ def test_fusar_ship_is_read_from_train_and_val(tmp_path: Path, monkeypatch: pyte
         prepare("fusar_ship", tmp_path, tmp_path / "prepared")
 
 
-def test_the_embedded_set_needs_no_folder(few_synthetic: SyntheticSet, tmp_path: Path):
+def test_the_synthetic_set_needs_no_folder(few_synthetic: SyntheticSet, tmp_path: Path):
     made = few_synthetic
     chips = prepare("synthetic", tmp_path / "nowhere", tmp_path / "prepared")
     pool = prepare("synthetic", tmp_path / "nowhere", tmp_path / "prepared", pool=True)
@@ -442,7 +442,7 @@ def test_pictures_of_a_data_set_and_of_a_pool_are_drawn(few_synthetic, tmp_path:
         assert picture.height < picture.width
 
 
-def test_real_mstar_is_recognised_and_its_size_no_longer_tells_the_class(
+def test_real_mstar_is_recognised_and_its_prepared_size_does_not_reveal_the_class(
     real_data: Path, tmp_path: Path
 ):
     chips = prepare("mstar_soc", real_data, tmp_path)
@@ -451,7 +451,7 @@ def test_real_mstar_is_recognised_and_its_size_no_longer_tells_the_class(
     assert chips.split_digest == known["split"]
     assert list(known["data"]) == [chips.data_digest]
     assert (int((~chips.is_test).sum()), int(chips.is_test.sum())) == (2747, 2425)
-    # majority class of each size in training, as in the notes
+    # scores of the majority class of each chip size in training
     prepared = list(zip(chips.height.tolist(), chips.width.tolist(), strict=True))
     source = [tuple(size) for size in chips.source_size.tolist()]
     assert len(set(prepared)) == 1

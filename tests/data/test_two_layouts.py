@@ -1,4 +1,4 @@
-"""The same real chips in two folder layouts are the same data, down to the predictions."""
+"""The same real chips in two folder layouts give the same digests and predictions."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A store of true records holds; each single lie is one finding, and no table prints it."""
+"""True records have no findings; each false claim is one finding, and no table prints it."""
 
 import hashlib
 import json
@@ -270,7 +270,7 @@ def set_file(store):
     return path
 
 
-def test_an_edited_description_is_found_and_never_used(store):
+def test_an_edited_description_is_found_and_not_used(store):
     path = set_file(store)
     stored = json.loads(path.read_text())
     stored["labels"][0] = 3
@@ -367,7 +367,7 @@ def test_a_table_refuses_an_edited_record_and_counts_what_it_cannot_check(clean)
     assert "Not computed again from predictions: 1 scores whose predictions are missing." in notes
 
 
-def test_a_report_lists_what_does_not_hold(clean):
+def test_a_report_lists_the_problems_of_runs(clean):
     store = Store(clean / "runs")
     plan = make_plan(read_grid(clean / "grid.toml"), store, clean / "runs" / "data")
     checked = check_plan(plan, store, encoders=False)
@@ -382,7 +382,7 @@ def board_of(plan, store):
     return leaderboard(plan, "accuracy", outcomes_of(plan, store))
 
 
-def test_the_chip_level_reading_needs_the_store_alone(store):
+def test_predictions_of_chips_are_read_from_the_store_alone(store):
     records = list(store.records("evaluate"))
     outcomes = Outcomes(store, records)
     labels, classes = outcomes.labels("synthetic")
@@ -419,7 +419,7 @@ def test_many_runs_are_scored_like_single_ones():
         assert together["macro_f1"][row] == pytest.approx(f1)
 
 
-def test_what_is_no_store_is_a_wrong_request(tmp_path):
+def test_a_folder_that_is_not_a_store_is_refused(tmp_path):
     with pytest.raises(CheckError, match="not a store"):
         check_store(Store(tmp_path))
     (tmp_path / "evaluate").mkdir()
@@ -433,7 +433,9 @@ def test_a_grid_is_checked_in_its_store(clean):
     assert check_plan(plan, store).summary() == "checked 2 pretrainings, 4 runs: all hold"
 
 
-def test_the_command_says_what_holds_by_its_exit_status(clean, store, tmp_path):
+def test_the_exit_status_of_check_is_1_with_findings_and_2_for_a_wrong_request(
+    clean, store, tmp_path
+):
     sarbench = Sarbench(tmp_path / "third", GRID, SARBENCH_DATA=str(clean / "runs" / "data"))
     said = sarbench.call("check", store.root).stdout
     assert said == "checked 2 pretrainings, 4 runs: all hold\n"
