@@ -1,8 +1,8 @@
-"""What makes two numbers the same number, and what does not.
+"""Identities of pretrainings and runs, and their keys.
 
-`Pretraining` and `Run` hold everything that changes a result; their key is the SHA-256 of their
-canonical JSON. `Resources` holds how the work is done: it may move a number by float noise only
-and never enters a key (DESIGN section 2).
+`Pretraining` and `Run` hold everything that changes a result. Their key is the SHA-256 of their
+canonical JSON. `Resources` holds device, threads and checkpoint interval, which change a number by
+rounding at most and are not part of a key.
 """
 
 import json
@@ -23,11 +23,13 @@ CHOICES = {"optimizer": ("adamw", "sgd", "lars"), "schedule": ("cosine", "step")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a method is trained (paper_facts 3.2).
+    """Optimiser, schedule and augmentation of a pretraining.
 
-    The learning rate is `base_lr * batch / 256`, warmed up linearly and then lowered on a cosine,
-    per step; weight decay spares one-dimensional weights, and so does the rate of LARS. A field
-    that is None is left out of the identity, so that a new field moves no key.
+    The defaults are those of the SAR-JEPA paper (arXiv 2311.15153) and of `main_pretrain.py` in
+    waterdisappear/SAR-JEPA. The peak learning rate is `base_lr * batch / 256`; the rate rises
+    linearly and then falls on a cosine, step by step. One-dimensional weights have no weight decay,
+    and LARS does not adapt their rate. A field that is None is left out of the identity, so that a
+    new field changes no key.
     """
 
     epochs: int = 200
@@ -49,10 +51,16 @@ class Recipe:
     schedule: Literal["step"] | None = None  # a tenth after each third of the epochs; None = cosine
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot be trained with."""
+        """Check the values.
+
+        Raises:
+            ValueError: The recipe cannot be trained.
+        """
         for name, (_, *others) in CHOICES.items():
             if getattr(self, name) not in (None, *others):
-                raise ValueError(f"{name} is None or one of {others}, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be None or one of {others}, got {getattr(self, name)!r}"
+                )
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int | float) and not isfinite(value):
@@ -62,10 +70,14 @@ class Recipe:
         if self.epochs < 1 or self.batch < 2:
             raise ValueError(f"epochs must be >= 1 and batch >= 2, got {self.epochs}, {self.batch}")
         if not 0 < self.crop_scale_min <= self.crop_scale_max <= 1:
-            raise ValueError("crop_scale_min and crop_scale_max must be in (0, 1], in order")
+            raise ValueError(
+                "crop_scale_min and crop_scale_max must be in (0, 1], the smaller first, got "
+                f"{self.crop_scale_min}, {self.crop_scale_max}"
+            )
         if self.base_lr <= 0 or self.warmup_epochs < 0 or self.weight_decay < 0:
             raise ValueError(
-                "base_lr must be positive, warmup_epochs and weight_decay not negative"
+                "base_lr must be > 0, warmup_epochs and weight_decay >= 0, got "
+                f"{self.base_lr}, {self.warmup_epochs}, {self.weight_decay}"
             )
         if self.warmup_epochs > self.epochs:
             raise ValueError(
@@ -74,7 +86,9 @@ class Recipe:
                 f"epochs (for example warmup_epochs = {self.epochs / 10:g})"
             )
         if not (0 <= self.flip <= 1 and 0 <= self.contrast <= 1):
-            raise ValueError("flip and contrast must be in [0, 1]")
+            raise ValueError(
+                f"flip and contrast must be in [0, 1], got {self.flip}, {self.contrast}"
+            )
         shares = (self.lr_start_share or 0, self.lr_end_share or 0)
         if not 0 <= min(shares) <= max(shares) <= 1:
             raise ValueError(f"lr_start_share and lr_end_share must be in [0, 1], got {shares}")
@@ -83,10 +97,10 @@ class Recipe:
         if self.momentum is not None and self.optimizer is None:
             raise ValueError("momentum is that of SGD or LARS; set optimizer too, or leave it out")
         if (self.weight_decay_end or 0) < 0:
-            raise ValueError(f"weight_decay_end must not be negative, got {self.weight_decay_end}")
+            raise ValueError(f"weight_decay_end must be >= 0, got {self.weight_decay_end}")
 
 
-SOURCE = "source"  # the name of each method's own recipe, which its file holds
+SOURCE = "source"  # names the recipe of a method's own paper, which is in the method's file
 RECIPES = {
     "paper": Recipe(),
     # For `vit_nano` and a few thousand chips. With 5e-4 instead of 2e-3 at the peak, and half as
@@ -97,7 +111,7 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class Identity:
-    """JSON values with a key."""
+    """A set of JSON values with a key."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
@@ -110,16 +124,16 @@ class Identity:
 
 
 def pool_count(total: int, cap: int | None, fraction: float) -> int:
-    """Return how many of the `total` chips of a pool are drawn, after cap and fraction."""
+    """Return the number of chips drawn from a pool of `total`, after cap and fraction."""
     return round(fraction * min(total, total if cap is None else cap))
 
 
 @dataclass(frozen=True)
 class Pretraining(Identity):
-    """What makes one pretrained encoder the one it is.
+    """The identity of one pretrained encoder.
 
-    A control that learns nothing has no pool and no recipe, `raw_pixels` no encoder either: it is
-    the same artefact in every grid.
+    A control that learns nothing has no pool and no recipe, and `raw_pixels` has no encoder, so all
+    grids share them.
     """
 
     method: str
@@ -127,7 +141,7 @@ class Pretraining(Identity):
     config: dict[str, Any]
     encoder: dict[str, Any] | None
     precision: str
-    pool: list[dict[str, Any]]  # of each member, as in `data.members`
+    pool: list[dict[str, Any]]  # name, digest and count of each member (`data.members`)
     pool_cap: int | None
     pool_fraction: float
     recipe: dict[str, Any] | None
@@ -135,7 +149,7 @@ class Pretraining(Identity):
 
     @property
     def pool_count(self) -> int:
-        """The number of chips that it is trained on; 0 without a pool."""
+        """The number of training chips; 0 without a pool."""
         total = sum(member["count"] for member in self.pool)
         return pool_count(total, self.pool_cap, self.pool_fraction)
 
@@ -158,12 +172,12 @@ class Run(Identity):
 
 @dataclass(frozen=True)
 class Resources:
-    """How work is done; in the provenance of a record, never in a key.
+    """Resources of a process; part of the provenance of a record, not of a key.
 
     Attributes:
         device: `cpu` or `cuda:<index>`.
-        threads: Threads of one process; set by us, never taken from an allocation, because they
-            change the order of sums.
+        threads: Threads of one process. They change the order of sums, so the number of allocated
+            cores does not set them.
         checkpoint_s: Seconds between two checkpoints of a pretraining.
     """
 
@@ -178,11 +192,11 @@ class Resources:
 
 @dataclass(frozen=True)
 class Job:
-    """A pretraining to be there, and runs of it to be done."""
+    """A pretraining and its runs, as a list of work."""
 
     label: str
     pretraining: Pretraining
-    pool: list[str]  # names as the grid gives them
+    pool: list[str]  # names in the grid
     runs: list[Run]
 
 
@@ -197,9 +211,10 @@ def from_json(kind: type[T], value: dict[str, Any]) -> T:
 
 
 def fill(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the defaults with what a grid gives, ready for an identity.
+    """Return the defaults, updated by the values of a grid, for an identity.
 
-    1 for a float is 1.0, so that both have one key; a field that is None is left out.
+    An integer becomes a float where the default is a float, so that 1 and 1.0 give one key. A field
+    that is None is left out.
     """
     filled = defaults | {name: _fitted(value, defaults[name]) for name, value in given.items()}
     return {name: value for name, value in filled.items() if value is not None}

@@ -1,8 +1,7 @@
-"""The named random stream of each purpose; the only file that seeds anything.
+"""Named random streams, one for each purpose; no other file seeds anything.
 
-A stream is a function of a seed and of the names of its purpose, so a draw added for one
-purpose never moves the numbers of another, and any step can be drawn again without replaying
-those before it.
+A stream depends on a seed and on the names of its purpose alone. So a new draw for one purpose does
+not change the numbers of another, and any step can be drawn again without the steps before it.
 """
 
 from hashlib import sha256
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:  # plan and table start without torch
+if TYPE_CHECKING:  # a plan or a table starts without torch
     import torch
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """Return the 63-bit seed of one purpose, independent of that of any other."""
+    """Return the 63-bit seed of one purpose."""
     digest = sha256(repr((seed, *purpose)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -7,10 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 from commands import call_here
+from stores import Shared
 
 from sarbench.bench.seeding import torch_stream
 
 torch.set_num_threads(1)  # the suite runs in parallel processes
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Set the folders that all tests share."""
+    Shared.process = Shared.session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        Shared.session = Shared.process.parent
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 """Stores made by hand: the records of a grid with chosen scores, as if they had been run."""
 
-import atexit
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from safetensors.numpy import save
 
 from sarbench.bench.data.chips import Chips
@@ -44,21 +43,41 @@ def provenance(wall_s: float = 1.0) -> Provenance:
     )  # fmt: skip
 
 
+class Shared:
+    """Folders of a test session; `conftest.py` sets them."""
+
+    session: Path  # the same for all processes of xdist
+    process: Path
+
+
+GENERATE = synthetic.generate
+
+
+def synthetic_sets() -> Path:
+    """Return a folder with the packed synthetic sets, made once in a session; only read it."""
+    return _packed(synthetic.generate)
+
+
+def copy_synthetic(store: Store) -> None:
+    """Copy the packed synthetic sets into a store."""
+    shutil.copytree(synthetic_sets(), store.prepared, dirs_exist_ok=True)
+
+
 @cache
-def simulated(generate: Callable[..., object]) -> Path:
-    """Return a folder with the packed synthetic sets, simulated once by each simulator."""
-    assert generate is synthetic.generate
-    folder = Path(tempfile.mkdtemp(prefix="sarbench-tests-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for pool in (False, True):
-        prepare("synthetic", folder, folder, pool=pool)
+def _packed(generate: Callable[..., object]) -> Path:
+    """Return the sets of one simulator; a test may replace `synthetic.generate` for its process."""
+    shared = generate is GENERATE
+    folder = Shared.session / "synthetic" if shared else Shared.process / f"sets-{id(generate)}"
+    with FileLock(f"{folder}.lock"):
+        for pool in (False, True):
+            prepare("synthetic", folder, folder, pool=pool)
     return folder
 
 
 def planned(grid: Path, runs: Path) -> tuple[Plan, Store]:
     """Prepare what the grid reads and plan it."""
     store, asked = Store(runs), read_grid(grid)
-    shutil.copytree(simulated(synthetic.generate), store.prepared, dirs_exist_ok=True)
+    copy_synthetic(store)
     for given in needs(asked, describe(asked.method_names(), runs)):
         name, pool = split_name(given)
         chips = prepare(name, runs / "data", store.prepared, pool=pool)

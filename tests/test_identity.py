@@ -1,4 +1,4 @@
-"""What enters a key and what never does."""
+"""Fields that enter a key, and fields that do not."""
 
 import json
 from dataclasses import fields, replace
@@ -17,7 +17,7 @@ RUN = Run(
     start=PRETRAINING.key, method="mae", dataset="synthetic", data_digest="d", split_digest="s",
     protocol="linear", protocol_version=1, settings={"epochs": 40}, shots=10, seed=0,
 )  # fmt: skip
-# Every field of every identity, and of how work is done: a new one has to be put in a class here.
+# Every field of every identity and of `Resources`; put a new field into one of these classes.
 CHANGES_A_NUMBER = {
     "Pretraining": {
         "method", "method_version", "config", "encoder", "precision", "pool", "pool_cap",
@@ -59,7 +59,7 @@ def another(value):
 
 
 @pytest.mark.parametrize("identity", [PRETRAINING, RUN])
-def test_every_field_of_an_identity_moves_its_key(identity):
+def test_every_field_of_an_identity_changes_its_key(identity):
     for field in fields(identity):
         changed = replace(identity, **{field.name: another(getattr(identity, field.name))})
         assert changed.key != identity.key, field.name
@@ -71,7 +71,7 @@ def test_an_identity_survives_json():
     assert again.key == RUN.key
 
 
-def test_the_order_of_a_config_does_not_move_the_key():
+def test_the_order_of_a_config_does_not_change_the_key():
     one = replace(PRETRAINING, config={"a": 1, "b": 2})
     other = replace(PRETRAINING, config={"b": 2, "a": 1})
     assert one.key == other.key
@@ -94,6 +94,6 @@ def test_the_paper_recipe_holds_the_papers_values():
     "values",
     [{"epochs": 0}, {"batch": 1}, {"base_lr": 0.0}, {"crop_scale_min": 0.0}, {"contrast": 2.0}],
 )
-def test_a_recipe_that_cannot_be_trained_with_is_refused(values):
+def test_a_recipe_that_cannot_be_trained_is_refused(values):
     with pytest.raises(ValueError, match="must be"):
         Recipe(**values)

@@ -36,7 +36,7 @@ def test_the_top_level_holds_only_what_the_design_names():
     ).stdout.split("\n")
     top = {name.split("/")[0] for name in tracked if name and not name.startswith(".")}
     assert top <= {
-        *FOLDERS, "tests", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md",
+        *FOLDERS, "tests", "docs", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md",
         "CONTRIBUTING.md", "Makefile",
     }  # fmt: skip
 

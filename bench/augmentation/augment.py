@@ -1,7 +1,7 @@
 """Crop, flip and change the contrast of whole batches, on the CPU or a GPU.
 
-A crop only moves and stretches the matrices of `resample.py` and a flip reverses one, so a batch of
-images of different sizes, each with a crop of its own, is two batched matrix products.
+A crop shifts and stretches the matrices of `resample.py`, and a flip reverses one. So all crops of
+a batch, from images of different sizes, are two batched matrix products.
 """
 
 import math
@@ -19,13 +19,16 @@ TRIES = 10  # crops drawn before the centred fallback, as in torchvision
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What pretraining does to a chip (paper_facts 3.2: MAE's crops and flips, and contrast).
+    """The random changes of a chip in pretraining.
+
+    The defaults are those of the SAR-JEPA paper (arXiv 2311.15153): MAE's crops and flips, and a
+    change of contrast.
 
     Attributes:
         crop_scale: Smallest and largest share of the area that is kept.
         crop_ratio: Smallest and largest width over height, drawn on a logarithmic scale.
         flip: Probability of a left-right flip.
-        contrast: c of the factor about the image's mean, drawn from [1 - c, 1 + c].
+        contrast: c; the contrast factor about the image's mean is drawn from [1 - c, 1 + c].
     """
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -34,7 +37,11 @@ class Augmentation:
     contrast: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Check the ranges.
+
+        Raises:
+            ValueError: A value is out of range.
+        """
         for name, (low, high) in (
             ("crop_scale", self.crop_scale),
             ("crop_ratio", self.crop_ratio),
@@ -42,10 +49,10 @@ class Augmentation:
             if not 0 < low <= high:
                 raise ValueError(f"{name} must be 0 < low <= high, got {(low, high)}")
         if self.crop_scale[1] > 1:
-            raise ValueError(f"crop_scale is a share of the area, at most 1: {self.crop_scale}")
+            raise ValueError(f"crop_scale must be at most 1, got {self.crop_scale}")
         for name, value in (("flip", self.flip), ("contrast", self.contrast)):
             if not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {value}")
+                raise ValueError(f"{name} must be in [0, 1], got {value}")
 
 
 def draw_crops(
@@ -56,8 +63,8 @@ def draw_crops(
 ) -> Int[Tensor, "B 4"]:
     """Draw one crop per image as torchvision's RandomResizedCrop does: top, left, height, width.
 
-    Up to ten draws of area and ratio; where none fits, the largest centred crop of an allowed
-    ratio.
+    Area and ratio are drawn up to ten times. If no draw fits, the largest centred crop with an
+    allowed ratio is used.
     """
     high, wide = height[:, None].float(), width[:, None].float()
     low, top = augmentation.crop_scale
@@ -68,7 +75,7 @@ def draw_crops(
     crop_width = (area * ratio).sqrt().round()
     crop_height = (area / ratio).sqrt().round()
     fits = (crop_width > 0) & (crop_width <= wide) & (crop_height > 0) & (crop_height <= high)
-    # a uniform number times (count of places) rounds down to an equally likely place
+    # a uniform number times the number of positions, rounded down: all positions equally likely
     down = torch.minimum((drawn[2] * (high - crop_height + 1)).floor(), high - crop_height)
     right = torch.minimum((drawn[3] * (wide - crop_width + 1)).floor(), wide - crop_width)
     first = fits.int().argmax(1, keepdim=True)
@@ -97,15 +104,15 @@ def augment(
     augmentation: Augmentation,
     rng: torch.Generator,
 ) -> Float[Tensor, "B 1 px px"]:
-    """Return a random crop of each image at `px` pixels a side, flipped and re-contrasted.
+    """Return a random crop of each image at `px` pixels a side, with random flip and contrast.
 
     Args:
         images: Amplitude in [0, 1], padded below and right to a common size.
         height: Rows of each image that are not padding.
-        width: Columns likewise.
+        width: Columns of each image that are not padding.
         px: Side of the result.
-        augmentation: What to draw.
-        rng: On the images' device; the only source of chance.
+        augmentation: Ranges to draw from.
+        rng: Generator on the images' device; the only source of randomness.
     """
     crops = draw_crops(height, width, augmentation, rng)
     flips, factors = draw((2, len(images)), rng, batch=1)

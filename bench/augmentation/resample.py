@@ -1,8 +1,8 @@
 """Resize whole batches, on the CPU or a GPU.
 
-A bicubic antialiased resampling is linear and separable, so an image is resized by two matrices:
-`rows @ image @ columns.T`. Values are those of torchvision on float tensors, then clamped to
-[0, 1]: bicubic weights overshoot, and amplitude is never negative (Pillow clips too).
+Antialiased bicubic resampling is linear and separable, so two matrices resize an image:
+`rows @ image @ columns.T`. The values are those of torchvision on float tensors, clamped to [0, 1],
+because bicubic weights overshoot and amplitude is never negative (Pillow clips too).
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def cubic(distance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return the bicubic kernel (Keys, a = -0.5), the one Pillow and antialiased torch use."""
+    """Return the bicubic kernel (Keys, a = -0.5), as in Pillow and antialiased torch."""
     x = distance.abs().clamp_(max=2)
     near = (1.5 * x - 2.5).mul_(x).mul_(x).add_(1)
     far = (-0.5 * x + 2.5).mul_(x).sub_(4).mul_(x).add_(2)
@@ -27,10 +27,10 @@ def resampling(
     px: int,
     flip: Bool[Tensor, " B"] | None = None,
 ) -> Float[Tensor, "B P S"]:
-    """Return the matrices that resize `length` pixels from `start` on, out of `size`, to `px`.
+    """Return the matrices that resize `length` of `size` pixels, beginning at `start`, to `px`.
 
-    Pixels outside the crop have weight zero, so nothing beside it leaks in; the weights of one
-    output pixel sum to 1. Where `flip` is true the result is reversed.
+    Pixels outside the crop have weight zero. The weights of one output pixel sum to 1. `flip`
+    reverses the result.
     """
     device = start.device
     scale = (length.float() / px)[:, None]
@@ -40,7 +40,7 @@ def resampling(
         centre = torch.where(flip[:, None], centre.flip(1), centre)
     first = (centre - 2 * stretch + 0.5).floor()
     reach = torch.arange(math.ceil(4 * max(1, size / px)) + 1, device=device)
-    pixel = first[..., None] + reach  # (B, P, taps): all that the kernel can touch
+    pixel = first[..., None] + reach  # (B, P, taps): all pixels that the kernel reaches
     weight = cubic((pixel + 0.5 - centre[..., None]) / stretch[..., None])
     weight *= (pixel >= 0) & (pixel < length[:, None, None])
     weight /= weight.sum(-1, keepdim=True)
@@ -49,7 +49,7 @@ def resampling(
 
 
 def resize(images: Float[Tensor, "B 1 H W"], px: int) -> Float[Tensor, "B 1 px px"]:
-    """Return whole images at `px` pixels a side: bicubic, antialiased, clamped to [0, 1]."""
+    """Resize whole images to `px` pixels a side: bicubic, antialiased, clamped to [0, 1]."""
     height, width = images.shape[-2:]
     if (height, width) == (px, px):
         return images.clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Side and augmentation of each view that a method asks for."""
+"""Side and augmentation of the views of a method."""
 
 from collections.abc import Sequence
 from itertools import chain

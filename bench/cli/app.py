@@ -26,7 +26,7 @@ COMMANDS = {
     "merge": ("records", "Copy another user's records into the store after checking them."),
     "check": ("records", "Recompute what records claim and list what is wrong."),
     "doctor": ("doctor", "Check this machine: versions, GPU, store, data, SLURM, a profile."),
-    "data": ("data", "List, verify, prepare and draw data sets and pools."),
+    "data": ("data", "List, describe, prepare, verify and draw data sets and pools."),
     "methods": ("methods", "List, draw, check and create methods."),
     "protocols": ("methods", "List evaluation protocols and show their settings."),
 }

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ..data.chips import Chips
 from ..data.lookup import remember_set
-from ..data.names import split_name
+from ..data.names import card_of, split_name
 from ..data.prepare import prepare, source_exists, summary
-from ..data.registry import card, dataset_names, pool_names
+from ..data.registry import card, dataset_names, describe, pool_names
 from ..store.records import Store
 from .app import COMMANDS, app, complain, out, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
@@ -24,6 +25,7 @@ app.add_typer(data, name="data")
 Names = Annotated[
     list[str], typer.Argument(metavar="NAME...", help="data sets and pools; `data ls` lists them")
 ]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="data set or pool")]
 
 
 def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]:
@@ -75,6 +77,33 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
     out.print("or the training split of a data set, with its labels (NAME:train)")
 
 
+@data.command("info")
+def show_info(
+    name: Name,
+    folder: DataDir = DATA,
+    as_json: Json = False,
+) -> None:
+    """Print description, address, licence, citation, layouts and counts of a data set or pool."""
+    found = card_of(name)
+    about = describe(found, folder)
+    if as_json:
+        print_json(about)
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for key, value in about.items():
+        if key == "counts":
+            continue
+        listed = "\n".join(map(str, value)) if isinstance(value, tuple) else value
+        if listed not in (None, ""):
+            table.add_row(key.replace("_", " "), escape(str(listed)))
+    for class_name in about["counts"].get("train", {}):
+        sides = (f"{about['counts'][side].get(class_name, 0)} {side}" for side in about["counts"])
+        table.add_row(class_name, ", ".join(sides))
+    out.print(table)
+
+
 @data.command("prepare")
 def prepare_data(names: Names, runs: RunsDir = RUNS, folder: DataDir = DATA) -> None:
     """Pack data sets and pools into the store, each once, and print their digests."""
@@ -120,7 +149,7 @@ def verify_data(
 
 @data.command("show")
 def show_data(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="data set or pool")],
+    name: Name,
     path: PngFile = None,
     runs: RunsDir = RUNS,
     folder: DataDir = DATA,

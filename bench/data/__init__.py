@@ -1,1 +1,6 @@
-"""From folders on disk to prepared chips: registry, readers, digests, pools."""
+"""Data sets and pools: from files on the disk to prepared chips.
+
+`files` finds and reads images. `listing` gives each image its chip id, class and side of the split,
+as its `source` says. `packing` crops and digests the pixels. `packed` writes and opens a prepared
+set, which is read as `chips`. `prepare` calls them in this order.
+"""

@@ -1,4 +1,4 @@
-"""A prepared set of chips: what every other part of the project knows of data."""
+"""A prepared set of chips, as all code outside this folder sees it."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,21 @@ class Chips:
     """N chips in the order of their ids, memory-mapped.
 
     Attributes:
-        name: Name with variant, as in grids: `mstar_soc/all_serials`.
+        name: Name in grids, with its variant: `mstar_soc/all_serials`.
         ids: Chip ids; never paths.
-        labels: Index into `classes`; -1 throughout in a pool.
+        labels: Index into `classes`; -1 in a pool.
         classes: Class names; empty in a pool.
-        is_test: True for test chips; False throughout in a pool.
+        is_test: True for test chips; False in a pool.
         pixels: All chips one after the other, in the stored type (uint8, uint16 or float32).
-        offset: Where each chip begins in `pixels`.
+        offset: Index in `pixels` of the first pixel of each chip.
         height: Rows of each chip; the same for all chips of a data set.
-        width: Columns of each chip, likewise.
-        source_size: (height, width) of the image that each chip was cut from.
+        width: Columns of each chip; the same for all chips of a data set.
+        source_size: (height, width) of the source image of each chip.
         content: Digest of each whole decoded source image (uint64), to find equal images.
-        full_scale: Stored value that means 1.0.
+        full_scale: Stored value of amplitude 1.0.
         data_digest: SHA-256 over the prepared pixels.
         split_digest: SHA-256 over ids, labels and split; empty in a pool.
-        rendering: For MSTAR, the name of the known rendering, or `unknown rendering`; else empty.
+        rendering: For MSTAR, the name of the rendering or `unknown rendering`; else empty.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Chips:
     rendering: str = ""
 
     def __len__(self) -> int:
-        """Return N."""
+        """Return the number of chips."""
         return len(self.ids)
 
     def chip(self, index: int) -> np.ndarray:
-        """Return one chip (H, W) in the stored type, without copying."""
+        """Return one chip (H, W) in the stored type, without a copy."""
         start, rows, columns = self.offset[index], self.height[index], self.width[index]
         return self.pixels[start : start + rows * columns].reshape(rows, columns)
 

@@ -20,19 +20,19 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 class DatasetNotFoundError(FileNotFoundError):
-    """Nothing under the data folder looks like the data set."""
+    """A data set or pool that the data folder does not hold."""
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image, wherever it lies.
+    """An image in a folder or archive.
 
     Attributes:
-        relative: Where it is below the source, an archive counting as a folder.
+        relative: Path below the source; an archive counts as a folder.
         path: The file to read, or the zip file that holds it.
         stamp: Size and time, to notice a change.
-        archive: The open zip file that holds it (its reads take turns by themselves).
-        member: Its name there.
+        archive: The open zip file that holds the image (safe to read from several threads).
+        member: Name of the image in the zip file.
     """
 
     relative: PurePosixPath
@@ -42,7 +42,7 @@ class ImageFile:
     member: str = ""
 
     def read_bytes(self) -> bytes:
-        """Return what is stored."""
+        """Return the encoded image."""
         try:
             if self.archive is None:
                 return self.path.read_bytes()
@@ -56,34 +56,34 @@ class ImageFile:
 
 
 def plain(text: str) -> str:
-    """Return letters and digits only, in capitals: BTR_60, btr-60 and BTR60 are one name."""
+    """Return letters and digits in capitals, so that BTR_60, btr-60 and BTR60 are one name."""
     return re.sub(r"[^A-Z0-9]", "", text.upper())
 
 
 def archive_stem(name: str) -> str | None:
-    """Return an archive's name without its suffix; None for what is no archive."""
+    """Return the name of an archive without its suffix; None for another file."""
     for suffix in ARCHIVES:
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return None
 
 
-def find_source(data_dir: Path, folders: tuple[str, ...], markers: tuple[str, ...]) -> Path:
-    """Return the folder or archive that a data set lies in.
+def find_source(data_dir: Path, folders: tuple[str, ...], markers: tuple[str, ...]) -> Path | None:
+    """Return the folder or archive of a data set, or None if there is none.
 
     Args:
-        data_dir: The data folder; it may itself be the source.
-        folders: Names the source may have, the first that exists wins; case, separators and an
-            archive's suffix do not matter.
-        markers: Names of sub-folders by which `data_dir` itself is recognised as the source.
+        data_dir: The data folder; it may itself be the data set.
+        folders: Names that the data set may have; the first that exists is returned. Case,
+            separators and the suffix of an archive do not matter.
+        markers: Names of sub-folders; a data folder that has one is the data set itself.
 
     Raises:
-        DatasetNotFoundError: Neither is there.
+        DatasetNotFoundError: `data_dir` is not a folder.
     """
     if not data_dir.is_dir():
-        what = "is a file" if data_dir.exists() else "does not exist"
+        problem = "is a file" if data_dir.exists() else "does not exist"
         raise DatasetNotFoundError(
-            f"the data folder {data_dir} {what}; name one with --data or SARBENCH_DATA"
+            f"the data folder {data_dir} {problem}; name a folder with --data or SARBENCH_DATA"
         )
     children = sorted(data_dir.iterdir(), key=lambda child: (not child.is_dir(), child.name))
     for name in folders:
@@ -93,37 +93,39 @@ def find_source(data_dir: Path, folders: tuple[str, ...], markers: tuple[str, ..
                 return child.resolve()
     inside = {plain(child.name) for child in children if child.is_dir()}
     own_name = plain(data_dir.resolve().name) in map(plain, folders)
-    if own_name or inside & set(map(plain, markers)):
-        return data_dir.resolve()
-    raise DatasetNotFoundError(
-        f"{data_dir} holds no folder or archive named {' or '.join(folders)} (case and separators "
-        "do not matter), nor is it one; see the section 'Data sets' of bench/README.md"
-    )
+    return data_dir.resolve() if own_name or inside & set(map(plain, markers)) else None
 
 
 @contextmanager
-def open_source(source: Path) -> Iterator[list[ImageFile]]:
-    """List the images of a folder or archive, in the order of their names.
+def open_source(source: Path | None) -> Iterator[list[ImageFile]]:
+    """Yield the images of a folder or archive in the order of their names; of None, none.
 
-    Hidden files and other formats are passed over. Archives inside a folder count as folders. Zip
-    members are read in place; a tar is unpacked, under names of ours, for as long as this is open.
+    Hidden files and other formats are skipped. Archives inside a folder count as folders. Zip
+    members are read in place. A tar is unpacked into a temporary folder, under new names, until the
+    context ends.
+
+    Raises:
+        DatasetNotFoundError: `source` is not a folder or an archive.
+        UnreadableImageError: An archive cannot be read.
     """
     with ExitStack() as stack:
         found: list[ImageFile] = []
-        if source.is_dir():
+        if source is None:
+            pass
+        elif source.is_dir():
             for folder, names in _files_below(source):
-                place = PurePosixPath(folder.relative_to(source).as_posix())
-                for path in (folder / one for one in names):
+                relative = PurePosixPath(folder.relative_to(source).as_posix())
+                for path in (folder / name for name in names):
                     stem = archive_stem(path.name)
                     if stem is not None:
-                        found += _open_archive(path, place / stem, stack)
+                        found += _open_archive(path, relative / stem, stack)
                     elif path.suffix.lower() in SUFFIXES:
-                        found.append(ImageFile(place / path.name, path, _stamp(path)))
+                        found.append(ImageFile(relative / path.name, path, _stamp(path)))
         elif archive_stem(source.name) is not None:
             found = _open_archive(source, PurePosixPath(), stack)
         else:
             raise DatasetNotFoundError(
-                f"{source} is no folder and no archive ({', '.join(ARCHIVES)})"
+                f"{source} is not a folder or an archive ({', '.join(ARCHIVES)}); check the path"
             )
         yield sorted(found, key=lambda file: str(file.relative))
 
@@ -132,17 +134,17 @@ def _stamp(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
     except OSError as error:
-        raise UnreadableImageError(f"{path}: {error.strerror}; a link to nothing?") from error
+        raise UnreadableImageError(f"{path}: {error.strerror}; is it a broken link?") from error
     return status.st_size, status.st_mtime_ns
 
 
 def _files_below(source: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Give each folder with the names of its visible files, links followed once."""
+    """Yield each folder with the names of its visible files; each linked folder once."""
     seen: set[Path] = set()
-    for place, folders, names in walk(source, followlinks=True):
-        folder = Path(place)
+    for path, folders, names in walk(source, followlinks=True):
+        folder = Path(path)
         real = folder.resolve()
-        if real in seen:  # a link back up
+        if real in seen:  # a link to a folder above
             folders.clear()
             continue
         seen.add(real)
@@ -156,7 +158,7 @@ def _open_archive(path: Path, below: PurePosixPath, stack: ExitStack) -> list[Im
             return _list_zip(path, below, stack)
         return _unpack_tar(path, below, stack)
     except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise UnreadableImageError(f"{path}: no readable archive ({error})") from error
+        raise UnreadableImageError(f"{path}: not a readable archive ({error})") from error
 
 
 def _list_zip(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
@@ -187,9 +189,13 @@ def _unpack_tar(path: Path, below: PurePosixPath, stack: ExitStack) -> list[Imag
 
 
 def _member_name(name: str, archive: Path) -> PurePosixPath | None:
-    """Return a member's place, or None for what is passed over; refuse one that leaves."""
-    place = PurePosixPath(name.replace("\\", "/"))
-    if place.is_absolute() or ".." in place.parts:
-        raise UnreadableImageError(f"{archive}: its member {name!r} would leave the archive")
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
-    return None if hidden or place.suffix.lower() not in SUFFIXES else place
+    """Return the path of a member in its archive; None if it is hidden or not an image.
+
+    Raises:
+        UnreadableImageError: The path leads out of the archive.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
+        raise UnreadableImageError(f"{archive}: the path of its member {name!r} leads out of it")
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return None if hidden or path.suffix.lower() not in SUFFIXES else path

@@ -1,7 +1,6 @@
-"""Read one image of any format people keep chips in, as it is stored.
+"""Read one image as amplitude in its stored type: uint8, uint16 or float32.
 
-What comes out is uint8, uint16 or float32 amplitude. Nothing is rescaled or clipped on the way;
-of a complex image the magnitude is taken, which is what amplitude means.
+Nothing is rescaled or clipped. The amplitude of a complex image is its magnitude.
 """
 
 import hashlib
@@ -19,7 +18,7 @@ FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 
 
 class UnreadableImageError(ValueError):
-    """A file is not the image that it should be."""
+    """A file that cannot be read as one amplitude image."""
 
 
 def read_image(path: Path, variable: str | None = None) -> np.ndarray:
@@ -27,10 +26,10 @@ def read_image(path: Path, variable: str | None = None) -> np.ndarray:
 
     Args:
         path: PNG, JPEG, TIFF, BMP, NPY or MAT file.
-        variable: Which array of a MAT file; needed where it holds several.
+        variable: Name of the array in a MAT file with several arrays.
 
     Raises:
-        UnreadableImageError: The file cannot be used; the message says which and why.
+        UnreadableImageError: The file cannot be used.
     """
     try:
         data = path.read_bytes()
@@ -40,7 +39,7 @@ def read_image(path: Path, variable: str | None = None) -> np.ndarray:
 
 
 def decode_image(data: bytes, name: str, variable: str | None = None) -> np.ndarray:
-    """Return the image (H, W) that `data` holds; `name` gives the format by its suffix."""
+    """Decode an image (H, W); the suffix of `name` gives the format."""
     suffix = Path(name).suffix.lower()
     if suffix not in SUFFIXES:
         raise UnreadableImageError(f"{name}: not one of the formats read: {', '.join(SUFFIXES)}")
@@ -51,7 +50,7 @@ def decode_image(data: bytes, name: str, variable: str | None = None) -> np.ndar
     elif suffix == ".mat":
         array = _decode_mat(data, name, variable)
     else:
-        array = _decode_picture(data, name)
+        array = _decode_with_pillow(data, name)
     return _as_amplitude(_one_channel(array, name), name)
 
 
@@ -63,10 +62,10 @@ def content_digest(image: np.ndarray) -> int:
 
 
 def centre_crop(image: np.ndarray, side: int) -> np.ndarray:
-    """Return the central square of `side` pixels, zero-padded where the image is smaller.
+    """Return the central square of `side` pixels, zero-padded if the image is smaller.
 
-    The odd pixel goes where torchvision's `CenterCrop`, which the paper's code uses, puts it: a
-    crop starts at half the excess rounded to even, a padding is the smaller one first.
+    An odd excess is divided as in torchvision's `CenterCrop`, which the code of the SAR-JEPA paper
+    uses: a crop starts at half the excess rounded to even, and the smaller padding comes first.
     """
     for axis in (0, 1):
         excess = image.shape[axis] - side
@@ -80,9 +79,9 @@ def centre_crop(image: np.ndarray, side: int) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _decode_picture(data: bytes, name: str) -> np.ndarray:
+def _decode_with_pillow(data: bytes, name: str) -> np.ndarray:
     try:
-        with warnings.catch_warnings():  # a warning of Pillow means that something is guessed
+        with warnings.catch_warnings():  # Pillow warns when it guesses
             warnings.simplefilter("error")
             with Image.open(io.BytesIO(data)) as image:
                 if getattr(image, "n_frames", 1) > 1:
@@ -100,7 +99,7 @@ def _decode_picture(data: bytes, name: str) -> np.ndarray:
                     array = _without_opacity(array, name)
                 return array
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{name}: is no image of a known format") from error
+        raise UnreadableImageError(f"{name}: is not an image of a known format") from error
     except (
         OSError,
         SyntaxError,
@@ -121,7 +120,7 @@ def _without_opacity(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _refuse_reduced_depth(image: Image.Image, name: str) -> None:
-    """Refuse what Pillow would cut to 8 bits without a word: 16-bit colour."""
+    """Refuse 16-bit colour, which Pillow would silently reduce to 8 bits."""
     arguments = [tile[3] for tile in getattr(image, "tile", [])]
     raw = " ".join(str(a[0] if isinstance(a, tuple) and a else a) for a in arguments)
     if image.mode in ("RGB", "RGBA", "LA") and ";16" in raw:
@@ -132,7 +131,7 @@ def _decode_npy(data: bytes, name: str) -> np.ndarray:
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError, SyntaxError, zipfile.BadZipFile) as error:
-        raise UnreadableImageError(f"{name}: no plain NPY array ({error})") from error
+        raise UnreadableImageError(f"{name}: is not a plain NPY array ({error})") from error
 
 
 def _decode_mat(data: bytes, name: str, variable: str | None) -> np.ndarray:
@@ -146,7 +145,7 @@ def _decode_mat(data: bytes, name: str, variable: str | None) -> np.ndarray:
             f"{name}: MATLAB 7.3 (HDF5) is not read; save it with '-v7'"
         ) from error
     except (MatReadError, ValueError, TypeError, OSError, KeyError, zlib.error) as error:
-        raise UnreadableImageError(f"{name}: no readable MAT file ({error})") from error
+        raise UnreadableImageError(f"{name}: is not a readable MAT file ({error})") from error
     arrays = {
         key: value
         for key, value in content.items()
@@ -159,10 +158,10 @@ def _decode_mat(data: bytes, name: str, variable: str | None) -> np.ndarray:
     if variable is not None:
         arrays = {key: value for key, value in arrays.items() if key == variable}
     if len(arrays) != 1:
-        wanted = f"named {variable!r}" if variable else ""
+        wanted = f" named {variable!r}" if variable else ""
         found = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
         raise UnreadableImageError(
-            f"{name}: should hold one two-dimensional numeric array {wanted}; it holds {found}"
+            f"{name}: must hold one two-dimensional numeric array{wanted}; it holds {found}"
         )
     return next(iter(arrays.values()))
 
@@ -177,12 +176,14 @@ def _one_channel(array: np.ndarray, name: str) -> np.ndarray:
             )
         array = array[..., 0]
     if array.ndim != 2 or 0 in array.shape:
-        raise UnreadableImageError(f"{name}: shape {array.shape} is no image; (H, W) is expected")
+        raise UnreadableImageError(
+            f"{name}: shape {array.shape} is not an image; (H, W) is expected"
+        )
     return array
 
 
 def _as_amplitude(array: np.ndarray, name: str) -> np.ndarray:
-    if array.dtype.kind == "i" and array.dtype.itemsize == 4:  # how Pillow gives 16-bit files
+    if array.dtype.kind == "i" and array.dtype.itemsize == 4:  # Pillow's type of 16-bit files
         if array.min() < 0 or array.max() > 65535:
             raise UnreadableImageError(
                 f"{name}: integers from {array.min()} to {array.max()}; 0 to 65535 are read"
@@ -200,8 +201,8 @@ def _as_amplitude(array: np.ndarray, name: str) -> np.ndarray:
         raise UnreadableImageError(f"{name}: holds NaN or infinite values")
     if array.min() < 0:
         raise UnreadableImageError(
-            f"{name}: holds negative values (down to {array.min():.4g}); amplitude is never "
-            "negative. Decibels must be converted back"
+            f"{name}: holds negative values (down to {array.min():.4g}); amplitude is 0 or more: "
+            "convert decibels to amplitude"
         )
     with np.errstate(over="ignore"):
         amplitude = np.ascontiguousarray(array, dtype=np.float32)

@@ -1,33 +1,38 @@
 """Find the version of a data set or pool that a command needs, by digest and not by path.
 
-The set packed from the data folder comes first. Without it the store decides: the versions that it
-describes or holds packed. So a command that only reads needs neither raw nor prepared data.
+The set packed from the data folder comes first, then the versions that the store describes or holds
+packed. So a command that only reads needs neither raw nor prepared data.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .chips import Chips
-from .known_sets import known_sets, remember, set_path
+from .known_sets import FOLDER, KnownSet, known_sets, read_checked_set, remember, set_path
 from .names import card_of, full_name, split_name
 from .packed import Summary, summary_from_json
 from .prepare import is_packed, open_version, source_exists, summary
+from .registry import card
+from .splits import DamagedSetError, Split, shipped
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class AmbiguousSetError(ValueError):
-    """A store that holds several versions of a set, and nothing that chooses one."""
+    """Several versions of a set in a store, of which the user must choose one."""
 
 
 @dataclass(frozen=True)
 class FoundSet:
-    """The version of a set that a command is about.
+    """The version of a set that a command uses.
 
     Attributes:
         summary: Its counts and digests.
-        packed: Whether its pixels are here for new runs.
-        compared: False where the data folder holds files that were not compared with it yet.
+        packed: True if its pixels are in the store, for new runs.
+        compared: False if the data folder holds files that were not compared with it yet.
     """
 
     summary: Summary
@@ -38,23 +43,23 @@ class FoundSet:
 def find_set(
     given: str, data_dir: Path, root: Path, chosen: Mapping[str, str] | None = None
 ) -> FoundSet | None:
-    """Return the version of a set, or None where neither data folder nor store knows one.
+    """Return the version of a set, or None if neither data folder nor store has one.
 
     Args:
         given: Name of the set; a pool is written `pool:<name>`.
         data_dir: The data folder of the command; it need not exist.
         root: The store's folder.
-        chosen: Name of a set -> start of the pixel digest of the version to take.
+        chosen: Name of a set -> first digits of the pixel digest of its version.
 
     Raises:
-        AmbiguousSetError: The store has several versions and nothing chooses one.
+        AmbiguousSetError: The store has several versions and `chosen` does not name one.
     """
     given = full_name(given)
     name, pool = split_name(given)
     prefix = (chosen or {}).get(given)
-    placed = summary(name, data_dir, root / "prepared", pool=pool)
-    if placed is not None and prefix is None:
-        return FoundSet(placed, True)
+    packed = summary(name, data_dir, root / "prepared", pool=pool)
+    if packed is not None and prefix is None:
+        return FoundSet(packed, True)
     versions = _versions(given, root)
     if prefix is not None:
         versions = [one for one in versions if one.data_digest.startswith(prefix)]
@@ -66,8 +71,7 @@ def find_set(
     if len(versions) > 1:
         raise AmbiguousSetError(
             f"the store {root} has {len(versions)} versions of {given}: {_listed(versions)}. "
-            f"Choose one with --pixels {given}=DIGEST, or name with --data the folder that holds "
-            "its files"
+            f"Choose one with --pixels {given}=DIGEST, or name the folder of its files with --data"
         )
     if not versions:
         return None
@@ -76,14 +80,14 @@ def find_set(
 
 
 def remember_set(given: str, found: Summary, root: Path) -> None:
-    """Describe a packed set in the store, so that its results can be read without its pixels."""
+    """Describe a packed set in the store, so that results can be read without its pixels."""
     path = set_path(root, full_name(given), found.data_digest, found.split_digest)
     if not path.exists() and is_packed(found, root / "prepared"):
         remember(root, full_name(given), open_set(given, found, root), found)
 
 
 def open_set(given: str, found: Summary, root: Path) -> Chips:
-    """Open the version of a set that a summary describes.
+    """Open the version of a set with this summary.
 
     Raises:
         NotPreparedError: It is not packed in the store.
@@ -92,21 +96,86 @@ def open_set(given: str, found: Summary, root: Path) -> Chips:
     return open_version(card_of(given), *digests, root / "prepared")
 
 
+class Splits:
+    """Look-up of splits by digest: known without files, described in stores, or prepared.
+
+    Attributes:
+        damaged: Reason why a description cannot be used, by the digests of its pixels and split.
+    """
+
+    def __init__(self, roots: Sequence[Path], prepared: Path | None = None) -> None:
+        """Keep the folders; nothing is read before it is needed.
+
+        Args:
+            roots: Stores.
+            prepared: Folder of packed sets, for stores that do not describe them.
+        """
+        self._roots, self._prepared = tuple(roots), prepared
+        self._found: dict[tuple[str, str, str], Split | None] = {}
+        self.damaged: dict[tuple[str, str], str] = {}
+
+    def find(self, dataset: str, data_digest: str, digest: str) -> Split | None:
+        """Return the split with this digest, or None if it is not known."""
+        key = (dataset, data_digest, digest)
+        if key not in self._found:
+            self._found[key] = self._search(*key)
+        return self._found[key]
+
+    def why_not(self, dataset: str, data_digest: str, digest: str) -> str:
+        """Return the reason why a split was not found, and the advice to the user."""
+        damaged = self.damaged.get((data_digest, digest))
+        return (
+            f"the classes of its test chips are not known here ({dataset}, split {digest[:12]}): "
+            + (f"{damaged}; " if damaged else "")
+            + f"run `sarbench data prepare {dataset}`, or copy {FOLDER}/ from the store of the run"
+        )
+
+    def _search(self, dataset: str, data_digest: str, digest: str) -> Split | None:
+        if not (DIGEST.fullmatch(data_digest) and DIGEST.fullmatch(digest)):
+            return None
+        ours = shipped(dataset)
+        if ours is not None and ours[0] == digest:
+            return ours[1]
+        for root in self._roots:
+            if (known := self.described(root, data_digest, digest)) is not None:
+                return known.split
+        if self._prepared is None:
+            return None
+        try:
+            chips = open_version(card(dataset), data_digest, digest, self._prepared)
+        except (OSError, LookupError, ValueError):
+            return None
+        return Split(chips.ids, chips.labels, chips.is_test, chips.classes)
+
+    def described(self, root: Path, data_digest: str, digest: str) -> KnownSet | None:
+        """Return the checked description of a set in one store; `digest` is empty for a pool."""
+        pattern = f"*-{data_digest[:12]}-{digest[:12] or 'pool'}.json"
+        for path in sorted((root / FOLDER).glob(pattern)):
+            try:
+                known = read_checked_set(path)
+            except DamagedSetError as error:
+                self.damaged[data_digest, digest] = str(error)
+                continue
+            if (known.summary.data_digest, known.summary.split_digest) == (data_digest, digest):
+                return known
+        return None
+
+
 def _versions(given: str, root: Path) -> list[Summary]:
     """Return every version that the store describes or holds packed."""
     known = [one.summary for one in known_sets(root, given)]
-    if not given.startswith("pool:folder:"):  # the name of a packed folder does not tell which
+    if not given.startswith("pool:folder:"):  # all packed folders have one name
         known += _packed_versions(given, root / "prepared")
     return list({(one.data_digest, one.split_digest): one for one in known}.values())
 
 
 def _packed_versions(given: str, prepared: Path) -> list[Summary]:
-    found, card = [], card_of(given)
+    found, wanted = [], card_of(given)
     for path in sorted(prepared.glob("*/summary.json")):
         try:
             stored = json.loads(path.read_text("utf-8"))
-            if (stored["name"], stored["kind"]) == (card.name, card.kind):
-                found.append(summary_from_json(card, stored))
+            if (stored["name"], stored["kind"]) == (wanted.name, wanted.kind):
+                found.append(summary_from_json(wanted, stored))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found

@@ -1,4 +1,4 @@
-"""The members of a pool as an identity holds them."""
+"""The members of a pool in the identity of a pretraining."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from .packed import Summary
 def pool_members(
     pool: Sequence[str], summary: Callable[[str], Summary | None]
 ) -> list[dict[str, Any]] | None:
-    """Return the members of a pool as an identity holds them; None where one is not known.
+    """Return the members of a pool for an identity; None if a set is not known.
 
-    A training split has two keys more than another pool: its split digest and its number of
+    A training split has two more keys than another pool: its split digest and its number of
     classes.
 
     Args:
-        pool: Names as in a grid.
+        pool: Names in a grid.
         summary: Returns the summary of a set by its full name.
     """
     members = []

@@ -1,20 +1,21 @@
-"""Names of data sets and pools as grids and plans write them.
+"""Names of data sets and pools in grids and plans.
 
-`mstar_soc:train`, the training split of a data set as a pool, is not a set of its own: it means the
-files of `mstar_soc`.
+`mstar_soc:train`, the training split of a data set as a pool, is not a set of its own: it is read
+from the files of `mstar_soc`.
 """
 
 from ..suggest import nearest
-from .registry import Card, UnknownDatasetError, card, dataset_names, pool_names
+from .registry import UnknownDatasetError, card, dataset_names, pool_names
+from .source import Card
 
 TRAIN = ":train"  # ends the name of a pool that is the training split of a data set
 
 
 def split_source(name: str) -> str | None:
-    """Return the data set whose training chips `NAME:train` means; None for any other name.
+    """Return NAME of `NAME:train`; None for a name without a part.
 
     Raises:
-        UnknownDatasetError: No such data set, or another part of it than `train`.
+        UnknownDatasetError: NAME is not a data set, or the part is not `train`.
     """
     dataset, colon, part = name.rpartition(":")
     if not colon or name.startswith("folder:"):
@@ -35,10 +36,10 @@ def split_source(name: str) -> str | None:
 
 
 def split_name(given: str) -> tuple[str, bool]:
-    """Return the name of a data set or pool, and whether it means a pool (`pool:<name>`).
+    """Return the name of a data set or pool without `pool:`, and True for a pool.
 
     Raises:
-        UnknownDatasetError: A part of a data set that is not its training split.
+        UnknownDatasetError: A part of a data set other than its training split.
     """
     name = given.removeprefix("pool:")
     if (dataset := split_source(name)) is not None:
@@ -50,13 +51,13 @@ def split_name(given: str) -> tuple[str, bool]:
 
 
 def full_name(given: str) -> str:
-    """Return the one name of a set in plans and stores: a pool is written `pool:<name>`."""
+    """Return the name of a set in plans and stores: a pool is written `pool:<name>`."""
     name, pool = split_name(given)
     return f"pool:{name}" if pool else name
 
 
 def set_of(pool: str) -> str:
-    """Return the full name of the set that a pool of a grid is read from."""
+    """Return the full name of the set from which a pool of a grid is read."""
     return full_name(f"pool:{pool}")
 
 

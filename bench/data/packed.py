@@ -1,4 +1,4 @@
-"""The files of one prepared set: written whole or not at all, opened without copying.
+"""The files of a prepared set: written whole or not at all, opened without copying.
 
 A prepared set is a folder with `pixels.bin` (all chips one after the other), `index.npz` (one row
 per chip) and `summary.json`.
@@ -23,32 +23,33 @@ from ..store.atomic import is_full, no_space
 from .chips import Chips
 from .images import FULL_SCALE
 from .listing import DatasetMismatchError
-from .packing import DataDigest, PackedChip, rendering_of, split_digest
-from .registry import Card
+from .packing import DataDigest, PackedChip, rendering_of
+from .source import Card
+from .splits import split_digest
 
-ABANDONED_S = 24 * 3600  # since a temporary folder was last touched
+ABANDONED_S = 24 * 3600  # since a temporary folder was last changed
 Progress = Callable[[int, int], None]
 
 
 class DamagedPreparedError(ValueError):
-    """Prepared files do not fit each other."""
+    """Prepared files that do not match each other."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What is known of a prepared data set or pool without touching its pixels.
+    """Counts and digests of a prepared data set or pool.
 
     Attributes:
         name: As in `Chips`.
         kind: `dataset` or `pool`.
         count: Number of chips.
-        counts: `{"train": {class: n}, "test": {class: n}}`; both empty for a pool.
+        counts: `{"train": {class: n}, "test": {class: n}}`; both sides empty for a pool.
         data_digest: As in `Chips`.
         split_digest: As in `Chips`.
         rendering: As in `Chips`.
-        transform: How amplitude was scaled.
+        transform: As in `Card`.
         crop_px: Side of the central square that was kept; None for whole chips.
-        dtype: Type that pixels are stored in.
+        dtype: Stored type of the pixels.
         classes: Class names in the order of the labels.
     """
 
@@ -72,17 +73,17 @@ def write_packed(
     prepared_dir: Path,
     progress: Progress | None,
 ) -> Path:
-    """Write a prepared set and return its folder, which its digests name.
+    """Write a prepared set and return its folder, named by its digests.
 
     Args:
         card: The set to pack.
         chips: Its chips in the order of their ids.
         total: Their number.
         prepared_dir: Where packed sets are kept.
-        progress: Called with (done, total) now and then.
+        progress: Called with (done, total) after every hundred chips.
 
     Raises:
-        NoSpaceError: The disk filled up; nothing is left of the new set.
+        NoSpaceError: The disk is full; the new set is removed.
         DatasetMismatchError: The set is empty, or its chips differ in type or size.
     """
     with _temporary(prepared_dir, card) as new:
@@ -101,7 +102,7 @@ def write_packed(
                     progress(len(rows), total)
             _flush(target)
         if digest is None:
-            raise DatasetMismatchError(f"{card.name}: holds no image")
+            raise DatasetMismatchError(f"{card.name} holds no image")
         _write_index(new / "index.npz", card, rows)
         described = _summarise(card, rows, digest.hexdigest())
         with (new / "summary.json").open("w", encoding="utf-8") as target:
@@ -115,13 +116,13 @@ def write_packed(
 
 
 def packed_folder(prepared_dir: Path, name: str, data_digest: str, split: str) -> Path:
-    """Return where a set with these digests is packed; `split` is empty for a pool."""
+    """Return the folder of the set with these digests; `split` is empty for a pool."""
     parts = (name.replace("/", "-"), data_digest[:12], split[:12])
     return prepared_dir / "-".join(filter(None, parts))
 
 
 def _without_pixels(chip: PackedChip) -> PackedChip:
-    """Return a row of the index: the size and type of the pixels, not their memory."""
+    """Return the chip with the size and type of its pixels, without their memory."""
     size_only = np.broadcast_to(np.zeros((), chip.pixels.dtype), chip.pixels.shape)
     return PackedChip(
         chip.chip_id, chip.class_name, chip.is_test, size_only, chip.source_size, chip.content
@@ -132,12 +133,12 @@ def _check_like(card: Card, first: PackedChip, chip: PackedChip) -> None:
     if chip.pixels.dtype != first.pixels.dtype:
         raise DatasetMismatchError(
             f"{card.name}: {first.chip_id} is {first.pixels.dtype} and {chip.chip_id} is "
-            f"{chip.pixels.dtype}; one set has one type, so put them into two folders"
+            f"{chip.pixels.dtype}; all chips of a set have one type: put them into two folders"
         )
     if card.kind == "dataset" and chip.pixels.shape != first.pixels.shape:
         raise DatasetMismatchError(
             f"{card.name}: {first.chip_id} has {first.pixels.shape} pixels and {chip.chip_id} has "
-            f"{chip.pixels.shape}; all whole chips of a data set have one size"
+            f"{chip.pixels.shape}; all whole chips of a data set have one size: fetch them again"
         )
 
 
@@ -192,7 +193,11 @@ def _write_index(path: Path, card: Card, rows: list[PackedChip]) -> None:
 
 
 def read_summary(card: Card, path: Path) -> Summary:
-    """Return the summary that `path` holds."""
+    """Read a summary.
+
+    Raises:
+        DamagedPreparedError: The file cannot be read.
+    """
     try:
         return summary_from_json(card, json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -200,19 +205,19 @@ def read_summary(card: Card, path: Path) -> Summary:
 
 
 def summary_from_json(card: Card, stored: dict[str, Any]) -> Summary:
-    """Return a stored summary; raise ValueError, KeyError or TypeError where it is damaged."""
+    """Return a stored summary; raise ValueError, KeyError or TypeError if it is damaged."""
     known = {name: stored[name] for name in Summary.__dataclass_fields__}
-    # a later version may know the name of a rendering that was unknown when it was packed
+    # a later version of sarbench may know a rendering that was unknown when the set was packed
     rendering = rendering_of(card, known["data_digest"])
     text = json.dumps(known | {"rendering": rendering})
     return TypeAdapter(Summary).validate_json(text, strict=True)
 
 
 def open_packed(card: Card, folder: Path) -> Chips:
-    """Open a prepared set; its pixels stay on the disk until they are used.
+    """Open a prepared set; pixels are read from the disk when they are used.
 
     Raises:
-        DamagedPreparedError: Its files do not fit each other.
+        DamagedPreparedError: Its files do not match each other.
     """
     described = read_summary(card, folder / "summary.json")
     try:
@@ -257,7 +262,7 @@ def _flush(target: IO) -> None:
 
 @contextmanager
 def _temporary(prepared_dir: Path, card: Card) -> Iterator[Path]:
-    """Yield a new temporary folder; remove it at the end, and those that killed processes left."""
+    """Yield a new temporary folder, removed at the end; remove those of killed processes too."""
     prefix = f".{card.name.replace('/', '-')}-"
     new: Path | None = None
     try:
@@ -278,7 +283,7 @@ def _temporary(prepared_dir: Path, card: Card) -> Iterator[Path]:
 
 
 def _put_in_place(new: Path, folder: Path, card: Card) -> None:
-    """Rename a complete set to its name; an intact copy of the same content is kept."""
+    """Rename a complete set to its final name, unless an intact copy exists."""
     with suppress(DamagedPreparedError):
         open_packed(card, folder)
         return
@@ -290,5 +295,5 @@ def _put_in_place(new: Path, folder: Path, card: Card) -> None:
         new.rename(folder)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise  # else another process was faster; it packed the same content
+            raise  # else another process was faster and packed the same content
     shutil.rmtree(old, ignore_errors=True)

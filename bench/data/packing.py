@@ -1,8 +1,8 @@
-"""Turn the images of a listing into chips: transform, crop, digest."""
+"""Make chips of the images of a listing: transform, crop, digest."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -12,21 +12,29 @@ import numpy as np
 
 from ... import protocols
 from .images import centre_crop, content_digest
-from .listing import Entry
-from .registry import Card
+from .source import Card, Entry
 
 UNKNOWN_RENDERING = "unknown rendering"
-THREADS = 8  # decoding leaves Python's lock; files may be on a slow share
-AHEAD = 256  # images held in memory at a time
+THREADS = 8  # decoding releases Python's lock; files may be on a slow network drive
+AHEAD = 256  # images in memory at a time
 
 
 class AmplitudeRangeError(ValueError):
-    """Float amplitude goes beyond 1 and nothing says what is full scale."""
+    """Float amplitude above 1, for which no full scale is known."""
 
 
 @dataclass(frozen=True)
 class PackedChip:
-    """One chip as it is stored, and what was found on the way."""
+    """A chip as it is stored.
+
+    Attributes:
+        chip_id: As in `Chips`.
+        class_name: Class; empty in a pool.
+        is_test: True for a test chip.
+        pixels: Stored pixels (H, W).
+        source_size: (height, width) of the source image.
+        content: Digest of the whole source image.
+    """
 
     chip_id: str
     class_name: str
@@ -36,19 +44,19 @@ class PackedChip:
     content: int
 
     def line(self) -> bytes:
-        """Return the chip's part of the data digest."""
+        """Return the line of the chip in the data digest."""
         digest = hashlib.sha256(self.pixels.tobytes()).hexdigest()
         return f"{self.chip_id}\t{self.pixels.shape}\t{digest}\n".encode()
 
 
-def pack_image(
-    card: Card, image: np.ndarray, chip_id: str, class_name: str, is_test: bool, name: str
-) -> PackedChip:
-    """Return one image as a chip of the data set.
+def pack_entry(card: Card, entry: Entry) -> PackedChip:
+    """Read the file of a chip, and transform and crop its image.
 
     Raises:
+        UnreadableImageError: The file cannot be used.
         AmplitudeRangeError: Float amplitude exceeds 1 and the card has no transform for it.
     """
+    image = entry.file.read()
     content = content_digest(image)
     size = (image.shape[0], image.shape[1])
     if card.transform == "chip_max":
@@ -56,29 +64,22 @@ def pack_image(
         image = image.astype(np.float32)
         image = image / peak if peak > 0 else image
     if image.dtype.kind == "f" and image.max() > 1:
-        way_out = (
+        hint = (
             "add ?transform=chip_max to its name to divide each chip by its maximum"
             if card.kind == "pool"
             else "store amplitude as uint8, uint16, or float in [0, 1]"
         )
         raise AmplitudeRangeError(
-            f"{name}: float amplitude up to {image.max():.4g}; floats must lie in [0, 1], so "
-            f"{way_out}"
+            f"{entry.file.relative}: float amplitude up to {image.max():.4g}; floats must be in "
+            f"[0, 1], so {hint}"
         )
     if card.crop_px is not None:
         image = centre_crop(image, card.crop_px)
-    return PackedChip(chip_id, class_name, is_test, image, size, content)
-
-
-def pack_entry(card: Card, entry: Entry) -> PackedChip:
-    """Return the chip that a file holds."""
-    name = str(entry.file.relative)
-    image = entry.file.read()
-    return pack_image(card, image, entry.chip_id, entry.class_name, entry.is_test, name)
+    return PackedChip(entry.chip_id, entry.class_name, entry.is_test, image, size, content)
 
 
 def pack_entries(card: Card, entries: list[Entry]) -> Iterator[PackedChip]:
-    """Decode many files at a time; chips come in the order of `entries`."""
+    """Yield the chips in the order of `entries`; several files are decoded at a time."""
     with ThreadPoolExecutor(THREADS) as threads:
         for start in range(0, len(entries), AHEAD):
             batch = entries[start : start + AHEAD]
@@ -86,10 +87,10 @@ def pack_entries(card: Card, entries: list[Entry]) -> Iterator[PackedChip]:
 
 
 class DataDigest:
-    """SHA-256 over how pixels were prepared and the chips in the order of their ids."""
+    """SHA-256 over transform, crop and type, then over the chips in the order of their ids."""
 
     def __init__(self, card: Card, dtype: np.dtype) -> None:
-        """Begin with what is the same for all chips."""
+        """Start with transform, crop and type, which all chips share."""
         how = {"transform": card.transform, "crop_px": card.crop_px, "dtype": dtype.name}
         self._hash = hashlib.sha256(json.dumps(how, sort_keys=True).encode() + b"\n")
 
@@ -102,15 +103,9 @@ class DataDigest:
         return self._hash.hexdigest()
 
 
-def split_digest(members: Iterable[tuple[str, str, bool]]) -> str:
-    """Return SHA-256 over the sorted (id, class, train or test) of a data set."""
-    lines = (f"{i}\t{name}\t{'test' if is_test else 'train'}\n" for i, name, is_test in members)
-    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
-
-
 def rendering_of(card: Card, data_digest: str) -> str:
-    """Return the name of a known MSTAR rendering, or `unknown rendering`; empty elsewhere."""
-    if card.reader != "mstar":
+    """Return the rendering with these pixels or `unknown rendering`; empty if a set has one."""
+    if not card.source.has_renderings:
         return ""
     known = known_digests().get(card.name, {}).get("data", {})
     return known.get(data_digest, UNKNOWN_RENDERING)
@@ -118,5 +113,5 @@ def rendering_of(card: Card, data_digest: str) -> str:
 
 @cache
 def known_digests() -> dict[str, dict]:
-    """Return the digests of splits and pixels that were seen, by data set name."""
+    """Return the digests of splits and of pixels, with the name of each rendering, by data set."""
     return json.loads((resources(protocols) / "splits" / "known.json").read_text("utf-8"))

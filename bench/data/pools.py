@@ -1,6 +1,6 @@
-"""The union of several pools, drawn down to a size by a fixed order.
+"""The union of several pools, of which the first chips in a fixed order are drawn.
 
-A member may be the training split of a data set. A pool that is nothing but one has labels.
+A member may be the training split of a data set. A pool of one training split alone has labels.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from .prepare import open_version
 
 
 class EmptyPoolError(ValueError):
-    """A pool would hold no chip."""
+    """A pool without chips."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """What of a pool is part of an identity: never a path."""
+    """A pool in the union: the parts that enter an identity, without a path."""
 
     name: str
     data_digest: str
@@ -43,28 +43,28 @@ class Pool:
     def __init__(
         self, chips: Sequence[Chips], cap: int | None = None, fraction: float = 1.0
     ) -> None:
-        """Draw from the union the first chips in the order of a hash of their ids.
+        """Draw the first chips of the union in the order of a hash of their ids.
 
         Args:
             chips: The prepared pools.
-            cap: Most chips to take; None takes all.
-            fraction: Share of those to take; a smaller share is part of a larger one.
+            cap: Largest number of chips to draw; None draws all.
+            fraction: Share of those to draw; a smaller share is a part of a larger one.
 
         Raises:
-            EmptyPoolError: Nothing would be left.
+            EmptyPoolError: No chip is drawn.
             ValueError: Cap or fraction is out of range.
         """
         if cap is not None and cap < 1:
-            raise ValueError(f"a pool is capped at 1 chip or more, got {cap}")
+            raise ValueError(f"the cap of a pool must be 1 chip or more, got {cap}")
         if not 0 < fraction <= 1:
-            raise ValueError(f"a pool's fraction lies in (0, 1], got {fraction}")
+            raise ValueError(f"the fraction of a pool must be in (0, 1], got {fraction}")
         self._chips = tuple(chips)
         total = sum(map(len, self._chips))
         wanted = pool_count(total, cap, fraction)
         if wanted == 0:
             names = ", ".join(one.name for one in self._chips) or "no pool"
             raise EmptyPoolError(
-                f"{names}: {total} chips, fraction {fraction}, cap {cap} leave none to train on"
+                f"{names}: fraction {fraction} and cap {cap} draw none of {total} chips; raise them"
             )
         self._rows = self._draw(wanted, total)
         counts = np.bincount(self._rows[:, 0], minlength=len(self._chips))
@@ -97,12 +97,12 @@ class Pool:
         return len(self._rows)
 
     def chip(self, index: int) -> np.ndarray:
-        """Return one chip (H, W) in its stored type, without copying."""
+        """Return one chip (H, W) in its stored type, without a copy."""
         pool, row = self._rows[index].tolist()
         return self._chips[pool].chip(row)
 
     def full_scale(self, index: int) -> float:
-        """Return the stored value that means 1.0 in this chip."""
+        """Return the stored value of amplitude 1.0 in this chip."""
         return self._chips[self._rows[index, 0]].full_scale
 
     def ids(self) -> list[str]:
@@ -134,13 +134,13 @@ def open_pool(
     Args:
         names: Their names, as in `[pretrain] pool`.
         digests: The data digest of each, and the split digest of a training split (else empty).
-        prepared_dir: Where packed sets are kept.
-        cap: Most chips to take; None takes all.
-        fraction: Share of those to take.
+        prepared_dir: The folder of packed sets.
+        cap: Largest number of chips to draw; None draws all.
+        fraction: Share of those to draw.
 
     Raises:
-        NotPreparedError: One of them has not been prepared.
-        EmptyPoolError: No chip would be left.
+        NotPreparedError: A pool is not prepared.
+        EmptyPoolError: No chip is drawn.
     """
     chips = []
     for name, (data, split) in zip(names, digests, strict=True):
@@ -150,10 +150,11 @@ def open_pool(
 
 
 def overlap(pool: Pool | Chips, dataset: Chips, *, test: bool = True) -> int:
-    """Return how many chips of one side of a data set are in a pool, by id or by equal image.
+    """Return the number of chips of one side of a data set that are in a pool.
 
-    An image's place in a pool means a chip if it ends in the chip's id (`x/A220/001.jpg` is
-    `A220/001`). Another rendering of a chip under another name is not noticed.
+    A chip is in a pool if an image there has equal pixels, or if the path of an image ends in the
+    chip's id (`x/A220/001.jpg` is `A220/001`). Another rendering of a chip under another name is
+    not noticed.
     """
     ids = pool.ids() if isinstance(pool, Pool) else [str(i) for i in pool.ids]
     content = pool.content() if isinstance(pool, Pool) else pool.content
@@ -164,15 +165,12 @@ def overlap(pool: Pool | Chips, dataset: Chips, *, test: bool = True) -> int:
 
 
 def _endings(ids: list[str], slashes: set[int]) -> set[str]:
-    """Return the ends of pool ids that may be chip ids with so many slashes."""
-    found: set[str] = set()
-    for chip_id in ids:
-        place = without_suffix(chip_id)
-        found.update("/".join(place.parts[-1 - n :]) for n in slashes)
-    return found
+    """Return the ends of pool ids that have one of these numbers of slashes."""
+    paths = map(without_suffix, ids)
+    return {"/".join(path.parts[-1 - number :]) for path in paths for number in slashes}
 
 
 def without_suffix(chip_id: str) -> PurePosixPath:
-    """Return the place of a pool's chip without the suffix of an image."""
-    place = PurePosixPath(chip_id)
-    return place.with_suffix("") if place.suffix.lower() in SUFFIXES else place
+    """Return the id of a pool's chip as a path, without the suffix of an image."""
+    path = PurePosixPath(chip_id)
+    return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path

@@ -1,18 +1,18 @@
 """Pack a data set or pool once, and open it.
 
-The digests of a packed set name its folder, so it is found from any place. A small file for each
-source below `places/` holds the packed set that came from it and a stamp of its files.
+The folder of a packed set is named by its digests, not by the folder of the raw files. For each
+folder of raw files, a small file in `places/` holds the name of the packed set and a stamp of the
+files.
 """
 
 import json
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 from ..store.atomic import write_atomic
 from .chips import Chips
 from .files import DatasetNotFoundError, ImageFile, open_source
-from .listing import check_listing, list_chips, source_of
+from .listing import check_listing, list_chips
 from .packed import (
     DamagedPreparedError,
     Progress,
@@ -22,14 +22,15 @@ from .packed import (
     read_summary,
     write_packed,
 )
-from .packing import PackedChip, pack_entries, pack_image
-from .registry import Card, card
+from .packing import pack_entries
+from .registry import card
+from .source import Card
 
-FORMAT = 2  # of the prepared files; raised when they change
+FORMAT = 2  # of the prepared files; raise it with every change of them
 
 
 class NotPreparedError(FileNotFoundError):
-    """The data set has not been packed yet."""
+    """A data set or pool that has not been packed yet."""
 
 
 def prepare(
@@ -46,35 +47,30 @@ def prepare(
     Args:
         name: A name of the registry, or `folder:PATH`.
         data_dir: The folder of the data sets.
-        prepared_dir: Where packed ones are kept.
-        pool: Whether the pool is meant where a data set has the same name.
-        force: Pack again what was packed before; a damaged set is always packed again.
-        progress: Called with (done, total) now and then.
+        prepared_dir: The folder of packed sets.
+        pool: Choose the pool if a data set has the same name.
+        force: Pack the same files again; a damaged set is always packed again.
+        progress: Called with (done, total) after every hundred chips.
 
     Raises:
-        DatasetNotFoundError: The source does not exist.
-        DatasetMismatchError: It holds other classes or counts than it must.
+        DatasetNotFoundError: There are no files.
+        DatasetMismatchError: The files have other classes or counts than required.
         UnreadableImageError: A file cannot be used.
-        NoSpaceError: The disk filled up; nothing half-written is left.
+        NoSpaceError: The disk is full; the new set is removed.
     """
     found = card(name, pool=pool)
     place = _Place(found, data_dir, prepared_dir)
-    if found.reader == "synthetic":
-        opened = None if force else place.open()
-        if opened is None:
-            total, chips = _synthetic_chips(found)
-            place.write(write_packed(found, chips, total, prepared_dir, progress), "")
-        return opened or open_chips(name, data_dir, prepared_dir, pool=pool)
-    source = source_of(found, data_dir)
-    with open_source(source) as files:
+    with open_source(place.source) as files:
         stamp = _stamp(files)
         opened = None if force or place.stamp != stamp else place.open()
         if opened is None:
-            listing = list_chips(found, source, files)
+            listing = list_chips(found, place.source, files)
             check_listing(found, listing)
             chips, total = pack_entries(found, listing.entries), len(listing.entries)
-            place.write(write_packed(found, chips, total, prepared_dir, progress), stamp)
-    return opened or open_chips(name, data_dir, prepared_dir, pool=pool)
+            folder = write_packed(found, chips, total, prepared_dir, progress)
+            place.write(folder, stamp)
+            opened = open_packed(found, folder)
+    return opened
 
 
 def open_chips(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False) -> Chips:
@@ -93,7 +89,7 @@ def open_chips(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = Fa
 
 
 def open_version(card: Card, data_digest: str, split_digest: str, prepared_dir: Path) -> Chips:
-    """Open the packed set with these digests, wherever its source was.
+    """Open the packed set with these digests.
 
     Raises:
         NotPreparedError: It is not packed here.
@@ -102,20 +98,20 @@ def open_version(card: Card, data_digest: str, split_digest: str, prepared_dir: 
     chips = open_packed(card, folder) if (folder / "summary.json").is_file() else None
     if chips is None or (chips.data_digest, chips.split_digest) != (data_digest, split_digest):
         raise NotPreparedError(
-            f"{card.name} with pixels {data_digest[:12]} is not prepared in {prepared_dir}; "
-            "`sarbench data prepare` packs it"
+            f"{card.name} with pixels {data_digest[:12]} is not prepared in {prepared_dir}; run: "
+            f"sarbench data prepare '{card.name}'"
         )
     return chips
 
 
 def is_packed(summary: Summary, prepared_dir: Path) -> bool:
-    """Return whether the version of a set that a summary describes is packed here."""
+    """Return whether the version of a set with this summary is packed."""
     digests = summary.data_digest, summary.split_digest
     return (packed_folder(prepared_dir, summary.name, *digests) / "summary.json").is_file()
 
 
 def summary(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False) -> Summary | None:
-    """Return the summary of the set packed from `data_dir`, or None where there is none."""
+    """Return the summary of the set packed from `data_dir`; None if there is none."""
     found = card(name, pool=pool)
     try:
         folder = _Place(found, data_dir, prepared_dir).packed()
@@ -125,41 +121,36 @@ def summary(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False
 
 
 def source_exists(card: Card, data_dir: Path) -> bool:
-    """Return whether the raw files of a set can be found below `data_dir`."""
-    if card.reader == "synthetic":
-        return True
+    """Return whether the raw files of a set are below `data_dir`; true if it needs none."""
     try:
-        return source_of(card, data_dir).exists()
+        source = card.source.find(card, data_dir)
     except DatasetNotFoundError:
         return False
+    return source is None or source.exists()
 
 
 class _Place:
-    """The packed set that came from one source."""
+    """The packed set of one folder of raw files, and the file in `places/` that names it."""
 
     def __init__(self, card: Card, data_dir: Path, prepared_dir: Path) -> None:
-        if card.reader == "synthetic":
-            from .sources.synthetic import VERSION
-
-            source = f"version {VERSION}"
-        else:
-            source = str(source_of(card, data_dir))
+        self.source = card.source.find(card, data_dir)
+        source = str(self.source or f"version {card.source.version}")
         identity = json.dumps([FORMAT, card.kind, card.name, card.transform, card.crop_px, source])
         self._path = prepared_dir / "places" / f"{sha256(identity.encode()).hexdigest()[:16]}.json"
         self._card, self._prepared_dir = card, prepared_dir
         try:
             stored = json.loads(self._path.read_text("utf-8"))
             self._folder, self.stamp = str(stored["folder"]), str(stored["stamp"])
-        except (OSError, ValueError, KeyError, TypeError):  # unreadable means: pack again
+        except (OSError, ValueError, KeyError, TypeError):  # packed again if unreadable
             self._folder, self.stamp = "", None
 
     def packed(self) -> Path | None:
-        """Return the folder of the packed set, None where it was never packed or is gone."""
+        """Return the folder of the packed set; None if it was never packed or was deleted."""
         folder = self._prepared_dir / self._folder
         return folder if self._folder and (folder / "summary.json").is_file() else None
 
     def open(self) -> Chips | None:
-        """Return the packed set, None where there is none or it is damaged."""
+        """Return the packed set; None if there is none or it is damaged."""
         folder = self.packed()
         try:
             return None if folder is None else open_packed(self._card, folder)
@@ -167,27 +158,13 @@ class _Place:
             return None
 
     def write(self, folder: Path, stamp: str) -> None:
-        """Note that the source was packed into `folder`."""
+        """Record that the files were packed into `folder`."""
         write_atomic(self._path, json.dumps({"folder": folder.name, "stamp": stamp}))
 
 
 def _stamp(files: list[ImageFile]) -> str:
-    """Return a digest of names, sizes and times, to notice that a source has changed."""
+    """Return a digest of names, sizes and times, to notice a change; empty without files."""
+    if not files:
+        return ""
     lines = "".join(f"{file.relative}\t{file.stamp}\n" for file in files)
     return sha256(lines.encode()).hexdigest()
-
-
-def _synthetic_chips(card: Card) -> tuple[int, Iterator[PackedChip]]:
-    from .sources.synthetic import generate
-
-    made = generate(("pool",) if card.kind == "pool" else ("train", "test"))
-    order = sorted(zip(made.ids, range(len(made.ids)), strict=True))
-
-    def class_of(index: int) -> str:
-        return "" if card.kind == "pool" else made.classes[made.labels[index]]
-
-    chips = (
-        pack_image(card, made.pixels[i], chip_id, class_of(i), bool(made.is_test[i]), chip_id)
-        for chip_id, i in order
-    )
-    return len(order), chips

@@ -1,7 +1,7 @@
-"""Chips that a pool shares with a data set: counted once, then kept in the store.
+"""Count the chips that a pool shares with a data set, once; the store keeps the counts.
 
 A pool may hold test chips, training chips, or other chips of the vehicles in a test set. Captions
-state how many of each.
+state the number of each.
 """
 
 import json
@@ -18,20 +18,20 @@ from .names import split_source
 from .packed import Summary
 from .pools import Pool, open_pool, overlap, without_suffix
 from .prepare import NotPreparedError
-from .sources import mstar
+from .registry import card
 
 FOLDER = "sharing"  # of the store; derived, may be deleted at any time
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """A pool next to one data set.
+    """Numbers of chips that a pool shares with one data set.
 
     Attributes:
-        drawn: Chips taken from each member of the pool, after cap and fraction.
-        test: Test chips of the data set that are in the pool.
-        train: Training chips of it that are in the pool.
-        vehicles: Vehicles (class and serial number) of an MSTAR test set that the pool shows.
+        drawn: Chips drawn from each member of the pool, after cap and fraction.
+        test: Test chips of the data set in the pool.
+        train: Training chips of the data set in the pool.
+        vehicles: Vehicles (class and serial number) of the test set that the pool shows.
         vehicle_chips: Chips of the pool that show one of them.
     """
 
@@ -50,15 +50,15 @@ def sharing(
     dataset: Summary,
     root: Path,
 ) -> Sharing | None:
-    """Return what a pool shares with a data set, or None where neither pixels nor notes are here.
+    """Return the shared chips; None if they were not counted before and the pixels are missing.
 
     Args:
         names: Members of the pool, as in `[pretrain] pool`.
-        pool: The summaries of the sets that they are read from.
-        cap: Most chips to take.
-        fraction: Share of those to take.
+        pool: Summary of the set of each member.
+        cap: Largest number of chips to draw.
+        fraction: Share of those to draw.
         dataset: Summary of the data set.
-        root: The store's folder; an existing one keeps the result.
+        root: The store's folder, which keeps the counts.
     """
     members = [
         (one.name, one.data_digest, *([] if split_source(name) is None else [one.split_digest]))
@@ -71,7 +71,7 @@ def sharing(
         stored = json.loads(path.read_text("utf-8"))
         return Sharing(**stored | {"drawn": tuple(stored["drawn"])})
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not counted yet, or unreadable: counted again
+        pass  # not counted yet, or unreadable
     try:
         digests = [(one.data_digest, one.split_digest) for one in pool]
         opened = open_pool(names, digests, root / "prepared", cap, fraction)
@@ -79,17 +79,17 @@ def sharing(
     except NotPreparedError:
         return None
     found = count_sharing(opened, chips)
-    with suppress(OSError):  # a read-only store: counted again next time
+    with suppress(OSError):  # a read-only store: the next call counts again
         write_atomic(path, json.dumps(asdict(found)))
     return found
 
 
 def count_sharing(pool: Pool, dataset: Chips) -> Sharing:
     """Count what a pool shares with a data set."""
-    known = mstar.table().by_id
-    tested = {_vehicle(i) for i in dataset.ids[dataset.is_test].tolist() if i in known}
-    shown = [_vehicle(i) for i in (without_suffix(i).name for i in pool.ids()) if i in known]
-    shared = [vehicle for vehicle in shown if vehicle in tested]
+    vehicle = card(dataset.name).source.vehicle
+    tested = {vehicle(i) for i in dataset.ids[dataset.is_test].tolist()} - {None}
+    shown = [vehicle(without_suffix(i).name) for i in pool.ids()]
+    shared = [one for one in shown if one in tested]
     return Sharing(
         drawn=tuple(member.count for member in pool.members),
         test=overlap(pool, dataset),
@@ -97,8 +97,3 @@ def count_sharing(pool: Pool, dataset: Chips) -> Sharing:
         vehicles=len(set(shared)),
         vehicle_chips=len(shared),
     )
-
-
-def _vehicle(chip_id: str) -> tuple[str, str]:
-    collection = mstar.table().by_id[chip_id]
-    return collection.class_name, collection.serial

@@ -1,4 +1,4 @@
-"""Draw chips of a data set or pool, to be looked at."""
+"""Figures of chips of a data set or pool."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from .chips import Chips
 
 POOL_ROWS = 6
-BRIGHTEST = 99.5  # percentile of a chip that is drawn white; the picture only
+BRIGHTEST = 99.5  # percentile of a chip's amplitude that is drawn white
 
 
 def draw_chips(chips: Chips, path: Path, per_class: int = 6) -> None:

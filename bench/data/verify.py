@@ -1,4 +1,4 @@
-"""Compare a folder with what a data set must hold, file by file."""
+"""Compare a folder with the required chips of a data set, file by file."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .files import open_source
 from .images import UnreadableImageError
-from .listing import Entry, list_chips, source_of
+from .listing import list_chips
 from .packing import (
     AHEAD,
     THREADS,
@@ -17,7 +17,8 @@ from .packing import (
     pack_entry,
     rendering_of,
 )
-from .registry import Card, card
+from .registry import card
+from .source import Card, Entry
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,17 @@ class Count:
 
 @dataclass(frozen=True)
 class Report:
-    """What a source holds against what it must hold.
+    """Chips found against chips required.
 
     Attributes:
         name: Name of the data set or pool.
-        source: The folder or archive that was read.
-        counts: Expected and found, class by class.
-        missing: Ids of chips that are not there, where ids are known.
-        unexpected: Files that are no chip of the data set, with the reason where there is one.
+        source: The folder or archive that was read; `the simulator` for a simulated set.
+        counts: Expected and found, for each class and side.
+        missing: Ids of missing chips, if ids are known.
+        unexpected: Files that are not a chip of the data set, with the reason if there is one.
         unreadable: Files that cannot be used, with the reason.
-        rendering: For MSTAR, the known rendering; empty where the set is not whole.
-        data_digest: As it would be prepared; empty where the set is not whole.
+        rendering: For MSTAR, the known rendering; empty if the set is incomplete.
+        data_digest: The digest that `prepare` gives; empty if the set is incomplete.
     """
 
     name: str
@@ -56,9 +57,9 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether the data set is whole, readable and alone."""
-        whole = all(count.expected == count.found for count in self.counts)
-        return whole and not (self.missing or self.unexpected or self.unreadable)
+        """True if the data set is complete, readable, and the only content of its folder."""
+        complete = all(count.expected == count.found for count in self.counts)
+        return complete and not (self.missing or self.unexpected or self.unreadable)
 
 
 def verify(
@@ -71,27 +72,25 @@ def verify(
     """Read every file of a data set or pool and compare.
 
     Raises:
-        DatasetNotFoundError: There is no such folder.
-        ConflictingCopiesError: A chip is there twice with different pixels.
+        DatasetNotFoundError: There are no files.
+        ConflictingCopiesError: Two files of one chip have different pixels.
     """
     found = card(name, pool=pool)
-    if found.reader == "synthetic":
-        return Report(name, "embedded", (), (), (), (), "", "")
-    source = source_of(found, data_dir)
+    source = found.source.find(found, data_dir)
     with open_source(source) as files:
         listing = list_chips(found, source, files)
         unreadable, digest = _read_all(found, listing.entries, progress)
     counts = _compare(found, listing.counts(), len(listing.entries))
-    whole = not unreadable and all(count.expected == count.found for count in counts)
+    complete = not unreadable and all(count.expected == count.found for count in counts)
     return Report(
         name=name,
-        source=str(source),
+        source=str(source or "the simulator"),
         counts=counts,
         missing=tuple(listing.missing),
         unexpected=(*listing.refused, *listing.unexpected),
         unreadable=tuple(unreadable),
-        rendering=rendering_of(found, digest) if whole else "",
-        data_digest=digest if whole else "",
+        rendering=rendering_of(found, digest) if complete else "",
+        data_digest=digest if complete else "",
     )
 
 
@@ -100,8 +99,8 @@ def _compare(card: Card, found: dict[str, dict[str, int]], total: int) -> tuple[
         return (Count("", "", total if card.total is None else card.total, total),)
     return tuple(
         Count(part, class_name, expected, found[part].get(class_name, 0))
-        for part in ("train", "test")
-        for class_name, expected in card.counts[part].items()
+        for part, required in card.counts.items()
+        for class_name, expected in required.items()
     )
 
 

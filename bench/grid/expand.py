@@ -180,7 +180,7 @@ def runs(
     Nearest neighbours on all labels draw nothing: such a cell is one run, seed 0.
     """
     evaluate, result = grid.evaluate, []
-    extra = {name: card(name).extra_controls for name in evaluate.datasets}
+    extra = {name: card(name).source.extra_controls for name in evaluate.datasets}
     asked = {entry.name for entry in (*grid.methods, *grid.controls)}
     for start in planned:
         allowed = _protocols(start, methods)

@@ -112,7 +112,7 @@ class Grid(Section):
     def method_names(self) -> list[str]:
         """Return every method and control, those that a data set asks for included."""
         entries = [entry.name for entry in (*self.methods, *self.controls)]
-        extra = [c for name in self.evaluate.datasets for c in card(name).extra_controls]
+        extra = [c for name in self.evaluate.datasets for c in card(name).source.extra_controls]
         return list(dict.fromkeys([*entries, *extra]))
 
 

@@ -7,9 +7,8 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..data.lookup import open_set
+from ..data.lookup import Splits, open_set
 from ..data.packed import Summary
-from ..data.splits import Splits
 from ..evaluation.evaluate import Evaluation
 from ..identity import Pretraining, Resources
 from ..plan.plan import Plan

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Int
 
 from ...results.record import RunRecord
 from ...results.scores import MOST_PROBLEMS, LeaderboardError, Score
-from ..data.splits import Split, Splits
+from ..data.lookup import Splits
+from ..data.splits import Split
 from ..store.records import Store
 from ..store.run_predictions import FILE, DamagedPredictionsError, read_predictions
 from ..verification.verify_run import UNCHECKED, Problem, RunVerifier

@@ -17,7 +17,7 @@ import numpy as np
 
 
 class NoSpaceError(OSError):
-    """The disk is full, or a quota reached."""
+    """A full disk or an exhausted quota."""
 
     exit_status = 1
 
@@ -30,10 +30,10 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def writing(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; it is gone afterwards, whatever happened.
+    """Yield a temporary path next to `target`, removed at the end.
 
     Raises:
-        NoSpaceError: The disk filled up.
+        NoSpaceError: The disk is full.
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
@@ -48,23 +48,31 @@ def writing(target: Path) -> Iterator[Path]:
 
 
 def is_full(error: OSError) -> bool:
-    """Return whether the disk or a quota is full."""
+    """Return whether an error means a full disk or an exhausted quota."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def no_space(target: Path) -> NoSpaceError:
-    """Return the error that says what could not be written, and the way out."""
+    """Return the error for a file that could not be written."""
     return NoSpaceError(
         errno.ENOSPC,
-        f"no space left to write {target}; nothing half-written was kept and nothing finished is "
-        "lost: free some space, then run the same command again to resume",
+        f"no space left to write {target}; the incomplete file was removed and finished work is "
+        "kept: free some space, then run the same command again to resume",
     )
 
 
 def write_atomic(
     target: Path, content: str | bytes | memoryview | Callable[[Path], object]
 ) -> None:
-    """Write a file whole, replacing what was there; a function is called with a temporary path."""
+    """Write or replace a file as a whole.
+
+    Args:
+        target: The file.
+        content: Its content, or a function that writes it to the path that it is called with.
+
+    Raises:
+        NoSpaceError: The disk is full.
+    """
     with writing(target) as temporary:
         if isinstance(content, str):
             temporary.write_text(content)
@@ -77,10 +85,10 @@ def write_atomic(
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of a regular file; a FIFO or a device is refused, not waited for.
+    """Return the content of a regular file, without waiting on a FIFO or a device.
 
     Raises:
-        OSError: It cannot be read, or is not a regular file.
+        OSError: The file cannot be read, or is not a regular file.
     """
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -89,7 +97,7 @@ def read_file(path: Path) -> bytes:
 
 
 def write_once(target: Path, content: bytes) -> bytes:
-    """Write a file unless it exists; return the content that it then has."""
+    """Write a file unless it exists; return its content."""
     with writing(target) as temporary:
         temporary.write_bytes(content)
         sync(temporary)
@@ -105,7 +113,7 @@ def copy_once(source: Path, target: Path) -> bool:
 
 
 def link_once(temporary: Path, target: Path) -> bool:
-    """Give a whole file its name unless the name is taken; return whether it got it."""
+    """Link a complete file to its final name; return False if the name is taken."""
     try:
         os.link(temporary, target)
     except FileExistsError:
@@ -114,7 +122,7 @@ def link_once(temporary: Path, target: Path) -> bool:
 
 
 def npz(**arrays: np.ndarray) -> bytes:
-    """Return arrays as a compressed .npz; so a full disk is met by one write, not half-way."""
+    """Return arrays as the content of a compressed .npz file, to be written at once."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **cast(dict[str, Any], arrays))
     return buffer.getvalue()
@@ -127,7 +135,7 @@ def file_digest(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the JSON lines of a history; a torn last line is left out."""
+    """Return the JSON lines of a history up to the first incomplete one."""
     lines = []
     if path.exists():
         for line in path.read_text().splitlines():

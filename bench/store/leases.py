@@ -1,7 +1,7 @@
-"""Leases: one process at a time does a piece of work, on this machine or on another.
+"""Leases: locks that make one process at a time do a piece of work, on one or several machines.
 
 A lease is a file that its holder renews. It is free again when its holder has ended (on the same
-machine) or has not renewed it for `LEASE_S`; filelock makes sure that only one process takes it.
+machine) or has not renewed it for `LEASE_S`. `filelock` ensures that only one process takes it.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,30 +9,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a plan or a table starts without it
+if TYPE_CHECKING:  # a plan or a table starts without filelock
     from filelock import SoftFileLease
 
-LEASE_S = 120.0  # longer than a network file system keeps old file times
+LEASE_S = 120.0  # longer than a network file system caches the time of a file
 RENEW_S = 5.0
 
 
 class LeaseHeldError(Exception):
-    """Another process holds the lease; the message names it."""
+    """A lease that another process holds; the message names the process."""
 
 
 @contextmanager
 def lease(
     path: Path, cancelled: Callable[[], bool], wait_s: float = LEASE_S + 15
 ) -> Iterator["SoftFileLease"]:
-    """Hold a lease; its `compromise` is set if another process took it over meanwhile.
+    """Hold a lease; its `compromise` is set if another process takes it over.
 
     Args:
         path: The file of the lease.
-        cancelled: Asked while another process holds it; true ends the wait.
+        cancelled: Called while another process holds the lease; true ends the wait.
         wait_s: Seconds to wait.
 
     Raises:
-        LeaseHeldError: It was not free in time.
+        LeaseHeldError: The lease was not free in time.
     """
     from filelock import SoftFileLease, Timeout
 
@@ -49,26 +49,26 @@ def lease(
 
 
 def holder(path: Path) -> str:
-    """Return the process that holds a lease, in words."""
+    """Describe the process that holds a lease."""
     from filelock import SoftFileLease
 
     owner = SoftFileLease(path, lease_duration=LEASE_S).owner
     if owner is None:
         return "another process"
-    return f"process {owner.pid} on {owner.hostname.split('?')[0]}"  # then: its PID namespace
+    return f"process {owner.pid} on {owner.hostname.split('?')[0]}"  # after "?": PID namespace
 
 
 class Renewed:
-    """Return true once a lease was renewed since the first call: its holder is alive."""
+    """A function that returns true after the holder has renewed a lease, so the holder is alive."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._seen = path, 0
+        self._path, self._first_ns = path, 0
 
     def __call__(self) -> bool:
-        """Return whether the file changed since the first call."""
+        """Return whether the file has changed since the first call."""
         try:
-            at = self._path.stat().st_mtime_ns
+            changed_ns = self._path.stat().st_mtime_ns
         except OSError:
             return False
-        self._seen = self._seen or at
-        return at != self._seen
+        self._first_ns = self._first_ns or changed_ns
+        return changed_ns != self._first_ns

@@ -12,20 +12,20 @@ from .atomic import write_atomic
 from .provenance import host
 
 FILE = "progress.json"
-FRESH_S = 120.0  # a progress file older than this belongs to no living process
+FRESH_S = 120.0  # the largest age of a progress file of a running process
 CHECKPOINT = re.compile(r"checkpoint-(\d+)-([0-9a-f]{16})\.pt")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Steps, loss and pace of a pretraining.
+    """Steps, loss and speed of a pretraining.
 
     Attributes:
-        step: Steps done.
-        steps: Steps in all.
+        step: Number of finished steps.
+        steps: Number of all steps.
         batch: Chips per step.
-        loss: Of the last step.
-        images_per_s: Since this process started; 0 before its first step.
+        loss: Loss of the last step.
+        images_per_s: Speed since this process started; 0 before its first step.
     """
 
     step: int
@@ -36,28 +36,28 @@ class Progress:
 
     @property
     def left_s(self) -> float:
-        """Seconds left at the present pace."""
+        """Remaining seconds at the present speed."""
         return (self.steps - self.step) * self.batch / max(self.images_per_s, 1e-9)
 
 
 @dataclass(frozen=True)
 class Running:
-    """A pretraining that a living process trains."""
+    """A pretraining that a process is training."""
 
     progress: Progress
     host: str
 
 
 def write_progress(folder: Path, progress: Progress) -> None:
-    """Write down how far this process is."""
+    """Write the progress of this process."""
     value = vars(progress) | {"host": host(), "pid": os.getpid()}
     write_atomic(folder / FILE, json.dumps(value))
 
 
 def read_progress(folder: Path) -> Running | None:
-    """Return how far a pretraining is, or None where no living process trains it.
+    """Return the progress of a pretraining, or None if no process is training it.
 
-    The file is read once: it may vanish or be replaced at any moment.
+    The file is read once, because another process may replace or remove it at any moment.
     """
     try:
         with (folder / FILE).open() as file:
@@ -77,19 +77,19 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # of another user
+    except PermissionError:  # a process of another user
         pass
     return True
 
 
 def last_checkpoint(folder: Path) -> int:
-    """Return the step of the newest checkpoint, 0 where there is none."""
+    """Return the step of the newest checkpoint, 0 if there is none."""
     found = [CHECKPOINT.fullmatch(path.name) for path in folder.glob("checkpoint-*.pt")]
     return max((int(match[1]) for match in found if match), default=0)
 
 
 def steps_of(identity: Pretraining) -> int:
-    """Return how many steps a pretraining takes, 0 for one that learns nothing."""
+    """Return the number of steps of a pretraining, 0 for a method that learns nothing."""
     if identity.recipe is None:
         return 0
     return identity.pool_count // identity.recipe["batch"] * identity.recipe["epochs"]

@@ -1,4 +1,4 @@
-"""How a record came to be: code, versions, machine, time and memory."""
+"""Code, versions, machine, time and memory of a record."""
 
 import json
 import os
@@ -21,9 +21,9 @@ PACKAGES = ("sarbench", "torch", "timm", "numpy", "scipy")
 
 @cache
 def code_state() -> tuple[str, bool]:
-    """Return the git commit of the code and whether the code differs from it.
+    """Return the git commit of the code, and True if the code differs from it.
 
-    A snapshot that was taken for a cluster job has this written next to it.
+    A snapshot for a cluster job has both in `commit.json`.
     """
     folder = Path(__file__).parent.parent
     written = folder.parent / "commit.json"
@@ -64,10 +64,10 @@ def host() -> str:
 
 
 class Clock:
-    """Measures one piece of work from its construction on.
+    """A clock that starts when it is made.
 
     Attributes:
-        before_s: Seconds of earlier stretches of the same work, in processes that were stopped.
+        before_s: Seconds that earlier processes spent on the same work before they were stopped.
     """
 
     def __init__(self, resources: Resources, processes: int = 1) -> None:
@@ -77,11 +77,15 @@ class Clock:
 
     @property
     def wall_s(self) -> float:
-        """Seconds of all stretches so far."""
+        """Seconds of all processes so far."""
         return self.before_s + time.monotonic() - self._began
 
     def provenance(self, share: float = 1.0) -> Provenance:
-        """Return the provenance; `share` of the time where several results were made at once."""
+        """Return the provenance.
+
+        Args:
+            share: Share of the time, if several results were computed at once.
+        """
         import torch
 
         wall_s = self.wall_s * share
@@ -103,23 +107,23 @@ class Clock:
 
 
 def _reset_peak(device: str) -> None:
-    """Let the peak of memory be that of the work that begins now.
+    """Start a new measurement of peak memory.
 
-    Only Linux can do so for the memory of a process; elsewhere it stays that of its whole life.
+    Outside Linux the peak of a process cannot be reset, so it counts from the start of the process.
     """
     import torch
 
     if device.startswith("cuda"):
-        if torch.cuda.is_initialized():  # else nothing was allocated yet
+        if torch.cuda.is_initialized():  # else nothing is allocated yet
             torch.cuda.reset_peak_memory_stats(device)
         return
-    # There is no such file outside Linux, and a kernel may be built without it.
+    # The file does not exist outside Linux, and some kernels are built without it.
     with suppress(OSError), Path("/proc/self/clear_refs").open("w") as file:
         file.write("5")
 
 
 def _peak_mb(device: str) -> float:
-    """Return the peak of memory since `_reset_peak`, in MiB."""
+    """Return the peak memory since `_reset_peak`, in MiB."""
     import torch
 
     if device.startswith("cuda"):
@@ -128,5 +132,5 @@ def _peak_mb(device: str) -> float:
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 2**10  # KiB
     except (OSError, IndexError):
-        unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+        unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, else KiB
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

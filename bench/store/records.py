@@ -1,7 +1,8 @@
-"""The store: write-once records under `runs/`; what is done, failed, damaged or missing.
+"""The store: write-once records of pretrainings and runs, and attempts that failed.
 
-A record is the only "done". It is written to a temporary file, synced, and linked to its name,
-which fails for a second writer; so it is there whole or not at all, on NFS too.
+Work is done if and only if its record exists. A record is written to a temporary file, synced, and
+linked to its name; the link fails for a second writer. So a record is complete or does not exist,
+on NFS too.
 """
 
 import errno
@@ -22,16 +23,16 @@ from .atomic import NoSpaceError, is_full, link_once, no_space, read_file, sync,
 
 Kind = Literal["pretrain", "evaluate"]
 ATTEMPT = re.compile(r"attempt-(\d+)\.json$")
-FREE_MB = 100  # that a store needs before work begins
+FREE_MB = 100  # free space that a store needs before work begins
 MODELS = {"pretrain": PretrainRecord, "evaluate": RunRecord}
 
 
 class DamagedRecordError(ValueError):
-    """A record that cannot be read, or whose key is not the name of its folder."""
+    """A record that cannot be read, or whose key differs from the name of its folder."""
 
 
 class StoreError(OSError):
-    """The store cannot be written."""
+    """A store that cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Store:
 
     @property
     def prepared(self) -> Path:
-        """Where prepared data sets lie."""
+        """The folder of prepared data sets."""
         return self.root / "prepared"
 
     def folder(self, kind: Kind, key: str) -> Path:
@@ -50,22 +51,22 @@ class Store:
         return self.root.joinpath(kind, key)
 
     def keys(self, kind: Kind) -> set[str]:
-        """Return every key that has a folder; those moved aside have a dot in their name."""
+        """Return every key that has a folder; a folder moved aside has a dot in its name."""
         try:
             return {e.name for e in os.scandir(self.root / kind) if "." not in e.name}
         except FileNotFoundError:
             return set()
 
     def read(self, kind: Kind, key: str, identity: dict[str, Any] | None = None) -> Any:
-        """Return the record of `key`, or None if it is not done.
+        """Return the record of `key`, or None if there is none.
 
         Args:
-            kind: What is recorded.
-            key: Of the record.
-            identity: Known to have this key: a record that holds it need not be hashed again.
+            kind: `pretrain` or `evaluate`.
+            key: Key of the record.
+            identity: The identity with this key; a record that holds it is not hashed again.
 
         Raises:
-            DamagedRecordError: The file is not a whole record of this key.
+            DamagedRecordError: The file is not a complete record of this key.
         """
         path = self.root.joinpath(kind, key, "record.json")
         try:
@@ -84,7 +85,10 @@ class Store:
         except ValueError as error:  # NaN in its identity
             raise DamagedRecordError(f"{path}: identity: {error}") from None
         if record.key != key or found != key:
-            raise DamagedRecordError(f"{path} holds {found[:12]}, not {key[:12]}")
+            raise DamagedRecordError(
+                f"{path} holds the record of {found[:12]}, not of {key[:12]}; move its folder out "
+                "of the store and run the grid again"
+            )
         return record
 
     def records(self, kind: Kind) -> Iterator[Any]:
@@ -98,7 +102,7 @@ class Store:
                 yield record
 
     def write(self, kind: Kind, record: PretrainRecord | RunRecord) -> bool:
-        """Write a record once; return False where another writer was first."""
+        """Write a record once; return False if another writer was first."""
         folder = self.folder(kind, record.key)
         with writing(folder / "record.json") as temporary:
             temporary.write_text(record.model_dump_json(indent=1) + "\n")
@@ -106,10 +110,10 @@ class Store:
             return link_once(temporary, folder / "record.json")
 
     def write_attempt(self, kind: Kind, key: str, attempt: Attempt) -> Path:
-        """Write a failure into the folder of its pretraining or run; a retry ignores it."""
+        """Write a failure into the folder of its pretraining or run; retries ignore it."""
         folder = self.folder(kind, key)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "progress.json").unlink(missing_ok=True)  # of a killed process
+        (folder / "progress.json").unlink(missing_ok=True)  # a killed process leaves it
         number = len(list(folder.glob("attempt-*.json"))) + 1
         while True:
             path = folder / f"attempt-{number}.json"
@@ -129,7 +133,7 @@ class Store:
         return None
 
     def move_aside(self, kind: Kind, key: str) -> Path | None:
-        """Move a folder out of the way, keeping it; return where it went."""
+        """Rename a folder so that its key is free; return its new path, None if there is none."""
         folder = self.folder(kind, key)
         if not folder.exists():
             return None
@@ -138,7 +142,12 @@ class Store:
         return aside
 
     def check_writable(self) -> None:
-        """Raise StoreError unless a file can be written, linked and removed here."""
+        """Write, link and remove a file in the store.
+
+        Raises:
+            StoreError: This fails.
+            NoSpaceError: The disk is full, or less than `FREE_MB` are free.
+        """
         probe = self.root / f".probe-{os.getpid()}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -158,6 +167,6 @@ class Store:
         if free_mb < FREE_MB:
             raise NoSpaceError(
                 errno.ENOSPC,
-                f"{free_mb} MB are free at {self.root}, work begins with {FREE_MB} MB or more; "
-                "free some, or name another folder with --runs or SARBENCH_RUNS",
+                f"{free_mb} MB are free at {self.root}, a store needs {FREE_MB} MB; free some "
+                "space, or name another folder with --runs or SARBENCH_RUNS",
             )

@@ -1,7 +1,6 @@
-"""Predicted class and score of each test chip, as the folder of a run holds them.
+"""Predicted class and score of each test chip, stored in the folder of a run.
 
-One reader serves tables, checks and merges, so that no two of them can see different predictions
-in one file.
+Tables, checks and merges all use this reader, so they see the same predictions.
 """
 
 import io
@@ -21,11 +20,11 @@ NAMES = ("classes", "scores")
 FIRST = "classes.npy"
 LARGEST = 2**26  # bytes of one file, and of one array in it
 # Header of a member of a ZIP archive: signature, flags, method, lengths of name and extra field.
-LOCAL = struct.Struct("<4s2x2H16x2H")
+LOCAL_HEADER = struct.Struct("<4s2x2H16x2H")
 
 
 class DamagedPredictionsError(ValueError):
-    """Predictions that are not those that their record describes."""
+    """Predictions that differ from those that their record describes."""
 
 
 def read_predictions(
@@ -35,12 +34,12 @@ def read_predictions(
 
     Args:
         path: The file.
-        digest: SHA-256 that its record holds.
-        names: The arrays that are wanted.
+        digest: SHA-256 in the record of the run.
+        names: Names of the arrays to return.
 
     Raises:
-        FileNotFoundError: There is no file.
-        DamagedPredictionsError: Another digest, or not one row of numbers under each name.
+        FileNotFoundError: The file is missing.
+        DamagedPredictionsError: The file has another digest or other arrays.
     """
     if path.stat().st_size > LARGEST:
         raise DamagedPredictionsError(f"{path} is larger than {LARGEST >> 20} MB")
@@ -49,8 +48,8 @@ def read_predictions(
     if found != digest:
         raise DamagedPredictionsError(
             f"{path} is not the file that its record describes: it has SHA-256 {found[:12]}, its "
-            f"record says {digest[:12]}; move {path.parent.name[:12]}... away and run the grid "
-            "again"
+            f"record says {digest[:12]}; move the folder {path.parent.name[:12]}... out of the "
+            "store and run the grid again"
         )
     try:
         if names == NAMES[:1] and (quick := _first(content)):
@@ -65,16 +64,16 @@ def read_predictions(
 
 
 def _first(content: bytes) -> bytes | None:
-    """Return the first member of an archive as runs write it, else None.
+    """Return the first member of an archive that a run wrote; None for another archive.
 
-    Three times as fast as `zipfile`, which reads the directory at the end; a table of 10,000 runs
-    would take a second more.
+    This is three times as fast as `zipfile`, which reads the directory at the end: a table of
+    10,000 runs takes a second less.
     """
-    if len(content) < LOCAL.size:
+    if len(content) < LOCAL_HEADER.size:
         return None
-    signature, flags, method, name_length, extra_length = LOCAL.unpack_from(content)
-    start = LOCAL.size + name_length + extra_length
-    name = content[LOCAL.size : LOCAL.size + name_length]
+    signature, flags, method, name_length, extra_length = LOCAL_HEADER.unpack_from(content)
+    start = LOCAL_HEADER.size + name_length + extra_length
+    name = content[LOCAL_HEADER.size : LOCAL_HEADER.size + name_length]
     if (signature, flags, method, name) != (b"PK\3\4", 0, zipfile.ZIP_DEFLATED, FIRST.encode()):
         return None
     inflating = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -101,7 +100,7 @@ def _numbers(content: bytes, name: str) -> np.ndarray:
     return np.frombuffer(content, dtype, offset=size)
 
 
-@lru_cache(64)  # it is the same in thousands of files, and slow to parse
+@lru_cache(64)  # the header is the same in thousands of files, and slow to parse
 def _header(content: bytes) -> tuple[tuple[int, ...], np.dtype]:
     """Return shape and type of an array in the .npy format, version 1.0."""
     file = io.BytesIO(content)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 FILE = "predictions.npz"  # in the folder of a pretraining
-LARGEST = 2**26  # bytes that one of them may hold
+LARGEST = 2**26  # bytes of a file, and of its arrays in memory
 # Kind of number and axes of each array.
 ARRAYS = {
     "chips": ("f", "BHW"), "predicted": ("f", "RMP"), "target": ("f", "RMP"), "mask": ("b", "RM"),
@@ -17,19 +17,20 @@ ARRAYS = {
 
 
 class DamagedPicturesError(ValueError):
-    """A file that does not hold what `keep` writes."""
+    """A file that does not hold the arrays of `Predictions`."""
 
 
 @dataclass(frozen=True)
 class Predictions:
     """Targets and predictions on B chips, in R rows of M patches with P values each.
 
-    A row is an image, a window or a block of it (`methods._method.Prediction`); a control has none.
+    A row is an image, or a window or block of it (`methods._method.Prediction`). A control has no
+    rows.
 
     Attributes:
-        chips: As the encoder sees them, in [0, 1].
-        predicted: What the method says.
-        target: What it should have said.
+        chips: Inputs of the encoder, in [0, 1].
+        predicted: Predicted values.
+        target: Values that the method should predict.
         mask: True where the patch was hidden from the encoder.
         patches: Index of each patch on the patch grid, row-major.
         images: Index of the chip that each row belongs to.
@@ -46,7 +47,7 @@ class Predictions:
 
 
 def load(folder: Path) -> Predictions | None:
-    """Return what `keep` wrote, or None where there is nothing or nothing whole."""
+    """Read the predictions of a pretraining; None if the file is missing or damaged."""
     try:
         with np.load(folder / FILE, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
@@ -57,10 +58,10 @@ def load(folder: Path) -> Predictions | None:
 
 
 def check_stored(folder: Path) -> None:
-    """Check the file of a stranger, if there is one, before it is copied.
+    """Check the file of another user, if there is one, before it is copied.
 
     Raises:
-        DamagedPicturesError: It is not what `keep` writes, or too large.
+        DamagedPicturesError: The file is too large, or its arrays are not those of `Predictions`.
     """
     path = folder / FILE
     if not path.exists():
@@ -82,11 +83,11 @@ def check_stored(folder: Path) -> None:
                 raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}")
         images = arrays["images"]
         if images.size and not 0 <= images.min() <= images.max() < sizes["B"]:
-            raise ValueError("a row belongs to no chip")
+            raise ValueError("a row has no chip")
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise DamagedPicturesError(
-            f"{FILE} is not what a pretraining keeps for pictures ({error}); nothing else needs "
-            "it: delete it there and merge again"
+            f"{FILE} does not hold predictions of a pretraining ({error}); only figures need it: "
+            "delete it in the other store and merge again"
         ) from error
 
 

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
-from ..data.known_sets import FOLDER, DamagedSetError
-from ..data.splits import Splits, every_set, open_set
+from ..data.known_sets import FOLDER, every_set, read_checked_set
+from ..data.lookup import Splits
+from ..data.splits import DamagedSetError
 from ..plan.plan import Plan
 from ..store.records import DamagedRecordError, Kind, Store
 from ..store.run_predictions import FILE
@@ -16,18 +17,18 @@ KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
 
 
 class CheckError(ValueError):
-    """There is nothing that could be checked."""
+    """A store without anything to check."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim that does not hold, or cannot be checked.
+    """A claim that does not hold or cannot be checked.
 
     Attributes:
         kind: As in `verify_run.Problem`; `set` for the description of a set.
-        what: The folder below the store, keys shortened; a data set for what concerns many runs.
-        text: What is wrong, and where it helps what to do.
-        keys: Of the records concerned.
+        what: Folder in the store, with a shortened key; a data set if many runs are concerned.
+        text: The problem and, if there is one, the advice to the user.
+        keys: Keys of the records concerned.
     """
 
     kind: str
@@ -49,11 +50,15 @@ class Checked:
     findings: list[Finding]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain JSON values."""
         return asdict(self)
 
     def summary(self, *, weights: bool = True) -> str:
-        """Return a sentence; without `weights`, only the runs were checked."""
+        """Return counts and number of findings in a sentence.
+
+        Args:
+            weights: False if only the runs were checked.
+        """
         starts = f"{self.pretrainings} pretrainings, " if weights else ""
         count = len(self.findings)
         found = f"{count} finding{'s' if count > 1 else ''}" if count else "all hold"
@@ -64,7 +69,7 @@ Tell = Callable[[int, int], None]
 
 
 def refuse_no_store(store: Store) -> None:
-    """Refuse a folder that is not a store.
+    """Check that a folder is a store.
 
     Raises:
         CheckError: It holds neither pretrainings nor runs.
@@ -80,11 +85,11 @@ def check_store(store: Store, tell: Tell = lambda done, total: None) -> Checked:
     """Check every record of a store.
 
     Args:
-        store: What is checked; nothing is written.
-        tell: Called with (done, total) after each record.
+        store: The store; nothing is written.
+        tell: Called with (done, total) before each record.
 
     Raises:
-        CheckError: It is not a store, or holds no record.
+        CheckError: The folder is not a store, or holds no record.
     """
     refuse_no_store(store)
     keys = {kind: sorted(store.keys(kind)) for kind in KINDS}
@@ -101,20 +106,20 @@ def check_plan(
     *,
     encoders: bool = True,
 ) -> Checked:
-    """Check the records of a grid; what is not there yet is left out.
+    """Check the records of a grid; missing records are skipped.
 
     Args:
-        plan: The grid against the store.
-        store: What is checked; nothing is written.
-        tell: Called with (done, total) after each record.
-        encoders: Whether to read the weights too.
+        plan: The plan of the grid.
+        store: The store; nothing is written.
+        tell: Called with (done, total) before each record.
+        encoders: Check the pretrainings and their weights too.
     """
     starts = [entry.key for entry in plan.pretrain if entry.key] if encoders else []
     runs = [entry.key for entry in plan.runs if entry.key]
     found = check_keys(store, starts, runs, tell)
     unknown = [
-        Finding("split", name, "it is not prepared, and the store does not describe it: records "
-                f"that need it were not looked up; run `sarbench data prepare {name}`")
+        Finding("split", name, "it is not prepared, and the store does not describe it, so the "
+                f"records that need it were not checked; run `sarbench data prepare {name}`")
         for name in plan.needs()
         if name not in plan.data
     ]  # fmt: skip
@@ -122,7 +127,7 @@ def check_plan(
 
 
 def check_keys(store: Store, starts: Collection[str], runs: Collection[str], tell: Tell) -> Checked:
-    """Check the records with these keys; a key without a record is left out."""
+    """Check the records with these keys; keys without a record are skipped."""
     findings = list(_set_findings(store))
     checker = _Checker(store)
     counts = {"pretrain": 0, "evaluate": 0}
@@ -149,7 +154,7 @@ def check_keys(store: Store, starts: Collection[str], runs: Collection[str], tel
 def _set_findings(store: Store) -> Iterator[Finding]:
     for path in every_set(store.root):
         try:
-            open_set(path)
+            read_checked_set(path)
         except DamagedSetError as error:
             yield Finding("set", f"{FOLDER}/{path.name}", str(error))
 
@@ -159,7 +164,7 @@ def _finding(kind: Kind, key: str, problem: Problem, more: str = "") -> Finding:
 
 
 class _Checker:
-    """Checks records, each pretraining once."""
+    """A checker of records that reads each pretraining once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -167,13 +172,13 @@ class _Checker:
         self._starts: dict[str, tuple[str | None, str | None, str]] = {}
 
     def of_start(self, record: PretrainRecord) -> list[Finding]:
-        """Return what does not hold of a pretraining."""
+        """Return the problems of a pretraining."""
         self._starts[record.key] = record.weights_digest, record.identity.get("method"), ""
         path = self._store.folder("pretrain", record.key) / "encoder.safetensors"
         return [_finding("pretrain", record.key, one) for one in encoder_problems(record, path)]
 
     def of_runs(self, records: Iterable[RunRecord]) -> list[Finding]:
-        """Return what does not hold of runs; those of an unknown split are one finding."""
+        """Return the problems of runs; all runs with one unknown split are one finding."""
         findings: list[Finding] = []
         unscored: dict[str, list[RunRecord]] = {}
         paths = ((one, self._store.folder("evaluate", one.key) / FILE) for one in records)
@@ -185,7 +190,7 @@ class _Checker:
                     unscored.setdefault(problem.text, []).append(record)
                 else:
                     findings.append(
-                        _finding("evaluate", record.key, problem, f" ({_about(record)})")
+                        _finding("evaluate", record.key, problem, f" ({_describe(record)})")
                     )
         for text, of_split in unscored.items():
             text = f"{len(of_split)} runs could not be scored again: {text}"
@@ -195,7 +200,7 @@ class _Checker:
         return findings
 
     def _start(self, key: str) -> tuple[str | None, str | None, str]:
-        """Return weights digest and method of a pretraining, or why there are none."""
+        """Return weights digest, method, and the reason if both are None, of a pretraining."""
         if key not in self._starts:
             try:
                 record = self._store.read("pretrain", key)
@@ -206,6 +211,6 @@ class _Checker:
         return self._starts[key]
 
 
-def _about(record: RunRecord) -> str:
+def _describe(record: RunRecord) -> str:
     names = ("method", "dataset", "protocol", "shots", "seed")
     return ", ".join(f"{name} {record.identity.get(name)}" for name in names)

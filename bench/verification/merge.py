@@ -1,4 +1,4 @@
-"""Records of another store taken into ours: validated strictly, nothing overwritten."""
+"""Copy valid records of another store into ours, without overwriting anything."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
 from ..data.known_sets import FOLDER, remember
-from ..data.splits import DIGEST, Splits
+from ..data.lookup import DIGEST, Splits
 from ..store.atomic import copy_once
 from ..store.records import DamagedRecordError, Kind, Store
 from ..store.run_predictions import FILE as PREDICTIONS
@@ -16,7 +16,7 @@ from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
 
 KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
 ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
-# What is copied with a record, where it is there.
+# Files that are copied with a record, if they exist.
 COPIED = {"pretrain": (ENCODER, HISTORY, PICTURES), "evaluate": (PREDICTIONS,)}
 LARGEST_RECORD = 2**20  # bytes
 LARGEST_HISTORY = 2**26
@@ -28,15 +28,15 @@ class MergeError(ValueError):
 
 @dataclass
 class Merged:
-    """What became of every record of the other store; keys with a reason.
+    """The outcome of a merge for every record of the other store.
 
     Attributes:
-        added: Taken (or would be, in a trial).
-        same: Here already, with the same outcome.
-        conflicts: Here already, with another outcome; ours is kept.
-        refused: Not valid, or not consistent.
-        unscored: Added although their scores could not be computed again.
-        sets: Descriptions of data sets and pools that were copied for them.
+        added: Records that were copied (or would be, in a trial).
+        same: Records that our store has with the same values.
+        conflicts: Records that our store has with other values and keeps, with the difference.
+        refused: Invalid records, with the reason.
+        unscored: Added records whose scores could not be computed again, with the reason.
+        sets: Names of the data sets and pools whose descriptions were copied.
     """
 
     added: list[str] = field(default_factory=list)
@@ -54,22 +54,23 @@ def merge(
     trial: bool = False,
     allow_unscored: bool = False,
 ) -> Merged:
-    """Take the records of another store into ours.
+    """Copy the valid records of another store into ours.
 
     Args:
-        other: Read only; nothing of it is trusted.
-        mine: Gets what is valid and not there yet; keeps what it has.
-        trial: Only say what would happen.
-        allow_unscored: Take runs, too, whose test labels are known nowhere.
+        other: The other store; it is only read, and every claim in it is checked.
+        mine: Our store; its own records are kept.
+        trial: Return the outcome without copying.
+        allow_unscored: Copy runs whose test labels are unknown too.
 
     Raises:
-        MergeError: `other` holds no records, or is ours.
+        MergeError: `other` is not a store, or is our store.
     """
     if other.root.resolve() == mine.root.resolve():
-        raise MergeError(f"{other.root} is the store itself; name another one")
+        raise MergeError(f"{other.root} is the store itself; name another store")
     if not any((other.root / kind).is_dir() for kind in KINDS):
         raise MergeError(
-            f"{other.root} is not a store: it has neither a folder pretrain/ nor evaluate/"
+            f"{other.root} is not a store: it has neither a folder pretrain/ nor evaluate/; name a "
+            "store"
         )
     if not trial:
         mine.check_writable()
@@ -77,23 +78,23 @@ def merge(
     for kind in KINDS:
         for name in sorted(other.keys(kind)):
             if (other.folder(kind, name) / "record.json").exists():
-                work.take(kind, name)  # else a failure or unfinished work, not a result
+                work.copy(kind, name)  # without a record: a failure, or unfinished work
     return work.result
 
 
 class _Merge:
-    """One merge while it runs."""
+    """The state of a merge."""
 
     def __init__(self, other: Store, mine: Store, trial: bool, allow_unscored: bool) -> None:
         self.other, self.mine, self.trial, self.allow_unscored = other, mine, trial, allow_unscored
         self.result = Merged()
         self.splits = Splits([mine.root, other.root], mine.prepared)
         self.verifier = RunVerifier(self.splits)
-        self.starts: dict[str, PretrainRecord] = {}  # those of the other store that are valid
+        self.starts: dict[str, PretrainRecord] = {}  # valid ones of the other store
         self.seen_sets: set[tuple[str, str]] = set()
 
-    def take(self, kind: Kind, name: str) -> None:
-        """Take one record, or note why not."""
+    def copy(self, kind: Kind, name: str) -> None:
+        """Copy one record, or note the reason why not."""
         what, folder = f"{kind}/{name[:12]}", self.other.folder(kind, name)
         try:
             record = self._read(kind, name, folder)
@@ -105,29 +106,29 @@ class _Merge:
         except (OSError, ValueError) as error:
             self.result.refused.append((what, str(error)))
             return
-        if self._copy(kind, record, folder, what, unscored):
-            self._take_sets(record)
+        if self._copy_record(kind, record, folder, what, unscored):
+            self._copy_sets(record)
 
     def _read(self, kind: Kind, name: str, folder: Path) -> PretrainRecord | RunRecord:
         if not DIGEST.fullmatch(name):
             raise MergeError(f"{name!r} is not a key (64 hexadecimal digits)")
         for path in (folder, *folder.iterdir()):
             if path.is_symlink():
-                raise MergeError(f"{path.name} is a link; links are not followed")
+                raise MergeError(f"{path.name} is a link; links are not followed: copy the file")
         if (folder / "record.json").stat().st_size > LARGEST_RECORD:
-            raise MergeError("its record is larger than any record can be")
+            raise MergeError(f"its record is larger than {LARGEST_RECORD >> 20} MB")
         return self.other.read(kind, name)
 
     def _check_start(self, record: PretrainRecord, folder: Path) -> str:
         _refuse(encoder_problems(record, folder / ENCODER))
         history = folder / HISTORY
         if history.exists() and history.stat().st_size > LARGEST_HISTORY:
-            raise MergeError(f"{HISTORY} is larger than any history can be")
+            raise MergeError(f"{HISTORY} is larger than {LARGEST_HISTORY >> 20} MB")
         check_stored(folder)
         return ""
 
     def _check_run(self, record: RunRecord, folder: Path) -> str:
-        """Return why the scores of a run cannot be computed again, or nothing."""
+        """Return the reason why the scores of a run cannot be computed again; empty if they can."""
         key = str(record.identity.get("start"))
         ours = self.mine.read("pretrain", key) if DIGEST.fullmatch(key) else None
         start = ours or self.starts.get(key)
@@ -144,10 +145,10 @@ class _Merge:
         ])  # fmt: skip
         here = (self.mine.folder("evaluate", record.key) / "record.json").exists()
         if unscored and not (self.allow_unscored or here):
-            raise MergeError(f"{unscored[0]}; or take it unscored with --allow-unscored")
+            raise MergeError(f"{unscored[0]}; or copy it unchecked with --allow-unscored")
         return unscored[0] if unscored else ""
 
-    def _copy(
+    def _copy_record(
         self,
         kind: Kind,
         record: PretrainRecord | RunRecord,
@@ -155,7 +156,7 @@ class _Merge:
         what: str,
         unscored: str,
     ) -> bool:
-        """Copy one record with its files; return whether ours has it now, with the same outcome."""
+        """Copy one record with its files; return whether ours now has it with the same values."""
         try:
             ours = self.mine.read(kind, record.key)
         except DamagedRecordError as error:
@@ -186,8 +187,8 @@ class _Merge:
             self.result.unscored.append((what, unscored))
         return True
 
-    def _take_sets(self, record: PretrainRecord | RunRecord) -> None:
-        """Copy the descriptions of the sets that a record is about, unless ours has them."""
+    def _copy_sets(self, record: PretrainRecord | RunRecord) -> None:
+        """Copy the descriptions of the data sets and pools of a record, unless ours has them."""
         identity = record.identity
         if isinstance(record, RunRecord):
             wanted = [(identity["data_digest"], identity["split_digest"], None)]
@@ -206,25 +207,25 @@ class _Merge:
                 if why := self.splits.damaged.get((data_digest, split)):
                     self.result.refused.append((f"{FOLDER}/*-{data_digest[:12]}-*", why))
                 continue
-            claimed = int((~known.is_test).sum()) if split else known.summary.count
+            claimed = int((~known.split.is_test).sum()) if split else known.summary.count
             if count is not None and claimed != count:
                 why = f"it claims {claimed} chips, the pretrainings on it {count}"
                 self.result.refused.append((f"{FOLDER}/{known.given[:40]}", why))
                 continue
             if not self.trial:
-                remember(self.mine.root, known.given, known, known.summary)
+                remember(self.mine.root, known.given, known.split, known.summary)
             self.result.sets.append(known.given)
 
 
 def _refuse(problems: list[Problem]) -> None:
-    """Raise MergeError for the first problem, with how many more there are."""
+    """Raise MergeError with the first problem and the number of other problems."""
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise MergeError(problems[0].text + more)
 
 
 def _difference(ours: Any, theirs: Any) -> str:
-    """Return in what two records of one key differ, apart from how they were made."""
+    """Return the fields in which two records of one key differ, except provenance and speed."""
     kept = set(type(ours).model_fields) - {"provenance", "images_per_s"}
     parts = [
         f"{name} is {_short(getattr(ours, name))} here and {_short(getattr(theirs, name))} there"

@@ -1,7 +1,6 @@
-"""Check what a record claims against what it can be computed from.
+"""Check the claims of a record against the files from which they can be computed.
 
-`check`, `merge`, `report` and every table use these functions, so that a number that one of them
-refuses is refused by all.
+`check`, `merge`, `report` and every table use these functions, so they all refuse the same numbers.
 """
 
 import json
@@ -26,32 +25,33 @@ from ...protocols._support_sets import (
 )
 from ...results.metrics import score_runs
 from ...results.record import PretrainRecord, RunRecord
-from ..data.splits import Split, Splits, shipped
+from ..data.lookup import Splits
+from ..data.splits import Split, shipped
 from ..store.atomic import file_digest
 from ..store.run_predictions import FILE, NAMES, DamagedPredictionsError, read_predictions
 
 TOLERANCE = 1e-9  # between a stored score and the one computed again
-TOGETHER = 256  # runs that are scored at once
+BATCH = 256  # runs that are scored at once
 
 Kind = Literal[
     "record", "identity", "start", "method", "weights", "predictions", "scores", "counts",
     "support", "split", "missing", "unscored",
 ]  # fmt: skip
-# Fields of a run's identity that are read here, with their types in JSON.
+# Fields of a run's identity that this file reads, with their types in JSON.
 IDENTITY = {
     "start": (str,), "method": (str,), "dataset": (str,), "data_digest": (str,),
     "split_digest": (str,), "protocol": (str,), "shots": (int, str), "seed": (int,),
 }  # fmt: skip
-# Keys of a member of a pool with their types; the training split of a data set has both.
+# Keys of a member of a pool, with their types; a training split has those of `SPLIT` too.
 MEMBER = {"name": str, "digest": str, "count": int}
 SPLIT = {"split": str, "classes": int}
-# Nothing is known to be wrong with these; they could not be checked.
+# Kinds of problems that mean "not checked", not "wrong".
 UNCHECKED: tuple[Kind, ...] = ("missing", "unscored")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One claim of a record that does not hold, or cannot be checked."""
+    """A claim of a record that does not hold or cannot be checked."""
 
     kind: Kind
     text: str
@@ -59,7 +59,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class CheckedRun:
-    """A run, its split where that is known, its predicted classes where they are usable."""
+    """A run with its problems.
+
+    Attributes:
+        record: The record.
+        split: Its split; None if unknown.
+        classes: Its predicted classes; None if they cannot be used.
+        problems: Claims that do not hold or cannot be checked.
+    """
 
     record: RunRecord
     split: Split | None
@@ -68,42 +75,42 @@ class CheckedRun:
 
 
 class RunVerifier:
-    """Checks runs; reads each split and draws each support set once."""
+    """A checker of runs that reads each split and draws each support set once."""
 
     def __init__(self, splits: Splits) -> None:
-        """Remember where splits are found."""
+        """Keep the look-up of splits."""
         self.splits = splits
         self._supports: dict[tuple[str, str, object, object], tuple[int, str] | str] = {}
 
     def split(self, record: RunRecord) -> Split | None:
-        """Return the split that a run names, where it is known here."""
+        """Return the split of a run, or None if it is not known."""
         where = [record.identity.get(n) for n in ("dataset", "data_digest", "split_digest")]
         return self.splits.find(*map(str, where))
 
     def problems(self, record: RunRecord, path: Path) -> list[Problem]:
-        """Return what does not hold of one run by itself: predictions, scores, labelled chips."""
+        """Return the problems of one run in predictions, scores and labelled chips."""
         (checked,) = self.check([(record, path)])
         return checked.problems
 
     def check(
         self, runs: Iterable[tuple[RunRecord, Path]], *, whole: bool = True
     ) -> Iterator["CheckedRun"]:
-        """Yield many runs in their order, checked by themselves; they are scored together.
+        """Yield runs in their order, each checked without its pretraining.
 
         Args:
-            runs: Each with the file of its predictions.
-            whole: Check the scores of single chips too, which no number depends on.
+            runs: Records, each with the file of its predictions.
+            whole: Check the scores of single chips too; no number depends on them.
         """
         runs = iter(runs)
-        while batch := [self._read(*run, whole=whole) for run in islice(runs, TOGETHER)]:
+        while batch := [self._read(*run, whole=whole) for run in islice(runs, BATCH)]:
             _score(batch)
             yield from batch
 
     def _read(self, record: RunRecord, path: Path, *, whole: bool) -> "CheckedRun":
-        """Check everything of a run but its scores."""
+        """Check a run except for its scores."""
         identity = record.identity
-        if lacking := _lacking(identity):
-            problem = Problem("identity", f"its identity lacks {', '.join(lacking)}")
+        if missing := _missing_fields(identity):
+            problem = Problem("identity", f"its identity lacks {', '.join(missing)}")
             return CheckedRun(record, None, None, [problem])
         split, found = self.split(record), []
         ours = shipped(identity["dataset"])
@@ -118,7 +125,7 @@ class RunVerifier:
             why = self.splits.why_not(*where)
             found.append(Problem("unscored", why))
         else:
-            found += self._about_labels(record, split)
+            found += self._label_problems(record, split)
         classes = None
         try:
             names = NAMES if whole else NAMES[:1]
@@ -128,14 +135,14 @@ class RunVerifier:
         except (DamagedPredictionsError, OSError) as error:
             found.append(Problem("predictions", str(error)))
         else:
-            if wrong := _about_arrays(record, stored):
+            if wrong := _array_problem(record, stored):
                 found.append(Problem("predictions", wrong))
             else:
                 classes = stored["classes"]
         return CheckedRun(record, split, classes, found)
 
-    def _about_labels(self, record: RunRecord, split: Split) -> list[Problem]:
-        """Compare counts and labelled chips with those that the split, shots and seed give."""
+    def _label_problems(self, record: RunRecord, split: Split) -> list[Problem]:
+        """Compare counts and labelled chips of a run with its split, shots and seed."""
         found = []
         tested = len(split.test_labels)
         if record.test_count != tested:
@@ -157,26 +164,26 @@ class RunVerifier:
         return found
 
     def _support(self, identity: dict[str, Any], split: Split) -> tuple[int, str] | str:
-        """Return how many chips are labelled and their digest, or why there are none."""
+        """Return number and digest of the labelled chips, or the reason why there are none."""
         digest, seed, shots = (identity[name] for name in ("split_digest", "seed", "shots"))
-        place = (identity["dataset"], digest, seed, shots)
-        if place not in self._supports:
+        key = (identity["dataset"], digest, seed, shots)
+        if key not in self._supports:
             ids, labels = split.ids[~split.is_test], split.labels[~split.is_test]
             try:
                 chosen = support_set(digest, seed, ids, labels, shots, split.classes)
-                self._supports[place] = len(chosen), support_digest(ids[chosen])
+                self._supports[key] = len(chosen), support_digest(ids[chosen])
             except (ShotsError, TooFewChipsError, RepeatedChipError) as error:
-                self._supports[place] = f"no labelled chips can be drawn: {error}"
-        return self._supports[place]
+                self._supports[key] = f"no labelled chips can be drawn: {error}"
+        return self._supports[key]
 
 
-def _lacking(identity: dict[str, Any]) -> list[str]:
-    """Return the fields of a run's identity that are missing or of another type."""
+def _missing_fields(identity: dict[str, Any]) -> list[str]:
+    """Return the fields of a run's identity that are missing or have another type."""
     return [name for name, types in IDENTITY.items() if type(identity.get(name)) not in types]
 
 
-def _about_arrays(record: RunRecord, stored: dict[str, np.ndarray]) -> str:
-    """Return what is wrong with the arrays of a run, or nothing."""
+def _array_problem(record: RunRecord, stored: dict[str, np.ndarray]) -> str:
+    """Return the problem of the arrays of a run; empty if there is none."""
     classes, scores = stored["classes"], stored.get("scores")
     if classes.dtype.kind not in "iu" or classes.shape != (record.test_count,):
         return f"{FILE} has {classes.shape} {classes.dtype} classes of {record.test_count} chips"
@@ -188,13 +195,13 @@ def _about_arrays(record: RunRecord, stored: dict[str, np.ndarray]) -> str:
 
 
 def _score(batch: list["CheckedRun"]) -> None:
-    """Compute the scores of runs again; note impossible classes and scores that differ."""
-    together: dict[int, list[CheckedRun]] = {}
+    """Compute the scores of runs again; add impossible classes and other scores as problems."""
+    by_split: dict[int, list[CheckedRun]] = {}
     for run in batch:
         size = len(run.split.test_labels) if run.split else None
         if run.classes is not None and len(run.classes) == size:
-            together.setdefault(id(run.split), []).append(run)
-    for runs in together.values():
+            by_split.setdefault(id(run.split), []).append(run)
+    for runs in by_split.values():
         split = runs[0].split
         if split is None:
             continue
@@ -219,13 +226,13 @@ def _score(batch: list["CheckedRun"]) -> None:
 def start_problems(
     record: RunRecord, weights: str | None, method: str | None, *, why: str = ""
 ) -> list[Problem]:
-    """Return what does not hold of a run together with its pretraining.
+    """Return contradictions between a run and its pretraining.
 
     Args:
         record: The run.
-        weights: The weights digest of its pretraining; None where that is not there.
-        method: The method of its pretraining.
-        why: Why it is not there.
+        weights: Weights digest of its pretraining; None if the pretraining is missing.
+        method: Method of its pretraining.
+        why: Reason why the pretraining is missing, as the end of a sentence.
     """
     start = str(record.identity.get("start"))[:12]
     if weights is None:
@@ -246,7 +253,7 @@ def start_problems(
 
 
 def _is_member(member: Any) -> bool:
-    """Return whether a value is a member of a pool as identities hold it."""
+    """Return whether a value has the form of a member of a pool in an identity."""
     if not isinstance(member, dict):
         return False
     types = MEMBER | (SPLIT if member.keys() & SPLIT.keys() else {})
@@ -259,7 +266,7 @@ def _encoder_of(record: PretrainRecord) -> dict[str, Any]:
 
 
 def encoder_problems(record: PretrainRecord, path: Path) -> list[Problem]:
-    """Return what does not hold of the identity and weights of a pretraining."""
+    """Return the problems in identity and weights of a pretraining."""
     members = record.identity.get("pool")
     if not (isinstance(members, list) and all(map(_is_member, members))):
         text = (
@@ -276,19 +283,19 @@ def encoder_problems(record: PretrainRecord, path: Path) -> list[Problem]:
             )
             return [Problem("weights", text)]
         with safe_open(path, framework="np") as file:
-            told = (file.metadata() or {}).get("pretraining", "{}")
+            metadata = (file.metadata() or {}).get("pretraining", "{}")
             weights = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-        named = json.loads(told)
+        named = json.loads(metadata)
     except FileNotFoundError:
         return [Problem("missing", f"{path.name} is missing")]
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         return [Problem("weights", f"{path.name} cannot be read: {error}")]
     if named != record.identity:
         return [Problem("weights", f"{path.name} says that it holds another pretraining")]
-    told = record.architecture.encoder_parameters if record.architecture else weights
-    # The file may hold more: buffers of a plug-in's network, or of one of timm.
+    claimed = record.architecture.encoder_parameters if record.architecture else weights
+    # The file of a plug-in's network or of one of timm may also hold buffers.
     ours = record.identity.get("method") in own_names() and "patch_px" in _encoder_of(record)
-    if told > weights or (ours and told != weights):
-        text = f"{path.name} has {weights:,} weights, its record says {told:,}"
+    if claimed > weights or (ours and claimed != weights):
+        text = f"{path.name} has {weights:,} weights, its record says {claimed:,}"
         return [Problem("weights", text)]
     return []

@@ -1,4 +1,4 @@
-"""Resizing and augmentation against torchvision, closed forms and a random state by hand."""
+"""Resizing and augmentation against torchvision and closed forms."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_overshoot_is_clamped_as_pillow_does():
     assert ours.max() == 1
 
 
-def test_an_image_of_the_right_size_is_left_alone():
+def test_an_image_of_the_right_size_is_not_changed():
     images = chips(2, 112, 112)[:, None]
     assert torch.equal(resize(images, 112), images)
 
@@ -63,7 +63,7 @@ def test_weights_of_an_output_pixel_sum_to_one_and_stay_inside_the_crop():
 def test_crops_are_those_of_torchvision(rng):
     functional = pytest.importorskip("torchvision.transforms.v2.functional")
     pairs = [(128, 128), (158, 157), (54, 54), (90, 128)]
-    padded = torch.full((4, 158, 157), 7.0)  # a padding that would show
+    padded = torch.full((4, 158, 157), 7.0)  # a padding that would change the result
     images = [chips(1, *pair)[0] for pair in pairs]
     for row, image in zip(padded, images, strict=True):
         row[: image.shape[0], : image.shape[1]] = image
@@ -91,7 +91,7 @@ def test_the_area_of_crops_is_uniform_and_the_ratio_log_uniform(rng):
     ratio = np.sort(torch.log(columns / rows).numpy())
     reach = np.log(4 / 3)
     uniform = (np.arange(count) + 0.5) / count
-    # Kolmogorov-Smirnov distance, 99.9 % point 1.95 / sqrt(n), plus the rounding to whole pixels
+    # Kolmogorov-Smirnov distance, 99.9% point 1.95 / sqrt(n), plus the rounding to whole pixels
     assert np.abs((area - 0.1) / 0.4 - uniform).max() < 1.95 / np.sqrt(count) + 0.005
     assert np.abs((ratio + reach) / (2 * reach) - uniform).max() < 1.95 / np.sqrt(count) + 0.005
     for start, length in ((top, rows), (left, columns)):
@@ -101,7 +101,7 @@ def test_the_area_of_crops_is_uniform_and_the_ratio_log_uniform(rng):
         assert (start + length <= side).all()
 
 
-def test_every_place_of_a_crop_is_equally_likely(rng):
+def test_every_position_of_a_crop_is_equally_likely(rng):
     # half the area of 4 x 4 at ratio 1 is 3 x 3 (2.83 rounds up): 2 x 2 places
     setting = Augmentation(crop_scale=(0.5, 0.5), crop_ratio=(1.0, 1.0))
     height, width = sizes(*[(4, 4)] * 8000)
@@ -118,7 +118,7 @@ def test_every_place_of_a_crop_is_equally_likely(rng):
         ((1000, 90), (440, 0, 120, 90)),  # as high as 3/4 allows
     ],
 )
-def test_where_no_draw_fits_the_largest_centred_crop_is_taken(size, crop, rng):
+def test_if_no_draw_fits_the_crop_is_the_largest_centred_one(size, crop, rng):
     setting = Augmentation(crop_scale=(0.99, 1.0))
     assert draw_crops(*sizes(size), setting, rng).tolist() == [list(crop)]
 
@@ -130,7 +130,7 @@ def test_the_whole_square_is_the_fallback_within_the_ratios(rng):
     assert (crops == torch.tensor([0, 0, 60, 60])).all()
 
 
-def test_without_chance_augmentation_is_a_resize(rng):
+def test_augmentation_without_randomness_is_a_resize(rng):
     images = chips(3, 128, 128)
     ours = augment(images, *sizes(*[(128, 128)] * 3), 112, PLAIN, rng)
     torch.testing.assert_close(ours, resize(images[:, None], 112), atol=1e-6, rtol=0)
@@ -160,13 +160,13 @@ def test_contrast_is_a_factor_about_the_mean_and_is_clamped(rng):
     assert 0.5 <= factors.min() < 0.52
     assert 1.48 < factors.max() <= 1.5001
     assert abs(factors.mean() - 1) < 4 * 0.5 / np.sqrt(3 * 2000)
-    extreme = (board > 0.5).float().expand(200, 8, 8)  # 0 and 1 cannot move further apart
+    extreme = (board > 0.5).float().expand(200, 8, 8)  # 0 and 1 are the extreme values
     ours = augment(extreme, *sizes(*[(8, 8)] * 200), 8, setting, rng)
     assert ours.min() == 0
     assert ours.max() == 1
 
 
-def test_nothing_of_the_padding_leaks_in(rng):
+def test_padding_does_not_change_the_result(rng):
     images = chips(4, 96, 96)
     dark, bright = torch.zeros(4, 140, 150), torch.ones(4, 140, 150)
     dark[:, :96, :96] = bright[:, :96, :96] = images
@@ -178,7 +178,7 @@ def test_nothing_of_the_padding_leaks_in(rng):
     torch.testing.assert_close(results[1], results[2], atol=0, rtol=0)
 
 
-def test_the_same_generator_gives_the_same_images_and_no_other_is_touched():
+def test_the_same_generator_gives_the_same_images_and_no_other_generator_is_used():
     images, setting = chips(4, 64, 64), Augmentation()
     size = sizes(*[(64, 64)] * 4)
     before = torch.get_rng_state()
@@ -200,13 +200,13 @@ def test_the_same_generator_gives_the_same_images_and_no_other_is_touched():
         {"contrast": -0.1},
     ],
 )
-def test_a_setting_that_cannot_be_drawn_is_refused_by_name(wrong):
+def test_the_error_names_a_setting_out_of_range(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Augmentation(**wrong)
 
 
 @pytest.mark.gpu
-def test_a_gpu_resizes_as_the_cpu_does(rng):
+def test_a_gpu_resizes_like_the_cpu(rng):
     images, size = chips(4, 128, 128), sizes(*[(128, 128)] * 4)
     crops = draw_crops(*size, Augmentation(), rng)
     for start, length in ((crops[:, 0], crops[:, 2]), (crops[:, 1], crops[:, 3])):

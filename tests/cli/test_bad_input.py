@@ -215,10 +215,10 @@ def bad_images(folder: Path) -> dict[str, str]:
     (folder / "directory").write_text("no folder")
     return {
         "truncated": "1.png: cannot be decoded", "empty": "1.png: the file is empty",
-        "text": "1.png: is no image", "colour": "1.png: its colour channels differ",
+        "text": "1.png: is not an image", "colour": "1.png: its colour channels differ",
         "nan": "1.npy: holds NaN", "link": "9.png: No such file",
-        "directory": "is no folder and no archive", "none": "none holds no image",
-        "absent": "is no folder and no archive",
+        "directory": "is not a folder or an archive", "none": "none holds no image",
+        "absent": "is not a folder or an archive",
     }  # fmt: skip
 
 
@@ -245,7 +245,7 @@ def test_a_folder_with_other_classes_or_counts_is_refused(sarbench, tmp_path):
         (tmp_path / "sar_acd" / name).mkdir(parents=True)
         chip.save(tmp_path / "sar_acd" / name / "001.jpg")
     status, said = sarbench("data", "prepare", "sar_acd", "--data", tmp_path)
-    assert (status, "Helicopter/001.jpg: its folder is no class" in said) == (2, True)
+    assert (status, "Helicopter/001.jpg: its folder is not a class" in said) == (2, True)
     shutil.rmtree(tmp_path / "sar_acd" / "Helicopter")
     status, said = sarbench("data", "prepare", "sar_acd", "--data", tmp_path)
     assert (status, "train ARJ21: expected 254, found 0" in said) == (2, True)

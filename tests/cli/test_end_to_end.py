@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 from commands import TINY, Sarbench
-from stores import simulated
+from stores import synthetic_sets
 
-from sarbench.bench.data.sources import synthetic
 from sarbench.protocols import _settings
 
 PLUGIN = '''"""A method of another package: as MAE.
@@ -88,9 +87,9 @@ def snapshot(folder: Path) -> dict[str, str]:
 def finished(tmp_path_factory) -> Sarbench:
     """A tiny grid that ran to its end with one worker process."""
     sarbench = Sarbench(tmp_path_factory.mktemp("finished"))
-    for packed in simulated(synthetic.generate).glob("synthetic-*-*"):  # `run` prepares the pool
+    for packed in synthetic_sets().glob("synthetic-*-*"):  # `run` prepares the pool
         shutil.copytree(packed, sarbench.runs / "prepared" / packed.name)
-    places = simulated(synthetic.generate) / "places"
+    places = synthetic_sets() / "places"
     shutil.copytree(places, sarbench.runs / "prepared" / "places")
     lines = sarbench.here("run", sarbench.grid, "--workers", "1").stderr.splitlines()
     assert [line.split(":")[0] for line in lines if line.startswith(("pre", "fin"))] == [

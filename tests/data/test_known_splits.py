@@ -1,4 +1,4 @@
-"""The committed digests of the support sets of the known splits hold, with and without the data."""
+"""The committed digests of support sets are those of known splits, with and without the data."""
 
 import json
 from hashlib import sha256
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from sarbench import protocols
-from sarbench.bench.data.sources import mstar, sar_acd
-from sarbench.bench.data.packing import known_digests, split_digest
+from sarbench.bench.data.packing import known_digests
 from sarbench.bench.data.prepare import prepare
+from sarbench.bench.data.sources import mstar, sar_acd
+from sarbench.bench.data.splits import split_digest
 from sarbench.protocols._support_sets import support_digest, support_set
 
 SETS: dict[str, dict[str, list[str]]] = json.loads(

@@ -1,14 +1,14 @@
-"""MSTAR chips are the same chips in every layout."""
+"""MSTAR has the same chips in every layout."""
 
 import csv
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from sarbench.bench.data.sources import mstar
 from sarbench.bench.data.files import open_source
 from sarbench.bench.data.listing import check_listing, list_chips
 from sarbench.bench.data.registry import card
+from sarbench.bench.data.sources import mstar
 
 SPLIT_FILES = {  # data set -> file of the real data, its test parts
     "mstar_soc": ("soc_single_serial.csv", {"TEST"}),
@@ -18,7 +18,7 @@ SPLIT_FILES = {  # data set -> file of the real data, its test parts
     "mstar_eoc_version": ("eoc_configuration_version.csv", {"TEST_Version"}),
     "mstar_eoc_scene": ("eoc_scene.csv", {"TEST_30", "TEST_45"}),
 }
-PUBLISHED = {  # paper_facts 4.4
+PUBLISHED = {  # the READMEs of waterdisappear/SAR-ATR-HDANet and SARATR-X
     "mstar_soc": (2747, 2425),
     "mstar_soc/all_serials": (3671, 3203),
     "mstar_eoc_depression": (1195, 1151),
@@ -53,7 +53,7 @@ def test_the_classes_of_soc_have_their_published_counts():
     assert (every_serial["train"]["T72"], every_serial["test"]["T72"]) == (691, 582)
 
 
-def test_what_is_left_of_mstar_is_in_no_soc_test_set():
+def test_mstar_rest_has_no_chip_of_a_soc_test_set():
     rest = mstar.members("mstar_rest").keys()
     for name in ("mstar_soc", "mstar_soc/all_serials"):
         assert not rest & {i for i, (_, is_test) in mstar.members(name).items() if is_test}
@@ -79,11 +79,11 @@ def test_what_is_left_of_mstar_is_in_no_soc_test_set():
         ("readme/figure.png", None),
     ],
 )
-def test_a_file_is_resolved_from_whatever_its_path_tells(path: str, chip_id: str | None):
+def test_a_chip_id_is_found_from_folders_and_file_name(path: str, chip_id: str | None):
     assert resolve(path) == chip_id
 
 
-def test_a_flat_layout_is_resolved_by_the_members_of_the_split():
+def test_the_members_of_a_split_decide_in_a_flat_layout():
     assert resolve("train/BMP2/HB03787.jpeg", "mstar_soc") == "HB03787.000"
     with pytest.raises(mstar.UnresolvedChipError, match=r"HB03787\.000 .*HB03787\.001"):
         resolve("train/BMP2/HB03787.jpeg", "mstar_soc/all_serials")
@@ -98,7 +98,7 @@ def test_a_flat_layout_is_resolved_by_the_members_of_the_split():
         ("train/HB19377.jpeg", "could be"),
     ],
 )
-def test_a_chip_that_cannot_be_is_refused(path: str, cause: str):
+def test_a_file_that_contradicts_the_release_is_refused(path: str, cause: str):
     with pytest.raises(mstar.UnresolvedChipError, match=cause):
         resolve(path)
 
@@ -141,7 +141,7 @@ def link(source: Path, target: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mstar_soc/all_serials", "mstar_eoc_scene"])
 def test_the_layout_of_hdanet_gives_the_same_chips(real_data: Path, tmp_path: Path, name: str):
-    """The upstream paths have no suffix, and one chip below a wrong serial."""
+    """The paths of HDANet have no suffix, and one chip has a wrong serial number."""
     root = real_data / "mstar" / "JPEG-e"
     for row in rows(real_data, name):
         link(root / row["path"], tmp_path / row["upstream_path"])

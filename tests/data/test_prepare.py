@@ -1,4 +1,4 @@
-"""A data set is packed once, whole or not at all, and only if it is what it must be."""
+"""A data set is packed once, whole or not at all, and only if it holds the required chips."""
 
 import errno
 import itertools
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sarbench.bench.data.sources import mstar, synthetic
 from sarbench.bench.data import packed, packing, registry
 from sarbench.bench.data import prepare as preparing
 from sarbench.bench.data.files import DatasetNotFoundError
@@ -22,7 +21,9 @@ from sarbench.bench.data.listing import ConflictingCopiesError, DatasetMismatchE
 from sarbench.bench.data.packed import DamagedPreparedError
 from sarbench.bench.data.packing import AmplitudeRangeError
 from sarbench.bench.data.prepare import NotPreparedError, open_chips, prepare, summary
+from sarbench.bench.data.registry import card
 from sarbench.bench.data.show import draw_chips
+from sarbench.bench.data.sources import fusar_ship, mstar, synthetic
 from sarbench.bench.data.sources.synthetic import SyntheticSet
 from sarbench.bench.data.verify import verify
 from sarbench.bench.store.atomic import NoSpaceError
@@ -32,7 +33,7 @@ SIDES = {"2S1": 158, "BRDM2": 129, "D7": 177, "T62": 172, "ZIL131": 192, "ZSU234
 
 @pytest.fixture
 def few_mstar(monkeypatch: pytest.MonkeyPatch):
-    """Make MSTAR a release of two chips per collection."""
+    """Reduce MSTAR to two chips per collection."""
     whole = mstar.table()
     collections = {
         name: replace(c, numbers=frozenset(sorted(c.numbers)[:2]))
@@ -45,16 +46,19 @@ def few_mstar(monkeypatch: pytest.MonkeyPatch):
     }
     small = replace(whole, collections=collections, by_id=by_id, splits=splits)
     monkeypatch.setattr(mstar, "table", lambda: small)
-    registry._datasets.cache_clear()
-    yield small
-    registry._datasets.cache_clear()
+    return small
 
 
 @pytest.fixture
 def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> SyntheticSet:
-    """Make the embedded set 10 classes of 2 train chips, 1 test chip and 1 pool chip."""
+    """Reduce the synthetic set to 2 train chips, 1 test chip and 1 pool chip per class."""
     part = np.tile(["train", "train", "test", "pool"], 10)
     label = np.repeat(np.arange(10), 4)
+    number = np.tile([0, 1, 0, 0], 10)
+    names = [list(synthetic.VEHICLES)[i] for i in label]
+    ids = [f"{name}_{p}_{n:03d}" for name, p, n in zip(names, part, number, strict=True)]
+    monkeypatch.setattr(synthetic, "TRAIN_PER_CLASS", 2)
+    monkeypatch.setattr(synthetic, "TEST_PER_CLASS", 1)
 
     def draw(splits: tuple[str, ...]) -> SyntheticSet:
         rows = np.flatnonzero(np.isin(part, splits))
@@ -63,8 +67,8 @@ def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> SyntheticSet:
             labels=np.where(part == "pool", -1, label)[rows],
             is_test=(part == "test")[rows],
             is_pool=(part == "pool")[rows],
-            ids=[f"vehicle_{99 - i}" for i in rows],
-            classes=tuple(f"vehicle_{i}" for i in range(10)),
+            ids=[ids[i] for i in rows],
+            classes=tuple(synthetic.VEHICLES),
             version=1,
         )
 
@@ -111,7 +115,7 @@ def test_the_same_chips_in_three_layouts_have_the_same_digests(few_mstar, tmp_pa
     assert len({chips.split_digest for chips in opened}) == 1
     assert len(opened[0]) == 10 * 2 * 2
     assert opened[0].rendering == "unknown rendering"
-    assert len(packed_sets(tmp_path)) == 1  # the digests name it, not the place
+    assert len(packed_sets(tmp_path)) == 1  # its digests name it, not its folder
 
 
 def test_the_data_folder_may_be_the_data_set_itself(few_mstar, tmp_path: Path):
@@ -119,7 +123,7 @@ def test_the_data_folder_may_be_the_data_set_itself(few_mstar, tmp_path: Path):
     assert len(prepare("mstar_soc", tmp_path / "any name", tmp_path / "prepared")) == 40
 
 
-def test_prepared_chips_have_one_size_and_lost_the_class_in_it(few_mstar, tmp_path: Path):
+def test_prepared_chips_have_one_size(few_mstar, tmp_path: Path):
     write_mstar(tmp_path / "mstar", few_mstar, "flat")
     chips = prepare("mstar_soc", tmp_path, tmp_path / "prepared")
     assert set(chips.height) == set(chips.width) == {128}
@@ -152,7 +156,7 @@ def test_missing_and_extra_chips_are_listed_class_by_class(few_mstar, tmp_path: 
     assert [(c.part, c.class_name, c.expected, c.found) for c in wrong] == [("train", "T62", 2, 1)]
 
 
-def test_verify_names_what_is_unreadable_and_unexpected(few_mstar, tmp_path: Path):
+def test_verify_names_unreadable_and_unexpected_files(few_mstar, tmp_path: Path):
     write_mstar(tmp_path / "mstar", few_mstar, "flat")
     assert verify("mstar_soc", tmp_path).ok
     broken = sorted((tmp_path / "mstar/test/bmp2").iterdir())[0]
@@ -174,7 +178,7 @@ def test_verify_gives_the_digest_that_prepare_gives(few_mstar, tmp_path: Path):
     assert verify("mstar_soc", tmp_path).data_digest == chips.data_digest
 
 
-def test_two_renderings_side_by_side_are_refused_and_equal_copies_are_not(
+def test_two_renderings_in_one_folder_are_refused_and_equal_copies_are_not(
     few_mstar, tmp_path: Path
 ):
     write_mstar(tmp_path / "mstar", few_mstar, "cd")
@@ -183,11 +187,11 @@ def test_two_renderings_side_by_side_are_refused_and_equal_copies_are_not(
     assert len(prepare("mstar_soc", tmp_path, tmp_path / "prepared")) == 40
     chip_id = "HB03333.000"
     write(tmp_path / f"mstar/JPEG-e/BMP2/{chip_id}.png", speckle(1, 128, 128))
-    with pytest.raises(ConflictingCopiesError, match=rf"{chip_id} is there twice.*JPEG-e/BMP2"):
+    with pytest.raises(ConflictingCopiesError, match=rf"{chip_id} .*different pixels.*JPEG-e/BMP2"):
         prepare("mstar_soc", tmp_path, tmp_path / "prepared")
 
 
-def test_an_unreadable_chip_leaves_nothing_behind(few_mstar, tmp_path: Path):
+def test_an_unreadable_chip_leaves_no_files(few_mstar, tmp_path: Path):
     write_mstar(tmp_path / "mstar", few_mstar, "flat")
     broken = sorted((tmp_path / "mstar/test/bmp2").iterdir())[0]
     broken.write_bytes(broken.read_bytes()[:200])
@@ -209,7 +213,7 @@ def pool_folder(tmp_path: Path, count: int = 5) -> str:
     return "folder:pool"
 
 
-def test_a_full_disk_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_disk_keeps_the_packed_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     name = pool_folder(tmp_path)
     before = prepare(name, tmp_path, tmp_path / "prepared").data_digest
 
@@ -230,7 +234,7 @@ def test_a_set_is_packed_once_until_its_source_changes(
     name = pool_folder(tmp_path)
     before = prepare(name, tmp_path, tmp_path / "prepared")
     with monkeypatch.context() as patch:
-        patch.setattr(preparing, "write_packed", None)  # called, it would fail
+        patch.setattr(preparing, "write_packed", None)  # fails if it is called
         again = prepare(name, tmp_path, tmp_path / "prepared")
     assert again.data_digest == before.data_digest
     write(tmp_path / "pool/9.png", speckle(9, 8, 8))
@@ -257,7 +261,7 @@ def test_two_processes_may_pack_the_same_set_at_once(
     assert len(packed_sets(tmp_path)) == 1
 
 
-def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path):
+def test_temporary_folders_of_killed_processes_are_removed_after_a_day(tmp_path: Path):
     name = pool_folder(tmp_path)
     prepare(name, tmp_path, tmp_path / "prepared")
     (folder,) = packed_sets(tmp_path)
@@ -308,7 +312,7 @@ def test_16_bit_pools_have_the_full_scale_of_16_bits(tmp_path: Path):
     assert chips.stack(np.array([0])).max() == 1.0
 
 
-def test_float_amplitude_beyond_one_needs_a_transform_which_is_in_the_digest(tmp_path: Path):
+def test_float_amplitude_above_one_needs_a_transform_which_changes_the_digest(tmp_path: Path):
     write(tmp_path / "pool/a.npy", np.array([[0.5, 8.0], [2.0, 0.0]], np.float32))
     with pytest.raises(AmplitudeRangeError, match=r"a\.npy: .* up to 8.*transform=chip_max"):
         prepare("folder:pool", tmp_path, tmp_path / "prepared")
@@ -340,7 +344,7 @@ def test_the_identity_of_a_folder_is_its_content(tmp_path: Path):
     )
 
 
-def test_a_pool_of_another_size_than_published_names_the_way_out(tmp_path: Path):
+def test_a_pool_of_another_size_than_published_is_refused_with_advice(tmp_path: Path):
     write(tmp_path / "MSAR-1.0/JPEGImages/1.png", speckle(0, 4, 4))
     with pytest.raises(DatasetMismatchError, match=r"expected 28499 .* found 1\. .*folder:"):
         prepare("msar", tmp_path, tmp_path / "prepared")
@@ -349,32 +353,33 @@ def test_a_pool_of_another_size_than_published_names_the_way_out(tmp_path: Path)
         prepare("folder:empty", tmp_path, tmp_path / "prepared")
 
 
-def test_a_missing_data_set_is_named_with_the_folders_it_may_have(tmp_path: Path):
+def test_the_error_for_a_missing_data_set_has_its_folders_layout_and_address(tmp_path: Path):
     with pytest.raises(DatasetNotFoundError, match="named sar_acd"):
         prepare("sar_acd", tmp_path, tmp_path / "prepared")
+    source = card("sar_acd").source
+    with pytest.raises(DatasetNotFoundError) as raised:
+        prepare("sar_acd", tmp_path, tmp_path / "prepared")
+    assert all(text in str(raised.value) for text in (source.where, source.layouts[0], "--data"))
     with pytest.raises(DatasetNotFoundError, match="does not exist"):
         prepare("sar_acd", tmp_path / "nowhere", tmp_path / "prepared")
-    with pytest.raises(DatasetNotFoundError, match="is no folder and no archive"):
+    with pytest.raises(DatasetNotFoundError, match="not a folder or an archive"):
         prepare("folder:nowhere", tmp_path, tmp_path / "prepared")
     assert summary("sar_acd", tmp_path, tmp_path / "prepared") is None
 
 
 def test_fusar_ship_is_read_from_train_and_val(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    whole = registry.card("fusar_ship/crop_128")
-    monkeypatch.setattr(registry, "_FUSAR_COUNTS", dict.fromkeys(whole.classes, (2, 2)))
-    few = replace(whole)  # counts afresh
-    monkeypatch.setattr(preparing, "card", lambda *_, **__: few)
+    classes = tuple(fusar_ship.COUNTS)
+    monkeypatch.setattr(fusar_ship, "COUNTS", dict.fromkeys(classes, (2, 2)))
     seeds = itertools.count()
     for part in ("Train", "Val"):
-        for name in whole.classes:
+        for name in classes:
             for number, suffix in ((1, "jpg"), (2, "tiff")):
                 path = tmp_path / f"New_FUSAR/{part}/{name.lower()}/{number}.{suffix}"
                 write(path, speckle(next(seeds), 512, 512))
     chips = prepare("fusar_ship/crop_128", tmp_path, tmp_path / "prepared")
     assert Counter(chips.is_test.tolist()) == {True: 20, False: 20}
-    assert chips.classes == whole.classes
+    assert chips.classes == classes
     assert set(chips.height) == {128}
-    few = replace(few, crop_px=None)
     assert set(prepare("fusar_ship", tmp_path, tmp_path / "prepared").width) == {512}
     write(tmp_path / "New_FUSAR/Val/tanker/2.tiff", speckle(0, 512, 500))
     with pytest.raises(DatasetMismatchError, match=r"test/Tanker/2 has \(512, 500\)"):
@@ -384,7 +389,7 @@ def test_fusar_ship_is_read_from_train_and_val(tmp_path: Path, monkeypatch: pyte
         prepare("fusar_ship", tmp_path, tmp_path / "prepared")
 
 
-def test_the_embedded_set_needs_no_folder(few_synthetic: SyntheticSet, tmp_path: Path):
+def test_the_synthetic_set_needs_no_folder(few_synthetic: SyntheticSet, tmp_path: Path):
     made = few_synthetic
     chips = prepare("synthetic", tmp_path / "nowhere", tmp_path / "prepared")
     pool = prepare("synthetic", tmp_path / "nowhere", tmp_path / "prepared", pool=True)
@@ -394,7 +399,8 @@ def test_the_embedded_set_needs_no_folder(few_synthetic: SyntheticSet, tmp_path:
         for i, chip_id in enumerate(one.ids):
             origin = made.ids.index(str(chip_id))
             assert np.array_equal(one.chip(i), made.pixels[origin])
-            assert one.labels[i] == made.labels[origin]
+            label = made.labels[origin]
+            assert label == -1 or one.classes[one.labels[i]] == made.classes[label]
             assert one.is_test[i] == made.is_test[origin]
     described = summary("synthetic", tmp_path / "nowhere", tmp_path / "prepared")
     assert described is not None
@@ -436,7 +442,7 @@ def test_pictures_of_a_data_set_and_of_a_pool_are_drawn(few_synthetic, tmp_path:
         assert picture.height < picture.width
 
 
-def test_real_mstar_is_recognised_and_its_size_no_longer_tells_the_class(
+def test_real_mstar_is_recognised_and_its_prepared_size_does_not_reveal_the_class(
     real_data: Path, tmp_path: Path
 ):
     chips = prepare("mstar_soc", real_data, tmp_path)
@@ -445,7 +451,7 @@ def test_real_mstar_is_recognised_and_its_size_no_longer_tells_the_class(
     assert chips.split_digest == known["split"]
     assert list(known["data"]) == [chips.data_digest]
     assert (int((~chips.is_test).sum()), int(chips.is_test.sum())) == (2747, 2425)
-    # majority class of each size in training, as in the notes
+    # scores of the majority class of each chip size in training
     prepared = list(zip(chips.height.tolist(), chips.width.tolist(), strict=True))
     source = [tuple(size) for size in chips.source_size.tolist()]
     assert len(set(prepared)) == 1

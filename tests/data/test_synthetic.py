@@ -1,4 +1,4 @@
-"""The chip simulator against closed forms of SAR imaging, and the embedded data set it draws."""
+"""The chip simulator against closed forms of SAR imaging, and the synthetic data set."""
 
 from hashlib import sha256
 
@@ -10,18 +10,39 @@ import scipy.signal
 import scipy.stats
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
+from stores import synthetic_sets
 
+from sarbench.bench.data.prepare import open_chips
 from sarbench.bench.data.sources import simulator, synthetic
 from sarbench.bench.data.sources.simulator import Box, Scatterers
 from sarbench.bench.seeding import stream
 
-DIGESTS = {1: "32462997690b"}  # of the pixels, by version: whoever moves a pixel raises VERSION
+DIGESTS = {1: "32462997690b"}  # of the pixels, by VERSION, which every change of a pixel must raise
 WIDE = simulator.CHIP_PX + 2 * simulator.MARGIN_PX
 
 
 @pytest.fixture(scope="module")
 def drawn() -> synthetic.SyntheticSet:
-    return synthetic.generate()
+    """The bundled chips in the order in which `generate` draws them."""
+    folder = synthetic_sets()
+    data, pool = (open_chips("synthetic", folder, folder, pool=pool) for pool in (False, True))
+    place = {str(i): (one, row) for one in (data, pool) for row, i in enumerate(one.ids)}
+    counts = {"train": synthetic.TRAIN_PER_CLASS, "test": synthetic.TEST_PER_CLASS}
+    counts["pool"] = synthetic.POOL_PER_CLASS
+    ids = [f"{v}_{s}_{n:03d}" for v in synthetic.VEHICLES for s in counts for n in range(counts[s])]
+    ids += [f"empty_pool_{number:03d}" for number in range(synthetic.POOL_EMPTY)]
+    assert sorted(ids) == sorted(place)
+    chips = [place[i] for i in ids]
+    classes = tuple(synthetic.VEHICLES)
+    return synthetic.SyntheticSet(
+        pixels=np.stack([one.chip(row) for one, row in chips]),
+        labels=np.array([
+            classes.index(one.classes[one.labels[row]]) if one is data else -1 for one, row in chips
+        ]),
+        is_test=np.array([one.is_test[row] for one, row in chips]),
+        is_pool=np.array([one is pool for one, _ in chips]),
+        ids=ids, classes=classes, version=synthetic.VERSION,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -106,7 +127,7 @@ def test_texture_keeps_the_level_and_spreads_the_logarithm(numbers):
 
 @pytest.mark.parametrize("depression_deg", [15.0, 17.0, 30.0, 45.0])
 @pytest.mark.parametrize("azimuth", [0.0, 0.5 * np.pi])
-def test_a_shadow_lies_down_range_and_is_height_over_tangent_long(depression_deg, azimuth):
+def test_a_shadow_is_down_range_and_its_length_is_height_over_tangent(depression_deg, azimuth):
     height, slope = 1.6, np.tan(np.deg2rad(depression_deg))
     box = Box(0.0, 0.0, 0.0, 2.05, 2.05, height)
     surface, ray = simulator.horizon((box,), azimuth, np.array([-4.0, 0.0]), slope)
@@ -133,7 +154,7 @@ def test_the_image_is_dark_in_the_shadow_and_nowhere_else(numbers):
     assert power[rows["shade"], around].mean() == pytest.approx(simulator.NOISE_POWER, rel=0.3)
 
 
-def test_a_point_appears_where_it_stands():
+def test_a_point_appears_at_its_position():
     # azimuth 0 heads down range; a quarter turn heads towards rising columns
     assert middle_of(see(point(forward=2.0, left=0.5))) == pytest.approx((2.0, 0.5), abs=1e-3)
     quarter = see(point(forward=2.0, left=0.5, aspect=np.pi / 2), azimuth=np.pi / 2)
@@ -154,20 +175,20 @@ def test_a_high_point_is_laid_over_towards_the_radar():
     assert place == pytest.approx((-2.0 * slope, 0), abs=1e-3)
 
 
-def test_a_point_shines_towards_its_aspect():
+def test_a_point_reflects_towards_its_aspect():
     azimuth, lobe = 0.7, np.deg2rad(20)
-    towards = np.pi - azimuth  # where the radar stands, seen from the vehicle
+    towards = np.pi - azimuth  # direction of the radar, seen from the vehicle
     peak = np.abs(see(point(aspect=towards, lobe=lobe), azimuth)).max()
     aside = np.abs(see(point(aspect=towards + lobe - 2 * np.pi, lobe=lobe), azimuth)).max()
     assert aside / peak == pytest.approx(np.exp(-0.5), rel=1e-9)
     assert not see(point(aspect=towards + np.pi, lobe=lobe), azimuth).any()
 
 
-def test_a_wall_hides_what_stands_behind_it():
+def test_a_wall_hides_points_behind_it():
     wall = (Box(-1.0, 0.0, 0.0, 0.4, 4.0, 2.0),)
     assert not see(point(forward=0.5, up=0.5), boxes=wall).any()
-    assert see(point(forward=0.5, up=2.0), boxes=wall).any()  # looks over it
-    assert see(point(forward=-2.0, up=0.5), boxes=wall).any()  # stands before it
+    assert see(point(forward=0.5, up=2.0), boxes=wall).any()  # higher than the wall
+    assert see(point(forward=-2.0, up=0.5), boxes=wall).any()  # in front of the wall
 
 
 def test_points_add_coherently():
@@ -192,7 +213,7 @@ def test_pixels_are_linear_up_to_full_scale():
 
 def test_the_set_is_balanced_and_of_one_size(drawn):
     pixels = (simulator.CHIP_PX, simulator.CHIP_PX)
-    assert drawn.pixels.shape[1:] == pixels  # so size gives nothing away
+    assert drawn.pixels.shape[1:] == pixels  # so the size does not reveal the class
     assert len(drawn.classes) == 10
     train = ~drawn.is_test & ~drawn.is_pool
     assert np.bincount(drawn.labels[train]).tolist() == [synthetic.TRAIN_PER_CLASS] * 10
@@ -240,7 +261,7 @@ def nearest_neighbour(features: np.ndarray, drawn: synthetic.SyntheticSet) -> fl
     return float(model.score(features[drawn.is_test], drawn.labels[drawn.is_test]))
 
 
-def test_raw_pixels_do_not_win_and_a_gradient_helps(drawn):
+def test_gradients_score_higher_than_raw_pixels(drawn):
     labelled = np.flatnonzero(~drawn.is_pool)
     amplitude = drawn.pixels / 255
     raw = nearest_neighbour(amplitude.reshape(len(amplitude), -1), drawn)
@@ -253,7 +274,7 @@ def test_raw_pixels_do_not_win_and_a_gradient_helps(drawn):
     assert nearest_neighbour(gradient, drawn) > raw + 0.1
 
 
-def test_the_ground_does_not_tell_the_class(drawn):
+def test_the_ground_does_not_reveal_the_class(drawn):
     border = drawn.pixels[:, -12:].reshape(len(drawn.ids), -1)  # before the vehicle
     level = np.stack([border.mean(1), border.std(1)], 1)
     model = KNeighborsClassifier(5)
@@ -263,7 +284,7 @@ def test_the_ground_does_not_tell_the_class(drawn):
     assert score == pytest.approx(0.1, abs=4 * np.sqrt(0.09 / drawn.is_test.sum()))
 
 
-def test_chips_look_like_mstar_by_numbers(drawn, real_data):
+def test_chips_have_the_statistics_of_mstar(drawn, real_data):
     files = sorted((real_data / "mstar" / "JPEG-e").rglob("17_DEG/**/*.jpeg"))[::40]
     real = []
     for file in files:

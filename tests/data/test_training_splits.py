@@ -1,4 +1,4 @@
-"""The training split of a data set as a pool, with labels, and pools of a method's own."""
+"""The training split of a data set as a pool with labels, and pools of single methods."""
 
 import shutil
 from collections import Counter
@@ -8,13 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from stores import provenance, simulated, write_start
+from stores import copy_synthetic, provenance, write_start
 
-from sarbench.bench.reporting.published import setup_of
-from sarbench.bench.models.method_info import describe
-from sarbench.bench.plan.comparability import differences
-from sarbench.bench.plan.cost_estimate import Costs
-from sarbench.bench.data.sources import sar_acd, synthetic
 from sarbench.bench.data.known_sets import known_sets
 from sarbench.bench.data.lookup import open_set, remember_set
 from sarbench.bench.data.names import card_of, full_name, split_name
@@ -23,16 +18,21 @@ from sarbench.bench.data.pools import Pool, open_pool
 from sarbench.bench.data.prepare import NotPreparedError, open_chips, prepare, summary
 from sarbench.bench.data.registry import UnknownDatasetError
 from sarbench.bench.data.sharing import Sharing, count_sharing
-from sarbench.bench.slurm.job_arrays import Limits, make_arrays
-from sarbench.bench.grid.schema import GridError, read_grid
+from sarbench.bench.data.sources import sar_acd, synthetic
 from sarbench.bench.execution.job import _pool
-from sarbench.bench.verification.merge import merge
-from sarbench.bench.reporting.notes import notes
-from sarbench.bench.plan.plan import OverlapError, Plan, make_plan
-from sarbench.bench.store.progress import steps_of
-from sarbench.bench.identity import Pretraining, pool_count
 from sarbench.bench.grid.expand import pretrainings
+from sarbench.bench.grid.schema import GridError, read_grid
+from sarbench.bench.identity import Pretraining, pool_count
+from sarbench.bench.models.method_info import describe
+from sarbench.bench.plan.comparability import differences
+from sarbench.bench.plan.cost_estimate import Costs
+from sarbench.bench.plan.plan import OverlapError, Plan, make_plan
+from sarbench.bench.reporting.notes import notes
+from sarbench.bench.reporting.published import setup_of
+from sarbench.bench.slurm.job_arrays import Limits, make_arrays
+from sarbench.bench.store.progress import steps_of
 from sarbench.bench.store.records import Store
+from sarbench.bench.verification.merge import merge
 from sarbench.bench.verification.verify_run import encoder_problems
 from sarbench.results.record import PretrainRecord, digest_json
 
@@ -56,7 +56,7 @@ OWN = '["mae", {name = "fg_mae", pool = ["synthetic:train"]}]'
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with the packed synthetic sets and nothing else."""
     store = Store(tmp_path_factory.mktemp("packed"))
-    shutil.copytree(simulated(synthetic.generate), store.prepared)
+    copy_synthetic(store)
     return store
 
 
@@ -80,7 +80,7 @@ def planned(store: Store, folder: Path, methods: str = OWN, pretrain: str = "") 
 
 
 def class_of(chip_id: str) -> str:
-    """Return the class that is written in the id of a synthetic chip: `tank_truck_train_001`."""
+    """Return the class in the id of a synthetic chip such as `tank_truck_train_001`."""
     return chip_id.rsplit("_", 2)[0]
 
 
@@ -150,7 +150,9 @@ def test_a_training_split_names_the_files_of_its_data_set(packed: Store, tmp_pat
     assert sorted(packed.prepared.rglob("*")) == before  # nothing is packed twice
 
 
-def test_its_member_has_five_keys_and_no_other_key_moved(packed: Store, tmp_path: Path):
+def test_a_training_split_has_five_keys_and_other_pools_keep_their_key(
+    packed: Store, tmp_path: Path
+):
     data = known(packed)
     _, own, *_ = planned(packed, tmp_path).pretrain
     assert own.planned.identity.pool == [{
@@ -172,7 +174,9 @@ def test_its_member_has_five_keys_and_no_other_key_moved(packed: Store, tmp_path
     ]  # fmt: skip
 
 
-def test_it_shares_all_training_chips_with_its_data_set_and_no_test_chip(packed: Store):
+def test_a_training_split_shares_all_training_chips_and_no_test_chip_with_its_data_set(
+    packed: Store,
+):
     chips = open_chips("synthetic", packed.root, packed.prepared)
     found = count_sharing(opened(packed, "synthetic:train"), chips)
     assert found == Sharing(drawn=(400,), test=0, train=400, vehicles=0, vehicle_chips=0)
@@ -220,14 +224,14 @@ def test_a_grid_of_one_training_split_reads_one_set(packed: Store, tmp_path: Pat
         ('["mae", "mae"]', "", "two methods are labelled 'MAE'"),
     ],
 )
-def test_a_pool_that_cannot_be_taken_is_refused(
+def test_a_pool_that_cannot_be_used_is_refused(
     packed: Store, tmp_path: Path, methods: str, pretrain: str, message: str
 ):
     with pytest.raises(GridError, match=message):
         planned(packed, tmp_path, methods, pretrain)
 
 
-def test_a_label_names_the_pool_only_where_it_tells_two_rows_apart(packed: Store, tmp_path: Path):
+def test_a_label_names_the_pool_only_if_two_rows_differ_in_it(packed: Store, tmp_path: Path):
     both = '["mae", {name = "mae", pool = ["synthetic:train"]}]'
     rows = [entry.planned.row for entry in planned(packed, tmp_path, both).pretrain]
     assert rows[:2] == ["MAE", "MAE, pool synthetic:train"]
@@ -333,14 +337,14 @@ def test_a_store_without_data_still_knows_the_training_split(packed: Store, tmp_
     assert any("400 of synthetic:train" in line for line in notes(after))  # counted before
 
 
-def test_merging_brings_the_description_of_the_data_set(packed: Store, tmp_path: Path):
+def test_merging_copies_the_description_of_the_data_set(packed: Store, tmp_path: Path):
     store, plan = store_of_one(packed, tmp_path)
     mine = Store(tmp_path / "mine")
     found = merge(store, mine)
     assert (len(found.added), found.sets, found.refused) == (1, ["synthetic"], [])
     (one,) = known_sets(mine.root, "synthetic")
     assert one.summary == plan.data["synthetic"]
-    assert len(one.ids) == 1000
+    assert len(one.split.ids) == 1000
 
 
 def test_merging_refuses_a_description_with_another_number_of_training_chips(

@@ -1,18 +1,18 @@
-"""The same real chips in two folder layouts are the same data, down to the predictions."""
+"""The same real chips in two folder layouts give the same digests and predictions."""
 
 from pathlib import Path
 
 import pytest
 
-from sarbench.bench.data.sources import mstar
 from sarbench.bench.data.files import open_source
-from sarbench.bench.data.listing import list_chips, source_of
+from sarbench.bench.data.listing import list_chips
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import card
-from sarbench.bench.grid.schema import read_grid
+from sarbench.bench.data.sources import mstar
 from sarbench.bench.execution.job import Event, execute
-from sarbench.bench.plan.plan import make_plan
+from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.identity import Resources
+from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.store.records import Store
 
 SPELLED = {
@@ -34,7 +34,7 @@ knn = [10, "all"]
 def link_flat(name: str, data_dir: Path, root: Path) -> None:
     """Link a data set as TRAIN|TEST/<class>[/<serial>]/HBnnnnn.<format>, without the digits."""
     found = card(name)
-    source = source_of(found, data_dir)
+    source = found.source.find(found, data_dir)
     with open_source(source) as files:
         entries = list_chips(found, source, files).entries
     for entry in entries:

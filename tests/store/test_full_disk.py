@@ -1,4 +1,4 @@
-"""A disk that fills up gives one message, leaves nothing torn, and the same command resumes."""
+"""A full disk gives one message, leaves no incomplete file, and the same command resumes."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ from sarbench.results.record import Attempt
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A disk that takes `left` files more, and of the next one a half."""
+    """A disk with room for `left` files and half of the next one."""
     disk = SimpleNamespace(left=0)
 
     def write_bytes(path: Path, content: bytes) -> int:
@@ -47,7 +47,7 @@ def files_of(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("write", ["record", "attempt"])
-def test_neither_record_nor_attempt_is_ever_half_there(tmp_path, full_disk, write):
+def test_records_and_attempts_are_complete_or_missing_on_a_full_disk(tmp_path, full_disk, write):
     store, record = Store(tmp_path), make_record()
     attempt = Attempt(failure="E", message="m", traceback="", host="h", time="t")
 
@@ -64,9 +64,7 @@ def test_neither_record_nor_attempt_is_ever_half_there(tmp_path, full_disk, writ
     assert len(files_of(tmp_path)) == 1
 
 
-def test_a_pretraining_that_meets_a_full_disk_anywhere_goes_on_to_the_same_bits(
-    tmp_path, full_disk
-):
+def test_a_pretraining_resumes_to_the_same_bits_after_a_full_disk(tmp_path, full_disk):
     identity, pool = identity_of(), make_pool()
     straight, store = Store(tmp_path / "straight"), Store(tmp_path / "full")
     full_disk.left = 1000
@@ -83,7 +81,7 @@ def test_a_pretraining_that_meets_a_full_disk_anywhere_goes_on_to_the_same_bits(
     assert outcome(store, identity) == outcome(straight, identity)
 
 
-def test_a_full_disk_stops_a_job_and_is_no_failure_of_its_runs(tmp_path, full_disk):
+def test_a_full_disk_stops_a_job_without_failed_runs(tmp_path, full_disk):
     job = Job("Raw pixels", identity_of("raw_pixels", None, encoder=None, pool=[]), [], [])
     store, events = Store(tmp_path), list[Event]()
     with pytest.raises(NoSpaceError):
@@ -95,9 +93,7 @@ def test_a_full_disk_stops_a_job_and_is_no_failure_of_its_runs(tmp_path, full_di
     assert store.read("pretrain", job.pretraining.key) is not None
 
 
-def test_too_little_space_to_begin_is_said_before_anything_is_written(
-    tmp_path, monkeypatch, capsys
-):
+def test_too_little_space_is_reported_before_anything_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * 2**20))
     grid = tmp_path / "grid.toml"
     grid.write_text(TINY)
@@ -127,7 +123,7 @@ def small_disk(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
-def test_a_grid_on_a_small_disk_stops_and_goes_on_when_there_is_room(tmp_path, small_disk):
+def test_a_grid_on_a_small_disk_stops_and_resumes_after_space_is_freed(tmp_path, small_disk):
     disk, resize = small_disk
     sarbench = Sarbench(tmp_path)
     sarbench.runs = disk / "runs"
@@ -170,6 +166,6 @@ def test_a_grid_on_a_small_disk_stops_and_goes_on_when_there_is_room(tmp_path, s
     assert not list(disk.rglob("attempt-*"))
 
 
-def test_other_errors_of_the_disk_are_not_taken_for_a_full_one():
+def test_other_errors_do_not_count_as_a_full_disk():
     assert not stores.is_full(OSError(errno.EROFS, "read-only"))
     assert stores.is_full(OSError(errno.EDQUOT, "quota"))

@@ -1,4 +1,4 @@
-"""What a record says of time and memory is that of the work, not of the process."""
+"""Time and memory in a record are those of its work, not of the process."""
 
 import resource
 import sys
@@ -28,12 +28,12 @@ def peak_of(megabytes: int) -> float:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak of a process")
-def test_the_peak_of_small_work_after_large_work_is_that_of_the_small_work():
-    peak_of(1)  # what is imported on the way is there
+def test_the_peak_memory_of_small_work_does_not_include_earlier_large_work():
+    peak_of(1)  # imports everything that the work needs
     before = resident_mb()
     large, small = peak_of(300), peak_of(20)
     assert large == pytest.approx(before + 300, abs=30)
-    assert large - small == pytest.approx(280, abs=60)  # memory may go back to the system between
+    assert large - small == pytest.approx(280, abs=60)  # some memory may be freed in between
 
 
 def test_the_peak_of_a_gpu_is_reset_and_every_gpu_counts(monkeypatch):

@@ -1,4 +1,4 @@
-"""Records are there whole or not at all, once, and never mistaken for another."""
+"""Records are complete or missing, written once, and checked against their key."""
 
 import json
 import multiprocessing
@@ -46,7 +46,7 @@ def test_of_many_writers_at_once_exactly_one_wins(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40, -3])
-def test_a_half_written_record_is_named_and_never_a_result(tmp_path, cut):
+def test_an_incomplete_record_is_an_error_and_not_a_result(tmp_path, cut):
     store, record = Store(tmp_path), make_record()
     store.write("evaluate", record)
     path = store.folder("evaluate", record.key) / "record.json"
@@ -86,7 +86,7 @@ def test_a_record_with_impossible_or_unknown_values_is_refused(change):
         RunRecord.model_validate(data)
 
 
-def test_attempts_are_numbered_and_stand_beside_a_record(tmp_path):
+def test_attempts_are_numbered_and_kept_with_a_record(tmp_path):
     store, record = Store(tmp_path), make_record()
     for i in range(11):
         attempt = Attempt(failure="E", message=str(i), traceback="", host="h", time="t")
@@ -105,7 +105,7 @@ def test_forcing_moves_the_old_folder_aside_and_keeps_it(tmp_path):
     assert store.keys("evaluate") == set()
 
 
-def test_a_failing_write_leaves_the_old_file_and_no_rest(tmp_path):
+def test_a_failing_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path):
     target = tmp_path / "file"
     target.write_text("old")
 
@@ -126,7 +126,7 @@ def test_the_first_writer_of_a_file_wins(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_fifo_a_folder_or_nan_in_place_of_a_record_is_named_and_not_waited_for(tmp_path):
+def test_a_fifo_a_folder_or_nan_in_place_of_a_record_is_an_error(tmp_path):
     store, record = Store(tmp_path), make_record()
     store.write("evaluate", record)
     path = store.folder("evaluate", record.key) / "record.json"
@@ -143,7 +143,7 @@ def test_a_fifo_a_folder_or_nan_in_place_of_a_record_is_named_and_not_waited_for
         store.read("evaluate", record.key)
 
 
-def test_files_that_only_look_like_attempts_are_left_out(tmp_path):
+def test_files_with_names_like_attempts_are_ignored(tmp_path):
     store = Store(tmp_path)
     attempt = Attempt(failure="E", message="m", traceback="t", host="h", time="2026-01-01")
     store.write_attempt("evaluate", "k", attempt)

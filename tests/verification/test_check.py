@@ -1,4 +1,4 @@
-"""A store of true records holds; each single lie is one finding, and no table prints it."""
+"""True records have no findings; each false claim is one finding, and no table prints it."""
 
 import hashlib
 import json
@@ -13,9 +13,10 @@ from safetensors.numpy import save
 from sklearn.metrics import accuracy_score, f1_score
 from stores import fill, share
 
-from sarbench.bench.data.known_sets import DamagedSetError, KnownSet, read_set
+from sarbench.bench.data.known_sets import read_checked_set, read_set
+from sarbench.bench.data.lookup import Splits
 from sarbench.bench.data.sources import synthetic
-from sarbench.bench.data.splits import Split, Splits, open_set, shipped, split_of
+from sarbench.bench.data.splits import DamagedSetError, Split, shipped
 from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.reporting.html_report import _facts
@@ -269,7 +270,7 @@ def set_file(store):
     return path
 
 
-def test_an_edited_description_is_found_and_never_used(store):
+def test_an_edited_description_is_found_and_not_used(store):
     path = set_file(store)
     stored = json.loads(path.read_text())
     stored["labels"][0] = 3
@@ -301,21 +302,24 @@ def test_a_description_with_the_digest_of_another_is_damaged(store, change):
     change(stored)
     path.write_text(json.dumps(stored))
     with pytest.raises(DamagedSetError):
-        open_set(path)
+        read_checked_set(path)
 
 
-def test_a_split_does_not_depend_on_the_order_of_a_description(store):
-    known = read_set(set_file(store))
-    order = np.random.default_rng(0).permutation(len(known.ids))
-    classes = tuple(reversed(known.summary.classes))
-    mixed = KnownSet(
-        known.given, replace(known.summary, classes=classes), known.ids[order],
-        len(classes) - 1 - known.labels[order], known.is_test[order],
-    )  # fmt: skip
-    first, second = split_of(known), split_of(mixed)
-    assert first.classes == second.classes
+def test_a_split_is_the_same_for_any_order_of_its_members(store):
+    split = read_set(set_file(store)).split
+    shuffled = np.random.default_rng(0).permutation(split.members()).tolist()
+    again = Split.of((chip_id, name, is_test == "True") for chip_id, name, is_test in shuffled)
+    assert again.classes == split.classes
     for name in ("ids", "labels", "is_test"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+        np.testing.assert_array_equal(getattr(again, name), getattr(split, name))
+
+
+def test_a_description_with_chips_in_another_order_is_damaged(store):
+    known = read_set(set_file(store))
+    order = np.random.default_rng(0).permutation(len(known.split.ids))
+    arrays = {name: getattr(known.split, name)[order] for name in ("ids", "labels", "is_test")}
+    with pytest.raises(DamagedSetError, match="not in order"):
+        replace(known, split=replace(known.split, **arrays)).check()
 
 
 def test_shipped_splits_have_the_digests_and_order_of_prepared_sets(store):
@@ -323,7 +327,7 @@ def test_shipped_splits_have_the_digests_and_order_of_prepared_sets(store):
     digest, split = shipped("synthetic")
     assert digest == known.summary.split_digest
     for name in ("ids", "labels", "is_test"):
-        np.testing.assert_array_equal(getattr(split, name), getattr(known, name))
+        np.testing.assert_array_equal(getattr(split, name), getattr(known.split, name))
     # as committed in protocols/splits/known.json, from prepared real chips
     assert shipped("mstar_soc")[0].startswith("95a8508c7304")
     assert shipped("sar_acd")[0].startswith("06807de915b4")
@@ -363,7 +367,7 @@ def test_a_table_refuses_an_edited_record_and_counts_what_it_cannot_check(clean)
     assert "Not computed again from predictions: 1 scores whose predictions are missing." in notes
 
 
-def test_a_report_lists_what_does_not_hold(clean):
+def test_a_report_lists_the_problems_of_runs(clean):
     store = Store(clean / "runs")
     plan = make_plan(read_grid(clean / "grid.toml"), store, clean / "runs" / "data")
     checked = check_plan(plan, store, encoders=False)
@@ -378,7 +382,7 @@ def board_of(plan, store):
     return leaderboard(plan, "accuracy", outcomes_of(plan, store))
 
 
-def test_the_chip_level_reading_needs_the_store_alone(store):
+def test_predictions_of_chips_are_read_from_the_store_alone(store):
     records = list(store.records("evaluate"))
     outcomes = Outcomes(store, records)
     labels, classes = outcomes.labels("synthetic")
@@ -415,7 +419,7 @@ def test_many_runs_are_scored_like_single_ones():
         assert together["macro_f1"][row] == pytest.approx(f1)
 
 
-def test_what_is_no_store_is_a_wrong_request(tmp_path):
+def test_a_folder_that_is_not_a_store_is_refused(tmp_path):
     with pytest.raises(CheckError, match="not a store"):
         check_store(Store(tmp_path))
     (tmp_path / "evaluate").mkdir()
@@ -429,7 +433,9 @@ def test_a_grid_is_checked_in_its_store(clean):
     assert check_plan(plan, store).summary() == "checked 2 pretrainings, 4 runs: all hold"
 
 
-def test_the_command_says_what_holds_by_its_exit_status(clean, store, tmp_path):
+def test_the_exit_status_of_check_is_1_with_findings_and_2_for_a_wrong_request(
+    clean, store, tmp_path
+):
     sarbench = Sarbench(tmp_path / "third", GRID, SARBENCH_DATA=str(clean / "runs" / "data"))
     said = sarbench.call("check", store.root).stdout
     assert said == "checked 2 pretrainings, 4 runs: all hold\n"
@@ -446,13 +452,13 @@ def test_the_command_says_what_holds_by_its_exit_status(clean, store, tmp_path):
     assert not sarbench.runs.exists()
 
 
-def test_a_description_of_a_stranger_is_read_within_limits(store):
+def test_a_description_that_is_a_link_is_refused(store):
     path = set_file(store)
     target = path.with_name("elsewhere.txt")
     path.rename(target)
     path.symlink_to(target)
     with pytest.raises(DamagedSetError, match="is a link"):
-        open_set(path)
+        read_checked_set(path)
     known = read_set(target)
     digests = known.summary.data_digest, known.summary.split_digest
     assert Splits([store.root]).described(store.root, *digests) is None

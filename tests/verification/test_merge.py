@@ -1,4 +1,4 @@
-"""Another user's records: validated, never trusted, never in the place of ours."""
+"""Records of another user are checked and never replace ours."""
 
 import hashlib
 import io
@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from stores import encoder_file, provenance
 
-from sarbench.bench.data.known_sets import KnownSet, known_sets, remember, set_path
+from sarbench.bench.data.known_sets import known_sets, remember, set_path
 from sarbench.bench.data.packed import Summary
-from sarbench.bench.data.packing import split_digest
-from sarbench.bench.data.splits import Split, shipped
+from sarbench.bench.data.splits import Split, shipped, split_digest
 from sarbench.bench.store.atomic import copy_once, npz
 from sarbench.bench.store.records import Store
 from sarbench.bench.verification.check import check_store
@@ -24,7 +23,7 @@ from sarbench.results.metrics import METRICS
 from sarbench.results.record import PretrainRecord, RunRecord, digest_json
 
 SYNTHETIC_DIGEST, SYNTHETIC = shipped("synthetic")
-SHIPS = [  # a data set that only its owner can list
+SHIPS = [  # a data set whose chips are known to its owner alone
     (f"{side}/{name}/{number}", name, side == "test")
     for name in ("Bridges", "Cargo", "Tanker")
     for side, count in (("train", 7), ("test", 10))
@@ -87,7 +86,7 @@ def write_run(store, start, right=0.8, seed=0, dataset="synthetic", identity=Non
 
 
 def describe(store, given="fusar_ship", **changes):
-    """Describe a set in a store, with other values where they are given."""
+    """Describe a set in a store, with some values changed."""
     pool = given.startswith("pool:")
     split = Split.of([] if pool else SHIPS)
     summary = Summary(
@@ -99,9 +98,9 @@ def describe(store, given="fusar_ship", **changes):
         data_digest=POOL if pool else DATA, split_digest="" if pool else split_digest(SHIPS),
         rendering="", transform="none", crop_px=None, dtype="uint8", classes=split.classes,
     )  # fmt: skip
-    known = KnownSet(given, replace(summary, **changes), split.ids, split.labels, split.is_test)
-    remember(store.root, given, known, known.summary)
-    return set_path(store.root, given, known.summary.data_digest, known.summary.split_digest)
+    summary = replace(summary, **changes)
+    remember(store.root, given, split, summary)
+    return set_path(store.root, given, summary.data_digest, summary.split_digest)
 
 
 @pytest.fixture
@@ -118,7 +117,7 @@ def snapshot(store):
     return {p: p.read_bytes() for p in sorted(store.root.rglob("*")) if p.is_file()}
 
 
-def test_new_records_come_with_what_they_describe_and_a_second_time_nothing_happens(mine, other):
+def test_new_records_are_copied_with_their_files_once(mine, other):
     start = write_start(other)
     run = write_run(other, start)
     found = merge(other, mine)
@@ -139,7 +138,7 @@ def test_a_trial_writes_nothing(mine, other):
     assert not mine.root.exists()
 
 
-def test_a_conflict_is_shown_and_ours_is_kept(mine, other):
+def test_a_conflict_is_reported_and_our_record_is_kept(mine, other):
     ours = write_run(mine, write_start(mine), right=0.8)
     write_run(other, write_start(other), right=0.6)
     before = snapshot(mine)
@@ -150,7 +149,7 @@ def test_a_conflict_is_shown_and_ours_is_kept(mine, other):
     assert mine.read("evaluate", ours.key) == ours
 
 
-def test_the_same_number_from_another_machine_is_no_conflict(mine, other):
+def test_the_same_number_from_another_machine_is_not_a_conflict(mine, other):
     write_run(mine, write_start(mine))
     write_run(other, write_start(other), provenance=provenance(wall_s=99.0))
     assert merge(other, mine).conflicts == []
@@ -171,7 +170,7 @@ def test_the_same_number_from_another_machine_is_no_conflict(mine, other):
         ({"identity": {"seed": "0"}}, "its identity lacks seed"),
     ],
 )
-def test_a_record_that_claims_what_is_not_so_is_refused(mine, other, changes, why):
+def test_a_record_with_a_false_claim_is_refused(mine, other, changes, why):
     write_run(other, write_start(other), **changes)
     found = merge(other, mine)
     ((_, said),) = found.refused
@@ -216,7 +215,7 @@ def test_pickled_predictions_are_never_loaded(mine, other):
     assert "object" in why
 
 
-def test_work_in_progress_here_is_left_alone(mine, other):
+def test_our_work_in_progress_is_not_changed(mine, other):
     run = write_run(other, write_start(other))
     target = mine.folder("evaluate", run.key)
     target.mkdir(parents=True)
@@ -248,7 +247,7 @@ def test_a_file_that_another_process_writes_during_a_merge_is_kept(mine, other, 
     assert mine.read("evaluate", run.key) is None
 
 
-def test_what_is_no_store_is_refused(mine, other, tmp_path):
+def test_a_folder_that_is_not_a_store_is_refused(mine, other, tmp_path):
     with pytest.raises(MergeError, match="not a store"):
         merge(Store(tmp_path / "nothing"), mine)
     write_start(mine)
@@ -256,7 +255,7 @@ def test_what_is_no_store_is_refused(mine, other, tmp_path):
         merge(mine, mine)
 
 
-def test_pictures_of_a_pretraining_come_with_it(mine, other):
+def test_the_predictions_of_a_pretraining_are_copied_with_it(mine, other):
     start = write_start(other)
     merge(other, mine)
     path = mine.folder("pretrain", start.key) / "predictions.npz"
@@ -274,16 +273,16 @@ def bomb():
 @pytest.mark.parametrize(
     ("pictures", "why"),
     [
-        (lambda: b"no archive", "not what a pretraining keeps"),
+        (lambda: b"no archive", "does not hold predictions"),
         (bomb, "larger than 64 MB"),
         (lambda: npz(**PICTURES | {"kind": np.array([print])}), "allow_pickle"),
         (lambda: npz(**PICTURES | {"mask": np.zeros((4, 3))}), "mask has shape"),
         (lambda: npz(**PICTURES | {"target": np.zeros((4, 3, 5))}), "target has shape"),
-        (lambda: npz(**PICTURES | {"images": np.arange(4) + 1}), "belongs to no chip"),
+        (lambda: npz(**PICTURES | {"images": np.arange(4) + 1}), "a row has no chip"),
         (lambda: npz(**PICTURES | {"more": np.zeros(1)}), "it holds"),
     ],
 )
-def test_pictures_of_another_form_are_refused(mine, other, pictures, why):
+def test_predictions_of_a_pretraining_in_another_form_are_refused(mine, other, pictures, why):
     write_start(other, pictures=pictures())
     ((_, said),) = merge(other, mine).refused
     assert why in said
@@ -325,7 +324,7 @@ def test_a_description_of_the_other_store_is_enough_to_check_and_is_copied(mine,
         ({"identity": {"start": "3" * 64}}, "in neither store"),
     ],
 )
-def test_forgeries_are_refused_where_the_data_are_missing(mine, other, changes, why):
+def test_forged_records_are_refused_without_the_data(mine, other, changes, why):
     write_run(other, write_start(other), dataset="fusar_ship", **changes)
     describe(other)
     ((_, said),) = merge(other, mine).refused
@@ -340,7 +339,7 @@ def test_starts_and_methods_are_checked_without_any_labels(mine, other, changes)
     assert len(found.added) == 1
 
 
-def test_runs_that_no_labels_are_known_for_are_refused_unless_allowed(mine, other):
+def test_runs_without_known_labels_are_refused_unless_allowed(mine, other):
     run = write_run(other, write_start(other), dataset="fusar_ship")
     ((what, why),) = merge(other, mine).refused
     assert what == f"evaluate/{run.key[:12]}"
@@ -352,7 +351,7 @@ def test_runs_that_no_labels_are_known_for_are_refused_unless_allowed(mine, othe
     assert (len(again.same), again.refused, again.unscored) == (2, [], [])
 
 
-def test_a_forged_description_scores_nothing(mine, other):
+def test_a_forged_description_is_not_used_for_scores(mine, other):
     write_run(other, write_start(other), dataset="fusar_ship", accuracy=1.0)
     path = describe(other)
     stored = json.loads(path.read_text())
@@ -378,7 +377,7 @@ def test_a_description_that_claims_other_values_is_not_copied(mine, other, chang
     assert not (mine.root / "sets").exists()
 
 
-def test_a_folder_that_is_no_store_makes_no_store_here(mine, other):
+def test_merging_a_folder_that_is_not_a_store_creates_no_store(mine, other):
     with pytest.raises(MergeError, match="not a store"):
         merge(other, mine)
     assert not mine.root.exists()

@@ -1,8 +1,8 @@
-"""Which MSTAR chip a file is, whatever layout it was found in.
+"""MSTAR: military vehicles, in any folder layout.
 
-The id of a chip is the file stem of the original release, `HBnnnnn.sss`: the number is a place on
-a flight, the suffix stands for the vehicle. Many copies have lost the suffix; the folders then
-tell it. `protocols/splits/mstar.json` lists every chip of the release and of every split.
+The id of a chip is the file stem of the original release, `HBnnnnn.sss`: the number is a position
+on a flight, the suffix stands for the vehicle. Many copies lack the suffix; then the names of the
+folders give it. `protocols/splits/mstar.json` lists every chip of the release and of every split.
 """
 
 import json
@@ -13,13 +13,14 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 
 from .... import protocols
-from ..files import plain
+from ..files import ImageFile, plain
+from ..source import CROP_PX, Card, Entry, Listing, Members, Source
 
 STEM = re.compile(r"HB(\d{5})(?:\.(\d{3}))?$", re.IGNORECASE)
 
 
 class UnresolvedChipError(ValueError):
-    """A file looks like an MSTAR chip, but which one cannot be told."""
+    """A file that looks like an MSTAR chip but cannot be assigned to one."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,11 @@ class Table:
 
     Attributes:
         collections: Every collection by its name.
-        by_id: The collection that each chip id belongs to.
-        splits: Chip id -> True for test, of each split by data set name.
-        misfiled: Class, serial and number under which a known layout holds a wrong file -> its id.
-        absent: Ids that a widespread rendering lacks.
+        by_id: The collection of each chip id.
+        splits: Data set name -> chip id -> True for a test chip.
+        misfiled: Class, serial and number of a file that HDANet stores in the wrong folder -> its
+            id.
+        absent: Ids that are missing from the rendering `JPEG-e`.
     """
 
     collections: dict[str, Collection]
@@ -63,7 +65,7 @@ class Table:
 
 @cache
 def table() -> Table:
-    """Return the release as committed."""
+    """Read the release from `protocols/splits/mstar.json`."""
     stored = json.loads((files(protocols) / "splits" / "mstar.json").read_text("utf-8"))
     flights = {name: _numbers(ranges) for name, ranges in stored["flights"].items()}
     collections = {
@@ -91,8 +93,8 @@ def table() -> Table:
     return Table(collections, by_id, splits, stored["misfiled"], absent)
 
 
-def members(name: str) -> dict[str, tuple[str, bool]]:
-    """Return class and whether test of each chip of a data set; of `mstar_rest` nothing is test."""
+def members(name: str) -> Members:
+    """Return class and side of each chip of a data set; `mstar_rest` has no test chips."""
     everything = table()
     if name == "mstar_rest":
         tested = {i for i, is_test in everything.splits["mstar_soc/all_serials"].items() if is_test}
@@ -102,16 +104,16 @@ def members(name: str) -> dict[str, tuple[str, bool]]:
     return {i: (everything.by_id[i].class_name, is_test) for i, is_test in split.items()}
 
 
-def resolve(file: PurePosixPath, split: dict[str, tuple[str, bool]]) -> str | None:
-    """Return the chip id of a file, or None where its name is not one of MSTAR.
+def resolve(file: PurePosixPath, split: Members) -> str | None:
+    """Return the chip id of a file, or None if its name is not an MSTAR name.
 
     Args:
-        file: Its place below the source; the folders tell class, serial, depression, scene and
-            train or test, as far as they do.
-        split: The members of the data set, which decide between chips that the folders do not.
+        file: Path below the source; its folders may name class, serial number, depression, scene,
+            and train or test.
+        split: The members of the data set; they decide if the folders fit several chips.
 
     Raises:
-        UnresolvedChipError: Nothing fits, several chips do, or folder and name disagree.
+        UnresolvedChipError: No chip fits, several chips fit, or folder and name disagree.
     """
     match = STEM.match(file.stem)
     if match is None:
@@ -121,7 +123,7 @@ def resolve(file: PurePosixPath, split: dict[str, tuple[str, bool]]) -> str | No
     if suffix is not None:
         return _check_full_id(file, f"HB{number:05d}.{suffix}", known)
     fitting = [c for c in table().collections.values() if number in c.numbers and known.fits(c)]
-    if len(fitting) > 1:  # a flat layout holds one split only: its members decide
+    if len(fitting) > 1:  # a flat layout holds one split only, so its members decide
         inside = [c for c in fitting if c.chip_id(number) in split]
         if known.is_test is not None:
             inside = [c for c in inside if split[c.chip_id(number)][1] == known.is_test]
@@ -135,14 +137,14 @@ def resolve(file: PurePosixPath, split: dict[str, tuple[str, bool]]) -> str | No
         raise UnresolvedChipError(f"{file}: MSTAR has no such chip of {known.describe()}")
     candidates = ", ".join(f"{c.chip_id(number)} ({c.class_name} {c.serial})" for c in fitting)
     raise UnresolvedChipError(
-        f"{file}: could be {candidates}; keep the three digits in the file name, or put it below "
+        f"{file}: could be {candidates}; keep the three digits in the file name, or move it into "
         "folders named for class and serial number"
     )
 
 
 @dataclass
 class _Known:
-    """What the folders say of a file."""
+    """Facts about a file that its folders name; empty, 0 or None if they do not."""
 
     class_name: str = ""
     serial: str = ""
@@ -160,8 +162,8 @@ class _Known:
 
     def describe(self) -> str:
         angle = f"{self.depression_deg} degrees" if self.depression_deg else ""
-        told = " ".join(filter(None, (self.class_name, self.serial, angle, self.scene)))
-        return told or "any class"
+        named = " ".join(filter(None, (self.class_name, self.serial, angle, self.scene)))
+        return named or "any class"
 
 
 def _check_full_id(file: PurePosixPath, chip_id: str, known: _Known) -> str:
@@ -177,7 +179,7 @@ def _check_full_id(file: PurePosixPath, chip_id: str, known: _Known) -> str:
 
 @cache
 def _words() -> tuple[dict[str, str], dict[str, tuple[str, str]], dict[str, int]]:
-    """Return what folder names mean: classes, serials (with their class), depression angles."""
+    """Return the meaning of folder names: classes, serials with their class, depression angles."""
     classes: dict[str, str] = {}
     serials: dict[str, tuple[str, str]] = {}
     angles: dict[str, int] = {}
@@ -220,3 +222,93 @@ def _numbers(ranges: str) -> frozenset[int]:
         first, _, last = item.partition("-")
         found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)
+
+
+TITLES = {  # name -> title, description
+    "mstar_soc": (
+        "MSTAR SOC",
+        "Ten military vehicles, X band, 0.3 m; train at 17, test at 15 degrees depression. One "
+        "serial number per class.",
+    ),
+    "mstar_soc/all_serials": (
+        "MSTAR SOC, all serials",
+        "As mstar_soc with three serial numbers each of BMP2 and T72.",
+    ),
+    "mstar_eoc_depression": (
+        "MSTAR EOC depression",
+        "Four classes; train at 17, test at 30 degrees depression.",
+    ),
+    "mstar_eoc_configuration": (
+        "MSTAR EOC configuration",
+        "Trained on four classes at 17 degrees, tested on T72 in other configurations.",
+    ),
+    "mstar_eoc_version": (
+        "MSTAR EOC version",
+        "Trained on four classes at 17 degrees, tested on other versions of BMP2 and T72.",
+    ),
+    "mstar_eoc_scene": (
+        "MSTAR EOC scene",
+        "Three classes; train in one scene, test in others, at 30 and 45 degrees together.",
+    ),
+}
+
+
+class Mstar(Source):
+    """MSTAR with its splits, and the pool of all chips outside the SOC test sets."""
+
+    where = (
+        "https://www.sdms.afrl.af.mil (raw); 8-bit JPEG renderings: "
+        "https://github.com/waterdisappear/Data-Bias-in-MSTAR and "
+        "https://github.com/waterdisappear/SAR-ATR-HDANet"
+    )
+    licence = "US public release; the JPEG renderings CC BY-NC 4.0"
+    citation = (
+        "E. R. Keydel, S. W. Lee, J. T. Moore, MSTAR extended operating conditions: a tutorial, "
+        "Proc. SPIE 2757, 1996"
+    )
+    layouts = (
+        "MSTAR_PUBLIC_*/<depression>_DEG/COL*/SCENE*/<class>/HBnnnnn.sss.<format> (CD layout)",
+        "TRAIN|TEST*/<class>[/<serial>][/<depression>]/HBnnnnn[.sss].<format>",
+    )
+    folders = ("mstar", "MSTAR_SOC", "MSTAR_EOC", "MSTAR_JPEG_E", "MSTAR-10", "MSTAR_PUBLIC", "SOC")
+    markers = (
+        *("MSTAR_PUBLIC_MIXED_TARGETS_CD1", "MSTAR_PUBLIC_MIXED_TARGETS_CD2", "JPEG", "JPEG-e"),
+        *("SOC", "EOC-Depression", "EOC-Scene", "EOC-Configuration-Version", "TRAIN", "TEST"),
+    )
+    has_renderings = True
+
+    def cards(self) -> tuple[Card, ...]:
+        """Return the six splits and `mstar_rest`."""
+        rest = (
+            "All MSTAR chips that are in no test set of mstar_soc, either variant. It shares chips "
+            "with the test sets of mstar_eoc_*. It needs the CD layout."
+        )
+        splits = (
+            Card(name, "dataset", title, what, self, crop_px=CROP_PX)
+            for name, (title, what) in TITLES.items()
+        )
+        title = "MSTAR without the SOC test sets"
+        return (*splits, Card("mstar_rest", "pool", title, rest, self, total=13_892))
+
+    def members(self, card: Card) -> Members:
+        """Return class and side of every chip."""
+        return members(card.name)
+
+    def place(self, card: Card, files: list[ImageFile], listing: Listing) -> None:
+        """Find the chip id of each file; chips of other splits are skipped."""
+        split = members(card.name)
+        for file in files:
+            try:
+                chip_id = resolve(file.relative, split)
+            except UnresolvedChipError as error:
+                listing.refused.append(str(error))
+                continue
+            if chip_id is None:
+                listing.unexpected.append(str(file.relative))
+            elif chip_id in split:
+                listing.entries.append(Entry(chip_id, *split[chip_id], file))
+
+    def vehicle(self, chip_id: str) -> tuple[str, str] | None:
+        """Return class and serial number of the vehicle on a chip; None for another id."""
+        collection = table().by_id.get(chip_id)
+        return None if collection is None else (collection.class_name, collection.serial)

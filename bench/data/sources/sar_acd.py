@@ -1,8 +1,8 @@
-"""The splits of SAR-ACD, which has no official one.
+"""SAR-ACD: civil aircraft, without an official split.
 
-Most of its images are augmented copies of others. `protocols/splits/sar_acd.json` holds the group
-of near-duplicates that each belongs to; a group may hold two classes, since 20 of the 22 pairs of
-identical files carry two labels.
+Most images are augmented copies of others. `protocols/splits/sar_acd.json` holds the near-duplicate
+group of each image. A group may hold two classes: 20 of the 22 pairs of identical files have two
+labels.
 """
 
 import json
@@ -12,10 +12,11 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 
 from .... import protocols
-from ..files import plain
+from ..files import ImageFile, plain
+from ..source import CROP_PX, Card, Entry, Listing, Members, Source
 
-LEFT_OUT = "A320321"  # by the paper
-RANDOM_TRAIN_SHARE = 0.1  # paper_facts 4.6
+LEFT_OUT = "A320321"  # by the SAR-JEPA paper (arXiv 2311.15153)
+RANDOM_TRAIN_SHARE = 0.1  # of each class, as `datasets/SAR_ACD.py` of waterdisappear/SAR-JEPA draws
 
 
 @cache
@@ -30,8 +31,8 @@ def groups() -> dict[str, int]:
 
 
 @cache
-def members(name: str) -> dict[str, tuple[str, bool]]:
-    """Return class and whether test of each chip of a variant."""
+def members(name: str) -> Members:
+    """Return class and side of each chip of a variant."""
     classes = {i: i.split("/")[0] for i in groups()}
     if name != "sar_acd/six_classes":
         classes = {i: class_name for i, class_name in classes.items() if class_name != LEFT_OUT}
@@ -40,10 +41,7 @@ def members(name: str) -> dict[str, tuple[str, bool]]:
 
 
 def resolve(file: PurePosixPath) -> tuple[str, str]:
-    """Return the chip id of a file and the class that its folder names, as well as they are known.
-
-    The id is empty where there is no such chip.
-    """
+    """Return the chip id of a file and the class of its folder; each is empty if unknown."""
     class_name = _folders().get(plain(file.parent.name), "")
     chip_id = f"{class_name}/{file.stem}"
     return (chip_id if chip_id in groups() else ""), class_name
@@ -57,15 +55,15 @@ def _folders() -> dict[str, str]:
 
 
 def _group_test(classes: dict[str, str]) -> set[str]:
-    """Return the test chips: groups in the order of a hash, each to the side its classes lack.
+    """Return the test chips: each group, in the order of a hash, goes to the smaller side.
 
-    A group is never divided; train and test of each class stay within a group's size of each
-    other.
+    A group is never divided. The numbers of train and test chips of a class differ by at most the
+    size of a group.
     """
     by_group: dict[int, list[str]] = {}
     for chip_id in classes:
         by_group.setdefault(groups()[chip_id], []).append(chip_id)
-    lead = dict.fromkeys(classes.values(), 0)  # train less test, of each class
+    lead = dict.fromkeys(classes.values(), 0)  # train minus test chips of each class
     tested: set[str] = set()
     for group in sorted(by_group, key=lambda g: sha256(f"sar_acd group {g}".encode()).digest()):
         chips = by_group[group]
@@ -78,10 +76,76 @@ def _group_test(classes: dict[str, str]) -> set[str]:
 
 
 def _random_test(classes: dict[str, str]) -> set[str]:
-    """Return all but the first tenth of each class in the order of a hash."""
+    """Return all chips but the first tenth of each class, in the order of a hash."""
     tested: set[str] = set()
     for class_name in set(classes.values()):
         chips = [i for i, of in classes.items() if of == class_name]
         chips.sort(key=lambda i: sha256(i.encode()).digest())
         tested.update(chips[round(RANDOM_TRAIN_SHARE * len(chips)) :])
     return tested
+
+
+class SarAcd(Source):
+    """SAR-ACD split by near-duplicate group, and the random split of the SAR-JEPA paper."""
+
+    where = "https://github.com/AICyberTeam/SAR-ACD"
+    licence = "none stated; 'open to the community', ownership with AIR-CAS"
+    citation = (
+        "X. Sun et al., SCAN: Scattering characteristics analysis network for few-shot aircraft "
+        "classification in high-resolution SAR images, IEEE TGRS 60, 2022"
+    )
+    layouts = ("[images/]<class>/NNN.<format>",)
+    folders = ("sar_acd",)
+    markers = ("A220", "ARJ21", "Boeing787")
+    extra_controls = ("chip_size",)
+
+    def cards(self) -> tuple[Card, ...]:
+        """Return the three splits."""
+        return (
+            Card(
+                "sar_acd",
+                "dataset",
+                "SAR-ACD, by group",
+                "Five types of civil aircraft, C band, 1 m; half the near-duplicate groups are "
+                "train.",
+                self,
+                crop_px=CROP_PX,
+            ),
+            Card(
+                "sar_acd/paper_random",
+                "dataset",
+                "SAR-ACD, random 10/90",
+                "The paper's five classes, a random tenth of each class is train: one fixed draw. "
+                "Most chips have augmented copies, so train and test share aircraft.",
+                self,
+                crop_px=CROP_PX,
+            ),
+            Card(
+                "sar_acd/six_classes",
+                "dataset",
+                "SAR-ACD, six classes, by group",
+                "As sar_acd with A320/A321, which the paper leaves out.",
+                self,
+                crop_px=CROP_PX,
+            ),
+        )
+
+    def members(self, card: Card) -> Members:
+        """Return class and side of every chip."""
+        return members(card.name)
+
+    def groups(self) -> dict[str, int]:
+        """Return the near-duplicate group of every chip id."""
+        return groups()
+
+    def place(self, card: Card, files: list[ImageFile], listing: Listing) -> None:
+        """Read the chip id from folder and file name; chips of a left-out class are skipped."""
+        split = members(card.name)
+        for file in files:
+            chip_id, class_name = resolve(file.relative)
+            if chip_id in split:
+                listing.entries.append(Entry(chip_id, *split[chip_id], file))
+            elif not class_name:
+                listing.refused.append(f"{file.relative}: its folder is not a class of SAR-ACD")
+            elif not chip_id:
+                listing.refused.append(f"{file.relative}: SAR-ACD has no such chip of {class_name}")

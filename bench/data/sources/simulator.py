@@ -1,13 +1,12 @@
-"""A small physical SAR chip simulator.
+"""A small physical simulator of SAR chips.
 
-A vehicle is a set of boxes that carry point scatterers. A chip is the coherent sum of what the
-radar sees of them at one azimuth and depression, of ground clutter outside the vehicle and its
-shadow, and of receiver noise, all seen through one point-spread function and then detected; so
-speckle, shadow and layover come out of the physics and are not painted on.
+A vehicle is a set of boxes that carry point scatterers. A chip is the amplitude of a coherent sum:
+the scatterers visible at one azimuth and depression, the ground clutter outside the vehicle and its
+shadow, and receiver noise, all with one point-spread function. Speckle, shadow and layover follow
+from the physics.
 
-The radar looks from below the chip: row 0 is the far end, a shadow points upwards, as in MSTAR.
-The image plane is the ground plane. Sensor values follow MSTAR: X band, 0.3 m resolution, 0.2 m
-pixels.
+The radar is below the chip: row 0 is the far end, and a shadow points upwards, as in MSTAR. The
+image plane is the ground plane. Sensor values follow MSTAR: X band, 0.3 m resolution, 0.2 m pixels.
 """
 
 from dataclasses import dataclass
@@ -22,14 +21,14 @@ PIXEL_M = 0.2
 RESOLUTION_M = 0.3  # half-power width of the point-spread function
 WAVELENGTH_M = 0.0312
 FULL_SCALE = 8.0  # amplitude stored as 255, in roots of the mean clutter power (18 dB above it)
-NOISE_POWER = 0.05  # of the mean clutter power; what a shadow shows
-CLUTTER_SPREAD_DB = 2.0  # of the mean level from chip to chip; the same for every class
-TEXTURE_PX = 6  # distance over which the ground's reflectivity changes
-TEXTURE_SPREAD = (0.1, 0.35)  # of its logarithm
-CENTRE_M = (-1.6, 0.0)  # (range, cross-range) of the vehicle: leaves room for the shadow
-SHIFT_M = 0.4  # largest random shift either way
-FAINTEST = 0.05  # amplitude below which a scatterer is left out; FULL_SCALE / 160
-MARGIN_PX = 4  # ground drawn beyond the edge of the chip; further off the image of a point is faint
+NOISE_POWER = 0.05  # share of the mean clutter power; the power in a shadow
+CLUTTER_SPREAD_DB = 2.0  # deviation of the mean level between chips; the same for every class
+TEXTURE_PX = 6  # correlation length of the ground's reflectivity
+TEXTURE_SPREAD = (0.1, 0.35)  # range of the deviation of its logarithm
+CENTRE_M = (-1.6, 0.0)  # (range, cross-range) of the vehicle; there is room for the shadow
+SHIFT_M = 0.4  # largest random shift in each direction
+FAINTEST = 0.05  # scatterers below this amplitude are left out; FULL_SCALE / 160
+MARGIN_PX = 4  # width of the ground drawn around the chip; beyond it, points are too faint to see
 
 HAMMING_SIDE = 0.23 / 0.54  # first cosine coefficient of the Hamming window over its mean
 HALF_POWER_WIDTH = 1.3026  # of the Hamming point-spread function, in units of 1 / bandwidth
@@ -54,7 +53,7 @@ class Scatterers:
     Attributes:
         place: Metres forward, left and up of the vehicle's centre on the ground.
         amplitude: Largest amplitude, in roots of the mean clutter power.
-        aspect: Direction from which it shines most, radians to the left of forward.
+        aspect: Direction of the largest reflection, radians to the left of forward.
         lobe: Half width of that direction, radians.
     """
 
@@ -80,7 +79,7 @@ def point_spread(distance_m: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "
 
 
 def axes_m(margin_px: int = 0) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " C"]]:
-    """Return range (falling: row 0 is far) and cross-range of the pixels from the chip's middle."""
+    """Return range (decreasing: row 0 is far) and cross-range of the pixels, from the middle."""
     count = CHIP_PX + 2 * margin_px
     across = (np.arange(count) - (count - 1) / 2) * PIXEL_M
     return -across, across
@@ -89,7 +88,7 @@ def axes_m(margin_px: int = 0) -> tuple[Float[np.ndarray, " R"], Float[np.ndarra
 def horizon(
     boxes: tuple[Box, ...], azimuth: float, place_m: Float[np.ndarray, "2"], slope: float
 ) -> tuple[Float[np.ndarray, "R C"], Float[np.ndarray, "R C"]]:
-    """Return what stands on each point of the ground, and how high its line of sight passes.
+    """Return the height of the surface and of the line of sight at each point of the ground.
 
     Args:
         boxes: The vehicle.
@@ -98,8 +97,9 @@ def horizon(
         slope: Tangent of the depression angle.
 
     Returns:
-        Height of the surface, and height of the ray that touches everything nearer to the radar;
-        where the ray is above the surface lies shadow. On the chip widened by `MARGIN_PX`.
+        Height of the surface, and height of the lowest ray that passes above everything nearer to
+        the radar. A point with the ray above the surface is in shadow. Both are on the chip widened
+        by `MARGIN_PX`.
     """
     far, across = axes_m(MARGIN_PX)
     cos, sin = np.cos(azimuth), np.sin(azimuth)
@@ -116,7 +116,7 @@ def horizon(
 
 
 def ground(level: float, spread: float, rng: np.random.Generator) -> Float[np.ndarray, "R C"]:
-    """Draw the clutter power on the widened chip: lognormal texture around the chip's level."""
+    """Draw the clutter power on the widened chip: a lognormal texture around the chip's level."""
     count = CHIP_PX + 2 * MARGIN_PX
     knots = np.arange(-TEXTURE_PX, count + TEXTURE_PX, TEXTURE_PX)
     weights = np.exp(-0.5 * ((np.arange(count)[:, None] - knots) / TEXTURE_PX) ** 2)
@@ -161,10 +161,10 @@ def render(
     x = forward * np.cos(azimuth) - left * np.sin(azimuth) + place_m[0]
     y = forward * np.sin(azimuth) + left * np.cos(azimuth) + place_m[1]
     middle = (CHIP_PX + 2 * MARGIN_PX - 1) / 2
-    # looked up 1.5 pixels before the point, or a wall would hide its own scatterers
+    # read the ray 1.5 pixels before the point, else a wall hides its own scatterers
     row = np.clip(np.rint(middle + 1.5 - x / PIXEL_M), 0, 2 * middle).astype(int)
     column = np.clip(np.rint(middle + y / PIXEL_M), 0, 2 * middle).astype(int)
-    off = np.pi - azimuth - scatterers.aspect  # the radar stands at pi - azimuth
+    off = np.pi - azimuth - scatterers.aspect  # the direction of the radar is pi - azimuth
     off = np.angle(np.exp(1j * off)) / scatterers.lobe
     strength = scatterers.amplitude * np.exp(-0.5 * off**2)
     seen = (strength > FAINTEST) & (ray[row, column] <= up + PIXEL_M)
@@ -185,7 +185,7 @@ def simulate(
 ) -> Float[np.ndarray, "H W"]:
     """Draw the detected amplitude of a chip of one vehicle, or of empty ground without one.
 
-    Heading, place, ground and noise are drawn; 1 is the root of the mean clutter power.
+    Heading, position, ground and noise are random. The unit is the root of the mean clutter power.
     """
     slope = np.tan(np.deg2rad(depression_deg))
     azimuth = rng.uniform(0, 2 * np.pi)

@@ -1,22 +1,25 @@
-"""The embedded default data set and pool: simulated chips of ten made-up vehicles.
+"""The bundled data set and pool: simulated chips of ten made-up vehicles.
 
-Training chips have 17 degrees of depression and test chips 15, as in MSTAR. The pool shows other
-copies of the vehicles (the same boxes, other scatterers), other depressions, and empty ground.
+Training chips have a depression of 17 degrees and test chips of 15, as in MSTAR. The pool shows
+other copies of the vehicles (the same boxes, other scatterers), other depressions and empty ground.
 
-Pixels are 8 bit: the computation is in double precision and its last-bit differences between
-machines vanish in the rounding, so that a digest of the pixels is the same everywhere.
+Pixels have 8 bits. The computation is in double precision, and the rounding removes the last-bit
+differences between machines, so the digest of the pixels is the same everywhere.
 """
 
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from threadpoolctl import threadpool_limits
 
 from ...seeding import stream
+from ..files import ImageFile
+from ..source import Card, Entry, Listing, Members, Source
 from .simulator import Box, Scatterers, quantise, simulate
 
-VERSION = 1  # raised by whatever moves a pixel
+VERSION = 1  # raise it with every change that moves a pixel
 TRAIN_PER_CLASS, TEST_PER_CLASS = 40, 60
 POOL_PER_CLASS, POOL_EMPTY = 70, 100  # empty: ground without a vehicle
 TRAIN_DEPRESSION_DEG, TEST_DEPRESSION_DEG = 17.0, 15.0
@@ -77,16 +80,16 @@ VEHICLES: dict[str, tuple[Box, ...]] = {
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """The chips of the embedded data set and of its pool, all of one size.
+    """The chips of the bundled data set and of its pool, all of one size.
 
     Attributes:
-        pixels: Amplitude, linear, 255 at `FULL_SCALE`, clipped there.
+        pixels: Amplitude, linear, clipped at `FULL_SCALE`, which is stored as 255.
         labels: Index into `classes`; -1 in the pool.
         is_test: True for test chips.
         is_pool: True for the unlabelled chips to pretrain on.
-        ids: Names of the chips, each once.
+        ids: Unique chip ids.
         classes: Names of the ten vehicles.
-        version: What the pixels are a function of, with nothing else.
+        version: `VERSION`, the only thing that the pixels depend on.
     """
 
     pixels: UInt8[np.ndarray, "N H W"]
@@ -99,10 +102,11 @@ class SyntheticSet:
 
 
 def draw_scatterers(boxes: tuple[Box, ...], rng: np.random.Generator) -> Scatterers:
-    """Cover a vehicle with scatterers: rough faces, wall-to-ground corners, a few bright corners.
+    """Draw scatterers on a vehicle: rough faces, wall-to-ground corners, a few bright corners.
 
-    A face shines around its normal; the corner of a wall with the ground only within a few
-    degrees of it; the bright ones (lamps, hatches, sprockets) over a wide range of aspects.
+    A face reflects around its normal. The corner of a wall with the ground reflects within a few
+    degrees of the wall's normal. The bright corners (lamps, hatches, sprockets) reflect over a wide
+    range of aspects.
     """
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
 
@@ -136,10 +140,10 @@ def draw_scatterers(boxes: tuple[Box, ...], rng: np.random.Generator) -> Scatter
 
 
 def generate(splits: tuple[str, ...] = ("train", "test", "pool")) -> SyntheticSet:
-    """Draw the embedded data set and pool; the same bits on every call and every machine.
+    """Draw the bundled data set and pool; every call on every machine gives the same bits.
 
     Args:
-        splits: Which of them to draw; a chip does not depend on what else is drawn.
+        splits: The splits to draw; a chip does not depend on the other chips that are drawn.
     """
     chips: list[np.ndarray] = []
     ids: list[str] = []
@@ -160,7 +164,7 @@ def generate(splits: tuple[str, ...] = ("train", "test", "pool")) -> SyntheticSe
             labels.append(-1 if split == "pool" else list(VEHICLES).index(name))
             drawn.append(split)
 
-    with threadpool_limits(1, "blas"):  # small products: threads waiting for each other cost more
+    with threadpool_limits(1, "blas"):  # for small products threads cost more than they save
         for name in VEHICLES:
             draw(name, "train", TRAIN_PER_CLASS, (TRAIN_DEPRESSION_DEG, TRAIN_DEPRESSION_DEG))
             draw(name, "test", TEST_PER_CLASS, (TEST_DEPRESSION_DEG, TEST_DEPRESSION_DEG))
@@ -175,3 +179,54 @@ def generate(splits: tuple[str, ...] = ("train", "test", "pool")) -> SyntheticSe
         classes=tuple(VEHICLES),
         version=VERSION,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SimulatedFile(ImageFile):
+    """A simulated chip in memory, in place of a file."""
+
+    pixels: UInt8[np.ndarray, "H W"]
+
+    def read(self) -> np.ndarray:
+        """Return the chip."""
+        return self.pixels
+
+
+class Synthetic(Source):
+    """The bundled data set and pool, which need no files."""
+
+    where = "bundled"
+    licence = "MIT, as this project"
+    version = VERSION
+
+    def cards(self) -> tuple[Card, ...]:
+        """Return data set and pool, which have one name."""
+        what = "Ten made-up vehicles from a small physical simulator."
+        return (
+            Card("synthetic", "dataset", "Synthetic", what, self),
+            Card("synthetic", "pool", "Synthetic pool", what, self),
+        )
+
+    def find(self, card: Card, data_dir: Path) -> None:
+        """Return None: no files are needed."""
+
+    def members(self, card: Card) -> Members | None:
+        """Return class and side of every chip of the data set."""
+        if card.kind == "pool":
+            return None
+        return {
+            f"{name}_{side}_{number:03d}": (name, side == "test")
+            for name in VEHICLES
+            for side, count in (("train", TRAIN_PER_CLASS), ("test", TEST_PER_CLASS))
+            for number in range(count)
+        }
+
+    def place(self, card: Card, files: list[ImageFile], listing: Listing) -> None:
+        """Simulate every chip."""
+        made = generate(("pool",) if card.kind == "pool" else ("train", "test"))
+        for chip_id, label, is_test, pixels in zip(
+            made.ids, made.labels.tolist(), made.is_test.tolist(), made.pixels, strict=True
+        ):
+            file = _SimulatedFile(PurePosixPath(chip_id), Path(), (0, 0), pixels=pixels)
+            class_name = "" if card.kind == "pool" else made.classes[label]
+            listing.entries.append(Entry(chip_id, class_name, is_test, file))

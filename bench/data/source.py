@@ -1,0 +1,152 @@
+"""A data set: its cards, its files, its chips."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from .files import DatasetNotFoundError, ImageFile, find_source
+
+CROP_PX = 128
+Transform = Literal["none", "chip_max"]
+Members = dict[str, tuple[str, bool]]  # chip id -> class, True for a test chip
+Counts = dict[str, dict[str, int]]  # "train" or "test" -> class -> number of chips
+
+
+@dataclass(frozen=True)
+class Card:
+    """A data set or pool by its name in grids.
+
+    Attributes:
+        name: Name in grids.
+        kind: `dataset` (labelled, split) or `pool` (for pretraining only).
+        title: Name in captions.
+        what: Description in a sentence.
+        source: The data set that this is a variant of.
+        crop_px: Side of the central square that is kept (zero-padded); None keeps whole chips.
+        transform: `none`, or `chip_max`: float amplitude over the maximum of its chip.
+        total: Number of images in a pool; None allows any number.
+    """
+
+    name: str
+    kind: Literal["dataset", "pool"]
+    title: str
+    what: str
+    source: "Source"
+    crop_px: int | None = None
+    transform: Transform = "none"
+    total: int | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """The required number of chips of each class and side; empty for a pool."""
+        return self.source.counts(self) if self.kind == "dataset" else {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A chip and its file."""
+
+    chip_id: str
+    class_name: str
+    is_test: bool
+    file: ImageFile
+
+
+@dataclass
+class Listing:
+    """The chips found in the files of a data set or pool.
+
+    Attributes:
+        source: The folder or archive; None for a simulated set.
+        entries: The chips in the order of their ids.
+        missing: Ids of chips that were not found, where ids are known.
+        refused: Files that look like chips but cannot be assigned to one, with the reason.
+        unexpected: Images that do not belong to the data set.
+    """
+
+    source: Path | None
+    entries: list[Entry] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+
+    def counts(self) -> Counts:
+        """Return the number of chips found of each class and side."""
+        return count(Counter((entry.class_name, entry.is_test) for entry in self.entries))
+
+
+def count(chips: "Counter[tuple[str, bool]]") -> Counts:
+    """Return counts of (class, is test) as `{"train": {class: n}, "test": {class: n}}`."""
+    return {
+        side: {name: n for (name, tested), n in sorted(chips.items()) if tested == is_test}
+        for side, is_test in (("train", False), ("test", True))
+    }
+
+
+class Source:
+    """A data set with all its variants and pools; one subclass in each file of `sources/`.
+
+    Attributes:
+        where: Address to get it from.
+        licence: Licence, as stated there.
+        citation: Publication to cite.
+        layouts: Folder layouts that are read.
+        folders: Names of its folder or archive below the data folder; the first that exists is
+            read.
+        markers: Names of sub-folders; a data folder that has one is the data set itself.
+        extra_controls: Controls that its tables need in addition to the usual ones.
+        has_renderings: True if the same chips exist with different pixels, so that captions name
+            the rendering.
+        version: Version of the pixels of a set without files.
+    """
+
+    where: str
+    licence: str
+    citation: str = ""
+    layouts: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
+    extra_controls: tuple[str, ...] = ()
+    has_renderings = False
+    version: int | None = None
+
+    def cards(self) -> tuple[Card, ...]:
+        """Return its variants and pools."""
+        raise NotImplementedError
+
+    def place(self, card: Card, files: list[ImageFile], listing: Listing) -> None:
+        """Add every file to the entries, the refused or the unexpected files of `listing`."""
+        raise NotImplementedError
+
+    def find(self, card: Card, data_dir: Path) -> Path | None:
+        """Return the folder or archive of the files; None if no files are needed.
+
+        Raises:
+            DatasetNotFoundError: There is none below `data_dir`.
+        """
+        found = find_source(data_dir, self.folders, self.markers)
+        if found is None:
+            raise DatasetNotFoundError(
+                f"{data_dir} holds no folder or archive named {' or '.join(self.folders)} (case "
+                f"and separators do not matter), and is not {card.name} itself. Expected layout: "
+                f"{'; or '.join(self.layouts)}. Get {card.name} from {self.where}; or name another "
+                "data folder with --data or SARBENCH_DATA"
+            )
+        return found
+
+    def members(self, card: Card) -> Members | None:
+        """Return class and side of every chip; None if ids are not known before files are read."""
+        return None
+
+    def counts(self, card: Card) -> Counts:
+        """Return the required number of chips of each class and side of a data set."""
+        return count(Counter((self.members(card) or {}).values()))
+
+    def groups(self) -> dict[str, int]:
+        """Return the near-duplicate group of every chip id; empty if each chip is its own."""
+        return {}
+
+    def vehicle(self, chip_id: str) -> tuple[str, str] | None:
+        """Return class and serial number of the vehicle on a chip; None if not known."""
+        return None
