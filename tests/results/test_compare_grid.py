@@ -53,9 +53,9 @@ def test_the_untrained_control_of_a_method_is_that_of_its_kind_of_encoder(tmp_pa
     assert resolve_rows(plan_of(tmp_path), *names) == rows
 
 
-def test_an_untrained_control_that_is_not_unique_is_asked_for(tmp_path):
+def test_several_untrained_controls_need_the_name_of_a_row(tmp_path):
     plan = plan_of(tmp_path)
-    listed = rf"'random_init' means 2 rows; give one of: {ABSOLUTE}, Random init \(relative"
+    listed = rf"'random_init' matches 2 rows; give one of: {ABSOLUTE}, Random init \(relative"
     for other in ("raw_pixels", "random_init"):
         with pytest.raises(LeaderboardError, match=listed):
             resolve_rows(plan, other, "random_init")
@@ -68,7 +68,7 @@ def test_the_untrained_control_has_the_size_of_the_other_row(tmp_path):
     plan = plan_of(tmp_path, text)
     rows = resolve_rows(plan, "LoMaR, encoder vit_tiny", "random_init")
     assert rows[1] == f"{RELATIVE}, encoder vit_tiny"
-    with pytest.raises(LeaderboardError, match="'lomar' means 2 rows"):
+    with pytest.raises(LeaderboardError, match="'lomar' matches 2 rows"):
         resolve_rows(plan, "lomar", "random_init")
 
 
@@ -132,7 +132,7 @@ def test_compare_takes_what_is_compared_from_the_grid(stored, compared):
     assert found["knn", "all"]["p_holm"] < 0.05
     assert (found["linear", 5]["unit"], found["linear", 5]["test"]) == ("seeds+chips", None)
     for one in found.values():
-        assert one["reading"].endswith("nothing is claimed of the methods that made them.")
+        assert one["reading"].endswith("no claim about their methods.")
     balanced = compared("mae", "lomar", "--metric", "balanced_accuracy")
     assert {one["unit"] for one in balanced if one["column"][2] == "all"} == {
         "pretrain_seeds+chips"

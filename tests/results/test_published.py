@@ -1,4 +1,4 @@
-"""A paper beside our numbers: values as they are known, verdicts, statements of order."""
+"""A paper next to our numbers: published values, verdicts, statements of order."""
 
 import numpy as np
 import pytest
@@ -205,7 +205,9 @@ def test_the_sheets_show_published_beside_measured(paper, draw, style):
     runs = scores("SAR-JEPA", [0.910, 0.915, 0.920, 0.918])
     cells = check_cells(paper, tabulate_scores(runs), runs, ROWS)
     sheets = paper_sheets(paper, cells, check_orders(paper, runs, ROWS, draw), ["crop"], [])
-    text = render_sheets(sheets, style)
+    text = render_sheets(sheets, style, notes=True)
+    assert "(1) crop" not in render_sheets(sheets, style)
+    assert "1 known difference" in render_sheets(sheets, style)
     assert "91.6 B / 91.6" in text
     assert "reproduced" in text
     assert "(1) crop" in text
