@@ -86,7 +86,7 @@ def compare(
         metric: accuracy, balanced_accuracy or macro_f1.
         chips: Predictions of test chips.
         rng: Draws signs for a test with too many units to try all signs.
-        compares: As in the grid; with `checkpoints` there is no claim about methods.
+        compares: As in the grid; `checkpoints` makes no claim about methods.
         grid_columns: Number of columns of the whole grid that both rows have; by default that of
             `scores`.
 

@@ -115,8 +115,8 @@ def tabulate_scores(
         compares: `methods`, or `checkpoints`, which makes no claim about methods.
 
     Raises:
-        LeaderboardError: The metric or the sort is unknown, there is no score, or scores must not
-            be mixed.
+        LeaderboardError: The metric or the sort is unknown, scores are missing, or scores must
+            not be mixed.
     """
     if not metric.startswith(RECALL):
         check_metric(metric)

@@ -18,9 +18,9 @@ VERDICTS = (
     "shown. Undecided: neither is the case, or we have one run only.",
     "The interval treats the published value as a mean of {seeds} evaluation seeds of one "
     "checkpoint (of one run where the table says so). The spread of the paper is not known; ours "
-    "is used for both.",
-    "With one pretraining seed of ours the interval covers evaluation seeds only, and the verdict "
-    "is about two checkpoints. With several it covers pretraining seeds.",
+    "serves for both.",
+    "With one pretraining seed on our side the interval covers evaluation seeds only, and the "
+    "verdict is about two checkpoints. With several it covers pretraining seeds.",
 )
 ORDERS = (
     "p is Holm-corrected within each statement. The test is over pretraining seeds where both rows "

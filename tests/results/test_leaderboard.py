@@ -112,7 +112,7 @@ def with_fields(base, **changes):
 
 def test_a_repeated_run_is_refused_with_both_keys():
     twice = [with_fields(score("A", 0.5), key="first"), with_fields(score("A", 0.6), key="second")]
-    with pytest.raises(LeaderboardError, match="is there twice: first and second"):
+    with pytest.raises(LeaderboardError, match="occurs twice: first and second"):
         tabulate_scores(twice)
 
 

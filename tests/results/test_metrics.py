@@ -59,7 +59,7 @@ def test_no_chips_have_no_score() -> None:
 
 
 def test_a_class_outside_the_data_set_is_refused() -> None:
-    with pytest.raises(BadLabelsError, match=r"a prediction must lie in 0\.\.1, found 0\.\.2"):
+    with pytest.raises(BadLabelsError, match=r"a prediction must be in 0\.\.1, found 0\.\.2"):
         confusion(LABELS, PREDICTED, 2)
-    with pytest.raises(BadLabelsError, match="a label must lie"):
+    with pytest.raises(BadLabelsError, match="a label must be"):
         confusion(np.array([-1, 0]), np.array([0, 0]), 2)

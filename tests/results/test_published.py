@@ -68,7 +68,7 @@ def test_verdicts_by_hand(paper):
     )  # fmt: skip
     assert found["6", "LoMaR", column].verdict == "differs"
     assert found["6", "LoMaR", column].reason.startswith("-16.5 ± ")
-    assert found["6", "LoMaR", column].reason.endswith(", one checkpoint of ours")
+    assert found["6", "LoMaR", column].reason.endswith(", we have one checkpoint")
     assert found["6", "MAE", column].verdict == "undecided"
     assert found["6", "I-JEPA", column].verdict == "not measured"
     assert found["6", "I-JEPA", column].reason == "3 of 4 runs"
@@ -86,7 +86,7 @@ def test_what_the_paper_does_not_tell_is_shown_as_not_published(paper):
 def test_one_run_tells_nothing(paper):
     runs = scores("SAR-JEPA", [0.5])
     found = verdicts(paper, runs)["6", "SAR-JEPA", ("mstar_soc", "few_shot", 40)]
-    assert (found.verdict, found.reason) == ("undecided", "one run: its spread is not known")
+    assert (found.verdict, found.reason) == ("undecided", "one run, so the spread is unknown")
 
 
 def test_a_variant_of_a_data_set_is_compared_under_its_own_name(paper):
@@ -196,7 +196,7 @@ def test_differences_in_set_up_are_listed_field_by_field(paper):
     assert "encoder: paper vit_base, here vit_nano" in found
     assert "pool: paper msar + sar_ship + sarsim + sample, here synthetic" in found
     assert not any(line.startswith("epochs") for line in found)
-    assert any("50 % to 50 %" in line for line in found)
+    assert any("50% and 50%" in line for line in found)
     assert not any("rendering" in line for line in found)  # only where MSTAR is in the grid
 
 

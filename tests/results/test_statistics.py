@@ -183,7 +183,7 @@ def test_nemenyis_critical_values_are_the_published_ones(alpha, table):
 
 
 def test_few_blocks_are_refused_with_their_number():
-    with pytest.raises(TooFewBlocksError, match="there are 4 blocks"):
+    with pytest.raises(TooFewBlocksError, match="got 4 blocks"):
         rank_methods(["a", "b", "c"], np.random.default_rng(0).random((4, 3)))
     with pytest.raises(TooFewBlocksError, match="2 methods"):
         rank_methods(["a", "b"], np.random.default_rng(0).random((9, 2)))
