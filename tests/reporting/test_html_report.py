@@ -101,14 +101,14 @@ def test_no_name_becomes_markup(board, style, layout):
         assert "\\textbackslash{}input" in text
 
 
-def test_latex_sets_every_letter_that_reads():
+def test_latex_prints_every_letter():
     assert escape_latex("a_b 50% {x} é ☃ \x00") == "a\\_b 50\\% \\{x\\} é [U+2603] "
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex (texlive)")
 @pytest.mark.parametrize("layout", ["leaderboard", "paper"])
-def test_the_latex_compiles_as_it_is(board, layout, tmp_path):
+def test_the_latex_compiles(board, layout, tmp_path):
     (tmp_path / "t.tex").write_text(render(board, "latex", layout, notes=True))
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
@@ -130,7 +130,7 @@ def test_shots_are_drawn_at_their_means_with_their_intervals(board):
     assert shots_figure(alone) is None
 
 
-def test_the_cost_figure_leaves_out_what_has_no_cost(board):
+def test_the_cost_figure_leaves_out_rows_without_a_cost(board):
     figure = cost_figure(
         board, {"Alpha": 1.0, "Beta": 2.0}, ("synthetic", "linear", 10), board.rows
     )
@@ -151,7 +151,7 @@ def test_classes_are_drawn_as_percent_of_the_true_class():
 
 
 @pytest.mark.slow
-def test_every_family_is_written_as_vectors_and_pixels(tmp_path):
+def test_every_figure_is_written_as_vectors_and_pixels(tmp_path):
     draw = np.random.default_rng(0)
     classes, matrix = ["T72", EVIL, "$"], MATRIX
     figures = {
@@ -220,7 +220,9 @@ def test_the_page_works_in_a_browser(board, runs, tmp_path):
         column.click()  # ascending
         assert rows()[-1] == "Alpha"
         assert tab.locator("#board-0 thead th").nth(1).get_attribute("aria-sort") == "ascending"
-        assert tab.locator("#board-0 tbody.controls tr").count() == 1  # apart, however sorted
+        assert (
+            tab.locator("#board-0 tbody.controls tr").count() == 1
+        )  # below the methods in every order
         tab.get_by_label("filter rows").fill("gam")
         assert rows() == ["Gamma"]
         tab.get_by_label("filter rows").fill("")

@@ -41,8 +41,8 @@ def test_an_interval_over_pretraining_seeds_names_the_fixed_draws_of_labelled_ch
     assert "where any are drawn, these labelled chips (2 draws" in both
 
 
-def test_a_mean_rank_is_taken_over_tested_columns_only():
-    """Two draws are too few for a test, so that the ranks of that column are not known."""
+def test_a_mean_rank_is_over_tested_columns_only():
+    """Two draws are too few for a test, so the column has no ranks."""
     levels = {"A": 0.6, "B": 0.5}
     scores = checkpoints(levels, 2) + checkpoints({"A": 0.4, "B": 0.7}, 1, WHOLE)
     board = tabulate_scores(scores, chips=Chips(), compares="checkpoints")
@@ -55,7 +55,7 @@ def test_a_mean_rank_is_taken_over_tested_columns_only():
     assert (alone.mean_rank, alone.rank_columns) == ({}, [])
 
 
-def test_a_row_that_is_complete_in_no_tested_column_leaves_no_mean_rank():
+def test_without_a_tested_column_of_all_ranked_rows_there_is_no_mean_rank():
     scores = checkpoints({"A": 0.6, "B": 0.5}, 1, WHOLE) + checkpoints({"C": 0.9}, 2)
     board = tabulate_scores(scores, chips=Chips(), compares="checkpoints")
     assert board.mean_rank == {}
@@ -122,7 +122,7 @@ def test_mean_ranks_have_two_decimals():
 
 
 def test_balanced_accuracy_is_a_weighted_mean_over_test_chips():
-    """Two classes of 150 and 50 chips; the interval is that of the weighted sum, by hand."""
+    """Two classes of 150 and 50 chips; the interval of the weighted sum is computed by hand."""
     classes, draw = np.repeat([0, 1], [150, 50]), np.random.default_rng(0)
     right = draw.random(200) < np.where(classes == 0, 0.9, 0.4)
     value = balanced_accuracy(classes, np.where(right, classes, 1 - classes))
@@ -149,7 +149,7 @@ def test_balanced_accuracy_is_a_weighted_mean_over_test_chips():
         None, "predictions of test chips, or their labels, are missing")  # fmt: skip
 
 
-def test_with_classes_of_one_size_both_accuracies_have_one_interval_and_test():
+def test_with_classes_of_equal_size_both_accuracies_have_the_same_interval_and_test():
     classes = np.repeat([0, 1, 2, 3], 50)
     scores = [
         replace(s, values=dict.fromkeys(("accuracy", "balanced_accuracy"), s.values["accuracy"]))
@@ -226,8 +226,8 @@ def test_every_format_has_the_caption_and_has_notes_on_request(style):
 def test_the_variance_of_balanced_accuracy_is_that_of_other_chips(recall, times):
     """Classes of 400, 150, 100 and 50 chips in pairs that are right or wrong together.
 
-    Equal recalls: the estimate is the variance over repetitions, but for the group that it adds.
-    Unequal ones: it is larger, as that of accuracy is where class sizes are fixed.
+    With equal recalls the estimate is the variance over repetitions, apart from the added group.
+    With unequal recalls it is larger, as for accuracy with fixed class sizes.
     """
     draw, repetitions = np.random.default_rng(0), 400 * times
     classes, groups = np.repeat(np.arange(4), [400, 150, 100, 50]), np.repeat(np.arange(350), 2)

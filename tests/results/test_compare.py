@@ -75,7 +75,7 @@ def test_five_seeds_cannot_show_a_difference_and_the_reading_says_so(draw):
     assert "5 draws (or one) and 10 groups" in found.reading.new_chips
 
 
-def test_no_difference_is_not_called_equality(draw):
+def test_a_difference_that_is_not_significant_is_not_called_equality(draw):
     noise = draw.normal(0, 0.01, (2, 10)) + 0.5
     found = one(
         compare(scores("A", noise[0]) + scores("B", noise[1]), "A", "B", "accuracy", None, draw)
@@ -84,7 +84,7 @@ def test_no_difference_is_not_called_equality(draw):
     assert "does not show that they are equal" in found.reading.claim
 
 
-def test_holm_is_taken_over_the_columns_compared(draw):
+def test_holms_correction_is_over_the_compared_columns(draw):
     a, b = np.linspace(0.80, 0.82, 8), np.linspace(0.70, 0.715, 8)
     both = [s for shots in (1, 2, 5) for m, v in (("A", a), ("B", b))
             for s in scores(m, v, shots=shots)]  # fmt: skip
@@ -94,9 +94,9 @@ def test_holm_is_taken_over_the_columns_compared(draw):
         assert "after Holm's correction over 3 columns" in found.reading.claim
 
 
-def test_the_least_p_is_given_the_other_columns(draw):
-    # 12 draws of equal sign have p = 2/4096 and are clearer than any 6 draws: Holm's step-down then
-    # takes the 6 draws once, so that they could reach 2/64, not twice that.
+def test_the_smallest_attainable_p_depends_on_the_other_columns(draw):
+    # 12 draws of equal sign have p = 2/4096, smaller than any p of 6 draws. Holm's step-down
+    # multiplies the larger p by 1, so 6 draws can reach 2/64.
     rows = [
         *scores("a", np.linspace(0.9, 0.91, 12), shots=40), *scores("b", [0.1] * 12, shots=40),
         *scores("a", [0.5, 0.51, 0.5, 0.52, 0.5, 0.51], shots=20),
@@ -109,7 +109,7 @@ def test_the_least_p_is_given_the_other_columns(draw):
 
 
 def test_an_incomplete_row_is_not_tested(draw):
-    """The table does not test it either; the seeds that one side lacks are left out of the mean."""
+    """As in the table. Seeds that are missing on one side are left out of the mean."""
     a = [0.8, None, 0.8, 0.81, 0.8, 0.8, 0.82]
     found = one(compare(scores("A", a) + scores("B", [0.7] * 7), "A", "B", "accuracy", None, draw))
     assert (found.runs, found.test, found.p_holm) == (("6/7", "7/7"), None, None)
@@ -148,14 +148,14 @@ def test_one_run_each_is_tested_over_chips(draw):
     assert "these two checkpoints and the labelled chips of these runs" in found.reading.scope
     grouped = Chips(right, np.repeat([0, 1], 50))
     found = one(compare(both, "A", "B", "accuracy", grouped, draw))
-    assert found.test.p == 1.0  # all that differ are one group
+    assert found.test.p == 1.0  # all differences are in one group
     assert found.effect.difference.low is None  # two groups give no interval
     (untested,) = compare(both, "A", "B", "accuracy", None, draw)
     assert untested.reading.claim.startswith("Not tested")
 
 
-def test_the_reading_tells_when_other_images_might_not_show_it(draw):
-    """Always right on four more chips of 40: sure for these images, not for others."""
+def test_the_reading_says_if_the_difference_holds_for_other_images(draw):
+    """A is right on two more chips of 40 in every run: significant for these images only."""
     few = {f"{m}{s}": np.arange(40) < (24 if m == "A" else 22) for m in "AB" for s in range(10)}
     many = {k: np.repeat(v, 50) for k, v in few.items()}
     both = scores("A", [0.60] * 10) + scores("B", [0.55] * 10)
@@ -187,7 +187,7 @@ def test_pretraining_seeds_are_compared_by_welchs_test(draw):
 
 
 def test_pretraining_seeds_are_not_paired_by_their_number(draw):
-    """A paired test would see a constant difference and be sure."""
+    """A paired test would see a constant difference."""
     both = [
         s
         for start, mean in enumerate([0.60, 0.70, 0.80, 0.65, 0.75, 0.85])
@@ -196,7 +196,7 @@ def test_pretraining_seeds_are_not_paired_by_their_number(draw):
     assert one(compare(both, "A", "B", "accuracy", None, draw)).test.p > 0.5
 
 
-def test_only_evaluation_seeds_that_all_have_are_averaged(draw):
+def test_means_are_over_the_shared_evaluation_seeds(draw):
     both = scores("A", [0.8, 0.1], start=0) + scores("A", [0.82, None], start=1)
     both += scores("B", [0.7, 0.9], start=0) + scores("B", [0.71, 0.9], start=1)
     found = one(compare(both, "A", "B", "accuracy", None, draw))
@@ -204,7 +204,7 @@ def test_only_evaluation_seeds_that_all_have_are_averaged(draw):
 
 
 def test_a_column_without_draws_is_tested_over_test_chips(draw):
-    """The heads hardly differ, so that a test over them would be sure of nothing but themselves."""
+    """The heads hardly differ, so a test over heads would say nothing about other chips."""
     chips = {f"{m}{s}": np.arange(40) < (24 if m == "A" else 23) for m in "AB" for s in range(10)}
     both = scores("A", [0.60] * 10, shots="all") + scores("B", [0.575] * 10, shots="all")
     found = one(compare(both, "A", "B", "accuracy", Chips(chips), draw))
@@ -238,7 +238,7 @@ def test_a_column_without_draws_adds_the_test_chips_to_pretraining_seeds(draw):
     assert found.test.p > alone.test.p
 
 
-def test_one_checkpoint_on_one_side_makes_no_claim_of_methods(draw):
+def test_with_one_checkpoint_on_one_side_there_is_no_claim_about_methods(draw):
     both = [s for start in range(6) for s in scores("A", [0.8, 0.81], start=start)]
     both += scores("Raw", [0.5, 0.6])
     found = one(compare(both, "A", "Raw", "accuracy", None, draw))
@@ -266,7 +266,7 @@ def test_a_method_is_tested_over_its_pretraining_seeds_against_raw_pixels(sign, 
     assert "checkpoint" not in str(found.reading)
 
 
-def test_two_pretraining_seeds_give_a_difference_and_no_verdict(draw):
+def test_two_pretraining_seeds_give_a_difference_without_a_test(draw):
     """Welch's test of these has p = 0.003, but two seeds are too few for a place in the table."""
     both = [s for name, means in (("A", [0.80, 0.81]), ("B", [0.50, 0.52]))
             for start, mean in enumerate(means)
@@ -353,7 +353,7 @@ def test_a_narrowed_view_says_over_how_many_columns_of_the_grid_holm_corrects(dr
 
 @pytest.mark.parametrize("repetitions", [40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_the_test_over_pretraining_seeds_holds_its_level(repetitions):
-    """Two equal methods, pretraining seeds of 3 points: a test over draws rejects mostly."""
+    """Two equal methods with a spread of 3 points; a test over draws rejects in most cases."""
     draw, rejected, by_draws = np.random.default_rng(0), 0, 0
     for _ in range(repetitions):
         both = [
@@ -364,7 +364,7 @@ def test_the_test_over_pretraining_seeds_holds_its_level(repetitions):
         single = [s for s in both if s.pretrain_seed == 0]
         by_draws += one(compare(single, "A", "B", "accuracy", None, draw)).test.p <= 0.05
     assert rejected / repetitions <= scipy.stats.binom.isf(3e-5, repetitions, 0.05) / repetitions
-    assert by_draws / repetitions > 0.5  # why one checkpoint of each is not a test of methods
+    assert by_draws / repetitions > 0.5  # one checkpoint of each is not a test of methods
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`compare` on a grid: the rows that names mean, the whole grid behind a narrowed view."""
+"""`compare` on a grid: names of rows, and parts of a grid."""
 
 import json
 import sys
@@ -49,7 +49,7 @@ def plan_of(tmp_path, text=GRID):
         (("mae", "lomar"), ("MAE", "LoMaR")),
     ],
 )
-def test_the_untrained_control_of_a_method_is_that_of_its_kind_of_encoder(tmp_path, names, rows):
+def test_the_untrained_control_of_a_method_has_its_kind_of_encoder(tmp_path, names, rows):
     assert resolve_rows(plan_of(tmp_path), *names) == rows
 
 
@@ -72,7 +72,7 @@ def test_the_untrained_control_has_the_size_of_the_other_row(tmp_path):
         resolve_rows(plan, "lomar", "random_init")
 
 
-def test_shared_columns_are_those_that_both_rows_have(tmp_path):
+def test_shared_columns_are_the_columns_of_both_rows(tmp_path):
     text = GRID.replace("linear = [5, 10]", "linear = [5, 10]\nfew_shot = [5]")
     plan = plan_of(tmp_path, text)
     assert shared_columns(plan, "MAE", "LoMaR") == 4
@@ -120,7 +120,7 @@ def test_compare_of_a_part_knows_the_columns_of_the_whole_grid(compared):
     assert part["test"] == whole[0]["test"]
 
 
-def test_compare_takes_what_is_compared_from_the_grid(stored, compared):
+def test_compare_reads_from_the_grid_if_it_compares_checkpoints(stored, compared):
     text = GRID.replace('name = "two_kinds"', 'name = "two_kinds"\ncompare = "checkpoints"')
     stored.write_text(text.replace("seeds = 3", "seeds = 1"))
     try:

@@ -51,7 +51,7 @@ def test_with_several_pretraining_seeds_the_interval_is_over_those():
     assert (cell.mean, cell.low) == (pytest.approx(0.65), pytest.approx(low))
 
 
-def test_missing_and_failed_runs_are_shown_and_not_averaged_away():
+def test_missing_and_failed_runs_are_shown():
     board = tabulate_scores([
         score("A", 0.5, 0), score("A", None, 1, state="failed"), score("A", None, 2, state="new"),
         score("B", None, 0, state="failed"), score("C", None, 0, state="new"),

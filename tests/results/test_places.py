@@ -1,4 +1,4 @@
-"""Places, ranks and intervals: what they run over, and what is not claimed."""
+"""Places, ranks and intervals, with their units and the limits of the claims."""
 
 import json
 from dataclasses import replace
@@ -45,13 +45,13 @@ def test_places_begin_at_three_pretraining_seeds(starts, place):
 
 
 def test_equal_methods_whose_checkpoints_differ_share_the_place():
-    """The seed test of one checkpoint separates these, as it did 54 of 84 pairs of one method."""
+    """A test over seeds of one checkpoint separates these two methods."""
     scores = [*cell_scores("A", [0.360, 0.436, 0.374]), *cell_scores("B", [0.416, 0.39, 0.41])]
     assert {c.place for c in tabulate_scores(scores).cells} == {1}
 
 
 def test_with_equal_spreads_the_test_is_scipys_tukey():
-    """Where all methods have one spread, the largest of own and pooled is the pooled one."""
+    """With equal spreads the own variance is never larger than the pooled one."""
     draw = np.random.default_rng(2)
     values = draw.normal(0, 1, (4, 3))
     values = (values - values.mean(1, keepdims=True)) / values.std(1, ddof=1, keepdims=True)
@@ -65,7 +65,7 @@ def test_with_equal_spreads_the_test_is_scipys_tukey():
 
 
 def test_a_method_with_a_large_spread_keeps_it():
-    """Variances 1, 1, 1, 9: pooled 3; the last is its own, and not 3 times as large."""
+    """Variances 1, 1, 1, 9 have the pooled value 3; 9 is kept, but is not more than 3 times 3."""
     base = np.array([-1.0, 0.0, 1.0])
     found = spreads([base, base, base, 3 * base])
     assert [part.value for part, _ in found] == pytest.approx([1.0, 1.0, 1.0, 3.0])
@@ -115,7 +115,7 @@ def test_the_interval_over_chips_is_that_of_groups_by_hand():
 
 
 def test_all_labels_of_one_checkpoint_are_over_test_chips_not_heads():
-    """Ten heads that agree: over heads the interval would be 0, over 200 chips it is 6.5."""
+    """Ten equal heads: the interval over heads would be 0, over 200 chips it is 6.5 points."""
     scores = [score("A", 0.7, seed=i, column=WHOLE) for i in range(10)]
     (cell,) = tabulate_scores(scores, chips=Chips()).cells
     assert cell.unit == "chips"
@@ -149,7 +149,7 @@ def test_all_labels_of_several_pretrainings_are_over_both():
     assert cell.high - cell.mean == pytest.approx(half)
 
 
-def test_without_stored_outcomes_all_labels_fall_back_and_never_to_heads():
+def test_without_predictions_a_column_with_all_labels_has_no_interval_over_heads():
     (one,) = tabulate_scores([score("A", 0.7, seed=i, column=WHOLE) for i in range(5)]).cells
     assert (one.unit, one.low) == ("chips", None)
     (three,) = tabulate_scores(cell_scores("A", [0.6, 0.7, 0.8], WHOLE)).cells
@@ -158,7 +158,7 @@ def test_without_stored_outcomes_all_labels_fall_back_and_never_to_heads():
 
 
 def test_the_test_of_all_labels_counts_chips_too():
-    """Gaps of 3 points with pretrainings that hardly vary: 40 chips cannot show that."""
+    """A difference of 3 points with nearly equal pretrainings: 40 chips are too few to show it."""
     scores = [s for m, v in (("A", 0.60), ("B", 0.57)) for s in cell_scores(m, [v, v, v], WHOLE)]
     scores = [replace(s, values={"accuracy": s.values["accuracy"] + s.pretrain_seed / 1e5})
               for s in scores]  # fmt: skip
@@ -169,7 +169,7 @@ def test_the_test_of_all_labels_counts_chips_too():
 
 
 def test_mean_ranks_are_over_the_columns_that_every_ranked_row_completes():
-    """A was complete in the first column only; its rank of 1 there stood above B's 1.5."""
+    """A is complete in the first column only, so the mean ranks are over that column."""
     other = ("synthetic", "knn", 10)
     starts = np.array([-0.01, 0.0, 0.01])
     scores = [
@@ -186,7 +186,7 @@ def test_mean_ranks_are_over_the_columns_that_every_ranked_row_completes():
 
 
 def test_without_a_shared_column_there_is_no_mean_rank():
-    """A at 40% and B at 60%, each complete in one column: both had rank 1, A above B."""
+    """A and B are complete in different columns, so no mean rank compares them."""
     other = ("synthetic", "knn", 10)
     starts = np.array([-0.01, 0.0, 0.01])
     scores = [
