@@ -1,4 +1,4 @@
-"""Cells of a leaderboard: the mean of some runs, and an interval named for its unit."""
+"""Cells of a leaderboard: the mean of some runs, with an interval and its unit."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,24 +25,28 @@ CHIP_METRICS = ("accuracy", "balanced_accuracy")  # weighted means over test chi
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry of the table; scores are fractions.
+    """One row in one column; scores are fractions.
 
     Attributes:
-        method: Label, with the swept values.
-        n: Runs that the mean rests on, of the `expected`.
-        failed: Runs that failed.
-        unit: What the interval and the test run over.
-        place: 1 for the column's best and its ties, 2 for the next; None where nothing is claimed.
-        p_best: p of the difference from the column's best, corrected for the whole column.
-        smallest_p: 0 where `p_best` is given: it has no lower limit.
-        smallest_difference: From the column's best that would have been shown.
-        name: Of the method in the registry.
-        encoder: Name of its size; None where the method has none.
-        pretrain_seeds: Pretraining seeds that the mean rests on.
-        compares: Whether the board makes claims of methods or of checkpoints.
-        stale: Runs that are stored with another version or digest.
-        fails_contract: Whether the method failed its contract.
-        no_interval: Reason why there is a mean without an interval.
+        method: Label with the swept values.
+        mean: Mean score; None without a finished run.
+        low: Lower limit of the 95% interval.
+        high: Upper limit of the 95% interval.
+        n: Number of finished runs.
+        expected: Number of runs in the grid.
+        failed: Number of failed runs.
+        unit: Unit of the interval and the test.
+        place: 1 for the best of the column and its ties, 2 for the next; None without a claim.
+        p_best: p-value of the difference from the best, corrected for the whole column.
+        smallest_p: 0 where `p_best` is given, because it has no lower limit.
+        smallest_difference: Smallest difference from the best that would be significant.
+        name: Name of the method in the registry.
+        encoder: Name of the encoder size; None for a method without an encoder.
+        pretrain_seeds: Number of pretraining seeds with a finished run.
+        compares: Subject of the claims, methods or checkpoints.
+        stale: Number of runs stored with another version or digest.
+        fails_contract: True if the method failed its contract.
+        no_interval: Reason for a mean without an interval.
     """
 
     method: str
@@ -77,12 +81,12 @@ class Cell:
 
     @property
     def complete(self) -> bool:
-        """Whether every run that the grid asks for is in the mean."""
+        """True if every run of the grid is in the mean."""
         return self.mean is not None and self.n == self.expected
 
     @property
     def rankable(self) -> bool:
-        """Whether the cell may take part in places and ranks."""
+        """True if the cell can have a place and a rank."""
         enough = self.compares == "checkpoints" or self.pretrain_seeds >= FEWEST_PRETRAINED
         return self.complete and not self.control and not self.fails_contract and enough
 
@@ -92,11 +96,11 @@ class Outcome:
     """The test chips of the runs of one cell.
 
     Attributes:
-        shares: Share of the runs that are right on each chip; pretraining seeds count alike.
-        by_seed: The same for each evaluation seed that all pretraining seeds have; empty where no
-            chip is drawn.
-        groups: Near-duplicate group of each chip.
-        weights: Of the chips in the metric, with mean 1; None where all weigh the same.
+        shares: Share of the runs that are right on each chip; pretraining seeds have equal weight.
+        by_seed: The same for each evaluation seed that all pretraining seeds share; empty with all
+            labels.
+        groups: Near-duplicate group of each chip; None where each chip is its own group.
+        weights: Weights of the chips in the metric, with mean 1; None for equal weights.
     """
 
     shares: Float[np.ndarray, " M"]
@@ -110,14 +114,14 @@ class Outcome:
         return self.shares.size if self.groups is None else np.unique(self.groups).size
 
     def variance(self, unit: Unit, other: "Outcome | None" = None) -> Variance | None:
-        """Return the variance of the metric, or of its difference from another cell.
+        """Return the variance of the metric, or of the difference from another cell.
 
         Args:
-            unit: `chips`, or `seeds+chips`.
-            other: On the same chips and seeds.
+            unit: `chips` or `seeds+chips`.
+            other: Outcome of the other cell on the same chips and seeds.
 
         Returns:
-            None for too few seeds or groups.
+            The variance, or None with too few seeds or groups.
         """
         gaps = self.by_seed if unit == "seeds+chips" else self.shares[None]
         if other is not None:
@@ -134,10 +138,10 @@ class Outcome:
 def outcomes_of(
     rows: Mapping[str, Sequence[Score]], compares: Compares, metric: str, chips: ChipSource | None
 ) -> dict[str, Outcome] | None:
-    """Return the outcome of each cell of a column that has a run.
+    """Return the outcome of each cell of a column with a finished run.
 
     Returns:
-        None where the unit of the column needs no test chips, or where they are not stored.
+        None if the unit of the column has no test chips, or if predictions are missing.
     """
     one = next(iter(rows.values()))[0]
     drawn = one.shots != "all"
@@ -169,7 +173,7 @@ def outcomes_of(
 def class_weights(labels: Int[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
     """Return the weight of each chip in balanced accuracy: M / (C n) in a class of n chips.
 
-    The weighted mean over chips is the mean recall of the C classes present.
+    The weighted mean over M chips is the mean recall of the C classes with test chips.
     """
     counts = np.bincount(labels)
     return labels.size / (np.count_nonzero(counts) * counts[labels])
@@ -195,7 +199,7 @@ def make_cell(
     compares: Compares,
     outcomes: Mapping[str, Outcome] | None,
 ) -> Cell:
-    """Return the cell of some runs, without place."""
+    """Return the cell of some runs, without its place."""
     one, values = group[0], start_means(group, metric)
     unit = unit_of(compares, one.shots, starts_of(group), stored=outcomes is not None)
     mean = float(values.mean()) if values.size else None
@@ -224,12 +228,12 @@ def make_cell(
         fails_contract=one.fails_contract,
         no_interval=None
         if mean is None or half is not None
-        else _lacking(unit, metric, values, outcome),
+        else _missing(unit, metric, values, outcome),
     )
 
 
 def start_means(group: Sequence[Score], metric: str) -> Float[np.ndarray, " P"]:
-    """Return the mean over evaluation seeds of each pretraining seed that has a run."""
+    """Return the mean of each pretraining seed with a finished run, over its evaluation seeds."""
     parts: dict[int, list[float]] = defaultdict(list)
     for score in group:
         if metric in score.values:
@@ -240,7 +244,7 @@ def start_means(group: Sequence[Score], metric: str) -> Float[np.ndarray, " P"]:
 def _variance(
     group: Sequence[Score], metric: str, unit: Unit, outcome: Outcome | None
 ) -> Variance | None:
-    """Return the variance of a cell's mean; None where the unit cannot be computed."""
+    """Return the variance of the mean of a cell; None if the data do not allow one."""
     if unit in ("seeds", "pretrain_seeds"):
         values = unit_values(group, metric) if unit == "seeds" else start_means(group, metric)
         return seed_variance(values) if values.size > 1 else None
@@ -255,23 +259,23 @@ def _variance(
     return of_chips
 
 
-def _lacking(
+def _missing(
     unit: Unit, metric: str, starts: Float[np.ndarray, " P"], outcome: Outcome | None
 ) -> str:
-    """Return what a cell lacks for an interval over its unit.
+    """Return the reason why a cell has no interval.
 
     Args:
-        unit: Of the cell.
-        metric: What the cell shows.
-        starts: Mean of each pretraining seed that has a run.
-        outcome: Of the test chips, where it is stored.
+        unit: Unit of the cell.
+        metric: Metric of the cell.
+        starts: Mean of each pretraining seed with a finished run.
+        outcome: Outcome of the test chips, if it is stored.
     """
     if unit == "seeds":
         return "too few draws of labelled chips (2 or more are needed)"
     if unit.startswith("pretrain_seeds") and starts.size < 2:
         return "too few finished pretraining seeds (2 or more are needed)"
     if metric not in CHIP_METRICS:
-        return "this metric is not tested over test chips"
+        return "this metric has no interval over test chips"
     if outcome is None:
         return "predictions of test chips, or their labels, are missing"
     if outcome.group_count < FEWEST_GROUPS:

@@ -1,4 +1,4 @@
-"""Two rows side by side, with a reading in plain words for each column."""
+"""Comparison of two rows in each column, with the result in words."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .difference import Cell, column_difference, count_runs
-from .reading import Corrected, Tested, read_result, units_of
+from .notes import MORE, Note, flags, text_notes
+from .reading import Corrected, Reading, Tested, read_result, units_of
 from .scores import (
     ChipSource,
     Column,
@@ -26,22 +27,23 @@ from .statistics.units import Compares, Unit
 
 @dataclass(frozen=True)
 class Comparison:
-    """A less B in one column; differences are fractions.
+    """A minus B in one column; differences are fractions.
 
     Attributes:
-        means: Of A and B, over the runs that each has.
-        unit: What the test and the interval of the difference run over.
-        effect: Size of the difference; None where nothing pairs.
-        test: Over the units; None where it cannot be made.
-        p_holm: Its p after Holm's correction over all columns compared.
-        smallest_holm: The least that this could be, given the p of the other columns.
+        means: Means of A and B, each over its finished runs.
+        runs: Finished runs of A and B, as `3/4`.
+        unit: Unit of the test and of the interval of the difference.
+        effect: Size of the difference; None without a pair of runs.
+        test: Test over the units; None where the data do not allow one.
+        p_holm: p-value after Holm's correction over all tested columns.
+        smallest_holm: Smallest attainable `p_holm`, given the p-values of the other columns.
         new_chips: Interval of the difference of two checkpoints for other draws of labelled chips
-            and other test chips; None where draws or groups are too few.
-        reading: What may be said.
-        units: The units of the test, with their numbers, in words; empty without a test.
-        compares: Whether the grid compares methods or checkpoints.
-        family: Columns that Holm's correction is over.
-        grid_columns: Columns that both rows have in the grid, shown or not.
+            and other test chips; None with too few draws or groups.
+        reading: The result in words.
+        units: The units of the test in words; empty without a test.
+        compares: Subject of the grid, methods or checkpoints.
+        family: Number of columns in Holm's correction.
+        grid_columns: Number of columns of the grid that both rows have, shown or not.
     """
 
     column: Column
@@ -53,15 +55,15 @@ class Comparison:
     p_holm: float | None
     smallest_holm: float | None
     new_chips: Interval | None
-    reading: str
+    reading: Reading
     units: str
     compares: Compares
     family: int
     grid_columns: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
+        """Return plain values; the reading is one text."""
+        return {**asdict(self), "reading": str(self.reading)}
 
 
 def compare(
@@ -78,17 +80,18 @@ def compare(
     """Compare two rows in every column that has both.
 
     Args:
-        scores: Of the grid, or of the part of it that is shown.
+        scores: Runs of the grid, or of the shown part of it.
         first: Row A.
         second: Row B.
-        metric: What is compared.
-        chips: Predictions.
-        rng: Draws signs where there are too many to try all.
-        compares: As in the grid; `checkpoints` claims nothing of the methods.
-        grid_columns: Columns that both rows have in the whole grid; by default those of `scores`.
+        metric: accuracy, balanced_accuracy or macro_f1.
+        chips: Predictions of test chips.
+        rng: Draws signs for a test with too many units to try all signs.
+        compares: As in the grid; `checkpoints` makes no claim about methods.
+        grid_columns: Number of columns of the whole grid that both rows have; by default that of
+            `scores`.
 
     Raises:
-        LeaderboardError: A row is not there, both are the same, they share no column, or their
+        LeaderboardError: A row is missing, both rows are the same, they share no column, or their
             scores must not be mixed.
     """
     rows = list(dict.fromkeys(score.method for score in scores))
@@ -123,7 +126,7 @@ def compare(
 
 
 def _smallest(column: Column, known: dict[Column, float], test: PairedTest | None) -> float | None:
-    """Return the least corrected p of a column, given the p of the others."""
+    """Return the smallest attainable corrected p-value of a column, given the other columns."""
     if test is None:
         return None
     p_values = known | {column: test.smallest_p}
@@ -143,7 +146,7 @@ def _comparison(
     means = [fmean(found) if found else None for found in values]
     runs, names = (count_runs(a, metric), count_runs(b, metric)), (a[0].method, b[0].method)
     if tested.effect is None:
-        reading = (
+        reading = Reading(
             f"Cannot be compared: no pair of runs ({names[0]} has {runs[0]}, {names[1]} has "
             f"{runs[1]})."
         )
@@ -158,14 +161,32 @@ def _comparison(
     )  # fmt: skip
 
 
-def comparison_text(comparisons: Sequence[Comparison], first: str, second: str, metric: str) -> str:
-    """Return all comparisons as text."""
-    lines = [f"{first} less {second}, {metric.replace('_', ' ')}"]
+def comparison_text(
+    comparisons: Sequence[Comparison],
+    first: str,
+    second: str,
+    metric: str,
+    notes: Sequence[Note] = (),
+    *,
+    full: bool = False,
+) -> str:
+    """Return all comparisons as text.
+
+    Args:
+        comparisons: The columns.
+        first: Row A.
+        second: Row B.
+        metric: The compared metric.
+        notes: Notes of the grid.
+        full: Print all notes, and the limits of the claim with every column. By default the flags
+            of the notes and each limit are printed once.
+    """
+    lines = [f"{first} minus {second}, {metric.replace('_', ' ')}"]
     one = comparisons[0]
     if len(comparisons) < one.grid_columns:
         lines.append(
-            f"Part of the grid: {len(comparisons)} of the {one.grid_columns} columns that both "
-            f"rows have are shown; Holm's correction is over those that are tested ({one.family})."
+            f"Part of the grid: {len(comparisons)} of {one.grid_columns} shared columns are shown; "
+            f"Holm's correction is over the {one.family} tested ones."
         )
     lines.append("")
     for one in comparisons:
@@ -175,7 +196,7 @@ def comparison_text(comparisons: Sequence[Comparison], first: str, second: str, 
             gap = one.effect.difference
             text = f"  difference {100 * gap.mean:+.1f}"
             if gap.low is not None and gap.high is not None:
-                text += f", 95 % interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
+                text += f", 95% interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
             if one.effect.standardised:
                 d = one.effect.standardised
                 text += f"; d_z {d.mean:.2f} ({d.low:.2f} to {d.high:.2f})"
@@ -185,5 +206,19 @@ def comparison_text(comparisons: Sequence[Comparison], first: str, second: str, 
             line = f"  p {one.test.p:.4g} ({kind}, {one.units})"
             least = one.test.smallest_p
             lines.append(line + (f", smallest attainable {least:.3g}" if least else ""))
-        lines += [f"  {one.reading}", ""]
-    return "\n".join(lines)
+        lines += [f"  {one.reading if full else one.reading.claim}", ""]
+    if full:
+        return "\n".join([*lines, text_notes(notes), ""])
+    return "\n".join([*lines, *_scopes(comparisons), *flags(notes), MORE, ""])
+
+
+def _scopes(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return each limit of the claims once, with its columns where it does not hold for all."""
+    columns: dict[str, list[str]] = {}
+    for one in comparisons:
+        columns.setdefault(one.reading.scope, []).append(column_name(one.column))
+    return [
+        scope if len(columns) == 1 else f"{', '.join(where)}: {scope}"
+        for scope, where in columns.items()
+        if scope
+    ]

@@ -1,11 +1,11 @@
 """The difference of two rows in one column, and its test.
 
-Unit and demands are those of the table: rows are complete and fulfil their contract, methods have
-three pretraining seeds or more. Pretraining seeds of two methods are not paired, so the test is
-Welch's over their means. A control without an encoder (raw pixels) has no pretraining seeds to
-vary: the other side is tested against it with Student's t. One checkpoint is not a method: where a
-side has one, or where the grid compares checkpoints, the test is about these checkpoints, over
-labelled chips where they are drawn and over test chips.
+Unit and requirements are those of the table: rows are complete and fulfil their contract, and
+methods have three pretraining seeds or more. Pretraining seeds of two methods are not paired, so
+they are compared by Welch's test. A control without an encoder (raw pixels) has no pretraining
+seeds; the other row is compared with it by Student's one-sample test. If a row has one checkpoint,
+or if the grid compares checkpoints, the test is about these checkpoints: over draws of labelled
+chips, if there are any, and over test chips.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,12 +42,12 @@ def column_difference(
     *,
     compares: Compares = "methods",
 ) -> Tested:
-    """Return the test of one column, over the unit that `units.py` gives it."""
+    """Return the test of one column over the unit of `statistics/units.py`."""
     starts = tuple(starts_of(cell) for cell in (a, b) if not _without_seeds(cell))
     draws = min(len({score.seed for score in cell}) for cell in (a, b))
     outcomes = outcomes_of({"a": a, "b": b}, compares, metric, chips)
     unit: Unit = unit_of(compares, column[2], min(starts, default=1), stored=outcomes is not None)
-    if unit == "seeds" and draws == 1 and compares == "methods":  # only test chips vary
+    if unit == "seeds" and draws == 1 and compares == "methods":  # only test chips can vary
         unit = "chips"
     draws = 0 if column[2] == "all" else draws
     sides = shared_values(a, b, lambda score: score.values.get(metric))
@@ -74,10 +74,10 @@ def column_difference(
         of_chips = outcomes["a"].variance("chips", outcomes["b"]) if outcomes else None
         unit = "pretrain_seeds+chips" if of_chips else "pretrain_seeds"
         variance = add(*parts, *([of_chips] if of_chips else []))
-        if variance.value < 1e-18:  # equal but for rounding: no spread to test against
+        if variance.value < 1e-18:  # all scores are equal up to rounding
             return tested("the scores do not vary")
         return tested(found=_student(gap, variance, sum(starts)))
-    if outcomes is None:  # a test of checkpoints takes them in columns with drawn chips as well
+    if outcomes is None:  # tests of checkpoints need them in columns with draws too
         outcomes = outcomes_of({"a": a, "b": b}, "checkpoints", metric, chips)
     both = (outcomes["a"], outcomes["b"]) if outcomes else None
     if unit == "seeds" and compares == "methods":
@@ -97,7 +97,7 @@ def column_difference(
 
 
 def _variance(unit: Unit, both: tuple[Outcome, Outcome] | None) -> Variance | None:
-    """Return the variance of the difference over test chips, or over draws and test chips."""
+    """Return the variance of the difference over the unit."""
     return both[0].variance(unit, both[1]) if both else None
 
 
@@ -115,19 +115,19 @@ def _student(gap: float, variance: Variance, n: int) -> tuple[Effect, PairedTest
 
 
 def _unmet(a: Cell, b: Cell, metric: str, unit: Unit, starts: Sequence[int]) -> str:
-    """Return which demand of the table two rows do not fulfil; empty where they do."""
+    """Return the requirement that two rows do not fulfil; empty if they fulfil all."""
     for cell in (a, b):
         if cell[0].fails_contract:
             name = cell[0].name or cell[0].method
             return f"{cell[0].method} fails its contract (`sarbench methods check {name}`)"
     if any(metric not in score.values for cell in (a, b) for score in cell):
         counts = f"{count_runs(a, metric)} and {count_runs(b, metric)}"
-        return f"an incomplete row is not tested ({counts} runs are there)"
+        return f"only complete rows are tested (finished runs: {counts})"
     if unit.startswith("pretrain_seeds") and min(starts) < FEWEST_PRETRAINED:
         found = " and ".join(map(str, starts))
         return (
-            f"a statement about methods takes {FEWEST_PRETRAINED} pretraining seeds or more of "
-            f"each (`seeds` under [pretrain]), there are {found}"
+            f"a comparison of methods needs {FEWEST_PRETRAINED} pretraining seeds or more of each "
+            f"(`seeds` under [pretrain]); these have {found}"
         )
     return ""
 
@@ -144,10 +144,10 @@ def _no_chips(unit: Unit) -> str:
 def shared_values(
     a: Cell, b: Cell, value: Callable[[Score], Any]
 ) -> tuple[Float[np.ndarray, "A S"], Float[np.ndarray, "B S"]] | None:
-    """Return the values of both sides, pretraining seed x evaluation seed; None without a pair.
+    """Return the values of both sides, pretraining seeds x evaluation seeds; None without a pair.
 
-    Only evaluation seeds that every pretraining seed of both sides has are taken: they share
-    their labelled chips. A pretraining seed without any value is left out.
+    Only evaluation seeds of all pretraining seeds of both sides are used, because these share
+    their labelled chips. A pretraining seed without a value is left out.
     """
     sides: list[list[dict[int, Any]]] = []
     for cell in (a, b):
@@ -169,10 +169,10 @@ def shared_values(
 
 
 def _without_seeds(cell: Cell) -> bool:
-    """Say whether no pretraining seed enters a row: a control without an encoder."""
+    """Return True for a control without an encoder, which has no pretraining seed."""
     return all(score.control and score.encoder is None for score in cell)
 
 
 def count_runs(cell: Cell, metric: str) -> str:
-    """Return how many runs a cell has of those that the grid asks for: `3/4`."""
+    """Return the finished runs of a cell and the runs in the grid, as `3/4`."""
     return f"{sum(metric in score.values for score in cell)}/{len(cell)}"

@@ -1,8 +1,8 @@
-"""Scores of runs -> a table of cells; shows what is missing or failed, mixes nothing.
+"""A leaderboard: cells of a table from the scores of runs, with places and mean ranks.
 
-A row is a method (with what the grid sweeps), a column is data set, protocol and shots. Each
-column has one unit for its intervals and tests (`units.py`). Mean ranks are taken over the tested
-columns that every ranked row completes.
+A row is a method with its swept values; a column is data set, protocol and shots. Each column has
+one unit for its intervals and tests (`statistics/units.py`). Mean ranks are over the tested columns
+that every ranked row completes. Missing and failed runs stay visible.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .cells import Cell, Outcome, make_cell, outcomes_of, start_means
+from .notes import Note
 from .scores import (
     ChipSource,
     Column,
@@ -36,17 +37,20 @@ SORTS = ("rank", "name")
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The cells, in the order of rows and columns.
+    """Cells of a table, with their order, ranks and notes.
 
     Attributes:
-        compares: Whether claims are made of methods or of checkpoints.
+        rows: Names in display order.
+        controls: Rows that learn nothing.
+        unconfirmed: Rows that their paper does not define completely.
+        notes: Notes that do not follow from the cells.
+        compares: Subject of the claims, methods or checkpoints.
         broken: Rows whose method failed its contract.
-        units: What the intervals and tests of each column run over; controls may differ.
-        draws: Draws of labelled chips in each column; 0 with all labels.
-        rank_columns: The tested ones that every ranked row completes.
-        mean_rank: Over `rank_columns`, controls left out; 1 is best. Empty where there are none.
-        seeds: Seeds of the evaluation, of the pretraining.
-        notes: Sentences for the caption.
+        units: Unit of the intervals and tests of each column; controls may have another.
+        draws: Number of draws of labelled chips in each column; 0 with all labels.
+        rank_columns: Tested columns that every ranked row completes.
+        mean_rank: Mean rank of each ranked row over `rank_columns`; 1 is best.
+        seeds: Evaluation seeds and pretraining seeds.
     """
 
     metric: str
@@ -55,7 +59,7 @@ class Leaderboard:
     unconfirmed: list[str]
     columns: list[Column]
     cells: list[Cell]
-    notes: list[str]
+    notes: list[Note]
     compares: Compares = "methods"
     broken: list[str] = field(default_factory=list)
     units: dict[Column, Unit] = field(default_factory=dict)
@@ -73,7 +77,7 @@ class Leaderboard:
         return {(c.method, c.dataset, c.protocol, c.shots): c for c in self.cells}
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the cells as plain values, as `table --format json` gives them."""
+        """Return the cells as plain values, as in `table --format json`."""
         return [asdict(cell) for cell in self.cells]
 
 
@@ -81,41 +85,42 @@ def check_metric(metric: str) -> None:
     """Refuse an unknown metric.
 
     Raises:
-        LeaderboardError: With the allowed ones.
+        LeaderboardError: It names the allowed metrics.
     """
     if metric not in METRICS:
         raise LeaderboardError(
-            f"unknown metric {metric!r}; allowed: {', '.join(METRICS)}, in tables {RECALL}<class>"
+            f"unknown metric {metric!r}; allowed: {', '.join(METRICS)}, and in tables "
+            f"{RECALL}<class>"
         )
 
 
 def tabulate_scores(
     scores: Sequence[Score],
     metric: str = "accuracy",
-    notes: Sequence[str] = (),
+    notes: Sequence[Note] = (),
     *,
     sort: str = "rank",
     chips: ChipSource | None = None,
     compares: Compares = "methods",
 ) -> Leaderboard:
-    """Gather scores into a leaderboard, controls after the methods.
+    """Return the leaderboard of scores, with controls after the methods.
 
     Args:
-        scores: Every run that the grid asks for.
-        metric: What the cells show: accuracy, balanced_accuracy, macro_f1 or `recall:<class>`.
-        notes: For the caption.
+        scores: Every run of the grid, finished or not.
+        metric: accuracy, balanced_accuracy, macro_f1 or `recall:<class>`.
+        notes: Notes that do not follow from the scores.
         sort: `rank` (best first), `name`, or a column such as `mstar_soc/linear/10`.
-        chips: For intervals and tests over test chips.
-        compares: `methods`, or `checkpoints`, which claims nothing of the methods.
+        chips: Predictions of test chips, for intervals and tests over test chips.
+        compares: `methods`, or `checkpoints`, which makes no claim about methods.
 
     Raises:
-        LeaderboardError: An unknown metric or sort, no scores at all, or scores that must not be
-            mixed.
+        LeaderboardError: The metric or the sort is unknown, scores are missing, or scores must
+            not be mixed.
     """
     if not metric.startswith(RECALL):
         check_metric(metric)
     if not scores:
-        raise LeaderboardError("no run of the grid is left to show; loosen the filters")
+        raise LeaderboardError("the filters leave no run of the grid; remove some of them")
     refuse_mixtures(scores)
     grouped = by_column(scores)
     if metric.startswith(RECALL):
@@ -161,7 +166,11 @@ def tabulate_scores(
 def _with_class(
     grouped: dict[Column, dict[str, list[Score]]], metric: str
 ) -> dict[Column, dict[str, list[Score]]]:
-    """Return the columns whose data set has the class of `recall:<class>`."""
+    """Return the columns whose data set has the class of `recall:<class>`.
+
+    Raises:
+        LeaderboardError: No finished run has a test chip of this class.
+    """
     found = {
         column: rows
         for column, rows in grouped.items()
@@ -180,7 +189,7 @@ def _standings(
     unit: Unit,
     outcomes: Mapping[str, Outcome] | None,
 ) -> dict[str, Standing]:
-    """Return the standing of the cells of one column that may have a place."""
+    """Return the standing of the cells of one column that can be ranked."""
     ranked = [row for row, cell in cells.items() if cell.rankable]
     if not ranked:
         return {}
@@ -205,12 +214,12 @@ def _placed(cell: Cell, standing: Standing | None) -> Cell:
 
 
 def _draws(column: Column, rows: Mapping[str, Sequence[Score]]) -> int:
-    """Return how many draws of labelled chips a column has."""
+    """Return the number of draws of labelled chips in a column."""
     return len({s.seed for row in rows.values() for s in row}) if column[2] != "all" else 0
 
 
 def _tested_ranks(cells: Sequence[Cell]) -> tuple[list[Column], dict[str, float]]:
-    """Return the columns of the mean rank, and the mean ranks of the rows that may be ranked."""
+    """Return the columns of the mean rank, and the mean rank of each row that can be ranked."""
     rankable = [cell for cell in cells if cell.rankable]
     tested = {cell.column for cell in rankable if cell.place is not None}
     rows = {cell.method for cell in rankable}
@@ -219,7 +228,7 @@ def _tested_ranks(cells: Sequence[Cell]) -> tuple[list[Column], dict[str, float]
 
 
 def _mean_ranks(complete: Sequence[Cell]) -> tuple[list[Column], dict[str, float]]:
-    """Return the columns that every row of these cells has, and mean ranks over those."""
+    """Return the columns that all rows of these cells share, and mean ranks over them."""
     columns: dict[Column, list[Cell]] = {}
     for cell in complete:
         columns.setdefault(cell.column, []).append(cell)

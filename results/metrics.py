@@ -1,7 +1,6 @@
-"""Scores of predicted classes; fractions in [0, 1].
+"""Metrics of predicted classes, as fractions in [0, 1].
 
-Averages over classes go over those present in the test set: a class without test chips has no
-recall, and one that is only predicted has no F1 of its own.
+Means over classes include only classes with test chips: other classes have no recall and no F1.
 """
 
 import numpy as np
@@ -15,36 +14,36 @@ class BadLabelsError(ValueError):
 def confusion(
     labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"], classes: int
 ) -> Int[np.ndarray, "C C"]:
-    """Return how often each true class (row) was predicted as each class (column).
+    """Return the number of chips of each true class (row) predicted as each class (column).
 
     Raises:
-        BadLabelsError: No test chips, or a class outside 0..classes - 1.
+        BadLabelsError: The test set is empty, or a class is outside 0..classes - 1.
     """
     if labels.size == 0:
-        raise BadLabelsError("there are no test chips to score")
+        raise BadLabelsError("no test chips to score: the test set is empty")
     for what, values in (("label", labels), ("prediction", predicted)):
         if values.min() < 0 or values.max() >= classes:
             raise BadLabelsError(
-                f"a {what} must lie in 0..{classes - 1}, found {values.min()}..{values.max()}"
+                f"a {what} must be in 0..{classes - 1}, found {values.min()}..{values.max()}"
             )
     flat = labels.astype(np.int64) * classes + predicted
     return np.bincount(flat, minlength=classes**2).reshape(classes, classes)
 
 
 def accuracy(labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]) -> float:
-    """Return the share of test chips that are right."""
+    """Return the share of test chips with the right class."""
     return float(np.trace(_confusion(labels, predicted)) / labels.size)
 
 
 def balanced_accuracy(labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]) -> float:
-    """Return the mean recall of the classes present."""
+    """Return the mean recall of the classes with test chips."""
     matrix = _confusion(labels, predicted)
     chips = matrix.sum(axis=1)
     return float(np.mean(np.diag(matrix)[chips > 0] / chips[chips > 0]))
 
 
 def macro_f1(labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]) -> float:
-    """Return the mean F1 of the classes present."""
+    """Return the mean F1 of the classes with test chips."""
     matrix = _confusion(labels, predicted)
     chips = matrix.sum(axis=1)
     f1 = 2 * np.diag(matrix)[chips > 0] / (chips + matrix.sum(axis=0))[chips > 0]
@@ -54,7 +53,7 @@ def macro_f1(labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]) ->
 def recalls(
     labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"], classes: int
 ) -> Float[np.ndarray, " C"]:
-    """Return the recall of each class; NaN where it has no test chip."""
+    """Return the recall of each class; NaN for a class without test chips."""
     matrix = confusion(labels, predicted, classes)
     chips = matrix.sum(axis=1)
     return np.where(chips > 0, np.diag(matrix) / np.maximum(chips, 1), np.nan)
@@ -63,14 +62,14 @@ def recalls(
 def score_runs(
     labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, "R M"], classes: int
 ) -> dict[str, Float[np.ndarray, " R"]]:
-    """Return every metric by its name for many runs on one test set; the values of `METRICS`.
+    """Return the metrics in METRICS for R runs on one test set.
 
     Raises:
         BadLabelsError: As `confusion`.
     """
     first = confusion(labels, labels, classes)  # checks the labels
     if predicted.min() < 0 or predicted.max() >= classes:
-        raise BadLabelsError(f"a prediction must lie in 0..{classes - 1}")
+        raise BadLabelsError(f"a prediction must be in 0..{classes - 1}")
     runs, cells = len(predicted), classes**2
     flat = labels.astype(np.int64) * classes + predicted + np.arange(runs)[:, None] * cells
     counts = np.bincount(flat.ravel(), minlength=runs * cells)
@@ -93,5 +92,5 @@ def _confusion(
     labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]
 ) -> Int[np.ndarray, "C C"]:
     if labels.size == 0:
-        raise BadLabelsError("there are no test chips to score")
+        raise BadLabelsError("no test chips to score: the test set is empty")
     return confusion(labels, predicted, int(max(labels.max(), predicted.max())) + 1)

@@ -1,4 +1,4 @@
-"""The reading of one comparison, in words that cannot be taken for more than was tested."""
+"""The reading of one comparison: its result in words, and the limits of the claim."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from .statistics.paired import Effect, PairedTest
 from .statistics.units import FEWEST_GROUPS, FEWEST_SEEDS, Compares, Unit, labelled
 from .ties import ALPHA
 
-NOT_METHODS = "This compares checkpoints: nothing is claimed of the methods that made them."
+NOT_METHODS = "This compares checkpoints; it makes no claim about their methods."
 
 
 @dataclass(frozen=True)
@@ -15,14 +15,14 @@ class Tested:
     """A difference in one column and its test, before correction for other columns.
 
     Attributes:
-        unit: What the interval and the test run over.
-        effect: Size of the difference; None where nothing pairs.
-        test: Over the units; None where it cannot or must not be made.
+        unit: Unit of the interval and the test.
+        effect: Size of the difference; None without a pair of runs.
+        test: Test over the units; None where the data do not allow one.
         new_chips: Interval of the difference of two checkpoints for other draws of labelled chips
             and other test chips.
-        why: Reason why there is no test.
-        starts: Pretraining seeds of each side that has some to vary.
-        draws: Draws of labelled chips; 0 with all labels.
+        why: Reason for a missing test.
+        starts: Number of pretraining seeds of each side, without controls that have none.
+        draws: Number of draws of labelled chips; 0 with all labels.
     """
 
     unit: Unit
@@ -36,13 +36,13 @@ class Tested:
 
 @dataclass(frozen=True)
 class Corrected:
-    """The p of one column after Holm's correction.
+    """The p-value of one column after Holm's correction.
 
     Attributes:
-        p: Corrected; None without a test.
-        smallest: The least that it could be, given the p of the other columns.
-        family: Columns that are tested.
-        columns: Columns that both rows have in the grid.
+        p: Corrected p-value; None without a test.
+        smallest: Smallest attainable value, given the p-values of the other columns.
+        family: Number of tested columns.
+        columns: Number of columns of the grid that both rows have.
     """
 
     p: float | None
@@ -52,7 +52,7 @@ class Corrected:
 
     @property
     def words(self) -> str:
-        """The correction, as it stands after a p."""
+        """The correction in words, to follow a p-value."""
         if self.family < self.columns:
             return (
                 f" after Holm's correction over {self.family} of {self.columns} columns of the grid"
@@ -60,8 +60,27 @@ class Corrected:
         return f" after Holm's correction over {self.family} columns" if self.family > 1 else ""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The sentences of one column.
+
+    Attributes:
+        claim: Result of the test.
+        scope: Limits of the claim; the same for columns with the same unit.
+        new_chips: Statement on other draws of labelled chips and other test chips.
+    """
+
+    claim: str
+    scope: str = ""
+    new_chips: str = ""
+
+    def __str__(self) -> str:
+        """Return the whole text."""
+        return " ".join(filter(None, (self.claim, self.scope, self.new_chips)))
+
+
 def units_of(tested: Tested, n: int) -> str:
-    """Return the units of a test in words, with their number; `n` is that of the test."""
+    """Return the units of a test in words; `n` is the number of units of the test."""
     of_seeds = f"{' and '.join(map(str, tested.starts))} pretraining seeds"
     return {
         "seeds": f"{n} draws of labelled chips",
@@ -80,52 +99,50 @@ def read_result(
     corrected: Corrected,
     compares: Compares,
     single: tuple[bool, bool],
-) -> str:
-    """Return the sentences of one column; `single` marks the sides that have one checkpoint."""
+) -> Reading:
+    """Return the sentences of one column; `single` marks the sides with one checkpoint."""
     scope = _scope(tested, compares, "these two checkpoints" if all(single) else
                    "these checkpoints")  # fmt: skip
     test = tested.test
     if tested.effect is None or test is None or corrected.p is None:
-        return f"Not tested: {tested.why}.{scope}"
+        return Reading(f"Not tested: {tested.why}.", scope)
     gap, words = tested.effect.difference, corrected.words
     if corrected.p > ALPHA:
-        text = f"No difference shown (p = {corrected.p:.3g}{words})."
+        text = f"No significant difference (p = {corrected.p:.3g}{words})."
         if corrected.smallest is not None and corrected.smallest > ALPHA:
             text += (
-                f" With {units_of(tested, test.n)} p cannot go below {corrected.smallest:.3g}"
-                f"{words}: this comparison could not have shown a difference, however large."
+                f" With {units_of(tested, test.n)} p cannot be below {corrected.smallest:.3g}"
+                f"{words}: no difference, however large, would be significant."
             )
         elif gap.low is not None and gap.high is not None:
             text += (
-                " That is not a proof that they are equal: taken alone, this column agrees with "
-                f"differences from {100 * gap.low:+.1f} to {100 * gap.high:+.1f} points."
+                " This does not show that they are equal: by itself, this column is compatible "
+                f"with differences from {100 * gap.low:+.1f} to {100 * gap.high:+.1f} points."
             )
         else:
-            text += " That is not a proof that they are equal."
+            text += " This does not show that they are equal."
     else:
         higher, lower = names if gap.mean > 0 else names[::-1]
         text = f"{higher} is higher than {lower} by {100 * abs(gap.mean):.1f} points"
         if gap.low is not None and gap.high is not None and gap.low * gap.high > 0:
             low, high = sorted((abs(gap.low), abs(gap.high)))
-            text += f" (95 % interval {100 * low:.1f} to {100 * high:.1f})"
+            text += f" (95% interval {100 * low:.1f} to {100 * high:.1f})"
         text += f", p = {corrected.p:.3g}{words}, over {units_of(tested, test.n)}."
-    return text + scope + _new_chips(tested)
+    return Reading(text, scope, _new_chips(tested))
 
 
 def _scope(tested: Tested, compares: Compares, checkpoints: str) -> str:
     """Return the sentence about the limits of the claim."""
     if compares == "checkpoints":
-        return f" {NOT_METHODS}"
+        return NOT_METHODS
     if tested.unit == "pretrain_seeds":
-        return f" This is on these test chips{labelled([tested.draws])}."
+        return f"The result holds for these test chips{labelled([tested.draws])}."
     if tested.unit == "pretrain_seeds+chips":
         return ""
-    where = "on these test chips" if tested.unit == "seeds" else (
-        "with the labelled chips of these runs"
-    )  # fmt: skip
+    where = "these test chips" if tested.unit == "seeds" else "the labelled chips of these runs"
     return (
-        f" One checkpoint is not a method: this is about {checkpoints} {where}, not about the "
-        "methods."
+        f"The result holds for {checkpoints} and {where}, not for the methods: one checkpoint does "
+        "not represent its method."
     )
 
 
@@ -135,12 +152,12 @@ def _new_chips(tested: Tested) -> str:
     interval = tested.new_chips
     if interval is None or interval.low is None or interval.high is None:
         return (
-            f" Other test chips: no interval; it needs predictions of {FEWEST_SEEDS} draws (or "
+            f"No interval for other test chips: it needs predictions of {FEWEST_SEEDS} draws (or "
             f"one) and {FEWEST_GROUPS} groups of test chips."
         )
     limits = f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f} points"
     where = "outside" if interval.low > 0 or interval.high < 0 else "inside"
     return (
-        f" For other draws of labelled chips and other test chips of this kind: {limits}; zero "
-        f"is {where}."
+        "Interval for other draws of labelled chips and other test chips of this kind: "
+        f"{limits}; zero is {where}."
     )

@@ -1,7 +1,7 @@
-"""One outcome as a file: the schema of records and attempts, strictly read.
+"""Schema of the files of a store: records of pretrainings and runs, and failed attempts.
 
-Scores are fractions in [0, 1]. A record says what the number is (`identity`), what it came out as,
-and how it was made (`provenance`). Unknown fields, missing fields, NaN and wrong types are refused.
+A record has an `identity` (everything that changes the result), the result, and its `provenance`.
+Scores are fractions in [0, 1]. Unknown fields, missing fields, NaN and wrong types are refused.
 """
 
 import json
@@ -22,33 +22,33 @@ def digest_json(value: Any) -> Digest:
 
 
 class Strict(BaseModel):
-    """A model that takes nothing it does not know."""
+    """A model that refuses unknown fields and converts no types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Provenance(Strict):
-    """How a record was made; nothing here changes the number by more than float noise."""
+    """Origin of a record; no field changes a score by more than rounding errors."""
 
     commit: str = Field(description="git commit of the code, or `unknown`")
-    dirty: bool = Field(description="whether the code differed from that commit")
+    dirty: bool = Field(description="the code differed from that commit")
     versions: dict[str, str]
     host: str
     device: str = Field(description="`cpu`, or the name of the GPU")
     threads: int
     started: str = Field(description="ISO 8601, UTC")
     wall_s: float = Field(
-        description="of all stretches of a pretraining, without what was lost after a checkpoint"
+        description="seconds over all parts of a resumed pretraining, without lost work"
     )
-    gpu_s: float = Field(description="wall_s times the GPUs that worked on it")
+    gpu_s: float = Field(description="wall_s times the number of GPUs")
     peak_memory_mb: float = Field(
-        description="of the GPU where there is one, else of the process, while this was made (of "
-        "its whole life where the system is not Linux); of the first of several processes"
+        description="of the GPU, or without one of the process (on systems other than Linux: since "
+        "the process started); of the first of several processes"
     )
 
 
 class Record(Strict):
-    """What the records of pretrainings and runs share."""
+    """Common fields of the records of pretrainings and runs."""
 
     schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     key: str
@@ -56,14 +56,14 @@ class Record(Strict):
     provenance: Provenance
 
     def computed_key(self) -> str:
-        """Return the key that `identity` has."""
+        """Return the key of `identity`."""
         return digest_json(self.identity)
 
 
 class Architecture(Strict):
-    """The network of a pretraining, as it is built, and what it costs.
+    """The network of a pretraining and its cost.
 
-    FLOPs count a multiplication and an addition as two, in matrix products and convolutions only.
+    A multiplication and an addition are two FLOPs. Only matrix products and convolutions count.
     """
 
     encoder: str = Field(description="class of the network and its kind")
@@ -71,32 +71,32 @@ class Architecture(Strict):
     trained_parameters: int = Field(ge=0, description="encoder and predictor; 0 for a control")
     encoder_gflop: float = Field(ge=0, description="of one chip through the encoder")
     step_gflop: float | None = Field(
-        description="of one chip in one pretraining step, forward and backward; none for a control"
+        description="of one chip in one pretraining step, forward and backward; null for a control"
     )
 
 
 class PretrainRecord(Record):
     """A finished pretraining.
 
-    Its folder holds `encoder.safetensors`, `history.jsonl` and, to be looked at, `predictions.npz`.
+    Its folder holds `encoder.safetensors`, `history.jsonl` and, for figures, `predictions.npz`.
     """
 
     kind: Literal["pretraining"] = "pretraining"
     weights_digest: Digest = Field(description="SHA-256 of encoder.safetensors")
     steps: int
     images_per_s: float
-    final_loss: float | None = Field(description="mean of the last epoch; none for a control")
+    final_loss: float | None = Field(description="mean of the last epoch; null for a control")
     feature_spread: float | None = Field(
-        description="standard deviation of features over chips, relative to their norm; near 0 = "
-        "collapsed"
+        description="standard deviation of features over chips, relative to their norm; a value "
+        "near 0 means collapse"
     )
     architecture: Architecture | None = Field(
-        default=None, description="none in records that are older than this field"
+        default=None, description="null in records that are older than this field"
     )
 
 
 class RunRecord(Record):
-    """One number and where it came from; its folder holds `predictions.npz`."""
+    """The scores of a finished run; its folder holds `predictions.npz`."""
 
     kind: Literal["run"] = "run"
     weights_digest: Digest
@@ -110,7 +110,7 @@ class RunRecord(Record):
 
 
 class Attempt(Strict):
-    """A failure, kept beside what it describes."""
+    """A failed pretraining or run."""
 
     schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     failure: str = Field(description="exception class, or one of `bench/plan/failure_class.py`")

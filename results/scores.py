@@ -1,4 +1,4 @@
-"""The runs of a grid as scores: what may stand together, and which of them pair."""
+"""Scores of the runs of a grid, and the check that they can be compared."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,27 +15,27 @@ MOST_PROBLEMS = 20  # named in one error
 
 
 class LeaderboardError(ValueError):
-    """Scores that do not make a table."""
+    """Scores or names that do not give a table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One run of the grid, done or not.
+    """One run of the grid, finished or not.
 
     Attributes:
-        method: Label, with the swept values: a row of the table.
-        control: Whether it learns nothing.
-        unconfirmed: Whether the paper leaves part of its definition open.
-        state: As in a plan: done, failed, new, ...
-        values: Metric -> fraction in [0, 1]; empty unless done.
-        versions: What must agree within a column: digests of data and split, protocol version, ...
+        method: Label with the swept values: a row of the table.
+        control: True if the method learns nothing.
+        unconfirmed: True if the paper does not define the method completely.
+        state: State in the plan: done, failed, new, ...
+        values: Fraction in [0, 1] of each metric; empty for an unfinished run.
+        versions: Values that must agree within a column, such as digests and protocol version.
         weights: Digest of the encoder; one per row and pretraining seed.
         support: Digest of the labelled chips; one per data set, shots and seed.
-        key: Of the run, None until its data are prepared.
+        key: Key of the run; None until its data are prepared.
         start: Key of its pretraining.
-        name: Of the method in the registry.
-        encoder: Name of its size; None where the method has none.
-        fails_contract: Whether the method failed its contract.
+        name: Name of the method in the registry.
+        encoder: Name of the encoder size; None for a method without an encoder.
+        fails_contract: True if the method failed its contract.
     """
 
     method: str
@@ -65,18 +65,18 @@ class Score:
 
 @runtime_checkable
 class ChipSource(Protocol):
-    """What single test chips came out as, for tests over chips."""
+    """Predictions of single test chips, for tests over chips."""
 
     def right(self, score: Score) -> Bool[np.ndarray, " M"] | None:
-        """Return whether a run was right on each test chip; None where that is not stored."""
+        """Return a bool for each test chip, True where the run was right; None if not stored."""
         ...
 
     def groups(self, dataset: str) -> Int[np.ndarray, " M"] | None:
-        """Return the near-duplicate group of each test chip; None where each stands alone."""
+        """Return the near-duplicate group of each test chip; None where each chip is its own."""
         ...
 
     def classes(self, dataset: str) -> Int[np.ndarray, " M"] | None:
-        """Return the class of each test chip; None where it is not known."""
+        """Return the class of each test chip; None if it is not known."""
         ...
 
 
@@ -86,7 +86,7 @@ def column_name(column: Column) -> str:
 
 
 def by_column(scores: Iterable[Score]) -> dict[Column, dict[str, list[Score]]]:
-    """Return the scores of each column, and there of each row, in their order."""
+    """Return the scores by column and row, in their order."""
     found: dict[Column, dict[str, list[Score]]] = {}
     for score in scores:
         found.setdefault(score.column, {}).setdefault(score.method, []).append(score)
@@ -94,12 +94,12 @@ def by_column(scores: Iterable[Score]) -> dict[Column, dict[str, list[Score]]]:
 
 
 def starts_of(cell: Sequence[Score]) -> int:
-    """Return how many pretraining seeds a cell has, done or not."""
+    """Return the number of pretraining seeds of a cell, finished or not."""
     return len({score.pretrain_seed for score in cell})
 
 
 def unit_values(cell: Sequence[Score], metric: str) -> Float[np.ndarray, " S"]:
-    """Return the values that vary independently: runs, or with several pretrainings their means."""
+    """Return the mean of each pretraining seed; for a single seed, the value of each run."""
     parts: dict[int, list[float]] = defaultdict(list)
     for score in cell:
         if metric in score.values:
@@ -110,12 +110,12 @@ def unit_values(cell: Sequence[Score], metric: str) -> Float[np.ndarray, " S"]:
 
 
 def refuse_mixtures(scores: Sequence[Score]) -> None:
-    """Refuse scores that must not stand in one table, and list what disagrees.
+    """Refuse scores that cannot be compared, and list every disagreement.
 
     Raises:
-        LeaderboardError: A run that is there twice; a value that is no fraction; a column that
-            mixes splits, data, protocol versions or settings; a row with two encoders of one
-            pretraining seed; labelled chips that differ between methods.
+        LeaderboardError: A run occurs twice; a value is not a fraction; a column mixes splits,
+            data, protocol versions or settings; a row has two encoders of one pretraining seed;
+            labelled chips differ between methods.
     """
     problems: dict[str, None] = {}
     runs: dict[tuple[object, ...], Score] = {}
@@ -132,7 +132,7 @@ def refuse_mixtures(scores: Sequence[Score]) -> None:
         twin = runs.setdefault(place, score)
         if twin is not score:
             problems[
-                f"{column_name(score.column)}, {who} is there twice: {_short(twin.key)} and "
+                f"{column_name(score.column)}, {who} occurs twice: {_short(twin.key)} and "
                 f"{_short(score.key)}"
             ] = None
         for metric, value in score.values.items():
@@ -155,8 +155,8 @@ def refuse_mixtures(scores: Sequence[Score]) -> None:
         if len(problems) > MOST_PROBLEMS:
             listed.append(f"and {len(problems) - MOST_PROBLEMS} more")
         raise LeaderboardError(
-            "these records cannot stand in one table; filter with -m -d -p -k -s, or run again "
-            "what is out of date:\n" + "\n".join(listed)
+            "these records cannot be compared in one table; filter with -m -d -p -k -s, or rerun "
+            "outdated runs:\n" + "\n".join(listed)
         )
 
 

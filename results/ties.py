@@ -1,9 +1,9 @@
-"""Cells of a column that share its first and second place.
+"""First and second places of a column, shared by cells without a significant difference.
 
-Every cell is compared with the best of its column. A cell that is not separated from the best
-shares its place. On a board of methods Tukey's range test runs over pretraining seeds, in columns
-without a draw over test chips as well. On a board of checkpoints Student's test runs over labelled
-chips and test chips, Holm-corrected over the column.
+Every cell is compared with the best of its column; a cell that does not differ significantly shares
+its place. Methods are compared by Tukey's range test over pretraining seeds, with all labels over
+test chips as well. Checkpoints are compared by Student's test over labelled chips and test chips,
+Holm-corrected over the column.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,10 +27,10 @@ class Standing:
     """The result of the tests of one cell.
 
     Attributes:
-        place: 1 for the best and what is not separated from it, 2 for the same among the rest.
-        p_best: Corrected p against the best of the column; None for the best itself.
-        smallest_difference: From the best that would have been shown; for the best itself the
-            least of the others. None where the test has no such limit.
+        place: 1 for the best and its ties, 2 for the same among the rest, else None.
+        p_best: Corrected p-value against the best of the column; None for the best itself.
+        smallest_difference: Smallest difference from the best that would be significant; for the
+            best itself the minimum over the others. None if no pair could be tested.
     """
 
     place: int | None
@@ -38,18 +38,18 @@ class Standing:
     smallest_difference: float | None
 
 
-# best, others -> p and smallest difference of each of the others
+# (best, others) -> (p-value, smallest significant difference) of each of the others
 Judge = Callable[[str, Sequence[str]], Sequence[tuple[float, float | None]]]
 
 
 def place_methods(
     values: Mapping[str, Float[np.ndarray, " P"]], outcomes: Mapping[str, Outcome] | None
 ) -> dict[str, Standing]:
-    """Return the standing of methods; empty for fewer than two.
+    """Return the standing of each method; empty for fewer than two methods.
 
     Args:
-        values: Score of each pretraining seed of each method, 2 or more each.
-        outcomes: Of the test chips, where the test runs over those too.
+        values: Scores of each method, one per pretraining seed, 2 or more each.
+        outcomes: Outcomes of the test chips, for a test over test chips as well.
     """
     means = {row: float(part.mean()) for row, part in values.items()}
     if len(means) < 2:
@@ -78,11 +78,11 @@ def place_methods(
 def place_checkpoints(
     means: Mapping[str, float], outcomes: Mapping[str, Outcome], unit: Unit
 ) -> dict[str, Standing]:
-    """Return the standing of checkpoints; empty where no pair can be tested.
+    """Return the standing of each checkpoint; empty if no pair can be tested.
 
     Args:
-        means: Accuracy of each.
-        outcomes: Of the test chips.
+        means: Score of each checkpoint.
+        outcomes: Outcome of the test chips of each checkpoint.
         unit: `chips` or `seeds+chips`.
     """
 

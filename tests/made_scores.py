@@ -26,7 +26,7 @@ def cell_scores(method, starts, column=DRAWN, **more):
 
 
 class Chips:
-    """Outcomes of chips: chip j of a run with accuracy a is right where j/M < a, after a shift."""
+    """Outcomes of M chips: chip j of a run with accuracy a is right if j/M < a, after a shift."""
 
     def __init__(self, count=200, groups=None, shift=0, classes=None):
         self.count, self.of_group, self.shift, self.of_class = count, groups, shift, classes
@@ -43,4 +43,5 @@ class Chips:
 
 
 def said(board, style="text"):
-    return " ".join(render(board, style).split())
+    """Return a table with its notes on one line."""
+    return " ".join(render(board, style, notes=True).split())

@@ -18,12 +18,12 @@ from ..plan.plan import Filters
 from ..reporting.leaderboard import (
     check_class,
     leaderboard,
+    notes_of,
     outcomes_of,
     resolve_rows,
     scores_of,
     shared_columns,
 )
-from ..reporting.notes import notes
 from ..reporting.published import compare_with
 from ..seeding import stream
 from ..store.atomic import write_atomic
@@ -38,6 +38,7 @@ PaperName = Annotated[
 TARGET_HELP = "file to write; its suffix gives the format"
 Target = Annotated[Path | None, typer.Option("--out", callback=new_file, help=TARGET_HELP)]
 FORMAT_HELP = f"{', '.join(FORMATS)}; default: that of --out, or text"
+Notes = Annotated[bool, typer.Option("--notes", help="add everything needed to judge the numbers")]
 PAPER_HELP = f"{', '.join((*STYLES, 'json'))}; default: that of --out, or text"
 
 
@@ -93,6 +94,7 @@ def table(
     sort: Annotated[
         str, typer.Option(help="rank, name, or a column such as mstar_soc/linear/10")
     ] = "rank",
+    notes: Notes = False,
     as_json: Json = False,
     path: Target = None,
 ) -> None:
@@ -104,7 +106,7 @@ def table(
     made = request.results()
     check_class(made, metric)
     board = leaderboard(made, metric, outcomes_of(made, request.store), sort)
-    give(render(board, style, layout), path)
+    give(render(board, style, layout, notes=notes), path)
 
 
 @grid_command
@@ -113,6 +115,7 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="A", help="first method or row")],
     second: Annotated[str, typer.Argument(metavar="B", help="second method or row")],
     metric: Annotated[str, typer.Option(help=", ".join(METRICS))] = "accuracy",
+    notes: Notes = False,
     as_json: Json = False,
     path: Target = None,
 ) -> None:
@@ -126,14 +129,16 @@ def compare(
     rows = resolve_rows(made, first, second)
     request.check_results(made)
     whole = made if request.part == Filters() else replace(request, part=Filters()).plan()
+    outcomes = outcomes_of(made, request.store)
     found = compare_rows(
-        scores_of(made), *rows, metric, outcomes_of(made, request.store), stream(0, "statistics"),
+        scores_of(made), *rows, metric, outcomes, stream(0, "statistics"),
         compares=made.grid.compare, grid_columns=shared_columns(whole, *rows),
     )  # fmt: skip
     if style == "json":
         give(json_text([one.to_json() for one in found]), path)
     else:
-        give(comparison_text(found, *rows, metric), path)
+        listed = notes_of(made, outcomes)
+        give(comparison_text(found, *rows, metric, listed, full=notes), path)
 
 
 @grid_command
@@ -141,6 +146,7 @@ def paper(
     request: Request,
     name: PaperName = "sar_jepa",
     style: Annotated[str | None, typer.Option("--format", "-f", help=PAPER_HELP)] = None,
+    notes: Notes = False,
     as_json: Json = False,
     path: Target = None,
 ) -> None:
@@ -148,18 +154,16 @@ def paper(
     style = chosen_format(style, as_json, path, (*STYLES, "json"))
     published = read_published(name)
     made = request.results()
-    checked = outcomes_of(made, request.store)
-    cells, orders, differences = compare_with(made, published)
+    listed = notes_of(made, outcomes_of(made, request.store))
+    cells, orders, differences = compare_with(made, published, scores_of(made))
     if style == "json":
         give(json_text({
             "cells": [one.to_json() for one in cells], "orders": [asdict(one) for one in orders],
             "differences": differences,
         }), path)  # fmt: skip
     else:
-        sheets = paper_sheets(
-            published, cells, orders, differences, [*notes(made), *checked.notes()]
-        )
-        give(render_sheets(sheets, style), path)
+        sheets = paper_sheets(published, cells, orders, differences, listed)
+        give(render_sheets(sheets, style, notes=notes), path)
 
 
 @grid_command

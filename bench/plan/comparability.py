@@ -11,27 +11,27 @@ from .plan import Entry, Plan
 Start = Entry[PlannedPretraining]
 
 
-def differences(plan: Plan) -> list[str]:
-    """Return a sentence for each thing that the rows do not share; none where they share all."""
+def differences(plan: Plan) -> dict[str, str]:
+    """Return a sentence for each property that differs between rows, by its name."""
     starts = [entry for entry in plan.pretrain if entry.planned.identity]
     networks = [entry for entry in starts if _encoder(entry)]
     trained = [entry for entry in starts if entry.planned.recipe]
     asked: dict[str, tuple[list[Start], Callable[[Start], str]]] = {
         "Networks": (networks, _network),
-        "Encoder sizes asked for": (networks, _size),
+        "Encoder sizes": (networks, _size),
         "Inputs": (networks, _input),
         "Pools": (trained, _pool),
         "Budgets": (trained, _budget),
         "Recipes": (trained, lambda entry: entry.planned.recipe_name or ""),
     }
-    sentences = []
+    sentences = {}
     for what, (entries, fact) in asked.items():
         rows: dict[str, dict[str, None]] = {}
         for entry in entries:
             rows.setdefault(fact(entry), {})[entry.planned.row] = None
         if len(rows) > 1:
             listed = "; ".join(f"{value}: {', '.join(names)}" for value, names in rows.items())
-            sentences.append(f"{what} differ: {listed}.")
+            sentences[what] = f"{what} differ: {listed}."
     return sentences
 
 

@@ -1,4 +1,4 @@
-"""What is computed of finished encoders for figures: attention distances, places by t-SNE."""
+"""Attention distances of encoders, and t-SNE of their features."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ ATTENTION_CHIPS = 64
 
 
 def patch_distances(patch_grid: tuple[int, int], patch_px: int) -> Float[np.ndarray, "N N"]:
-    """Return the Euclidean distance between the centres of two patches, in pixels."""
+    """Return the Euclidean distances between the centres of all patches, in pixels."""
     rows, columns = np.divmod(np.arange(patch_grid[0] * patch_grid[1]), patch_grid[1])
     return patch_px * np.hypot(rows[:, None] - rows, columns[:, None] - columns)
 
 
 def uniform_distance(patch_grid: tuple[int, int], patch_px: int, *, class_token: bool) -> float:
-    """Return the attention distance of attention that is the same for every token."""
+    """Return the attention distance of uniform attention, in pixels."""
     distances = patch_distances(patch_grid, patch_px)
     return float(distances.sum(axis=1).mean() / (len(distances) + class_token))
 
@@ -31,12 +31,12 @@ def uniform_distance(patch_grid: tuple[int, int], patch_px: int, *, class_token:
 def attention_distances(
     encoder: Any, images: Float[Tensor, "B 1 H W"], patch_grid: tuple[int, int], patch_px: int
 ) -> Float[np.ndarray, "L h"]:
-    """Return how far each head of each block looks, in pixels, over whole chips.
+    """Return the mean attention distance of each head of each block, in pixels.
 
-    For a query patch the distances to all patches are weighted with its attention; the mean is
-    over queries and images. The class token's row and column are dropped without renormalising
-    (paper_facts 7). The attention is computed again from queries and keys, so that it is there
-    under fused attention too.
+    For a query patch the distances to all patches are weighted with its attention; the mean is over
+    queries and images. The row and column of the class token are dropped without renormalisation,
+    as in the code of SAR-JEPA (Li et al. 2024, figure 6). Attention is computed from queries and
+    keys, because fused attention does not return it.
     """
     far = torch.from_numpy(patch_distances(patch_grid, patch_px)).float().to(images.device)
     found: list[Float[np.ndarray, " h"]] = []
@@ -50,7 +50,7 @@ def attention_distances(
 
 
 def attention_weights(attention: Any, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B h N N"]:
-    """Return the softmax of a timm attention, or of ours with relative positions."""
+    """Return the softmax weights of an attention of timm or of `RelativeAttention`."""
     batch, count, _ = tokens.shape
     qkv = attention.qkv(tokens).reshape(batch, count, 3, attention.num_heads, -1)
     q, k, _ = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -65,13 +65,13 @@ def attention_weights(attention: Any, tokens: Float[Tensor, "B N D"]) -> Float[T
 
 @contextmanager
 def _inputs_of_attention(encoder: Any) -> Iterator[list[tuple[Any, Tensor]]]:
-    """Collect what each attention module of the encoder is given."""
+    """Collect the inputs of the attention modules of an encoder."""
     seen: list[tuple[Any, Tensor]] = []
 
-    def look(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+    def collect(module: nn.Module, given: tuple[Tensor, ...]) -> None:
         seen.append((module, given[0]))
 
-    handles = [block.attn.register_forward_pre_hook(look) for block in encoder.blocks]
+    handles = [block.attn.register_forward_pre_hook(collect) for block in encoder.blocks]
     try:
         yield seen
     finally:
@@ -80,7 +80,7 @@ def _inputs_of_attention(encoder: Any) -> Iterator[list[tuple[Any, Tensor]]]:
 
 
 def places_by_tsne(features: Float[np.ndarray, "M D"], seed: int = 0) -> Float[np.ndarray, "M 2"]:
-    """Return a place in the plane for each chip by t-SNE of its standardised features."""
+    """Return the t-SNE coordinates of the standardised features of each chip."""
     from sklearn.manifold import TSNE
 
     spread = features.std(axis=0)

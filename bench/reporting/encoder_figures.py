@@ -22,11 +22,11 @@ from .attention import (
     uniform_distance,
 )
 
-VERSION = 1  # of what is kept; raised when it is computed otherwise
+VERSION = 1  # of the stored arrays; raised when their computation changes
 
 
 def with_encoder(plan: Plan, store: Store) -> dict[str, Pretraining]:
-    """Return the first finished encoder of each row that has one."""
+    """Return the pretraining of the first stored encoder of each row."""
     found: dict[str, Pretraining] = {}
     for entry in plan.pretrain:
         start = entry.planned
@@ -40,10 +40,10 @@ def with_encoder(plan: Plan, store: Store) -> dict[str, Pretraining]:
 def places_of(
     rows: dict[str, Pretraining], dataset: Summary, store: Store
 ) -> tuple[dict[str, Float[np.ndarray, "M 2"]], Int[np.ndarray, " M"], tuple[str, ...]]:
-    """Return a place in the plane for the same test chips by each encoder, and their classes.
+    """Return the t-SNE coordinates of test chips for each encoder, their labels, class names.
 
     Raises:
-        NotPreparedError: A place was never computed, and the pixels are not here.
+        NotPreparedError: Coordinates are missing, and so are the pixels to compute them.
     """
     chosen = _evenly(sum(dataset.counts["test"].values()), SHOWN_CHIPS)
     places = {}
@@ -53,7 +53,7 @@ def places_of(
             chips = open_set(dataset.name, dataset, store.root)
             evaluation = Evaluation(identity, chips, store, Resources())
             tests = np.flatnonzero(chips.is_test)
-            read = evaluation.features(tests[chosen], ["default"])  # as `linear` reads out
+            read = evaluation.features(tests[chosen], ["default"])  # readout of `linear`
             return {"places": places_by_tsne(read["default"].double().cpu().numpy())}
 
         path = _kept(store, "tsne", identity, dataset)
@@ -72,10 +72,12 @@ def _test_labels(dataset: Summary, store: Store) -> Int[np.ndarray, " M"]:
 def attention_of(
     rows: dict[str, Pretraining], dataset: Summary, store: Store
 ) -> tuple[dict[str, Float[np.ndarray, "L h"]], float, int]:
-    """Return the attention distances of each encoder and of uniform attention, and the side.
+    """Return the attention distances of each encoder and of uniform attention, and the input side.
+
+    Distances and side are in pixels.
 
     Raises:
-        NotPreparedError: A distance was never computed, and the pixels are not here.
+        NotPreparedError: Distances are missing, and so are the pixels to compute them.
     """
     chosen = _evenly(sum(dataset.counts["test"].values()), ATTENTION_CHIPS)
     distances, sizes = {}, []
@@ -109,7 +111,7 @@ def _kept(store: Store, what: str, identity: Pretraining, dataset: Summary) -> P
 
 
 def _cached(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the arrays of a file, made and kept if it is not there or torn."""
+    """Return the arrays of a file; compute and store them if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

@@ -1,4 +1,4 @@
-"""What the figures of a report show, gathered from a plan and its store."""
+"""Figures of a report, drawn from a plan and its store."""
 
 import io
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ from .method_figures import draw_predictions
 from .outcomes import Outcomes
 
 T = TypeVar("T")
-MOST_ROWS = 14  # in one figure; the best methods and every control are drawn
+MOST_ROWS = 14  # in one figure: the best methods and every control
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure, or a PNG, with its name as a file."""
+    """A figure or a PNG with its file name, title and caption."""
 
     name: str
     title: str
@@ -45,18 +45,19 @@ class Drawn:
 def score_figures(
     plan: Plan, store: Store, outcomes: Outcomes, board: Leaderboard
 ) -> tuple[list[Drawn], list[str]]:
-    """Draw what follows from records, histories and predictions; say what could not be drawn."""
+    """Return the figures of records, histories and predictions, and reasons for missing ones."""
     drawn: list[Drawn] = []
     skipped: list[str] = []
     rows = _shown(board)
     if len(rows) < len(board.rows):
         skipped.append(
-            f"{len(board.rows) - len(rows)} of {len(board.rows)} rows in the figures: the "
-            f"{len(rows)} of best rank, and the controls, are drawn"
+            f"{len(board.rows) - len(rows)} of {len(board.rows)} rows in the figures; the methods "
+            "of best rank and all controls are drawn"
         )
     if shots := shots_figure(board, rows):
         drawn.append(Drawn("shots", "Accuracy over labelled chips", (
-            "Mean and 95 % Student interval over seeds; hollow: incomplete; dashed grey: controls."
+            "Mean and 95% Student interval over the unit of each cell; hollow: incomplete; dashed "
+            "grey: controls."
         ), shots))  # fmt: skip
     else:
         skipped.append("score over shots: no protocol has two numbers of shots")
@@ -64,16 +65,16 @@ def score_figures(
     column = _most_labels(board.columns)
     if cost := cost_figure(board, _hours(plan), column, rows):
         drawn.append(Drawn("cost", "Accuracy and cost", (
-            "Wall time of one process for one pretraining, as it was recorded; machines that were "
-            "busy otherwise count as slow."
+            "Recorded wall time of one process for one pretraining. Other load on the machine "
+            "increases it."
         ), cost))  # fmt: skip
     else:
         skipped.append("accuracy and cost: too few finished pretrainings")
     _add_classes(plan, outcomes, board, rows, drawn, skipped)
     if training := training_figure(_only(_histories(plan, store), rows)):
         drawn.append(Drawn("training", "Training curves", (
-            "Loss of each pretraining. Methods predict different things, so their losses cannot "
-            "be compared with each other."
+            "Loss of each pretraining. Methods have different targets, so their losses cannot be "
+            "compared."
         ), training))  # fmt: skip
     else:
         skipped.append("training curves: no history with two epochs")
@@ -94,8 +95,8 @@ def _add_ranks(board: Leaderboard, drawn: list[Drawn], skipped: list[str]) -> No
     rows = [row for row in board.rows if row in board.mean_rank]
     if not rows:
         skipped.append(
-            "critical-difference diagram: no ranked method (3 pretraining seeds or more, and a "
-            "tested column that every ranked method completes)"
+            "critical-difference diagram: no method is ranked (this needs 3 pretraining seeds or "
+            "more, and a tested column that every ranked method completes)"
         )
         return
     if len(rows) > MOST_ROWS:
@@ -113,13 +114,13 @@ def _add_ranks(board: Leaderboard, drawn: list[Drawn], skipped: list[str]) -> No
     drawn.append(Drawn("ranks", "Mean ranks", (
         f"Over {ranking.blocks} blocks (data set, protocol, shots); Friedman p = "
         f"{ranking.friedman_p:.2g}; bars join methods within Nemenyi's critical difference. Blocks "
-        "of one data set share test chips and are not independent, so that the difference needed "
-        "is larger than drawn: a description, not a proof."
+        "of one data set share test chips and are not independent, so the true critical difference "
+        "is larger. The diagram is a description, not a test."
     ), ranks_figure(ranking)))  # fmt: skip
 
 
 def _most_labels(columns: Sequence[Column]) -> Column:
-    """Return the column with most labels; linear before others."""
+    """Return the column with most labels, of `linear` if there is one."""
 
     def labels(column: Column) -> tuple[bool, float]:
         return column[1] == "linear", np.inf if column[2] == "all" else float(column[2])
@@ -156,7 +157,7 @@ def _add_classes(
     drawn: list[Drawn],
     skipped: list[str],
 ) -> None:
-    """Draw confusion and recall of each data set, in its column with most labels."""
+    """Add confusion and recall of each data set, in its column with most labels."""
     names = dict.fromkeys(column[0] for column in board.columns)
     for number, dataset in enumerate(names):
         column = _most_labels([c for c in board.columns if c[0] == dataset])
@@ -179,8 +180,8 @@ def _add_classes(
             skipped.append(f"confusion and recall on {dataset}: no predictions are stored")
             continue
         ordered = {row: matrices[row] for row in rows if row in matrices}
-        where = f"{column_name(column)}, all its seeds together"
-        note = "Rows are shares of a true class; summed over seeds, which share test chips."
+        where = f"{column_name(column)}, sum over all seeds"
+        note = "Rows are shares of a true class, summed over seeds, which share test chips."
         drawn.append(Drawn(f"confusion-{number}", f"Confusion on {dataset}", note,
                            confusion_figure(ordered, classes, where)))  # fmt: skip
         recalls = {
@@ -192,7 +193,7 @@ def _add_classes(
 
 
 def interquartile_means(board: Leaderboard, scores: Sequence[Score]) -> list[str]:
-    """Return one sentence with each method's interquartile mean over the columns all have."""
+    """Return a sentence with the interquartile mean of each method over the shared columns."""
     grouped = by_column(scores)
     rows = [row for row in board.rows if row not in board.controls]
 
@@ -216,7 +217,7 @@ def interquartile_means(board: Leaderboard, scores: Sequence[Score]) -> list[str
         most = max(most, found.n)
         parts.append(f"{row} {100 * found.mean:.1f} ({limits})")
     listed = ", ".join(map(column_name, columns))
-    how = ", with the 95 % Student interval over pretraining seeds" if most > 1 else ""
+    how = ", with the 95% Student interval over pretraining seeds" if most > 1 else ""
     return [
         f"Interquartile mean of {board.metric.replace('_', ' ')}: the middle half of the runs of "
         f"each pretraining seed in all columns{how}: {'; '.join(parts)}. Columns: {listed}."
@@ -243,8 +244,8 @@ def encoder_figures(plan: Plan, store: Store) -> tuple[list[Drawn], list[str]]:
         title = f"{dataset.name}: {len(labels)} test chips"
         drawn.append(Drawn(f"features-{number}", f"Features on {dataset.name}", (
             "t-SNE of frozen features of test chips (readout as in the linear protocol). Sizes of "
-            "groups and distances between them mean nothing; t-SNE can show groups where there are "
-            "none."
+            "groups and distances between groups have no meaning, and t-SNE can show groups in "
+            "data without groups."
         ), features_figure(places, labels, classes, title)))  # fmt: skip
     attentive = {row: one for row, one in rows.items() if one.encoder and "patch_px" in one.encoder}
     if not attentive:
@@ -254,14 +255,14 @@ def encoder_figures(plan: Plan, store: Store) -> tuple[list[Drawn], list[str]]:
     except NotPreparedError as error:
         return drawn, [*skipped, f"attention distances: {error}"]
     drawn.append(Drawn("attention", "Attention distance", (
-        "Mean distance between a patch and the patches it attends to, for each head; over whole "
-        "chips, nothing hidden, class token left out. Dashed: attention that is the same for all."
+        "Mean distance between a patch and the patches that it attends to, for each head, over "
+        "whole chips without a mask and without the class token. Dashed: uniform attention."
     ), attention_figure(distances, uniform, side)))  # fmt: skip
     return drawn, skipped
 
 
 def prediction_figures(plan: Plan, store: Store) -> tuple[list[Drawn], list[str]]:
-    """Draw what the first finished encoder of each method predicted when it was pretrained."""
+    """Draw the stored predictions of the first finished pretraining of each method."""
     drawn: dict[str, Drawn] = {}
     without: dict[str, str] = {}
     for entry in plan.pretrain:
@@ -278,16 +279,16 @@ def prediction_figures(plan: Plan, store: Store) -> tuple[list[Drawn], list[str]
         figure = draw_predictions(made, start.row, encoder)
         content = io.BytesIO()
         figure.savefig(content, dpi=110)
-        drawn[start.method] = Drawn(f"method-{start.method}", f"What {start.label} predicts", (
-            "Chips of the pool after pretraining, not augmented. Blue is hidden from the encoder, "
-            "orange frames windows or blocks; histograms and features are drawn as colours, alike "
-            "where they are alike."
+        drawn[start.method] = Drawn(f"method-{start.method}", f"Predictions of {start.label}", (
+            "Chips of the pool after pretraining, not augmented. Blue: hidden from the encoder. "
+            "Orange: windows or blocks. Histograms and features are drawn as colours; similar "
+            "values have similar colours."
         ), png=content.getvalue())  # fmt: skip
     missing = [label for method, label in without.items() if method not in drawn]
-    said = "no finished pretraining that kept its predictions"
-    return list(drawn.values()), [f"{', '.join(missing)}: {said}"] if missing else []
+    reason = "no finished pretraining with stored predictions"
+    return list(drawn.values()), [f"{', '.join(missing)}: {reason}"] if missing else []
 
 
 def _datasets(plan: Plan) -> list[str]:
-    """Return the data sets of the runs that are asked for."""
+    """Return the data sets of the runs of a plan."""
     return list(dict.fromkeys(entry.planned.dataset for entry in plan.runs))

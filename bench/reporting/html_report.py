@@ -1,4 +1,4 @@
-"""A plan -> the report page and its files: leaderboards, figures, the paper, every run."""
+"""The report of a plan: page, figures, and tables in other formats."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +17,7 @@ from ..store.atomic import write_atomic
 from ..store.records import Store
 from ..verification.check import Checked, check_plan
 from .figures import Drawn, encoder_figures, interquartile_means, prediction_figures, score_figures
-from .leaderboard import leaderboard, outcomes_of, scores_of
-from .notes import notes
+from .leaderboard import notes_of, outcomes_of, scores_of, tabulate
 from .outcomes import Outcomes
 from .published import compare_with
 
@@ -39,48 +38,52 @@ def write_report(
     """Write the report of a grid; return the page.
 
     Args:
-        plan: Of the whole grid, or the part that is wanted.
-        store: Where its records lie.
-        grid_path: The grid file, which is shown.
-        folder: Where to; `index.html`, `figures/` and the leaderboard in other formats.
-        paper: Whose values stand beside ours, if any.
-        encoders: Whether to draw t-SNE and attention distances, which runs the encoders.
-        tell: Told what is being done.
+        plan: The whole grid, or the part to report.
+        store: The store with its records.
+        grid_path: The grid file, shown on the page.
+        folder: Folder for `index.html`, `figures/` and the tables in other formats.
+        paper: Published values to compare with, if any.
+        encoders: Draw t-SNE and attention distances; this runs the encoders.
+        tell: Called with the name of each step.
     """
     outcomes = outcomes_of(plan, store)
     tell("checking records")
     checked = check_plan(plan, store, encoders=False)
     tell("leaderboards")
-    boards = [leaderboard(plan, metric, outcomes) for metric in METRICS]
-    drawn, skipped = _figures(plan, store, outcomes, boards[0], encoders, tell)
+    scores, notes = scores_of(plan), notes_of(plan, outcomes)
+    boards = {metric: tabulate(plan, scores, metric, notes, outcomes) for metric in METRICS}
+    board = boards["accuracy"]
+    drawn, skipped = _figures(plan, store, outcomes, board, encoders, tell)
     sheets = []
     if paper:
         tell("paper")
-        sheets = paper_sheets(paper, *compare_with(plan, paper), [])
+        # in a table of checkpoints the intervals over test chips would change the comparison
+        ours = boards[paper.metric] if plan.grid.compare == "methods" else None
+        sheets = paper_sheets(paper, *compare_with(plan, paper, scores, ours), [])
     tell("drawing")
     drawings = [_saved(one, folder / "figures") for one in drawn]
     endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
     for style, ending in endings.items():
         layout = "paper" if style == "latex" else "leaderboard"
-        text = render(boards[0], style, layout)
+        text = render(board, style, layout, notes=style != "latex")
         write_atomic(folder / f"leaderboard.{ending}", text.encode())
     if sheets:
         for style in ("markdown", "latex"):
-            text = render_sheets(sheets, style)
+            text = render_sheets(sheets, style, notes=True)
             write_atomic(folder / f"paper.{endings[style]}", text.encode())
     tell("page")
     report = Report(
         title=f"sarbench: {plan.grid.name}",
         facts=_facts(plan, checked),
-        boards=boards,
+        boards=list(boards.values()),
         drawings=drawings,
         paper=sheets,
         runs=[_line(entry.planned, entry) for entry in plan.runs],
         failures=_failures(plan),
         skipped=skipped,
-        again=_again(plan, grid_path),
+        commands=_commands(plan, grid_path),
         grid=grid_file(grid_path).read_text(),
-        ranking=interquartile_means(boards[0], scores_of(plan)),
+        ranking=interquartile_means(board, scores),
     )
     page = folder / "index.html"
     write_atomic(page, report_page(report).encode())
@@ -88,7 +91,7 @@ def write_report(
 
 
 def _saved(drawn: Drawn, folder: Path) -> Drawing:
-    """Write a figure in its formats and return it for the page."""
+    """Write a figure in its formats; return it for the page."""
     if drawn.figure is None:
         write_atomic(folder / f"{drawn.name}.png", drawn.png)
         return Drawing(drawn.title, drawn.caption, png=drawn.png)
@@ -108,10 +111,10 @@ def _figures(
     drawn, skipped = score_figures(plan, store, outcomes, board)
     more, left_out = prediction_figures(plan, store)
     drawn, skipped = drawn + more, skipped + left_out
-    what = "t-SNE and attention distances"
+    step = "t-SNE and attention distances"
     if not encoders:
-        return drawn, [*skipped, f"{what} (not asked for)"]
-    tell(what)
+        return drawn, [*skipped, f"{step} (switched off)"]
+    tell(step)
     more, left_out = encoder_figures(plan, store)
     return drawn + more, skipped + left_out
 
@@ -141,7 +144,7 @@ def _facts(plan: Plan, checked: Checked) -> list[tuple[str, str]]:
     if len(checked.findings) > MOST_FINDINGS:
         more = len(checked.findings) - MOST_FINDINGS
         facts.append(("finding", f"and {more} more; `sarbench check` lists all"))
-    return [*facts, *(("", line) for line in notes(plan))]
+    return facts
 
 
 def _line(run: PlannedRun, entry: Entry[PlannedRun]) -> RunLine:
@@ -163,26 +166,26 @@ def _line(run: PlannedRun, entry: Entry[PlannedRun]) -> RunLine:
 
 
 def _failures(plan: Plan) -> list[tuple[str, str]]:
-    """Return what failed; runs of a failed pretraining are counted with it."""
+    """Return failures with their reasons; runs of a failed pretraining are counted with it."""
     lines = []
     for start, own in plan.grouped():
         if start.state == "failed":
             name = describe_pretraining(start.planned)
-            lines.append((f"pretraining of {name}, and so its {len(own)} runs", start.reason))
+            lines.append((f"pretraining of {name}, with its {len(own)} runs", start.reason))
     for entry in plan.runs:
         if entry.state == "failed" and not entry.reason.startswith(PRETRAINING_FAILED):
             lines.append((describe_run(entry.planned), entry.reason))
     return lines
 
 
-def _again(plan: Plan, grid_path: Path) -> str:
-    """Return the commands that make every number again."""
+def _commands(plan: Plan, grid_path: Path) -> str:
+    """Return the commands that reproduce every number."""
     commits = {e.record.provenance.commit for e in plan.runs if e.record}
     checkout = "".join(f"git checkout {commit}\n" for commit in sorted(commits)[:1])
     name = grid_path.name
     return (
         f"{checkout}pip install -e .\n"
-        f"sarbench run {name}                  # every number; what is stored is not run again\n"
+        f"sarbench run {name}                  # every number; stored results are kept\n"
         f"sarbench run {name} -m METHOD -d DATA -p PROTOCOL -k SHOTS -s SEED --force   # one run\n"
         f"sarbench table {name} --format latex --layout paper\n"
         f"sarbench compare {name} A B\n"

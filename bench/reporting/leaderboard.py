@@ -1,9 +1,11 @@
-"""From a plan to the scores of a leaderboard."""
+"""The leaderboard of a plan, and the scores behind it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ...results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
 from ...results.metrics import recalls
+from ...results.notes import Note
 from ...results.record import RunRecord, digest_json
 from ...results.scores import Column, LeaderboardError, Score
 from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
@@ -11,7 +13,7 @@ from ..models.method_info import inspect_method
 from ..plan.plan import Entry, Plan
 from ..store.records import Store
 from ..suggest import unknown
-from .notes import notes
+from .notes import notes as plan_notes
 from .outcomes import Outcomes
 
 
@@ -21,22 +23,37 @@ def leaderboard(
     """Return the leaderboard of a plan.
 
     Args:
-        plan: What the grid asks for, and what is there.
-        metric: What the cells show.
-        outcomes: Predictions, for the recall of a class and for tests over chips.
+        plan: The grid against its store.
+        metric: accuracy, balanced_accuracy, macro_f1 or `recall:<class>`.
+        outcomes: Predictions, for the recall of a class and for tests over test chips.
         sort: `rank`, `name` or a column.
 
     Raises:
-        LeaderboardError: Nothing to show, an unknown metric or class, or records that cannot be
-            compared.
+        LeaderboardError: The plan has no run, the metric or class is unknown, or the records
+            cannot be compared.
     """
-    scores = scores_of(plan)
+    return tabulate(plan, scores_of(plan), metric, notes_of(plan, outcomes), outcomes, sort)
+
+
+def tabulate(
+    plan: Plan,
+    scores: Sequence[Score],
+    metric: str,
+    notes: Sequence[Note],
+    outcomes: Outcomes | None = None,
+    sort: str = "rank",
+) -> Leaderboard:
+    """Return the leaderboard of the scores of a plan; arguments as in `leaderboard`."""
     if metric.startswith(RECALL) and outcomes:
         scores = [_with_recall(score, metric, outcomes) for score in scores]
-    said = [*notes(plan), *(outcomes.notes() if outcomes else [])]
     return tabulate_scores(
-        scores, metric, said, sort=sort, chips=outcomes, compares=plan.grid.compare
+        scores, metric, notes, sort=sort, chips=outcomes, compares=plan.grid.compare
     )
+
+
+def notes_of(plan: Plan, outcomes: Outcomes | None) -> list[Note]:
+    """Return the notes of a plan and of the verification of its scores."""
+    return [*plan_notes(plan), *(outcomes.notes() if outcomes else [])]
 
 
 def scores_of(plan: Plan) -> list[Score]:
@@ -45,14 +62,14 @@ def scores_of(plan: Plan) -> list[Score]:
 
 
 def resolve_rows(plan: Plan, first: str, second: str) -> tuple[str, str]:
-    """Return the rows that two labels, rows or names of methods mean.
+    """Return the rows of two names; a name is a row, a label or a method.
 
-    Of several untrained controls, the one with the encoder of the other row is meant.
+    Of several untrained controls, the one with the encoder of the other row is chosen.
 
     Raises:
-        LeaderboardError: A name means no row or several, with the rows that there are.
+        LeaderboardError: A name matches no row or several; the message lists them.
     """
-    found = [_meant(plan, name) for name in (first, second)]
+    found = [_matches(plan, name) for name in (first, second)]
     for side, other in ((0, 1), (1, 0)):
         if len(found[other]) == 1 and all(one.method == UNTRAINED for one in found[side]):
             wanted = _encoder(plan, found[other][0])
@@ -61,25 +78,25 @@ def resolve_rows(plan: Plan, first: str, second: str) -> tuple[str, str]:
     for name, starts in zip((first, second), found, strict=True):
         if len(starts) > 1:
             listed = ", ".join(start.row for start in starts)
-            raise LeaderboardError(f"{name!r} means {len(starts)} rows; give one of: {listed}")
+            raise LeaderboardError(f"{name!r} matches {len(starts)} rows; give one of: {listed}")
     return found[0][0].row, found[1][0].row
 
 
-def _meant(plan: Plan, name: str) -> list[PlannedPretraining]:
-    """Return a pretraining of each row that a name means."""
+def _matches(plan: Plan, name: str) -> list[PlannedPretraining]:
+    """Return a pretraining of each row that a name matches."""
     starts = {entry.planned.row: entry.planned for entry in reversed(plan.pretrain)}
     rows = dict(reversed(starts.items()))  # in the order of the grid
     if name in rows:
         return [rows[name]]
-    meant = [start for start in rows.values() if name in (start.method, start.label)]
-    if not meant:
+    matches = [start for start in rows.values() if name in (start.method, start.label)]
+    if not matches:
         known = [*rows, *(start.method for start in rows.values())]
         raise LeaderboardError(unknown("row", name, known))
-    return meant
+    return matches
 
 
 def _encoder(plan: Plan, start: PlannedPretraining) -> tuple[str, str | None]:
-    """Return kind and size of the encoder of a row; an untrained control has those it is like."""
+    """Return kind and size of the encoder of a row; an untrained control imitates another."""
     kind = plan.methods[start.method].architecture
     if start.method == UNTRAINED:
         like = start.config.get("like")
@@ -90,7 +107,7 @@ def _encoder(plan: Plan, start: PlannedPretraining) -> tuple[str, str | None]:
 
 
 def shared_columns(plan: Plan, first: str, second: str) -> int:
-    """Return how many columns two rows have both."""
+    """Return the number of columns that two rows share."""
     columns: dict[str, set[Column]] = {first: set(), second: set()}
     for entry in plan.runs:
         run = entry.planned
@@ -100,10 +117,10 @@ def shared_columns(plan: Plan, first: str, second: str) -> int:
 
 
 def outcomes_of(plan: Plan, store: Store) -> Outcomes:
-    """Return the predictions of a plan's finished runs, compared with their records.
+    """Return the predictions of the finished runs of a plan, verified against their records.
 
     Raises:
-        LeaderboardError: Records that do not follow from predictions and split, listed.
+        LeaderboardError: Records disagree with their predictions or their split.
     """
     records = [entry.record for entry in plan.runs if isinstance(entry.record, RunRecord)]
     outcomes = Outcomes(store, records)
@@ -146,7 +163,7 @@ def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
 
 
 def _with_recall(score: Score, metric: str, outcomes: Outcomes) -> Score:
-    """Return a score with the recall of one class, where its data set has that class."""
+    """Add the recall of one class to a score whose data set has that class."""
     predicted = outcomes.predicted(score.key) if score.values else None
     if predicted is None:
         return score
@@ -165,7 +182,7 @@ def check_class(plan: Plan, metric: str) -> None:
     """Refuse the recall of a class that no data set of the plan has.
 
     Raises:
-        LeaderboardError: With the classes that there are.
+        LeaderboardError: It lists the known classes.
     """
     classes = {c for name in plan.grid.evaluate.datasets if (known := plan.data.get(name))
                for c in known.classes}  # fmt: skip

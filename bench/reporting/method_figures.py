@@ -1,4 +1,4 @@
-"""Draw what a pretraining method does to chips: what is hidden, the target, the prediction."""
+"""Figures of a pretraining method: chips, masks, targets and predictions."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,20 @@ from matplotlib.patches import Rectangle
 from ...methods._encoders import EncoderConfig
 from ..store.sample_predictions import Predictions
 
-MOST_MAPS = 4  # drawn side by side; more are drawn as their mean
+MOST_MAPS = 4  # drawn one by one; more are drawn as their mean
 PANEL_INCH = 1.7
-BRIGHT = 99.5  # percentile of a chip that is drawn white: a few scatterers outshine the rest
+BRIGHT = 99.5  # percentile drawn white, because a few scatterers are far brighter
 HIDDEN_COLOUR = (0.10, 0.35, 0.80, 0.55)
-NOTHING_COLOUR = "0.85"  # where there is no target or no prediction
+NOTHING_COLOUR = "0.85"  # patches without a target or prediction
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of target or prediction.
+    """One image of a figure.
 
     Attributes:
-        title: What it shows.
-        values: Grey values, or colours in [0, 1] along a last axis of 3; NaN where there is none.
+        title: Title above the image.
+        values: Grey values, or colours in [0, 1] along a last axis of 3; NaN is not drawn.
         low: Value drawn black.
         high: Value drawn white.
     """
@@ -41,9 +41,9 @@ def place(
     shown: Bool[np.ndarray, "R M"],
     count: int,
 ) -> Float[np.ndarray, "N *values"]:
-    """Return the values of each patch of one image; NaN where none is shown.
+    """Return the values of each patch of one image; NaN for patches that are not shown.
 
-    Windows overlap: what several rows say of one patch is averaged.
+    Values of overlapping windows are averaged.
     """
     total = np.zeros((count, *values.shape[2:]))
     number = np.zeros(count)
@@ -56,7 +56,7 @@ def place(
 def unpatchify(
     patches: Float[np.ndarray, "N P"], patch_grid: tuple[int, int], patch_px: int
 ) -> Float[np.ndarray, "C h w"]:
-    """Return the maps whose pixels, map after map, are the values of the patches."""
+    """Return the C maps of an image from the values of its patches."""
     rows, columns = patch_grid
     maps = patches.reshape(rows, columns, -1, patch_px, patch_px)
     maps = maps.transpose(2, 0, 3, 1, 4)  # (C, rows, patch_px, columns, patch_px)
@@ -66,7 +66,7 @@ def unpatchify(
 def map_panels(
     target: Float[np.ndarray, "C h w"], predicted: Float[np.ndarray, "C h w"]
 ) -> list[Panel]:
-    """Return target and prediction of each map, or of their mean, in one scale per pair."""
+    """Return target and prediction of each map, or of the mean map, with one scale per pair."""
     count = len(target)
     if count > MOST_MAPS:
         target, predicted = target.mean(0, keepdims=True), predicted.mean(0, keepdims=True)
@@ -87,8 +87,7 @@ def colour_panels(
 ) -> list[Panel]:
     """Return target and prediction as colours: three main directions of the targets, each 0 to 1.
 
-    Histograms and features have no place inside a patch and norms that hardly differ; the colours
-    show which patches the method takes for alike.
+    Histograms and features are no images and have similar norms. Colours show similar patches.
     """
     wanted, got = target @ axes.T, predicted @ axes.T
     low, high = np.nanpercentile(wanted, (2, 98), axis=0)
@@ -100,14 +99,14 @@ def colour_panels(
 
 
 def main_directions(values: Float[np.ndarray, "K P"]) -> Float[np.ndarray, "3 P"]:
-    """Return the three directions in which the rows differ most; zeros where there are fewer."""
+    """Return the three directions of largest variance of the rows; missing ones are zero."""
     centred = (values - values.mean(0)).astype(np.float64)
     directions = np.linalg.svd(centred, full_matrices=False).Vh[:3]
     return np.pad(directions, ((0, 3 - len(directions)), (0, 0)))
 
 
 def draw_panel(axes: Axes, panel: Panel) -> None:
-    """Draw values; where there is none the background shows."""
+    """Draw the values of a panel; NaN shows the background."""
     shown = panel.values
     if shown.ndim == 3:  # colours: NaN becomes transparent
         alpha = np.isfinite(shown).all(-1, keepdims=True)
@@ -119,7 +118,7 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
 def draw_hidden(
     axes: Axes, chip: Panel, hidden: Bool[np.ndarray, "rows columns"], blocks: list[np.ndarray]
 ) -> None:
-    """Draw the chip under a veil where it is hidden, and a frame around each row's patches."""
+    """Draw the chip with a veil over hidden patches and a frame around each window or block."""
     draw_panel(axes, chip)
     height, width = chip.values.shape[:2]
     patch_px = height // hidden.shape[0]
@@ -128,7 +127,7 @@ def draw_hidden(
     for patches in blocks:
         rows, columns = np.divmod(patches, hidden.shape[1])
         size = np.ptp(columns) + 1, np.ptp(rows) + 1
-        if size != hidden.shape[::-1]:  # a frame around the whole chip says nothing
+        if size != hidden.shape[::-1]:  # no frame around the whole chip
             corner = columns.min() * patch_px - 0.5, rows.min() * patch_px - 0.5
             sides = (int(n) * patch_px for n in size)
             axes.add_patch(Rectangle(corner, *sides, fill=False, edgecolor="orange", linewidth=1))
@@ -137,7 +136,7 @@ def draw_hidden(
 def rows_of_panels(
     made: Predictions, encoder: EncoderConfig
 ) -> list[tuple[Bool[np.ndarray, "rows columns"], list[np.ndarray], list[Panel]]]:
-    """Return for each chip the hidden patches, the patches of each of its rows, the pictures."""
+    """Return the hidden patches of each chip, the patches of its windows, and its panels."""
     rows, columns = encoder.patch_grid
     as_maps = made.kind == "pixels" and made.target.shape[-1] % encoder.patch_px**2 == 0
     flat = made.target.reshape(-1, made.target.shape[-1])
@@ -147,7 +146,7 @@ def rows_of_panels(
         mine = made.images == number
         which, hidden_here = made.patches[mine], made.mask[mine]
         everywhere = np.ones_like(hidden_here)
-        # nothing hidden: all that is predicted is shown
+        # without hidden patches every prediction is shown
         shown = hidden_here if hidden_here.any() else everywhere
         wanted = place(made.target[mine].astype(float), which, everywhere, rows * columns)
         got = place(made.predicted[mine].astype(float), which, shown, rows * columns)
@@ -165,10 +164,10 @@ def rows_of_panels(
 
 
 def draw_predictions(made: Predictions, label: str, encoder: EncoderConfig) -> Figure:
-    """Draw one line per chip: the chip, what is hidden, targets and predictions.
+    """Draw one line per chip: the chip, its hidden patches, targets and predictions.
 
-    Blue is hidden from the encoder, orange frames the windows or blocks; grey is where there is no
-    target or prediction. Histograms and features are drawn as colours, alike where they are alike.
+    Blue patches are hidden from the encoder, orange frames are windows or blocks, and grey patches
+    have no target or prediction. Similar histograms or features have similar colours.
     """
     chips = [Panel("chip", chip, 0.0, float(np.percentile(chip, BRIGHT))) for chip in made.chips]
     lines = rows_of_panels(made, encoder) if len(made.images) else []
@@ -177,8 +176,8 @@ def draw_predictions(made: Predictions, label: str, encoder: EncoderConfig) -> F
         (PANEL_INCH * max(wide, 1.5), PANEL_INCH * len(chips) + 0.5), layout="constrained"
     )
     grid = figure.subplots(len(chips), wide, squeeze=False)
-    said = "" if lines else "\na control: nothing is predicted"
-    figure.suptitle(f"{label} ({encoder.name}){said}", fontsize=9)
+    control = "" if lines else "\na control, without predictions"
+    figure.suptitle(f"{label} ({encoder.name}){control}", fontsize=9)
     for number, (chip, axes) in enumerate(zip(chips, grid, strict=True)):
         draw_panel(axes[0], chip)
         titles = [chip.title]

@@ -1,7 +1,8 @@
-"""Sentences under a leaderboard: encoders, pool, data, versions, and what rows do not share."""
+"""Notes under a leaderboard that follow from its plan: rows, data, methods, provenance."""
 
 from collections.abc import Sequence
 
+from ...results.notes import Note
 from ...results.record import RunRecord
 from ..data.names import set_of, split_source
 from ..data.sharing import Sharing
@@ -12,54 +13,62 @@ from ..plan.comparability import compute_note, differences
 from ..plan.plan import Plan, describe_pretraining
 
 
-def notes(plan: Plan) -> list[str]:
-    """Return what a reader must know to judge the numbers of a plan, a sentence each."""
+def notes(plan: Plan) -> list[Note]:
+    """Return everything that a reader needs to judge the numbers of a plan."""
     return [
-        *_pretraining_notes(plan), *differences(plan), *filter(None, [compute_note(plan)]),
-        *_pool_notes(plan), *_data_notes(plan), *_version_notes(plan),
-        *_untraced_notes(plan), *_not_applicable_notes(plan),
+        *_rows(plan), *_pools(plan), *_datasets(plan), *_provenance(plan), *_untraced(plan),
+        *_not_applicable(plan),
     ]  # fmt: skip
 
 
-def _pretraining_notes(plan: Plan) -> list[str]:
+def _rows(plan: Plan) -> list[Note]:
+    """Describe the pretrainings, and list everything that differs between rows."""
     identities = [entry.planned.identity for entry in plan.pretrain]
     trained = [identity for identity in identities if identity and identity.recipe]
-    if not trained:
-        return []
-    encoders = ", ".join(dict.fromkeys(i.encoder["name"] for i in trained if i.encoder))
-    epochs = ", ".join(dict.fromkeys(str((i.recipe or {})["epochs"]) for i in trained))
-    seeds = len({identity.seed for identity in trained})
-    return [
-        f"Encoder size {encoders}; epochs {epochs}; {trained[0].precision}; "
-        f"pretraining seeds {seeds}."
-    ]
+    found = []
+    if trained:
+        encoders = ", ".join(dict.fromkeys(i.encoder["name"] for i in trained if i.encoder))
+        epochs = ", ".join(dict.fromkeys(str((i.recipe or {})["epochs"]) for i in trained))
+        seeds = len({identity.seed for identity in trained})
+        found.append(Note("Rows", (
+            f"Encoder size {encoders}; epochs {epochs}; {trained[0].precision}; "
+            f"pretraining seeds {seeds}."
+        )))  # fmt: skip
+    differing = differences(plan)
+    flag = f"Rows differ in {', '.join(differing).lower()}."
+    for text in differing.values():
+        found.append(Note("Rows", text, flag))
+    if compute := compute_note(plan):
+        found.append(Note("Rows", compute))
+    return found
 
 
-def _pool_notes(plan: Plan) -> list[str]:
-    """Return what a reader must know of the pools, and of sets that the store does not know."""
-    asked = {entry.planned.dataset for entry in plan.runs}
+def _pools(plan: Plan) -> list[Note]:
+    """Describe the pools and the chips that they share with data sets."""
+    shown = {entry.planned.dataset for entry in plan.runs}
     pools = pools_of(entry.planned for entry in plan.pretrain)
-    lines = []
+    found = []
     for pool in pools:
         named = f" {describe_pool(pool)}" if len(pools) > 1 else ""
         if shared := plan.sharing.get(pool):
-            lines.append(_drawn(plan, pool, next(iter(shared.values()))))
-            lines += [_shared(name, one, named) for name, one in shared.items() if name in asked]
+            found.append(_drawn(plan, pool, next(iter(shared.values()))))
+            found += [_shared(name, one, named) for name, one in shared.items() if name in shown]
         elif all(set_of(name) in plan.data for name in pool):
-            lines.append(
-                f"Overlap of pool{named} and data sets: not counted, since the pool is not "
+            flag = f"Overlap of the pool{named} and the test sets: unknown."
+            found.append(Note("Data", (
+                f"Overlap of the pool{named} and the data sets is unknown, because the pool is not "
                 "prepared here."
-            )
+            ), flag))  # fmt: skip
     for name in plan.needs():
         if name not in plan.data:
-            lines.append(
-                f"This store does not describe {name}, so its results cannot be matched: run "
+            found.append(Note("Data", (
+                f"The store does not describe {name}, so its results cannot be matched. Run "
                 f"`sarbench data prepare {name} --data DIR`, with DIR the folder of its files."
-            )
-    return lines
+            ), f"The store does not describe {name}."))  # fmt: skip
+    return found
 
 
-def _drawn(plan: Plan, pool: Sequence[str], one: Sharing) -> str:
+def _drawn(plan: Plan, pool: Sequence[str], one: Sharing) -> Note:
     parts = []
     for name, count in zip(pool, one.drawn, strict=True):
         split = split_source(name)
@@ -68,70 +77,70 @@ def _drawn(plan: Plan, pool: Sequence[str], one: Sharing) -> str:
         parts.append(f"{count:,} of {name}{source}")
     cap = plan.grid.pretrain.pool_cap
     drawn = f" (a fixed draw of {cap:,})" if cap else ""
-    return f"Pool: {sum(one.drawn):,} chips{drawn}: {', '.join(parts)}."
+    return Note("Data", f"Pool: {sum(one.drawn):,} chips{drawn}: {', '.join(parts)}.")
 
 
-def _shared(name: str, one: Sharing, pool: str) -> str:
+def _shared(name: str, one: Sharing, pool: str) -> Note:
     parts = [
         f"{one.test:,} of its test chips (allowed by the grid)" if one.test else "no test chip",
         f"{one.train:,} of its training chips" if one.train else "no training chip",
     ]
-    text = f"{name}: the pool{pool} holds {' and '.join(parts)}, by id or equal image"
+    text = f"{name}: the pool{pool} holds {' and '.join(parts)}, by id or identical image"
     if one.vehicles:
         text += (
             f"; {one.vehicle_chips:,} of its chips show one of {one.vehicles} vehicles (serial "
             "numbers) of the test set"
         )
-    return f"{text}."
+    flag = f"The pool{pool} holds {one.test:,} test chips of {name}." if one.test else ""
+    return Note("Data", f"{text}.", flag)
 
 
-def _data_notes(plan: Plan) -> list[str]:
-    lines = []
-    asked = {entry.planned.dataset for entry in plan.runs}
+def _datasets(plan: Plan) -> list[Note]:
+    found = []
+    shown = {entry.planned.dataset for entry in plan.runs}
     for name in plan.grid.evaluate.datasets:
-        if name in asked and (known := plan.data.get(name)):
+        if name in shown and (known := plan.data.get(name)):
             rendering = f", rendering {known.rendering}" if known.rendering else ""
             train, test = (sum(known.counts[side].values()) for side in ("train", "test"))
-            lines.append(
+            found.append(Note("Data", (
                 f"{name}: {train} training and {test} test chips, split {known.split_digest[:12]}, "
                 f"pixels {known.data_digest[:12]}{rendering}."
-            )
-    return lines
+            )))  # fmt: skip
+    return found
 
 
-def _version_notes(plan: Plan) -> list[str]:
-    lines = []
-    done = [entry for entry in plan.runs if isinstance(entry.record, RunRecord)]
-    protocols = {e.record.identity["protocol"]: e.record.identity for e in done if e.record}
+def _provenance(plan: Plan) -> list[Note]:
+    found = []
+    runs = [(e.planned, e.record) for e in plan.runs if isinstance(e.record, RunRecord)]
+    protocols = {record.identity["protocol"]: record.identity for _, record in runs}
     if protocols:
         listed = ", ".join(
             f"{name} {identity['protocol_version']} (readout {identity['settings']['readout']})"
             for name, identity in protocols.items()
         )
-        lines.append(f"Protocol versions: {listed}.")
+        found.append(Note("Methods", f"Protocol versions: {listed}."))
     weights: dict[str, str] = {}
-    for entry in done:
-        start = entry.planned.pretraining
+    for planned, record in runs:
+        start = planned.pretraining
         seed = f" seed {start.seed}" if start.seed else ""
-        if isinstance(entry.record, RunRecord):
-            weights.setdefault(f"{start.row}{seed}", entry.record.weights_digest[:8])
+        weights.setdefault(f"{start.row}{seed}", record.weights_digest[:8])
     if weights:
         listed = ", ".join(f"{row} {digest}" for row, digest in weights.items())
-        lines.append(f"Weights (SHA-256): {listed}.")
-    made = sorted({e.record.provenance.commit[:10] for e in done if e.record})
-    if made:
-        dirty = any(e.record.provenance.dirty for e in done if e.record)
-        lines.append(
-            f"Code: commit {', '.join(made)}{' with uncommitted changes' if dirty else ''}."
-        )
-    devices = {e.record.provenance.device for e in done if e.record}
-    if len(devices) > 1:
-        lines.append(f"Cells mix devices, which moves numbers by float noise: {sorted(devices)}.")
-    return lines
+        found.append(Note("Provenance", f"Weights (SHA-256): {listed}."))
+    made = [record.provenance for _, record in runs]
+    if commits := sorted({one.commit[:10] for one in made}):
+        dirty = " with uncommitted changes" if any(one.dirty for one in made) else ""
+        found.append(Note("Provenance", f"Code: commit {', '.join(commits)}{dirty}."))
+    if len(devices := sorted({one.device for one in made})) > 1:
+        found.append(Note("Provenance", (
+            f"Runs were computed on different devices ({', '.join(devices)}), which changes scores "
+            "by rounding errors."
+        )))  # fmt: skip
+    return found
 
 
-def _untraced_notes(plan: Plan) -> list[str]:
-    """Name the rows whose weights no record of a pretraining vouches for."""
+def _untraced(plan: Plan) -> list[Note]:
+    """Name the rows whose weights have no record of a pretraining."""
     rows = [
         describe_pretraining(start.planned)
         for start, runs in plan.grouped()
@@ -139,17 +148,17 @@ def _untraced_notes(plan: Plan) -> list[str]:
     ]
     if not rows:
         return []
-    return [
-        f"The store has no record of these pretrainings, so their scores cannot be traced to "
+    return [Note("Provenance", (
+        "The store has no record of these pretrainings, so their scores cannot be traced to "
         f"weights: {', '.join(rows)}. `sarbench check` lists the runs."
-    ]
+    ), f"Without a record of their pretraining: {len(rows)} encoders.")]  # fmt: skip
 
 
-def _not_applicable_notes(plan: Plan) -> list[str]:
+def _not_applicable(plan: Plan) -> list[Note]:
     parts = [sentence(entry) for entry in plan.not_applicable]
     measured = {entry.planned.pretraining.method for entry in plan.runs}
     for name in (name for name in plan.methods if name in measured):
         info = plan.methods[name]
         if set(plan.grid.evaluate.protocols) - set(info.protocols):
             parts.append(f"{info.label} is measured by {' and '.join(info.protocols)} only")
-    return [f"Not applicable (n/a), and left out: {'; '.join(parts)}."] if parts else []
+    return [Note("Methods", f"Not applicable (n/a): {'; '.join(parts)}.")] if parts else []

@@ -1,4 +1,4 @@
-"""Predictions of single test chips, read from a store; no data set needs to be there."""
+"""Predictions of single test chips, read from a store without its data sets."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
+from ...results.notes import Note
 from ...results.record import RunRecord
 from ...results.scores import MOST_PROBLEMS, LeaderboardError, Score
 from ..data.lookup import Splits
@@ -20,7 +21,7 @@ __all__ = ["DamagedPredictionsError", "Outcomes"]
 
 UNCHECKED_WORDS = {
     "missing": "scores whose predictions are missing",
-    "unscored": "scores on a data set whose test labels are not known here",
+    "unscored": "scores on data sets whose test labels are not known here",
 }
 
 
@@ -28,38 +29,38 @@ class Outcomes:
     """Labels, groups and predictions of the test chips of some runs."""
 
     def __init__(self, store: Store, records: Iterable[RunRecord]) -> None:
-        """Remember where to look; nothing is read before it is needed.
+        """Remember the records; predictions are read when they are needed.
 
         Args:
-            store: Holds the runs, and describes the sets that they are about.
+            store: Holds the runs and describes their data sets.
             records: The runs.
         """
         self._store = store
         self._records = {record.key: record for record in records}
         self._verifier = RunVerifier(Splits([store.root], store.prepared))
         self._predicted: dict[str, Int[np.ndarray, " M"]] = {}
-        self._about: dict[str, RunRecord] = {}  # the first run on each data set
+        self._first: dict[str, RunRecord] = {}  # the first run on each data set
         for record in self._records.values():
-            self._about.setdefault(str(record.identity.get("dataset")), record)
+            self._first.setdefault(str(record.identity.get("dataset")), record)
         self.groups = cache(self._groups)
 
     def split(self, dataset: str) -> Split | None:
-        """Return the split that the runs on a data set name; None where it is not known here."""
-        about = self._about.get(dataset)
-        return self._verifier.split(about) if about else None
+        """Return the split of the runs on a data set; None where it is not known here."""
+        first = self._first.get(dataset)
+        return self._verifier.split(first) if first else None
 
     def why_not(self, dataset: str) -> str:
-        """Return why a data set has no labels here."""
-        about = self._about.get(dataset)
-        if about is None:
+        """Return the reason why a data set has no labels here."""
+        first = self._first.get(dataset)
+        if first is None:
             return f"no run on {dataset} is finished"
-        data, split = (str(about.identity.get(f"{what}_digest")) for what in ("data", "split"))
+        data, split = (str(first.identity.get(f"{what}_digest")) for what in ("data", "split"))
         return self._verifier.splits.why_not(dataset, data, split)
 
     def labels(self, dataset: str) -> tuple[Int[np.ndarray, " M"], tuple[str, ...]] | None:
         """Return the class of each test chip in split order, and the class names.
 
-        None where the split is not known here; `why_not` says why.
+        None where the split is not known here; `why_not` returns the reason.
         """
         split = self.split(dataset)
         return None if split is None else (split.test_labels, split.classes)
@@ -70,15 +71,15 @@ class Outcomes:
         return None if split is None else split.test_labels
 
     def _groups(self, dataset: str) -> Int[np.ndarray, " M"] | None:
-        """Return the near-duplicate group of each test chip; None where each is its own."""
+        """Return the near-duplicate group of each test chip; None where each chip is its own."""
         split = self.split(dataset)
         return None if split is None else split.groups(dataset)
 
     def predicted(self, key: str | None) -> Int[np.ndarray, " M"] | None:
-        """Return the predicted class of each test chip, or None where the file is not there.
+        """Return the predicted class of each test chip, or None where the file is missing.
 
         Raises:
-            DamagedPredictionsError: The file is not the one that the record describes.
+            DamagedPredictionsError: The file does not have the digest of the record.
         """
         record = self._records.get(key or "")
         if record is None:
@@ -94,10 +95,10 @@ class Outcomes:
         return self._predicted[record.key]
 
     def right(self, score: Score) -> Bool[np.ndarray, " M"] | None:
-        """Return whether a run was right on each test chip; None where that is not known.
+        """Return a bool for each test chip, True where the run was right; None where unknown.
 
         Raises:
-            DamagedPredictionsError: It has predictions of another number of test chips.
+            DamagedPredictionsError: The number of predictions is not that of the test chips.
         """
         predicted = self.predicted(score.key)
         record = self._records.get(score.key or "")
@@ -106,14 +107,14 @@ class Outcomes:
             return None
         if predicted.shape != split.test_labels.shape:
             raise DamagedPredictionsError(
-                f"run {str(score.key)[:12]} has {len(predicted)} predictions of "
-                f"{len(split.test_labels)} test chips; `sarbench check` says more"
+                f"run {str(score.key)[:12]} has {len(predicted)} predictions for "
+                f"{len(split.test_labels)} test chips; `sarbench check` gives details"
             )
         return predicted == split.test_labels
 
     @cached_property
     def problems(self) -> dict[str, list[Problem]]:
-        """Return what does not hold of each run, by its key; runs that hold are left out."""
+        """The problems of each run that has some, by its key."""
         found: dict[str, list[Problem]] = {}
         runs = ((record, self._path(record)) for record in self._records.values())
         for run in self._verifier.check(runs, whole=False):
@@ -124,10 +125,10 @@ class Outcomes:
         return found
 
     def refuse_false(self) -> None:
-        """Refuse runs whose record does not follow from their predictions and split.
+        """Refuse records that disagree with their predictions or their split.
 
         Raises:
-            LeaderboardError: There are some; the first ones are listed.
+            LeaderboardError: It lists the first ones.
         """
         lines = {
             key: f"evaluate/{key[:12]}: {one.text}"
@@ -141,20 +142,21 @@ class Outcomes:
         if len(lines) > MOST_PROBLEMS:
             listed.append(f"and {len(lines) - MOST_PROBLEMS} more")
         raise LeaderboardError(
-            f"{len(lines)} records claim what does not follow from their predictions; "
-            f"`sarbench check {self._store.root}` lists all; move their folders out of the store "
-            "and run the grid again:\n" + "\n".join(listed)
+            f"{len(lines)} records disagree with their predictions or their split; `sarbench check "
+            f"{self._store.root}` lists all. Move their folders out of the store and run the grid "
+            "again:\n" + "\n".join(listed)
         )
 
-    def notes(self) -> list[str]:
-        """Return a sentence for the caption where scores could not be computed again."""
+    def notes(self) -> list[Note]:
+        """Return a note if some scores could not be verified."""
         kinds = Counter(problems[0].kind for problems in self.problems.values())
         if not kinds:
             return []
         listed = [
             f"{kinds[kind]} {words}" for kind, words in UNCHECKED_WORDS.items() if kinds[kind]
         ]
-        return [f"Not computed again from predictions: {', '.join(listed)}."]
+        text = f"Not verified against predictions: {', '.join(listed)}."
+        return [Note("Numbers", text, text)]
 
     def _path(self, record: RunRecord) -> Path:
         return self._store.folder("evaluate", record.key) / FILE

@@ -1,7 +1,9 @@
-"""A plan beside the published values of a paper."""
+"""Comparison of a plan with the published values of a paper."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from ...results.leaderboard import Leaderboard
 from ...results.published.schema import Published
 from ...results.published.verdicts import (
     CheckedCell,
@@ -10,20 +12,30 @@ from ...results.published.verdicts import (
     check_orders,
     setup_differences,
 )
+from ...results.scores import Score
 from ..grid.expand import pools_of
 from ..grid.schema import describe_pool
 from ..identity import Recipe
 from ..plan.plan import Plan
 from ..seeding import stream
-from .leaderboard import leaderboard, scores_of
+from .leaderboard import tabulate
 
 
 def compare_with(
-    plan: Plan, paper: Published
+    plan: Plan, paper: Published, scores: Sequence[Score], board: Leaderboard | None = None
 ) -> tuple[list[CheckedCell], list[CheckedOrder], list[str]]:
-    """Return the verdicts on cells, on statements of order, and the differences in set-up."""
-    scores, rows = scores_of(plan), rows_of(plan)
-    board = leaderboard(plan, paper.metric)
+    """Return verdicts on cells, verdicts on statements of order, and differences in set-up.
+
+    Args:
+        plan: The grid against its store.
+        paper: The published values.
+        scores: Every run of the plan.
+        board: Their leaderboard in the metric of the paper; by default it is tabulated here,
+            without intervals over test chips.
+    """
+    rows = rows_of(plan)
+    if board is None:
+        board = tabulate(plan, scores, paper.metric, [])
     return (
         check_cells(paper, board, scores, rows),
         check_orders(paper, scores, rows, stream(0, "statistics")),
@@ -41,7 +53,7 @@ def rows_of(plan: Plan) -> dict[str, list[str]]:
 
 
 def setup_of(plan: Plan) -> dict[str, Any]:
-    """Return what a grid fixes, by the names that a paper's set-up uses."""
+    """Return the settings of a grid, named as in the set-up of a paper."""
     starts = [entry.planned.identity for entry in plan.pretrain]
     trained = [start for start in starts if start and start.recipe]
     pools = pools_of(entry.planned for entry in plan.pretrain) or [plan.grid.pretrain.pool]

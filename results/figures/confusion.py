@@ -1,4 +1,4 @@
-"""What is taken for what: confusion matrices, and the recall of each class."""
+"""Confusion matrices and the recall of each class."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from .style import LONGEST, SETTINGS, figure, look, panels, plain
 
 COLUMNS = 3
 CELL = 0.24  # inches
-LEAST_SHOWN = 1.5  # percent; smaller numbers are left to the colour
+LEAST_SHOWN = 1.5  # percent; smaller shares are shown by their colour only
 
 
 def _longest(texts: Sequence[str], size: int) -> float:
@@ -25,17 +25,17 @@ def _longest(texts: Sequence[str], size: int) -> float:
 def confusion_figure(
     matrices: Mapping[str, Int[np.ndarray, "C C"]], classes: Sequence[str], title: str
 ) -> Figure:
-    """Draw one matrix per method: true class down, predicted class across, percent of the row."""
+    """Draw one matrix per method, in percent of the true class (row)."""
     rows = -(-len(matrices) // COLUMNS)
     across = min(COLUMNS, len(matrices))
     names = [plain(c) for c in classes]
     headings = [plain(name) for name in matrices]
-    what = "percent of each true class (down) that is taken for a class (across)"
-    above = [plain(title, LONGEST), what]
+    axes_title = "percent of each true class (row) predicted as each class (column)"
+    above = [plain(title, LONGEST), axes_title]
     with mpl.rc_context(SETTINGS):
         labels = _longest(names, 6)
         panel = max(CELL * len(classes), _longest(headings, 8)) + 0.15
-        ragged = rows if len(matrices) % across else 1  # rows with labels below
+        ragged = rows if len(matrices) % across else 1  # rows of panels with labels below
         drawn = figure(max(panel * across + labels + 0.2, _longest(above, 8) + 0.2),
                        (panel + 0.25) * rows + labels * ragged + 0.6)  # fmt: skip
         drawn.set_layout_engine("compressed")  # panels of fixed proportions
@@ -73,8 +73,8 @@ def recall_figure(
     above = plain(title, LONGEST)
     with mpl.rc_context(SETTINGS):
         labels = 0.71 * _longest(names, 8)  # at 45 degrees
-        beside = _longest([plain(name) for name in recalls], 8) + 0.4
-        drawn = figure(max(0.55 * len(classes) + labels + beside + 0.4, _longest([above], 8) + 0.2),
+        legend = _longest([plain(name) for name in recalls], 8) + 0.4
+        drawn = figure(max(0.55 * len(classes) + labels + legend + 0.4, _longest([above], 8) + 0.2),
                        2.6 + labels)  # fmt: skip
         axes = drawn.subplots()
         for number, (name, values) in enumerate(recalls.items()):

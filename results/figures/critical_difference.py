@@ -8,7 +8,7 @@ from .style import SETTINGS, figure, plain
 
 
 def ranks_figure(ranking: Ranking) -> Figure:
-    """Draw mean ranks on a line, best on the left; bars join what is not told apart."""
+    """Draw mean ranks on a line, best on the left; bars join methods within the difference."""
     count = len(ranking.names)
     half = -(-count // 2)
     with mpl.rc_context(SETTINGS):

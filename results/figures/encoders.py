@@ -1,4 +1,4 @@
-"""What encoders do: t-SNE of their features, and how far their heads look."""
+"""Figures of encoders: t-SNE of their features, attention distances of their heads."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,9 +18,9 @@ def features_figure(
     classes: Sequence[str],
     title: str,
 ) -> Figure:
-    """Draw test chips by t-SNE of their features, one panel per encoder, marked by class.
+    """Draw the t-SNE of test chips, one panel per encoder, with a marker per class.
 
-    Distances between groups and their sizes mean nothing in a t-SNE.
+    Sizes of groups and distances between groups have no meaning in a t-SNE.
     """
     rows, across = -(-len(places) // COLUMNS), min(COLUMNS, len(places))
     with mpl.rc_context(SETTINGS):
@@ -45,8 +45,8 @@ def attention_figure(
     """Draw the mean attention distance of every head, one panel per encoder.
 
     Args:
-        distances: Of L blocks with h heads each, in pixels of the input.
-        uniform_px: Of attention that is the same for every patch: the dashed line.
+        distances: Distances of L blocks with h heads each, in pixels of the input.
+        uniform_px: Distance of uniform attention, drawn as a dashed line.
         side_px: Side of the input.
     """
     rows, across = -(-len(distances) // COLUMNS), min(COLUMNS, len(distances))

@@ -13,10 +13,16 @@ from .style import LONGEST, SETTINGS, figure, look, percent_axis, plain
 
 
 def shots_figure(board: Leaderboard, rows: Sequence[str] | None = None) -> Figure | None:
-    """Draw the score over the shots, one panel per data set and protocol, with intervals.
+    """Draw the score against the shots with intervals, one panel per data set and protocol.
 
-    Incomplete cells are hollow. None where no protocol has two numbers of shots. `rows` are those
-    to draw, all by default.
+    Incomplete cells are hollow.
+
+    Args:
+        board: The scores.
+        rows: Rows to draw; all by default.
+
+    Returns:
+        The figure, or None if no protocol has two numbers of shots.
     """
     panels: dict[tuple[str, str], list[int]] = {}
     for dataset, protocol, shots in board.columns:
@@ -37,7 +43,7 @@ def shots_figure(board: Leaderboard, rows: Sequence[str] | None = None) -> Figur
                 if not known:
                     continue
                 style = look(number, row in board.controls)
-                # side by side, so that intervals of equal methods do not hide each other
+                # shifted, so that intervals of equal methods do not hide each other
                 shift = 1 + 0.012 * (number - len(drawn_rows) / 2)
                 x = [int(cell.shots) * shift for cell in known]
                 axes.errorbar(
@@ -63,7 +69,7 @@ def shots_figure(board: Leaderboard, rows: Sequence[str] | None = None) -> Figur
 
 
 def _bars(cells: list[Cell]) -> list[list[float]]:
-    """Return lengths down and up to the limits of each interval, in percent; 0 without one."""
+    """Return the lengths of the error bars down and up in percent; 0 without an interval."""
     down = [100 * ((c.mean or 0) - c.low) if c.low is not None else 0.0 for c in cells]
     up = [100 * (c.high - (c.mean or 0)) if c.high is not None else 0.0 for c in cells]
     return [down, up]
@@ -75,10 +81,13 @@ def cost_figure(
     """Draw the score of one column against the process-hours of the pretraining.
 
     Args:
-        board: Where the scores stand.
-        hours: Per row, of one pretraining; rows without are left out.
-        column: Data set, protocol, shots.
-        rows: To draw; a method looks alike in all figures of the same rows.
+        board: The scores.
+        hours: Process-hours of one pretraining of each row; other rows are left out.
+        column: Data set, protocol and shots.
+        rows: Rows to draw; figures of the same rows share colours and markers.
+
+    Returns:
+        The figure, or None with fewer than two rows.
     """
     cells = [c for c in board.cells if c.column == column and c.mean is not None]
     cells = [c for c in cells if c.method in hours and c.method in rows]

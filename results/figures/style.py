@@ -1,4 +1,4 @@
-"""How figures look: colours that colour-blind readers and grey printers can tell apart."""
+"""Style of the figures, with colours that differ for colour-blind readers and in grey."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito (2008), dark enough for white paper; with markers, since there are more methods.
+# Okabe and Ito (2008), without light colours; markers differ where colours repeat.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 GREY = "0.45"
@@ -27,12 +27,12 @@ SETTINGS: dict[Any, Any] = {
 
 
 def figure(width: float, height: float) -> Figure:
-    """Return an empty figure, its size in inches."""
+    """Return an empty figure; sizes are in inches."""
     return Figure((width, height), layout="constrained")
 
 
 def panels(drawn: Figure, count: int, columns: int, **options: Any) -> list[Axes]:
-    """Return `count` axes, row by row; what is left of the last row stays empty."""
+    """Return `count` axes, row by row; the rest of the last row stays empty."""
     rows, across = -(-count // columns), min(columns, count)
     grid = list(drawn.subplots(rows, across, squeeze=False, **options).flat)
     for axes in grid[count:]:
@@ -41,7 +41,7 @@ def panels(drawn: Figure, count: int, columns: int, **options: Any) -> list[Axes
 
 
 def look(number: int, control: bool = False) -> dict[str, Any]:
-    """Return colour, marker and line of the n-th method; controls are grey, their lines broken."""
+    """Return colour, marker and line of the n-th method; controls are grey with broken lines."""
     return {
         "color": GREY if control else COLOURS[number % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)],
@@ -52,14 +52,14 @@ def look(number: int, control: bool = False) -> dict[str, Any]:
 
 
 def plain(text: str, longest: int = LONGEST_NAME) -> str:
-    """Return text that matplotlib shows as it is, a long one cut: a dollar starts no formula."""
+    """Return text without formulas for matplotlib, cut to `longest` letters."""
     text = " ".join(text.split())
     text = text if len(text) <= longest else text[: longest - 1] + "…"
     return text.replace("$", r"\$")
 
 
 def percent_axis(axes: Axes, what: str) -> None:
-    """Label the y axis, whose values are percent."""
+    """Label the y axis, whose values are in percent."""
     axes.set_ylabel(f"{what} (%)")
 
 
@@ -68,7 +68,7 @@ def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{ending}" for ending in FORMATS]
     with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path", "pdf.fonttype": 42}):
-        drawn.draw_without_rendering()  # lays it out, once for all formats
+        drawn.draw_without_rendering()  # one layout for all formats
         drawn.set_layout_engine("none")
         for path in paths:
             meta = {"CreationDate": None} if path.suffix == ".pdf" else {"Date": None}

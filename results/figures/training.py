@@ -14,10 +14,13 @@ SUBS = (1.0, 2.0, 5.0)  # ticks of a decade
 
 
 def training_figure(histories: Mapping[str, Sequence[tuple[float, float]]]) -> Figure | None:
-    """Draw (epoch, loss) of each pretraining, each in a panel of its own scale.
+    """Draw the loss of each pretraining against the epoch, each in its own panel and scale.
 
-    Losses of different methods are of different targets, so they share no axis; the scales are
-    logarithmic where all losses are positive.
+    Losses of different methods have different targets and cannot be compared. The scales are
+    logarithmic if all losses are positive.
+
+    Returns:
+        The figure, or None if no history has two points.
     """
     known = {name: points for name, points in histories.items() if len(points) > 1}
     if not known:

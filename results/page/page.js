@@ -1,7 +1,7 @@
 "use strict";
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// Sorting: a click on a header sorts each part of the table; what has no value stays last.
+// Sorting: a click on a header sorts each part of the table; cells without a value stay last.
 for (const table of all("table.sortable")) {
   const heads = all("thead tr:last-child th", table);
   heads.forEach((head, index) => {
@@ -76,4 +76,4 @@ for (const cell of all("td[data-runs]")) {
     part.scrollIntoView();
   });
 }
-addEventListener("beforeprint", () => all("details.print").forEach((part) => { part.open = true; }));
+addEventListener("beforeprint", () => all("details.print, details.notes").forEach((part) => { part.open = true; }));

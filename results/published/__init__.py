@@ -1,1 +1,1 @@
-"""Published values, and their comparison with ours."""
+"""Published values and their comparison with measured ones."""

@@ -1,4 +1,4 @@
-"""Values that others published, as data files: read strictly, each with grade and source."""
+"""Schema of published values: TOML files in which each value has a grade and a source."""
 
 import tomllib
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ FOLDER = files("sarbench.results.published")
 
 
 class PublishedError(ValueError):
-    """A file of published values that cannot be used, or that is not there."""
+    """A file of published values that is missing or invalid."""
 
 
 class PaperRow(Strict):
-    """A row of the paper: one of our methods, or the reason why there is none."""
+    """A row of the paper: one of our methods, or the reason why we have none."""
 
     label: str
     method: str | None = None
@@ -30,12 +30,12 @@ class PaperRow(Strict):
     @model_validator(mode="after")
     def _one_of_both(self) -> "PaperRow":
         if (self.method is None) == (self.not_ours is None):
-            raise ValueError("give either method or not_ours")
+            raise ValueError("give exactly one of method and not_ours")
         return self
 
 
 class PaperTable(Strict):
-    """What a table of the paper spans."""
+    """Rows and columns of a table of the paper."""
 
     title: str
     rows: list[str]
@@ -55,12 +55,14 @@ class Value(Strict):
     value: float = Field(ge=0, le=100)
     grade: Grade
     sources: list[str] = Field(min_length=1)
-    runs: int | None = Field(None, ge=1, description="where it is not the paper's number of seeds")
+    runs: int | None = Field(
+        None, ge=1, description="number of runs, if it is not the number of seeds of the paper"
+    )
     note: str | None = None
 
 
 class Ordering(Strict):
-    """One published row is above others, wherever the lists meet."""
+    """A statement that one row is above others, in every combination of the lists."""
 
     statement: str
     grade: Grade
@@ -69,11 +71,11 @@ class Ordering(Strict):
     datasets: list[str]
     protocols: list[str]
     shots: list[int]
-    lower_protocol: str | None = None  # where the lower side was measured otherwise
+    lower_protocol: str | None = None  # protocol of the lower rows, if it differs
 
 
 class Difference(Strict):
-    """A difference in set-up that no field of a grid shows."""
+    """A difference in set-up that is not a field of a grid."""
 
     text: str
     grade: Grade
@@ -81,13 +83,13 @@ class Difference(Strict):
 
 
 class Published(Strict):
-    """One paper."""
+    """The published values of one paper."""
 
     title: str
     citation: str
     url: str
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1"]
-    seeds: int = Field(ge=1, description="runs behind a published mean, or the fewest likely")
+    seeds: int = Field(ge=1, description="number of runs of a published mean, or a lower bound")
     note: str
     grades: dict[Grade, str]
     sources: dict[str, str]
@@ -114,7 +116,7 @@ class Published(Strict):
             _known(one.sources, self.sources, "source")
         places = [(v.table, v.dataset, v.protocol, v.shots, v.row) for v in self.value]
         if twice := {place for place in places if places.count(place) > 1}:
-            raise ValueError(f"given twice: {sorted(twice)}")
+            raise ValueError(f"these values occur twice: {sorted(twice)}")
         for table in self.tables.values():
             _known(table.rows, self.rows, "row")
             _known(table.datasets, self.datasets, "data set")
@@ -135,16 +137,16 @@ def _known(names: Iterable[str], allowed: Iterable[str], kind: str) -> None:
 
 
 def papers() -> list[str]:
-    """Return the names of the papers that come along."""
+    """Return the names of the bundled papers."""
     names = [path.name for path in FOLDER.iterdir()]
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def read_published(name: str) -> Published:
-    """Read a paper by name, or a file of yours by its path.
+    """Read a bundled paper by its name, or another file by its path.
 
     Raises:
-        PublishedError: There is none, or its content is not as it must be.
+        PublishedError: The file is missing or invalid.
     """
     if name in papers():
         text = (FOLDER / f"{name}.toml").read_text("utf-8")
@@ -153,8 +155,8 @@ def read_published(name: str) -> Published:
             text = Path(name).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise PublishedError(
-                f"no paper {name!r} ({error}); bundled papers: {', '.join(papers())}; or "
-                "give the path of a TOML file of the same form"
+                f"unknown paper {name!r} ({error}); bundled papers: {', '.join(papers())}. For "
+                "another paper, give the path of a TOML file with the same fields"
             ) from None
     try:
         return Published.model_validate(tomllib.loads(text))

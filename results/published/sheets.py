@@ -1,22 +1,31 @@
-"""The comparison with a paper as sheets, published beside measured."""
+"""The comparison with a paper as sheets: published next to measured."""
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
+from ..notes import Note, flags
 from ..scores import column_name
 from ..tables.sheets import Entry, Sheet, format_cell
 from .schema import Published
 from .verdicts import MARGIN, CheckedCell, CheckedOrder
 
 VERDICTS = (
-    "Verdicts: reproduced = equivalence is shown: the difference and half its 95 % interval are "
-    "together within {margin:.0f} points; differs = the published value is outside our 95 % "
-    "prediction interval (and equivalence is not shown); undecided = neither, or one run of ours. "
-    "The interval takes the published value for a mean of {seeds} seeds (of one run where it is "
-    "one) of one checkpoint. With one pretraining seed of ours it knows the spread of evaluation "
-    "seeds only, and the verdict is about two checkpoints; with several it is over pretraining "
-    "seeds. The paper's own spread is not known and is taken for ours."
+    "Reproduced: equivalence is shown, because the difference and the half-width of its 95% "
+    "interval are together within {margin:.0f} points.",
+    "Differs: the published value is outside our 95% prediction interval, and equivalence is not "
+    "shown. Undecided: neither is the case, or we have one run only.",
+    "The interval treats the published value as a mean of {seeds} evaluation seeds of one "
+    "checkpoint (of one run where the table says so). The spread of the paper is not known; ours "
+    "serves for both.",
+    "With one pretraining seed on our side the interval covers evaluation seeds only, and the "
+    "verdict is about two checkpoints. With several it covers pretraining seeds.",
+)
+ORDERS = (
+    "p is Holm-corrected within each statement. The test is over pretraining seeds where both rows "
+    "have several, and over draws of labelled chips of these checkpoints elsewhere. `in the mean "
+    "only`: the test found no difference."
 )
 
 
@@ -25,9 +34,9 @@ def paper_sheets(
     cells: Sequence[CheckedCell],
     orders: Sequence[CheckedOrder],
     differences: Sequence[str],
-    notes: Sequence[str],
+    notes: Sequence[Note],
 ) -> list[Sheet]:
-    """Return each table as printed, its verdicts, and the statements about order."""
+    """Return the tables of the paper, their verdicts and the statements of order as sheets."""
     sheets = []
     for table, of_table in groupby(cells, lambda cell: cell.table):
         listed = list(of_table)
@@ -35,19 +44,20 @@ def paper_sheets(
         for protocol in dict.fromkeys(cell.protocol for cell in listed):
             part = [cell for cell in listed if cell.protocol == protocol]
             sheets.append(_side_by_side(f"{title}: {protocol}, published / measured", part))
-        sheets.append(_verdicts(f"{title}: verdicts", paper, listed))
+        sheets.append(_verdicts(f"{title}: verdicts", listed))
     if orders:
         sheets.append(_orders(orders))
-    first = [_summary(cells), _loose(differences)]
-    caption = [
-        *first,
-        VERDICTS.format(seeds=paper.seeds, margin=100 * MARGIN),
-        _legend(paper),
-        paper.note,
+    verdicts = [text.format(seeds=paper.seeds, margin=100 * MARGIN) for text in VERDICTS]
+    everything = [
+        *(Note("Verdicts", text) for text in verdicts),
+        *([Note("Verdicts", ORDERS)] if orders else []),
+        *_differences(differences),
+        *_sources(paper),
         *notes,
     ]
     last = sheets[-1]
-    sheets[-1] = Sheet(last.title, last.heads, last.sections, [*last.caption, *caption])
+    caption = [*last.caption, _summary(cells), *flags(everything)]
+    sheets[-1] = replace(last, caption=caption, notes=everything)
     return sheets
 
 
@@ -57,20 +67,22 @@ def _summary(cells: Sequence[CheckedCell]) -> str:
     return f"{total} published values: " + ", ".join(f"{n} {v}" for v, n in counts.items()) + "."
 
 
-def _loose(differences: Sequence[str]) -> str:
+def _differences(differences: Sequence[str]) -> list[Note]:
     if not differences:
-        return "No difference in set-up is known."
-    listed = " ".join(f"({n}) {text}" for n, text in enumerate(differences, start=1))
-    return (
-        f"The set-up differs from the paper's in {len(differences)} known ways, so that no verdict "
-        f"here is a verdict on the paper: {listed}"
-    )
+        return [Note("Methods", "No difference in set-up is known.")]
+    count = f"{len(differences)} known difference{'s' * (len(differences) > 1)}"
+    text = f"The set-up has {count} from the paper, so no verdict here is about the paper itself."
+    listed = [f"({n}) {one}" for n, one in enumerate(differences, start=1)]
+    flag = f"Set-up: {count} from the paper; no verdict is about the paper itself."
+    return [Note("Methods", text, flag),
+            *(Note("Methods", one) for one in listed)]  # fmt: skip
 
 
-def _legend(paper: Published) -> str:
+def _sources(paper: Published) -> list[Note]:
     grades = "; ".join(f"{grade} = {text}" for grade, text in paper.grades.items())
     sources = "; ".join(f"{name} = {text}" for name, text in paper.sources.items())
-    return f"{paper.citation}, {paper.url}. Grades: {grades}. Sources: {sources}."
+    texts = (f"{paper.citation}, {paper.url}.", f"Grades: {grades}.", f"Sources: {sources}.")
+    return [Note("Provenance", text) for text in (*texts, paper.note)]
 
 
 def _side_by_side(title: str, cells: Sequence[CheckedCell]) -> Sheet:
@@ -87,8 +99,8 @@ def _side_by_side(title: str, cells: Sequence[CheckedCell]) -> Sheet:
             line.append(Entry(_both(cell) if cell else "? / -"))
         lines.append(line)
     return Sheet(title, [names, [(f"{c[2]} shots", 1) for c in columns]], [lines],
-                 ["?: no published value is known to us. -: not measured. The letter is the "
-                  "grade of the evidence for the published value."])  # fmt: skip
+                 ["Letter: grade of the evidence for the published value; ?: no published value is "
+                  "known; -: not measured."])  # fmt: skip
 
 
 def _both(cell: CheckedCell) -> str:
@@ -98,7 +110,7 @@ def _both(cell: CheckedCell) -> str:
     return f"{published} / {measured}"
 
 
-def _verdicts(title: str, paper: Published, cells: Sequence[CheckedCell]) -> Sheet:
+def _verdicts(title: str, cells: Sequence[CheckedCell]) -> Sheet:
     heads = ["where", "published", "sources", "measured", "verdict", "why", "note"]
     lines = []
     for cell in cells:
@@ -135,7 +147,9 @@ def _orders(orders: Sequence[CheckedOrder]) -> Sheet:
             ])  # fmt: skip
         sections.append(lines)
     heads = ["where", "difference", "p (Holm)", "verdict"]
-    return Sheet("Order of methods", [[(head, 1) for head in heads]], sections,
-                 ["Differences in points, Holm-corrected within each statement: over pretraining "
-                  "seeds where both sides have several, else over labelled chips of these "
-                  "checkpoints; `in the mean only`: the test shows nothing."])  # fmt: skip
+    return Sheet(
+        "Order of methods",
+        [[(head, 1) for head in heads]],
+        sections,
+        ["Differences in points; p is Holm-corrected within each statement."],
+    )

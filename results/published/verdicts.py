@@ -1,6 +1,6 @@
-"""A paper's numbers and ours: a verdict for each cell and for each statement about an order.
+"""Verdicts on published values and on published statements of order.
 
-A value is reproduced if equivalence is shown: a difference that was not found is not enough.
+A value is reproduced if equivalence is shown. A difference that is not significant is not enough.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,23 +20,23 @@ from ..ties import ALPHA
 from .schema import Published, Value
 
 Verdict = Literal["reproduced", "differs", "undecided", "not measured", "not published", "not ours"]
-MARGIN = 0.05  # as a fraction: values that differ by less count as the same result
-ROUNDING = 0.0005  # of a published value with one decimal
+MARGIN = 0.05  # values that differ by less, as fractions, are the same result
+ROUNDING = 0.0005  # error of a published value with one decimal
 
 
 @dataclass(frozen=True)
 class CheckedCell:
-    """One cell of the paper, or of ours where the paper has none that we know.
+    """One cell of the paper, or one of our cells without a known published value.
 
     Attributes:
-        label: The paper's name of the row.
-        row: Our row; None where the method is not ours or not in the grid.
-        difference: Measured less published, as a fraction.
-        half: Half the 95 % interval of the difference: Student's, with the spread of our units for
-            both sides. With one pretraining seed these are evaluation seeds, as many as are behind
-            the published value on its side; with several they are pretraining seeds, and the
-            published value is one of them.
-        margin: Within which `difference` and `half` together must be for `reproduced`.
+        label: Name of the row in the paper.
+        row: Our row; None if we do not have the method or the grid does not.
+        difference: Measured minus published, as a fraction.
+        half: Half-width of the 95% Student interval of the difference, with our spread for both
+            sides. With one pretraining seed the units are evaluation seeds, and the published
+            value is a mean of the seeds of the paper. With several the units are pretraining
+            seeds, and the published value is one of them.
+        margin: Limit of |`difference`| + `half` for `reproduced`.
     """
 
     table: str
@@ -60,7 +60,7 @@ class CheckedCell:
 
 @dataclass(frozen=True)
 class CheckedOrder:
-    """One case of a statement that a row is above another."""
+    """One case of a statement that one row is above another."""
 
     statement: str
     grade: str
@@ -87,12 +87,12 @@ def check_cells(
     scores: Sequence[Score],
     rows_of: Mapping[str, Sequence[str]],
 ) -> list[CheckedCell]:
-    """Return a verdict for every published value, and for every cell of ours in its tables.
+    """Return a verdict for every published value and for our cells in the same tables.
 
     Args:
         paper: Published values.
-        board: Our cells, in the paper's metric.
-        scores: Of the same runs.
+        board: Our cells in the metric of the paper.
+        scores: Scores of the same runs.
         rows_of: Our rows of each method.
     """
     grouped = by_column(scores)
@@ -123,7 +123,7 @@ def check_cells(
 def _columns(
     paper: Published, board: Leaderboard, dataset: str, protocol: str, shots: int
 ) -> list[Column]:
-    """Return our columns for one of the paper's; its own name where the grid has none."""
+    """Return our columns for a column of the paper; without one, the column with our names."""
     ours, as_protocol = paper.datasets[dataset], paper.protocols[protocol]
     columns = [
         column
@@ -148,17 +148,17 @@ def _verdict(
         state = f"{cell.n} of {cell.expected} runs"
         return "not measured", state + (f", {cell.failed} failed" * bool(cell.failed)), None, None
     if value is None:
-        return "not published", "no published value is known to us", None, None
+        return "not published", "no published value is known", None, None
     difference = cell.mean - value.value / 100
     values = unit_values(runs, paper.metric)
     if values.size < 2:
-        return "undecided", "one run: its spread is not known", difference, None
-    theirs = 1 if starts_of(runs) > 1 else value.runs or paper.seeds  # they train one checkpoint
+        return "undecided", "one run, so the spread is unknown", difference, None
+    theirs = 1 if starts_of(runs) > 1 else value.runs or paper.seeds  # the paper has one checkpoint
     spread = float(values.std(ddof=1)) * np.sqrt(1 / values.size + 1 / theirs)
     half = t_quantile(0.975, values.size - 1) * spread
     found = f"{100 * difference:+.1f} ± {100 * half:.1f}"
     if starts_of(runs) == 1:
-        found += ", one checkpoint of ours"
+        found += ", we have one checkpoint"
     if abs(difference) + half + ROUNDING <= MARGIN:
         return "reproduced", found, difference, half
     if abs(difference) > half + ROUNDING:
@@ -172,9 +172,9 @@ def check_orders(
     rows_of: Mapping[str, Sequence[str]],
     rng: np.random.Generator,
 ) -> list[CheckedOrder]:
-    """Test every case of every statement as `compare` does, Holm-corrected within the statement.
+    """Test every case of every statement like `compare`, Holm-corrected within the statement.
 
-    Two protocols on the same encoders are paired by pretraining seed.
+    Two protocols with the same encoders are paired by pretraining seed.
     """
     grouped = by_column(scores)
     found: list[CheckedOrder] = []
@@ -232,7 +232,7 @@ def _order(
     metric: str,
     rng: np.random.Generator,
 ) -> Tested:
-    """Return the test of one case; of the same encoders, by Student's over pretraining seeds."""
+    """Return the test of one case; for the same encoders, Student's paired test over them."""
     starts = {score.pretrain_seed for score in higher}
     sides = shared_values(higher, lower, lambda score: score.values.get(metric))
     if higher[0].method != lower[0].method or len(starts) == 1 or sides is None:
@@ -254,7 +254,7 @@ def _only_complete(
     rows_of: Mapping[str, Sequence[str]],
     key: str,
 ) -> Sequence[Score] | None:
-    """Return the runs of the one row of a method, if there is one and it is whole."""
+    """Return the runs of the row of a method; None without exactly one complete row."""
     rows = [row for row in rows_of.get(paper.rows[key].method or "", ()) if row in cells]
     if len(rows) != 1 or not all(paper.metric in score.values for score in cells[rows[0]]):
         return None
@@ -264,7 +264,7 @@ def _only_complete(
 def setup_differences(
     paper: Published, facts: Mapping[str, Any], datasets: Sequence[str]
 ) -> list[str]:
-    """Return every known way in which our set-up is not the paper's."""
+    """Return every known difference between our set-up and that of the paper."""
     lines = [
         f"{name.replace('_', ' ')}: paper {_plain(value)}, here {_plain(facts[name])}"
         for name, value in paper.setup.items()

@@ -1,4 +1,4 @@
-"""Intervals of a mean, over seeds, over groups of test chips, or over both."""
+"""Student intervals of a mean."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from .student_t import t_quantile
 
 
 class TooFewScoresError(ValueError):
-    """Fewer scores than an interval can be computed from."""
+    """Too few scores for an interval."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over n units and its limits; no limits where n = 1."""
+    """A mean over n units and its limits; no limits for n = 1."""
 
     mean: float
     low: float | None
@@ -24,18 +24,18 @@ class Interval:
 
 @dataclass(frozen=True)
 class Variance:
-    """The variance of a mean, and the degrees of freedom that it was estimated with."""
+    """The estimated variance of a mean, and the degrees of freedom of the estimate."""
 
     value: float
     df: float
 
     def half(self, level: float = 0.95) -> float:
-        """Return half the length of the two-sided Student interval."""
+        """Return the half-width of the two-sided Student interval."""
         return float(t_quantile((1 + level) / 2, self.df) * np.sqrt(self.value))
 
 
 def add(*parts: Variance) -> Variance:
-    """Return the sum of independent variances, with the degrees of freedom of Satterthwaite."""
+    """Return the sum of independent variances, with Satterthwaite's degrees of freedom."""
     total = sum(part.value for part in parts)
     if total == 0:
         return Variance(0.0, min(part.df for part in parts))
@@ -46,8 +46,8 @@ def mean_interval(scores: Float[np.ndarray, " S"], level: float = 0.95) -> Inter
     """Return the mean over S seeds and its two-sided Student interval.
 
     Raises:
-        TooFewScoresError: Fewer than two scores; one alone is a `single_score`.
-        ValueError: A score is not finite, or `level` is not within (0, 1).
+        TooFewScoresError: There are fewer than two scores; use `single_score` for one.
+        ValueError: A score is not finite, or `level` is not in (0, 1).
     """
     if scores.size < 2:
         raise TooFewScoresError(
@@ -56,19 +56,19 @@ def mean_interval(scores: Float[np.ndarray, " S"], level: float = 0.95) -> Inter
     if not np.isfinite(scores).all():
         raise ValueError(f"{(~np.isfinite(scores)).sum()} of {scores.size} scores are not finite")
     if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
+        raise ValueError(f"level must be between 0 and 1, got {level}")
     half = seed_variance(scores).half(level)
     mean = scores.mean()
     return Interval(float(mean), float(mean - half), float(mean + half), scores.size)
 
 
 def single_score(score: float) -> Interval:
-    """Return one score as a mean without limits: a deterministic cell, or a single seed."""
+    """Return one score as a mean without limits."""
     if not np.isfinite(score):
-        raise ValueError(f"the score is {score}, not a number")
+        raise ValueError(f"the score is {score}, not a finite number")
     return Interval(float(score), None, None, 1)
 
 
 def seed_variance(scores: Float[np.ndarray, " S"]) -> Variance:
-    """Return the variance of the mean over S independent scores, 2 or more."""
+    """Return the variance of the mean of S independent scores; S is 2 or more."""
     return Variance(float(scores.var(ddof=1) / scores.size), float(scores.size - 1))

@@ -1,7 +1,7 @@
-"""Two methods on the same units: tests of the difference, its size, and correction for many tests.
+"""Paired comparisons: sign-flip tests, effect sizes, and Holm's correction.
 
-A unit is a seed (`sign_flip`) or a group of near-duplicate test chips (`chip_test`); one is never
-taken for the other. What is tested is that the sign of every unit's difference is a coin flip.
+A unit is a seed (`sign_flip`) or a group of near-duplicate test chips (`chip_test`). Under the null
+hypothesis the sign of the difference of each unit is random, with equal probabilities.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from jaxtyping import Bool, Float, Int
 
 from .intervals import Interval, mean_interval, single_score
 
-MOST_EXACT_PAIRS = 20  # 2**19 sign vectors; beyond, signs are drawn
+MOST_EXACT_PAIRS = 20  # 2**19 sign vectors; with more pairs signs are drawn
 DRAWS = 20_000
-SAME = 1e-12  # sums of scores that differ by less are equal but for rounding
+SAME = 1e-12  # sums of scores that differ by less are equal up to rounding
 
 
 class UnpairedError(ValueError):
-    """Scores of two methods that do not belong to the same units."""
+    """Scores of two methods without common units."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class PairedTest:
     """A two-sided test over paired units.
 
     Attributes:
-        p: Probability of a difference at least as large if every sign were a coin flip.
-        smallest_p: The least that `p` could be with so many units, whatever the difference.
-        n: Units that the test rests on: pairs of scores, or groups of chips that disagree.
-        exact: False where the signs were drawn.
+        p: Probability of a difference at least as large under the null hypothesis.
+        smallest_p: Smallest attainable `p` for this number of units.
+        n: Number of units: pairs of scores, or groups of chips with a difference.
+        exact: False if the signs were drawn.
     """
 
     p: float
@@ -42,22 +42,22 @@ class PairedTest:
 def sign_flip(
     differences: Float[np.ndarray, " S"], rng: np.random.Generator, draws: int = DRAWS
 ) -> PairedTest:
-    """Test paired differences by flipping their signs: all ways up to 20 pairs, else `draws`.
+    """Test paired differences by flipping their signs: all sign vectors up to 20 pairs.
 
     Args:
         differences: One per pair; finite.
-        rng: Draws the signs where there are too many to try all.
-        draws: How many.
+        rng: Draws the signs for more than 20 pairs.
+        draws: Number of sign vectors to draw.
 
     Raises:
-        UnpairedError: No pair at all, or a difference that is not a number.
+        UnpairedError: The array is empty, or a difference is not finite.
     """
     n = differences.size
     if n == 0 or not np.isfinite(differences).all():
         raise UnpairedError(f"{n} paired differences, all must be finite: {differences.tolist()}")
     reached = abs(differences.sum()) - SAME
     if n <= MOST_EXACT_PAIRS:
-        sums = differences[:1]  # the first sign may stay: the opposite vectors mirror these
+        sums = differences[:1]  # the first sign is fixed: opposite vectors give the same |sum|
         for value in differences[1:]:
             sums = np.concatenate((sums + value, sums - value))
         return PairedTest(float(np.mean(np.abs(sums) >= reached)), 2.0 ** (1 - n), n, True)
@@ -73,10 +73,10 @@ def chip_test(
     right_b: Bool[np.ndarray, " _"],
     groups: Int[np.ndarray, " _"] | None = None,
 ) -> PairedTest:
-    """Test which of two classifiers is right more often on the same M test chips, exactly.
+    """Test exactly which of two classifiers is right more often on the same M test chips.
 
-    Without groups this is McNemar's exact test. Near-duplicate chips fall together, so with groups
-    the sign of a whole group is flipped.
+    Without groups this is McNemar's exact test. With groups the sign of a whole group is flipped,
+    because near-duplicate chips are right or wrong together.
 
     Raises:
         UnpairedError: The arrays differ in length.
@@ -93,7 +93,7 @@ def chip_test(
 
     steps = np.abs(difference[difference != 0])
     reach = int(steps.sum())
-    chance = np.ones(1)  # of every sum of signed steps, from the least to the greatest
+    chance = np.ones(1)  # probability of each sum of signed steps, in ascending order
     for step, count in zip(*np.unique(steps, return_counts=True), strict=True):
         of_these = np.zeros(2 * count * step + 1)
         of_these[:: 2 * step] = binom.pmf(np.arange(count + 1), count, 0.5)
@@ -104,7 +104,7 @@ def chip_test(
 
 
 def holm(p_values: Sequence[float]) -> Float[np.ndarray, " K"]:
-    """Return Holm's adjusted p-values of one family of tests, in the order given."""
+    """Return the Holm-adjusted p-values of one family of tests, in the given order."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     stepped = p[order] * np.arange(p.size, 0, -1)
@@ -115,12 +115,12 @@ def holm(p_values: Sequence[float]) -> Float[np.ndarray, " K"]:
 
 @dataclass(frozen=True)
 class Effect:
-    """How large a paired difference is.
+    """Size of a paired difference.
 
     Attributes:
         difference: Mean difference and its Student interval; no limits for one pair.
-        standardised: The mean in units of the standard deviation over pairs (Cohen's d_z), with
-            the interval from the non-central t; None where the pairs do not vary.
+        standardised: Mean divided by the standard deviation over pairs (Cohen's d_z), with the
+            interval from the non-central t distribution; None if the pairs do not vary.
     """
 
     difference: Interval
@@ -128,7 +128,7 @@ class Effect:
 
 
 def effect(differences: Float[np.ndarray, " S"], level: float = 0.95) -> Effect:
-    """Return the mean of paired differences with interval, plain and standardised."""
+    """Return the mean of paired differences and the standardised mean, with intervals."""
     if differences.size == 1:
         return Effect(single_score(float(differences[0])), None)
     mean = mean_interval(differences, level)

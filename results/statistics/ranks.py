@@ -1,7 +1,7 @@
-"""Several methods over several blocks: mean ranks, Friedman's test, Nemenyi's critical difference.
+"""Methods over several blocks: mean ranks, Friedman's test, Nemenyi's critical difference.
 
-A block is one cell of every method (data set, protocol, shots), after Demsar (2006). Blocks of one
-data set share test chips, so they are fewer than they look: every use says so.
+A block is one column (data set, protocol, shots) with a score of every method (Demsar 2006). Blocks
+of one data set share test chips and are not independent; every use must say so.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
-FEWEST_BLOCKS = 5  # below, no difference of mean ranks could be told from chance
+FEWEST_BLOCKS = 5  # with fewer blocks no difference of mean ranks is significant
 
 
 class TooFewBlocksError(ValueError):
-    """Too few blocks, or too few methods, for a statement over blocks."""
+    """Too few blocks or methods to compare mean ranks."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Ranking:
     """Mean ranks of methods over blocks; 1 is best.
 
     Attributes:
-        names: The methods, best first.
-        ranks: Their mean ranks.
+        names: Methods, best first.
+        ranks: Mean ranks in the same order.
         blocks: Number of blocks.
-        friedman_p: Friedman's test that no method is better than another, corrected for ties.
-        critical_difference: Nemenyi's: mean ranks that differ by less are not told apart.
-        groups: Runs of methods, best first, within one critical difference; largest runs only.
+        friedman_p: p-value of Friedman's test of equal methods, corrected for ties.
+        critical_difference: Nemenyi's critical difference of mean ranks.
+        groups: Largest groups of successive methods within one critical difference.
     """
 
     names: tuple[str, ...]
@@ -55,14 +55,13 @@ def rank_methods(
     """Rank methods over blocks.
 
     Raises:
-        TooFewBlocksError: Fewer than 5 blocks or 3 methods.
+        TooFewBlocksError: There are fewer than 5 blocks or fewer than 3 methods.
     """
     blocks, methods = scores.shape
     if blocks < FEWEST_BLOCKS or methods < 3:
         raise TooFewBlocksError(
-            f"mean ranks can be compared from {FEWEST_BLOCKS} blocks and 3 methods on, there are "
-            f"{blocks} blocks (data set, protocol and shots with every method) and {methods} "
-            "methods"
+            f"a comparison of mean ranks needs {FEWEST_BLOCKS} blocks (columns with every method) "
+            f"and 3 methods or more; got {blocks} blocks and {methods} methods"
         )
     ranks = mean_ranks(scores)
     order = np.argsort(ranks, kind="stable")

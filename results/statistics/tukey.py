@@ -1,8 +1,8 @@
-"""Methods of one column compared with the best, over pretraining seeds that are not paired.
+"""Tukey's range test of the methods of one column, over pretraining seeds.
 
-Tukey's range test holds for all pairs at once, so that it may be read against the best of the
-data. The variance of a method is the one pooled over the column, or its own where that is larger;
-where its own is more than three times the pooled one, its degrees of freedom are its own too.
+The test holds for all pairs at once, so it is also valid against the best mean of the data. The
+variance of a method is the pooled one of the column, or its own if that is larger. If its own is
+more than three times the pooled one, it keeps its own degrees of freedom too.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from jaxtyping import Float
 
 from .intervals import Variance
 
-WIDE = 3.0  # times the pooled variance: from here on the degrees of freedom are the method's own
+WIDE = 3.0  # times the pooled variance: above, a method keeps its own degrees of freedom
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(128)
-_WIDEST = 16.0  # standard deviations; no range of standard normal values is larger
+_WIDEST = 16.0  # standard deviations; wider ranges have probability 0 in float64
 _STEPS = 3201
 
 
 def spreads(values: Sequence[Float[np.ndarray, " P"]]) -> list[tuple[Variance, bool]]:
-    """Return the variance of each method's mean, and whether its degrees of freedom are its own.
+    """Return the variance of the mean of each method, and True for own degrees of freedom.
 
     Args:
         values: The scores of each method, one per pretraining seed, 2 or more each.
@@ -42,7 +42,7 @@ def pair_variance(first: tuple[Variance, bool], second: tuple[Variance, bool]) -
     """Return the independent parts of the variance of a difference of two means."""
     shared = [part for part, wide in (first, second) if not wide]
     parts = [part for part, wide in (first, second) if wide]
-    if shared:  # one estimate, so that its degrees of freedom count once
+    if shared:  # both use the pooled estimate, so its degrees of freedom count once
         parts.append(Variance(sum(part.value for part in shared), shared[0].df))
     return parts
 
@@ -52,9 +52,9 @@ def range_p(
 ) -> Float[np.ndarray, " K"]:
     """Return the probability that the studentized range of `methods` means exceeds q.
 
-    The same as `scipy.stats.studentized_range.sf`, which takes 15 ms for a single value.
+    This equals `scipy.stats.studentized_range.sf`, which takes 15 ms for a single value.
     """
-    # quadrature over the estimated standard deviation, in units of the true one
+    # quadrature over the estimated standard deviation, divided by the true one
     low, high = (
         np.sqrt(2 * of(df / 2, 1e-12) / df)
         for of in (scipy.special.gammaincinv, scipy.special.gammainccinv)
@@ -70,11 +70,11 @@ def range_p(
 def range_quantile(
     methods: int, df: Float[np.ndarray, " K"], alpha: float = 0.05
 ) -> Float[np.ndarray, " K"]:
-    """Return the studentized range that is exceeded with probability alpha."""
+    """Return the upper alpha quantile of the studentized range."""
     known, place = np.unique(df, return_inverse=True)
     each = np.arange(known.size)
     low, high = np.ones_like(known), np.full_like(known, 1e3)
-    for _ in range(2):  # into one of 40 steps, and of that again
+    for _ in range(2):  # narrow the bracket to one of 40 steps, twice
         steps = np.geomspace(low, high, 41)
         p = range_p(steps.ravel(), methods, np.tile(known, 41)).reshape(steps.shape)
         at = np.clip((p > alpha).sum(axis=0) - 1, 0, 39)
@@ -85,7 +85,7 @@ def range_quantile(
 
 @cache
 def _known_range(methods: int) -> tuple[Float[np.ndarray, " W"], Float[np.ndarray, " W"]]:
-    """Return widths, and how probable a range of standard normal values within each is."""
+    """Return widths, and the probability that the range of standard normal values is below each."""
     widths = np.linspace(0, _WIDEST, _STEPS)
     value = 8.5 * _NODES
     weights = 8.5 * _WEIGHTS * (np.exp(-(value**2) / 2) / np.sqrt(2 * np.pi))

@@ -1,12 +1,11 @@
-"""The difference in accuracy of two classifiers, for other seeds and other test chips.
+"""The difference in accuracy of two classifiers, with its variance over seeds and test chips.
 
 Seeds and groups of test chips are crossed random effects. The variance of the difference is the
-analysis-of-variance estimate of that model: the part of seeds, plus the part of groups, less
-their interaction, which both contain. One more group on which the classifiers differ throughout is
-added to the part of groups (as Agresti and Min 2005 add cells), because classifiers that differ on
-few chips, or on none, would look certain. Degrees of freedom follow Satterthwaite (1946), those of
-the groups from how many of them carry the variance, so that a few large groups do not count as
-many.
+analysis-of-variance estimate: the part of seeds plus the part of groups minus their interaction,
+which both contain. The part of groups includes one additional group on which the classifiers always
+differ (Agresti and Min 2005 add cells in the same way); without it the variance is too small for
+classifiers that differ on few chips. Degrees of freedom follow Satterthwaite (1946). Those of the
+groups come from the effective number of groups, so that a few large groups do not count as many.
 """
 
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ from .units import FEWEST_GROUPS, FEWEST_SEEDS
 
 @dataclass(frozen=True)
 class TwoWay:
-    """A difference in accuracy, first less second, over S seeds and G groups of test chips.
+    """A difference in accuracy, first minus second, over S seeds and G groups of test chips.
 
     Attributes:
-        difference: A fraction.
-        se: Its standard error; None where the groups are too few to tell.
-        df: Degrees of freedom of the standard error; None with it.
-        seeds: S; with 1 the statement is about these two runs.
+        difference: Difference as a fraction.
+        se: Standard error; None with too few seeds or groups.
+        df: Degrees of freedom of the standard error; None without one.
+        seeds: S; with S = 1 the result is about these two runs.
         groups: G.
     """
 
@@ -39,7 +38,7 @@ class TwoWay:
     groups: int
 
     def interval(self, level: float = 0.95) -> Interval:
-        """Return the difference with its Student interval; no limits where `se` is None."""
+        """Return the difference with its Student interval; no limits if `se` is None."""
         if self.se is None or self.df is None:
             return Interval(self.difference, None, None, self.groups)
         half = t_quantile((1 + level) / 2, self.df) * self.se
@@ -48,7 +47,7 @@ class TwoWay:
         )
 
     def p(self) -> float | None:
-        """Return the two-sided p of no difference; None where `se` is None."""
+        """Return the two-sided p-value of no difference; None if `se` is None."""
         if self.se is None or self.df is None:
             return None
         return two_sided_p(abs(self.difference) / self.se, self.df)
@@ -59,21 +58,21 @@ def two_way_difference(
     right_b: Bool[np.ndarray, "_ _"],
     groups: Int[np.ndarray, " _"] | None = None,
 ) -> TwoWay:
-    """Return the difference in accuracy of A and B, for other seeds and other test chips.
+    """Return the difference in accuracy of A and B, with its variance over seeds and test chips.
 
-    With one seed the statement is about other test chips only.
+    With one seed the variance is over test chips only.
 
     Args:
-        right_a: Whether A was right, for each seed and test chip.
+        right_a: True where A was right, for each seed and test chip.
         right_b: The same for B, on the same seeds and chips.
         groups: Group of near-duplicates of each chip; None where each chip is its own group.
 
     Raises:
-        UnpairedError: The arrays do not fit each other.
+        UnpairedError: The shapes of the arrays differ.
     """
     shape = right_a.shape
     if right_b.shape != shape or (groups is not None and groups.size != shape[1]):
-        raise UnpairedError(f"{shape} and {right_b.shape} seeds and chips do not pair")
+        raise UnpairedError(f"{shape} and {right_b.shape} seeds and chips cannot be paired")
     return two_way_mean(right_a.astype(np.float64) - right_b, groups)
 
 
@@ -82,12 +81,12 @@ def two_way_mean(
     groups: Int[np.ndarray, " M"] | None = None,
     weights: Float[np.ndarray, " M"] | None = None,
 ) -> TwoWay:
-    """Return the mean of differences, each within [-1, 1], for other seeds and other chips.
+    """Return the mean of differences in [-1, 1], with its variance over seeds and test chips.
 
     Args:
         gaps: The difference on each chip, for each seed.
         groups: Group of near-duplicates of each chip; None where each chip is its own group.
-        weights: Of the chips, with mean 1; None where all weigh the same. They are constants.
+        weights: Weights of the chips, with mean 1; None for equal weights. They are constants.
     """
     seeds, chips = gaps.shape
     sizes = np.ones(chips)
@@ -110,11 +109,11 @@ def _variance(
     """Return the variance of the mean difference per chip, and its degrees of freedom.
 
     Args:
-        residuals: Sum over the chips of each group, less the mean difference of all.
-        sizes: Sum of the weights of the chips of each group; of the chips where all weigh 1.
+        residuals: Sum over the chips of each group, minus its share of the mean difference.
+        sizes: Sum of the weights of the chips of each group.
     """
     seeds, chips = residuals.shape[0], sizes.sum()
-    small = 1 / (1 - (sizes**2).sum() / chips**2)  # G / (G - 1) where all are of one size
+    small = 1 / (1 - (sizes**2).sum() / chips**2)  # G / (G - 1) for groups of equal size
     of_groups = residuals.sum(axis=0)
     squares = of_groups**2
     carrying = squares.sum() ** 2 / (squares**2).sum() if squares.any() else 1.0

@@ -1,8 +1,9 @@
-"""Units of intervals and tests: pretraining seeds, labelled chips, test chips.
+"""Units of intervals and tests: pretraining seeds, draws of labelled chips, test chips.
 
-One checkpoint is not a method. A board of methods therefore ranks from three pretraining seeds on
-and takes its intervals over those. A board of checkpoints claims nothing of the methods. A column
-with all labels draws no chip, so its intervals and tests run over the test chips.
+One checkpoint does not represent its method. A table of methods therefore has places from three
+pretraining seeds on, and its intervals are over pretraining seeds. A table of checkpoints makes no
+claim about methods. A column with all labels has no draws, so its intervals and tests are over test
+chips.
 """
 
 from collections.abc import Collection
@@ -10,13 +11,13 @@ from typing import Literal
 
 Compares = Literal["methods", "checkpoints"]
 Unit = Literal["seeds", "pretrain_seeds", "chips", "pretrain_seeds+chips", "seeds+chips"]
-FEWEST_PRETRAINED = 3  # pretraining seeds of a method that takes part in places and ranks
-# Draws of labelled chips of an interval over labelled chips and test chips. With 2, 3 and 5 draws
-# it covers 88%, 92% and 94% at worst: `test_the_two_way_interval_takes_five_draws`.
+FEWEST_PRETRAINED = 3  # pretraining seeds of a method with places and ranks
+# Draws of an interval over labelled chips and test chips. With 2, 3 and 5 draws its coverage is at
+# least 88%, 92% and 94%: `test_the_two_way_interval_takes_five_draws`.
 FEWEST_SEEDS = 5
 FEWEST_GROUPS = 10  # groups of test chips of an interval over test chips
 
-# What an interval runs over, for the head of a column and for a caption.
+# Unit of an interval, for the head of a column and for a caption.
 OVER: dict[Unit, str] = {
     "seeds": "over labelled chips",
     "pretrain_seeds": "over pretraining seeds",
@@ -26,21 +27,23 @@ OVER: dict[Unit, str] = {
 }
 COVERS: dict[Unit, str] = {
     "seeds": (
-        "over labelled chips and heads of one checkpoint, on these test chips; another "
-        "pretraining may move a number by more"
+        "over draws of labelled chips. It holds for one checkpoint and these test chips; another "
+        "pretraining can change a score by more"
     ),
-    "pretrain_seeds": "over pretraining seeds: the method pretrained again, on these test chips",
+    "pretrain_seeds": (
+        "over pretraining seeds. It holds for the method pretrained again, on these test chips"
+    ),
     "chips": (
-        "over test chips, near-duplicates together: other test chips of this kind, for this "
-        "checkpoint and the mean over its heads"
+        "over test chips, with near-duplicates as one group. It holds for other test chips of this "
+        "kind, for this checkpoint and the mean over its heads"
     ),
     "pretrain_seeds+chips": (
-        "over pretraining seeds and test chips, near-duplicates together: the method pretrained "
-        "again, on other test chips of this kind"
+        "over pretraining seeds and test chips, with near-duplicates as one group. It holds for "
+        "the method pretrained again, on other test chips of this kind"
     ),
     "seeds+chips": (
-        "over labelled chips and test chips, near-duplicates together: this checkpoint with other "
-        "labelled chips, on other test chips of this kind"
+        "over draws of labelled chips and test chips, with near-duplicates as one group. It holds "
+        "for this checkpoint with other labelled chips, on other test chips of this kind"
     ),
 }
 
@@ -51,10 +54,10 @@ def unit_of(
     """Return the unit of a cell.
 
     Args:
-        compares: Whether the board compares methods or checkpoints.
-        shots: Labelled chips per class, or `all`, where none is drawn.
-        pretrain_seeds: How many the grid asks for.
-        stored: Whether the outcome of each test chip is known, for every row of the column.
+        compares: Subject of the table.
+        shots: Labelled chips per class, or `all`.
+        pretrain_seeds: Number of pretraining seeds in the grid.
+        stored: Predictions of the test chips are stored for every row of the column.
     """
     if compares == "checkpoints":
         return "chips" if shots == "all" else "seeds+chips" if stored else "seeds"
@@ -64,12 +67,11 @@ def unit_of(
 
 
 def covers(unit: Unit, draws: Collection[int]) -> str:
-    """Return the statement of an interval.
+    """Return the unit of an interval and its scope, to follow "interval".
 
     Args:
-        unit: Of the interval.
-        draws: Numbers of draws of labelled chips in the columns that it is about; 0 for a column
-            with all labels.
+        unit: Unit of the interval.
+        draws: Number of draws of labelled chips in each of its columns; 0 with all labels.
     """
     if unit != "pretrain_seeds":
         return COVERS[unit]
@@ -77,9 +79,9 @@ def covers(unit: Unit, draws: Collection[int]) -> str:
 
 
 def labelled(draws: Collection[int]) -> str:
-    """Return the words that add fixed draws of labelled chips to "on these test chips".
+    """Return the draws of labelled chips in words, to follow "these test chips".
 
-    Methods are compared on the same draws, so that nothing is known of other draws.
+    All methods share the draws, so an interval over pretraining seeds does not cover other draws.
     """
     counts = sorted({count for count in draws if count})
     if not counts:

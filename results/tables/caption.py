@@ -1,17 +1,15 @@
-"""The sentences under a leaderboard: what the numbers are, and what was tested."""
+"""Caption and notes of a leaderboard: meaning of the numbers, tests, limits of the claims."""
 
 from collections.abc import Iterable, Sequence
 
 from ..cells import CHIP_METRICS
 from ..leaderboard import RECALL, Cell, Leaderboard
+from ..notes import Note, flags
 from ..scores import Column, column_name
 from ..statistics.units import FEWEST_PRETRAINED, OVER, Unit, covers
 from ..ties import ALPHA
 
-SHARED = (
-    "Sharing a place means that no difference was shown, not that there is none. Smallest "
-    "difference that could have been shown, in points: "
-)
+INCOMPLETE = "Incomplete cells (a/b: a of b runs finished) are not ranked or tested."
 
 
 def metric_name(metric: str) -> str:
@@ -21,105 +19,171 @@ def metric_name(metric: str) -> str:
     return metric.replace("_", " ").capitalize().replace("f1", "F1")
 
 
-def captions(board: Leaderboard) -> list[str]:
-    """Return what the numbers mean, and everything a reader has to know to judge them."""
-    return [_numbers(board), *_tests(board), *_marks(board), *board.notes]
+def caption(board: Leaderboard) -> list[str]:
+    """Return the lines below a table: the numbers, the marks, and the flags of the notes."""
+    return [_numbers_line(board), *_marks_line(board), *flags(notes(board))]
 
 
-def _numbers(board: Leaderboard) -> str:
+def notes(board: Leaderboard) -> list[Note]:
+    """Return everything that a reader needs to judge the numbers."""
+    return [*_numbers(board), *_test(board), *_ranks(board), *_rows(board), *board.notes]
+
+
+def _numbers_line(board: Leaderboard) -> str:
+    name = f"{metric_name(board.metric)} in percent"
+    units = _units(board, controls=False) or _units(board, controls=True)
+    if not units:
+        return f"{name}: mean without an interval."
+    over = "over the unit in the head of its column"
+    if len(units) == 1:
+        (unit,) = units
+        over = OVER[unit]
+        if unit.startswith("pretrain_seeds"):
+            over = over.replace("over ", f"over {len(board.seeds[1])} ", 1)
+    scope = ", of checkpoints, not methods" if board.compares == "checkpoints" else ""
+    return f"{name}{scope}: mean ± half-width of the 95% interval {over}."
+
+
+def _units(board: Leaderboard, *, controls: bool) -> set[Unit]:
+    return {c.unit for c in board.cells if c.low is not None and c.control == controls}
+
+
+def _marks_line(board: Leaderboard) -> list[str]:
+    parts = []
+    places = {cell.place for cell in board.cells}
+    if 1 in places:
+        test = "Student's test" if board.compares == "checkpoints" else "Tukey's test"
+        parts.append(f"bold or (1): shares first place at {ALPHA:.0%} ({test})")
+    elif _one_checkpoint(board):
+        parts.append(f"not ranked: fewer than {FEWEST_PRETRAINED} pretraining seeds")
+    if 2 in places:
+        parts.append("underlined or (2): shares second place")
+    if board.controls:
+        own = sorted(_units(board, controls=True) - _units(board, controls=False))
+        over = f", ± {' or '.join(OVER[unit] for unit in own)}" if own else ""
+        parts.append(f"*: control, not ranked{over}")
+    if board.unconfirmed:
+        parts.append("†: not fully defined by its paper")
+    if any(board.cell(row, column) is None for row in board.rows for column in board.columns):
+        parts.append("n/a: not applicable")
+    line = "; ".join(parts)
+    return [f"{line[0].upper()}{line[1:]}."] if line else []
+
+
+def _numbers(board: Leaderboard) -> list[Note]:
     shown = [cell for cell in board.cells if cell.mean is not None]
-    parts = [f"{metric_name(board.metric)} in percent."]
-    if board.compares == "checkpoints":
-        parts.append("Compares checkpoints: nothing is claimed of the methods that made them.")
     known = [cell for cell in shown if cell.low is not None]
+    texts = [f"{metric_name(board.metric)} in percent, mean over the runs of a cell."]
+    if board.compares == "checkpoints":
+        texts.append("The table compares checkpoints. It makes no claim about their methods.")
     units: dict[Unit, set[int]] = {}
     for cell in known:
         if cell.unit in board.units.values():
             units.setdefault(cell.unit, set()).add(board.draws.get(cell.column, 0))
-    if units:
-        listed = "; or ".join(covers(unit, draws) for unit, draws in units.items())
-        parts.append(f"Mean ± half the 95% Student interval {listed}.")
-    parts += _other_units(board, known)
+    texts += [
+        f"± is the half-width of the 95% Student interval {covers(unit, draws)}."
+        for unit, draws in units.items()
+    ]
+    texts += _other_units(board, known)
     if board.metric not in CHIP_METRICS:
         names = " and ".join(name.replace("_", " ") for name in CHIP_METRICS)
-        parts.append(f"No interval and no test is over test chips; only {names} have those.")
-    parts += _without_interval(shown)
-    evaluation, pretraining = (numbers(seeds) for seeds in board.seeds)
-    parts.append(f"Evaluation seeds {evaluation}; pretraining seeds {pretraining}.")
-    if any(cell.n and not cell.complete for cell in board.cells):
-        parts.append("a/b: a of b runs are there; such a cell is neither ranked nor tested.")
-    if any(cell.mean is None and cell.stale and not cell.failed for cell in board.cells):
-        parts.append("stale: stored with another version or digest; `sarbench plan` says which.")
-    return " ".join(parts)
-
-
-def _without_interval(shown: Sequence[Cell]) -> list[str]:
-    """Return a sentence for each reason why cells have no interval, with their columns."""
+        texts.append(f"Only {names} have intervals and tests over test chips.")
     columns: dict[str, dict[Column, None]] = {}
     for cell in shown:
         if cell.no_interval:
             columns.setdefault(cell.no_interval, {})[cell.column] = None
-    return [f"No ± in {_list(where)}: {why}." for why, where in columns.items()]
+    texts += [f"No interval in {_list(where)}: {why}." for why, where in columns.items()]
+    evaluation, pretraining = map(_seeds, board.seeds)
+    texts.append(f"Evaluation seeds {evaluation}; pretraining seeds {pretraining}.")
+    return [*(Note("Numbers", text) for text in texts), *_incomplete(board)]
+
+
+def _incomplete(board: Leaderboard) -> list[Note]:
+    """Return a note for runs without a score."""
+    failed, stale = (sum(getattr(c, name) for c in board.cells) for name in ("failed", "stale"))
+    expected = sum(cell.expected for cell in board.cells)
+    missing = expected - failed - stale - sum(cell.n for cell in board.cells)
+    counts = {"failed": failed, "stale": stale, "missing": missing}
+    listed = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    if not listed:
+        return []
+    flag = f"Incomplete: of {expected} runs {listed}."
+    text = f"Of {expected} runs: {listed}. {INCOMPLETE}"
+    if stale:
+        text += (
+            " Stale runs were stored with another version or digest; `sarbench plan` lists them."
+        )
+    return [Note("Numbers", text, flag)]
 
 
 def _other_units(board: Leaderboard, known: Sequence[Cell]) -> list[str]:
-    """Return a sentence for rows whose interval is not over what their column says."""
+    """Return a sentence for each row whose interval has another unit than its column."""
     rows: dict[str, dict[Unit, None]] = {}
     for cell in known:
         if cell.unit != board.units.get(cell.column):
             rows.setdefault(cell.method, {})[cell.unit] = None
     return [
-        f"{row} is not pretrained with several seeds: its ± is "
+        f"{row} is not pretrained with several seeds; its interval is "
         + " or ".join(OVER[unit] for unit in units)
         + "."
         for row, units in rows.items()
     ]
 
 
-def _tests(board: Leaderboard) -> list[str]:
-    rows = [row for row in board.rows if row not in board.controls]
-    if len(rows) < 2:
+def _one_checkpoint(board: Leaderboard) -> bool:
+    """Return whether the table shows methods by too few checkpoints to rank them."""
+    if board.compares == "checkpoints" or len(_methods(board)) < 2:
+        return False
+    complete = [cell for cell in board.cells if cell.complete and not cell.control]
+    return bool(complete) and all(c.pretrain_seeds < FEWEST_PRETRAINED for c in complete)
+
+
+def _methods(board: Leaderboard) -> list[str]:
+    return [row for row in board.rows if row not in board.controls]
+
+
+def _test(board: Leaderboard) -> list[Note]:
+    if len(_methods(board)) < 2:
         return []
-    complete = [c for c in board.cells if c.complete and not c.control]
-    sentences = []
-    few = all(cell.pretrain_seeds < FEWEST_PRETRAINED for cell in complete)
-    if complete and few and board.compares == "methods":
-        sentences.append(
-            f"No places and no mean ranks: one checkpoint is not a method, which takes "
-            f"{FEWEST_PRETRAINED} pretraining seeds or more (`seeds` under [pretrain]); to compare "
-            'these checkpoints, set compare = "checkpoints" in the grid. Rows are in the order of '
-            "their scores."
-        )
-        return sentences
+    if _one_checkpoint(board):
+        return [Note("Test", (
+            "No places and no mean ranks: one checkpoint does not represent its method. A ranking "
+            f"of methods needs {FEWEST_PRETRAINED} pretraining seeds or more (`seeds` under "
+            '[pretrain]). To compare these checkpoints, set compare = "checkpoints" in the grid. '
+            "Rows are sorted by score."
+        ))]  # fmt: skip
     placed: dict[Column, list[Cell]] = {}
     for cell in board.cells:
         if cell.place is not None or cell.p_best is not None:
             placed.setdefault(cell.column, []).append(cell)
+    texts = []
     if placed:
-        sentences.append(
-            "Bold (1): the best of a column and every row not separated from it by "
-            f"{_test_name(board, placed)} at {ALPHA:.0%}; underlined (2): the same among the rest. "
-            + SHARED
-            + ", ".join(f"{column_name(c)} {_smallest(cells)}" for c, cells in placed.items())
-            + "."
-        )
+        limits = ", ".join(f"{column_name(c)} {_smallest(cells)}" for c, cells in placed.items())
+        texts += [
+            "Bold or (1): the best row of a column, and every row that does not differ "
+            f"significantly from it by {_test_name(board, placed)} at {ALPHA:.0%}. Underlined or "
+            "(2): the same among the remaining rows.",
+            "Rows that share a place may still differ: the test found no difference, which does "
+            "not show that there is none.",
+            f"Smallest significant difference from the best of a column, in points: {limits}.",
+        ]
     untested = [column for column in board.columns if column not in placed]
     if untested:
-        sentences.append(
-            "Not tested (fewer than two complete rows that may be ranked, or too few predictions, "
-            f"draws or groups for a test over test chips): {_list(untested)}."
+        texts.append(
+            f"Not tested: {_list(untested)}. A test needs two complete rows that can be ranked; "
+            "a test over test chips also needs enough predictions, draws and groups."
         )
-    return sentences
+    return [Note("Test", text) for text in texts]
 
 
 def _test_name(board: Leaderboard, placed: Iterable[Column]) -> str:
     units: set[Unit] = {board.units[column] for column in placed}
     if board.compares == "checkpoints":
         over = " or ".join(OVER[unit].removeprefix("over ") for unit in sorted(units))
-        return f"Student's test over {over}, Holm-corrected over the column as it is shown,"
+        return f"Student's test over {over}, Holm-corrected over the shown rows of the column,"
     text = "Tukey's range test over the pretraining seeds of all methods of the column"
     if "pretrain_seeds+chips" in units:
-        text += " (with all labels over test chips as well)"
+        text += " (in columns with all labels over test chips as well)"
     return text
 
 
@@ -129,31 +193,37 @@ def _smallest(cells: Sequence[Cell]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _marks(board: Leaderboard) -> list[str]:
-    parts = []
+def _ranks(board: Leaderboard) -> list[Note]:
     if board.mean_rank:
-        parts.append(
-            f"Mean rank: over the {len(board.rank_columns)} of {len(board.columns)} columns that "
-            "are tested and that every ranked row completes."
+        text = (
+            f"The mean rank is over {len(board.rank_columns)} of {len(board.columns)} columns: "
+            "those that are tested and that every ranked row completes."
         )
     elif any(cell.rankable for cell in board.cells):
-        parts.append("No mean rank: no tested column is complete for every ranked row.")
+        text = "No mean rank: no tested column is complete for every ranked row."
+    else:
+        return []
+    return [Note("Test", text)]
+
+
+def _rows(board: Leaderboard) -> list[Note]:
+    found = []
     if board.controls:
-        parts.append("*: a control, not a method; it takes no part in ranks and tests.")
+        text = "*: a control, which learns nothing. Controls are not ranked or tested."
         above = {row: _list(_won(board, row)) for row in board.controls}
         listed = "; ".join(f"{row} in {where}" for row, where in above.items() if where)
         if listed:
-            parts.append(f"Controls above every method: {listed}.")
-    if board.unconfirmed:
-        parts.append("†: the paper leaves part of its definition open.")
+            text += f" Controls above every method: {listed}."
+        found.append(Note("Rows", text))
     names = {cell.method: cell.name or cell.method for cell in board.cells}
     if board.broken:
         listed = ", ".join(dict.fromkeys(names[row] for row in board.broken if row in names))
-        parts.append(
-            f"‡ fails its contract: sarbench methods check {listed}; it takes no part in ranks and "
-            "tests."
-        )
-    return [" ".join(parts)] if parts else []
+        text = f"‡: fails its contract (`sarbench methods check {listed}`)"
+        found.append(Note("Rows", f"{text}. Such rows are not ranked or tested.", f"{text}."))
+    if board.unconfirmed:
+        text = "†: the paper does not define the method completely."
+        found.append(Note("Methods", text))
+    return found
 
 
 def _won(board: Leaderboard, control: str) -> list[Column]:
@@ -170,8 +240,8 @@ def _list(columns: Iterable[Column]) -> str:
     return ", ".join(column_name(column) for column in columns)
 
 
-def numbers(seeds: Sequence[int]) -> str:
-    """Return `0-9`, or the numbers one by one where they do not follow each other."""
+def _seeds(seeds: Sequence[int]) -> str:
+    """Return `0-9` for consecutive seeds, else a list such as `0, 2, 5`."""
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}-{seeds[-1]}"
     return ", ".join(map(str, seeds))

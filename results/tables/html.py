@@ -1,14 +1,16 @@
-"""Sheets as HTML tables; everything that is shown is escaped."""
+"""Sheets as HTML tables with escaped texts."""
 
+from collections.abc import Sequence
 from html import escape
 
+from ..notes import Note, by_subject
 from .sheets import Entry, Sheet
 
-LONG = 24  # letters; a column with a longer text holds sentences, which are set as such
+LONG = 24  # letters; a column with a longer text is set as prose
 
 
 def html_sheet(sheet: Sheet) -> str:
-    """Return a table and its caption; cells carry what they sort by."""
+    """Return a table with its caption and notes; cells carry their sort values."""
     body = [line for section in sheet.sections for line in section]
     wordy = [any(len(entry.text) > LONG for entry in column) for column in zip(*body, strict=True)]
     lines = ['<table class="sheet">', f"<caption>{escape(sheet.title)}</caption>", "<thead>"]
@@ -34,7 +36,18 @@ def html_sheet(sheet: Sheet) -> str:
         lines.append("</tbody>")
     lines.append("</table>")
     lines += [f'<p class="note">{escape(line)}</p>' for line in sheet.caption]
-    return "\n".join(lines)
+    return "\n".join([*lines, html_notes(sheet.notes)])
+
+
+def html_notes(notes: Sequence[Note]) -> str:
+    """Return notes by subject in a box that opens on a click; empty without notes."""
+    lines = []
+    for subject, texts in by_subject(notes).items():
+        items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+        lines.append(f"<h4>{subject}</h4><ul>{items}</ul>")
+    if not lines:
+        return ""
+    return "\n".join(['<details class="notes"><summary>Notes</summary>', *lines, "</details>"])
 
 
 def _kind(wordy: bool) -> str:

@@ -1,11 +1,12 @@
-"""Sheets as a LaTeX document with booktabs tables, which compiles as it is."""
+"""Sheets as a complete LaTeX document with booktabs tables."""
 
 import unicodedata
 
+from ..notes import by_subject
 from .sheets import Entry, Sheet
 
-PREAMBLE = r"""% Compiles as it is with pdflatex. To use a table in a paper, copy its table.
-% It needs \usepackage{booktabs} and, where it is wide, \usepackage{graphicx}.
+PREAMBLE = r"""% A complete document for pdflatex. For a paper, copy a table environment.
+% It needs \usepackage{booktabs}; a wide one also needs \usepackage{graphicx}.
 \documentclass[10pt]{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
@@ -24,11 +25,11 @@ SPECIAL = {
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{EN DASH}": "--", "…": r"\dots{}",
 }  # fmt: skip
-WIDE = 88  # letters that fit a line; a wider table is scaled down to it
+WIDE = 88  # letters that fit on a line; a wider table is scaled down
 
 
 def escape_latex(text: str) -> str:
-    """Return text that LaTeX sets as it reads; what a font may lack is written as its number."""
+    """Return text that LaTeX prints unchanged; letters outside Latin are printed as [U+1234]."""
     out = []
     for sign in " ".join(text.split()):
         if sign in SPECIAL:
@@ -43,7 +44,7 @@ def escape_latex(text: str) -> str:
 
 
 def latex_document(sheets: list[Sheet]) -> str:
-    """Return a whole document, one table per sheet."""
+    """Return a complete document, one table per sheet."""
     return PREAMBLE + "\n".join(map(latex_table, sheets)) + "\\end{document}\n"
 
 
@@ -71,11 +72,15 @@ def latex_table(sheet: Sheet) -> str:
     tabular = "\n".join(lines)
     if letters > WIDE:
         tabular = f"\\resizebox{{\\textwidth}}{{!}}{{%\n{tabular}}}"
-    caption = "\\\\\n".join(map(escape_latex, sheet.caption))
-    note = f"\n\n\\medskip\n\\parbox{{\\textwidth}}{{\\footnotesize\\raggedright {caption}}}\n"
+    caption = " ".join(escape_latex(text) for text in (f"{sheet.title}.", *sheet.caption))
+    listed = "\\\\\n".join(
+        f"\\textbf{{{subject}.}} {escape_latex(' '.join(texts))}"
+        for subject, texts in by_subject(sheet.notes).items()
+    )
+    note = f"\n\n\\medskip\n\\parbox{{\\textwidth}}{{\\footnotesize\\raggedright {listed}}}\n"
     return (
-        f"\\begin{{table}}[htbp]\n\\centering\n\\caption{{{escape_latex(sheet.title)}}}\n"
-        f"{tabular}{note if caption else chr(10)}\\end{{table}}\n"
+        f"\\begin{{table}}[htbp]\n\\centering\n\\caption{{{caption}}}\n"
+        f"{tabular}{note if listed else chr(10)}\\end{{table}}\n"
     )
 
 

@@ -5,23 +5,33 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from textwrap import wrap
 from typing import Any
 
 from tabulate import tabulate
 
 from ..leaderboard import Leaderboard, LeaderboardError
+from ..notes import MORE, text_notes
 from .html import html_sheet
 from .latex import latex_document
 from .sheets import Entry, Sheet, format_cell, lay_out
 
-HEAD = 22  # letters of a header's line in text
+HEAD = 22  # most letters in a line of a header in text
 
 __all__ = ["FORMATS", "format_cell", "render", "render_sheets"]
 
 
-def render(board: Leaderboard, style: str, layout: str = "leaderboard") -> str:
-    """Return the leaderboard in one of FORMATS; CSV and JSON are lists of cells in any layout.
+def render(
+    board: Leaderboard, style: str, layout: str = "leaderboard", *, notes: bool = False
+) -> str:
+    """Return the leaderboard in one of FORMATS.
+
+    Args:
+        board: The leaderboard.
+        style: The format; CSV and JSON are lists of cells, whatever the layout.
+        layout: One of LAYOUTS.
+        notes: Add the notes below the table.
 
     Raises:
         LeaderboardError: An unknown format or layout.
@@ -30,18 +40,21 @@ def render(board: Leaderboard, style: str, layout: str = "leaderboard") -> str:
         return json.dumps(board.to_json(), indent=1) + "\n"
     if style == "csv":
         return _csv(board.to_json())
-    return render_sheets(lay_out(board, layout), style)
+    return render_sheets(lay_out(board, layout), style, notes=notes)
 
 
-def render_sheets(sheets: list[Sheet], style: str) -> str:
-    """Return sheets as text, Markdown, LaTeX or HTML.
+def render_sheets(sheets: list[Sheet], style: str, *, notes: bool = False) -> str:
+    """Return sheets as text, Markdown, LaTeX or HTML, with or without their notes.
 
     Raises:
         LeaderboardError: An unknown format.
     """
     if style not in STYLES:
         raise LeaderboardError(f"unknown format {style!r}; allowed: {', '.join(FORMATS)}")
-    return STYLES[style](sheets)
+    if notes:
+        return STYLES[style](sheets)
+    text = STYLES[style]([replace(sheet, notes=[]) for sheet in sheets])
+    return text + f"{MORE}\n" if style == "text" and any(sheet.notes for sheet in sheets) else text
 
 
 def _text(sheets: list[Sheet]) -> str:
@@ -61,16 +74,18 @@ def _tables(sheets: list[Sheet], style: str, show: Callable[[Entry], str], line_
         body = [[show(entry) for entry in line] for part in sheet.sections for line in part]
         table = tabulate(body, header, tablefmt=style, disable_numparse=True, stralign="right",
                          colalign=("left",))  # fmt: skip
-        caption = [line if style == "simple" else _escape_markdown(line) for line in sheet.caption]
+        escape = str if style == "simple" else _escape_markdown
         blank = "\n\n" if style == "github" else "\n"
         title = f"### {_escape_markdown(sheet.title)}" if style == "github" else sheet.title
         titled = [title] if len(sheets) > 1 else []
-        parts.append("\n\n".join(filter(None, [*titled, table, blank.join(caption)])))
+        caption = blank.join(map(escape, sheet.caption))
+        notes = text_notes([replace(note, text=escape(note.text)) for note in sheet.notes])
+        parts.append("\n\n".join(filter(None, [*titled, table, caption, notes])))
     return "\n\n".join(parts) + "\n"
 
 
 def _heads(sheet: Sheet, style: str) -> list[list[str]]:
-    """Return the lines of each column's header; in text long ones are wrapped and aligned."""
+    """Return the lines of the header of each column; in text long lines are wrapped and aligned."""
     if style != "simple":
         return [title.split("\n") for title in sheet.columns]
     columns: list[list[str]] = [[] for _ in sheet.columns]
@@ -93,7 +108,7 @@ def _marked_down(entry: Entry) -> str:
 
 
 def _escape_markdown(text: str, keep: str = "") -> str:
-    """Return text that a Markdown table shows as it is: nothing of it is markup or HTML."""
+    """Return text that Markdown shows unchanged: none of it is markup or HTML."""
     text = " ".join(text.split())
     for sign, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text if sign in keep else text.replace(sign, code)

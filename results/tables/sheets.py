@@ -1,26 +1,24 @@
-"""A leaderboard laid out as sheets of text: the same for every format.
-
-The only place with percent signs in cells.
-"""
+"""A leaderboard laid out as sheets of text, the same for every format; scores are in percent."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from ..leaderboard import Cell, Leaderboard
+from ..notes import Note
 from ..scores import Column, LeaderboardError
 from ..statistics.units import OVER
-from .caption import captions, metric_name
+from .caption import caption, metric_name, notes
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of a sheet.
+    """One field of a sheet.
 
     Attributes:
-        text: As it is read.
+        text: Shown text.
         place: 1 is set bold, 2 underlined.
-        value: What it sorts by.
+        value: Sort value.
     """
 
     text: str
@@ -30,24 +28,25 @@ class Entry:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table ready to be set.
+    """A table without a format.
 
     Attributes:
-        title: Above it.
-        heads: Header lines above the columns: (text, how many columns it spans).
-        sections: Lines that belong together, set apart from each other; the first entry of a line
-            is its title.
-        caption: Sentences under it.
+        title: Heading.
+        heads: Header lines of the columns, each a list of (text, number of columns it spans).
+        sections: Groups of lines, with a rule between them. The first entry of a line is its title.
+        caption: Short lines below the table.
+        notes: Everything else that a reader needs to judge the numbers.
     """
 
     title: str
     heads: list[list[tuple[str, int]]]
     sections: list[list[list[Entry]]]
     caption: list[str]
+    notes: list[Note] = field(default_factory=list)
 
     @property
     def columns(self) -> list[str]:
-        """The header of each column as one text per line."""
+        """The header of each column, its lines joined by newlines."""
         lines = [[text for text, span in head for _ in range(span)] for head in self.heads]
         return ["\n".join(filter(None, parts)) for parts in zip(*lines, strict=True)]
 
@@ -76,13 +75,14 @@ def _leaderboard(board: Leaderboard) -> list[Sheet]:
             f"Leaderboard{_of(board)}: {metric_name(board.metric)}",
             heads,
             _sections(board, board.columns, ranks=True),
-            captions(board),
+            caption(board),
+            notes(board),
         )
     ]
 
 
 def _paper(board: Leaderboard) -> list[Sheet]:
-    """Return one sheet per protocol, data sets side by side, as papers print them."""
+    """Return one sheet per protocol with the data sets side by side, as in papers."""
     sheets = []
     protocols = list(dict.fromkeys(protocol for _, protocol, _ in board.columns))
     for number, protocol in enumerate(protocols):
@@ -94,7 +94,8 @@ def _paper(board: Leaderboard) -> list[Sheet]:
                 f"{protocol}{_of(board)}: {metric_name(board.metric)}",
                 heads,
                 _sections(board, columns, rows=rows),
-                captions(board) if number == len(protocols) - 1 else [],
+                caption(board),
+                notes(board) if number == len(protocols) - 1 else [],
             )
         )
     return sheets
@@ -122,7 +123,7 @@ def _of(board: Leaderboard) -> str:
 
 
 def _head(board: Leaderboard, columns: list[Column], level: int) -> list[tuple[str, int]]:
-    """Return a line of headers: data set, protocol, unit or shots; equal neighbours share one."""
+    """Return one header line (data set, protocol, unit or shots); equal neighbours are merged."""
     lines = [(c[0], c[1], OVER[board.units[c]], _shots(c)) for c in columns]
     shared = groupby(lines, lambda line: line[: level + 1])
     return [(line[level], len(list(run))) for line, run in shared]
@@ -154,7 +155,7 @@ def _sections(
 
 
 def row_title(board: Leaderboard, row: str) -> str:
-    """Return a row's name with the marks that the caption explains."""
+    """Return the name of a row with its marks, which the caption explains."""
     return (
         row
         + " *" * (row in board.controls)

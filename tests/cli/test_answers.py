@@ -43,7 +43,7 @@ def test_table_follows_the_suffix(sarbench, tmp_path, monkeypatch):
     Path("grid.toml").write_text(TINY)
     monkeypatch.setattr(_results, "leaderboard", lambda *rest: None)
     monkeypatch.setattr(Request, "check_results", lambda *rest: None)
-    monkeypatch.setattr(_results, "render", lambda board, style, layout: style)
+    monkeypatch.setattr(_results, "render", lambda board, style, layout, **more: style)
     for suffix, style in SUFFIXES.items():
         assert sarbench("table", "grid.toml", "--out", f"t{suffix}")[0] == 0
         assert Path(f"t{suffix}").read_text() == style

@@ -14,7 +14,7 @@ from sarbench.bench.models import fit as method_fit
 from sarbench.bench.models.fit import find_fit
 from sarbench.bench.models.method_info import Asked, Fit, fits
 from sarbench.bench.plan.plan import Filters, make_plan
-from sarbench.bench.reporting.leaderboard import notes
+from sarbench.bench.reporting.notes import notes
 from sarbench.bench.store.records import Store
 from sarbench.methods import SIZES, get, names
 from sarbench.methods._method import Method
@@ -124,8 +124,8 @@ def test_what_does_not_fit_is_left_out_and_listed_with_the_reason(tmp_path):
     assert "need 26 patches" in rows["LoMaR", "encoder vit_nano"]
     assert "no class token" in rows["Random init (no class token)", "linear with readout 'class'"]
     assert len(rows) == 4
-    assert notes(plan)[-1].startswith(
-        "Not applicable (n/a), and left out: I-JEPA, linear with readout 'class': its"
+    assert notes(plan)[-1].text.startswith(
+        "Not applicable (n/a): I-JEPA, linear with readout 'class': its"
     )
 
 
@@ -133,7 +133,7 @@ def test_a_control_that_a_protocol_cannot_measure_is_named(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(TINY.replace('["mae"]', '["mae"]\ncontrols = ["chip_size"]'))
     said = notes(make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path))[-1]
-    assert "(n/a), and left out: Chip size only is measured by knn only." in said
+    assert "(n/a): Chip size only is measured by knn only." in said.text
 
 
 def test_a_pretraining_whose_every_run_is_not_applicable_is_not_trained(tmp_path):

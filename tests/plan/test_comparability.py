@@ -52,11 +52,11 @@ def planned(
 
 
 def test_rows_that_share_all_but_their_method_need_no_word(tmp_path):
-    assert differences(planned(tmp_path, '["mae", "fg_mae"]')) == []
+    assert differences(planned(tmp_path, '["mae", "fg_mae"]')) == {}
 
 
 def test_a_network_other_than_the_encoder_asked_for_is_named(tmp_path):
-    (line,) = differences(planned(tmp_path, '["mae", "fg_mae", "lomar"]'))
+    (line,) = differences(planned(tmp_path, '["mae", "fg_mae", "lomar"]')).values()
     assert line == (
         "Networks differ: Encoder, absolute positions (154,304 weights): MAE, FG-MAE; "
         "ResNet18 (11,170,000 weights): LoMaR."
@@ -66,8 +66,8 @@ def test_a_network_other_than_the_encoder_asked_for_is_named(tmp_path):
 def test_sizes_budgets_and_recipes_that_differ_are_named(tmp_path):
     methods = '["mae", {name = "fg_mae", recipe = "source"}]'
     plan = planned(tmp_path, methods, '["vit_nano", "vit_tiny"]', "[2, 4]\nbatch = 32")
-    sizes, inputs, budgets, recipes = differences(plan)
-    assert sizes.startswith("Encoder sizes asked for differ: vit_nano: MAE, encoder vit_nano")
+    sizes, inputs, budgets, recipes = differences(plan).values()
+    assert sizes.startswith("Encoder sizes differ: vit_nano: MAE, encoder vit_nano")
     assert inputs.startswith("Inputs differ: 112 px in patches of 8 px: MAE, encoder vit_nano")
     assert "; 224 px in patches of 16 px: MAE, encoder vit_tiny" in inputs
     assert budgets.startswith("Budgets differ: 2 epochs of 64 chips in batches of 32: MAE")
@@ -87,5 +87,5 @@ def test_compute_without_mae_is_absolute(tmp_path):
 
 def test_records_without_an_architecture_say_so_and_claim_no_compute(tmp_path):
     plan = planned(tmp_path, '["mae", "fg_mae"]', recorded=False)
-    assert differences(plan) == []
+    assert differences(plan) == {}
     assert compute_note(plan) == ""

@@ -1,4 +1,4 @@
-"""How far heads look, against timm's own attention and closed forms."""
+"""Attention distances, compared with the attention of timm and closed forms."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ def encoder_of(name, rng):
     return method(method.Config(), SIZES["vit_nano"], rng).encoder.eval()
 
 
-def test_uniform_attention_has_the_distance_of_the_paper_notes():
-    # paper_facts 7: 116.5 px over 196 patches of 16 px, 115.9 px beside a class token
+def test_uniform_attention_has_the_known_distance():
+    # 116.5 px over 14 x 14 patches of 16 px, 115.9 px with a class token
     assert uniform_distance((14, 14), 16, class_token=False) == pytest.approx(116.5, abs=0.05)
     assert uniform_distance((14, 14), 16, class_token=True) == pytest.approx(115.9, abs=0.05)
 
@@ -34,7 +34,7 @@ def test_without_queries_every_head_is_uniform(name, rng):
 def test_the_attention_is_that_of_timms_unfused_path(rng):
     encoder = encoder_of("mae", rng)
     with torch.no_grad():
-        for block in encoder.blocks:  # sharper than at the start
+        for block in encoder.blocks:  # less uniform than at the start
             block.attn.qkv.weight.mul_(8)
     images = torch.rand(2, 1, 112, 112, generator=rng)
     found = attention_distances(encoder, images, (14, 14), 8)
@@ -53,11 +53,11 @@ def test_the_attention_is_that_of_timms_unfused_path(rng):
                 far = 8 * np.sqrt((rows - rows[query]) ** 2 + (columns - columns[query]) ** 2)
                 total += (w[:, head, query] @ far).mean() / 196
             assert block[head] == pytest.approx(total, rel=1e-4)
-    assert found.std() > 1  # heads differ: the comparison is not one of constants
+    assert found.std() > 1  # the heads differ
 
 
-def test_the_relative_term_is_the_one_the_encoder_computes(rng):
-    """The attention of our own block, times its values, must give the block's own output."""
+def test_relative_attention_gives_the_output_of_the_block(rng):
+    """The attention weights times the values are the output of the attention."""
     from sarbench.bench.reporting.attention import attention_weights
 
     attention = encoder_of("lomar", rng).blocks[0].attn

@@ -1,4 +1,4 @@
-"""Tables, figures and the page: what they say, and that no name can break them."""
+"""Tables, figures and the page: their contents, and names that hold markup."""
 
 import re
 import shutil
@@ -14,6 +14,7 @@ from sarbench.results.figures.scores import cost_figure, shots_figure
 from sarbench.results.figures.style import inline_svg, save
 from sarbench.results.figures.training import training_figure
 from sarbench.results.leaderboard import tabulate_scores
+from sarbench.results.notes import Note
 from sarbench.results.page.html_page import Drawing, Report, RunLine, report_page
 from sarbench.results.scores import Score
 from sarbench.results.statistics.ranks import rank_methods
@@ -51,7 +52,7 @@ def runs():
 
 @pytest.fixture(scope="module")
 def board(runs):
-    return tabulate_scores(runs, notes=[f"A note about {EVIL}"])
+    return tabulate_scores(runs, notes=[Note("Data", f"A note about {EVIL}", f"A flag of {EVIL}")])
 
 
 def test_places_are_bold_and_underlined_in_each_format(board):
@@ -66,14 +67,13 @@ def test_places_are_bold_and_underlined_in_each_format(board):
     assert "\\underline{80.0" in render(board, "latex")
 
 
-def test_the_caption_says_what_was_done(board):
-    text = " ".join(render(board, "text").split())
+def test_the_notes_say_how_the_numbers_were_computed(board):
+    text = " ".join(render(board, "text", notes=True).split())
     for part in (
-        "half the 95% Student interval over pretraining seeds", "Evaluation seeds 0-9",
+        "half-width of the 95% Student interval over pretraining seeds", "Evaluation seeds 0-9",
         "Tukey's range test over the pretraining seeds of all methods",
-        "Smallest difference that could have been shown, in points: synthetic/linear/10",
-        "Controls above every method: Floor in synthetic",
-        "no difference was shown, not that there is none",
+        "Smallest significant difference from the best of a column, in points: synthetic/linear/10",
+        "Controls above every method: Floor in synthetic", "may still differ",
     ):  # fmt: skip
         assert part in text
 
@@ -92,7 +92,7 @@ def test_the_paper_layout_has_a_table_per_protocol(runs):
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("layout", ["leaderboard", "paper"])
 def test_no_name_becomes_markup(board, style, layout):
-    text = render(board, style, layout)
+    text = render(board, style, layout, notes=True)
     if style in ("html", "markdown"):
         assert "<img" not in text
         assert "&lt;img" in text
@@ -101,15 +101,15 @@ def test_no_name_becomes_markup(board, style, layout):
         assert "\\textbackslash{}input" in text
 
 
-def test_latex_sets_every_letter_that_reads():
+def test_latex_prints_every_letter():
     assert escape_latex("a_b 50% {x} é ☃ \x00") == "a\\_b 50\\% \\{x\\} é [U+2603] "
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex (texlive)")
 @pytest.mark.parametrize("layout", ["leaderboard", "paper"])
-def test_the_latex_compiles_as_it_is(board, layout, tmp_path):
-    (tmp_path / "t.tex").write_text(render(board, "latex", layout))
+def test_the_latex_compiles(board, layout, tmp_path):
+    (tmp_path / "t.tex").write_text(render(board, "latex", layout, notes=True))
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
         cwd=tmp_path, capture_output=True, text=True, check=False, errors="replace",
@@ -130,7 +130,7 @@ def test_shots_are_drawn_at_their_means_with_their_intervals(board):
     assert shots_figure(alone) is None
 
 
-def test_the_cost_figure_leaves_out_what_has_no_cost(board):
+def test_the_cost_figure_leaves_out_rows_without_a_cost(board):
     figure = cost_figure(
         board, {"Alpha": 1.0, "Beta": 2.0}, ("synthetic", "linear", 10), board.rows
     )
@@ -151,7 +151,7 @@ def test_classes_are_drawn_as_percent_of_the_true_class():
 
 
 @pytest.mark.slow
-def test_every_family_is_written_as_vectors_and_pixels(tmp_path):
+def test_every_figure_is_written_as_vectors_and_pixels(tmp_path):
     draw = np.random.default_rng(0)
     classes, matrix = ["T72", EVIL, "$"], MATRIX
     figures = {
@@ -179,16 +179,18 @@ def page(board, runs) -> str:
     return report_page(Report(
         title=EVIL, facts=[(EVIL, EVIL)], boards=[board], paper=[], runs=lines,
         drawings=[Drawing(EVIL, EVIL, png=b"\x89PNG")], failures=[(EVIL, EVIL)], skipped=[EVIL],
-        again=EVIL, grid=EVIL, ranking=[EVIL],
+        commands=EVIL, grid=EVIL, ranking=[EVIL],
     ))  # fmt: skip
 
 
-def test_the_page_holds_itself_and_escapes_everything(board, runs):
+def test_the_page_needs_no_other_file_and_escapes_everything(board, runs):
     text = page(board, runs)
     assert "<img src=x" not in text
     assert not re.search(r'(?:src|href)="(?!#|data:)', text)
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|http-equiv', "", text)
     assert "default-src 'none'" in text
+    assert text.count("A note about") == 1
+    assert text.index('<details class="notes">') < text.index("A note about")
 
 
 @pytest.mark.slow
@@ -218,7 +220,9 @@ def test_the_page_works_in_a_browser(board, runs, tmp_path):
         column.click()  # ascending
         assert rows()[-1] == "Alpha"
         assert tab.locator("#board-0 thead th").nth(1).get_attribute("aria-sort") == "ascending"
-        assert tab.locator("#board-0 tbody.controls tr").count() == 1  # apart, however sorted
+        assert (
+            tab.locator("#board-0 tbody.controls tr").count() == 1
+        )  # below the methods in every order
         tab.get_by_label("filter rows").fill("gam")
         assert rows() == ["Gamma"]
         tab.get_by_label("filter rows").fill("")

@@ -1,4 +1,4 @@
-"""Captions, mean ranks and metrics of a leaderboard: no claim is larger than its test."""
+"""Captions and notes of a leaderboard, mean ranks, and intervals of balanced accuracy."""
 
 from dataclasses import replace
 
@@ -9,9 +9,11 @@ from made_scores import DRAWN, WHOLE, Chips, cell_scores, said, score
 
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.metrics import balanced_accuracy
-from sarbench.results.page.html_page import _board
+from sarbench.results.notes import Note
+from sarbench.results.page.html_page import Report, report_page
 from sarbench.results.statistics.two_way import two_way_mean
 from sarbench.results.tables.render import render
+from sarbench.results.tables.sheets import lay_out
 
 KNN = ("synthetic", "knn", 10)
 STARTS = np.array([-0.01, 0.0, 0.01])
@@ -28,21 +30,19 @@ def checkpoints(levels, draws, column=DRAWN):
 
 def test_an_interval_over_pretraining_seeds_names_the_fixed_draws_of_labelled_chips():
     text = said(tabulate_scores(three({"A": 0.6, "B": 0.5})))
-    assert (
-        "the method pretrained again, on these test chips and these labelled chips (2 draws, the "
-        "same for every row)."
-    ) in text
+    assert "over pretraining seeds" in text
+    assert "these labelled chips (2 draws, the same for every row)." in text
     mixed = three({"A": 0.6, "B": 0.5}) + [score("A", 0.6 + i / 99, start=i, column=KNN)
                                            for i in range(3)]  # fmt: skip
     assert "these labelled chips (1 or 2 draws, the same" in said(tabulate_scores(mixed))
     whole = three({"A": 0.6, "B": 0.5}, WHOLE)
     assert "labelled chips" not in said(tabulate_scores(whole))  # without predictions
     both = said(tabulate_scores(three({"A": 0.6}) + whole))
-    assert "on these test chips and, where any are drawn, these labelled chips (2 draws" in both
+    assert "where any are drawn, these labelled chips (2 draws" in both
 
 
-def test_a_mean_rank_is_taken_over_tested_columns_only():
-    """Two draws are too few for a test, so that the ranks of that column are not known."""
+def test_a_mean_rank_is_over_tested_columns_only():
+    """Two draws are too few for a test, so the column has no ranks."""
     levels = {"A": 0.6, "B": 0.5}
     scores = checkpoints(levels, 2) + checkpoints({"A": 0.4, "B": 0.7}, 1, WHOLE)
     board = tabulate_scores(scores, chips=Chips(), compares="checkpoints")
@@ -50,27 +50,27 @@ def test_a_mean_rank_is_taken_over_tested_columns_only():
     assert board.rank_columns == [WHOLE]
     assert board.mean_rank == {"A": 2.0, "B": 1.0}
     assert board.rows == ["B", "A"]
-    assert "over the 1 of 2 columns that are tested" in said(board)
+    assert "mean rank is over 1 of 2 columns" in said(board)
     alone = tabulate_scores(checkpoints(levels, 2), chips=Chips(), compares="checkpoints")
     assert (alone.mean_rank, alone.rank_columns) == ({}, [])
 
 
-def test_a_row_that_is_complete_in_no_tested_column_leaves_no_mean_rank():
+def test_without_a_tested_column_of_all_ranked_rows_there_is_no_mean_rank():
     scores = checkpoints({"A": 0.6, "B": 0.5}, 1, WHOLE) + checkpoints({"C": 0.9}, 2)
     board = tabulate_scores(scores, chips=Chips(), compares="checkpoints")
     assert board.mean_rank == {}
-    assert "No mean rank: no tested column is complete for every ranked row" in said(board)
+    assert "No mean rank" in said(board)
 
 
 def test_a_method_that_fails_its_contract_is_not_ranked():
-    """It stood first of three, with place 1, rank 1.0 and the largest smallest difference."""
+    """Method A has the highest mean of three."""
     scores = three({"A": 0.9}, fails_contract=True) + three({"B": 0.6, "C": 0.5})
     board = tabulate_scores(scores)
     assert board.mean_rank == {"B": 1.0, "C": 2.0}
     assert [board.cell(m, DRAWN).place for m in "ABC"] == [None, 1, 2]
     assert (board.cell("A", DRAWN).p_best, board.rows) == (None, ["B", "C", "A"])
     alone = said(tabulate_scores(three({"A": 0.9, "B": 0.8}, fails_contract=True)))
-    assert "one checkpoint is not a method" not in alone
+    assert "one checkpoint" not in alone
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_missing_interval_has_its_reason(scores, more, says):
     board = tabulate_scores(scores, **more)
     (cell,) = board.cells
     assert (cell.low, cell.no_interval) == (None, says)
-    assert f"No ± in {'/'.join(map(str, cell.column))}: {says}." in said(board)
+    assert f"No interval in {'/'.join(map(str, cell.column))}: {says}." in said(board)
 
 
 def test_controls_above_every_method_are_named_with_their_columns():
@@ -99,10 +99,11 @@ def test_controls_above_every_method_are_named_with_their_columns():
     for name, here, there in (("Raw", 0.65, 0.65), ("Random", 0.8, 0.9), ("Size", 0.2, 0.71)):
         scores += [score(name, here, control=True), score(name, there, column=KNN, control=True)]
     text = said(tabulate_scores(scores))
-    assert (
-        "Controls above every method: Raw in synthetic/linear/10; Random in synthetic/linear/10, "
-        "synthetic/knn/10; Size in synthetic/knn/10."
-    ) in text
+    for part in (
+        "Raw in synthetic/linear/10;", "Random in synthetic/linear/10, synthetic/knn/10;",
+        "Size in synthetic/knn/10.",
+    ):  # fmt: skip
+        assert part in text.split("Controls above every method: ")[1]
     assert "above every method" not in said(tabulate_scores(three({"A": 0.6, "B": 0.5})))
 
 
@@ -116,11 +117,12 @@ def test_mean_ranks_have_two_decimals():
     assert board.mean_rank["B"] == 2.25
     lines = [line for line in render(board, "text").splitlines() if line.startswith("B ")]
     assert lines[0].split()[-1] == "2.25"
-    assert ">2.25</td>" in _board(board, 0)  # the page of the report
+    page = report_page(Report("", [], [board], [], [], [], []))
+    assert ">2.25</td>" in page
 
 
 def test_balanced_accuracy_is_a_weighted_mean_over_test_chips():
-    """Two classes of 150 and 50 chips; the interval is that of the weighted sum, by hand."""
+    """Two classes of 150 and 50 chips; the interval of the weighted sum is computed by hand."""
     classes, draw = np.repeat([0, 1], [150, 50]), np.random.default_rng(0)
     right = draw.random(200) < np.where(classes == 0, 0.9, 0.4)
     value = balanced_accuracy(classes, np.where(right, classes, 1 - classes))
@@ -147,7 +149,7 @@ def test_balanced_accuracy_is_a_weighted_mean_over_test_chips():
         None, "predictions of test chips, or their labels, are missing")  # fmt: skip
 
 
-def test_with_classes_of_one_size_both_accuracies_have_one_interval_and_test():
+def test_with_classes_of_equal_size_both_accuracies_have_the_same_interval_and_test():
     classes = np.repeat([0, 1, 2, 3], 50)
     scores = [
         replace(s, values=dict.fromkeys(("accuracy", "balanced_accuracy"), s.values["accuracy"]))
@@ -162,16 +164,61 @@ def test_with_classes_of_one_size_both_accuracies_have_one_interval_and_test():
         assert (ours.low, ours.p_best) == pytest.approx((theirs.low, theirs.p_best))
 
 
-def test_macro_f1_has_no_test_over_chips_and_its_caption_says_so():
+def test_macro_f1_has_no_test_over_chips_and_the_notes_say_so():
     scores = [
         replace(s, values={"macro_f1": s.values["accuracy"]})
         for s in three({"A": 0.60, "B": 0.55}, WHOLE)
     ]
     board = tabulate_scores(scores, "macro_f1", chips=Chips(classes=np.repeat([0, 1], 100)))
     assert {cell.unit for cell in board.cells} == {"pretrain_seeds"}
-    assert (
-        "No interval and no test is over test chips; only accuracy and balanced accuracy have those"
-    ) in said(board)
+    assert "Only accuracy and balanced accuracy have intervals and tests over test" in said(board)
+
+
+def captions(board):
+    (sheet,) = lay_out(board)
+    return sheet.caption
+
+
+def test_a_caption_has_two_lines_and_the_notes_hold_the_rest():
+    board = tabulate_scores([*three({"A": 0.6, "B": 0.5}), score("Raw", 0.1, control=True)])
+    numbers, marks = captions(board)
+    assert "Accuracy in percent" in numbers
+    assert "95% interval over 3 pretraining seeds" in numbers
+    assert "first place at 5% (Tukey" in marks
+    assert "*: control" in marks
+    short, long = (render(board, "text", notes=notes) for notes in (False, True))
+    assert "Smallest significant difference" not in short
+    assert "Smallest significant difference" in long
+    assert "--notes" in short
+    assert "--notes" not in long
+
+
+def test_a_caption_flags_what_a_reader_must_not_miss():
+    scores = [
+        *three({"A": 0.6}), *three({"Broken": 0.9}, fails_contract=True, name="broken"),
+        score("B", None, state="failed"), score("B", None, seed=1, state="stale"),
+        score("B", None, seed=2, state="new"),
+    ]  # fmt: skip
+    leak = Note("Data", "The pool holds 3 of its test chips, allowed by the grid.", "3 test chips")
+    board = tabulate_scores(scores, notes=[leak, Note("Data", "400 training chips.")])
+    text = " ".join(captions(board))
+    for part in ("of 15 runs 1 failed, 1 stale, 1 missing", "check broken", "3 test chips"):
+        assert part in text
+    assert "400 training chips" not in text
+
+
+def test_a_caption_of_one_checkpoint_says_that_nothing_is_ranked():
+    board = tabulate_scores([score(m, v, seed=i) for m, v in (("A", 0.6), ("B", 0.5))
+                             for i in range(5)])  # fmt: skip
+    assert "not ranked: fewer than 3 pretraining seeds" in captions(board)[1].lower()
+
+
+@pytest.mark.parametrize("style", ["text", "markdown", "latex", "html"])
+def test_every_format_has_the_caption_and_has_notes_on_request(style):
+    board = tabulate_scores(three({"A": 0.6, "B": 0.5}), notes=[Note("Data", "Four chips.")])
+    assert "interval over 3 pretraining seeds" in render(board, style)
+    assert "Four chips." not in render(board, style)
+    assert "Four chips." in render(board, style, notes=True)
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(15, marks=pytest.mark.slow)])
@@ -179,8 +226,8 @@ def test_macro_f1_has_no_test_over_chips_and_its_caption_says_so():
 def test_the_variance_of_balanced_accuracy_is_that_of_other_chips(recall, times):
     """Classes of 400, 150, 100 and 50 chips in pairs that are right or wrong together.
 
-    Equal recalls: the estimate is the variance over repetitions, but for the group that it adds.
-    Unequal ones: it is larger, as that of accuracy is where class sizes are fixed.
+    With equal recalls the estimate is the variance over repetitions, apart from the added group.
+    With unequal recalls it is larger, as for accuracy with fixed class sizes.
     """
     draw, repetitions = np.random.default_rng(0), 400 * times
     classes, groups = np.repeat(np.arange(4), [400, 150, 100, 50]), np.repeat(np.arange(350), 2)

@@ -1,4 +1,4 @@
-"""Two methods side by side: the numbers, and a reading that cannot be taken for more."""
+"""Comparisons of two methods: numbers, tests, and the result in words."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ import scipy.stats
 
 from sarbench.results.compare import compare, comparison_text
 from sarbench.results.leaderboard import tabulate_scores
+from sarbench.results.notes import Note
 from sarbench.results.scores import LeaderboardError, Score
 
 
@@ -59,46 +60,43 @@ def test_a_clear_difference_over_ten_seeds(draw):
         (interval.low, interval.high)
     )
     assert found.p_holm == pytest.approx(2 / 2**10)
-    assert found.reading.startswith("A is higher than B by 10.3 points (95 % interval 10.1 to ")
-    assert "two checkpoints on these test chips" in found.reading
+    assert found.reading.claim.startswith("A is higher than B by 10.3 points (95% interval 10.1 to")
+    assert "these two checkpoints and these test chips" in found.reading.scope
     swapped = one(compare(scores("A", a) + scores("B", b), "B", "A", "accuracy", None, draw))
     assert swapped.reading == found.reading
 
 
-def test_five_seeds_can_show_nothing_and_the_reading_says_so(draw):
+def test_five_seeds_cannot_show_a_difference_and_the_reading_says_so(draw):
     both = scores("A", [0.9] * 5) + scores("B", [0.1, 0.2, 0.1, 0.2, 0.1])
     found = one(compare(both, "A", "B", "accuracy", None, draw))
-    assert found.reading == (
-        "No difference shown (p = 0.0625). With 5 draws of labelled chips p cannot go below "
-        "0.0625: this comparison could not have shown a difference, however large. One checkpoint "
-        "is not a method: this is about these two checkpoints on these test chips, not about the "
-        "methods. Other test chips: no interval; it needs predictions of 5 draws (or one) and 10 "
-        "groups of test chips."
-    )
+    assert found.reading.claim.startswith("No significant difference (p = 0.0625).")
+    assert "With 5 draws of labelled chips p cannot be below 0.0625" in found.reading.claim
+    assert "one checkpoint does not represent its method" in found.reading.scope
+    assert "5 draws (or one) and 10 groups" in found.reading.new_chips
 
 
-def test_no_difference_is_not_called_equality(draw):
+def test_a_difference_that_is_not_significant_is_not_called_equality(draw):
     noise = draw.normal(0, 0.01, (2, 10)) + 0.5
     found = one(
         compare(scores("A", noise[0]) + scores("B", noise[1]), "A", "B", "accuracy", None, draw)
     )
     assert found.p_holm > 0.05
-    assert "not a proof that they are equal: taken alone" in found.reading
+    assert "does not show that they are equal" in found.reading.claim
 
 
-def test_holm_is_taken_over_the_columns_compared(draw):
+def test_holms_correction_is_over_the_compared_columns(draw):
     a, b = np.linspace(0.80, 0.82, 8), np.linspace(0.70, 0.715, 8)
     both = [s for shots in (1, 2, 5) for m, v in (("A", a), ("B", b))
             for s in scores(m, v, shots=shots)]  # fmt: skip
     for found in compare(both, "A", "B", "accuracy", None, draw):
         assert found.test.p == pytest.approx(2 / 2**8)
         assert found.p_holm == pytest.approx(3 * 2 / 2**8)
-        assert "after Holm's correction over 3 columns" in found.reading
+        assert "after Holm's correction over 3 columns" in found.reading.claim
 
 
-def test_the_least_p_is_given_the_other_columns(draw):
-    # 12 draws of equal sign have p = 2/4096 and are clearer than any 6 draws: Holm's step-down then
-    # takes the 6 draws once, so that they could reach 2/64, not twice that.
+def test_the_smallest_attainable_p_depends_on_the_other_columns(draw):
+    # 12 draws of equal sign have p = 2/4096, smaller than any p of 6 draws. Holm's step-down
+    # multiplies the larger p by 1, so 6 draws can reach 2/64.
     rows = [
         *scores("a", np.linspace(0.9, 0.91, 12), shots=40), *scores("b", [0.1] * 12, shots=40),
         *scores("a", [0.5, 0.51, 0.5, 0.52, 0.5, 0.51], shots=20),
@@ -106,12 +104,12 @@ def test_the_least_p_is_given_the_other_columns(draw):
     ]  # fmt: skip
     found = {one.column[2]: one for one in compare(rows, "a", "b", "accuracy", None, draw)}
     assert found[20].test.smallest_p == found[20].smallest_holm == pytest.approx(2 / 64)
-    assert "could not have shown" not in found[20].reading
+    assert "cannot be below" not in found[20].reading.claim
     assert found[40].smallest_holm == pytest.approx(2 * 2 / 4096)
 
 
 def test_an_incomplete_row_is_not_tested(draw):
-    """The table does not test it either; the seeds that one side lacks are left out of the mean."""
+    """As in the table. Seeds that are missing on one side are left out of the mean."""
     a = [0.8, None, 0.8, 0.81, 0.8, 0.8, 0.82]
     found = one(compare(scores("A", a) + scores("B", [0.7] * 7), "A", "B", "accuracy", None, draw))
     assert (found.runs, found.test, found.p_holm) == (("6/7", "7/7"), None, None)
@@ -119,9 +117,8 @@ def test_an_incomplete_row_is_not_tested(draw):
         np.mean([0.8, 0.8, 0.81, 0.8, 0.8, 0.82]) - 0.7
     )
     assert found.effect.difference.low is None
-    assert found.reading.startswith(
-        "Not tested: an incomplete row is not tested (6/7 and 7/7 runs are there)."
-    )
+    assert found.reading.claim.startswith("Not tested: ")
+    assert "6/7 and 7/7" in found.reading.claim
     starts = [s for n in range(3) for m in "AB" for s in scores(m, [0.5 + n / 99, 0.6], start=n)]
     starts[0] = replace(starts[0], values={})
     found = one(compare(starts, "A", "B", "accuracy", None, draw))
@@ -132,13 +129,13 @@ def test_a_row_that_fails_its_contract_is_not_tested(draw):
     both = scores("A", [0.9] * 8, fails_contract=True, name="mine") + scores("B", [0.7] * 8)
     found = one(compare(both, "A", "B", "accuracy", None, draw))
     assert found.test is None
-    assert "A fails its contract (`sarbench methods check mine`)" in found.reading
+    assert "A fails its contract (`sarbench methods check mine`)" in found.reading.claim
 
 
-def test_nothing_in_common_is_said(draw):
+def test_rows_without_a_pair_of_runs_are_not_compared(draw):
     both = scores("A", [None] * 3, state="failed") + scores("B", [0.5] * 3)
     found = one(compare(both, "A", "B", "accuracy", None, draw))
-    assert found.reading == "Cannot be compared: no pair of runs (A has 0/3, B has 3/3)."
+    assert "A has 0/3, B has 3/3" in found.reading.claim
     assert "no score and 50.0" in comparison_text([found], "A", "B", "accuracy")
 
 
@@ -148,25 +145,28 @@ def test_one_run_each_is_tested_over_chips(draw):
     found = one(compare(both, "A", "B", "accuracy", Chips(right), draw))
     assert found.unit == "chips"
     assert found.test.p == pytest.approx(scipy.stats.binomtest(20, 20).pvalue)
-    assert "these two checkpoints with the labelled chips of these runs" in found.reading
+    assert "these two checkpoints and the labelled chips of these runs" in found.reading.scope
     grouped = Chips(right, np.repeat([0, 1], 50))
     found = one(compare(both, "A", "B", "accuracy", grouped, draw))
-    assert found.test.p == 1.0  # all that differ are one group
+    assert found.test.p == 1.0  # all differences are in one group
     assert found.effect.difference.low is None  # two groups give no interval
-    assert one(compare(both, "A", "B", "accuracy", None, draw)).reading.startswith("Not tested")
+    (untested,) = compare(both, "A", "B", "accuracy", None, draw)
+    assert untested.reading.claim.startswith("Not tested")
 
 
-def test_the_reading_tells_when_other_images_might_not_show_it(draw):
-    """Always right on four more chips of 40: sure for these images, not for others."""
+def test_the_reading_says_if_the_difference_holds_for_other_images(draw):
+    """A is right on two more chips of 40 in every run: significant for these images only."""
     few = {f"{m}{s}": np.arange(40) < (24 if m == "A" else 22) for m in "AB" for s in range(10)}
     many = {k: np.repeat(v, 50) for k, v in few.items()}
     both = scores("A", [0.60] * 10) + scores("B", [0.55] * 10)
     found = one(compare(both, "A", "B", "accuracy", Chips(few), draw))
     assert found.p_holm < 0.05
-    assert "zero is inside" in found.reading
-    assert "zero is outside" in one(compare(both, "A", "B", "accuracy", Chips(many), draw)).reading
-    copies = Chips(many, np.repeat(np.arange(40), 50))  # near-duplicates are no new images
-    assert "zero is inside" in one(compare(both, "A", "B", "accuracy", copies, draw)).reading
+    assert "zero is inside" in found.reading.new_chips
+    found = one(compare(both, "A", "B", "accuracy", Chips(many), draw))
+    assert "zero is outside" in found.reading.new_chips
+    copies = Chips(many, np.repeat(np.arange(40), 50))  # near-duplicates are not new images
+    found = one(compare(both, "A", "B", "accuracy", copies, draw))
+    assert "zero is inside" in found.reading.new_chips
 
 
 def test_pretraining_seeds_are_compared_by_welchs_test(draw):
@@ -180,16 +180,14 @@ def test_pretraining_seeds_are_compared_by_welchs_test(draw):
     assert found.test.p == pytest.approx(expected.pvalue)
     gap = found.effect.difference
     assert (gap.low, gap.high) == pytest.approx((interval.low, interval.high))
-    assert "checkpoints" not in found.reading
-    assert "over 4 and 3 pretraining seeds." in found.reading
-    assert found.reading.endswith(
-        "on these test chips and these labelled chips (2 draws, the same for every row)."
-    )
+    assert "checkpoints" not in str(found.reading)
+    assert "over 4 and 3 pretraining seeds." in found.reading.claim
+    assert "these labelled chips (2 draws, the same for every row)." in found.reading.scope
     assert "(t, 4 and 3 pretraining seeds)" in comparison_text([found], "A", "B", "accuracy")
 
 
 def test_pretraining_seeds_are_not_paired_by_their_number(draw):
-    """A paired test would see a constant difference and be sure."""
+    """A paired test would see a constant difference."""
     both = [
         s
         for start, mean in enumerate([0.60, 0.70, 0.80, 0.65, 0.75, 0.85])
@@ -198,7 +196,7 @@ def test_pretraining_seeds_are_not_paired_by_their_number(draw):
     assert one(compare(both, "A", "B", "accuracy", None, draw)).test.p > 0.5
 
 
-def test_only_evaluation_seeds_that_all_have_are_averaged(draw):
+def test_means_are_over_the_shared_evaluation_seeds(draw):
     both = scores("A", [0.8, 0.1], start=0) + scores("A", [0.82, None], start=1)
     both += scores("B", [0.7, 0.9], start=0) + scores("B", [0.71, 0.9], start=1)
     found = one(compare(both, "A", "B", "accuracy", None, draw))
@@ -206,14 +204,14 @@ def test_only_evaluation_seeds_that_all_have_are_averaged(draw):
 
 
 def test_a_column_without_draws_is_tested_over_test_chips(draw):
-    """The heads hardly differ, so that a test over them would be sure of nothing but themselves."""
+    """The heads hardly differ, so a test over heads would say nothing about other chips."""
     chips = {f"{m}{s}": np.arange(40) < (24 if m == "A" else 23) for m in "AB" for s in range(10)}
     both = scores("A", [0.60] * 10, shots="all") + scores("B", [0.575] * 10, shots="all")
     found = one(compare(both, "A", "B", "accuracy", Chips(chips), draw))
     assert found.unit == "chips"
     assert found.test.p > 0.05
-    assert "labelled chips p cannot" not in found.reading
-    assert "these two checkpoints" in found.reading
+    assert "cannot be below" not in found.reading.claim
+    assert "these two checkpoints" in found.reading.scope
     assert one(compare(both, "A", "B", "accuracy", None, draw)).test is None
 
 
@@ -240,13 +238,13 @@ def test_a_column_without_draws_adds_the_test_chips_to_pretraining_seeds(draw):
     assert found.test.p > alone.test.p
 
 
-def test_one_checkpoint_on_one_side_makes_no_claim_of_methods(draw):
+def test_with_one_checkpoint_on_one_side_there_is_no_claim_about_methods(draw):
     both = [s for start in range(6) for s in scores("A", [0.8, 0.81], start=start)]
     both += scores("Raw", [0.5, 0.6])
     found = one(compare(both, "A", "Raw", "accuracy", None, draw))
     assert (found.unit, found.test.n, found.units) == ("seeds", 2, "2 draws of labelled chips")
     assert found.effect.difference.mean == pytest.approx((0.3 + 0.21) / 2)
-    assert "One checkpoint is not a method: this is about these checkpoints" in found.reading
+    assert "holds for these checkpoints" in found.reading.scope
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -265,11 +263,11 @@ def test_a_method_is_tested_over_its_pretraining_seeds_against_raw_pixels(sign, 
     assert sorted([sign * gap.low, sign * gap.high]) == pytest.approx(
         [interval.low - 0.55, interval.high - 0.55]
     )
-    assert "checkpoint" not in found.reading
+    assert "checkpoint" not in str(found.reading)
 
 
-def test_two_pretraining_seeds_give_a_difference_and_no_verdict(draw):
-    """Welch's test of these has p = 0.003, and said that A is higher; the table has no place."""
+def test_two_pretraining_seeds_give_a_difference_without_a_test(draw):
+    """Welch's test of these has p = 0.003, but two seeds are too few for a place in the table."""
     both = [s for name, means in (("A", [0.80, 0.81]), ("B", [0.50, 0.52]))
             for start, mean in enumerate(means)
             for s in scores(name, [mean - 0.01, mean + 0.01], start=start)]  # fmt: skip
@@ -277,11 +275,8 @@ def test_two_pretraining_seeds_give_a_difference_and_no_verdict(draw):
     assert (found.unit, found.test, found.p_holm) == ("pretrain_seeds", None, None)
     gap = found.effect.difference
     assert (gap.mean, gap.low) == (pytest.approx(0.295), None)
-    assert found.reading == (
-        "Not tested: a statement about methods takes 3 pretraining seeds or more of each (`seeds` "
-        "under [pretrain]), there are 2 and 2. This is on these test chips and these labelled "
-        "chips (2 draws, the same for every row)."
-    )
+    for part in ("Not tested", "3 pretraining seeds", "2 and 2"):
+        assert part in found.reading.claim
     text = comparison_text([found], "A", "B", "accuracy")
     assert "difference +29.5\n" in text
     assert "higher" not in text
@@ -308,7 +303,7 @@ def test_checkpoints_are_compared_as_the_table_compares_them(shots, unit, draw):
     assert {c.unit for c in board.cells} == {unit}
     gap, least = found.effect.difference, board.cells[0].smallest_difference
     assert gap.high - gap.mean == pytest.approx(least)
-    assert found.reading.endswith("nothing is claimed of the methods that made them.")
+    assert found.reading.scope.endswith("no claim about their methods.")
     drawn = "6 draws of labelled chips and " if shots == 10 else ""
     assert found.units == f"{drawn}200 test chips (groups of near-duplicates)"
 
@@ -319,9 +314,7 @@ def test_checkpoints_that_the_table_does_not_test_are_not_tested(seeds, draw):
     both = [s for m, values in runs.items() for s in scores(m, values)]
     found = one(compare(both, "A", "B", "accuracy", chips, draw, compares="checkpoints"))
     assert (found.unit, found.test, found.effect.difference.low) == ("seeds+chips", None, None)
-    assert "needs accuracy or balanced accuracy, predictions, 5 draws of labelled chips and 10" in (
-        found.reading
-    )
+    assert "predictions, 5 draws of labelled chips and 10 groups" in found.reading.claim
     without = one(compare(both, "A", "B", "accuracy", None, draw, compares="checkpoints"))
     assert (without.unit, without.test) == ("seeds", None)
 
@@ -349,18 +342,18 @@ def test_a_narrowed_view_says_over_how_many_columns_of_the_grid_holm_corrects(dr
             for s in scores(m, v, shots=shots)]  # fmt: skip
     found = compare(both, "A", "B", "accuracy", None, draw, grid_columns=5)
     assert {(one.family, one.grid_columns) for one in found} == {(2, 5)}
-    assert "after Holm's correction over 2 of 5 columns of the grid" in found[0].reading
+    assert "after Holm's correction over 2 of 5 columns of the grid" in found[0].reading.claim
     text = comparison_text(found, "A", "B", "accuracy")
-    assert "2 of the 5 columns that both rows have are shown" in text
+    assert "2 of 5 shared columns are shown" in text
     single = one(compare(both[:16], "A", "B", "accuracy", None, draw, grid_columns=5))
-    assert "after Holm's correction over 1 of 5 columns of the grid" in single.reading
+    assert "after Holm's correction over 1 of 5 columns of the grid" in single.reading.claim
     whole = compare(both, "A", "B", "accuracy", None, draw)
     assert "Part of the grid" not in comparison_text(whole, "A", "B", "accuracy")
 
 
 @pytest.mark.parametrize("repetitions", [40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_the_test_over_pretraining_seeds_holds_its_level(repetitions):
-    """Two equal methods, pretraining seeds of 3 points: a test over draws rejects mostly."""
+    """Two equal methods with a spread of 3 points; a test over draws rejects in most cases."""
     draw, rejected, by_draws = np.random.default_rng(0), 0, 0
     for _ in range(repetitions):
         both = [
@@ -371,7 +364,7 @@ def test_the_test_over_pretraining_seeds_holds_its_level(repetitions):
         single = [s for s in both if s.pretrain_seed == 0]
         by_draws += one(compare(single, "A", "B", "accuracy", None, draw)).test.p <= 0.05
     assert rejected / repetitions <= scipy.stats.binom.isf(3e-5, repetitions, 0.05) / repetitions
-    assert by_draws / repetitions > 0.5  # why one checkpoint of each is not a test of methods
+    assert by_draws / repetitions > 0.5  # one checkpoint of each is not a test of methods
 
 
 @pytest.mark.parametrize(
@@ -382,3 +375,22 @@ def test_wrong_requests_are_refused(first, second, says, draw):
     both = scores("A", [0.5]) + scores("B", [0.5], shots=20)
     with pytest.raises(LeaderboardError, match=says):
         compare(both, first, second, "accuracy", None, draw)
+
+
+def test_the_text_has_each_limit_once_and_with_notes_in_every_column(draw):
+    both = [s for k in (5, 10) for start in range(3) for m, v in (("A", 0.8), ("B", 0.7))
+            for s in scores(m, [v + start / 99], shots=k, start=start)]  # fmt: skip
+    found = compare(both, "A", "B", "accuracy", None, draw)
+    notes = [Note("Data", "Four chips.", "few chips")]
+    short, full = (
+        comparison_text(found, "A", "B", "accuracy", notes, full=full) for full in (False, True)
+    )
+    scope = found[0].reading.scope
+    assert (short.count(scope), full.count(scope)) == (1, 2)
+    assert ("few chips" in short, "Four chips." in short, "Four chips." in full) == (
+        True, False, True)  # fmt: skip
+    chips = scores("A", [0.8], shots="all") + scores("B", [0.7], shots="all")
+    mixed = compare(both + chips, "A", "B", "accuracy", None, draw)
+    assert f"synthetic/linear/5, synthetic/linear/10: {scope}" in comparison_text(
+        mixed, "A", "B", "accuracy"
+    )

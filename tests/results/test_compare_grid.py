@@ -1,4 +1,4 @@
-"""`compare` on a grid: the rows that names mean, the whole grid behind a narrowed view."""
+"""`compare` on a grid: names of rows, and parts of a grid."""
 
 import json
 import sys
@@ -49,13 +49,13 @@ def plan_of(tmp_path, text=GRID):
         (("mae", "lomar"), ("MAE", "LoMaR")),
     ],
 )
-def test_the_untrained_control_of_a_method_is_that_of_its_kind_of_encoder(tmp_path, names, rows):
+def test_the_untrained_control_of_a_method_has_its_kind_of_encoder(tmp_path, names, rows):
     assert resolve_rows(plan_of(tmp_path), *names) == rows
 
 
-def test_an_untrained_control_that_is_not_unique_is_asked_for(tmp_path):
+def test_several_untrained_controls_need_the_name_of_a_row(tmp_path):
     plan = plan_of(tmp_path)
-    listed = rf"'random_init' means 2 rows; give one of: {ABSOLUTE}, Random init \(relative"
+    listed = rf"'random_init' matches 2 rows; give one of: {ABSOLUTE}, Random init \(relative"
     for other in ("raw_pixels", "random_init"):
         with pytest.raises(LeaderboardError, match=listed):
             resolve_rows(plan, other, "random_init")
@@ -68,11 +68,11 @@ def test_the_untrained_control_has_the_size_of_the_other_row(tmp_path):
     plan = plan_of(tmp_path, text)
     rows = resolve_rows(plan, "LoMaR, encoder vit_tiny", "random_init")
     assert rows[1] == f"{RELATIVE}, encoder vit_tiny"
-    with pytest.raises(LeaderboardError, match="'lomar' means 2 rows"):
+    with pytest.raises(LeaderboardError, match="'lomar' matches 2 rows"):
         resolve_rows(plan, "lomar", "random_init")
 
 
-def test_shared_columns_are_those_that_both_rows_have(tmp_path):
+def test_shared_columns_are_the_columns_of_both_rows(tmp_path):
     text = GRID.replace("linear = [5, 10]", "linear = [5, 10]\nfew_shot = [5]")
     plan = plan_of(tmp_path, text)
     assert shared_columns(plan, "MAE", "LoMaR") == 4
@@ -120,7 +120,7 @@ def test_compare_of_a_part_knows_the_columns_of_the_whole_grid(compared):
     assert part["test"] == whole[0]["test"]
 
 
-def test_compare_takes_what_is_compared_from_the_grid(stored, compared):
+def test_compare_reads_from_the_grid_if_it_compares_checkpoints(stored, compared):
     text = GRID.replace('name = "two_kinds"', 'name = "two_kinds"\ncompare = "checkpoints"')
     stored.write_text(text.replace("seeds = 3", "seeds = 1"))
     try:
@@ -132,7 +132,7 @@ def test_compare_takes_what_is_compared_from_the_grid(stored, compared):
     assert found["knn", "all"]["p_holm"] < 0.05
     assert (found["linear", 5]["unit"], found["linear", 5]["test"]) == ("seeds+chips", None)
     for one in found.values():
-        assert one["reading"].endswith("nothing is claimed of the methods that made them.")
+        assert one["reading"].endswith("no claim about their methods.")
     balanced = compared("mae", "lomar", "--metric", "balanced_accuracy")
     assert {one["unit"] for one in balanced if one["column"][2] == "all"} == {
         "pretrain_seeds+chips"

@@ -21,7 +21,7 @@ def test_two_scores_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("n", "level"), [(3, 0.95), (6, 0.95), (10, 0.9)])
-def test_the_interval_covers_the_truth_as_often_as_it_says(n: int, level: float) -> None:
+def test_the_coverage_of_the_interval_is_its_level(n: int, level: float) -> None:
     rng = np.random.default_rng(0)
     repetitions = 5_000
     drawn = rng.normal(0.8, 0.03, size=(repetitions, n))
@@ -41,7 +41,7 @@ def test_one_score_has_no_interval(scores: list[float]) -> None:
     assert (found.mean, found.low, found.high, found.n) == (0.5, None, None, 1)
 
 
-def test_equal_scores_have_an_interval_of_no_width() -> None:
+def test_equal_scores_have_an_interval_of_width_zero() -> None:
     found = mean_interval(np.full(10, 0.25))
     assert (found.low, found.mean, found.high) == (0.25, 0.25, 0.25)
 
@@ -54,6 +54,6 @@ def test_scores_that_are_not_numbers_are_refused() -> None:
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
-def test_a_level_that_is_no_probability_is_refused(level: float) -> None:
+def test_a_level_that_is_not_a_probability_is_refused(level: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         mean_interval(np.array([0.1, 0.2]), level)

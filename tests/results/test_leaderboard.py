@@ -1,4 +1,4 @@
-"""Tables show what is there, what is missing, and mix nothing."""
+"""Tables show finished, missing and failed runs, and refuse mixtures."""
 
 import csv
 import dataclasses
@@ -51,7 +51,7 @@ def test_with_several_pretraining_seeds_the_interval_is_over_those():
     assert (cell.mean, cell.low) == (pytest.approx(0.65), pytest.approx(low))
 
 
-def test_missing_and_failed_runs_are_shown_and_not_averaged_away():
+def test_missing_and_failed_runs_are_shown():
     board = tabulate_scores([
         score("A", 0.5, 0), score("A", None, 1, state="failed"), score("A", None, 2, state="new"),
         score("B", None, 0, state="failed"), score("C", None, 0, state="new"),
@@ -63,7 +63,7 @@ def test_missing_and_failed_runs_are_shown_and_not_averaged_away():
     assert format_cell(board.cell("D", column)) == "n/a"
 
 
-def test_methods_stand_by_rank_and_controls_after_them():
+def test_methods_are_sorted_by_rank_and_controls_follow():
     scores = [score("low", 0.2), score("high", 0.9), score("control", 0.95, control=True)]
     assert tabulate_scores(scores).rows == ["high", "low", "control"]
 
@@ -86,7 +86,7 @@ def test_an_unknown_metric_is_refused_with_the_allowed_ones(metric):
         tabulate_scores([score("A", 0.5)], metric)
 
 
-def test_nothing_to_show_is_said():
+def test_an_empty_table_is_refused():
     with pytest.raises(LeaderboardError, match="filters"):
         tabulate_scores([])
 
@@ -101,7 +101,7 @@ def test_the_formats_hold_the_same_numbers():
     for style in ("text", "markdown"):
         text = render(board, style)
         assert "50.0" in text
-        assert "Student" in text
+        assert "95% interval" in text
     with pytest.raises(ValueError, match="markdown"):
         render(board, "html5")
 
@@ -110,14 +110,14 @@ def with_fields(base, **changes):
     return dataclasses.replace(base, **changes)
 
 
-def test_a_run_that_is_there_twice_is_refused_with_both_keys():
+def test_a_repeated_run_is_refused_with_both_keys():
     twice = [with_fields(score("A", 0.5), key="first"), with_fields(score("A", 0.6), key="second")]
-    with pytest.raises(LeaderboardError, match="is there twice: first and second"):
+    with pytest.raises(LeaderboardError, match="occurs twice: first and second"):
         tabulate_scores(twice)
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1.5, -0.1, float("inf")])
-def test_a_value_that_is_no_fraction_is_refused(value):
+def test_a_value_that_is_not_a_fraction_is_refused(value):
     with pytest.raises(LeaderboardError, match="not a fraction"):
         tabulate_scores([score("A", value)])
 

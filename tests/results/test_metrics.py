@@ -26,7 +26,7 @@ def test_a_case_by_hand() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_random_predictions_score_as_under_scikit_learn(seed: int) -> None:
+def test_random_predictions_have_the_scores_of_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels, guesses = rng.integers(0, 6, 300), rng.integers(0, 7, 300)  # 6 is never true
     predicted = np.where(rng.random(300) < 0.5, labels, guesses)
@@ -51,7 +51,7 @@ def test_every_metric_is_a_fraction(metric) -> None:
     assert metric(labels, (labels + 1) % 10) == 0
 
 
-def test_no_chips_have_no_score() -> None:
+def test_an_empty_test_set_is_refused() -> None:
     empty = np.array([], dtype=np.int64)
     for metric in METRICS.values():
         with pytest.raises(BadLabelsError, match="no test chips"):
@@ -59,7 +59,7 @@ def test_no_chips_have_no_score() -> None:
 
 
 def test_a_class_outside_the_data_set_is_refused() -> None:
-    with pytest.raises(BadLabelsError, match=r"a prediction must lie in 0\.\.1, found 0\.\.2"):
+    with pytest.raises(BadLabelsError, match=r"a prediction must be in 0\.\.1, found 0\.\.2"):
         confusion(LABELS, PREDICTED, 2)
-    with pytest.raises(BadLabelsError, match="a label must lie"):
+    with pytest.raises(BadLabelsError, match="a label must be"):
         confusion(np.array([-1, 0]), np.array([0, 0]), 2)

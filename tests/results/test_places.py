@@ -1,4 +1,4 @@
-"""Places, ranks and intervals: what they run over, and what is not claimed."""
+"""Places, ranks and intervals, with their units and the limits of the claims."""
 
 import json
 from dataclasses import replace
@@ -12,12 +12,13 @@ from sarbench.bench.reporting.figures import _add_ranks
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.statistics.intervals import Variance, add
 from sarbench.results.statistics.tukey import range_p, range_quantile, spreads
+from sarbench.results.tables.caption import notes
 from sarbench.results.tables.render import format_cell, render
 from sarbench.results.ties import place_methods
 
 
-def test_one_checkpoint_gets_no_place_and_no_rank_and_the_caption_says_why():
-    """Far apart, ten labelled draws each: the old test separated them."""
+def test_one_checkpoint_gets_no_place_and_no_rank_and_the_notes_say_why():
+    """The scores are far apart over ten draws of labelled chips."""
     scores = [score(m, v + i / 999, seed=i) for m, v in (("A", 0.9), ("B", 0.1)) for i in range(10)]
     board = tabulate_scores(scores)
     assert {(c.place, c.p_best, c.smallest_difference) for c in board.cells} == {(None,) * 3}
@@ -25,8 +26,8 @@ def test_one_checkpoint_gets_no_place_and_no_rank_and_the_caption_says_why():
     assert board.mean_rank == {}
     assert board.rows == ["A", "B"]
     text = said(board)
-    assert "one checkpoint is not a method" in text
-    assert "labelled chips and heads of one checkpoint" in text
+    assert "one checkpoint does not represent its method" in text
+    assert "holds for one checkpoint and these test chips" in text
     assert 'compare = "checkpoints"' in text
 
 
@@ -44,13 +45,13 @@ def test_places_begin_at_three_pretraining_seeds(starts, place):
 
 
 def test_equal_methods_whose_checkpoints_differ_share_the_place():
-    """The seed test of one checkpoint separates these, as it did 54 of 84 pairs of one method."""
+    """A test over seeds of one checkpoint separates these two methods."""
     scores = [*cell_scores("A", [0.360, 0.436, 0.374]), *cell_scores("B", [0.416, 0.39, 0.41])]
     assert {c.place for c in tabulate_scores(scores).cells} == {1}
 
 
 def test_with_equal_spreads_the_test_is_scipys_tukey():
-    """Where all methods have one spread, the largest of own and pooled is the pooled one."""
+    """With equal spreads the own variance is never larger than the pooled one."""
     draw = np.random.default_rng(2)
     values = draw.normal(0, 1, (4, 3))
     values = (values - values.mean(1, keepdims=True)) / values.std(1, ddof=1, keepdims=True)
@@ -64,7 +65,7 @@ def test_with_equal_spreads_the_test_is_scipys_tukey():
 
 
 def test_a_method_with_a_large_spread_keeps_it():
-    """Variances 1, 1, 1, 9: pooled 3; the last is its own, and not 3 times as large."""
+    """Variances 1, 1, 1, 9 have the pooled value 3; 9 is kept, but is not more than 3 times 3."""
     base = np.array([-1.0, 0.0, 1.0])
     found = spreads([base, base, base, 3 * base])
     assert [part.value for part, _ in found] == pytest.approx([1.0, 1.0, 1.0, 3.0])
@@ -114,7 +115,7 @@ def test_the_interval_over_chips_is_that_of_groups_by_hand():
 
 
 def test_all_labels_of_one_checkpoint_are_over_test_chips_not_heads():
-    """Ten heads that agree: over heads the interval would be 0, over 200 chips it is 6.5."""
+    """Ten equal heads: the interval over heads would be 0, over 200 chips it is 6.5 points."""
     scores = [score("A", 0.7, seed=i, column=WHOLE) for i in range(10)]
     (cell,) = tabulate_scores(scores, chips=Chips()).cells
     assert cell.unit == "chips"
@@ -148,7 +149,7 @@ def test_all_labels_of_several_pretrainings_are_over_both():
     assert cell.high - cell.mean == pytest.approx(half)
 
 
-def test_without_stored_outcomes_all_labels_fall_back_and_never_to_heads():
+def test_without_predictions_a_column_with_all_labels_has_no_interval_over_heads():
     (one,) = tabulate_scores([score("A", 0.7, seed=i, column=WHOLE) for i in range(5)]).cells
     assert (one.unit, one.low) == ("chips", None)
     (three,) = tabulate_scores(cell_scores("A", [0.6, 0.7, 0.8], WHOLE)).cells
@@ -157,7 +158,7 @@ def test_without_stored_outcomes_all_labels_fall_back_and_never_to_heads():
 
 
 def test_the_test_of_all_labels_counts_chips_too():
-    """Gaps of 3 points with pretrainings that hardly vary: 40 chips cannot show that."""
+    """A difference of 3 points with nearly equal pretrainings: 40 chips are too few to show it."""
     scores = [s for m, v in (("A", 0.60), ("B", 0.57)) for s in cell_scores(m, [v, v, v], WHOLE)]
     scores = [replace(s, values={"accuracy": s.values["accuracy"] + s.pretrain_seed / 1e5})
               for s in scores]  # fmt: skip
@@ -168,7 +169,7 @@ def test_the_test_of_all_labels_counts_chips_too():
 
 
 def test_mean_ranks_are_over_the_columns_that_every_ranked_row_completes():
-    """A was complete in the first column only; its rank of 1 there stood above B's 1.5."""
+    """A is complete in the first column only, so the mean ranks are over that column."""
     other = ("synthetic", "knn", 10)
     starts = np.array([-0.01, 0.0, 0.01])
     scores = [
@@ -181,13 +182,11 @@ def test_mean_ranks_are_over_the_columns_that_every_ranked_row_completes():
     assert board.rank_columns == [DRAWN]
     assert board.mean_rank == {"A": 2.0, "B": 1.0, "C": 3.0}
     assert board.rows == ["B", "A", "C"]
-    assert "over the 1 of 2 columns that are tested and that every ranked row completes" in said(
-        board
-    )
+    assert "mean rank is over 1 of 2 columns" in said(board)
 
 
 def test_without_a_shared_column_there_is_no_mean_rank():
-    """A at 40% and B at 60%, each complete in one column: both had rank 1, A above B."""
+    """A and B are complete in different columns, so no mean rank compares them."""
     other = ("synthetic", "knn", 10)
     starts = np.array([-0.01, 0.0, 0.01])
     scores = [
@@ -199,7 +198,7 @@ def test_without_a_shared_column_there_is_no_mean_rank():
     board = tabulate_scores(scores)
     assert board.mean_rank == {}
     assert board.rows == ["B", "A"]
-    assert "No mean rank: no tested column is complete for every ranked row" in said(board)
+    assert "No mean rank" in said(board)
 
 
 def test_a_row_without_any_complete_cell_does_not_hide_the_ranks():
@@ -208,13 +207,14 @@ def test_a_row_without_any_complete_cell_does_not_hide_the_ranks():
     assert tabulate_scores(scores).mean_rank == {"A": 1.0, "B": 2.0}
 
 
-def test_a_control_that_is_not_pretrained_has_its_own_unit_and_the_caption_says_so():
+def test_a_control_that_is_not_pretrained_has_its_own_unit_and_the_notes_say_so():
     scores = [*cell_scores("A", [0.5, 0.6, 0.7]), *cell_scores("B", [0.4, 0.5, 0.6])]
     scores += [score("Raw", 0.8 + i / 99, seed=i, control=True) for i in range(2)]
     board = tabulate_scores(scores)
     assert (board.cell("Raw", DRAWN).unit, board.units[DRAWN]) == ("seeds", "pretrain_seeds")
     assert board.cell("Raw", DRAWN).place is None
-    assert "Raw is not pretrained with several seeds: its ± is over labelled chips." in said(board)
+    (note,) = [n.text for n in notes(board) if n.text.startswith("Raw ")]
+    assert "over labelled chips" in note
 
 
 def test_each_column_names_its_unit_in_its_head():
@@ -250,7 +250,8 @@ def test_checkpoints_are_tested_over_labelled_and_test_chips():
     p = scipy.stats.ttest_rel(shares["A"], shares["B"]).pvalue
     (found,) = (board.cell(m, WHOLE).p_best for m in "AB" if board.cell(m, WHOLE).p_best)
     assert found == pytest.approx(p, rel=0.05)  # without the added group of `two_way.py`
-    assert "Compares checkpoints: nothing is claimed of the methods" in said(board)
+    assert "no claim about their methods" in said(board)
+    assert "of checkpoints, not methods" in render(board, "text")
     assert "Leaderboard of checkpoints" in render(board, "html")
     assert {c["compares"] for c in json.loads(render(board, "json"))} == {"checkpoints"}
 
@@ -276,7 +277,7 @@ def test_a_method_that_fails_its_contract_is_marked():
     board = tabulate_scores(scores)
     assert board.cells[0].fails_contract
     assert "A ‡" in said(board)
-    assert "fails its contract: sarbench methods check mine; it takes no part in" in said(board)
+    assert "fails its contract (`sarbench methods check mine`)" in render(board, "text")
     assert "A $^{\\ddagger}$" in render(board, "latex")
 
 

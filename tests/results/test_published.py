@@ -1,4 +1,4 @@
-"""A paper beside our numbers: values as they are known, verdicts, statements of order."""
+"""A paper next to our numbers: published values, verdicts, statements of order."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_verdicts_by_hand(paper):
     )  # fmt: skip
     assert found["6", "LoMaR", column].verdict == "differs"
     assert found["6", "LoMaR", column].reason.startswith("-16.5 ± ")
-    assert found["6", "LoMaR", column].reason.endswith(", one checkpoint of ours")
+    assert found["6", "LoMaR", column].reason.endswith(", we have one checkpoint")
     assert found["6", "MAE", column].verdict == "undecided"
     assert found["6", "I-JEPA", column].verdict == "not measured"
     assert found["6", "I-JEPA", column].reason == "3 of 4 runs"
@@ -77,16 +77,16 @@ def test_verdicts_by_hand(paper):
     assert found["5", "SAR-JEPA", column].verdict == "reproduced"
 
 
-def test_what_the_paper_does_not_tell_is_shown_as_not_published(paper):
+def test_a_cell_without_a_published_value_is_not_published(paper):
     column = ("mstar_soc", "linear", 20)
     runs = scores("SAR-JEPA", [0.5, 0.52], protocol="linear", shots=20)
     assert verdicts(paper, runs)["6", "SAR-JEPA", column].verdict == "not published"
 
 
-def test_one_run_tells_nothing(paper):
+def test_one_run_is_undecided(paper):
     runs = scores("SAR-JEPA", [0.5])
     found = verdicts(paper, runs)["6", "SAR-JEPA", ("mstar_soc", "few_shot", 40)]
-    assert (found.verdict, found.reason) == ("undecided", "one run: its spread is not known")
+    assert (found.verdict, found.reason) == ("undecided", "one run, so the spread is unknown")
 
 
 def test_a_variant_of_a_data_set_is_compared_under_its_own_name(paper):
@@ -151,7 +151,7 @@ def test_two_protocols_on_the_same_encoders_are_paired_by_pretraining_seed(paper
     assert found.verdict == "holds"
 
 
-def test_a_difference_within_the_margin_that_is_sure_is_reproduced_and_not_beyond(paper):
+def test_a_difference_is_reproduced_within_the_margin_and_differs_outside(paper):
     column = ("mstar_soc", "few_shot", 40)
     for gap, verdict in ((0.02, "reproduced"), (0.06, "differs")):
         runs = scores("SAR-JEPA", 0.916 - gap + np.array([-1, 0, 1, 0]) * 1e-3)
@@ -175,7 +175,7 @@ def test_with_several_pretraining_seeds_the_published_value_is_one_checkpoint(pa
                       for gap in (0.04, 0.05, 0.055, 0.06) for seeds in (5, 10, 30))],
 )  # fmt: skip
 def test_a_true_gap_at_the_margin_is_seldom_called_reproduced(paper, gap, seeds, repetitions):
-    """Spread of 3 points on both sides; not being rejected would be 38% at a gap of 4."""
+    """Both sides have a spread of 3 points; without an equivalence test it would be 38% at 4."""
     draw, reproduced = np.random.default_rng(seeds), 0
     key = ("6", "MSTAR", "fine-tuning", 40, "sar_jepa")
     (value,) = [v for v in paper.value
@@ -196,16 +196,18 @@ def test_differences_in_set_up_are_listed_field_by_field(paper):
     assert "encoder: paper vit_base, here vit_nano" in found
     assert "pool: paper msar + sar_ship + sarsim + sample, here synthetic" in found
     assert not any(line.startswith("epochs") for line in found)
-    assert any("50 % to 50 %" in line for line in found)
+    assert any("50% and 50%" in line for line in found)
     assert not any("rendering" in line for line in found)  # only where MSTAR is in the grid
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_the_sheets_show_published_beside_measured(paper, draw, style):
+def test_the_sheets_show_published_next_to_measured(paper, draw, style):
     runs = scores("SAR-JEPA", [0.910, 0.915, 0.920, 0.918])
     cells = check_cells(paper, tabulate_scores(runs), runs, ROWS)
     sheets = paper_sheets(paper, cells, check_orders(paper, runs, ROWS, draw), ["crop"], [])
-    text = render_sheets(sheets, style)
+    text = render_sheets(sheets, style, notes=True)
+    assert "(1) crop" not in render_sheets(sheets, style)
+    assert "1 known difference" in render_sheets(sheets, style)
     assert "91.6 B / 91.6" in text
     assert "reproduced" in text
     assert "(1) crop" in text

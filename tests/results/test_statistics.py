@@ -54,7 +54,7 @@ def test_beyond_20_pairs_signs_are_drawn_and_agree_with_the_normal_limit(draw):
     assert sign_flip(np.full(60, 0.1), draw).p == pytest.approx(1 / 20_001)
 
 
-def test_no_difference_at_all_is_p_1(draw):
+def test_equal_scores_have_p_1(draw):
     assert sign_flip(np.zeros(5), draw).p == 1.0
     right = np.ones(10, bool)
     found = chip_test(right, right)
@@ -62,7 +62,7 @@ def test_no_difference_at_all_is_p_1(draw):
 
 
 @pytest.mark.parametrize("differences", [[], [0.1, np.nan]])
-def test_what_cannot_be_paired_is_refused(differences, draw):
+def test_differences_that_are_empty_or_not_finite_are_refused(differences, draw):
     with pytest.raises(UnpairedError):
         sign_flip(np.array(differences, dtype=float), draw)
     with pytest.raises(UnpairedError, match="3 and 4 chips"):
@@ -119,7 +119,7 @@ def test_an_effect_has_students_interval_and_that_of_the_noncentral_t():
     )
     assert found.standardised is not None
     assert found.standardised.mean == pytest.approx(student.statistic / np.sqrt(6))
-    # the limits are those whose distributions leave 2.5 % on the far side of the t observed
+    # at each limit the observed t has a tail probability of 2.5%
     for limit, below in ((found.standardised.low, 0.975), (found.standardised.high, 0.025)):
         assert scipy.stats.nct.cdf(student.statistic, 5, limit * np.sqrt(6)) == pytest.approx(
             below, abs=1e-6
@@ -153,7 +153,7 @@ def test_demsars_worked_example():
     assert found.names == ("C4.5+m+cf", "C4.5+m", "C4.5+cf", "C4.5")
     # corrected for ties, chi2 is 10.23 (SciPy's own test, checked there against R and Matlab)
     assert found.friedman_p == pytest.approx(scipy.stats.chi2.sf(10.2283464566929, 3))
-    # his text: 1.25, and 1.12 at the 10 % level, where C4.5 is worse than both tuned with m
+    # his text: 1.25, and 1.12 at the 10% level, where C4.5 is worse than both tuned with m
     assert found.critical_difference == pytest.approx(1.25, abs=0.005)
     assert found.groups == (names_of("C4.5+m+cf", "C4.5+m", "C4.5+cf", "C4.5"),)
     at_10 = rank_methods(names, DEMSAR, alpha=0.10)
@@ -183,7 +183,7 @@ def test_nemenyis_critical_values_are_the_published_ones(alpha, table):
 
 
 def test_few_blocks_are_refused_with_their_number():
-    with pytest.raises(TooFewBlocksError, match="there are 4 blocks"):
+    with pytest.raises(TooFewBlocksError, match="got 4 blocks"):
         rank_methods(["a", "b", "c"], np.random.default_rng(0).random((4, 3)))
     with pytest.raises(TooFewBlocksError, match="2 methods"):
         rank_methods(["a", "b"], np.random.default_rng(0).random((9, 2)))
@@ -221,7 +221,7 @@ def test_with_one_seed_the_two_way_interval_is_students_over_chips(draw):
 
 
 def test_the_two_way_variance_is_that_of_the_crossed_analysis_of_variance(draw):
-    """Mean squares by hand, and one group more on which the two differ throughout."""
+    """Mean squares by hand, and one more group on which the two always differ."""
     right_a, right_b = draw.random((6, 40)) < 0.8, draw.random((6, 40)) < 0.7
     right_a[0] = True
     gaps = right_a * 1.0 - right_b

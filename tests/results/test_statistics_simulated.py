@@ -26,7 +26,7 @@ def test_the_sign_flip_holds_its_level(n, times):
     repetitions = 1000 * times
     rejected = [sign_flip(draw.standard_t(3, n), draw).p <= 0.05 for _ in range(repetitions)]
     assert np.mean(rejected) <= most(0.05, repetitions)
-    assert np.mean(rejected) > 0.02  # and is not empty
+    assert np.mean(rejected) > 0.02  # the test does reject
 
 
 @pytest.mark.parametrize("times", [1, LONG])
@@ -45,7 +45,7 @@ def test_the_chip_test_holds_its_level_with_copies(times):
 
 @pytest.mark.parametrize("times", [1, LONG])
 def test_holm_holds_the_family(times):
-    """Three of six hypotheses are true; a false rejection of any happens in at most 5 %."""
+    """Three of six hypotheses are true; the rate of any false rejection is at most 5%."""
     draw = np.random.default_rng(0)
     repetitions, wrong = 1000 * times, 0
     for _ in range(repetitions):
@@ -74,7 +74,7 @@ NOISE = 0.8  # of one chip, seed and method
 
 
 def correct(draw, seeds, groups, sizes, accuracies, seed_spread):
-    """Return whether A and B were right, and the groups; accuracies hold in the population.
+    """Return bools, True where A and B were right, and the groups; accuracies are true values.
 
     Latent scores are sums of normal effects of group, method x group, seed x method, seed x group
     and chip x seed x method, so that an accuracy is the normal distribution function of its mean.
@@ -109,7 +109,7 @@ def correct(draw, seeds, groups, sizes, accuracies, seed_spread):
 def test_the_two_way_interval_covers_new_seeds_and_new_chips(
     seeds, groups, seed_spread, sizes, accuracies, times
 ):
-    """At 97.5% few chips tell the two apart; one seed is a statement about these two runs."""
+    """At an accuracy of 97.5% the classifiers differ on few chips."""
     draw, repetitions, covered = np.random.default_rng(groups), 60 * times, 0
     for _ in range(repetitions):
         found = two_way_difference(
@@ -174,7 +174,7 @@ def scores_of(values, shots=10):
 
 
 def wrong_places(board) -> tuple[bool, bool]:
-    """Return whether some pair is separated, and whether method 0 is below the top."""
+    """Return True if some pair is separated, and True if method 0 does not share place 1."""
     places = {cell.method: cell.place for cell in board.cells}
     return set(places.values()) != {1}, places["0"] != 1
 
@@ -207,7 +207,7 @@ def test_places_hold_their_level_with_pretraining_variance(spread, times):
 
 @pytest.mark.parametrize("times", [1, LONG])
 def test_a_clear_method_is_separated_from_three_pretraining_seeds_on(times):
-    """Five standard deviations ahead of six equal ones: 0.90 of them are put below."""
+    """The best of seven methods leads by five standard deviations; 90% are separated from it."""
     draw = np.random.default_rng(0)
     repetitions, below = 20 * times, []
     for _ in range(repetitions):
@@ -219,7 +219,7 @@ def test_a_clear_method_is_separated_from_three_pretraining_seeds_on(times):
 
 @pytest.mark.parametrize("times", [1, LONG])
 def test_places_with_all_labels_hold_their_level_for_other_chips(times):
-    """Equal over all chips, each chip with its own easiest method; near-duplicates in fours."""
+    """The methods are equal over all chips but differ on each; near-duplicates in fours."""
     draw = np.random.default_rng(0)
     repetitions, groups = 20 * times, np.repeat(np.arange(60), 4)
     chips, without = [], []
@@ -256,7 +256,7 @@ def test_places_of_checkpoints_hold_their_level_for_other_draws_and_chips(shots,
 def test_the_interval_over_chips_covers_other_chips(accuracy, times):
     """Groups of 1 to 16 chips, half of them all right or all wrong; 70 groups.
 
-    The usual variance with one degree of freedom less than groups covers 93% and 84%.
+    The usual variance, with one degree of freedom less than groups, covers 93% and 84%.
     """
     draw = np.random.default_rng(0)
     repetitions, covered, usual = 200 * times, 0, 0
@@ -297,7 +297,7 @@ def runs_of(draw, seeds):
 @pytest.mark.parametrize("times", [1, LONG])
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_the_interquartile_mean_covers_other_pretraining_seeds(seeds, times):
-    """The true value is the mean of the two middle columns; runs pooled over seeds miss it."""
+    """The true value is the mean of the two middle columns."""
     draw, repetitions, covered, pooled = np.random.default_rng(seeds), 100 * times, 0, []
     for number in range(repetitions):
         runs = runs_of(draw, seeds)

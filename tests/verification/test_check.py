@@ -351,7 +351,7 @@ def test_shipped_splits_are_those_of_real_chips(real_data, tmp_path):
 def test_a_table_refuses_an_edited_record_and_counts_what_it_cannot_check(clean):
     store = Store(clean / "runs")
     plan = make_plan(read_grid(clean / "grid.toml"), store, clean / "runs" / "data")
-    assert not any("Not computed again" in n for n in board_of(plan, store).notes)
+    assert not any("Not verified" in n.text for n in board_of(plan, store).notes)
     record = plan.runs[0].record
     plan.runs[0].record = record.model_copy(update={"accuracy": 0.999})
     with pytest.raises(LeaderboardError, match=r"is 0\.999000 in the record") as caught:
@@ -364,7 +364,7 @@ def test_a_table_refuses_an_edited_record_and_counts_what_it_cannot_check(clean)
         notes = board_of(plan, store).notes
     finally:
         path.with_suffix(".away").rename(path)
-    assert "Not computed again from predictions: 1 scores whose predictions are missing." in notes
+    assert any("Not verified against predictions: 1 scores" in note.flag for note in notes)
 
 
 def test_a_report_lists_the_problems_of_runs(clean):

@@ -1,0 +1,49 @@
+"""Notes that follow from a plan, and their flags in the caption."""
+
+from small_grids import grid_of
+from stores import fill, share
+
+from sarbench.bench.plan.plan import make_plan
+from sarbench.bench.reporting.leaderboard import leaderboard, notes_of, outcomes_of
+from sarbench.bench.reporting.notes import notes
+from sarbench.bench.store.records import Store
+from sarbench.results.notes import SUBJECTS, flags
+from sarbench.results.tables.render import render
+
+GRID = """
+name = "differing"
+methods = ["mae", {name = "fg_mae", recipe = "source"}]
+controls = []
+[pretrain]
+pool = ["synthetic"]
+encoder = "vit_nano"
+recipe = "quick"
+batch = 32
+[evaluate]
+datasets = ["synthetic"]
+seeds = 1
+[evaluate.protocols]
+knn = [5]
+"""
+
+
+def test_a_data_set_that_the_store_does_not_describe_is_flagged(tmp_path):
+    plan = make_plan(grid_of(tmp_path, GRID), Store(tmp_path / "runs"), tmp_path)
+    assert "The store does not describe synthetic." in flags(notes(plan))
+
+
+def test_a_table_prints_flags_and_with_notes_everything(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(GRID)
+    fill(path, tmp_path / "runs", lambda run, labels: share(0.5, run.seed, len(labels)))
+    store = Store(tmp_path / "runs")
+    plan = make_plan(grid_of(tmp_path, GRID), store, tmp_path / "runs" / "data")
+    outcomes = outcomes_of(plan, store)
+    board = leaderboard(plan, "accuracy", outcomes)
+    every = notes_of(plan, outcomes)
+    assert {note.subject for note in every} <= set(SUBJECTS)
+    short, full = (render(board, "text", notes=wanted) for wanted in (False, True))
+    (flag,) = (line for line in short.splitlines() if line.startswith("Rows differ in"))
+    assert "recipes" in flag
+    assert len(short.split("\n\n")[-1].splitlines()) <= 4
+    assert all(note.text in full for note in every)
