@@ -32,7 +32,7 @@ linear = [5]
 knn = [5, "all"]
 """
 
-CALL_S = 900  # a guard; a busy machine is slow
+CALL_S = 900  # generous, for a busy machine
 WITH_RUNS = (
     *("plan", "run", "demo", "submit", "status", "logs", "retry", "cancel"),
     *("table", "compare", "paper", "report", "merge", "check"),

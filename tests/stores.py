@@ -1,4 +1,4 @@
-"""Stores made by hand: the records of a grid with chosen scores, as if they had been run."""
+"""Stores written by tests: the records of a grid with chosen scores, as if it had been run."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ from sarbench.protocols._support_sets import support_digest, support_set
 from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
 from sarbench.results.record import Attempt, PretrainRecord, Provenance, RunRecord
 
-# What a run is right about: one value per test chip; None for a failed run, ... for a missing one.
+# Returns the correctly classified test chips of a run; None for a failed run, MISSING for none.
 Right = Callable[[PlannedRun, np.ndarray], "np.ndarray | None"]
 MISSING = np.zeros(0, bool)
 FAILED = Attempt(
@@ -76,13 +76,13 @@ def _packed(generate: Callable[..., object]) -> Path:
 
 def planned(grid: Path, runs: Path) -> tuple[Plan, Store]:
     """Prepare what the grid reads and plan it."""
-    store, asked = Store(runs), read_grid(grid)
+    store, read = Store(runs), read_grid(grid)
     copy_synthetic(store)
-    for given in needs(asked, describe(asked.method_names(), runs)):
+    for given in needs(read, describe(read.method_names(), runs)):
         name, pool = split_name(given)
         chips = prepare(name, runs / "data", store.prepared, pool=pool)
         remember(runs, given, chips, summary(name, runs / "data", store.prepared, pool=pool))
-    return make_plan(asked, store, runs / "data"), store
+    return make_plan(read, store, runs / "data"), store
 
 
 def fill(grid: Path, runs: Path, right: Right, fails: Callable[[str], bool] = lambda m: False):
@@ -104,9 +104,9 @@ def fill(grid: Path, runs: Path, right: Right, fails: Callable[[str], bool] = la
 
 
 def encoder_file(identity: dict) -> bytes:
-    """Return the smallest file of weights that says which pretraining it is of."""
-    told = {"pretraining": json.dumps(identity, sort_keys=True)}
-    return save({"weight": np.zeros(1, np.float32)}, metadata=told)
+    """Return the smallest file of weights with the identity of its pretraining."""
+    metadata = {"pretraining": json.dumps(identity, sort_keys=True)}
+    return save({"weight": np.zeros(1, np.float32)}, metadata=metadata)
 
 
 def write_start(store: Store, start: PlannedPretraining) -> None:
@@ -160,7 +160,7 @@ def write_run(store: Store, run: PlannedRun, chips: Chips, right: Right) -> None
 
 
 def share(level: float, seed: int, size: int) -> np.ndarray:
-    """Return which chips are right: a share of them, the same chips first for every method."""
+    """Return a mask of correct chips: a share of all, the same chips first for every method."""
     order = np.random.default_rng(0).permutation(size)
     count = round((level + 0.004 * np.sin(seed)) * size)
     correct = np.zeros(size, bool)

@@ -1,4 +1,4 @@
-"""The map of names: folders, packages, guards, data files."""
+"""Folders, packages, their import guards and data files."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def test_a_folder_refuses_any_other_import_name():
         assert f"import sarbench.{folder}, not {folder}" in done.stderr
 
 
-def test_the_top_level_holds_only_what_the_design_names():
+def test_the_top_level_holds_only_known_names():
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split("\n")

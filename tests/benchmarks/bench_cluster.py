@@ -37,7 +37,7 @@ COUNTED = '#!/bin/sh\necho x >> "{count}"\nexec {real} "$@"\n'
 
 
 def sarbench(*words: str | Path, environment: dict[str, str]) -> tuple[float, float, float, str]:
-    """Run a command; return wall seconds, CPU seconds, peak MB and what it printed."""
+    """Run a command; return wall seconds, CPU seconds, peak MB and its output."""
     command = [Path(sys.executable).with_name("sarbench"), *words]
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as printed:
@@ -51,7 +51,7 @@ def sarbench(*words: str | Path, environment: dict[str, str]) -> tuple[float, fl
 
 
 def measure(folder: Path, seeds: int) -> None:
-    """Submit a grid, ask for its status, cancel it; print what each took."""
+    """Submit a grid, ask for its status, cancel it; print the seconds of each."""
     grid, profile, runs = folder / "grid.toml", folder / "profile.toml", folder / "runs"
     grid.write_text(GRID.format(seeds=seeds))
     profile.write_text(PROFILE)
@@ -70,10 +70,10 @@ def measure(folder: Path, seeds: int) -> None:
     ):  # fmt: skip
         count.unlink(missing_ok=True)
         wall_s, cpu_s, peak_mb, text = sarbench(*words, environment=environment)
-        asked = count.read_text().count("x") if count.exists() else 0
+        questions = count.read_text().count("x") if count.exists() else 0
         print(
             f"{name:12} {seeds * 90:6} runs: {wall_s:6.2f} s wall, {cpu_s:6.2f} s of one core, "
-            f"{peak_mb:4.0f} MB, {asked} questions to the queue"
+            f"{peak_mb:4.0f} MB, {questions} questions to the queue"
         )
         lines = [line for line in text.splitlines() if " runs: " in line or "cancelled" in line]
         print(f"             {lines[-1][:100] if lines else text[-300:]}")

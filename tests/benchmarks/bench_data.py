@@ -1,4 +1,4 @@
-"""Time opening a prepared set of 100,000 chips, and the memory that it takes.
+"""Time and memory of opening a prepared set of 100,000 chips.
 
 Run: python tests/benchmarks/bench_data.py
 """
@@ -21,7 +21,7 @@ REPEATS = 5
 
 
 def write_set(folder: Path) -> None:
-    """Write a made-up prepared pool; its pixels are a hole in the file, so it takes no disk."""
+    """Write a prepared pool whose pixels are a sparse file, which takes no disk space."""
     summary = Summary(
         name="folder", kind="pool", count=COUNT, counts={"train": {}, "test": {}},
         data_digest="d" * 64, split_digest="", rendering="", transform="none", crop_px=None,
@@ -41,7 +41,7 @@ def write_set(folder: Path) -> None:
 
 
 def resident_mb() -> float:
-    """Return the memory that this process holds now."""
+    """Return the resident memory of this process in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 

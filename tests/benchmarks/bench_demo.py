@@ -1,4 +1,4 @@
-"""Time `sarbench demo` in a fresh store: every method on the embedded data, end to end.
+"""Time `sarbench demo` in a fresh store: every method on the bundled data, end to end.
 
 Run: python tests/benchmarks/bench_demo.py
 """
@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-GOAL_S = 300.0  # on two processor cores (DESIGN section 9)
+GOAL_S = 300.0  # on two processor cores
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ def together(features: Features, runs: Sequence[tuple[int, int]]) -> list[np.nda
 
 
 def plain(features: Features, seed: int, shots: int) -> np.ndarray:
-    """Train one head as one would without this project."""
+    """Train one head with a plain loop of torch modules."""
     settings, rng = Linear(), stream(seed, shots)
     head = nn.Linear(WIDTH, CLASSES)
     with torch.no_grad():
@@ -75,13 +75,13 @@ def plain(features: Features, seed: int, shots: int) -> np.ndarray:
 
 
 def in_a_process(features_file: Path, seed: int, shots: int) -> None:
-    """Do one run of ours in a process of its own."""
+    """Execute one run in a process of its own."""
     command = [sys.executable, __file__, str(features_file), str(seed), str(shots)]
     subprocess.run(command, check=True)
 
 
 def main() -> None:
-    """Print seconds, ratios, and how far the ways agree."""
+    """Print seconds, ratios, and the largest differences."""
     features, test_labels = made_up()
     runs = [(seed, shots) for shots in SHOTS for seed in range(SEEDS)]
     plain(features, *runs[0])  # torch imports its compiler at the first step of an optimiser

@@ -1,4 +1,4 @@
-"""Time a pretraining step of every method, and watch the memory of a process that pretrains.
+"""Time of a pretraining step of every method, and memory of the process.
 
 Run: python tests/benchmarks/bench_pretrain.py [METHOD ...]
 """
@@ -26,7 +26,7 @@ CHIPS, BATCH, EPOCHS = 160, 32, 40  # 200 steps
 
 
 def resident_mb() -> float:
-    """Return the memory that this process holds now."""
+    """Return the resident memory of this process in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 

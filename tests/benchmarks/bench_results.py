@@ -1,6 +1,6 @@
-"""Plan, table, statistics and report from many records; prints seconds against the goals.
+"""Time of plan, table, statistics and report from many records, next to the goals.
 
-The store is made of a real grid: its keys are those that `run` would give. Scores are drawn.
+The store belongs to a real grid, with the keys that `run` would give. Scores are drawn.
 
     python tests/benchmarks/bench_results.py [--records 10000] [--folder DIR]
 """

@@ -33,7 +33,7 @@ def by_convolution(amplitude: Tensor) -> Tensor:
 
 
 def seconds(task: Callable[[], object]) -> float:
-    """Return the shortest time of a few repeats, after one that does not count."""
+    """Return the shortest time of a few repeats, after one warm-up."""
     times = []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()

@@ -23,7 +23,7 @@ UNEQUAL: list[Callable[[np.ndarray], np.ndarray]] = [
 
 
 def separated(values: np.ndarray, test: str) -> np.ndarray:
-    """Return which methods of each column a test puts below the best: (columns, methods).
+    """Return the methods of each column that a test puts below the best: (columns, methods).
 
     Args:
         values: Columns, methods, pretraining seeds.

@@ -74,7 +74,7 @@ def test_plan_takes_the_name_of_a_bundled_grid(sarbench, tmp_path, monkeypatch):
     assert sarbench("plan", "demo", "-m", "mae", "-p", "knn")[0] == 0
 
 
-def test_doctor_reports_a_nearly_full_disk_and_goes_on(tmp_path, monkeypatch):
+def test_doctor_reports_a_nearly_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9 - 2**21, 2**21))
     (found,) = _doctor._store(Store(tmp_path / "runs"))
     assert found.state == "wrong"
@@ -153,7 +153,7 @@ def test_a_method_without_predict_has_nothing_to_show(
     package("plugin_own_loss", text.replace("MaskedPrediction", "Method"))
     monkeypatch.setattr(show_method, "picture_of_method", None)  # called, it would fail
     status, said = sarbench("methods", "show", "plugin_own_loss")
-    assert (status, "is no MaskedPrediction" in said) == (2, True), said
+    assert (status, "MaskedPrediction" in said) == (2, True), said
 
 
 def test_a_skeleton_is_not_written_into_an_installed_package(tmp_path, monkeypatch):
@@ -190,7 +190,7 @@ def test_doctor_runs_to_its_end(sarbench, tmp_path, monkeypatch):
     assert "unknown" not in said
 
 
-def test_data_ls_tells_what_lies_below_the_folder(tmp_path, capsys):
+def test_data_ls_reports_data_found_below_the_folder(tmp_path, capsys):
     (tmp_path / "data" / "SAR-ACD" / "A220").mkdir(parents=True)
     list_data(tmp_path / "runs", tmp_path / "data", as_json=True)
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}

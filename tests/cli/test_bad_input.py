@@ -1,4 +1,4 @@
-"""Whatever is asked for wrongly gets one message with the way out, exit status 2, no traceback."""
+"""Wrong requests: exit status 2, one message that says what to do, no traceback."""
 
 import os
 import shutil
@@ -119,7 +119,7 @@ def test_a_wrong_grid_is_refused_by_plan(sarbench, tmp_path, old, new, message):
     assert message in said
 
 
-def test_a_grid_that_is_no_grid_is_refused(sarbench, tmp_path):
+def test_a_file_that_is_not_a_grid_is_refused(sarbench, tmp_path):
     for path, content, message in (
         ("empty.toml", b"", "methods is missing"),
         ("binary.toml", b"\xff\xfe\x00", "is not a TOML file"),
@@ -194,11 +194,11 @@ def test_a_store_that_cannot_be_written_is_refused_before_work_begins(sarbench, 
     grid = write_grid(tmp_path)
     status, said = sarbench("run", grid, runs=Path("/proc/sarbench"))
     assert (status, "cannot be written" in said, "--runs" in said) == (2, True, True), said
-    assert sarbench("plan", grid, runs=Path("/proc/sarbench"))[0] == 0  # looking is allowed
+    assert sarbench("plan", grid, runs=Path("/proc/sarbench"))[0] == 0  # reading is allowed
 
 
 def bad_images(folder: Path) -> dict[str, str]:
-    """Write one folder per way in which an image may be bad; return what is said of each."""
+    """Write a folder for each kind of unusable image; return the message for each."""
     for name in ("truncated", "empty", "text", "colour", "nan", "link", "directory", "none"):
         (folder / name).mkdir()
         for i, chip in enumerate(speckled_chips(3, 40) if name != "none" else ()):

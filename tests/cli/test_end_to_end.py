@@ -148,7 +148,7 @@ def test_filters_narrow_every_command(finished):
 
 
 @pytest.mark.slow
-def test_a_damaged_record_is_named_moved_aside_and_run_again(finished, tmp_path):
+def test_a_damaged_record_is_named_moved_aside_and_rerun(finished, tmp_path):
     sarbench = Sarbench(tmp_path)
     shutil.copytree(finished.runs, sarbench.runs)
     key = sarbench.plan()["runs"][0]["key"]
@@ -229,7 +229,7 @@ def wait_for(condition, seconds: float = 90):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to find the worker")
 @pytest.mark.slow
-def test_a_killed_worker_is_recorded_and_the_rest_goes_on(tmp_path):
+def test_a_killed_worker_is_recorded_and_other_runs_continue(tmp_path):
     sarbench = Sarbench(tmp_path, LONG)
     process = sarbench.start("run", sarbench.grid, "--workers", "1")
     wait_for(lambda: list(sarbench.runs.glob("pretrain/*/progress.json")))
@@ -245,7 +245,7 @@ ENOUGH = TINY.replace("epochs = 1", "epochs = 30").replace("seeds = 2", "seeds =
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_the_same_command_goes_on_to_the_same_bits(tmp_path):
+def test_ctrl_c_saves_and_the_same_command_resumes_to_the_same_bits(tmp_path):
     stopped, straight = Sarbench(tmp_path / "stopped", ENOUGH), Sarbench(tmp_path / "a", ENOUGH)
     process = stopped.start("run", stopped.grid, "-m", "mae", "--workers", "1")
     folder = wait_for(lambda: [p.parent for p in stopped.runs.glob("pretrain/*/history.jsonl")])[0]

@@ -48,7 +48,7 @@ def texts(source: str) -> Iterator[str]:
 
 
 def problems(text: str, known: dict[tuple[str, ...], set[str]]) -> list[str]:
-    """Return what a text names that is not there."""
+    """Return the commands and options in a text that do not exist."""
     found, text = [], re.sub(r"[ \n]+(?!\n)", lambda m: "\n" if "\n\n" in m[0] else " ", text)
     for match in COMMAND.finditer(text):
         first, second, rest = match.groups()

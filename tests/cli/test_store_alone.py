@@ -122,7 +122,7 @@ def test_a_command_that_reads_creates_no_store(
     assert not (tmp_path / "none").exists()
 
 
-def test_two_versions_of_a_pool_are_told_apart_by_data_folder_or_digest(
+def test_the_data_folder_or_a_digest_chooses_between_two_versions_of_a_pool(
     made: Path, tmp_path: Path, call: Call
 ):
     runs = tmp_path / "runs"
