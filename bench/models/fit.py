@@ -13,24 +13,28 @@ from ...methods._masking import MaskingError
 from ...methods._method import Method, MethodConfigError
 from ...methods._timm import TimmModelError, UnknownTimmModelError
 from ..identity import from_json
+from .equal_blocks import EqualBlocks
 from .method_info import Asked, Fit
 from .sample_batches import build, fresh_rng, sample_batch
 
 CHIPS = 2
+OPERANDS = torch.Tensor, torch.Generator
 
 
 class Shapes(TorchDispatchMode):
-    """Compute shapes alone wherever a tensor without memory takes part; all else is computed."""
+    """Compute only the shape of a result where any operand is on the meta device."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: D105
         given = (args, kwargs or {})
-        if any(isinstance(one, torch.Tensor) and one.is_meta for one in tree_leaves(given)):
-            given = tree_map(_without_memory, given)
+        operands = [one for one in tree_leaves(given) if isinstance(one, OPERANDS)]
+        on_meta = [isinstance(one, torch.Tensor) and one.is_meta for one in operands]
+        if any(on_meta) and not all(on_meta):
+            given = tree_map(_to_meta, given)
         return func(*given[0], **given[1])
 
 
-def _without_memory(value: object) -> object:
-    if isinstance(value, torch.Generator):  # draws nothing where there is nothing to fill
+def _to_meta(value: object) -> object:
+    if isinstance(value, torch.Generator):  # there are no values to draw
         return None
     return value.to("meta") if isinstance(value, torch.Tensor) else value
 
@@ -65,6 +69,8 @@ def _try(method: type[Method], asked: Asked, device: str) -> Fit:
     with torch.device(device):
         built = build(method, size, config)
     if size and not method.control:
+        if device == "meta":
+            EqualBlocks(built)
         built.loss(sample_batch(built, CHIPS), fresh_rng())
     encoder = built.encoder
     return Fit(
