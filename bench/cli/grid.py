@@ -15,7 +15,8 @@ from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import claim_warning
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
-from ..plan.plan import Entry, Filters, Plan, counted, describe_pretraining, describe_run
+from ..plan.entry import Cause, Entry
+from ..plan.plan import Filters, Plan, counted, describe_pretraining, describe_run
 from ..slurm.status import look
 from ..store.atomic import write_atomic
 from ..store.records import Kind, Store
@@ -101,7 +102,7 @@ def pretrain_json(entry: Entry[PlannedPretraining]) -> dict[str, Any]:
     return {
         "key": entry.key, "method": planned.method, "label": planned.label, "seed": planned.seed,
         "axes": planned.axes, "recipe": planned.recipe_name, "state": entry.state,
-        "reason": entry.reason,
+        "cause": entry.cause, "reason": entry.reason,
         "identity": planned.identity.to_json() if planned.identity else None,
     }  # fmt: skip
 
@@ -114,7 +115,7 @@ def run_json(entry: Entry[PlannedRun]) -> dict[str, Any]:
         "key": entry.key, "method": start.method, "label": start.label, "axes": start.axes,
         "pretrain_seed": start.seed, "dataset": planned.dataset, "protocol": planned.protocol,
         "shots": planned.shots, "seed": planned.seed, "state": entry.state,
-        "reason": entry.reason,
+        "cause": entry.cause, "reason": entry.reason,
         "identity": planned.identity.to_json() if planned.identity else None,
     }  # fmt: skip
 
@@ -253,7 +254,7 @@ def clear(made: Plan, store: Store, force: bool) -> None:
     both = ("pretrain", made.pretrain), ("evaluate", made.runs)
     for kind, entries in both:
         for entry in entries:
-            damaged = entry.state == "failed" and entry.reason.startswith("its record is damaged")
+            damaged = entry.cause == Cause.DAMAGED
             if entry.key and (damaged or (force and entry.state == "done")):
                 aside = store.move_aside(kind, entry.key)
                 if aside and damaged:

@@ -9,13 +9,15 @@ import typer
 
 from ..contract.plugins import check_contracts
 from ..grid.schema import GridError, claim_warning
-from ..plan.failure_class import CLASSES, ONLY_IF_ASKED
-from ..plan.plan import PRETRAINING_FAILED, Entry, Plan, counted
+from ..plan.entry import Entry
+from ..plan.failure_class import CLASSES
+from ..plan.plan import Plan, counted
 from ..slurm import ledger
 from ..slurm.commands import cancel as cancel_jobs
 from ..slurm.commands import read_site
 from ..slurm.job_arrays import JobArray, Limits, make_arrays
 from ..slurm.profile import Profile, check_site, parse_profile, read_profile
+from ..slurm.selection import select, taken_by_retry, taken_by_submit
 from ..slurm.status import Watch, look
 from ..store.records import Store
 from ..suggest import unknown
@@ -34,12 +36,7 @@ def submit(
     ] = False,
 ) -> None:
     """Hand what is missing of a grid, and not queued, to SLURM; returns at once."""
-    hand_over(asked, read_profile(profile), _unasked, dry_run)
-
-
-def _unasked(entry: Entry) -> bool:
-    """Return whether an entry is submitted without being asked for by `retry`."""
-    return entry.failure not in ONLY_IF_ASKED
+    hand_over(asked, read_profile(profile), taken_by_submit, dry_run)
 
 
 def hand_over(
@@ -69,7 +66,7 @@ def hand_over(
     if dry_run:
         watch = look(store, made, warn)
         submitter = Submitter(made, store, profile, dry=True)
-        for number, each in enumerate(make_arrays(made, *_wanted(made, watch, take), limits)):
+        for number, each in enumerate(make_arrays(made, *select(made, watch, take), limits)):
             _print_dry(number, each, submitter)
         return
     check_contracts(store, [entry.planned.method for entry in made.pretrain], warn)
@@ -78,7 +75,7 @@ def hand_over(
         clear(made, store, force=False)
         watch = look(store, made, warn)
         watch.note_adopted()
-        wanted, waiting = _wanted(made, watch, take)
+        wanted, waiting = select(made, watch, take)
         arrays = make_arrays(made, wanted, waiting, limits)
         queued = {key: str(watch.held[key].job) for key in waiting}
         if arrays:
@@ -86,32 +83,6 @@ def hand_over(
                 arrays, queued, lambda array, job: out.print(_describe_array(array, job)), warn
             )
     _summary(asked, made, watch, arrays, wanted)
-
-
-def _wanted(made: Plan, watch: Watch, take: Callable[[Entry], bool]) -> tuple[set[str], set[str]]:
-    """Return the keys to submit, and the pretrainings that are queued or running already.
-
-    A pretraining that a `run` trains on some machine is left out, with its runs.
-    """
-    wanted, waiting, blocked = set(), set(), set()
-    for entry in made.pretrain:
-        if entry.key is None or entry.state == "done":
-            continue
-        if watch.live(entry.key):
-            waiting.add(entry.key)
-        elif entry.state != "running" and take(entry):
-            wanted.add(entry.key)
-        else:
-            blocked.add(id(entry.planned))
-    for entry in made.runs:
-        start = entry.planned.pretraining
-        if entry.key is None or entry.state == "done" or watch.live(entry.key):
-            continue
-        inherited = entry.reason.startswith(PRETRAINING_FAILED) or entry.state == "new"
-        again = inherited and start.identity is not None and start.identity.key in wanted
-        if id(start) not in blocked and (again or take(entry)):
-            wanted.add(entry.key)
-    return wanted, waiting
 
 
 def _describe_array(array: JobArray, job: str) -> str:
@@ -169,12 +140,7 @@ def retry(
     if exclude:
         nodes = sorted({*(given.exclude or []), *exclude})
         given = given.model_copy(update={"exclude": nodes})
-    classes = set(failed or CLASSES)
-
-    def take(entry: Entry) -> bool:
-        return entry.state == "failed" and (entry.failure or "exception") in classes
-
-    hand_over(asked, given, take)
+    hand_over(asked, given, taken_by_retry(set(failed or CLASSES)))
 
 
 def _last_profile(store: Store, grid: str) -> Profile:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ..plan.failure_class import ONLY_IF_ASKED
-from ..plan.plan import PRETRAINING_FAILED, Entry, Plan
+from ..plan.entry import Cause, Entry
+from ..plan.failure_class import RETRY_ONLY
+from ..plan.plan import Plan
 from ..slurm import ledger
 from ..slurm.status import Watch, look
 from .app import Json, Request, complain, grid_command, out, print_json, warn
@@ -58,7 +59,7 @@ def _print_status(asked: Request, made: Plan, watch: Watch) -> None:
     print_states(made, "where")
     _print_jobs(made, watch)
     failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
-    own = [e for e in failed if not e.reason.startswith(PRETRAINING_FAILED)]
+    own = [e for e in failed if e.cause != Cause.PRETRAINING_FAILED]
     for entry in own[:LISTED]:
         out.print(f"\nfailed ({entry.failure}): {describe(entry)}", markup=False, style="red")
         out.print(f"  {entry.reason}", markup=False)
@@ -68,9 +69,8 @@ def _print_status(asked: Request, made: Plan, watch: Watch) -> None:
         classes = Counter(str(e.failure) for e in own)
         out.print(f"\nand {len(own) - LISTED} more: {dict(classes)}")
     if failed:
-        unasked = [e for e in failed if e.failure not in ONLY_IF_ASKED]
-        if unasked:
-            out.print(f"\n{asked.command('submit')} --profile ... submits {len(unasked)} of these")
+        if count := sum(entry.failure not in RETRY_ONLY for entry in failed):
+            out.print(f"\n{asked.command('submit')} --profile ... submits {count} of these")
         out.print("")
         out.print(f"{asked.command('retry')}   submits everything that failed again")
 

@@ -6,7 +6,8 @@ from typing import Any
 from ...results.record import Architecture, PretrainRecord
 from ..grid.expand import PlannedPretraining
 from ..identity import Recipe
-from .plan import Entry, Plan
+from .entry import Entry
+from .plan import Plan
 
 Start = Entry[PlannedPretraining]
 

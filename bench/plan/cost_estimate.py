@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import mean
 
 from ..grid.expand import PlannedPretraining, PlannedRun
-from .plan import Entry, Plan
+from .entry import Entry
+from .plan import Plan
 
 START_S = 12.0  # imports, opening data, loading an encoder: per job
 ROUGH_IMAGES_PER_S = {

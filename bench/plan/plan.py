@@ -4,9 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
 
-from ...results.record import Attempt, PretrainRecord, RunRecord
 from ..data.lookup import find_set
 from ..data.names import set_of
 from ..data.packed import Summary
@@ -15,42 +13,16 @@ from ..grid.applicable import NotApplicable, applicable
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
 from ..grid.validate import check_data, validate
-from ..identity import Job, Pretraining
+from ..identity import Job
 from ..models.contract_outcomes import failed_contracts
 from ..models.method_info import MethodInfo, describe
-from ..store.progress import last_checkpoint, read_progress, steps_of
-from ..store.records import DamagedRecordError, Kind, Store
-from .failure_class import failure_class
+from ..store.records import Store
+from .entry import Cause, Entry, find_entry
 from .stale import StaleIndex
-
-State = Literal["new", "queued", "running", "done", "failed", "stale"]
-NOT_PREPARED = "not prepared"
-PRETRAINING_FAILED = "its pretraining failed"
 
 
 class OverlapError(GridError):
     """A pool that shares chips with a test set."""
-
-
-P = TypeVar("P", PlannedPretraining, PlannedRun)
-
-
-@dataclass
-class Entry(Generic[P]):
-    """A planned pretraining or run, and its state."""
-
-    planned: P
-    state: State
-    reason: str
-    record: PretrainRecord | RunRecord | None = None
-    attempt: Attempt | None = None  # its newest failure
-    failure: str | None = None  # the class of its failure
-    job: str | None = None  # of the cluster
-
-    @property
-    def key(self) -> str | None:
-        """The key, or None until the data are prepared."""
-        return self.planned.identity.key if self.planned.identity else None
 
 
 @dataclass
@@ -222,13 +194,13 @@ def make_plan(
     _refuse_overlaps(plan)
     stale = StaleIndex(store, starts, planned)
     for start in starts:
-        plan.pretrain.append(_entry("pretrain", start, store, stale))
+        plan.pretrain.append(find_entry("pretrain", start, store, stale))
     state_of = {id(entry.planned): entry for entry in plan.pretrain}
     for run in planned:
-        entry = _entry("evaluate", run, store, stale)
+        entry = find_entry("evaluate", run, store, stale)
         start = state_of[id(run.pretraining)]
         if entry.state != "done" and start.state == "failed":
-            entry.state, entry.reason = "failed", f"{PRETRAINING_FAILED}: {start.reason}"
+            entry.set("failed", Cause.PRETRAINING_FAILED, start.reason)
         plan.runs.append(entry)
     return plan
 
@@ -271,30 +243,3 @@ def _refuse_overlaps(plan: Plan) -> None:
             "another pool, or set allow_overlap = true under [pretrain]; every table will then say "
             "so"
         )
-
-
-def _entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry[P]:
-    identity = planned.identity
-    if identity is None:
-        return Entry(planned, "new", NOT_PREPARED)
-    try:
-        record = store.read(kind, identity.key, identity.to_json())
-    except DamagedRecordError as error:
-        return Entry(planned, "failed", f"its record is damaged: {error}")
-    if record is not None:
-        return Entry(planned, "done", f"{record.provenance.started[:10]}", record)
-    folder = store.folder(kind, identity.key)
-    if running := read_progress(folder):
-        now = running.progress
-        return Entry(planned, "running", f"step {now.step} of {now.steps} on {running.host}")
-    attempt = store.last_attempt(kind, identity.key) if folder.exists() else None
-    if attempt is not None:
-        reason = f"{attempt.failure}: {attempt.message}"
-        return Entry(planned, "failed", reason, attempt=attempt, failure=failure_class(attempt))
-    if isinstance(identity, Pretraining) and (step := last_checkpoint(folder)):
-        text = f"stopped at step {step} of {steps_of(identity)}; run resumes it"
-        return Entry(planned, "new", text)
-    differs = stale.difference(identity)
-    if differs:
-        return Entry(planned, "stale", f"stored with other {differs}")
-    return Entry(planned, "new", "not run yet")

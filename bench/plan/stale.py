@@ -34,20 +34,20 @@ class StaleIndex:
             if key not in own:
                 self._keys[essence] = key
 
-    def difference(self, identity: Pretraining | Run) -> str:
+    def difference(self, identity: Pretraining | Run) -> list[str]:
         """Return the versions and digests in which a stored result differs; empty without one."""
         value = identity.to_json()
         start = self._starts.get(value["start"]) if isinstance(identity, Run) else None
         key = self._keys.get(_essence(value, _essence(start) if start else ""))
         stored = _identity_of(self._store, "evaluate" if start else "pretrain", key)
         if stored is None:
-            return ""
+            return []
         names = [name for name in _moving(value) if value[name] != stored.get(name)]
         old = _identity_of(self._store, "pretrain", stored.get("start")) if start else None
         if start and old and start != old:
             moved = [name for name in _moving(start) if start[name] != old.get(name)]
             names += [f"{name} of its pretraining" for name in moved]
-        return ", ".join(names)
+        return names
 
 
 def _essences(store: Store, stored: dict[str, set[str]]) -> dict[str, str]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from ..grid.expand import PlannedRun
 from ..identity import Job, Run
 from ..plan.cost_estimate import START_S, Costs
-from ..plan.plan import Entry, Plan, describe_pretraining
+from ..plan.entry import Entry
+from ..plan.plan import Plan, describe_pretraining
 from .profile import Stage
 
 

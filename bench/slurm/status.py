@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..plan.entry import Cause, Entry
 from ..plan.failure_class import LOST, OF_SLURM
-from ..plan.plan import PRETRAINING_FAILED, Entry, Plan
+from ..plan.plan import Plan
 from ..store.progress import read_progress
 from ..store.records import Store
 from . import ledger
@@ -119,14 +120,14 @@ def _mark(plan: Plan, watch: Watch) -> None:
         blocked[id(entry.planned)] = entry
     for entry in plan.runs:
         start = blocked.get(id(entry.planned.pretraining))
-        inherited = entry.failure is None and entry.reason.startswith(PRETRAINING_FAILED)
+        inherited = entry.failure is None and entry.cause == Cause.PRETRAINING_FAILED
         if inherited and start and start.state != "failed":
-            entry.state, entry.reason = "new", "not run yet"
+            entry.set("new", Cause.NOT_RUN)
         _mark_entry(entry, watch)
         lost = entry.failure in (LOST, "cancelled")
         if start and start.state == "failed" and (entry.state == "new" or lost):
-            entry.state, entry.failure = "failed", start.failure
-            entry.reason = f"{PRETRAINING_FAILED}: {start.reason}"
+            entry.set("failed", Cause.PRETRAINING_FAILED, start.reason)
+            entry.failure = start.failure
 
 
 def _mark_entry(entry: Entry, watch: Watch) -> None:
@@ -136,29 +137,28 @@ def _mark_entry(entry: Entry, watch: Watch) -> None:
     entry.job = held.job
     seen = held.seen
     if not watch.answered:
-        entry.state, entry.reason = "queued", f"job {held.job}, the controller does not answer"
+        entry.set("queued", detail=f"job {held.job}, the controller does not answer")
     elif seen and seen.live:
         entry.failure = None
         if not seen.runs:
-            entry.state, entry.reason = "queued", f"job {held.job} waits ({seen.reason})"
+            entry.set("queued", detail=f"job {held.job} waits ({seen.reason})")
             return
         where = f"job {held.job} on {seen.node}, {seen.elapsed}"
-        entry.state, entry.reason = "running", f"{where}{_progress(entry, watch)}"
+        entry.set("running", detail=f"{where}{_progress(entry, watch)}")
     elif entry.attempt and moment(entry.attempt.time) >= int(held.submission.time):
         return  # it failed in this job, and said why
     elif entry.state == "running":
         entry.job = None  # not in this job, which has ended
     else:
-        entry.state, entry.attempt = "failed", None
-        entry.failure = _class(seen)
-        entry.reason = _obituary(held, watch)
+        entry.set("failed", Cause.JOB_ENDED, _describe_end(held, watch))
+        entry.attempt, entry.failure = None, _class(seen)
 
 
 def _class(seen: QueuedJob | None) -> str:
     return OF_SLURM.get(seen.state, LOST) if seen else LOST
 
 
-def _obituary(held: Held, watch: Watch) -> str:
+def _describe_end(held: Held, watch: Watch) -> str:
     """Say how a job ended that left neither record nor failure."""
     seen = held.seen
     how = f"as {seen.state} on {seen.node or 'no node'}" if seen else "unseen (no accounting)"

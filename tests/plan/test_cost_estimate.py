@@ -9,7 +9,8 @@ from stores import provenance
 from sarbench import bench
 from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.plan.cost_estimate import Costs
-from sarbench.bench.plan.plan import Entry, Plan, make_plan
+from sarbench.bench.plan.entry import Entry
+from sarbench.bench.plan.plan import Plan, make_plan
 from sarbench.bench.store.records import Store
 from sarbench.results.record import PretrainRecord, RunRecord
 
@@ -23,8 +24,8 @@ def plan_of(folder: Path, summary) -> Plan:
     grid = grid_of(folder, SWEPT)
     starts, planned = spread(grid, summary)
     made = Plan(grid, METHODS, [], [], {}, [])
-    made.pretrain = [Entry(start, "new", "") for start in starts]
-    made.runs = [Entry(run, "new", "") for run in planned]
+    made.pretrain = [Entry(start, "new") for start in starts]
+    made.runs = [Entry(run, "new") for run in planned]
     return made
 
 

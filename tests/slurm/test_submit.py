@@ -5,12 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from small_plans import keys_of, make_plan
 
-from sarbench.bench.grid.expand import PlannedPretraining, PlannedRun
-from sarbench.bench.grid.schema import Grid
-from sarbench.bench.identity import Pretraining, Run
 from sarbench.bench.plan.failure_class import CLASSES, failure_class
-from sarbench.bench.plan.plan import Entry, Plan
+from sarbench.bench.plan.plan import Plan
 from sarbench.bench.slurm import code_snapshot as snapshot
 from sarbench.bench.slurm import commands as slurm
 from sarbench.bench.slurm import ledger
@@ -83,31 +81,6 @@ def test_what_the_site_would_refuse_is_refused_before(values, message):
 def test_times_of_slurm_are_read():
     found = [slurm.minutes(text) for text in ("7-00:00:00", "1:30:00", "05:30", "UNLIMITED")]
     assert found == [10080, 90, 5.5, float("inf")]
-
-
-GRID = Grid.model_validate({"name": "g", "methods": ["mae"], "evaluate": {"protocols": {}}})
-
-
-def make_plan(runs_each: int, trained: int = 2, untrained: int = 1) -> Plan:
-    """Return a plan of the given size, nothing of it done."""
-    plan = Plan(GRID, {}, [], [], {}, [])
-    for number in range(trained + untrained):
-        recipe = {"epochs": 1} if number < trained else None
-        pretraining = Pretraining(
-            f"m{number}", 1, {}, {"name": "vit_nano"}, "fp32", [], None, 1.0, recipe, 0
-        )
-        start = PlannedPretraining(
-            f"M{number}", f"m{number}", {}, 0, pretraining, encoder=pretraining.encoder
-        )
-        plan.pretrain.append(Entry(start, "new", ""))
-        for seed in range(runs_each):
-            run = Run(pretraining.key, "m", "d", "x", "y", "linear", 1, {}, 5, seed)
-            plan.runs.append(Entry(PlannedRun(start, "d", "linear", 5, seed, run), "new", ""))
-    return plan
-
-
-def keys_of(plan: Plan) -> set[str]:
-    return {str(entry.key) for entry in (*plan.pretrain, *plan.runs)}
 
 
 def limits(max_array: int = 1000, pack_s: float = 1e9) -> Limits:
