@@ -17,7 +17,7 @@ from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause, Entry
 from ..plan.plan import Filters, Plan, counted, describe_pretraining, describe_run
-from ..slurm.status import look
+from ..slurm.status import update_from_queue
 from ..store.atomic import write_atomic
 from ..store.records import Kind, Store
 from .app import (
@@ -52,7 +52,7 @@ def plan(
 ) -> None:
     """Show every pretraining and run of a grid: new, running, done, failed or stale, and why."""
     made = asked.plan()
-    look(asked.store, made, warn)
+    update_from_queue(asked.store, made, warn)
     if claim := claim_warning(asked.grid):
         warn(claim)
     if as_json:

@@ -18,7 +18,7 @@ from ..slurm.commands import read_site
 from ..slurm.job_arrays import JobArray, Limits, make_arrays
 from ..slurm.profile import Profile, check_site, parse_profile, read_profile
 from ..slurm.selection import select, taken_by_retry, taken_by_submit
-from ..slurm.status import Watch, look
+from ..slurm.status import Watch, update_from_queue
 from ..store.records import Store
 from ..suggest import unknown
 from .app import Request, err, grid_command, out, warn
@@ -64,7 +64,7 @@ def hand_over(
         60 * min(profile.pack_min, 0.7 * (profile.allocation("evaluate").time_min or 60)),
     )
     if dry_run:
-        watch = look(store, made, warn)
+        watch = update_from_queue(store, made, warn)
         submitter = Submitter(made, store, profile, dry=True)
         for number, each in enumerate(make_arrays(made, *select(made, watch, take), limits)):
             _print_dry(number, each, submitter)
@@ -73,7 +73,7 @@ def hand_over(
     with ledger.submitting(store, lambda message: err.print(message, markup=False)):
         made = asked.plan()
         clear(made, store, force=False)
-        watch = look(store, made, warn)
+        watch = update_from_queue(store, made, warn)
         watch.note_adopted()
         wanted, waiting = select(made, watch, take)
         arrays = make_arrays(made, wanted, waiting, limits)
@@ -156,7 +156,7 @@ def cancel(
 ) -> None:
     """Cancel the jobs of a grid; a running pretraining saves first. `submit` goes on from there."""
     made = asked.plan()
-    watch = look(asked.store, made, warn)
+    watch = update_from_queue(asked.store, made, warn)
     selected = {e.key for e in (*made.pretrain, *made.runs) if watch.live(e.key)}
     runs = {e.key for e in made.runs}
     jobs, kept = set(), set()

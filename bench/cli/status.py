@@ -12,7 +12,7 @@ from ..plan.entry import Cause, Entry
 from ..plan.failure_class import RETRY_ONLY
 from ..plan.plan import Plan
 from ..slurm import ledger
-from ..slurm.status import Watch, look
+from ..slurm.status import Watch, update_from_queue
 from .app import Json, Request, complain, grid_command, out, print_json, warn
 from .grid import describe, pretrain_json, print_states, run_json
 
@@ -30,7 +30,7 @@ def status(
     """Show where every pretraining, run and job of a grid is; what failed, why, and what helps."""
     while True:
         made = asked.plan()
-        seen = look(asked.store, made, warn)
+        seen = update_from_queue(asked.store, made, warn)
         if as_json:
             print_json(_status_json(made))
         else:
