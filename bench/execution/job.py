@@ -112,7 +112,7 @@ def execute(
             continue
         for batch in batches(runs):
             if all(store.read("evaluate", run.key) for run in batch.runs):
-                continue  # another process has stored them meanwhile
+                continue  # another process has stored them
             keys = [run.key for run in batch.runs]
             report(Event("started", "evaluate", keys, job.label))
             with failures("evaluate", keys, store, report):

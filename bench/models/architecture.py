@@ -1,4 +1,4 @@
-"""The network of a pretraining as it is built: its kind, its size and its arithmetic."""
+"""The network of a pretraining: its kind, number of weights and cost."""
 
 import json
 from collections.abc import Callable

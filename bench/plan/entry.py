@@ -17,7 +17,7 @@ P = TypeVar("P", PlannedPretraining, PlannedRun)
 
 
 class Cause(StrEnum):
-    """The cause why something is new, stale or failed."""
+    """The cause of a state that is new, stale or failed."""
 
     NOT_PREPARED = "not_prepared"
     NOT_RUN = "not_run"
@@ -50,7 +50,7 @@ class Entry(Generic[P]):
     planned: P
     state: State
     cause: Cause | None = None  # None: done, queued or running
-    detail: str = ""  # what the cause's sentence leaves open; without a cause, all there is to say
+    detail: str = ""  # fills the sentence of the cause; the whole text without a cause
     record: PretrainRecord | RunRecord | None = None
     attempt: Attempt | None = None  # its newest failure
     failure: str | None = None  # the class of its failure

@@ -19,9 +19,9 @@ class Selection(NamedTuple):
 def select(plan: Plan, watch: Watch, take: Callable[[Entry], bool]) -> Selection:
     """Choose what to submit: everything that is missing, has no live job and is taken by `take`.
 
-    Two things depend on the pretraining of a run. If the pretraining is neither submitted nor in a
-    job, its runs are left out; a `run` outside of SLURM may be training it. If it is submitted, the
-    runs that only waited for it are submitted too, whatever `take` says.
+    A run also depends on its pretraining. If that is missing, but neither submitted nor in a job (a
+    `run` outside of SLURM may be training it), its runs are left out. If it is submitted, its runs
+    that have not failed themselves are submitted too, even if `take` does not take them.
     """
     wanted, waiting, blocked = set[str](), set[str](), set[int]()
     for entry in plan.pretrain:
