@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:
-    """Return the allowed name that is most like `name`, or None where none is alike."""
+    """Return the allowed name that is most similar to `name`, or None without a similar one."""
     return next(iter(get_close_matches(name, list(allowed), n=1, cutoff=0.5)), None)
 
 

@@ -1,4 +1,4 @@
-"""Read a TOML file into a pydantic model; a message for each thing that is wrong with it."""
+"""Strict reading of TOML files into pydantic models, with a message for each problem."""
 
 import tomllib
 from pathlib import Path
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .suggest import unknown
 
-ALTERNATIVES = {  # pydantic's name for a member of a union -> ours
+ALTERNATIVES = {  # pydantic's name for a member of a union -> the name in our messages
     "int": "a whole number", "literal['all']": "'all'", "list[int]": "a list of whole numbers",
     "float": "a number", "list[float]": "a list of numbers", "str": "a name",
     "list[str]": "a list of names",
@@ -44,7 +44,7 @@ def read_toml(path: Path, model: type[S], error: type[Exception]) -> S:
 
 
 def parse(data: Any, model: type[S], error: type[Exception], where: str) -> S:
-    """Return values as a model; `where` names their file in messages.
+    """Check values against a model; `where` names their file in messages.
 
     Raises:
         error: The model refuses them; the message lists every problem.

@@ -14,8 +14,9 @@ from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import bundled_grids, claim_warning
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
-from ..plan.plan import Entry, Filters, Plan, counted, describe_pretraining, describe_run
-from ..slurm.status import look
+from ..plan.entry import Cause, Entry
+from ..plan.plan import Filters, Plan, counted, describe_pretraining, describe_run
+from ..slurm.status import update_from_queue
 from ..store.atomic import write_atomic
 from ..store.records import Kind, Store
 from .app import app, err, out, print_json, warn
@@ -41,7 +42,7 @@ def plan(request: Request, as_json: Json = False) -> None:
     States: new, queued, running, done, failed, stale (stored with other code, data or settings).
     """
     made = request.plan()
-    look(request.store, made, warn)
+    update_from_queue(request.store, made, warn)
     if claim := claim_warning(request.grid):
         warn(claim)
     if as_json:
@@ -91,7 +92,7 @@ def pretrain_json(entry: Entry[PlannedPretraining]) -> dict[str, Any]:
     return {
         "key": entry.key, "method": planned.method, "label": planned.label, "seed": planned.seed,
         "axes": planned.axes, "recipe": planned.recipe_name, "state": entry.state,
-        "reason": entry.reason,
+        "cause": entry.cause, "reason": entry.reason,
         "identity": planned.identity.to_json() if planned.identity else None,
     }  # fmt: skip
 
@@ -104,7 +105,7 @@ def run_json(entry: Entry[PlannedRun]) -> dict[str, Any]:
         "key": entry.key, "method": start.method, "label": start.label, "axes": start.axes,
         "pretrain_seed": start.seed, "dataset": planned.dataset, "protocol": planned.protocol,
         "shots": planned.shots, "seed": planned.seed, "state": entry.state,
-        "reason": entry.reason,
+        "cause": entry.cause, "reason": entry.reason,
         "identity": planned.identity.to_json() if planned.identity else None,
     }  # fmt: skip
 
@@ -224,7 +225,7 @@ def clear(made: Plan, store: Store, force: bool) -> None:
     both = ("pretrain", made.pretrain), ("evaluate", made.runs)
     for kind, entries in both:
         for entry in entries:
-            damaged = entry.state == "failed" and entry.reason.startswith("its record is damaged")
+            damaged = entry.cause == Cause.DAMAGED
             if entry.key and (damaged or (force and entry.state == "done")):
                 aside = store.move_aside(kind, entry.key)
                 if aside and damaged:

@@ -9,14 +9,16 @@ import typer
 
 from ..contract.plugins import check_contracts
 from ..grid.schema import GridError, claim_warning
-from ..plan.failure_class import CLASSES, ONLY_IF_ASKED
-from ..plan.plan import PRETRAINING_FAILED, Entry, Plan, counted
+from ..plan.entry import Entry
+from ..plan.failure_class import CLASSES
+from ..plan.plan import Plan, counted
 from ..slurm import ledger
 from ..slurm.commands import cancel as cancel_jobs
 from ..slurm.commands import read_site
 from ..slurm.job_arrays import JobArray, Limits, make_arrays
 from ..slurm.profile import Profile, check_site, parse_profile, read_profile
-from ..slurm.status import Watch, look
+from ..slurm.selection import select, taken_by_retry, taken_by_submit
+from ..slurm.status import Watch, update_from_queue
 from ..store.records import Store
 from ..suggest import unknown
 from .app import err, out, warn
@@ -38,11 +40,7 @@ def submit(
 
     Left out is what is queued, and what failed with an exception or out of memory (see `retry`).
     """
-    submit_missing(request, read_profile(profile), _not_left_to_retry, dry_run)
-
-
-def _not_left_to_retry(entry: Entry) -> bool:
-    return entry.failure not in ONLY_IF_ASKED
+    submit_missing(request, read_profile(profile), taken_by_submit, dry_run)
 
 
 def submit_missing(
@@ -70,18 +68,18 @@ def submit_missing(
         60 * min(profile.pack_min, 0.7 * (profile.allocation("evaluate").time_min or 60)),
     )
     if dry_run:
-        watch = look(store, made, warn)
+        watch = update_from_queue(store, made, warn)
         submitter = Submitter(made, store, profile, dry=True)
-        for number, each in enumerate(make_arrays(made, *_wanted(made, watch, take), limits)):
+        for number, each in enumerate(make_arrays(made, *select(made, watch, take), limits)):
             _print_dry(number, each, submitter)
         return
     check_contracts(store, [entry.planned.method for entry in made.pretrain], warn)
     with ledger.submitting(store, lambda message: err.print(message, markup=False)):
         made = request.plan()
         clear(made, store, force=False)
-        watch = look(store, made, warn)
+        watch = update_from_queue(store, made, warn)
         watch.note_adopted()
-        wanted, waiting = _wanted(made, watch, take)
+        wanted, waiting = select(made, watch, take)
         arrays = make_arrays(made, wanted, waiting, limits)
         queued = {key: str(watch.held[key].job) for key in waiting}
         if arrays:
@@ -89,32 +87,6 @@ def submit_missing(
                 arrays, queued, lambda array, job: out.print(_describe_array(array, job)), warn
             )
     _summary(request, made, watch, arrays, wanted)
-
-
-def _wanted(made: Plan, watch: Watch, take: Callable[[Entry], bool]) -> tuple[set[str], set[str]]:
-    """Return the keys to submit, and the pretrainings that are queued or running already.
-
-    A pretraining that `sarbench run` trains on some machine is left out, and so are its runs.
-    """
-    wanted, waiting, blocked = set(), set(), set()
-    for entry in made.pretrain:
-        if entry.key is None or entry.state == "done":
-            continue
-        if watch.live(entry.key):
-            waiting.add(entry.key)
-        elif entry.state != "running" and take(entry):
-            wanted.add(entry.key)
-        else:
-            blocked.add(id(entry.planned))
-    for entry in made.runs:
-        start = entry.planned.pretraining
-        if entry.key is None or entry.state == "done" or watch.live(entry.key):
-            continue
-        inherited = entry.reason.startswith(PRETRAINING_FAILED) or entry.state == "new"
-        again = inherited and start.identity is not None and start.identity.key in wanted
-        if id(start) not in blocked and (again or take(entry)):
-            wanted.add(entry.key)
-    return wanted, waiting
 
 
 def _describe_array(array: JobArray, job: str) -> str:
@@ -174,12 +146,7 @@ def retry(
     if exclude:
         nodes = sorted({*(given.exclude or []), *exclude})
         given = given.model_copy(update={"exclude": nodes})
-    classes = set(failed or CLASSES)
-
-    def take(entry: Entry) -> bool:
-        return entry.state == "failed" and (entry.failure or "exception") in classes
-
-    submit_missing(request, given, take)
+    submit_missing(request, given, taken_by_retry(set(failed or CLASSES)))
 
 
 def _last_profile(store: Store, grid: str) -> Profile:
@@ -196,7 +163,7 @@ def cancel(request: Request) -> None:
     A running pretraining saves a checkpoint first; `submit` resumes it.
     """
     made = request.plan()
-    watch = look(request.store, made, warn)
+    watch = update_from_queue(request.store, made, warn)
     selected = {e.key for e in (*made.pretrain, *made.runs) if watch.live(e.key)}
     runs = {e.key for e in made.runs}
     jobs, kept = set(), set()

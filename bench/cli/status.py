@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ..plan.failure_class import ONLY_IF_ASKED
-from ..plan.plan import PRETRAINING_FAILED, Entry, Plan
+from ..plan.entry import Cause, Entry
+from ..plan.failure_class import RETRY_ONLY
+from ..plan.plan import Plan
 from ..slurm import ledger
-from ..slurm.status import Watch, look
+from ..slurm.status import Watch, update_from_queue
 from .app import complain, out, print_json, warn
 from .grid import describe, pretrain_json, print_states, run_json
 from .options import Json
@@ -34,7 +35,7 @@ def status(
     """
     while True:
         made = request.plan()
-        seen = look(request.store, made, warn)
+        seen = update_from_queue(request.store, made, warn)
         if as_json:
             print_json(_status_json(made))
         else:
@@ -63,7 +64,7 @@ def _print_status(request: Request, made: Plan, watch: Watch) -> None:
     print_states(made, "where")
     _print_jobs(made, watch)
     failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
-    own = [e for e in failed if not e.reason.startswith(PRETRAINING_FAILED)]
+    own = [e for e in failed if e.cause != Cause.PRETRAINING_FAILED]
     for entry in own[:LISTED]:
         out.print(f"\nfailed ({entry.failure}): {describe(entry)}", markup=False, style="red")
         out.print(f"  {entry.reason}", markup=False)
@@ -73,9 +74,7 @@ def _print_status(request: Request, made: Plan, watch: Watch) -> None:
         classes = Counter(str(e.failure) for e in own)
         out.print(f"\nand {len(own) - LISTED} more: {dict(classes)}")
     if failed:
-        resubmitted = [e for e in failed if e.failure not in ONLY_IF_ASKED]
-        if resubmitted:
-            count = len(resubmitted)
+        if count := sum(entry.failure not in RETRY_ONLY for entry in failed):
             out.print(f"\n{request.command('submit')} --profile ... submits {count} of these again")
         out.print("")
         out.print(f"{request.command('retry')}   submits everything that failed again")

@@ -1,7 +1,7 @@
-"""Execute a job: one pretraining and the runs that start from it.
+"""The execution of a job: one pretraining and the runs that start from it.
 
-A job holds plain values and finds its work by key. Stored work is skipped, so a killed job may be
-started again.
+A job holds plain values and finds its work in the store by key. Stored work is skipped, so a killed
+job can be started again.
 """
 
 import traceback
@@ -31,14 +31,15 @@ from ..store.records import Kind, Store
 
 
 class DeviceError(ValueError):
-    """The device that was asked for is not there."""
+    """The requested device does not exist."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """A message of a job to the process that watches it.
+    """A message from a job to its parent process.
 
-    `elsewhere` means that another process trains the pretraining; its runs are left to it.
+    `elsewhere`: another process trains the pretraining, and this job leaves it and its runs out.
+    `full`: the disk is full.
     """
 
     kind: Literal["started", "progress", "done", "failed", "elsewhere", "warning", "full"]
@@ -49,11 +50,17 @@ class Event:
 
 
 def prepare_process(resources: Resources) -> None:
-    """Give this process its device and its number of threads, whoever started it."""
+    """Set the device and the number of threads of this process.
+
+    Raises:
+        DeviceError: The device is a GPU and torch sees none.
+    """
     torch.set_num_threads(resources.threads)
     if resources.device.startswith("cuda"):
         if not torch.cuda.is_available():
-            raise DeviceError(f"{resources.device} was asked for, torch sees no GPU in this job")
+            raise DeviceError(
+                f"the device is {resources.device}, but torch sees no GPU in this job"
+            )
         torch.cuda.set_device(resources.device)
 
 
@@ -61,23 +68,23 @@ def execute(
     job: Job,
     store: Store,
     resources: Resources,
-    tell: Callable[[Event], None],
+    report: Callable[[Event], None],
     should_stop: Callable[[], bool] = lambda: False,
     ranks: Ranks = ALONE,
 ) -> None:
-    """Do what is missing of a job; a failure is stored, reported, and stops nothing else.
+    """Do the missing part of a job. A failure is stored and reported, and the rest continues.
 
-    Each piece is reported as `started` before anything of it is read, so that it can be named if
-    this process is killed.
+    Each piece of work is reported as `started` before its data are opened, so the parent knows
+    which piece failed if this process is killed.
 
     Raises:
-        Interrupted: `should_stop` said so; what is finished is stored.
-        NoSpaceError: The disk is full: nothing that follows could be stored.
+        Interrupted: `should_stop` returned True; finished work is stored.
+        NoSpaceError: The disk is full; finished work is stored.
     """
     key = job.pretraining.key
     if store.read("pretrain", key) is None:
-        tell(Event("started", "pretrain", [key], job.label))
-        with failures("pretrain", [key], store, tell) as outcome:
+        report(Event("started", "pretrain", [key], job.label))
+        with failures("pretrain", [key], store, report) as outcome:
             pretrain(
                 job.pretraining,
                 _pool(job, store),
@@ -85,18 +92,18 @@ def execute(
                 resources,
                 ranks=ranks,
                 should_stop=should_stop,
-                on_progress=lambda p: tell(Event("progress", "pretrain", [key], job.label, p)),
-                warn=lambda message: tell(Event("warning", "pretrain", [key], message)),
+                on_progress=lambda p: report(Event("progress", "pretrain", [key], job.label, p)),
+                warn=lambda message: report(Event("warning", "pretrain", [key], message)),
             )
-            tell(Event("done", "pretrain", [key], job.label))
+            report(Event("done", "pretrain", [key], job.label))
         if not outcome.ok:
             return
     missing = [run for run in job.runs if store.read("evaluate", run.key) is None]
     for dataset, group in groupby(sorted(missing, key=_dataset), _dataset):
         runs = list(group)
         every = [run.key for run in runs]
-        tell(Event("started", "evaluate", every, f"{job.label}: opening {dataset}"))
-        with failures("evaluate", every, store, tell) as outcome:
+        report(Event("started", "evaluate", every, f"{job.label}: opening {dataset}"))
+        with failures("evaluate", every, store, report) as outcome:
             digests = runs[0].data_digest, runs[0].split_digest
             chips = open_version(card_of(dataset), *digests, store.prepared)
             readouts = {run.settings["readout"] for run in runs if _reads_features(run)}
@@ -105,14 +112,14 @@ def execute(
             continue
         for batch in batches(runs):
             if all(store.read("evaluate", run.key) for run in batch.runs):
-                continue  # another process was faster
+                continue  # another process has stored them
             keys = [run.key for run in batch.runs]
-            tell(Event("started", "evaluate", keys, job.label))
-            with failures("evaluate", keys, store, tell):
+            report(Event("started", "evaluate", keys, job.label))
+            with failures("evaluate", keys, store, report):
                 for record in evaluation.run(batch):
-                    tell(Event("done", "evaluate", [record.key], job.label))
+                    report(Event("done", "evaluate", [record.key], job.label))
             if should_stop():
-                raise Interrupted("stopped between two runs; what is finished is stored")
+                raise Interrupted("stopped between two runs; finished runs are stored")
 
 
 def _dataset(run: Run) -> str:
@@ -133,16 +140,16 @@ def _pool(job: Job, store: Store) -> Pool | None:
 
 @dataclass
 class Outcome:
-    """Whether the guarded work went well."""
+    """The outcome of guarded work."""
 
     ok: bool = True
 
 
 @contextmanager
 def failures(
-    what: Kind, keys: list[str], store: Store, tell: Callable[[Event], None]
+    what: Kind, keys: list[str], store: Store, report: Callable[[Event], None]
 ) -> Iterator[Outcome]:
-    """Turn an exception into a stored attempt of every key that has no record yet."""
+    """Store an exception as a failed attempt of every key without a record, and report it."""
     outcome = Outcome()
     try:
         yield outcome
@@ -150,13 +157,13 @@ def failures(
         raise
     except RunningElsewhereError as error:
         outcome.ok = False
-        tell(Event("elsewhere", what, keys, str(error)))
-    except Exception as error:  # a method may raise anything; it must not stop the others
+        report(Event("elsewhere", what, keys, str(error)))
+    except Exception as error:  # a method may raise anything; other work continues
         if isinstance(error, OSError) and is_full(error):
             raise no_space(Path(error.filename or store.root)) from error
         outcome.ok = False
         record_failure(
-            what, keys, store, tell, type(error).__name__, str(error), traceback.format_exc()
+            what, keys, store, report, type(error).__name__, str(error), traceback.format_exc()
         )
 
 
@@ -164,12 +171,12 @@ def record_failure(
     what: Kind,
     keys: list[str],
     store: Store,
-    tell: Callable[[Event], None],
+    report: Callable[[Event], None],
     failure: str,
     message: str,
     trace: str = "",
 ) -> None:
-    """Store a failure of every key that has no record yet, and tell it once."""
+    """Store a failure of every key without a record, and report it once."""
     failed = [key for key in keys if store.read(what, key) is None]
     attempt = Attempt(failure=failure, message=message, traceback=trace, host=host(), time=now())
     for key in failed:
@@ -177,6 +184,6 @@ def record_failure(
             store.write_attempt(what, key, attempt)
         except NoSpaceError:
             raise
-        except OSError as error:  # the failure is told, if it cannot be kept
-            tell(Event("warning", what, [key], f"the failure could not be stored: {error}"))
-    tell(Event("failed", what, failed, f"{failure}: {message}"))
+        except OSError as error:  # still report the failure
+            report(Event("warning", what, [key], f"the failure could not be stored: {error}"))
+    report(Event("failed", what, failed, f"{failure}: {message}"))

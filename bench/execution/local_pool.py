@@ -1,7 +1,7 @@
-"""A bounded pool of worker processes on this machine: one job each, one process per device slot.
+"""A pool of worker processes on this machine, one for each device slot.
 
-If a worker is killed, the piece of its job that was started last is recorded as failed, and the
-rest of the job is handed to a fresh worker.
+If a worker is killed, the piece of work that it started last is recorded as failed. A new worker
+does the rest of its job.
 """
 
 import errno
@@ -18,16 +18,16 @@ from ..pretraining.claim import Interrupted
 from ..store.atomic import NoSpaceError
 from ..store.records import Store
 from .job import DeviceError, Event, execute, prepare_process, record_failure
-from .worker import Died, work
+from .worker import WorkerError, work
 
-STOP_S = 30.0  # how long a worker may take to save when it is asked to stop
+STOP_S = 30.0  # time for a worker to save after SIGTERM
 
 
 def local_resources(device: str, workers: int | None, threads: int) -> list[Resources]:
-    """Return the resources of each worker: one per GPU, or one per core and `threads`.
+    """Return the resources of each worker: one per GPU, or one per `threads` cores.
 
     Raises:
-        DeviceError: The device is not there.
+        DeviceError: The device is unknown or does not exist.
     """
     import torch
 
@@ -47,7 +47,7 @@ def local_resources(device: str, workers: int | None, threads: int) -> list[Reso
 
 
 class _Worker:
-    """One process, its job, and the piece of it that was started last."""
+    """A process with its job and the piece of work that it started last."""
 
     def __init__(self, store: Store, resources: Resources) -> None:
         context = multiprocessing.get_context("spawn")
@@ -58,15 +58,15 @@ class _Worker:
         theirs.close()
         self._send((store, resources))
         self.job: Job | None = None
-        self.at: Event | None = None
-        self.died: Died | None = None
+        self.started: Event | None = None
+        self.error: WorkerError | None = None
 
-    def give(self, job: Job) -> None:
-        self.job, self.at = job, None
+    def assign(self, job: Job) -> None:
+        self.job, self.started = job, None
         self._send(job)
 
     def _send(self, value: object) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # its end is noticed by `run_jobs`
+        with suppress(BrokenPipeError, ConnectionResetError):  # `run_jobs` notices that it ended
             self.connection.send(value)
 
     def stop(self) -> None:
@@ -81,57 +81,59 @@ class _Worker:
             self.process.join()
 
 
-def prepare(resources: Resources) -> Callable[[], bool]:
-    """Prepare this process to work; return a function that says whether SIGTERM was received."""
+def prepare_worker(resources: Resources) -> Callable[[], bool]:
+    """Prepare this process; return a function that tells whether SIGTERM was received."""
     stop = False
 
-    def ask_to_stop(*_: object) -> None:
+    def request_stop(*_: object) -> None:
         nonlocal stop
         stop = True
 
-    signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGTERM, request_stop)
     prepare_process(resources)
     return lambda: stop
 
 
-def serve(
+def execute_jobs(
     connection: Connection,
     store: Store,
     resources: Resources,
     stop: Callable[[], bool],
 ) -> None:
-    """Execute jobs until the other end closes; SIGTERM finishes the step, saves and ends."""
+    """Execute jobs from a connection until it closes or SIGTERM is received."""
 
-    def tell(event: Event | Died | None) -> None:
+    def report(event: Event | WorkerError | None) -> None:
         try:
             connection.send(event)
         except BrokenPipeError:
-            raise Interrupted("the process that gave this job has ended") from None
+            raise Interrupted("the parent process has ended") from None
 
     try:
         while not stop():
             if not connection.poll(0.2):
                 continue
             job = connection.recv()
-            execute(job, store, resources, tell, stop)
-            tell(None)
+            execute(job, store, resources, report, stop)
+            report(None)
     except EOFError:
         return
     except Interrupted as stopped:
         with suppress(OSError):  # the parent has ended
-            connection.send(Died("cancelled", f"SIGTERM ended the worker process: {stopped}", ""))
+            connection.send(
+                WorkerError("cancelled", f"SIGTERM ended the worker process: {stopped}", "")
+            )
     except NoSpaceError as error:
         with suppress(OSError):  # the parent has ended
             connection.send(Event("full", text=str(error.strerror)))
 
 
 def run_jobs(jobs: list[Job], store: Store, resources: list[Resources]) -> Iterator[Event]:
-    """Yield what happens until every job is done or has failed.
+    """Execute jobs in worker processes, one for each of `resources`, and yield their events.
 
-    Closing the generator (or Ctrl-C in its consumer) asks the workers to save and stop, and waits.
+    Closing the generator, or Ctrl-C in its consumer, stops the workers after they have saved.
 
     Raises:
-        NoSpaceError: The disk is full; what is finished is stored.
+        NoSpaceError: The disk is full; finished work is stored.
     """
     waiting = list(jobs)
     workers: list[_Worker] = []
@@ -139,7 +141,7 @@ def run_jobs(jobs: list[Job], store: Store, resources: list[Resources]) -> Itera
     try:
         for each in resources[: len(waiting)]:
             workers.append(_Worker(store, each))
-            workers[-1].give(waiting.pop(0))
+            workers[-1].assign(waiting.pop(0))
         while busy := [worker for worker in workers if worker.job]:
             for connection in wait([worker.connection for worker in busy]):
                 worker = next(w for w in busy if w.connection is connection)
@@ -151,18 +153,18 @@ def run_jobs(jobs: list[Job], store: Store, resources: list[Resources]) -> Itera
                     waiting[:0] = rest
                     if waiting:
                         workers.append(_Worker(store, worker.resources))
-                        workers[-1].give(waiting.pop(0))
+                        workers[-1].assign(waiting.pop(0))
                     continue
-                if isinstance(event, Died):
-                    worker.died = event
+                if isinstance(event, WorkerError):
+                    worker.error = event
                     continue
                 if event is not None and event.kind == "full":
                     raise NoSpaceError(errno.ENOSPC, event.text)
                 if event is not None:
-                    worker.at = event if event.kind == "started" else worker.at
+                    worker.started = event if event.kind == "started" else worker.started
                     yield event
                 elif waiting:
-                    worker.give(waiting.pop(0))
+                    worker.assign(waiting.pop(0))
                 else:
                     worker.job = None
     finally:
@@ -175,28 +177,28 @@ def run_jobs(jobs: list[Job], store: Store, resources: list[Resources]) -> Itera
 def _record_end(
     worker: _Worker, store: Store, killed: set[str]
 ) -> Generator[Event, None, list[Job]]:
-    """Record a failure of what an ended worker had started; return what is left of its job.
+    """Record the failure of the work that an ended worker had started; return the rest of its job.
 
-    Every call records a failure, or returns less than the job, or adds to `killed`: the jobs whose
-    worker was killed before it started a piece. So no job is handed out for ever.
+    `killed` holds the jobs whose worker was killed before it started any work. Such a job is
+    returned once more; after that it counts as failed. So no job is repeated forever.
     """
     worker.end()
-    job, at = worker.job, worker.at
+    job, started = worker.job, worker.started
     if job is None:
         return []
     pretrained = store.read("pretrain", job.pretraining.key) is not None
-    if at is None and worker.died is None and job.pretraining.key not in killed:
+    if started is None and worker.error is None and job.pretraining.key not in killed:
         killed.add(job.pretraining.key)
         return [job]
-    if at is not None and at.what == "pretrain" and pretrained:
+    if started is not None and started.what == "pretrain" and pretrained:
         return [job] if job.runs else []  # it ended between the pretraining and the runs
-    if at is not None:
-        what, keys = at.what, at.keys
+    if started is not None:
+        what, keys = started.what, started.keys
     elif pretrained:
         what, keys = "evaluate", [run.key for run in job.runs]
     else:
         what, keys = "pretrain", [job.pretraining.key]
-    failure, message, trace = worker.died or ("killed", _how_ended(worker), "")
+    failure, message, trace = worker.error or ("killed", _how_ended(worker), "")
     events: list[Event] = []
     record_failure(what, keys, store, events.append, failure, message, trace)
     yield from events
@@ -205,9 +207,9 @@ def _record_end(
 
 
 def _how_ended(worker: _Worker) -> str:
-    """Say how a process ended that could not say so itself."""
+    """Return how a process without a last message ended."""
     code = worker.process.exitcode or 0
-    place = "" if worker.at else " before it started its job"
+    place = "" if worker.started else " before it started its job"
     if code >= 0:
         return f"the worker process ended with exit status {code}{place}; see its messages above"
     name = signal.Signals(-code).name

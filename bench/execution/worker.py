@@ -1,4 +1,4 @@
-"""The start of a worker process: imports what it needs where errors can be reported."""
+"""The start of a worker process, which imports torch where an error can be reported."""
 
 import signal
 import traceback
@@ -6,29 +6,31 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 
-class Died(NamedTuple):
+class WorkerError(NamedTuple):
     """The exception that ended a worker process."""
 
-    failure: str  # its class
+    failure: str  # class of the exception
     message: str
     trace: str
 
 
 def work(connection: Connection) -> None:
-    """Receive what this worker is given, and execute jobs until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
-    at = "could not start"
+    """Receive the store and resources, then execute jobs until the connection closes."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches every process; the parent stops the workers
+    ended = "could not start"
     try:
-        from .local_pool import prepare, serve
+        from .local_pool import execute_jobs, prepare_worker
 
         store, resources = connection.recv()
-        stop = prepare(resources)
-        at = "ended"
-        serve(connection, store, resources, stop)
-    except Exception as error:  # whatever it is: the parent records it for what was to be done
-        message = f"the worker process {at}: {error}"
-        died = Died(type(error).__name__, message, traceback.format_exc())
+        stop = prepare_worker(resources)
+        ended = "ended"
+        execute_jobs(connection, store, resources, stop)
+    except Exception as error:  # the parent records any exception as the failure of the job
+        message = f"the worker process {ended}: {error}"
+        failed = WorkerError(type(error).__name__, message, traceback.format_exc())
         try:
-            connection.send(died)
-        except OSError:  # the parent is gone
+            connection.send(failed)
+        except OSError:  # the parent has ended
             return

@@ -1,10 +1,10 @@
-"""Find runs that a method cannot do, and the reasons; the plan leaves them out."""
+"""Runs that are not applicable: a method cannot train the encoder, or a protocol cannot read it."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from ...protocols import PROTOCOLS
-from ..models.method_info import Asked, Fit, fits
+from ..models.method_info import Fit, MethodSetup, fits
 from .expand import PlannedPretraining, PlannedRun
 from .schema import GridError, ProtocolEntry
 
@@ -14,23 +14,23 @@ NotApplicable = tuple[str, str, str]  # row, encoder or protocol, reason
 def applicable(
     planned: list[PlannedRun], protocols: Mapping[str, ProtocolEntry], folder: Path
 ) -> tuple[list[PlannedRun], list[NotApplicable]]:
-    """Return the runs that can be done, and one line for each thing that cannot.
+    """Split runs into those that can be done and the reasons why others cannot.
 
     Args:
         planned: Every run of the grid.
         protocols: The protocols of the grid, with their settings.
-        folder: The store, which keeps what was learned of each method.
+        folder: The store, which caches the facts of each method.
 
     Raises:
-        GridError: Nothing can be done.
+        GridError: No run can be done.
     """
-    known = fits([_asked(run.pretraining) for run in planned], folder)
+    known = fits([_setup(run.pretraining) for run in planned], folder)
     if unknown := sorted({fit.problem for fit in known.values() if fit.unknown}):
         raise GridError("\n".join(f"pretrain.encoder: {problem}" for problem in unknown))
     kept, refused = list[PlannedRun](), dict[NotApplicable, None]()
     for run in planned:
         start = run.pretraining
-        reason = _problem(run, known[_asked(start).key], protocols)
+        reason = _problem(run, known[_setup(start).key], protocols)
         if reason is None:
             kept.append(run)
         else:
@@ -43,19 +43,19 @@ def applicable(
 
 
 def sentence(entry: NotApplicable) -> str:
-    """Return one line on a thing that cannot be done."""
+    """Return a line for tables and terminals."""
     row, what, reason = entry
     return f"{row if what in row else f'{row}, {what}'}: {reason}"
 
 
-def _asked(start: PlannedPretraining) -> Asked:
-    return Asked(start.method, start.config, start.encoder)
+def _setup(start: PlannedPretraining) -> MethodSetup:
+    return MethodSetup(start.method, start.config, start.encoder)
 
 
 def _problem(
     run: PlannedRun, fit: Fit, protocols: Mapping[str, ProtocolEntry]
 ) -> tuple[str, str] | None:
-    """Return what cannot be done and the reason."""
+    """Return the part that a run cannot do and the reason, or None."""
     if fit.problem:
         encoder = run.pretraining.encoder
         return f"encoder {encoder['name'] if encoder else 'none'}", fit.problem

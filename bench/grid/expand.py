@@ -1,4 +1,4 @@
-"""A grid spread out into the pretrainings and runs that it declares; pure."""
+"""The pretrainings and runs that a grid declares."""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -31,18 +31,18 @@ class PlannedPretraining:
 
     label: str
     method: str
-    axes: dict[str, Any]  # what the grid sweeps, for this pretraining
+    axes: dict[str, Any]  # its value of each swept field
     seed: int
     identity: Pretraining | None
     config: dict[str, Any] = field(default_factory=dict)
     encoder: dict[str, Any] | None = None
     recipe_name: str | None = None  # None for a control
     recipe: Recipe | None = None
-    pool: list[str] = field(default_factory=list)  # names as in the grid; none for a control
+    pool: list[str] = field(default_factory=list)  # names as in the grid; empty for a control
 
     @property
     def row(self) -> str:
-        """Return the label with what the grid sweeps: a row of the table."""
+        """The label with the values of swept fields, which names a row of the table."""
         return self.label + "".join(f", {name} {value}" for name, value in self.axes.items())
 
 
@@ -59,15 +59,16 @@ class PlannedRun:
 
 
 def pools_of(planned: Iterable[PlannedPretraining]) -> list[tuple[str, ...]]:
-    """Return every pool that something is pretrained on, each once, in the order of the rows."""
+    """Return each pool that is pretrained on once, in the order of the rows."""
     return [pool for pool in dict.fromkeys(tuple(one.pool) for one in planned) if pool]
 
 
 Summaries = Callable[[str], Summary | None]
 
-UNTRAINED = "random_init"  # the control that every kind of encoder in a grid gets
-# Kinds that methods here share -> the method whose encoder the control builds. A fixed one, so that
-# the control has one key in every grid; the encoder of a plug-in's own kind is its own.
+UNTRAINED = "random_init"  # the control, one for each kind of encoder in a grid
+# Kind of encoder -> the method whose encoder the control builds (None: the default encoder). It is
+# fixed, so that the control has the same key in every grid. A kind that is not listed takes the
+# first method of the grid that has it.
 LIKE = {"absolute positions": None, "relative positions": "lomar", "no class token": "i_jepa"}
 
 
@@ -91,7 +92,7 @@ def pretrainings(
             if not _has_control(entry, named, methods):
                 continue
             if not info.needs_encoder and seed != seeds_of(pretrain.seeds)[0]:
-                continue  # draws nothing: the same for every seed
+                continue  # it draws nothing and is the same for every seed
             trained = not info.control
             recipe = recipe_of(pretrain, axes, entry, info) if trained else None
             identity = Pretraining(
@@ -126,7 +127,7 @@ def pretrainings(
 
 
 def _has_control(entry: MethodEntry, encoder: str, methods: dict[str, MethodInfo]) -> bool:
-    """Return whether an untrained control that is like a method exists with this encoder."""
+    """Return False for an untrained control whose `like` method cannot train this encoder."""
     like = entry.config.get("like") if entry.name == UNTRAINED else None
     if like is None or isinstance(encoder_named(encoder), EncoderConfig):
         return True
@@ -135,11 +136,11 @@ def _has_control(entry: MethodEntry, encoder: str, methods: dict[str, MethodInfo
 
 def _encoder(name: str) -> dict[str, Any]:
     found = encoder_named(name)
-    return encoder_json(found) if found else {"name": name}  # refused by `validate`
+    return encoder_json(found) if found else {"name": name}  # `validate` refuses it
 
 
 def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:
-    """Return the methods, the controls, and the controls that a data set asks for."""
+    """Return the methods, the controls, and the extra controls of data sets."""
     entries = [*grid.methods, *grid.controls]
     named = {entry.name for entry in entries}
     entries += [MethodEntry(name=name) for name in methods if name not in named]
@@ -149,9 +150,10 @@ def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:
 def _of_each_kind(
     entry: MethodEntry, entries: list[MethodEntry], methods: dict[str, MethodInfo]
 ) -> list[MethodEntry]:
-    """Return the untrained control once for each kind of encoder in the grid, others as they are.
+    """Return one untrained control for each kind of encoder in the grid.
 
-    One whose `like` is given, and one in a grid without any method, stays what it is.
+    Other entries are returned unchanged. So is a control whose `like` is given, or that is in a
+    grid without methods.
     """
     kinds: dict[str, str] = {}
     for other in entries:
@@ -175,20 +177,20 @@ def runs(
     methods: dict[str, MethodInfo],
     summary: Summaries,
 ) -> list[PlannedRun]:
-    """Return every run of the grid; a pair of method and protocol that makes no sense is left out.
+    """Return every run of the grid, without the protocols that a method does not support.
 
-    Nearest neighbours on all labels draw nothing: such a cell is one run, seed 0.
+    Nearest neighbours on all labels draw nothing at random, so that cell is one run with seed 0.
     """
     evaluate, result = grid.evaluate, []
     extra = {name: card(name).source.extra_controls for name in evaluate.datasets}
-    asked = {entry.name for entry in (*grid.methods, *grid.controls)}
+    named = {entry.name for entry in (*grid.methods, *grid.controls)}
     for start in planned:
         allowed = _protocols(start, methods)
         for name in evaluate.datasets:
-            if start.method not in asked and start.method not in extra[name]:
+            if start.method not in named and start.method not in extra[name]:
                 continue
             protocols = evaluate.protocols
-            if start.method not in asked and "knn" not in protocols:
+            if start.method not in named and "knn" not in protocols:
                 protocols = {"knn": ProtocolEntry(shots=["all"])}
             for protocol, entry in protocols.items():
                 if protocol not in allowed or name not in (entry.datasets or [name]):
@@ -210,7 +212,7 @@ def runs(
 
 
 def _protocols(start: PlannedPretraining, methods: dict[str, MethodInfo]) -> list[str]:
-    """Return the protocols of a method; of an untrained control, those of whom it is like."""
+    """Return the protocols of a method; an untrained control has those of its `like` method."""
     like = start.config.get("like") if start.method == UNTRAINED else None
     return methods[like if like in methods else start.method].protocols
 

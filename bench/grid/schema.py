@@ -1,4 +1,4 @@
-"""A grid file: what is asked for, strictly read and spread out into pretrainings and runs."""
+"""A grid file: its sections, and the recipes, pools and labels of its methods."""
 
 import itertools
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ CONTROLS = ["raw_pixels", "random_init"]
 
 
 class GridError(ValueError):
-    """A grid that cannot be run as it is written."""
+    """A grid that cannot be run as written."""
 
 
 class MethodEntry(Section):
-    """A method, with changed settings, another recipe or another pool if asked."""
+    """A method or control, with its own label, recipe, pool and settings where given."""
 
     name: str
     label: str | None = None
@@ -42,12 +42,12 @@ Seeds = int | list[int]
 
 
 def seeds_of(seeds: Seeds) -> list[int]:
-    """Return the seeds that a number or a list of them means."""
+    """Return a list of seeds; the number n means 0 to n - 1."""
     return list(range(seeds)) if isinstance(seeds, int) else seeds
 
 
 class PretrainSection(Section):
-    """How the encoders are made. Recipe fields stand here too; lists are swept."""
+    """The section `[pretrain]`, which also takes recipe fields. Lists are swept."""
 
     seeds: Seeds = 1
     pool: list[str] = ["synthetic"]
@@ -66,19 +66,21 @@ class PretrainSection(Section):
             return value
         names = {field.name for field in fields(Recipe)}
         if "overrides" in value:
-            raise ValueError("no key 'overrides' exists; write recipe fields directly here")
+            raise ValueError(
+                "unknown key 'overrides'; write recipe fields directly under [pretrain]"
+            )
         overrides = {key: value[key] for key in value if key in names}
         rest = {key: value[key] for key in value if key not in names}
         return {**rest, "overrides": overrides} if overrides else rest
 
     @classmethod
     def allowed_keys(cls) -> set[str]:
-        """Return the keys that the section may have, recipe fields included."""
+        """Return the allowed keys, recipe fields included."""
         return (set(cls.model_fields) - {"overrides"}) | {field.name for field in fields(Recipe)}
 
 
 class ProtocolEntry(Section):
-    """Which shots of a protocol, and where; a bare list means the shots."""
+    """The shots of a protocol, its seeds, data sets and settings; a bare list means the shots."""
 
     shots: list[Shots]
     seeds: Seeds | None = None
@@ -92,7 +94,7 @@ class ProtocolEntry(Section):
 
 
 class EvaluateSection(Section):
-    """What the encoders are measured on."""
+    """The section `[evaluate]`: data sets, protocols and seeds."""
 
     datasets: list[str] = ["synthetic"]
     seeds: Seeds = 10
@@ -100,7 +102,7 @@ class EvaluateSection(Section):
 
 
 class Grid(Section):
-    """The declared experiment."""
+    """A whole grid file."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     compare: Compares = "methods"
@@ -110,25 +112,25 @@ class Grid(Section):
     evaluate: EvaluateSection
 
     def method_names(self) -> list[str]:
-        """Return every method and control, those that a data set asks for included."""
+        """Return every method and control, extra controls of data sets included."""
         entries = [entry.name for entry in (*self.methods, *self.controls)]
         extra = [c for name in self.evaluate.datasets for c in card(name).source.extra_controls]
         return list(dict.fromkeys([*entries, *extra]))
 
 
 def bundled_grids() -> dict[str, Path]:
-    """Return the files of the bundled grids by their names."""
+    """Return the bundled grids, name to file."""
     found = sorted((Path(__file__).parent.parent / "grids").glob("*.toml"))
     return {path.stem: path for path in found}
 
 
 def grid_file(path: Path) -> Path:
-    """Return the file of a grid that is given by its path, or by the name of a bundled one."""
+    """Return the file of a grid, given as a path or as the name of a bundled grid."""
     return path if path.is_file() else bundled_grids().get(str(path), path)
 
 
 def claim_warning(grid: Grid) -> str | None:
-    """Return a warning where tables will claim nothing: too few pretraining seeds, or draws."""
+    """Return a warning if tables cannot rank rows, for lack of pretraining seeds or draws."""
     if grid.compare == "checkpoints":
         return _draws_warning(grid)
     count = len(seeds_of(grid.pretrain.seeds))
@@ -142,12 +144,12 @@ def claim_warning(grid: Grid) -> str | None:
 
 
 def _draws_warning(grid: Grid) -> str | None:
-    """Return a warning where draws of labelled chips are too few for a test of checkpoints."""
+    """Return a warning if a protocol has too few draws of labelled chips to test checkpoints."""
     few = {}
     for name, protocol in grid.evaluate.protocols.items():
-        asked = grid.evaluate.seeds if protocol.seeds is None else protocol.seeds
-        if any(shots != "all" for shots in protocol.shots) and len(seeds_of(asked)) < FEWEST_SEEDS:
-            few[name] = len(seeds_of(asked))
+        seeds = seeds_of(grid.evaluate.seeds if protocol.seeds is None else protocol.seeds)
+        if any(shots != "all" for shots in protocol.shots) and len(seeds) < FEWEST_SEEDS:
+            few[name] = len(seeds)
     if not few:
         return None
     listed = ", ".join(f"{name} with {count}" for name, count in few.items())
@@ -162,7 +164,8 @@ def read_grid(path: Path) -> Grid:
     """Read a grid file, or a bundled grid by its name.
 
     Raises:
-        GridError: Not TOML, an unknown key, a wrong type; every problem is listed.
+        GridError: The file is missing, is not TOML, or has unknown keys or wrong types; the
+            message lists every problem.
     """
     try:
         return read_toml(grid_file(path), Grid, GridError)
@@ -174,19 +177,19 @@ def read_grid(path: Path) -> Grid:
 def label_of(
     entry: MethodEntry, methods: dict[str, MethodInfo], among: Sequence[MethodEntry] = ()
 ) -> str:
-    """Return the label of a method in tables, with the recipe that is its entry's own.
+    """Return the label of a method in tables, with its own recipe if the entry gives one.
 
-    The entry's own pool is added where only the pool tells it from another one of `among`.
+    The entry's own pool is added if another entry of `among` has the same label.
     """
     own = f", {entry.recipe} recipe" if entry.recipe else ""
     label = entry.label or methods[entry.name].label + own
     others = [label_of(other, methods) for other in among if other.pool != entry.pool]
-    alike = entry.pool and not entry.label and label in others
-    return f"{label}, pool {describe_pool(entry.pool or [])}" if alike else label
+    same = entry.pool and not entry.label and label in others
+    return f"{label}, pool {describe_pool(entry.pool or [])}" if same else label
 
 
 def pool_of(pretrain: PretrainSection, entry: MethodEntry, info: MethodInfo) -> list[str]:
-    """Return the names of an entry's pool: its own, else that of the grid; none for a control."""
+    """Return the names of an entry's own pool, else of the grid's; empty for a control."""
     if info.control:
         return []
     return pretrain.pool if entry.pool is None else entry.pool
@@ -198,14 +201,14 @@ def describe_pool(pool: Sequence[str]) -> str:
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return a value as a list: a swept one is one already."""
+    """Return a swept value, which is a list, or a single one as a list."""
     return value if isinstance(value, list) else [value]
 
 
 def sweep(pretrain: PretrainSection) -> list[dict[str, Any]]:
-    """Return one dict of values per point of the swept axes (one empty dict where none is)."""
-    asked = {"encoder": pretrain.encoder, "pool_fraction": pretrain.pool_fraction}
-    swept = {k: v for k, v in (asked | pretrain.overrides).items() if isinstance(v, list)}
+    """Return the values at each point of the sweep; one empty dict if nothing is swept."""
+    given = {"encoder": pretrain.encoder, "pool_fraction": pretrain.pool_fraction}
+    swept = {k: v for k, v in (given | pretrain.overrides).items() if isinstance(v, list)}
     return [dict(zip(swept, point, strict=True)) for point in itertools.product(*swept.values())]
 
 
@@ -214,12 +217,12 @@ def recipe_of(
 ) -> Recipe:
     """Return the recipe of a method at one point of the sweep.
 
-    Fields given under [pretrain] hold for every method, whatever recipe it has. Where they change
-    the epochs of a source recipe, its warm-up keeps its share of them.
+    Fields given under [pretrain] replace those of every recipe. If they change the epochs of a
+    source recipe, its warm-up keeps its share of the epochs.
 
     Raises:
         GridError: The method has no recipe of that name.
-        ValueError: A field is of another type, or a recipe that cannot be trained with.
+        ValueError: A field has a wrong type, or the recipe is impossible.
     """
     base = _named_recipe(entry.recipe or pretrain.recipe, info)
     values = {}
@@ -249,11 +252,11 @@ def _named_recipe(name: str, info: MethodInfo) -> Recipe:
     if info.source_recipe is None:
         have = [one for one in sorted(own_names()) if inspect_method(one).source_recipe]
         raise GridError(
-            f"{info.name} has no recipe {SOURCE!r}: its file names none. Methods that have one: "
-            f'{", ".join(have)}; give the others another, as {{name = "{info.name}", '
-            f'recipe = "paper"}}'
+            f"{info.name} has no recipe {SOURCE!r}, because its file defines no source_recipe. "
+            f"Methods that have one: {', '.join(have)}. Give {info.name} another recipe, for "
+            f'example {{name = "{info.name}", recipe = "paper"}}'
         )
     try:
         return Recipe(**info.source_recipe)
     except (TypeError, ValueError) as error:
-        raise GridError(f"{info.name}: its source_recipe is not a recipe: {error}") from error
+        raise GridError(f"{info.name}: source_recipe is not a recipe: {error}") from error

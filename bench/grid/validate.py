@@ -1,4 +1,4 @@
-"""Checks of a grid as it is written: every name, value and combination, before a job exists."""
+"""Checks of every name, value and combination in a grid, before any job exists."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,9 +33,9 @@ CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
 
 
 def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = None) -> None:
-    """Refuse unknown names and impossible values, all at once, before anything starts.
+    """Refuse unknown names and impossible values, all in one message.
 
-    `folder` is the store, which keeps the settings that a method accepted before.
+    `folder` is the store, which caches the settings that methods have accepted.
 
     Raises:
         GridError: With one line for each problem.
@@ -46,7 +46,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
     ]  # fmt: skip
     entries = (*grid.methods, *grid.controls)
     if not entries:
-        problems.append("methods and controls name no method")
+        problems.append("methods and controls are both empty; name at least one method")
     for entry in entries:
         before = len(problems)
         defaults = methods[entry.name].defaults
@@ -62,7 +62,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
                 problems.append(f"{entry.name}: {error}")
     labels = [label_of(entry, methods, entries) for entry in entries]
     for label in sorted({label for label in labels if labels.count(label) > 1}):
-        problems.append(f"two methods are labelled {label!r}; give one of them a `label`")
+        problems.append(f"two methods have the label {label!r}; give one of them a `label`")
     if problems:
         raise GridError("\n".join(dict.fromkeys(problems)))
 
@@ -84,26 +84,26 @@ def _kind(default: Any) -> str:
 
 def _list_problems(where: str, values: list[Any], thing: str) -> Iterator[str]:
     if not values:
-        yield f"{where} asks for no {thing}"
+        yield f"{where} has no {thing}; give at least one"
     for value in dict.fromkeys(value for value in values if values.count(value) > 1):
-        yield f"{where} asks for {value!r} more than once"
+        yield f"{where} has {value!r} more than once; give it once"
 
 
 def _seed_problems(where: str, seeds: Seeds) -> Iterator[str]:
     yield from _list_problems(where, seeds_of(seeds), "seed")
     for seed in seeds_of(seeds):
         if seed < 0:
-            yield f"{where}: a seed is 0 or more, got {seed}"
+            yield f"{where} must be 0 or more, got {seed}"
 
 
 def _claim_problems(grid: Grid) -> Iterator[str]:
-    """Refuse checkpoints of several pretraining seeds, which a row would average."""
+    """Refuse checkpoints of several pretraining seeds, because a row would average them."""
     seeds = seeds_of(grid.pretrain.seeds)
     if grid.compare == "checkpoints" and len(seeds) > 1:
         yield (
-            f'compare = "checkpoints" is about one checkpoint of each row, but pretrain.seeds asks '
-            f"for {len(seeds)} of methods and untrained controls; one seed is allowed: write seeds "
-            f'= 1 or seeds = [{seeds[-1]}] under [pretrain], or compare = "methods"'
+            f'compare = "checkpoints" allows one checkpoint for each row, but pretrain.seeds has '
+            f"{len(seeds)} seeds; write seeds = 1 or seeds = [{seeds[-1]}] under [pretrain], or "
+            'compare = "methods"'
         )
 
 
@@ -112,7 +112,7 @@ def _pretrain_problems(grid: Grid) -> Iterator[str]:
     for encoder in as_list(pretrain.encoder):
         if encoder_named(encoder) is None:
             known = unknown("encoder", encoder, SIZES)
-            yield f"pretrain.encoder: {known}, or any network of timm as 'timm:resnet18'"
+            yield f"pretrain.encoder: {known}, or any network of timm, such as 'timm:resnet18'"
     for fraction in as_list(pretrain.pool_fraction):
         if not 0 < fraction <= 1:
             yield f"pretrain.pool_fraction must be in (0, 1], got {fraction}"
@@ -122,8 +122,8 @@ def _pretrain_problems(grid: Grid) -> Iterator[str]:
     yield from _seed_problems("pretrain.seeds", pretrain.seeds)
 
 
-def _asked(grid: Grid, key: str) -> list[tuple[str, Any]]:
-    """Return each place that gives a pool or a recipe, and what it gives."""
+def _given(grid: Grid, key: str) -> list[tuple[str, Any]]:
+    """Return (place, value) of each pool or recipe in the grid."""
     entries = [(one.name, getattr(one, key)) for one in (*grid.methods, *grid.controls)]
     own = [(f"{name}.{key}", value) for name, value in entries if value is not None]
     return [(f"pretrain.{key}", getattr(grid.pretrain, key)), *own]
@@ -132,13 +132,13 @@ def _asked(grid: Grid, key: str) -> list[tuple[str, Any]]:
 def _control_problems(grid: Grid, methods: dict[str, MethodInfo], key: str) -> Iterator[str]:
     for entry in (*grid.methods, *grid.controls):
         if getattr(entry, key) is not None and methods[entry.name].control:
-            yield f"{entry.name} is a control, which is not trained: leave `{key}` out"
+            yield f"{entry.name} is a control and is not trained; remove its `{key}`"
 
 
 def _pool_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
     yield from _control_problems(grid, methods, "pool")
-    for where, pool in _asked(grid, "pool"):
-        yield from _list_problems(where, pool, "data")
+    for where, pool in _given(grid, "pool"):
+        yield from _list_problems(where, pool, "pool")
         for name in pool:
             try:
                 card_of(f"pool:{name}")
@@ -148,14 +148,14 @@ def _pool_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
         pool = pool_of(grid.pretrain, entry, methods[entry.name])
         if methods[entry.name].needs_labels and not (len(pool) == 1 and pool[0].endswith(TRAIN)):
             yield (
-                f"{entry.name} needs labels, which {' + '.join(pool)} has not; give it one "
-                f'training split: {{name = "{entry.name}", pool = ["mstar_soc:train"]}}'
+                f"{entry.name} needs labels, but the pool {describe_pool(pool)} has none; give it "
+                f'one training split: {{name = "{entry.name}", pool = ["mstar_soc:train"]}}'
             )
 
 
 def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
     yield from _control_problems(grid, methods, "recipe")
-    wrong = [one for one in _asked(grid, "recipe") if one[1] not in (*RECIPES, SOURCE)]
+    wrong = [one for one in _given(grid, "recipe") if one[1] not in (*RECIPES, SOURCE)]
     for where, name in wrong:
         yield f"{where}: " + unknown("recipe", name, [*RECIPES, SOURCE])
     if wrong:
@@ -173,7 +173,7 @@ def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str
 def _recipes(
     grid: Grid, entry: MethodEntry, methods: dict[str, MethodInfo]
 ) -> Iterator[tuple[dict[str, Any], Recipe]]:
-    """Yield the recipe of a method at each point of the sweep; none for a control."""
+    """Yield the recipe of a method at each point of the sweep; nothing for a control."""
     if not methods[entry.name].control:
         for axes in sweep(grid.pretrain):
             yield axes, recipe_of(grid.pretrain, axes, entry, methods[entry.name])
@@ -201,12 +201,12 @@ def _evaluate_problems(grid: Grid) -> Iterator[str]:
             if dataset not in evaluate.datasets:
                 known = unknown("data set of this grid", dataset, evaluate.datasets)
                 yield f"{where}.datasets: {known}"
-        yield from _list_problems(f"{where}: the list of shots", entry.shots, "shots")
+        yield from _list_problems(f"{where}.shots", entry.shots, "value")
         for shots in entry.shots:
             if shots == "all" and not protocol.allows_all:
-                yield f'{where}: shots = "all" is not allowed; give a number'
+                yield f'{where}: shots must be a number, got "all"'
             elif shots != "all" and not protocol.allows_shots:
-                yield f'{where}: only shots = "all" is allowed, got {shots}'
+                yield f'{where}: shots must be "all", got {shots}'
             elif shots != "all" and shots < 1:
                 yield f"{where}: shots must be >= 1, got {shots}"
 
@@ -232,15 +232,15 @@ def _settings_problems(where: str, entry: ProtocolEntry, protocol: Protocol) -> 
 
 
 def check_data(grid: Grid, data: dict[str, Summary], methods: dict[str, MethodInfo]) -> None:
-    """Refuse what the data do not hold, as far as they are known.
+    """Check shots and batches against the number of chips, where that is known.
 
     Args:
         grid: The grid.
         data: Every set that is prepared; pools as `pool:<name>`.
-        methods: What is known of the grid's methods.
+        methods: The grid's methods by name.
 
     Raises:
-        GridError: More shots than a class has training chips, or a batch that no pool fills.
+        GridError: A class has fewer training chips than shots, or a pool fewer than a batch.
     """
     problems = [*_shots_problems(grid, data), *_batch_problems(grid, data, methods)]
     if problems:
@@ -257,15 +257,15 @@ def _shots_problems(grid: Grid, data: dict[str, Summary]) -> Iterator[str]:
                 short = [f"{c} has {n}" for c, n in counts.items() if shots != "all" and n < shots]
                 if short:
                     yield (
-                        f"evaluate.protocols.{protocol}: {shots} shots of {name}, but "
-                        f"{', '.join(short)} training chips; ask for at most "
-                        f"{min(counts.values())} shots, or for 'all' where the protocol allows it"
+                        f"evaluate.protocols.{protocol}: {name} has too few training chips for "
+                        f"{shots} shots ({', '.join(short)}); give at most "
+                        f"{min(counts.values())} shots, or 'all' if the protocol allows it"
                     )
                 labelled = sum(counts.values()) if shots == "all" else shots * len(counts)
                 if counts and neighbours > labelled:
                     yield (
-                        f"evaluate.protocols.{protocol}: {neighbours} neighbours of {labelled} "
-                        f"labelled chips of {name}; ask for fewer"
+                        f"evaluate.protocols.{protocol}: neighbours must be at most {labelled}, "
+                        f"the number of labelled chips of {name}, got {neighbours}"
                     )
 
 
@@ -285,6 +285,6 @@ def _batch_problems(
             if count < batch:
                 own = f" of {entry.name} ({describe_pool(entry.pool)})" if entry.pool else ""
                 yield (
-                    f"pretrain: a batch takes {batch} chips, the pool{own} has {count} (pool_cap "
-                    f"{cap}, pool_fraction {fraction}); take a smaller `batch` or more chips"
+                    f"pretrain: batch = {batch}, but the pool{own} has {count} chips (pool_cap "
+                    f"{cap}, pool_fraction {fraction}); use a smaller `batch` or a larger pool"
                 )

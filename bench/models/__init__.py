@@ -1,1 +1,1 @@
-"""Methods without a pretraining: their properties, encoders, sizes and cost."""
+"""Methods before their pretraining: properties, encoders, sizes and cost."""

@@ -8,7 +8,7 @@ from ..seeding import torch_stream
 
 
 class NoLabelsError(ValueError):
-    """A pool without labels, for a method that needs them."""
+    """A pool has no labels, but the method needs them."""
 
 
 def build_method(identity: Pretraining) -> Method:
@@ -20,17 +20,17 @@ def build_method(identity: Pretraining) -> Method:
 
 
 def _labels_of(identity: Pretraining) -> dict[str, int]:
-    """Return the number of classes as an argument of a method that needs labels.
+    """Return `classes=` for a method that needs labels, else nothing.
 
     Raises:
-        NoLabelsError: Its pool is not one training split.
+        NoLabelsError: The pool is not a single training split.
     """
     if not _registry.get(identity.method).needs_labels:
         return {}
     counts = [member.get("classes") for member in identity.pool]
     if len(counts) != 1 or counts[0] is None:
         raise NoLabelsError(
-            f"{identity.method} needs labels: its pool must be one training split, for example "
-            'pool = ["mstar_soc:train"]'
+            f"{identity.method} needs labels, but its pool has none; give it a single training "
+            'split, for example pool = ["mstar_soc:train"]'
         )
     return {"classes": counts[0]}

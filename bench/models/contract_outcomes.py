@@ -21,9 +21,9 @@ class Contract(Strict):
 
 
 def failed_contracts(store: Store, names: Iterable[str]) -> dict[str, list[str]]:
-    """Return the stored failures of each method that has some; nothing is checked or imported.
+    """Return the stored failures of each method that has any, without importing a method.
 
-    Where the installed code was never checked, the newest outcome of the name counts.
+    If the installed code was never checked, the newest outcome under the same name counts.
     """
     failed = {}
     for name in plugins(names):
@@ -34,18 +34,18 @@ def failed_contracts(store: Store, names: Iterable[str]) -> dict[str, list[str]]
 
 
 def plugins(names: Iterable[str]) -> list[str]:
-    """Return the names that are not bundled; a name that is no identifier becomes no path."""
+    """Return the names that are not bundled and, because names become paths, are identifiers."""
     own = _registry.own_names()
     return [name for name in dict.fromkeys(names) if name not in own and name.isidentifier()]
 
 
 def outcome_file(store: Store, name: str) -> Path:
-    """Return the file for a plug-in's outcome in the present state of its code."""
+    """Return the file for the outcome of a plug-in's current code."""
     return store.root / "contracts" / f"{name}-{plugin_digest(name)}.json"
 
 
 def read_outcome(path: Path) -> Contract | None:
-    """Return a stored outcome, or None where there is no readable one."""
+    """Return a stored outcome, or None if the file is missing or damaged."""
     try:
         return Contract.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):

@@ -1,4 +1,4 @@
-"""Build a method for an encoder size and draw one mask, without memory for its weights."""
+"""A trial of a method with an encoder: built and run once on the meta device."""
 
 import warnings
 from typing import Any
@@ -13,58 +13,64 @@ from ...methods._masking import MaskingError
 from ...methods._method import Method, MethodConfigError
 from ...methods._timm import TimmModelError, UnknownTimmModelError
 from ..identity import from_json
-from .method_info import Asked, Fit
+from .equal_blocks import EqualBlocks
+from .method_info import Fit, MethodSetup
 from .sample_batches import build, fresh_rng, sample_batch
 
 CHIPS = 2
+OPERANDS = torch.Tensor, torch.Generator
 
 
 class Shapes(TorchDispatchMode):
-    """Compute shapes alone wherever a tensor without memory takes part; all else is computed."""
+    """Compute only the shape of a result where any operand is on the meta device."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: D105
         given = (args, kwargs or {})
-        if any(isinstance(one, torch.Tensor) and one.is_meta for one in tree_leaves(given)):
-            given = tree_map(_without_memory, given)
+        operands = [one for one in tree_leaves(given) if isinstance(one, OPERANDS)]
+        on_meta = [isinstance(one, torch.Tensor) and one.is_meta for one in operands]
+        if any(on_meta) and not all(on_meta):
+            given = tree_map(_to_meta, given)
         return func(*given[0], **given[1])
 
 
-def _without_memory(value: object) -> object:
-    if isinstance(value, torch.Generator):  # draws nothing where there is nothing to fill
+def _to_meta(value: object) -> object:
+    if isinstance(value, torch.Generator):  # there are no values to draw
         return None
     return value.to("meta") if isinstance(value, torch.Tensor) else value
 
 
-def find_fit(asked: Asked) -> Fit:
-    """Return the facts of a method's encoder, or the reason why the method refuses its size.
+def find_fit(setup: MethodSetup) -> Fit:
+    """Return the facts of a method's encoder, or the reason why the method refuses it.
 
-    The weights are on the meta device; chips, masks and targets are real, as long as no weight
-    takes part in them. Code that cannot work without memory fails there too, so a failure that is
-    not the method's own refusal is confirmed with real weights.
+    Weights are on the meta device; chips, masks and targets are real until a weight is involved.
+    Code that needs real tensors fails too, so any error but a refusal by the method is confirmed
+    with real weights.
     """
-    method = _registry.get(asked.method)
+    method = _registry.get(setup.method)
     try:
         with Shapes(), warnings.catch_warnings(action="ignore"):
-            return _try(method, asked, "meta")
+            return _run_once(method, setup, "meta")
     except UnknownTimmModelError as error:
         return Fit(problem=str(error), unknown=True)
     except (MethodConfigError, MaskingError, TimmModelError) as error:
         return Fit(problem=str(error))
-    except Exception:  # of whatever kind: confirmed below
+    except Exception:  # confirmed below
         try:
             with warnings.catch_warnings(action="ignore"):
-                return _try(method, asked, "cpu")
-        except Exception as error:  # a method may fail in any way; the reason is reported
+                return _run_once(method, setup, "cpu")
+        except Exception as error:  # a plug-in may raise anything
             return Fit(problem=f"{type(error).__name__}: {error}")
 
 
 @torch.no_grad()
-def _try(method: type[Method], asked: Asked, device: str) -> Fit:
-    config = from_json(method.Config, asked.config)
-    size = encoder_from_json(asked.encoder) if asked.encoder else None
+def _run_once(method: type[Method], setup: MethodSetup, device: str) -> Fit:
+    config = from_json(method.Config, setup.config)
+    size = encoder_from_json(setup.encoder) if setup.encoder else None
     with torch.device(device):
         built = build(method, size, config)
     if size and not method.control:
+        if device == "meta":
+            EqualBlocks(built)
         built.loss(sample_batch(built, CHIPS), fresh_rng())
     encoder = built.encoder
     return Fit(
@@ -75,7 +81,7 @@ def _try(method: type[Method], asked: Asked, device: str) -> Fit:
 
 
 def _architecture(encoder: Any) -> str:
-    """Return the class of an encoder, and the kind of its positions where it tells them."""
+    """Return the class of an encoder and, if it has the attribute, the kind of its positions."""
     name = type(encoder).__name__
     if not hasattr(encoder, "positions"):
         return name

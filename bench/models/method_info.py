@@ -1,8 +1,8 @@
-"""What a grid needs to know of a method, remembered between calls.
+"""Facts about methods for grids, plans and tables, cached in the store.
 
-Importing a method imports torch, which takes seconds; a plan or a table needs only its version,
-its defaults, and the encoders that it can pretrain. They are kept in small files of the store, and
-named by a digest of the code they were read from.
+Importing a method imports torch, which takes seconds. A plan or a table needs only the version and
+defaults of a method and the encoders that it can pretrain. Two small files of the store hold them;
+their names contain a digest of the code that the facts were read from.
 """
 
 import json
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """A method without its code."""
+    """The facts of a method, for programs that do not import it."""
 
     name: str
     label: str
@@ -38,15 +38,15 @@ class MethodInfo:
     protocols: list[str]
     defaults: dict[str, Any]  # of its Config
     architecture: str = ""  # kind of its encoder; methods of one kind share an untrained control
-    source_recipe: dict[str, Any] | None = None  # what its source trains it with
-    any_encoder: bool = False  # True: trains networks of timm too
+    source_recipe: dict[str, Any] | None = None  # the recipe of its source
+    any_encoder: bool = False  # True: it also trains networks of timm
     needs_labels: bool = False  # its pool must be one training split
-    predicts: bool = False  # hides and predicts patches, which a figure shows
+    predicts: bool = False  # it hides and predicts patches, which a figure shows
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A method with its settings and the encoder size that it is to pretrain."""
+class MethodSetup:
+    """A method with its settings and an encoder."""
 
     method: str
     config: dict[str, Any]
@@ -54,28 +54,28 @@ class Asked:
 
     @property
     def settings(self) -> str:
-        """The method with its settings, as a key."""
+        """The key of the method with its settings."""
         return f"{self.method} {digest_json(self.config)[:16]}"
 
     @property
     def key(self) -> str:
-        """Everything that is asked, as a key."""
+        """The key of method, settings and encoder."""
         return f"{self.settings} {digest_json(self.encoder)[:16]}"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The encoder that a method builds, or the reason why it cannot."""
+    """Facts of the encoder that a method builds, or the reason why it cannot."""
 
     problem: str = ""
     has_class_token: bool = False
-    width: int = 0  # 0: that of the chip
+    width: int = 0  # 0: the number of pixels of the chip
     architecture: str = ""
-    unknown: bool = False  # the problem is that timm has no such network
+    unknown: bool = False  # timm has no such network
 
 
 def inspect_method(name: str) -> MethodInfo:
-    """Import the method and return what is known of it."""
+    """Import a method and return its facts."""
     from ...methods._masked import MaskedPrediction  # imports torch
 
     method = _registry.get(name)
@@ -98,11 +98,11 @@ def inspect_method(name: str) -> MethodInfo:
 
 
 def check_config(name: str, config: dict[str, Any], folder: Path | None = None) -> None:
-    """Build a method's `Config`, which refuses what the method cannot work with.
+    """Build a method's `Config`, which raises an error for settings that are not allowed.
 
-    Settings that `fits` stored in `folder` were accepted before.
+    Settings that `fits` cached in `folder` are known to be allowed.
     """
-    settings = Asked(name, config, None).settings
+    settings = MethodSetup(name, config, None).settings
     if folder and any(key.startswith(settings) for key in _read(_fits_file(folder), Fit)):
         return
     from_json(_registry.get(name).Config, config)
@@ -110,7 +110,7 @@ def check_config(name: str, config: dict[str, Any], folder: Path | None = None) 
 
 @cache
 def code_digest() -> str:
-    """Return a digest of all method files and of the plug-ins installed."""
+    """Return a digest of all method files and of the installed plug-ins."""
     digest = sha256()
     checks = Path(__file__).with_name("fit.py")
     for path in [*sorted(Path(_registry.__file__).parent.glob("*.py")), checks]:
@@ -123,7 +123,7 @@ def code_digest() -> str:
 def plugin_digest(name: str) -> str:
     """Return a digest of a plug-in's version and of every source file of its package.
 
-    Nothing is imported. An editable plug-in changes under its version.
+    Nothing is imported. The sources count because an editable plug-in keeps its version.
     """
     digest = sha256()
     for point in entry_points(group="sarbench.methods", name=name):
@@ -134,11 +134,11 @@ def plugin_digest(name: str) -> str:
 
 
 def _sources(package: str) -> list[Path]:
-    """Return the source files of a package or of a module that is a file of its own."""
+    """Return the source files of a package or of a single-file module."""
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):
-        return []  # its import will say more
+        return []  # the error shows when the method is imported
     if spec is None:
         return []
     folders = [Path(place) for place in spec.submodule_search_locations or []]
@@ -148,9 +148,9 @@ def _sources(package: str) -> list[Path]:
 
 
 def describe(names: Iterable[str], folder: Path) -> dict[str, MethodInfo]:
-    """Return the methods of `names`; `folder` keeps what was learned.
+    """Return the facts of methods by name; `folder` caches them.
 
-    Plug-ins are looked at each time.
+    Plug-ins are imported each time.
     """
     path = folder / f"methods-{code_digest()}.json"
     known = _read(path, MethodInfo)
@@ -161,15 +161,15 @@ def describe(names: Iterable[str], folder: Path) -> dict[str, MethodInfo]:
     return found
 
 
-def fits(asked: Iterable[Asked], folder: Path) -> dict[str, Fit]:
-    """Return the fit of each method and encoder size by its key; `folder` keeps what was learned.
+def fits(setups: Iterable[MethodSetup], folder: Path) -> dict[str, Fit]:
+    """Return the fit of each setup by its key; `folder` caches them.
 
-    Plug-ins are built once per process.
+    Plug-ins are built once in each process.
     """
     path = _fits_file(folder)
     known = _read(path, Fit)
-    wanted = {one.key: one for one in asked}
-    found = {key: known.get(key) or _built(one) for key, one in wanted.items()}
+    wanted = {one.key: one for one in setups}
+    found = {key: known.get(key) or _fit(one) for key, one in wanted.items()}
     own = _registry.own_names()
     _keep(path, known, {key: fit for key, fit in found.items() if wanted[key].method in own})
     return found
@@ -178,12 +178,12 @@ def fits(asked: Iterable[Asked], folder: Path) -> dict[str, Fit]:
 _fits: dict[str, Fit] = {}  # of this process
 
 
-def _built(asked: Asked) -> Fit:
-    if asked.key not in _fits:
-        from .fit import find_fit
+def _fit(setup: MethodSetup) -> Fit:
+    if setup.key not in _fits:
+        from .fit import find_fit  # imports torch
 
-        _fits[asked.key] = find_fit(asked)
-    return _fits[asked.key]
+        _fits[setup.key] = find_fit(setup)
+    return _fits[setup.key]
 
 
 def _fits_file(folder: Path) -> Path:
@@ -197,10 +197,10 @@ def _read(path: Path, kind: type[T]) -> dict[str, T]:
         return {}
 
 
-def _keep(path: Path, known: dict[str, Any], learned: dict[str, Any]) -> None:
-    """Add what was learned to a file of the store; a store that is not there is not made."""
-    if learned.keys() <= known.keys() or not path.parent.is_dir():
+def _keep(path: Path, known: dict[str, Any], found: dict[str, Any]) -> None:
+    """Add facts to a file of the store, if the store exists."""
+    if found.keys() <= known.keys() or not path.parent.is_dir():
         return
-    text = json.dumps({name: asdict(value) for name, value in (known | learned).items()})
-    with suppress(OSError):  # a read-only store: the next call looks again
+    text = json.dumps({name: asdict(value) for name, value in (known | found).items()})
+    with suppress(OSError):  # a read-only store has no cache
         write_atomic(path, text)

@@ -1,4 +1,4 @@
-"""What the checks of a method run on: a tiny encoder and made-up chips."""
+"""Tiny encoders and simulated chips for the checks of a method."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from ..seeding import torch_stream
 TINY = EncoderConfig("check", 112, 8, 32, 2, 2)
 TINY_224 = EncoderConfig("check_224", 224, 16, 32, 1, 2)
 TINY_TIMM = TimmConfig("timm:test_resnet@64", 64)
-CLASSES = 2  # of made-up chips, for methods that need labels
+CLASSES = 2  # of the simulated chips, for methods that need labels
 
 
 class ContractError(ValueError):
-    """A method breaks the contract; the message says how and what to do."""
+    """A method breaks the contract; the message says how, and what to do."""
 
 
 def config_of(method: type[Method]) -> Any:
@@ -36,7 +36,7 @@ def build(
     config: Any = None,
     classes: int = CLASSES,
 ) -> Any:
-    """Return the method with weights from the fresh generator."""
+    """Build the method with weights that are the same at every call."""
     more = {"classes": classes} if method.needs_labels else {}
     return method(config or config_of(method), encoder, fresh_rng(), **more)
 
@@ -58,18 +58,18 @@ def made_up_chips(number: int, side_px: int = TINY.input_px) -> Tensor:
 
 
 def sample_batch(method: Method, number: int) -> Batch:
-    """Return a batch of made-up chips, cropped as the method asks.
+    """Return a batch of simulated chips, with the views of the method.
 
-    The one view of a method that asks for nothing special is the whole chip.
+    A single view of the encoder's input size is the whole chip.
     """
     px = method.encoder_config.input_px
     chips = made_up_chips(number, px)
     sides = torch.full((number,), px)
     views = []
-    asked = crops(type(method).views(method.config), Recipe(), px)
-    for count, (side, augmentation) in enumerate(asked):
+    wanted = crops(type(method).views(method.config), Recipe(), px)
+    for count, (side, augmentation) in enumerate(wanted):
         rng = torch_stream(number, "method checks", "views", count)
-        plain = len(asked) == 1 and side == px
+        plain = len(wanted) == 1 and side == px
         views.append(
             chips if plain else augment(chips[:, 0], sides, sides, side, augmentation, rng)
         )
@@ -78,7 +78,7 @@ def sample_batch(method: Method, number: int) -> Batch:
 
 
 def empty_batch(method: Method, number: int) -> Batch:
-    """Return a batch whose views have a shape and no memory, to count what a step computes."""
+    """Return a batch on the meta device, to count the operations of a step."""
     px = method.encoder_config.input_px
     views = tuple(
         torch.empty(number, 1, side, side, device="meta")
@@ -89,13 +89,13 @@ def empty_batch(method: Method, number: int) -> Batch:
 
 
 def encoders_for(method: type[Method], *ours: EncoderConfig) -> tuple[AnyEncoder, ...]:
-    """Return the encoders that a method is checked on."""
+    """Return the encoders for the checks of a method: ours, and one of timm if it is allowed."""
     trained = method.evaluation_input == "encoder" and method.any_encoder
     return (*ours, TINY_TIMM) if trained else ours
 
 
 def evaluation_input(method: type[Method], encoder: AnyEncoder) -> Tensor:
-    """Return three of what the encoder is given when it is evaluated."""
+    """Return three inputs of the encoder in an evaluation."""
     if method.evaluation_input == "size":
         return torch.tensor([[128.0, 128.0], [96.0, 130.0], [54.0, 54.0]]).reshape(3, 1, 1, 2)
     return made_up_chips(3, encoder.input_px)

@@ -1,4 +1,4 @@
-"""Save an encoder with its identity, and load it strictly."""
+"""Files of encoder weights, saved with the identity of their pretraining and loaded strictly."""
 
 import json
 from hashlib import sha256
@@ -13,11 +13,11 @@ from ..store.atomic import write_atomic
 
 
 class CheckpointMismatchError(ValueError):
-    """Weights that do not belong to what is asked for."""
+    """A file of weights is damaged or belongs to another pretraining or encoder."""
 
 
 def save_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> str:
-    """Write the encoder's weights with what they are; return the SHA-256 of the file."""
+    """Write the weights with the identity of their pretraining; return the file's SHA-256."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items()}
     content = save(
         tensors, metadata={"pretraining": json.dumps(identity.to_json(), sort_keys=True)}
@@ -27,11 +27,11 @@ def save_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> str:
 
 
 def load_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> None:
-    """Load every weight of an encoder, or none.
+    """Load all weights of an encoder from a file.
 
     Raises:
-        CheckpointMismatchError: The file is torn, holds another pretraining, or its weights do
-            not fit the encoder one to one.
+        CheckpointMismatchError: The file is damaged or belongs to another pretraining, or its
+            weights do not match the encoder one to one.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -1,1 +1,1 @@
-"""Compare a grid with the store, and estimate what is missing."""
+"""A grid compared with the store, and the cost of what is missing."""

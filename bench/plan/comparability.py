@@ -1,4 +1,4 @@
-"""Differences between the rows of a table besides their methods: network, pool, budget, recipe."""
+"""Differences between the rows of a table in network, pool, budget and recipe."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 from ...results.record import Architecture, PretrainRecord
 from ..grid.expand import PlannedPretraining
 from ..identity import Recipe
-from .plan import Entry, Plan
+from .entry import Entry
+from .plan import Plan
 
 Start = Entry[PlannedPretraining]
 
@@ -16,7 +17,7 @@ def differences(plan: Plan) -> dict[str, str]:
     starts = [entry for entry in plan.pretrain if entry.planned.identity]
     networks = [entry for entry in starts if _encoder(entry)]
     trained = [entry for entry in starts if entry.planned.recipe]
-    asked: dict[str, tuple[list[Start], Callable[[Start], str]]] = {
+    properties: dict[str, tuple[list[Start], Callable[[Start], str]]] = {
         "Networks": (networks, _network),
         "Encoder sizes": (networks, _size),
         "Inputs": (networks, _input),
@@ -25,20 +26,20 @@ def differences(plan: Plan) -> dict[str, str]:
         "Recipes": (trained, lambda entry: entry.planned.recipe_name or ""),
     }
     sentences = {}
-    for what, (entries, fact) in asked.items():
+    for name, (entries, value_of) in properties.items():
         rows: dict[str, dict[str, None]] = {}
         for entry in entries:
-            rows.setdefault(fact(entry), {})[entry.planned.row] = None
+            rows.setdefault(value_of(entry), {})[entry.planned.row] = None
         if len(rows) > 1:
             listed = "; ".join(f"{value}: {', '.join(names)}" for value, names in rows.items())
-            sentences[what] = f"{what} differ: {listed}."
+            sentences[name] = f"{name} differ: {listed}."
     return sentences
 
 
 def compute_note(plan: Plan) -> str:
-    """Return what a pretraining step costs per chip, relative to MAE; empty where nothing is known.
+    """Return a sentence on the cost of a pretraining step per chip; empty if nothing is known.
 
-    Absolute where the grid does not have exactly one row of MAE.
+    Costs are relative to MAE if the grid has exactly one row of MAE, else in GFLOP.
     """
     found: dict[str, tuple[str, float]] = {}
     for entry in plan.pretrain:
@@ -59,7 +60,7 @@ def compute_note(plan: Plan) -> str:
 
 
 def recipe_lines(plan: Plan) -> list[str]:
-    """Return a line for each recipe of a grid: its rows, its name and what it comes to."""
+    """Return a line for each recipe of a grid: its name, rows and values."""
     rows: dict[tuple[str, Recipe], list[str]] = {}
     for entry in plan.pretrain:
         planned = entry.planned
@@ -72,7 +73,7 @@ def recipe_lines(plan: Plan) -> list[str]:
 
 
 def describe_recipe(recipe: Recipe) -> str:
-    """Return a recipe in words."""
+    """Return the values of a recipe in words."""
     peak = recipe.base_lr * recipe.batch / 256
     start, end = (peak * (share or 0) for share in (recipe.lr_start_share, recipe.lr_end_share))
     decay = f"{recipe.weight_decay:g}"

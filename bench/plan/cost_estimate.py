@@ -1,14 +1,15 @@
-"""What work takes: from the timings stored so far, else from a rough table.
+"""Estimates of time, from stored timings or a rough table.
 
-The table is meant for a GPU of the H200 class (`vit_nano`: for one CPU core); it is right within a
-factor of a few, no better, and `plan` says how much of an estimate rests on it.
+The table is for a GPU of the H200 class (`vit_nano`: for one CPU core) and may be wrong by a factor
+of a few. `plan` says how many estimates come from the table.
 """
 
 from dataclasses import dataclass
 from statistics import mean
 
 from ..grid.expand import PlannedPretraining, PlannedRun
-from .plan import Entry, Plan
+from .entry import Entry
+from .plan import Plan
 
 START_S = 12.0  # imports, opening data, loading an encoder: per job
 ROUGH_IMAGES_PER_S = {
@@ -16,27 +17,27 @@ ROUGH_IMAGES_PER_S = {
     "vit_large": 500.0,
 }  # fmt: skip
 ROUGH_RUN_S = {"knn": 0.2, "linear": 2.0, "few_shot": 60.0, "finetune": 1800.0}
-NANO_RUN = 0.2  # a run of the nano encoder on one core against the table's
+NANO_RUN = 0.2  # time of a run of the nano encoder on one core, as a share of the table's
 
 
 @dataclass
 class Estimate:
-    """Process-hours of what is missing."""
+    """Process-hours of the missing work."""
 
     pretrain_h: float
     evaluate_h: float
-    timings: int  # stored timings that it rests on
-    rough: int  # pieces of work without a stored timing of similar work
-    unknown: int = 0  # pretrainings left out: their pool is not prepared, so its size is not known
+    timings: int  # stored timings behind it
+    rough: int  # pieces of work estimated from the table
+    unknown: int = 0  # pretrainings left out, because the size of their pool is not known yet
 
     def __str__(self) -> str:
-        """Say the hours, and where they come from."""
+        """Return the hours and their source in words."""
         total = self.pretrain_h + self.evaluate_h
-        source = f"from {self.timings} timings stored" if self.timings else "nothing timed yet"
+        source = f"from {self.timings} stored timings" if self.timings else "nothing timed yet"
         if self.rough:
-            source += f"; a rough table for {self.rough} pieces of work"
+            source += f"; {self.rough} pieces of work from a rough table"
         if self.unknown:
-            source += f"; {self.unknown} pretrainings are not counted before their pool is prepared"
+            source += f"; without {self.unknown} pretrainings whose pool is not prepared"
         return (
             f"about {total:.2f} hours of one GPU or process are missing "
             f"({self.pretrain_h:.2f} pretraining, {self.evaluate_h:.2f} evaluation; {source})"
@@ -44,7 +45,7 @@ class Estimate:
 
 
 class Costs:
-    """Seconds of each piece of work of a plan."""
+    """Estimated seconds of each piece of work of a plan."""
 
     def __init__(self, plan: Plan) -> None:
         self._timings: dict[tuple[object, ...], list[float]] = {}
@@ -62,7 +63,7 @@ class Costs:
         self._means = {kind: mean(values) for kind, values in self._timings.items()}
 
     def seconds(self, entry: Entry) -> tuple[float, bool]:
-        """Return how long the work takes, and whether that rests on something measured."""
+        """Return the estimated seconds, and whether stored timings are behind them."""
         planned = entry.planned
         images = _images(planned) if isinstance(planned, PlannedPretraining) else 1
         for kind in _kinds(entry):
@@ -75,7 +76,7 @@ class Costs:
         return rough * (NANO_RUN if nano else 1.0), False
 
     def missing(self, plan: Plan) -> Estimate:
-        """Return what the missing part of a plan takes."""
+        """Estimate the missing part of a plan."""
         estimate = Estimate(0.0, 0.0, self.used, 0)
         for entry in (*plan.pretrain, *plan.runs):
             if entry.state == "done":
@@ -93,7 +94,7 @@ class Costs:
 
 
 def _kinds(entry: Entry) -> list[tuple[object, ...]]:
-    """Return what may be compared with this work, the nearest first."""
+    """Return the kinds of comparable work, the most similar first."""
     planned = entry.planned
     if isinstance(planned, PlannedRun):
         encoder = _encoder(planned.pretraining)
@@ -109,7 +110,7 @@ def _encoder(planned: PlannedPretraining) -> str:
 
 
 def _images(planned: PlannedPretraining) -> int:
-    """Return how many chips a pretraining looks at, 0 for one that learns nothing."""
+    """Return the number of chips in all epochs of a pretraining; 0 for a control."""
     identity = planned.identity
     if identity is None or identity.recipe is None:
         return 0

@@ -1,4 +1,4 @@
-"""Classes of failures, and those that `submit` retries by itself."""
+"""Classes of failures, and the classes that `submit` skips."""
 
 from ...results.record import Attempt
 
@@ -13,12 +13,12 @@ OF_SLURM = {
     "BOOT_FAIL": "node_failure", "OUT_OF_MEMORY": "out_of_memory", "CANCELLED": "cancelled",
     "PREEMPTED": "preempted", "REVOKED": "cancelled",
 }  # fmt: skip
-LOST = "lost"  # a job that ended, and nobody knows why
+LOST = "lost"  # a job that ended for an unknown reason
 CLASSES = (
     "exception", "out_of_memory", "time_out", "preempted", "node_failure", "killed", "cancelled",
     "data", "disk", "code", LOST,
 )  # fmt: skip
-ONLY_IF_ASKED = ("exception", "out_of_memory")  # would most likely fail the same way
+RETRY_ONLY = ("exception", "out_of_memory")  # most likely fail again, so `submit` skips them
 
 
 def failure_class(attempt: Attempt) -> str:

@@ -1,12 +1,10 @@
-"""A grid against the store: what is done, failed, stale or new, and why."""
+"""A grid compared with the store: the state of every pretraining and run."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
 
-from ...results.record import Attempt, PretrainRecord, RunRecord
 from ..data.lookup import find_set
 from ..data.names import set_of
 from ..data.packed import Summary
@@ -15,42 +13,16 @@ from ..grid.applicable import NotApplicable, applicable
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
 from ..grid.validate import check_data, validate
-from ..identity import Job, Pretraining
+from ..identity import Job
 from ..models.contract_outcomes import failed_contracts
 from ..models.method_info import MethodInfo, describe
-from ..store.progress import last_checkpoint, read_progress, steps_of
-from ..store.records import DamagedRecordError, Kind, Store
-from .failure_class import failure_class
+from ..store.records import Store
+from .entry import Cause, Entry, find_entry
 from .stale import StaleIndex
-
-State = Literal["new", "queued", "running", "done", "failed", "stale"]
-NOT_PREPARED = "not prepared"
-PRETRAINING_FAILED = "its pretraining failed"
 
 
 class OverlapError(GridError):
-    """A pool that shares chips with a test set."""
-
-
-P = TypeVar("P", PlannedPretraining, PlannedRun)
-
-
-@dataclass
-class Entry(Generic[P]):
-    """A planned pretraining or run, and its state."""
-
-    planned: P
-    state: State
-    reason: str
-    record: PretrainRecord | RunRecord | None = None
-    attempt: Attempt | None = None  # its newest failure
-    failure: str | None = None  # the class of its failure
-    job: str | None = None  # of the cluster
-
-    @property
-    def key(self) -> str | None:
-        """The key, or None until the data are prepared."""
-        return self.planned.identity.key if self.planned.identity else None
+    """A pool shares chips with a test set."""
 
 
 @dataclass
@@ -61,17 +33,17 @@ class Plan:
     methods: dict[str, MethodInfo]
     pretrain: list[Entry[PlannedPretraining]]
     runs: list[Entry[PlannedRun]]
-    data: dict[str, Summary]  # of the data sets and pools that are known
-    unpacked: list[str] = field(default_factory=list)  # sets whose pixels are not here
-    uncompared: list[str] = field(default_factory=list)  # known, but other files are given
-    # Of each pool, as the grid names it: what it shares with each data set.
+    data: dict[str, Summary]  # of data sets and pools that are prepared or described in the store
+    unpacked: list[str] = field(default_factory=list)  # sets without packed pixels
+    uncompared: list[str] = field(default_factory=list)  # sets not compared with --data yet
+    # Chips that each pool, as named in the grid, shares with each data set.
     sharing: dict[tuple[str, ...], dict[str, Sharing]] = field(default_factory=dict)
-    not_applicable: list[NotApplicable] = field(default_factory=list)  # left out, with the reason
+    not_applicable: list[NotApplicable] = field(default_factory=list)  # left out
     failing: set[str] = field(default_factory=set)  # methods that fail their contract
 
     @property
     def overlaps(self) -> list[str]:
-        """A statement for each pool that holds test chips; the grid allows them."""
+        """A statement for each pool that holds test chips."""
         found = []
         for pool, shared in self.sharing.items():
             listed = [
@@ -82,11 +54,11 @@ class Plan:
         return found
 
     def to_prepare(self) -> list[str]:
-        """Return the sets to pack before the missing work can be done."""
+        """Return the sets that must be packed before the missing work."""
         return [name for name in self.needs(done=False) if name in self.unpacked]
 
     def needs(self, *, done: bool = True) -> list[str]:
-        """Return the sets that the planned work reads; without `done`, the missing work."""
+        """Return the sets that the planned work reads, or only the missing work."""
         wanted = {e.planned.dataset for e in self.runs if done or e.state != "done"}
         for entry in self.pretrain:
             if done or entry.state != "done":
@@ -105,7 +77,7 @@ class Plan:
         return [(start, runs_of[id(start.planned)]) for start in self.pretrain]
 
     def jobs(self) -> list[Job]:
-        """Return what is missing, one job per pretraining; those that run already are left out."""
+        """Return the missing work, one job per pretraining, without those that are running."""
         result = []
         for start, own in self.grouped():
             if start.state == "running":
@@ -123,12 +95,12 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 def describe_pretraining(planned: PlannedPretraining) -> str:
-    """Return the label of a pretraining with what the grid sweeps."""
+    """Return the row of a pretraining, with its seed if that is not 0."""
     return planned.row + (f", seed {planned.seed}" if planned.seed else "")
 
 
 def describe_run(run: PlannedRun) -> str:
-    """Return the pretraining of a run, and where the run stands."""
+    """Return a run in words: pretraining, data set, protocol, shots and seed."""
     return (
         f"{describe_pretraining(run.pretraining)}, {run.dataset}, {run.protocol}, "
         f"{run.shots} shots, seed {run.seed}"
@@ -137,7 +109,7 @@ def describe_run(run: PlannedRun) -> str:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which part of a grid a command is about; an empty one takes all."""
+    """The part of a grid that a command is about; an empty filter matches everything."""
 
     methods: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
@@ -146,25 +118,25 @@ class Filters:
     seeds: tuple[int, ...] = ()
 
     def check(self, planned: list[PlannedRun]) -> None:
-        """Refuse a filter value that nothing in the grid has.
+        """Refuse a filter value that matches nothing in the grid.
 
         Raises:
-            GridError: With the values that the grid has.
+            GridError: The message lists the values that the grid has.
         """
-        for name, asked, have in (
+        for name, wanted, have in (
             ("method", self.methods, {n for run in planned for n in _names(run)}),
             ("data set", self.datasets, {run.dataset for run in planned}),
             ("protocol", self.protocols, {run.protocol for run in planned}),
             ("shots", self.shots, {str(run.shots) for run in planned}),
             ("seed", self.seeds, {run.seed for run in planned}),
         ):
-            for value in asked:
+            for value in wanted:
                 if value not in have:
                     listed = ", ".join(map(str, sorted(have)))
                     raise GridError(f"no run of this grid has {name} {value!r}; it has: {listed}")
 
-    def take(self, run: PlannedRun) -> bool:
-        """Return whether a run is asked for."""
+    def matches(self, run: PlannedRun) -> bool:
+        """Return whether a run matches."""
         return (
             (not self.methods or not _names(run).isdisjoint(self.methods))
             and (not self.datasets or run.dataset in self.datasets)
@@ -185,19 +157,19 @@ def make_plan(
     filters: Filters | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Expand a grid and look up every part of it.
+    """Expand a grid and look up every pretraining and run in the store.
 
     Args:
         grid: The grid.
-        store: Its results; the folder need not exist.
-        data_dir: The data folder; it need not exist where the store knows the sets.
-        filters: The part of the grid that is wanted.
-        versions: Name of a set -> start of the pixel digest of the version that is meant.
+        store: The store; its folder need not exist.
+        data_dir: The data folder; it need not exist if the store describes the sets.
+        filters: The part of the grid to plan.
+        versions: Name of a set -> start of the pixel digest of the version to use.
 
     Raises:
         GridError: The grid cannot be run as written, or a filter matches nothing.
-        OverlapError: The pool shares chips with a test set, and the grid does not allow it.
-        AmbiguousSetError: The store has several versions of a set and nothing chooses one.
+        OverlapError: A pool shares chips with a test set, and the grid does not allow it.
+        AmbiguousSetError: The store has several versions of a set, and `versions` chooses none.
     """
     methods = describe(grid.method_names(), store.root)
     validate(grid, methods, store.root)
@@ -208,7 +180,7 @@ def make_plan(
     planned = runs(grid, starts, methods, data.get)
     filters = filters or Filters()
     filters.check(planned)
-    planned = [run for run in planned if filters.take(run)]
+    planned = [run for run in planned if filters.matches(run)]
     planned, refused = applicable(planned, grid.evaluate.protocols, store.root)
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
@@ -222,13 +194,13 @@ def make_plan(
     _refuse_overlaps(plan)
     stale = StaleIndex(store, starts, planned)
     for start in starts:
-        plan.pretrain.append(_entry("pretrain", start, store, stale))
+        plan.pretrain.append(find_entry("pretrain", start, store, stale))
     state_of = {id(entry.planned): entry for entry in plan.pretrain}
     for run in planned:
-        entry = _entry("evaluate", run, store, stale)
+        entry = find_entry("evaluate", run, store, stale)
         start = state_of[id(run.pretraining)]
         if entry.state != "done" and start.state == "failed":
-            entry.state, entry.reason = "failed", f"{PRETRAINING_FAILED}: {start.reason}"
+            entry.set("failed", Cause.PRETRAINING_FAILED, start.reason)
         plan.runs.append(entry)
     return plan
 
@@ -247,7 +219,7 @@ def needs(grid: Grid, methods: dict[str, MethodInfo]) -> list[str]:
 def _sharing(
     plan: Plan, pools: list[tuple[str, ...]], store: Store
 ) -> dict[tuple[str, ...], dict[str, Sharing]]:
-    """Return what each pool shares with each data set, as far as the store can tell."""
+    """Return the chips that each pool shares with each data set, where both are known."""
     pretrain, result = plan.grid.pretrain, {}
     fraction = max(as_list(pretrain.pool_fraction))
     for pool in pools:
@@ -267,34 +239,7 @@ def _sharing(
 def _refuse_overlaps(plan: Plan) -> None:
     if plan.overlaps and not plan.grid.pretrain.allow_overlap:
         raise OverlapError(
-            f"{'; '.join(plan.overlaps)}: an encoder pretrained on it has seen the test. Take "
-            "another pool, or set allow_overlap = true under [pretrain]; every table will then say "
-            "so"
+            f"{'; '.join(plan.overlaps)}: an encoder pretrained on it has seen test chips. Use "
+            "another pool, or set allow_overlap = true under [pretrain]; every table will then "
+            "report it"
         )
-
-
-def _entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry[P]:
-    identity = planned.identity
-    if identity is None:
-        return Entry(planned, "new", NOT_PREPARED)
-    try:
-        record = store.read(kind, identity.key, identity.to_json())
-    except DamagedRecordError as error:
-        return Entry(planned, "failed", f"its record is damaged: {error}")
-    if record is not None:
-        return Entry(planned, "done", f"{record.provenance.started[:10]}", record)
-    folder = store.folder(kind, identity.key)
-    if running := read_progress(folder):
-        now = running.progress
-        return Entry(planned, "running", f"step {now.step} of {now.steps} on {running.host}")
-    attempt = store.last_attempt(kind, identity.key) if folder.exists() else None
-    if attempt is not None:
-        reason = f"{attempt.failure}: {attempt.message}"
-        return Entry(planned, "failed", reason, attempt=attempt, failure=failure_class(attempt))
-    if isinstance(identity, Pretraining) and (step := last_checkpoint(folder)):
-        text = f"stopped at step {step} of {steps_of(identity)}; run resumes it"
-        return Entry(planned, "new", text)
-    differs = stale.difference(identity)
-    if differs:
-        return Entry(planned, "stale", f"stored with other {differs}")
-    return Entry(planned, "new", "not run yet")

@@ -1,7 +1,7 @@
-"""Stored results that differ from a planned one in versions and digests only.
+"""Stored results that match a planned one except for versions and digests.
 
-Each record's identity without versions and digests has a digest, its essence. The essences of a
-store are kept in one file, so that a plan reads every record of other grids at most once.
+The essence of a record is a digest of its identity without versions and digests. One file of the
+store caches all essences, so that a plan reads every record of other grids at most once.
 """
 
 import json
@@ -14,11 +14,11 @@ from ..identity import Pretraining, Run
 from ..store.atomic import write_atomic
 from ..store.records import DamagedRecordError, Kind, Store
 
-FILE = "essences-1.json"  # derived from the records: may be deleted at any time
+FILE = "essences-1.json"  # a cache: may be deleted at any time
 
 
 class StaleIndex:
-    """Results of a store that are not part of a plan, found by their essence."""
+    """The results of a store that are not part of a plan, found by their essence."""
 
     def __init__(
         self, store: Store, starts: list[PlannedPretraining], planned: list[PlannedRun]
@@ -34,20 +34,20 @@ class StaleIndex:
             if key not in own:
                 self._keys[essence] = key
 
-    def difference(self, identity: Pretraining | Run) -> str:
-        """Return the versions and digests in which a stored result differs; empty without one."""
+    def difference(self, identity: Pretraining | Run) -> list[str]:
+        """Name the versions and digests in which a stored result differs, if there is one."""
         value = identity.to_json()
         start = self._starts.get(value["start"]) if isinstance(identity, Run) else None
         key = self._keys.get(_essence(value, _essence(start) if start else ""))
         stored = _identity_of(self._store, "evaluate" if start else "pretrain", key)
         if stored is None:
-            return ""
-        names = [name for name in _moving(value) if value[name] != stored.get(name)]
+            return []
+        names = [name for name in _versions_and_digests(value) if value[name] != stored.get(name)]
         old = _identity_of(self._store, "pretrain", stored.get("start")) if start else None
         if start and old and start != old:
-            moved = [name for name in _moving(start) if start[name] != old.get(name)]
+            moved = [name for name in _versions_and_digests(start) if start[name] != old.get(name)]
             names += [f"{name} of its pretraining" for name in moved]
-        return ", ".join(names)
+        return names
 
 
 def _essences(store: Store, stored: dict[str, set[str]]) -> dict[str, str]:
@@ -68,18 +68,22 @@ def _essences(store: Store, stored: dict[str, set[str]]) -> dict[str, str]:
         if start:
             found[key] = _essence(identity, start)
     if found:
-        with suppress(OSError):  # a read-only store: read again next time
+        with suppress(OSError):  # a read-only store has no cache
             write_atomic(path, json.dumps(known | found))
     every = stored["pretrain"] | stored["evaluate"]
     return {key: essence for key, essence in (known | found).items() if key in every}
 
 
-def _moving(identity: dict[str, Any]) -> list[str]:
+def _versions_and_digests(identity: dict[str, Any]) -> list[str]:
     return [n for n in identity if n.endswith(("version", "digest")) or n == "pool"]
 
 
 def _essence(identity: dict[str, Any], start: str = "") -> str:
-    kept = {n: v for n, v in identity.items() if n not in _moving(identity) and n != "start"}
+    kept = {
+        n: v
+        for n, v in identity.items()
+        if n not in _versions_and_digests(identity) and n != "start"
+    }
     members = identity.get("pool")
     pool = [one.get("name") for one in members or [] if isinstance(one, dict)]
     return digest_json([kept, pool, start])

@@ -12,7 +12,8 @@ from ...results.record import RunRecord
 from ...results.tables.render import render, render_sheets
 from ..grid.expand import PlannedRun
 from ..grid.schema import grid_file
-from ..plan.plan import PRETRAINING_FAILED, Entry, Plan, counted, describe_pretraining, describe_run
+from ..plan.entry import Cause, Entry
+from ..plan.plan import Plan, counted, describe_pretraining, describe_run
 from ..store.atomic import write_atomic
 from ..store.records import Store
 from ..verification.check import Checked, check_plan
@@ -173,7 +174,7 @@ def _failures(plan: Plan) -> list[tuple[str, str]]:
             name = describe_pretraining(start.planned)
             lines.append((f"pretraining of {name}, with its {len(own)} runs", start.reason))
     for entry in plan.runs:
-        if entry.state == "failed" and not entry.reason.startswith(PRETRAINING_FAILED):
+        if entry.state == "failed" and entry.cause != Cause.PRETRAINING_FAILED:
             lines.append((describe_run(entry.planned), entry.reason))
     return lines
 

@@ -10,7 +10,8 @@ from ...results.record import RunRecord, digest_json
 from ...results.scores import Column, LeaderboardError, Score
 from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
 from ..models.method_info import inspect_method
-from ..plan.plan import Entry, Plan
+from ..plan.entry import Entry
+from ..plan.plan import Plan
 from ..store.records import Store
 from ..suggest import unknown
 from .notes import notes as plan_notes

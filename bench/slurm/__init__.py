@@ -1,1 +1,1 @@
-"""Submit jobs to SLURM, execute them there and follow them."""
+"""Jobs on a SLURM cluster: submission, execution, status."""

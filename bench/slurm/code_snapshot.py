@@ -1,7 +1,7 @@
-"""The code that a job runs is the code that was submitted: a copy, named by its digest.
+"""A copy of the code at submission, which the jobs run.
 
-The copy goes first on `PYTHONPATH` with `PYTHONSAFEPATH=1`, so neither an edit made while jobs wait
-nor another clone in the current folder is what runs; the job compares the digest.
+The copy is first on `PYTHONPATH`, with `PYTHONSAFEPATH=1`. So jobs run neither later edits nor
+another clone in the current folder. Each job compares the digest of its code with the copy's.
 """
 
 import json
@@ -19,7 +19,7 @@ ENDINGS = (".py", ".toml", ".json")
 
 
 class WrongCodeError(RuntimeError):
-    """A job that would run other code than was submitted."""
+    """A job would run other code than was submitted."""
 
 
 def _folder(name: str) -> Path:
@@ -30,7 +30,7 @@ def _folder(name: str) -> Path:
 
 
 def _files() -> dict[str, Path]:
-    """Return every file of the running packages, by its path inside `sarbench`."""
+    """Return every code file of this process, by its path inside `sarbench`."""
     found = {}
     for name in FOLDERS:
         folder = _folder(name)
@@ -41,7 +41,7 @@ def _files() -> dict[str, Path]:
 
 
 def running_digest() -> str:
-    """Return the digest of the code that this process runs."""
+    """Return the digest of the code of this process."""
     digest = sha256()
     for name, path in _files().items():
         digest.update(f"{name}\n{sha256(path.read_bytes()).hexdigest()}\n".encode())
@@ -49,7 +49,7 @@ def running_digest() -> str:
 
 
 def take_snapshot(ledger: Path) -> tuple[Path, str]:
-    """Copy the running code, unless that was done before; return its place and digest."""
+    """Copy the code of this process, unless a copy exists; return its folder and digest."""
     digest = running_digest()
     target = ledger / f"code-{digest}"
     if not target.exists():
@@ -64,30 +64,30 @@ def take_snapshot(ledger: Path) -> tuple[Path, str]:
             state = json.dumps({"commit": commit, "dirty": dirty})
             (temporary / "sarbench" / "commit.json").write_text(state)
             temporary.chmod(0o755)
-            _give_name(temporary, target)
+            _rename(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return target, digest
 
 
-def _give_name(temporary: Path, target: Path) -> None:
+def _rename(temporary: Path, target: Path) -> None:
     try:
         temporary.rename(target)
     except OSError:
-        if not target.exists():  # else another submission was first, with the same code
+        if not target.exists():  # if it exists, another submission has copied the same code
             raise
 
 
 def check_code(expected: str) -> None:
-    """Refuse to go on where this process runs other code than was submitted.
+    """Compare the code of this process with the submitted code.
 
     Raises:
-        WrongCodeError: With where the running code lies.
+        WrongCodeError: They differ; the message names the folder of the running code.
     """
     found = running_digest()
     if found != expected:
         raise WrongCodeError(
-            f"this job runs code {found} from {_folder('bench').parent}, submitted was {expected}; "
-            f"PYTHONPATH is {os.environ.get('PYTHONPATH', 'not set')!r}. A `setup` line of the "
-            "profile must not change PYTHONPATH"
+            f"this job runs the code {found} in {_folder('bench').parent}, but {expected} was "
+            f"submitted. PYTHONPATH is {os.environ.get('PYTHONPATH', 'not set')!r}. Lines under "
+            "`setup` in the profile must not change it"
         )

@@ -1,4 +1,4 @@
-"""What is asked of SLURM's own commands: the queue, the accounting, the site's limits."""
+"""Calls of SLURM's commands for the queue, the accounting and the limits of a site."""
 
 import os
 import re
@@ -8,22 +8,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from shutil import which
 
-ANSWER_S = 60.0  # how long one command may take
+ANSWER_S = 60.0  # time limit of one command
 
 
 class SlurmError(OSError):
-    """SLURM is not here, does not answer, or refuses; with its own words."""
+    """SLURM is missing, does not answer, or refuses; the message quotes it."""
 
     exit_status = 1
 
 
 class ControllerDownError(SlurmError):
-    """The controller does not answer at present."""
+    """The controller does not answer."""
 
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """One job of the queue, an array element by itself."""
+    """A job of the queue; each element of an array is a job."""
 
     job: str  # `17` or `17_3`
     state: str
@@ -34,13 +34,12 @@ class QueuedJob:
 
     @property
     def live(self) -> bool:
-        """Whether it runs, or may still run."""
-        waits_for_ever = self.reason == "DependencyNeverSatisfied"
-        return self.state in LIVE and not waits_for_ever
+        """True if it runs or may still run."""
+        return self.state in LIVE and self.reason != "DependencyNeverSatisfied"
 
     @property
     def runs(self) -> bool:
-        """Whether it runs now."""
+        """True if it runs now."""
         return self.state in RUNNING
 
 
@@ -55,15 +54,15 @@ LIVE = RUNNING | {
 
 @dataclass(frozen=True)
 class Partition:
-    """What a site allows in a partition."""
+    """A partition and its time limit."""
 
     name: str
-    max_time_min: float  # infinite where there is no limit
+    max_time_min: float  # infinity without a limit
 
 
 @dataclass(frozen=True)
 class Site:
-    """The limits that a submission has to keep."""
+    """The limits of a site."""
 
     max_array: int
     partitions: dict[str, Partition]
@@ -75,16 +74,17 @@ class Site:
 def command(
     *words: str,
     wait_s: float = 0.0,
-    tell: Callable[[str], None] | None = None,
-    patience_s: float = ANSWER_S,
+    report: Callable[[str], None] | None = None,
+    timeout_s: float = ANSWER_S,
 ) -> str:
-    """Return what a SLURM command prints; ask again for `wait_s` while the controller is down.
+    """Run a SLURM command and return its output.
 
-    One call of the command may take `patience_s`.
+    While the controller does not answer, the command is repeated for `wait_s`. One call may take
+    `timeout_s`.
 
     Raises:
-        ControllerDownError: It did not answer in that time.
-        SlurmError: The command is not there, or failed otherwise.
+        ControllerDownError: The controller did not answer in that time.
+        SlurmError: The command does not exist or failed.
     """
     end = time.monotonic() + wait_s
     environment = os.environ | {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}
@@ -92,12 +92,12 @@ def command(
         try:
             done = subprocess.run(
                 words, capture_output=True, text=True, env=environment, check=False,
-                timeout=patience_s,
+                timeout=timeout_s,
             )  # fmt: skip
         except FileNotFoundError:
-            raise _not_here(words[0]) from None
+            raise _missing(words[0]) from None
         except subprocess.TimeoutExpired:
-            failed = f"no answer in {patience_s:.0f} s"
+            failed = f"no answer in {timeout_s:.0f} s"
         else:
             if done.returncode == 0:
                 return done.stdout
@@ -106,18 +106,18 @@ def command(
                 raise SlurmError(f"{words[0]} failed: {failed}")
         if time.monotonic() >= end:
             raise ControllerDownError(
-                f"SLURM's controller does not answer ({failed.splitlines()[-1]}); "
-                "nothing is lost, try again later"
+                f"SLURM's controller does not answer ({failed.splitlines()[-1]}). Nothing is lost; "
+                "run the command again later"
             )
-        if tell:
-            tell("SLURM's controller does not answer; waiting")
+        if report:
+            report("SLURM's controller does not answer; waiting")
         time.sleep(min(5.0, max(0.1, end - time.monotonic())))
 
 
-def _not_here(name: str) -> SlurmError:
+def _missing(name: str) -> SlurmError:
     return SlurmError(
-        f"the command {name!r} is not on PATH: this machine cannot submit to SLURM; "
-        "`sarbench run` works without"
+        f"the command {name!r} is not on PATH, so this machine cannot use SLURM. Use a login node "
+        "of the cluster, or `sarbench run`, which needs no SLURM"
     )
 
 
@@ -130,16 +130,16 @@ def _is_down(message: str) -> bool:
 
 
 def queue(jobs: Iterable[str] | None = None) -> dict[str, QueuedJob]:
-    """Return the jobs of the queue by id, in one query; `jobs` are those of interest, None all.
+    """Return the jobs of the queue by id, in one query: the given ones, or all.
 
-    Finished jobs are in it for some minutes, in their last state.
+    SLURM lists finished jobs for some minutes, in their last state.
     """
     words = ["squeue", "--noheader", "--array", "--states=all", "-o", "%i|%T|%r|%N|%M|%k"]
     if jobs is not None:
         ids = sorted({job.split("_")[0] for job in jobs})
         if not ids:
             return {}
-        # a single unknown id is an error, one of several is left out
+        # squeue fails for a single unknown id, and skips an unknown id among several.
         words.append("--jobs=" + ",".join([*ids, *(["1"] if len(ids) == 1 else [])]))
     try:
         text = command(*words)
@@ -157,7 +157,7 @@ def queue(jobs: Iterable[str] | None = None) -> dict[str, QueuedJob]:
 
 
 def accounted(jobs: Iterable[str]) -> dict[str, QueuedJob]:
-    """Return the last state of jobs that left the queue; nothing where there is no accounting."""
+    """Return the last state of jobs that left the queue; empty without accounting."""
     ids = sorted({job.split("_")[0] for job in jobs})
     if not ids:
         return {}
@@ -174,18 +174,18 @@ def accounted(jobs: Iterable[str]) -> dict[str, QueuedJob]:
     return found
 
 
-def read_site(tell: Callable[[str], None] | None = None, wait_s: float = 90.0) -> Site:
+def read_site(report: Callable[[str], None] | None = None, wait_s: float = 90.0) -> Site:
     """Return the limits of this site.
 
     Raises:
-        SlurmError: There is no SLURM, or its controller does not answer.
+        SlurmError: SLURM is missing, or its controller does not answer.
     """
-    for name in ("sbatch", "srun"):  # which submitit calls
+    for name in ("sbatch", "srun"):  # submitit calls them
         if which(name) is None:
-            raise _not_here(name)
-    config = command("scontrol", "show", "config", wait_s=wait_s, tell=tell)
+            raise _missing(name)
+    config = command("scontrol", "show", "config", wait_s=wait_s, report=report)
     settings = dict(re.findall(r"^(\S+)\s*=\s*(.*?)\s*$", config, re.MULTILINE))
-    listing = command("scontrol", "show", "partition", "--oneliner", wait_s=wait_s, tell=tell)
+    listing = command("scontrol", "show", "partition", "--oneliner", wait_s=wait_s, report=report)
     partitions, default = {}, None
     for line in listing.splitlines():
         values = dict(part.split("=", 1) for part in line.split() if "=" in part)
@@ -204,7 +204,7 @@ def read_site(tell: Callable[[str], None] | None = None, wait_s: float = 90.0) -
 
 
 def minutes(text: str) -> float:
-    """Return a time of SLURM, `[days-]hours:minutes:seconds`, in minutes."""
+    """Convert a time of SLURM, `[days-]hours:minutes:seconds`, to minutes."""
     if text in ("UNLIMITED", "INFINITE", "NONE", "Partition_Limit"):
         return float("inf")
     days, _, clock = text.rpartition("-")
@@ -214,6 +214,6 @@ def minutes(text: str) -> float:
 
 
 def cancel(jobs: Iterable[str]) -> None:
-    """Cancel jobs, in one call."""
+    """Cancel jobs in one call."""
     if ids := sorted(set(jobs)):
         command("scancel", *ids, wait_s=30.0)

@@ -1,11 +1,12 @@
-"""From a plan to job arrays: pretrainings together, runs packed many to a job; pure."""
+"""Job arrays for a plan: one for all pretrainings, and packs of runs."""
 
 from dataclasses import dataclass, replace
 
 from ..grid.expand import PlannedRun
 from ..identity import Job, Run
 from ..plan.cost_estimate import START_S, Costs
-from ..plan.plan import Entry, Plan, describe_pretraining
+from ..plan.entry import Entry
+from ..plan.plan import Plan, describe_pretraining
 from .profile import Stage
 
 
@@ -14,8 +15,8 @@ class JobArray:
     """Jobs that are submitted together.
 
     Attributes:
-        after: What the jobs depend on: the key of a pretraining that is submitted or queued.
-        throttle: How many of them may run at once.
+        after: Key of the submitted or queued pretraining that the jobs depend on.
+        throttle: Number of jobs that may run at once.
     """
 
     stage: Stage
@@ -26,21 +27,21 @@ class JobArray:
 
 @dataclass(frozen=True)
 class Limits:
-    """What shapes the arrays."""
+    """Limits on the size of arrays and jobs."""
 
-    max_array: int  # jobs of one array that the site allows
+    max_array: int  # most jobs in one array, set by the site
     throttle: dict[Stage, int]
-    pack_s: float  # estimated seconds of the runs of one job
+    pack_s: float  # estimated seconds of one job of runs
 
 
 def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits) -> list[JobArray]:
-    """Return the arrays that do `wanted` keys, pretrainings first.
+    """Return the arrays of jobs for the `wanted` keys, pretrainings first.
 
     Args:
-        plan: What the grid asks for.
-        wanted: Keys of pretrainings and runs to be submitted.
+        plan: The plan of the grid.
+        wanted: Keys of pretrainings and runs to submit.
         waiting: Keys of pretrainings that are queued or running already.
-        limits: Of the site and the profile.
+        limits: Limits of the site and the profile.
     """
     costs = Costs(plan)
     trained: list[Job] = []
@@ -58,7 +59,7 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
             trained.append(job)
         if learns and identity.key in wanted | waiting:
             dependent.append((identity.key, packs))
-        elif not learns:  # one that learns nothing is made by the first pack of its runs
+        elif not learns:  # finished, or a control that the first pack of its runs makes
             alone = identity.key in wanted and all(entry.state == "done" for entry in own)
             free += [job] if alone else packs
     arrays = _chunks("pretrain", trained, None, limits)
@@ -69,7 +70,7 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
 
 
 def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: float) -> list[Job]:
-    """Return jobs of about `pack_s` each; runs that share features stay neighbours."""
+    """Return jobs of about `pack_s` each; runs of one data set and protocol stay together."""
     runs = sorted(
         ((entry.planned.identity, costs.seconds(entry)[0]) for entry in entries),
         key=lambda pair: (pair[0].dataset, pair[0].protocol) if pair[0] else ("", ""),
@@ -88,7 +89,7 @@ def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: flo
 
 
 def _chunks(stage: Stage, jobs: list[Job], after: str | None, limits: Limits) -> list[JobArray]:
-    """Cut an array where the site's limit ends; the chunks share the throttle."""
+    """Split an array at the limit of the site; the parts share the throttle."""
     size = limits.max_array
     parts = [jobs[first : first + size] for first in range(0, len(jobs), size)]
     each = max(1, limits.throttle[stage] // max(1, len(parts)))

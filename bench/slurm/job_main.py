@@ -1,8 +1,8 @@
-"""What one job of the cluster does, from its first line to its exit status.
+"""The main function of a job on the cluster.
 
-submitit starts `run_task` in every process of a job. Our signal handler is installed after
-submitit's and only sets a flag: the loop finishes its step, saves, and the process ends with
-AGAIN; `on_exit` then asks the controller to requeue the job.
+submitit starts `run_task` in every process of a job. Our signal handler replaces submitit's and
+only sets a flag. The training loop then finishes its step and saves, and the process exits with
+status AGAIN. `on_exit` asks the controller to requeue the job.
 """
 
 import json
@@ -29,16 +29,16 @@ from .profile import Stage
 if TYPE_CHECKING:
     from ..execution.job import Event
 
-FAILED = 3  # a failure is stored and told
-AGAIN = 75  # the state is saved; the job is to be started again
-ENDED = 76  # SIGTERM: cancelled, or preempted without the user's signal
+FAILED = 3  # a failure is stored and logged
+AGAIN = 75  # the state is saved; the job must be requeued
+ENDED = 76  # SIGTERM: the job was cancelled, or preempted without SIGUSR2
 
 log = logging.getLogger("sarbench")
 
 
 @dataclass(frozen=True)
 class Task:
-    """Everything a job needs: plain values, found again by key wherever it starts."""
+    """Everything a job needs, as plain values that are pickled."""
 
     stage: Stage
     job: Job
@@ -51,16 +51,16 @@ class Task:
 
     @property
     def keys(self) -> list[str]:
-        """The keys that the job is there for."""
+        """The keys of its runs, or of its pretraining if it has no runs."""
         return [run.key for run in self.job.runs] or [self.job.pretraining.key]
 
     @property
     def kind(self) -> Kind:
-        """The part of the store that its keys belong to."""
+        """The part of the store with these keys."""
         return "evaluate" if self.job.runs else "pretrain"
 
     def missing(self, store: Store) -> list[str]:
-        """Return the keys without a record, those apart that failed since the submission."""
+        """Return the keys without a record that did not fail since the submission."""
         return [
             key
             for key in self.keys
@@ -77,17 +77,17 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).astimezone(UTC).timestamp()
 
 
-class Asked:
-    """Whether a signal asked the process to stop, and with which exit status it then ends."""
+class StopSignal:
+    """A request to stop by SIGUSR2 or SIGTERM, with the exit status that follows from it."""
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, limit_s: float) -> None:
         self.status = 0
-        self._patience_s = patience_s
+        self._limit_s = limit_s
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, self._note)
 
     def __call__(self) -> bool:
-        """Return whether the process is to stop."""
+        """Return whether the process must stop."""
         return self.status != 0
 
     def _note(self, number: int, _: object) -> None:
@@ -95,17 +95,17 @@ class Asked:
         self.status = AGAIN if number == signal.SIGUSR2 else ENDED
         if first:
             log.warning("received %s: the step is finished and saved", signal.Signals(number).name)
-            leave = threading.Timer(self._patience_s, self._leave)
-            leave.daemon = True
-            leave.start()
+            timer = threading.Timer(self._limit_s, self._exit)
+            timer.daemon = True
+            timer.start()
 
-    def _leave(self) -> None:
-        log.warning("the step took too long; the last checkpoint is what is left")
+    def _exit(self) -> None:
+        log.warning("the step took too long; the job resumes from its last checkpoint")
         os._exit(self.status)
 
 
 def write_log() -> None:
-    """Send this job's log lines, and no others, to its standard output."""
+    """Send our log lines, and no others, to standard output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.handlers, log.propagate = [handler], False
@@ -113,46 +113,46 @@ def write_log() -> None:
 
 
 def run_task(task: Task) -> None:
-    """Do what is missing of a task and end with the exit status that `on_exit` understands."""
-    asked = Asked(task.signal_s * 0.6)
+    """Do the missing part of a task, and exit with a status for `on_exit`."""
+    stop = StopSignal(task.signal_s * 0.6)
     write_log()
     store = Store(Path(task.root))
     try:
-        failed = _run(task, store, asked)
-    except Exception as error:  # whatever it is, it is recorded for the runs
+        failed = _run(task, store, stop)
+    except Exception as error:  # any exception is recorded as the failure of the missing keys
         record_failures(task, store, task.missing(store), error=error)
         raise SystemExit(FAILED) from error
-    if asked():
-        raise SystemExit(asked.status)
+    if stop():
+        raise SystemExit(stop.status)
     if failed:
         raise SystemExit(FAILED)
 
 
-def _run(task: Task, store: Store, asked: Asked) -> bool:
-    """Check that the task can be done here, and do it; return whether something failed."""
+def _run(task: Task, store: Store, stop: StopSignal) -> bool:
+    """Check the code and the pretraining, and do the task; return whether anything failed."""
     check_code(task.code)
     missing = set(task.missing(store))
     if not missing:
         if all(store.read(task.kind, key) for key in task.keys):
             log.info("nothing is missing of %s", task.job.label)
             return False
-        log.error("what is missing of %s failed in this job before", task.job.label)
+        log.error("the missing part of %s has failed in this job before", task.job.label)
         return True
     job = replace(task.job, runs=[run for run in task.job.runs if run.key in missing])
     start = task.job.pretraining
     if task.stage == "evaluate" and start.recipe and store.read("pretrain", start.key) is None:
-        log.error("pretraining %s has no record: its runs cannot start", start.key)
+        log.error("pretraining %s has no record, so its runs cannot start", start.key)
         return True
-    return _work(task, job, store, asked)
+    return _work(task, job, store, stop)
 
 
 def record_failures(
     task: Task, store: Store, keys: list[str], failure: str = "", message: str = "",
     tail: Sequence[str] = (), error: Exception | None = None,
 ) -> None:  # fmt: skip
-    """Store a failure of every key that has no record, found outside of the work itself.
+    """Store a failure of every key that has no record, for errors outside of the work itself.
 
-    The keys are runs of the task, or its pretraining: the first job of a control's runs makes it.
+    Keys are runs of the task or its pretraining; a control is made by the first job of its runs.
     """
     if error is not None:
         failure, message = type(error).__name__, str(error)
@@ -168,8 +168,8 @@ def record_failures(
             store.write_attempt(kind, key, attempt)
 
 
-def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
-    """Execute a job; return whether something of it failed."""
+def _work(task: Task, job: Job, store: Store, stop: StopSignal) -> bool:
+    """Execute a job; return whether any of it failed."""
     from ..execution.job import execute, prepare_process
     from ..pretraining.claim import Interrupted
     from ..pretraining.distributed import join_ranks, slurm_environment
@@ -177,29 +177,29 @@ def _work(task: Task, job: Job, store: Store, asked: Asked) -> bool:
     environment = slurm_environment()
     resources = environment.resources(task.resources)
     failed, last = False, ""
-    at = at_path()
+    started = started_path()
     if environment.rank == 0:
-        at.unlink(missing_ok=True)
+        started.unlink(missing_ok=True)
 
-    def tell(event: "Event") -> None:
+    def report(event: "Event") -> None:
         nonlocal failed, last
         failed |= event.kind in ("failed", "elsewhere")
         if event.kind == "started" and environment.rank == 0:
-            write_atomic(at, json.dumps(event.keys))
+            write_atomic(started, json.dumps(event.keys))
         _log(event, always=event.kind != last)
         last = event.kind
 
     prepare_process(resources)
     with join_ranks(resources, environment) as ranks:
         try:
-            execute(job, store, resources, tell, asked, ranks)
+            execute(job, store, resources, report, stop, ranks)
         except Interrupted as stopped:
             log.warning("%s", stopped)
     return failed
 
 
-def at_path() -> Path:
-    """Return the file that holds the keys of the piece that this job started last."""
+def started_path() -> Path:
+    """Return the file with the keys of the work that this job started last."""
     from submitit import JobEnvironment
 
     paths = JobEnvironment().paths
@@ -207,7 +207,7 @@ def at_path() -> Path:
 
 
 def _log(event: "Event", always: bool) -> None:
-    """Write an event down; of progress every hundredth part, and the first after a start."""
+    """Log an event; of progress only every hundredth part, and the first after a start."""
     what = "pretraining" if event.what == "pretrain" else f"{len(event.keys)} run(s)"
     if event.kind == "progress" and event.progress:
         now = event.progress
@@ -223,6 +223,6 @@ def _log(event: "Event", always: bool) -> None:
     elif event.kind == "failed":
         log.error("failed %s: %s", what, event.text)
     elif event.kind == "elsewhere":
-        log.error("left alone: %s; submit again when it has ended", event.text)
+        log.error("skipped: %s; submit again when that process has ended", event.text)
     elif event.kind == "warning":
         log.warning("%s", event.text)

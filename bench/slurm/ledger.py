@@ -1,7 +1,7 @@
-"""The ledger: one small file per submission that says which job holds what.
+"""The ledger: one file for each submission, with the keys of each job.
 
-`<runs>/ledger/<submission>.json`; beside it a folder of the same name with logs and what
-submitit needs. The store is the truth; the ledger only says where to look.
+The file is `<runs>/ledger/<submission>.json`. A folder of the same name holds logs and the files of
+submitit. Results are only in the store; the ledger connects them with jobs.
 """
 
 import json
@@ -23,7 +23,7 @@ from ..store.records import Store
 
 
 class LedgerError(OSError):
-    """The ledger cannot be used at present."""
+    """Another process is using the ledger."""
 
     exit_status = 1
 
@@ -35,7 +35,7 @@ class Element(BaseModel):
 
     label: str
     pretraining: str  # key
-    runs: list[str]  # keys; none where the job is the pretraining
+    runs: list[str]  # keys; empty if the job is the pretraining
 
 
 class Array(BaseModel):
@@ -78,12 +78,12 @@ class Submission(BaseModel):
 
 
 def folder(store: Store) -> Path:
-    """Return where the ledger of a store lies."""
+    """Return the folder of the ledger of a store."""
     return store.root / "ledger"
 
 
 def new_submission(grid: str, code: str, profile: dict[str, Any]) -> Submission:
-    """Return an empty submission with a name that no other has."""
+    """Return an empty submission with a unique name."""
     name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
     user = os.environ.get("USER") or str(os.getuid())
     return Submission(
@@ -100,7 +100,7 @@ def write(store: Store, submission: Submission) -> None:
 
 
 def read(store: Store, warn: Callable[[str], None]) -> list[Submission]:
-    """Return every submission, oldest first; a damaged file is rebuilt from what its jobs hold."""
+    """Return every submission, oldest first; a damaged file is rebuilt from its job files."""
     found = []
     for path in sorted(folder(store).glob("[0-9]*.json")):
         try:
@@ -108,19 +108,19 @@ def read(store: Store, warn: Callable[[str], None]) -> list[Submission]:
         except ValidationError:
             rebuilt = _rebuild(path)
             known = sum(len(array.elements) for array in rebuilt.arrays)
-            warn(f"{path} is damaged; {known} of its jobs are known from the files beside it")
+            warn(f"{path} is damaged; {known} of its jobs were found in the folder next to it")
             found.append(rebuilt)
     return sorted(found, key=lambda submission: submission.time)
 
 
 def _rebuild(path: Path) -> Submission:
-    """Return a submission from the tasks that submitit keeps beside it."""
+    """Rebuild a submission from the tasks in the folder next to its file."""
     arrays = []
     for place in sorted(path.with_suffix("").iterdir()) if path.with_suffix("").is_dir() else []:
         tasks = {}
         for file in place.glob("*_submitted.pkl"):
             if file.stat().st_uid != os.getuid():
-                continue  # a pickle can run code: only our own are opened
+                continue  # a pickle can run code, so only files of this user are opened
             with file.open("rb") as content:
                 tasks[file.name.removesuffix("_submitted.pkl")] = pickle.load(content).args[0]
         for job, task in tasks.items():  # every element as an array of its own
@@ -140,26 +140,26 @@ def _rebuild(path: Path) -> Submission:
 
 @contextmanager
 def submitting(
-    store: Store, tell: Callable[[str], None], wait_s: float = LEASE_S + 15
+    store: Store, report: Callable[[str], None], wait_s: float = LEASE_S + 15
 ) -> Iterator[None]:
-    """Let one process at a time plan and submit into a store.
+    """Hold the lock for submissions into a store, which one process at a time can have.
 
     Raises:
-        LedgerError: Another process is submitting, and did not end in `wait_s`.
+        LedgerError: Another process held the lock for longer than `wait_s`.
     """
     path = folder(store) / "submitting"
-    note = folder(store) / "submitting.json"  # who, and since when, in words
-    told = False
+    note = folder(store) / "submitting.json"  # process, user and start, for messages
+    reported = False
 
-    def tell_once() -> bool:
-        nonlocal told
-        if not told:
-            tell(f"waiting for {_holder(path, note)}, which is submitting into this store")
-            told = True
+    def report_once() -> bool:
+        nonlocal reported
+        if not reported:
+            report(f"waiting for {_holder(path, note)}, which is submitting into this store")
+            reported = True
         return False
 
     try:
-        with lease(path, tell_once, wait_s):
+        with lease(path, report_once, wait_s):
             user = os.environ.get("USER", "")
             write_atomic(note, json.dumps({"pid": os.getpid(), "user": user, "since": now()}))
             yield
@@ -171,7 +171,7 @@ def submitting(
 
 
 def _holder(path: Path, note: Path) -> str:
-    """Return the process that submits, its user and its start, as far as they are known."""
+    """Return the process that holds the lock, with its user and start if known."""
     text = holder(path)
     try:
         value = json.loads(note.read_text())

@@ -1,4 +1,4 @@
-"""A small job that says what a node sees: the store, the data, the code, the GPU."""
+"""A test job that checks what a node sees: the store, the data, the code, the GPU."""
 
 import json
 import os
@@ -30,32 +30,32 @@ print(json.dumps(found))
 
 
 def probe_job(store: Store, data: Path, profile: Profile) -> list[tuple[str, bool, str]]:
-    """Run the probe as a job of the pretraining stage; return (what, whether it is well, text)."""
-    asked = profile.allocation("pretrain")
+    """Run the test as a job of the pretraining stage; return (name, passed, text) of each check."""
+    allocation = profile.allocation("pretrain")
     code, digest = take_snapshot(ledger.folder(store))
     note = f"probe-{os.getpid()}"
     words = [
         "srun", "--ntasks=1", f"--immediate={WAIT_S}", "--time=5", "--job-name=sarbench-doctor",
-        f"--cpus-per-task={asked.cpus}", f"--mem={int((asked.memory_gb or 1) * 1024)}M",
+        f"--cpus-per-task={allocation.cpus}", f"--mem={int((allocation.memory_gb or 1) * 1024)}M",
     ]  # fmt: skip
     for name in ("partition", "account", "qos", "constraint"):
-        if value := getattr(asked, name):
+        if value := getattr(allocation, name):
             words.append(f"--{name}={value}")
-    if asked.exclude:
-        words.append("--exclude=" + ",".join(asked.exclude))
-    if asked.gpus:
-        words.append(f"--gpus-per-node={asked.gpus}")
+    if allocation.exclude:
+        words.append("--exclude=" + ",".join(allocation.exclude))
+    if allocation.gpus:
+        words.append(f"--gpus-per-node={allocation.gpus}")
     python = shlex.join(
         [sys.executable, "-c", SCRIPT, str(store.root), str(data.resolve()),
          str(ledger.folder(store)), note]
     )  # fmt: skip
     path = f"PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}"
-    script = "; ".join([*(asked.setup or []), f"{path} PYTHONSAFEPATH=1 {python}"])
+    script = "; ".join([*(allocation.setup or []), f"{path} PYTHONSAFEPATH=1 {python}"])
     try:
-        text = command(*words, "bash", "-c", script, patience_s=WAIT_S * 2.0)
+        text = command(*words, "bash", "-c", script, timeout_s=WAIT_S * 2.0)
         found = json.loads(text.strip().splitlines()[-1])
     except (SlurmError, ValueError, IndexError) as error:
-        return [("job", False, f"the probe did not run: {error}")]
+        return [("job", False, f"the test job did not run: {error}")]
     marker = ledger.folder(store) / note
     end = time.monotonic() + 10
     while not marker.exists() and time.monotonic() < end:
@@ -68,6 +68,6 @@ def probe_job(store: Store, data: Path, profile: Profile) -> list[tuple[str, boo
         ("job: store", shared, f"{node} {'sees' if shared else 'DOES NOT see'} {store.root}"),
         ("job: data", found["data"] or not data.exists(),
          f"{node} {'sees' if found['data'] else 'does not see'} {data.resolve()}"),
-        ("job: code", found["code"] == digest, f"{node} runs the code that is submitted"),
-        ("job: GPU", found["gpus"] > 0 or not wants_gpu, f"torch sees {found['gpus']} GPU there"),
+        ("job: code", found["code"] == digest, f"{node} runs the submitted code"),
+        ("job: GPU", found["gpus"] > 0 or not wants_gpu, f"{node} has {found['gpus']} GPUs"),
     ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""A profile: how the jobs of a site are asked for; a TOML file, strictly read.
+"""A profile: a TOML file with the resources and options of jobs at a site.
 
-Nothing in it changes a number: it is execution only and enters no key.
+It is about execution only. Nothing in it changes a number or a key.
 """
 
 from pathlib import Path
@@ -17,11 +17,11 @@ Stage = Literal["pretrain", "evaluate"]
 
 
 class ProfileError(ValueError):
-    """A profile that cannot be used as it is written, or not at this site."""
+    """A profile that is wrong, or that this site would refuse."""
 
 
 class Allocation(Section):
-    """What one job is given; what a stage leaves out is taken from the profile's top level."""
+    """The resources of one job; fields that a stage does not give are those of the top level."""
 
     partition: str | None = None
     account: str | None = None
@@ -30,7 +30,7 @@ class Allocation(Section):
     exclude: list[str] | None = Field(default=None, description="nodes never to be used")
     nodes: int | None = Field(default=None, ge=1)
     gpus: int | None = Field(
-        default=None, ge=0, description="per node; a pretraining uses them all"
+        default=None, ge=0, description="per node; a pretraining uses all of them"
     )
     processes: int | None = Field(
         default=None, ge=1, description="per node, of one pretraining; default: one per GPU"
@@ -51,33 +51,33 @@ TIME_MIN: dict[Stage, int] = {"pretrain": 24 * 60, "evaluate": 4 * 60}
 class Profile(Allocation):
     """A whole profile file."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU where one is asked for
-    threads: int = Field(
-        default=1, ge=1, description="of one process; set by us, so that sums agree"
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU if `gpus` is 1 or more
+    threads: int = Field(default=1, ge=1, description="per process")
+    signal_s: int = Field(
+        default=120, ge=10, description="seconds before the time limit at which a job saves"
     )
-    signal_s: int = Field(default=120, ge=10, description="how long before its limit a job is told")
     requeues: int = Field(
-        default=20, ge=0, description="restarts of one job before it counts as failed"
+        default=20, ge=0, description="restarts of a job before it counts as failed"
     )
     pack_min: float = Field(
-        default=30.0, gt=0, description="estimated minutes of the runs of one job"
+        default=30.0, gt=0, description="estimated minutes of the runs in a job"
     )
     checkpoint_s: float = Field(default=120.0, gt=0, description="seconds between two checkpoints")
     pretrain: Allocation = Allocation()
     evaluate: Allocation = Allocation()
 
     def allocation(self, stage: Stage) -> Allocation:
-        """Return what a job of this stage is given, nothing left out but what the site decides."""
-        asked = {**DEFAULTS.model_dump(), "time_min": TIME_MIN[stage]}
+        """Return the resources of a job of this stage; None where the site decides."""
+        merged = {**DEFAULTS.model_dump(), "time_min": TIME_MIN[stage]}
         own: Allocation = getattr(self, stage)
         for level in (self, own):
             for name in Allocation.model_fields:
                 if (value := getattr(level, name)) is not None:
-                    asked[name] = value
+                    merged[name] = value
         if stage == "evaluate":
-            asked |= {"nodes": 1, "processes": 1, "gpus": min(asked["gpus"], own.gpus or 1)}
-        asked["processes"] = asked["processes"] or max(1, asked["gpus"])
-        return Allocation(**asked)
+            merged |= {"nodes": 1, "processes": 1, "gpus": min(merged["gpus"], own.gpus or 1)}
+        merged["processes"] = merged["processes"] or max(1, merged["gpus"])
+        return Allocation(**merged)
 
     def resources(self, stage: Stage) -> Resources:
         """Return the resources of one process of this stage."""
@@ -91,37 +91,40 @@ def read_profile(path: Path) -> Profile:
     """Read a profile file.
 
     Raises:
-        ProfileError: Not there, not TOML, an unknown key, a wrong value; every problem is listed.
+        ProfileError: The file is missing, is not TOML, or has unknown keys or wrong values; the
+            message lists every problem.
     """
     try:
         return read_toml(path, Profile, ProfileError)
     except FileNotFoundError:
-        raise ProfileError(f"no profile {path}; bench/README.md shows examples") from None
+        raise ProfileError(
+            f"the profile {path} does not exist; bench/README.md has examples"
+        ) from None
 
 
 def parse_profile(data: dict[str, Any], where: str) -> Profile:
-    """Return the profile of JSON values; `where` names their file in messages."""
+    """Check values against a profile; `where` names their file in messages."""
     return parse(data, Profile, ProfileError, where)
 
 
 def check_site(profile: Profile, site: Site) -> None:
-    """Refuse a profile that the site would refuse, or let wait for ever.
+    """Check a profile against the limits of a site.
 
     Raises:
-        ProfileError: An unknown partition, or a time limit above the partition's.
+        ProfileError: The partition is unknown, or its time limit is shorter than `time_min`.
     """
     for stage in ("pretrain", "evaluate"):
-        asked = profile.allocation(stage)
-        names = str(asked.partition or site.default_partition)
-        for name in names.split(","):  # SLURM takes the first of them that is free
+        allocation = profile.allocation(stage)
+        names = str(allocation.partition or site.default_partition)
+        for name in names.split(","):  # SLURM uses the first one that is free
             if name not in site.partitions:
                 raise ProfileError(
                     f"{stage}: " + unknown("partition of this site", name, site.partitions)
                 )
         allowed = max(site.partitions[name].max_time_min for name in names.split(","))
-        if (asked.time_min or 0) > allowed:
+        if (allocation.time_min or 0) > allowed:
             raise ProfileError(
-                f"{stage}: time_min = {asked.time_min}, partition {names} allows at most "
-                f"{allowed:.0f} minutes; jobs save and are requeued, so a shorter limit loses "
-                "nothing"
+                f"{stage}: time_min = {allocation.time_min}, but the partition {names} allows at "
+                f"most {allowed:.0f} minutes. Give a shorter time: jobs save their state and are "
+                "requeued"
             )

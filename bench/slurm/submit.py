@@ -1,4 +1,4 @@
-"""Hand job arrays to SLURM through submitit, and write down what was handed over."""
+"""Submission of job arrays to SLURM through submitit, recorded in the ledger."""
 
 import shlex
 import sys
@@ -19,11 +19,11 @@ from .job_main import Task, run_task
 from .ledger import Array, Element, Submission
 from .profile import Profile, Stage
 
-CONTROLLER_S = 90.0  # how long a controller that is down is waited for
+CONTROLLER_S = 90.0  # time to wait for a controller that does not answer
 
 
 class Submitter:
-    """Turns job arrays of one grid into submitted jobs and one file of the ledger."""
+    """The submission of a grid's job arrays, with one file of the ledger."""
 
     def __init__(self, plan: Plan, store: Store, profile: Profile, *, dry: bool = False) -> None:
         self.plan, self.store, self.profile = plan, store, profile
@@ -38,7 +38,7 @@ class Submitter:
         )
 
     def text(self, number: int, array: JobArray, after: str | None) -> str:
-        """Return the batch script of an array, as it would be submitted."""
+        """Return the batch script of an array."""
         executor = self._executor(self._name(number, array), array, after)
         if len(array.jobs) > 1:
             executor.parameters["map_count"] = len(array.jobs)
@@ -48,16 +48,22 @@ class Submitter:
         self,
         arrays: list[JobArray],
         queued: dict[str, str],
-        tell: Callable[[JobArray, str], None] = lambda array, job: None,
-        wait: Callable[[str], None] = lambda message: None,
+        report: Callable[[JobArray, str], None] = lambda array, job: None,
+        warn: Callable[[str], None] = lambda message: None,
     ) -> Submission:
-        """Submit every array; `queued` gives the jobs of pretrainings submitted before.
+        """Submit every array.
 
-        The ledger says what is about to be submitted before it is, so that no job is unknown even
-        if this process dies now.
+        The ledger lists an array before it is submitted, so that its jobs can be found even if
+        this process is killed.
+
+        Args:
+            arrays: Arrays of jobs, pretrainings before their runs.
+            queued: Key of each pretraining submitted before -> its job.
+            report: Called with each submitted array and its job.
+            warn: Called with a message while the controller does not answer.
 
         Raises:
-            SlurmError: sbatch refuses, in its own words.
+            SlurmError: sbatch refuses an array; the message quotes it.
         """
         jobs = dict(queued)
         for number, each in enumerate(arrays):
@@ -75,19 +81,19 @@ class Submitter:
             )  # fmt: skip
             self.submission.arrays.append(array)
             ledger.write(self.store, self.submission)
-            array.job_id = self._send(self._executor(name, each, after), each, wait)
+            array.job_id = self._send(self._executor(name, each, after), each, warn)
             ledger.write(self.store, self.submission)
             if each.stage == "pretrain":
                 for index, job in enumerate(each.jobs):
                     jobs[job.pretraining.key] = str(array.job(index))
-            tell(each, array.job_id)
+            report(each, array.job_id)
         return self.submission
 
     def _name(self, number: int, array: JobArray) -> str:
         return f"{number:03d}-{array.stage}"
 
     def _send(
-        self, executor: submitit.SlurmExecutor, array: JobArray, wait: Callable[[str], None]
+        self, executor: submitit.SlurmExecutor, array: JobArray, warn: Callable[[str], None]
     ) -> str:
         tasks = [self._task(array.stage, job) for job in array.jobs]
         end = time.monotonic() + CONTROLLER_S
@@ -97,13 +103,13 @@ class Submitter:
             except FailedJobError as error:
                 problem = str(error).strip()
                 if "ontact slurm controller" not in problem:
-                    raise SlurmError(f"sbatch refuses: {problem}") from error
+                    raise SlurmError(f"sbatch refuses the job: {problem}") from error
                 if time.monotonic() >= end:
                     raise ControllerDownError(
-                        f"{problem}; what was submitted before is in the ledger, the same command "
-                        "goes on"
+                        f"{problem}. The ledger lists the submitted jobs; run the same command "
+                        "again to submit the rest"
                     ) from error
-                wait("SLURM's controller does not answer; waiting")
+                warn("SLURM's controller does not answer; waiting")
                 time.sleep(5)
             else:
                 return jobs[0].job_id.split("_")[0]
@@ -117,8 +123,8 @@ class Submitter:
         )  # fmt: skip
 
     def _executor(self, name: str, array: JobArray, after: str | None) -> submitit.SlurmExecutor:
-        """Return submitit's executor with everything that the profile asks for."""
-        asked, profile = self.profile.allocation(array.stage), self.profile
+        """Return submitit's executor with the options of the profile."""
+        allocation, profile = self.profile.allocation(array.stage), self.profile
         place = ledger.folder(self.store) / self.submission.id / name
         executor = submitit.SlurmExecutor(place)
         labels = ", ".join(dict.fromkeys(job.label for job in array.jobs))
@@ -131,16 +137,17 @@ class Submitter:
         executor.update_parameters(
             job_name=f"{self.plan.grid.name}-{array.stage}",
             comment=f"sarbench {self.submission.id}/{name}: {inside}"[:250],
-            partition=asked.partition, account=asked.account, qos=asked.qos,
-            constraint=asked.constraint,
-            exclude=",".join(asked.exclude) if asked.exclude else None,
-            nodes=asked.nodes, ntasks_per_node=asked.processes, cpus_per_task=asked.cpus,
-            gpus_per_node=asked.gpus or None, mem=f"{int((asked.memory_gb or 1) * 1024)}MB",
-            time=asked.time_min, signal_delay_s=profile.signal_s,
+            partition=allocation.partition, account=allocation.account, qos=allocation.qos,
+            constraint=allocation.constraint,
+            exclude=",".join(allocation.exclude) if allocation.exclude else None,
+            nodes=allocation.nodes, ntasks_per_node=allocation.processes,
+            cpus_per_task=allocation.cpus, gpus_per_node=allocation.gpus or None,
+            mem=f"{int((allocation.memory_gb or 1) * 1024)}MB",
+            time=allocation.time_min, signal_delay_s=profile.signal_s,
             array_parallelism=array.throttle, stderr_to_stdout=True,
-            srun_args=["--cpus-per-task", str(asked.cpus), "--kill-on-bad-exit=1"],
+            srun_args=["--cpus-per-task", str(allocation.cpus), "--kill-on-bad-exit=1"],
             setup=[
-                *(asked.setup or []),
+                *(allocation.setup or []),
                 f"export PYTHONPATH={shlex.quote(str(self.code))}${{PYTHONPATH:+:$PYTHONPATH}}",
                 "export PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1",
                 f"export OMP_NUM_THREADS={profile.threads} MKL_NUM_THREADS={profile.threads} "

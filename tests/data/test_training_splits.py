@@ -213,15 +213,15 @@ def test_a_grid_of_one_training_split_reads_one_set(packed: Store, tmp_path: Pat
     [
         ('["mae"]', 'pool = ["mstar_soc:test"]', "pretrain.pool: 'mstar_soc:test' is not"),
         ('[{name = "mae", pool = ["synthetik"]}]', "", r"mae.pool: unknown .* mean 'synthetic'"),
-        ('[{name = "mae", pool = []}]', "", "mae.pool asks for no data"),
-        ('[{name = "mae", pool = ["sample", "sample"]}]', "", "mae.pool asks for 'sample' more"),
-        ('[{name = "raw_pixels", pool = ["sample"]}]', "", "a control.* leave `pool` out"),
+        ('[{name = "mae", pool = []}]', "", "mae.pool has no pool"),
+        ('[{name = "mae", pool = ["sample", "sample"]}]', "", "mae.pool has 'sample' more"),
+        ('[{name = "raw_pixels", pool = ["sample"]}]', "", "a control.* remove its `pool`"),
         (
             '["mae", {name = "fg_mae", pool = ["synthetic:train"]}]',
             "batch = 401",
             r"the pool of fg_mae \(synthetic:train\) has 400",
         ),
-        ('["mae", "mae"]', "", "two methods are labelled 'MAE'"),
+        ('["mae", "mae"]', "", "two methods have the label 'MAE'"),
     ],
 )
 def test_a_pool_that_cannot_be_used_is_refused(

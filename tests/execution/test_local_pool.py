@@ -1,4 +1,4 @@
-"""Every run of a local pool of workers ends as a number or as a named failure, with its cause."""
+"""Every run of a local pool of workers ends as a record or as a stored failure with its cause."""
 
 import multiprocessing
 import os
@@ -33,7 +33,7 @@ JOB = Job("Raw pixels", CONTROL, [], [*runs_of("mstar_soc"), *runs_of("sar_acd")
 
 
 class Evaluation:
-    """Finishes runs without computing anything."""
+    """An evaluation that computes nothing."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -48,7 +48,7 @@ def kill(number: int = signal.SIGKILL) -> None:
 
 @pytest.fixture(autouse=True)
 def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let workers inherit what a test replaces."""
+    """Fork workers, so that they inherit what a test replaces."""
     fork = multiprocessing.get_context("fork")
     monkeypatch.setattr(local.multiprocessing, "get_context", lambda kind: fork)
     monkeypatch.setattr(jobs, "Evaluation", Evaluation)
@@ -56,7 +56,7 @@ def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(store: Store, *todo: Job) -> list[Event]:
-    """Run jobs with one worker; return what happened, at most 50 events."""
+    """Run jobs with one worker; return its events, at most 50."""
     events = []
     for event in run_jobs([*todo] or [JOB], store, [Resources()]):
         events.append(event)
@@ -69,7 +69,7 @@ def keys(events: list[Event], kind: str) -> set[str]:
 
 
 def attempts(store: Store, runs: list[Run]) -> set[tuple[str, str]]:
-    """Return the failures of runs, which must have one each."""
+    """Return the failures of runs; each run must have one."""
     found = [store.last_attempt("evaluate", run.key) for run in runs]
     assert all(isinstance(attempt, Attempt) for attempt in found)
     return {(attempt.failure, attempt.message) for attempt in found if attempt}
@@ -80,7 +80,7 @@ def key_set(runs: list[Run]) -> set[str]:
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
-def test_a_worker_killed_while_it_opens_data_fails_those_runs_and_the_rest_goes_on(
+def test_a_worker_that_is_killed_while_it_opens_data_fails_those_runs_only(
     tmp_path, monkeypatch, pretrained
 ):
     store = Store(tmp_path)
@@ -96,7 +96,7 @@ def test_a_worker_killed_while_it_opens_data_fails_those_runs_and_the_rest_goes_
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
-def test_a_worker_that_cannot_start_gives_its_own_reason(tmp_path, monkeypatch, pretrained):
+def test_a_worker_that_cannot_start_reports_its_exception(tmp_path, monkeypatch, pretrained):
     store = Store(tmp_path)
     if pretrained:
         pretrain(CONTROL, None, store, Resources())
@@ -118,7 +118,7 @@ def test_a_worker_that_cannot_start_gives_its_own_reason(tmp_path, monkeypatch, 
         assert events == [Event("failed", "pretrain", [CONTROL.key], ": ".join(expected))]
 
 
-def test_a_worker_that_cannot_be_imported_gives_its_own_reason(tmp_path, monkeypatch):
+def test_a_worker_that_cannot_be_imported_reports_its_exception(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sarbench.bench.execution.local_pool", None)
     (event,) = run(Store(tmp_path))
     assert event.kind == "failed"
@@ -126,7 +126,9 @@ def test_a_worker_that_cannot_be_imported_gives_its_own_reason(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
-def test_a_worker_killed_twice_before_it_starts_its_job_ends_it(tmp_path, monkeypatch, pretrained):
+def test_a_job_whose_worker_is_killed_twice_before_it_starts_has_failed(
+    tmp_path, monkeypatch, pretrained
+):
     store, count = Store(tmp_path / "runs"), tmp_path / "count"
     if pretrained:
         pretrain(CONTROL, None, store, Resources())
@@ -143,7 +145,7 @@ def test_a_worker_killed_twice_before_it_starts_its_job_ends_it(tmp_path, monkey
     assert "killed by SIGKILL before it started its job; the system may" in events[-1].text
 
 
-def test_a_worker_killed_once_before_it_starts_its_job_is_replaced(tmp_path, monkeypatch):
+def test_a_worker_that_is_killed_once_before_it_starts_its_job_is_replaced(tmp_path, monkeypatch):
     first, execute = tmp_path / "first", local.execute
 
     def die_once(*given) -> None:
@@ -158,14 +160,14 @@ def test_a_worker_killed_once_before_it_starts_its_job_is_replaced(tmp_path, mon
     assert keys(events, "done") == {CONTROL.key, *key_set(JOB.runs)}
 
 
-def test_memory_is_a_hint_for_sigkill_only(tmp_path, monkeypatch):
+def test_only_sigkill_has_the_hint_on_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "open_version", lambda *_: kill(signal.SIGUSR1))
     store = Store(tmp_path)
     run(store)
     assert attempts(store, JOB.runs) == {("killed", "the worker process was killed by SIGUSR1")}
 
 
-def test_a_method_that_exits_is_named_with_its_exit_status(tmp_path, monkeypatch):
+def test_a_worker_that_exits_is_reported_with_its_exit_status(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "open_version", lambda *_: os._exit(4))
     store = Store(tmp_path)
     run(store)
@@ -173,7 +175,7 @@ def test_a_method_that_exits_is_named_with_its_exit_status(tmp_path, monkeypatch
     assert attempts(store, JOB.runs) == {("killed", expected)}
 
 
-def test_a_worker_that_was_asked_to_stop_by_somebody_else_says_so(tmp_path, monkeypatch):
+def test_a_worker_that_received_sigterm_reports_it(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "open_version", lambda *_: kill(signal.SIGTERM))
     store = Store(tmp_path)
     events = run(store)
@@ -183,7 +185,7 @@ def test_a_worker_that_was_asked_to_stop_by_somebody_else_says_so(tmp_path, monk
     assert all("SIGTERM ended the worker process" in text for text in texts)
 
 
-def test_a_pretraining_that_runs_elsewhere_leaves_its_runs_alone(tmp_path, monkeypatch):
+def test_runs_of_a_pretraining_in_another_process_are_skipped(tmp_path, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise jobs.RunningElsewhereError("process 7 on node trains it now")
 

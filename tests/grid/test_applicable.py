@@ -1,4 +1,4 @@
-"""What a method cannot do is found by `plan`, before any pretraining, and reported as n/a."""
+"""A plan finds the runs that a method cannot do, and reports them as n/a."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.identity import RECIPES, Recipe, to_json
 from sarbench.bench.models import fit as method_fit
 from sarbench.bench.models.fit import find_fit
-from sarbench.bench.models.method_info import Asked, Fit, fits
+from sarbench.bench.models.method_info import Fit, MethodSetup, fits
 from sarbench.bench.plan.plan import Filters, make_plan
 from sarbench.bench.reporting.notes import notes
 from sarbench.bench.store.records import Store
@@ -27,60 +27,60 @@ MIXED = (
 )
 
 
-def asked(method: str, size: str = "vit_nano", **config: object) -> Asked:
+def setup(method: str, size: str = "vit_nano", **config: object) -> MethodSetup:
     given = to_json(get(method).Config()) | config
-    return Asked(method, given, asdict(SIZES[size]))
+    return MethodSetup(method, given, asdict(SIZES[size]))
 
 
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
         # 14 patches along a side leave 14 - 7 + 1 = 8 places for a window of 7
-        (asked("lomar", windows=20), "20 windows of 7 x 7 patches need 26 patches"),
-        (asked("lomar", windows=9), "9 windows of 7 x 7 patches need 15 patches"),
+        (setup("lomar", windows=20), "20 windows of 7 x 7 patches need 26 patches"),
+        (setup("lomar", windows=9), "9 windows of 7 x 7 patches need 15 patches"),
         # 0.3 x 768 = 230.4, and 230 = 12 x 19 + 2
-        (asked("i_jepa", "vit_base", predictor_share=0.3), "is 230, which is no multiple of 4"),
-        (asked("i_jepa", targets=400), "no context of "),
+        (setup("i_jepa", "vit_base", predictor_share=0.3), "is 230, which is no multiple of 4"),
+        (setup("i_jepa", targets=400), "no context of "),
         # 6 px at 224 are 3 px here, and 112 = 3 x 37 + 1: cells do not divide the chip
-        (asked("fg_mae", cell_px=6), "RuntimeError: shape"),
+        (setup("fg_mae", cell_px=6), "RuntimeError: shape"),
         # cells of 7 px: 16 x 16 of them, one per patch, make 256 patches where there are 196
-        (asked("fg_mae", cell_px=14, gaussian_px=0), "Error: "),
-        (asked("fg_mae", cell_px=64, gaussian_px=0), "RuntimeError: shape"),
+        (setup("fg_mae", cell_px=14, gaussian_px=0), "Error: "),
+        (setup("fg_mae", cell_px=64, gaussian_px=0), "RuntimeError: shape"),
     ],
 )  # fmt: skip
-def test_settings_that_an_encoder_cannot_hold_are_found_without_training(given, reason):
+def test_settings_that_do_not_fit_an_encoder_are_found_without_training(given, reason):
     assert reason in find_fit(given).problem
 
 
-def test_a_cell_that_rounds_to_nothing_is_found():
+def test_a_cell_that_rounds_to_zero_pixels_is_found():
     size = replace(SIZES["vit_nano"], input_px=42, patch_px=3)  # 2 x 42 / 224 = 0.375 px
-    given = replace(asked("sar_hog", cell_px=2), encoder=asdict(size))
+    given = replace(setup("sar_hog", cell_px=2), encoder=asdict(size))
     assert "ZeroDivisionError" in find_fit(given).problem
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_method_fits_the_smallest_encoder_and_its_facts_are_those_of_the_encoder(name):
+def test_every_method_fits_the_smallest_encoder_with_the_facts_of_that_encoder(name):
     method = get(name)
     size = None if method.evaluation_input != "encoder" else SIZES["vit_nano"]
-    fit = find_fit(Asked(name, to_json(method.Config()), asdict(size) if size else None))
+    fit = find_fit(MethodSetup(name, to_json(method.Config()), asdict(size) if size else None))
     encoder = method.build_encoder(method.Config(), size)
     assert fit.problem == ""
     assert (fit.has_class_token, fit.width) == (encoder.has_class_token, encoder.width)
     assert fit.architecture.split(",")[0] == type(encoder).__name__
 
 
-def test_a_fit_takes_no_memory_for_weights(monkeypatch):
+def test_a_fit_has_no_real_weights(monkeypatch):
     seen, architecture = [], method_fit._architecture
     monkeypatch.setattr(
         method_fit, "_architecture", lambda encoder: seen.append(encoder) or architecture(encoder)
     )
-    assert find_fit(asked("mae", "vit_large")).width == 1024
+    assert find_fit(setup("mae", "vit_large")).width == 1024
     assert all(weight.is_meta for weight in seen[0].parameters())
     assert sum(weight.numel() for weight in seen[0].parameters()) > 300_000_000
 
 
 class NeedsValues(get("mae")):
-    """Works, but not without memory: it looks at the value of a weight."""
+    """A method that needs real weights, because it reads a value."""
 
     def loss(self, batch, rng):
         if float(self.encoder.norm.weight.sum()) == 0:
@@ -89,7 +89,7 @@ class NeedsValues(get("mae")):
 
 
 class Fails(Method):
-    """Fails in its own way."""
+    """A method that cannot be built."""
 
     Config = get("mae").Config
 
@@ -98,15 +98,15 @@ class Fails(Method):
 
 
 @pytest.mark.parametrize(("method", "problem"), [(NeedsValues, ""), (Fails, 'KeyError: "no part')])
-def test_a_failure_without_memory_is_confirmed_with_real_weights(monkeypatch, method, problem):
+def test_a_failure_on_the_meta_device_is_confirmed_with_real_weights(monkeypatch, method, problem):
     method.control = False
     monkeypatch.setattr(method_fit._registry, "get", lambda name: method)
-    fit = find_fit(Asked("mae", {}, asdict(SIZES["vit_nano"])))
+    fit = find_fit(MethodSetup("mae", {}, asdict(SIZES["vit_nano"])))
     assert fit.problem.startswith(problem)
     assert bool(fit.problem) == bool(problem)
 
 
-def test_what_does_not_fit_is_left_out_and_listed_with_the_reason(tmp_path):
+def test_a_plan_leaves_out_what_does_not_fit_and_lists_the_reasons(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(MIXED)
     plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
@@ -129,7 +129,7 @@ def test_what_does_not_fit_is_left_out_and_listed_with_the_reason(tmp_path):
     )
 
 
-def test_a_control_that_a_protocol_cannot_measure_is_named(tmp_path):
+def test_a_control_that_a_protocol_cannot_measure_is_reported(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(TINY.replace('["mae"]', '["mae"]\ncontrols = ["chip_size"]'))
     said = notes(make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path))[-1]
@@ -147,7 +147,7 @@ def test_a_pretraining_whose_every_run_is_not_applicable_is_not_trained(tmp_path
     }  # fmt: skip
 
 
-def test_a_grid_of_which_nothing_can_be_run_is_refused_with_the_reasons(tmp_path):
+def test_a_grid_without_any_applicable_run_is_refused_with_the_reasons(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(MIXED)
     with pytest.raises(GridError, match=r"nothing is left to run:\nn/a: LoMaR, .* need 26 patches"):
@@ -155,7 +155,7 @@ def test_a_grid_of_which_nothing_can_be_run_is_refused_with_the_reasons(tmp_path
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_second_plan_imports_no_torch_and_the_first_makes_no_store(tmp_path):
+def test_a_second_plan_imports_no_torch_and_a_plan_creates_no_store(tmp_path):
     path, runs = tmp_path / "grid.toml", tmp_path / "runs"
     path.write_text(MIXED.replace('"mae"', '{name = "mae", config = {mask_ratio = 0.5}}'))
     make_plan(read_grid(path), Store(runs), tmp_path)
@@ -173,8 +173,8 @@ def test_a_second_plan_imports_no_torch_and_the_first_makes_no_store(tmp_path):
     assert done.stdout == "4 False\n"
 
 
-def test_a_damaged_cache_is_written_again(tmp_path):
-    given = [asked("mae")]
+def test_a_damaged_cache_is_replaced(tmp_path):
+    given = [setup("mae")]
     found = fits(given, tmp_path)
     (file,) = tmp_path.glob("fits-*.json")
     whole = json.loads(file.read_text())
@@ -224,7 +224,7 @@ ENCODERS = (
 )
 
 
-def test_methods_that_take_any_encoder_are_planned_with_those_of_timm(tmp_path):
+def test_methods_that_allow_any_encoder_are_planned_with_encoders_of_timm(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(ENCODERS)
     plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
@@ -253,13 +253,13 @@ def test_methods_that_take_any_encoder_are_planned_with_those_of_timm(tmp_path):
     ("change", "says"),
     [
         (("timm:test_resnet@64", "timm:test_resnett"), "Did you mean test_resnet"),
-        (("timm:test_resnet@64", "resnet18"), "any network of timm as 'timm:resnet18'"),
+        (("timm:test_resnet@64", "resnet18"), "any network of timm, such as 'timm:resnet18'"),
         ((', pool = ["synthetic:train"]', ""), "supervised needs labels"),
         (("batch = 16", 'optimizer = "adam"'), "Did you mean 'adamw'"),
         (("batch = 16", "momentum = 0.5"), "momentum is that of SGD or LARS"),
     ],
 )
-def test_what_no_encoder_pool_or_recipe_fits_is_refused(tmp_path, change, says):
+def test_a_wrong_encoder_pool_or_recipe_is_refused(tmp_path, change, says):
     path = tmp_path / "grid.toml"
     assert change[0] in ENCODERS
     path.write_text(ENCODERS.replace(*change))
@@ -279,7 +279,7 @@ def test_each_of_two_rows_of_one_method_is_checked(tmp_path, key, wrong, right):
         make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
 
 
-def test_default_names_of_a_recipe_move_no_key(tmp_path):
+def test_default_values_of_a_recipe_change_no_key(tmp_path):
     keys = []
     for text in (ENCODERS, ENCODERS.replace("batch", 'optimizer = "adamw"\nbatch')):
         path = tmp_path / "grid.toml"

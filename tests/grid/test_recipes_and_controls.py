@@ -77,7 +77,7 @@ def test_keys_of_stored_pretrainings_and_controls_have_not_moved(tmp_path):
     }
 
 
-def test_one_grid_holds_a_common_recipe_and_a_methods_own(tmp_path):
+def test_a_method_can_have_its_own_recipe(tmp_path):
     starts, _ = spread(
         tmp_path,
         '["mae", {name = "mae", recipe = "source"}, '
@@ -87,7 +87,7 @@ def test_one_grid_holds_a_common_recipe_and_a_methods_own(tmp_path):
     recipes = trained(starts)
     assert set(recipes) == {"MAE", "MAE, source recipe", "own"}
     assert recipes["MAE"] == Recipe(epochs=30, batch=64, base_lr=1.6e-2, warmup_epochs=1.0)
-    # What [pretrain] gives holds for all; the warm-up of 40 in 800 keeps its share.
+    # [pretrain] replaces values of all recipes; the warm-up of 40 in 800 keeps its share.
     own = recipes["MAE, source recipe"]
     assert (own.epochs, own.batch, own.base_lr, own.warmup_epochs) == (30, 64, 1.5e-4, 1.5)
     assert recipes["own"].weight_decay_end == 0.4
@@ -97,13 +97,13 @@ def test_one_grid_holds_a_common_recipe_and_a_methods_own(tmp_path):
     assert len({start.identity.key for start in starts}) == len(starts)
 
 
-def test_a_warm_up_that_is_given_is_taken_as_it_is(tmp_path):
+def test_a_given_warm_up_is_not_scaled(tmp_path):
     given = 'recipe = "source"\nepochs = 30\nbatch = 64\nwarmup_epochs = 3'
     starts, _ = spread(tmp_path, '["mae"]', given)
     assert trained(starts)["MAE"].warmup_epochs == 3.0
 
 
-def test_the_source_recipe_of_sar_jepa_is_the_papers_and_shares_its_key(tmp_path):
+def test_the_source_recipe_of_sar_jepa_is_the_recipe_paper_with_the_same_key(tmp_path):
     few = "batch = 300"
     own, paper = (
         spread(tmp_path, '["sar_jepa"]', f'recipe = "{name}"\n{few}')[0][0]
@@ -126,15 +126,15 @@ def test_the_source_recipe_of_sar_jepa_is_the_papers_and_shares_its_key(tmp_path
         ('[{name = "raw_pixels", recipe = "quick"}]', "", "raw_pixels is a control"),
         ('["mae"]', "lr_end_share = 2.0", "must be in"),
         ('["mae"]', "weight_decay_end = true", "weight_decay_end must be of type float"),
-        ('["mae"]', 'recipe = "source"', "a batch takes 4096 chips, the pool has 900"),
+        ('["mae"]', 'recipe = "source"', "batch = 4096, but the pool has 900"),
     ],
 )
-def test_a_recipe_that_cannot_be_taken_is_refused(tmp_path, methods, pretrain, message):
+def test_a_wrong_recipe_is_refused(tmp_path, methods, pretrain, message):
     with pytest.raises(GridError, match=message):
         spread(tmp_path, methods, pretrain)
 
 
-def test_the_plan_says_which_recipe_a_row_has(tmp_path, capsys, monkeypatch):
+def test_a_plan_describes_the_recipe_of_each_row(tmp_path, capsys, monkeypatch):
     path = tmp_path / "grid.toml"
     methods = '["mae", {name = "i_jepa", recipe = "source"}]'
     path.write_text(TEXT.format(methods=methods, pretrain='recipe = "quick"\nbatch = 256'))
@@ -169,7 +169,7 @@ def test_the_plan_says_which_recipe_a_row_has(tmp_path, capsys, monkeypatch):
         ("[]", {"Random init": None}),
     ],
 )
-def test_a_grid_has_an_untrained_control_of_each_kind_of_its_encoders(tmp_path, methods, rows):
+def test_a_grid_has_an_untrained_control_for_each_kind_of_encoder(tmp_path, methods, rows):
     starts, planned = spread(tmp_path, methods, 'recipe = "quick"\nseeds = 2')
     controls = [start for start in starts if start.method == "random_init"]
     assert {start.row: start.identity.config.get("like") for start in controls} == rows
@@ -179,7 +179,7 @@ def test_a_grid_has_an_untrained_control_of_each_kind_of_its_encoders(tmp_path, 
         assert {run.protocol for run in planned if run.pretraining is start} == {"knn", "finetune"}
 
 
-def test_a_control_that_names_its_method_is_left_as_it_is(tmp_path):
+def test_a_control_with_a_given_method_is_not_repeated_for_each_kind(tmp_path):
     path = tmp_path / "grid.toml"
     control = '{name = "random_init", label = "x", config = {like = "pgga"}}'
     methods = f'["mae"]\ncontrols = [{control}]'
@@ -192,6 +192,6 @@ def test_a_control_that_names_its_method_is_left_as_it_is(tmp_path):
     assert starts[1].identity.config == {"like": "pgga"}
 
 
-def test_a_recipe_survives_its_identity():
+def test_a_recipe_can_be_read_from_its_identity():
     recipe = Recipe(lr_start_share=0.2, weight_decay_end=0.4)
     assert Recipe(**json.loads(json.dumps(fill(to_json(recipe), {})))) == recipe

@@ -1,4 +1,4 @@
-"""Files that a stranger may hand over are read strictly: a value of another type is refused."""
+"""Files of other users are read strictly: a value of another type is refused."""
 
 import copy
 import json
@@ -51,12 +51,14 @@ cpus = 8
 """
 
 
-def spoiled(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+def with_wrong_types(
+    value: Any, path: tuple[Any, ...] = ()
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Yield every scalar of a JSON value with each value of another type."""
     if isinstance(value, dict | list):
         for key, child in value.items() if isinstance(value, dict) else enumerate(value):
             if key not in FREE:
-                yield from spoiled(child, (*path, key))
+                yield from with_wrong_types(child, (*path, key))
     else:
         yield from ((path, wrong) for wrong in WRONG.get(type(value), ()))
 
@@ -71,14 +73,14 @@ def with_value(whole: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def cases(whole: Any) -> list[Any]:
-    found = list(spoiled(whole))
+    found = list(with_wrong_types(whole))
     return [pytest.param(p, w, id=f"{'.'.join(map(str, p))}={w!r}") for p, w in found]
 
 
 RUN, PRETRAIN, FAILURE, SENT = (
     json.loads(each.model_dump_json()) for each in (make_record(), PRETRAINED, ATTEMPT, SUBMISSION)
 )
-ASKED = tomllib.loads(PROFILE)
+PROFILE_VALUES = tomllib.loads(PROFILE)
 
 
 @pytest.mark.parametrize(("path", "wrong"), cases(RUN))
@@ -123,12 +125,12 @@ def test_a_submission_with_a_value_of_another_type_is_reported(tmp_path, path, w
     assert "is damaged" in said[0]
 
 
-@pytest.mark.parametrize(("path", "wrong"), cases(ASKED))
+@pytest.mark.parametrize(("path", "wrong"), cases(PROFILE_VALUES))
 def test_a_profile_with_a_value_of_another_type_is_refused(path, wrong):
     if wrong is None:
         pytest.skip("TOML has no null")
     with pytest.raises(ProfileError, match=rf"p\.toml: {path[0]}"):
-        parse_profile(with_value(ASKED, path, wrong), "p.toml")
+        parse_profile(with_value(PROFILE_VALUES, path, wrong), "p.toml")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_published_values_of_another_type_are_refused(tmp_path, line, wrong):
         read_published(str(path))
 
 
-def test_whole_numbers_are_taken_where_a_number_is_asked_for(tmp_path):
+def test_a_whole_number_is_allowed_for_a_float(tmp_path):
     store = Store(tmp_path)
     path = store.folder("evaluate", RUN["key"]) / "record.json"
     path.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a table says of rows that differ in more than their method."""
+"""Sentences about rows that differ in more than their method."""
 
 from pathlib import Path
 
@@ -51,11 +51,11 @@ def planned(
     return make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path / "runs" / "data")
 
 
-def test_rows_that_share_all_but_their_method_need_no_word(tmp_path):
+def test_rows_that_differ_only_in_their_method_have_no_sentence(tmp_path):
     assert differences(planned(tmp_path, '["mae", "fg_mae"]')) == {}
 
 
-def test_a_network_other_than_the_encoder_asked_for_is_named(tmp_path):
+def test_networks_that_differ_are_named(tmp_path):
     (line,) = differences(planned(tmp_path, '["mae", "fg_mae", "lomar"]')).values()
     assert line == (
         "Networks differ: Encoder, absolute positions (154,304 weights): MAE, FG-MAE; "
@@ -75,7 +75,7 @@ def test_sizes_budgets_and_recipes_that_differ_are_named(tmp_path):
     assert "; source: FG-MAE, source recipe, encoder vit_nano" in recipes
 
 
-def test_compute_is_told_relative_to_mae(tmp_path):
+def test_compute_is_relative_to_mae(tmp_path):
     note = compute_note(planned(tmp_path, '["mae", "fg_mae", "lomar"]'))
     assert "relative to MAE (0.25 GFLOP): MAE 1, FG-MAE 1.1, LoMaR 2." in note
 
@@ -85,7 +85,7 @@ def test_compute_without_mae_is_absolute(tmp_path):
     assert "in GFLOP: FG-MAE 0.275, LoMaR 0.5." in note
 
 
-def test_records_without_an_architecture_say_so_and_claim_no_compute(tmp_path):
+def test_records_without_an_architecture_have_no_compute(tmp_path):
     plan = planned(tmp_path, '["mae", "fg_mae"]', recorded=False)
     assert differences(plan) == {}
     assert compute_note(plan) == ""

@@ -1,4 +1,4 @@
-"""What is missing is estimated from what was timed, and what the estimate rests on is said."""
+"""Missing work is estimated from stored timings or a table, and the estimate names its source."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from stores import provenance
 from sarbench import bench
 from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.plan.cost_estimate import Costs
-from sarbench.bench.plan.plan import Entry, Plan, make_plan
+from sarbench.bench.plan.entry import Entry
+from sarbench.bench.plan.plan import Plan, make_plan
 from sarbench.bench.store.records import Store
 from sarbench.results.record import PretrainRecord, RunRecord
 
@@ -23,12 +24,12 @@ def plan_of(folder: Path, summary) -> Plan:
     grid = grid_of(folder, SWEPT)
     starts, planned = spread(grid, summary)
     made = Plan(grid, METHODS, [], [], {}, [])
-    made.pretrain = [Entry(start, "new", "") for start in starts]
-    made.runs = [Entry(run, "new", "") for run in planned]
+    made.pretrain = [Entry(start, "new") for start in starts]
+    made.runs = [Entry(run, "new") for run in planned]
     return made
 
 
-def finish(entry: Entry, wall_s: float) -> None:
+def set_done(entry: Entry, wall_s: float) -> None:
     """Give an entry a record that says how long it took."""
     run = not hasattr(entry.planned, "axes")
     entry.state = "done"
@@ -37,16 +38,18 @@ def finish(entry: Entry, wall_s: float) -> None:
     )
 
 
-def test_a_pretraining_is_priced_by_the_image_and_a_run_by_its_kind(tmp_path):
+def test_the_time_of_a_pretraining_scales_with_its_images_and_a_run_takes_that_of_its_kind(
+    tmp_path,
+):
     made = plan_of(tmp_path, make_summary())
     short, long = [entry for entry in made.pretrain if entry.planned.method == "mae"]
-    finish(short, 60.0)  # 20 chips, 10 epochs: 0.3 s an image
+    set_done(short, 60.0)  # 20 chips, 10 epochs: 0.3 s an image
     timed = {}
     for entry in made.runs:
         kind = (entry.planned.pretraining.method, entry.planned.protocol, entry.planned.shots)
         if entry.planned.pretraining is short.planned and kind not in timed:
             timed[kind] = len(timed) + 1.0  # 1 to 4 s
-            finish(entry, timed[kind])
+            set_done(entry, timed[kind])
     costs = Costs(made)
     assert costs.seconds(long) == (180.0, True)
     for entry in made.runs:
@@ -56,16 +59,16 @@ def test_a_pretraining_is_priced_by_the_image_and_a_run_by_its_kind(tmp_path):
     estimate = costs.missing(made)
     assert (estimate.timings, estimate.unknown) == (5, 0)
     assert estimate.pretrain_h == pytest.approx(180.0 / 3600, rel=1e-3)  # controls take nothing
-    assert "from 5 timings stored" in str(estimate)
+    assert "5 stored timings" in str(estimate)
 
 
-def test_a_pool_that_is_not_prepared_is_said_and_not_counted_as_nothing(tmp_path):
+def test_a_pretraining_without_a_prepared_pool_is_reported_and_not_counted(tmp_path):
     said = str(Costs(made := plan_of(tmp_path, None)).missing(made))
     assert "nothing timed yet" in said
-    assert "pretrainings are not counted before their pool is prepared" in said
+    assert "whose pool is not prepared" in said
 
 
-QUICK = ("demo", "real_small", "paper")  # the others hold the methods of these
+QUICK = ("demo", "real_small", "paper")  # the others have the same methods
 
 
 @pytest.mark.parametrize("path", [
@@ -78,7 +81,7 @@ def test_every_bundled_grid_can_be_planned(path, tmp_path):
     assert {entry.state for entry in (*made.pretrain, *made.runs)} == {"new"}
 
 
-def test_an_estimate_does_not_depend_on_what_is_prepared(tmp_path):
+def test_the_estimate_of_runs_does_not_depend_on_prepared_data(tmp_path):
     estimates = [Costs(made).missing(made) for made in (
         plan_of(tmp_path, make_summary()), plan_of(tmp_path, None)
     )]  # fmt: skip

@@ -1,4 +1,4 @@
-"""On a real SLURM: submitted, killed, preempted, resumed, complete. `make cluster` starts one."""
+"""Jobs on a real SLURM, which `make cluster` starts: submitted, killed, preempted, resumed."""
 
 import json
 import os
@@ -65,12 +65,12 @@ class Cluster(Sarbench):
         shutil.copytree(ready, self.runs)
         self.profile = folder / "profile.toml"
         self.profile.write_text(profile)
-        clone = folder / "sarbench" / "bench"  # the folder that jobs start in holds another clone
+        clone = folder / "sarbench" / "bench"  # jobs start in a folder with another clone
         clone.mkdir(parents=True)
         (clone / "__init__.py").write_text("raise ImportError('this is the wrong clone')")
 
     def command(self, *words: str | Path) -> list[str]:
-        """Return the installed command: `python -m` would take the clone of this folder."""
+        """Return the installed command; `python -m` would import the clone in this folder."""
         return [str(Path(sys.executable).with_name("sarbench")), *map(str, words)]
 
     def submit(self, *words: str | Path, status: int = 0) -> str:
@@ -86,7 +86,7 @@ class Cluster(Sarbench):
         return json.loads(done.stdout)
 
     def jobs(self) -> dict[str, str]:
-        """Return the newest job of every key, as the ledger says."""
+        """Return the newest job of every key in the ledger."""
         found = {}
         for path in sorted(self.runs.glob("ledger/[0-9]*.json")):
             for array in json.loads(path.read_text())["arrays"]:
@@ -98,7 +98,7 @@ class Cluster(Sarbench):
         return found
 
     def wait(self, seconds: float = 1500) -> dict[str, Any]:
-        """Wait until no job is left; return the last status."""
+        """Wait until no job is queued or running; return the last status."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             live = set(self.jobs().values()) & set(queued())
@@ -109,11 +109,11 @@ class Cluster(Sarbench):
         raise TimeoutError(self.call("status", self.grid, status=1).stdout)
 
     def freeze(self, *keys: str, seconds: float = 600) -> list[tuple[str, int]]:
-        """Stop pretrainings as soon as each has left a checkpoint; return jobs and processes."""
+        """Stop pretrainings at their first checkpoint; return their jobs and processes."""
         frozen: dict[str, tuple[str, int]] = {}
         end = time.monotonic() + seconds
         while len(frozen) < len(keys):
-            assert time.monotonic() < end, f"{set(keys) - set(frozen)} left no checkpoint"
+            assert time.monotonic() < end, f"{set(keys) - set(frozen)} stored no checkpoint"
             for key in set(keys) - set(frozen):
                 if list((self.runs / "pretrain" / key).glob("checkpoint-*.pt")):
                     job = self.jobs()[key]
@@ -124,7 +124,7 @@ class Cluster(Sarbench):
         return [frozen[key] for key in keys]
 
     def first_steps(self, job: str) -> list[int]:
-        """Return the first step that each start of a pretraining's job speaks of."""
+        """Return the first step in the log after each start of a pretraining's job."""
         starts = self.log(job).split("started pretraining")[1:]
         return [int(found[1]) for text in starts if (found := re.search(r"step (\d+) of", text))]
 
@@ -140,7 +140,7 @@ def queued() -> list[str]:
 
 
 def hurry(jobs) -> None:
-    """Let requeued jobs start at once instead of waiting for the delay of a requeue."""
+    """Let requeued jobs start at once, without SLURM's delay."""
     for job in set(jobs):
         subprocess.run(
             ["scontrol", "update", f"jobid={job}", "starttime=now"], check=False,
@@ -149,7 +149,7 @@ def hurry(jobs) -> None:
 
 
 def worker_of(job: str) -> int:
-    """Return the process of a running job that does the work."""
+    """Return the worker process of a running job."""
     raw = subprocess.run(
         ["squeue", "-h", "-j", job, "-o", "%A"], check=True, capture_output=True, text=True
     ).stdout.strip()
@@ -183,7 +183,7 @@ def encoders(runs: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory) -> Path:
-    """Return a store with prepared data that knows the methods: what every test begins with."""
+    """Return a store with prepared data and cached facts of methods, for every test to copy."""
     sarbench = Sarbench(tmp_path_factory.mktemp("ready"), GRID)
     sarbench.call("data", "prepare", "synthetic", "pool:synthetic", "--runs", sarbench.runs)
     sarbench.call("plan", sarbench.grid)
@@ -192,9 +192,9 @@ def ready(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, ready) -> Iterator[Callable[[], Path]]:
-    """The drill's grid, done meanwhile on this machine, without SLURM and without interruption.
+    """Run the grid on this machine, without SLURM and without interruption.
 
-    Call it to wait for the end and have the folder of the records.
+    The fixture is a function that waits for the end and returns the store.
     """
     folder = tmp_path_factory.mktemp("uninterrupted")
     sarbench = Sarbench(folder, GRID)
@@ -211,7 +211,7 @@ def uninterrupted(tmp_path_factory, ready) -> Iterator[Callable[[], Path]]:
     process.communicate()
 
 
-def test_the_drill_every_run_but_the_failing_one_has_one_record_and_the_same_bits(
+def test_after_kills_and_requeues_every_run_but_the_failing_one_has_the_same_bits(
     tmp_path, ready, uninterrupted
 ):
     cluster = Cluster(tmp_path, ready)
@@ -220,7 +220,7 @@ def test_the_drill_every_run_but_the_failing_one_has_one_record_and_the_same_bit
     failing = next(e for e in planned["runs"] if (e["method"], e["shots"]) == ("lomar", "all"))
     (cluster.runs / "evaluate" / failing["key"] / "predictions.npz").mkdir(parents=True)
 
-    # the submitting process is killed as soon as the first array is handed over
+    # The submitting process is killed as soon as the first array is submitted.
     submitter = cluster.start("submit", cluster.grid, "--profile", cluster.profile)
     end = time.monotonic() + 60
     while time.monotonic() < end and not list(cluster.runs.glob("ledger/*/000-pretrain/*.pkl")):
@@ -235,7 +235,9 @@ def test_the_drill_every_run_but_the_failing_one_has_one_record_and_the_same_bit
     hurry([requeued, timed_out])
     ((killed, process),) = cluster.freeze(sar_jepa)
     os.kill(process, signal.SIGKILL)
-    assert "0 jobs in 0 arrays" in cluster.submit()  # all is queued: nothing is handed over twice
+    assert (
+        "0 jobs in 0 arrays" in cluster.submit()
+    )  # everything is queued: nothing is submitted twice
 
     last = cluster.wait()
     not_done = [e for e in last["runs"] if e["state"] != "done"]
@@ -252,7 +254,7 @@ def test_the_drill_every_run_but_the_failing_one_has_one_record_and_the_same_bit
         first, *later = cluster.first_steps(job)
         assert first == 1
         assert later, f"{job} was not interrupted"
-        assert min(later) > 1, f"{job} began anew"
+        assert min(later) > 1, f"{job} started from the beginning"
 
     (cluster.runs / "evaluate" / failing["key"] / "predictions.npz").rmdir()
     assert "left out, failed" in cluster.submit()
@@ -287,7 +289,7 @@ def test_a_preempted_pretraining_saves_is_requeued_and_ends_with_the_same_bits(
     assert {e["state"] for e in last["runs"] if e["method"] == "mae"} >= {"done"}
     assert next(e["state"] for e in last["pretrain"] if e["key"] == key) == "done"
     assert urgent not in queued()
-    # SIGUSR2 or, where the controller sends no user signal, the SIGTERM of the grace time
+    # SIGUSR2, or SIGTERM if the controller sends no user signal.
     assert "the step is finished and saved" in cluster.log(job)
     first, *later = cluster.first_steps(job)
     assert first == 1 < min(later)
@@ -311,9 +313,7 @@ def test_two_processes_of_one_job_give_the_loss_curve_of_one(tmp_path, ready, un
     assert all(abs(a - b) / b < 1e-4 for a, b in zip(two, one, strict=True))
 
 
-def test_what_is_handed_over_is_handed_over_once_whoever_submits_and_whatever_is_lost(
-    tmp_path, ready
-):
+def test_nothing_is_submitted_twice_by_two_processes_or_with_a_damaged_ledger(tmp_path, ready):
     cluster = Cluster(tmp_path, ready, profile=PROFILE.replace('"gpu"', '"parked"'))
     words = cluster.command(
         "submit", cluster.grid, "--profile", cluster.profile, "--runs", cluster.runs
@@ -343,7 +343,9 @@ def test_what_is_handed_over_is_handed_over_once_whoever_submits_and_whatever_is
     cluster.call("cancel", cluster.grid)
 
 
-def test_a_wrong_profile_and_a_controller_that_is_down_are_said_and_lose_nothing(tmp_path, ready):
+def test_a_wrong_profile_and_a_controller_that_does_not_answer_are_reported_and_lose_nothing(
+    tmp_path, ready
+):
     cluster = Cluster(tmp_path, ready, profile=PROFILE.replace('"gpu"', '"gup"'))
     assert "Did you mean 'gpu'" in cluster.submit(status=2)
     cluster.profile.write_text(PROFILE.replace("time_min = 30", "time_min = 99999"))

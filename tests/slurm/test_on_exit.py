@@ -1,4 +1,4 @@
-"""What becomes of a job whose processes ended badly, decided in its batch script."""
+"""A job whose processes failed is requeued, or its failure is recorded."""
 
 import json
 import signal
@@ -21,7 +21,7 @@ KILLED = 128 + signal.SIGKILL
 
 
 class RequeuedError(Exception):
-    """Stands for the controller's answer: this job is ended and starts again."""
+    """The job was requeued."""
 
 
 @dataclass
@@ -34,17 +34,17 @@ class Ended:
     start: Pretraining
 
     def after(self, status: int) -> bool:
-        """Let the batch script decide; return whether the job is requeued."""
+        """Run the end of the batch script; return whether it requeues the job."""
         try:
-            on_exit.after(self.folder, status)
+            on_exit.requeue_or_record(self.folder, status)
         except RequeuedError:
             return True
         return False
 
-    def at(self, *keys: str) -> None:
+    def started_last(self, *keys: str) -> None:
         (self.folder / "7_at.json").write_text(json.dumps(keys))
 
-    def said(self, text: str) -> None:
+    def logged(self, text: str) -> None:
         (self.folder / "7_0_log.out").write_text(text)
 
     def failures(self) -> list[str | None]:
@@ -75,42 +75,42 @@ def ended(tmp_path, monkeypatch) -> Ended:
     return Ended(folder, Store(tmp_path / "runs"), [run.key for run in runs], start)
 
 
-def test_a_job_killed_twice_while_it_makes_its_control_fails_that_and_is_not_started_for_ever(
+def test_a_job_that_is_killed_twice_while_it_makes_its_control_records_a_failure_of_the_control(
     ended,
 ):
     start = ended.start
-    ended.at(start.key)
+    ended.started_last(start.key)
     assert ended.after(KILLED)
     assert not ended.after(KILLED)
     attempt = ended.store.last_attempt("pretrain", start.key)
     assert attempt is not None
     assert (attempt.failure, attempt.message) == ("killed", "the process ended by SIGKILL")
-    assert ended.failures() == [None, None, None]  # the plan says that their pretraining failed
+    assert ended.failures() == [None, None, None]  # the plan shows that their pretraining failed
     assert not ended.store.folder("evaluate", start.key).exists()
 
 
-def test_a_job_killed_after_its_control_is_made_fails_its_runs(ended):
+def test_a_job_that_is_killed_after_it_made_its_control_records_a_failure_of_its_runs(ended):
     pretrain(ended.start, None, ended.store, Resources())
-    ended.at(ended.start.key)
+    ended.started_last(ended.start.key)
     assert ended.after(KILLED)
     assert ended.after(KILLED) is False
     assert ended.failures() == ["killed"] * 3
 
 
 @pytest.mark.parametrize("status", [AGAIN, 128 + signal.SIGUSR2])
-def test_a_job_that_was_told_to_stop_is_requeued(ended, status):
+def test_a_job_that_saved_its_state_after_sigusr2_is_requeued(ended, status):
     assert ended.after(status)
     assert ended.failures() == [None, None, None]
 
 
-def test_a_job_that_was_restarted_too_often_has_failed(ended, monkeypatch):
+def test_a_job_that_was_restarted_too_often_records_a_time_out(ended, monkeypatch):
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     assert not ended.after(AGAIN)
     assert ended.failures() == ["time_out"] * 3
 
 
 @pytest.mark.parametrize(("state", "requeued"), [("RUNNING\n", True), ("CANCELLED\n", False)])
-def test_after_sigterm_the_controller_is_asked_whether_the_job_is_still_wanted(
+def test_after_sigterm_a_job_is_requeued_only_if_the_controller_lists_it_as_running(
     ended, monkeypatch, state, requeued
 ):
     monkeypatch.setattr(on_exit, "command", lambda *words, **_: state)
@@ -118,25 +118,25 @@ def test_after_sigterm_the_controller_is_asked_whether_the_job_is_still_wanted(
     assert ended.failures() == [None, None, None]
 
 
-def test_a_stored_failure_is_left_as_it_is(ended):
+def test_a_failure_that_is_stored_already_is_not_recorded_again(ended):
     assert not ended.after(FAILED)
     assert ended.failures() == [None, None, None]
 
 
-def test_a_killed_process_is_started_again_once_then_its_run_has_failed_and_the_rest_goes_on(ended):
-    ended.at(ended.keys[1])
+def test_a_run_that_is_killed_twice_has_failed_and_the_job_is_requeued_for_the_rest(ended):
+    ended.started_last(ended.keys[1])
     assert ended.after(KILLED)
     assert ended.failures() == [None, None, None]
     assert ended.after(KILLED)  # for the other two
     assert ended.failures() == [None, "killed", None]
-    ended.at(ended.keys[2])
+    ended.started_last(ended.keys[2])
     assert ended.after(KILLED)
     assert ended.failures() == [None, "killed", None]
 
 
-def test_out_of_memory_is_not_tried_again_and_the_rest_goes_on(ended):
-    ended.at(ended.keys[0])
-    ended.said("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0\n")
+def test_a_run_without_memory_has_failed_at_once_and_the_job_is_requeued_for_the_rest(ended):
+    ended.started_last(ended.keys[0])
+    ended.logged("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0\n")
     assert ended.after(KILLED)
     assert ended.failures() == ["out_of_memory", None, None]
     attempt = ended.store.last_attempt("evaluate", ended.keys[0])
@@ -144,8 +144,8 @@ def test_out_of_memory_is_not_tried_again_and_the_rest_goes_on(ended):
     assert "oom-kill" in attempt.log_tail[0]
 
 
-def test_a_crash_before_any_run_fails_all_of_them_with_the_end_of_the_log(ended):
-    ended.said("ModuleNotFoundError: No module named 'torch'\n")
+def test_a_crash_before_any_run_records_a_failure_of_all_runs(ended):
+    ended.logged("ModuleNotFoundError: No module named 'torch'\n")
     assert not ended.after(1)
     assert ended.failures() == ["exception"] * 3
 

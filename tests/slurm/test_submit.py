@@ -1,16 +1,14 @@
-"""What is decided before and after SLURM: profiles, arrays, ledger, failures, snapshots."""
+"""Submission and status without a cluster: profiles, arrays, ledger, failures, snapshots."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+from small_plans import keys_of, make_plan
 
-from sarbench.bench.grid.expand import PlannedPretraining, PlannedRun
-from sarbench.bench.grid.schema import Grid
-from sarbench.bench.identity import Pretraining, Run
 from sarbench.bench.plan.failure_class import CLASSES, failure_class
-from sarbench.bench.plan.plan import Entry, Plan
+from sarbench.bench.plan.plan import Plan
 from sarbench.bench.slurm import code_snapshot as snapshot
 from sarbench.bench.slurm import commands as slurm
 from sarbench.bench.slurm import ledger
@@ -23,7 +21,7 @@ from sarbench.bench.slurm.profile import (
     parse_profile,
     read_profile,
 )
-from sarbench.bench.slurm.status import look
+from sarbench.bench.slurm.status import update_from_queue
 from sarbench.bench.slurm.submit import Submitter
 from sarbench.bench.store.records import Store
 from sarbench.results.record import Attempt
@@ -59,7 +57,7 @@ def test_a_stage_overrides_the_profile_and_the_profile_the_defaults():
         ("threads = [", "is not a TOML file"),
     ],
 )
-def test_a_wrong_profile_is_refused_in_one_message(tmp_path, text, message):
+def test_a_wrong_profile_is_refused(tmp_path, text, message):
     path = tmp_path / "profile.toml"
     path.write_text(text)
     with pytest.raises(ProfileError) as caught:
@@ -74,40 +72,15 @@ def test_a_wrong_profile_is_refused_in_one_message(tmp_path, text, message):
         ({"partition": "gpu", "pretrain": {"time_min": 3000}}, "allows at most 2880 minutes"),
     ],
 )
-def test_what_the_site_would_refuse_is_refused_before(values, message):
+def test_a_profile_that_the_site_would_refuse_is_refused(values, message):
     check_site(parse_profile({"partition": "cpu"}, "p"), SITE)
     with pytest.raises(ProfileError, match=message):
         check_site(parse_profile(values, "p"), SITE)
 
 
-def test_times_of_slurm_are_read():
+def test_times_of_slurm_are_converted_to_minutes():
     found = [slurm.minutes(text) for text in ("7-00:00:00", "1:30:00", "05:30", "UNLIMITED")]
     assert found == [10080, 90, 5.5, float("inf")]
-
-
-GRID = Grid.model_validate({"name": "g", "methods": ["mae"], "evaluate": {"protocols": {}}})
-
-
-def make_plan(runs_each: int, trained: int = 2, untrained: int = 1) -> Plan:
-    """Return a plan of the given size, nothing of it done."""
-    plan = Plan(GRID, {}, [], [], {}, [])
-    for number in range(trained + untrained):
-        recipe = {"epochs": 1} if number < trained else None
-        pretraining = Pretraining(
-            f"m{number}", 1, {}, {"name": "vit_nano"}, "fp32", [], None, 1.0, recipe, 0
-        )
-        start = PlannedPretraining(
-            f"M{number}", f"m{number}", {}, 0, pretraining, encoder=pretraining.encoder
-        )
-        plan.pretrain.append(Entry(start, "new", ""))
-        for seed in range(runs_each):
-            run = Run(pretraining.key, "m", "d", "x", "y", "linear", 1, {}, 5, seed)
-            plan.runs.append(Entry(PlannedRun(start, "d", "linear", 5, seed, run), "new", ""))
-    return plan
-
-
-def keys_of(plan: Plan) -> set[str]:
-    return {str(entry.key) for entry in (*plan.pretrain, *plan.runs)}
 
 
 def limits(max_array: int = 1000, pack_s: float = 1e9) -> Limits:
@@ -121,7 +94,7 @@ def shape(arrays: list[JobArray]) -> list[tuple[str, int, int, bool]]:
     ]
 
 
-def test_pretrainings_are_one_array_and_runs_one_array_of_packs_for_each():
+def test_all_pretrainings_are_one_array_and_the_runs_of_each_are_another():
     plan = make_plan(runs_each=10)
     assert shape(make_arrays(plan, keys_of(plan), set(), limits())) == [
         ("pretrain", 2, 0, False), ("evaluate", 1, 10, False), ("evaluate", 1, 10, True),
@@ -131,12 +104,12 @@ def test_pretrainings_are_one_array_and_runs_one_array_of_packs_for_each():
 
 def test_packs_are_filled_by_estimated_time():
     plan = make_plan(runs_each=10, trained=0)
-    # a linear run of a nano encoder is taken for 0.4 s, the start of a job for 12 s
+    # The estimate is 0.4 s for a linear run of a nano encoder, and 12 s for the start of a job.
     (array,) = make_arrays(plan, keys_of(plan), set(), limits(pack_s=12 + 3 * 0.4 + 0.1))
     assert [len(job.runs) for job in array.jobs] == [3, 3, 3, 1]
 
 
-def test_arrays_are_cut_at_the_sites_limit_and_share_the_throttle():
+def test_an_array_is_split_at_the_limit_of_the_site_and_its_parts_share_the_throttle():
     plan = make_plan(runs_each=25, trained=0)
     arrays = make_arrays(plan, keys_of(plan), set(), limits(max_array=10, pack_s=1.0))
     assert [len(array.jobs) for array in arrays] == [10, 10, 5]
@@ -145,7 +118,7 @@ def test_arrays_are_cut_at_the_sites_limit_and_share_the_throttle():
     assert sorted(handed) == sorted(str(entry.key) for entry in plan.runs)
 
 
-def test_runs_wait_for_a_pretraining_that_is_queued_already_and_not_for_a_finished_one():
+def test_runs_depend_on_a_queued_pretraining_and_not_on_a_finished_one():
     plan = make_plan(runs_each=2, trained=2, untrained=0)
     plan.pretrain[1].state = "done"
     waiting = {str(plan.pretrain[0].key)}
@@ -154,7 +127,7 @@ def test_runs_wait_for_a_pretraining_that_is_queued_already_and_not_for_a_finish
     assert arrays[1].after == plan.pretrain[0].key
 
 
-def test_a_control_is_made_by_its_runs_and_never_handed_over_beside_queued_ones():
+def test_a_control_is_a_job_of_its_own_only_if_its_runs_are_done():
     plan = make_plan(runs_each=2, trained=0)
     control = {str(plan.pretrain[0].key)}
     assert not make_arrays(plan, control, set(), limits())  # its runs are queued
@@ -179,30 +152,30 @@ def attempt(failure: str, message: str = "") -> Attempt:
     )
 
 
-def answer(monkeypatch, **commands: str) -> list[str]:
-    """Let SLURM's commands answer as given; return what was asked."""
-    asked: list[str] = []
+def replace_commands(monkeypatch, **commands: str) -> list[str]:
+    """Replace the outputs of SLURM's commands; return the list of calls."""
+    called: list[str] = []
 
     def command(*words: str, **_: object) -> str:
-        asked.append(words[0])
+        called.append(words[0])
         if words[0] not in commands:
             raise slurm.SlurmError(f"no {words[0]} here")
         return commands[words[0]]
 
     monkeypatch.setattr(slurm, "command", command)
-    return asked
+    return called
 
 
-def test_states_come_from_one_question_to_the_queue(tmp_path, monkeypatch):
+def test_states_come_from_one_query_of_the_queue(tmp_path, monkeypatch):
     store, plan = Store(tmp_path), make_plan(runs_each=3, trained=0)
     ledger.write(store, submission(plan))
-    asked = answer(
+    called = replace_commands(
         monkeypatch,
         squeue="7_0|RUNNING|None|node1|4:10|\n7_1|PENDING|Resources||0:00|\n"
         "7_2|NODE_FAIL|NodeDown|node2|1:00|\n",
     )
-    watch = look(store, plan, pytest.fail)
-    assert asked == ["squeue"]
+    watch = update_from_queue(store, plan, pytest.fail)
+    assert called == ["squeue"]
     assert [entry.state for entry in plan.runs] == ["running", "queued", "failed"]
     assert [entry.job for entry in plan.runs] == ["7_0", "7_1", "7_2"]
     assert "node1, 4:10" in plan.runs[0].reason
@@ -210,18 +183,20 @@ def test_states_come_from_one_question_to_the_queue(tmp_path, monkeypatch):
     assert [watch.live(entry.key) for entry in plan.runs] == [True, True, False]
 
 
-def test_a_job_that_left_the_queue_is_explained_by_the_accounting_or_called_lost(
+def test_a_job_that_left_the_queue_has_its_state_from_the_accounting_or_is_lost(
     tmp_path, monkeypatch
 ):
     store = Store(tmp_path)
     plan = make_plan(runs_each=2, trained=0)
     ledger.write(store, submission(plan))
-    answer(monkeypatch, squeue="", sacct="7_0|TIMEOUT|n1|1:00\n7_1|CANCELLED by 0|n1|1:00\n")
-    look(store, plan, pytest.fail)
+    replace_commands(
+        monkeypatch, squeue="", sacct="7_0|TIMEOUT|n1|1:00\n7_1|CANCELLED by 0|n1|1:00\n"
+    )
+    update_from_queue(store, plan, pytest.fail)
     assert [entry.failure for entry in plan.runs] == ["time_out", "cancelled"]
     plan = make_plan(runs_each=2, trained=0)
-    answer(monkeypatch, squeue="")
-    look(store, plan, pytest.fail)
+    replace_commands(monkeypatch, squeue="")
+    update_from_queue(store, plan, pytest.fail)
     assert [entry.failure for entry in plan.runs] == ["lost", "lost"]
     assert "no accounting" in plan.runs[0].reason
 
@@ -235,27 +210,25 @@ def test_while_the_controller_is_down_jobs_count_as_queued(tmp_path, monkeypatch
 
     monkeypatch.setattr(slurm, "command", down)
     warnings: list[str] = []
-    watch = look(store, plan, warnings.append)
+    watch = update_from_queue(store, plan, warnings.append)
     assert plan.runs[0].state == "queued"
     assert watch.live(plan.runs[0].key)
     assert "does not answer" in warnings[0]
 
 
-def test_an_array_whose_submitter_died_before_noting_its_id_is_found_by_its_comment(
-    tmp_path, monkeypatch
-):
+def test_an_array_whose_id_is_not_in_the_ledger_is_found_by_its_comment(tmp_path, monkeypatch):
     store, plan = Store(tmp_path), make_plan(runs_each=2, trained=0)
     made = submission(plan, job_id=None)
     ledger.write(store, made)
     comment = f"sarbench {made.id}/000-evaluate: 2 runs of M"
-    answer(
+    replace_commands(
         monkeypatch,
         squeue=f"9_0|PENDING|Priority||0:00|{comment}\n9_1|PENDING|Priority||0:00|{comment}\n",
     )
     place = ledger.folder(store) / made.id / "000-evaluate"
     place.mkdir(parents=True)
-    (place / "9_0_submitted.pkl").touch()  # killed before 9_1 was given its work
-    watch = look(store, plan, pytest.fail)
+    (place / "9_0_submitted.pkl").touch()  # killed before it wrote the task of 9_1
+    watch = update_from_queue(store, plan, pytest.fail)
     assert [entry.job for entry in plan.runs] == ["9_0", None]
     assert [entry.state for entry in plan.runs] == ["queued", "new"]
     watch.note_adopted()
@@ -263,17 +236,17 @@ def test_an_array_whose_submitter_died_before_noting_its_id_is_found_by_its_comm
     assert noted.arrays[0].job_id == "9"
 
 
-def test_a_failure_of_an_earlier_job_does_not_hide_that_a_new_one_is_queued(tmp_path, monkeypatch):
+def test_an_entry_that_failed_in_an_earlier_job_is_queued_if_its_new_job_is(tmp_path, monkeypatch):
     store, plan = Store(tmp_path), make_plan(runs_each=1, trained=0)
     entry = plan.runs[0]
     entry.state, entry.attempt, entry.failure = "failed", attempt("ValueError"), "exception"
     ledger.write(store, submission(plan))
-    answer(monkeypatch, squeue="7|PENDING|Priority||0:00|\n")
-    look(store, plan, pytest.fail)
+    replace_commands(monkeypatch, squeue="7|PENDING|Priority||0:00|\n")
+    update_from_queue(store, plan, pytest.fail)
     assert (entry.state, entry.failure) == ("queued", None)
 
 
-def test_a_truncated_ledger_is_named_and_its_jobs_are_found_beside_it(tmp_path):
+def test_a_truncated_file_of_the_ledger_is_reported_and_rebuilt(tmp_path):
     store, plan = Store(tmp_path), make_plan(runs_each=2, trained=0)
     made = submission(plan)
     ledger.write(store, made)
@@ -308,12 +281,12 @@ def test_a_truncated_ledger_is_named_and_its_jobs_are_found_beside_it(tmp_path):
         ("time_out", "", "time_out"),
     ],
 )
-def test_failures_fall_into_classes(failure, message, expected):
+def test_failures_have_classes(failure, message, expected):
     assert expected in CLASSES
     assert failure_class(attempt(failure, message)) == expected
 
 
-def test_a_job_runs_the_snapshot_even_in_a_folder_with_another_clone(tmp_path):
+def test_a_job_runs_the_snapshot_in_a_folder_with_another_clone(tmp_path):
     code, digest = snapshot.take_snapshot(tmp_path / "ledger")
     assert snapshot.take_snapshot(tmp_path / "ledger") == (code, digest)
     clone = tmp_path / "here" / "sarbench" / "bench"
@@ -331,12 +304,12 @@ def test_a_job_runs_the_snapshot_even_in_a_folder_with_another_clone(tmp_path):
     assert done.stdout.startswith(str(code))
 
 
-def test_a_job_refuses_code_that_was_not_submitted():
-    with pytest.raises(snapshot.WrongCodeError, match="submitted was 0123"):
+def test_a_job_refuses_other_code_than_was_submitted():
+    with pytest.raises(snapshot.WrongCodeError, match="0123 was submitted"):
         snapshot.check_code("0123")
 
 
-def test_the_batch_script_says_all_that_the_profile_asks_for(tmp_path, monkeypatch):
+def test_the_batch_script_has_every_option_of_the_profile(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
     profile = Profile.model_validate({
         "partition": "gpu", "account": "sar", "qos": "long", "constraint": "a100",

@@ -1,0 +1,100 @@
+"""A planned pretraining or run with its state in the store."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, Literal, TypeVar
+
+from ...results.record import Attempt, PretrainRecord, RunRecord
+from ..grid.expand import PlannedPretraining, PlannedRun
+from ..identity import Pretraining
+from ..store.progress import last_checkpoint, read_progress, steps_of
+from ..store.records import DamagedRecordError, Kind, Store
+from .failure_class import failure_class
+from .stale import StaleIndex
+
+State = Literal["new", "queued", "running", "done", "failed", "stale"]
+P = TypeVar("P", PlannedPretraining, PlannedRun)
+
+
+class Cause(StrEnum):
+    """The cause of a state that is new, stale or failed."""
+
+    NOT_PREPARED = "not_prepared"
+    NOT_RUN = "not_run"
+    STOPPED = "stopped"  # a checkpoint is stored
+    VERSION = "version"  # stored, but of another version of the method or protocol
+    DATA = "data"  # stored, but of other pixels, another split or pool
+    DAMAGED = "damaged"
+    ERROR = "error"  # stored as an attempt
+    PRETRAINING_FAILED = "pretraining_failed"
+    JOB_ENDED = "job_ended"  # on the cluster, without a record or an attempt
+
+
+SENTENCES = {
+    Cause.NOT_PREPARED: "not prepared",
+    Cause.NOT_RUN: "not run yet",
+    Cause.STOPPED: "stopped at {}; run resumes it",
+    Cause.VERSION: "stored with other {}",
+    Cause.DATA: "stored with other {}",
+    Cause.DAMAGED: "its record is damaged: {}",
+    Cause.ERROR: "{}",
+    Cause.PRETRAINING_FAILED: "its pretraining failed: {}",
+    Cause.JOB_ENDED: "{}",
+}
+
+
+@dataclass
+class Entry(Generic[P]):
+    """A planned pretraining or run, and its state."""
+
+    planned: P
+    state: State
+    cause: Cause | None = None  # None: done, queued or running
+    detail: str = ""  # fills the sentence of the cause; the whole text without a cause
+    record: PretrainRecord | RunRecord | None = None
+    attempt: Attempt | None = None  # its newest failure
+    failure: str | None = None  # the class of its failure
+    job: str | None = None  # of the cluster
+
+    @property
+    def key(self) -> str | None:
+        """The key, or None until the data are prepared."""
+        return self.planned.identity.key if self.planned.identity else None
+
+    @property
+    def reason(self) -> str:
+        """The state in words."""
+        return SENTENCES[self.cause].format(self.detail) if self.cause else self.detail
+
+    def set(self, state: State, cause: Cause | None = None, detail: str = "") -> None:
+        """Change the state."""
+        self.state, self.cause, self.detail = state, cause, detail
+
+
+def find_entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry[P]:
+    """Look up a planned pretraining or run in the store."""
+    identity = planned.identity
+    if identity is None:
+        return Entry(planned, "new", Cause.NOT_PREPARED)
+    try:
+        record = store.read(kind, identity.key, identity.to_json())
+    except DamagedRecordError as error:
+        return Entry(planned, "failed", Cause.DAMAGED, str(error))
+    if record is not None:
+        day = record.provenance.started[:10]
+        return Entry(planned, "done", detail=day, record=record)
+    folder = store.folder(kind, identity.key)
+    if running := read_progress(folder):
+        now = running.progress
+        place = f"step {now.step} of {now.steps} on {running.host}"
+        return Entry(planned, "running", detail=place)
+    attempt = store.last_attempt(kind, identity.key) if folder.exists() else None
+    if attempt is not None:
+        detail, failure = f"{attempt.failure}: {attempt.message}", failure_class(attempt)
+        return Entry(planned, "failed", Cause.ERROR, detail, attempt=attempt, failure=failure)
+    if isinstance(identity, Pretraining) and (step := last_checkpoint(folder)):
+        return Entry(planned, "new", Cause.STOPPED, f"step {step} of {steps_of(identity)}")
+    if differs := stale.difference(identity):
+        cause = Cause.VERSION if any("version" in name for name in differs) else Cause.DATA
+        return Entry(planned, "stale", cause, ", ".join(differs))
+    return Entry(planned, "new", Cause.NOT_RUN)
