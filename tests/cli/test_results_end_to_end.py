@@ -55,7 +55,7 @@ def test_the_same_store_as_checkpoints_claims_nothing_of_methods(known):
         said = " ".join(known.here("table", known.grid, "--notes").stdout.split())
     finally:
         known.grid.write_text(text)
-    assert "one seed is allowed" in " ".join(refused.split())
+    assert "allows one checkpoint for each row" in " ".join(refused.split())
     assert {c["compares"] for c in cells.values()} == {"checkpoints"}
     assert cells["MAE", "linear"]["unit"] == "seeds+chips"
     assert cells["MAE", "knn"]["unit"] == "chips"
