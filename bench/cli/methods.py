@@ -32,6 +32,7 @@ app.add_typer(methods, name="methods")
 app.add_typer(protocols, name="protocols")
 
 FOLDER_HELP = "where to write; default: methods/ of a checkout, else the current folder"
+STEPS_HELP = "steps of training before the picture; default: 100, or fewer within 8 s"
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 
 
@@ -67,14 +68,14 @@ def show_method(
     name: Name,
     dataset: Annotated[str, typer.Option("-d", "--dataset", help="whose chips")] = "synthetic",
     encoder: Annotated[str, typer.Option(help="encoder size")] = "vit_nano",
-    steps: Annotated[int, typer.Option(min=0, help="train so many steps first")] = 100,
+    steps: Annotated[int | None, typer.Option(min=0, help=STEPS_HELP)] = None,
     path: Picture = None,
     runs: RunsDir = RUNS,
     data: DataDir = DATA,
 ) -> None:
     """Draw what a method does to chips: the chip, what is hidden, the target, the prediction."""
     _registry.module_of(name)  # an unknown name is refused before torch is imported
-    from ..contract.preview import check_drawable, picture_of_method
+    from ..contract.preview import STEPS, check_drawable, picture_of_method
 
     check_drawable(name, encoder)
     path = path or Path(f"{name}.png")
@@ -82,12 +83,14 @@ def show_method(
     from .data import prepare_all
 
     chips = prepare_all([dataset], data, store)[0]
+    length = "up to 8 s" if steps is None else f"{steps} steps"
+    err.print(f"{name}: building {encoder}, training for {length}, drawing")
     with bar("steps") as progress:
-        task = progress.add_task(f"training {name}", total=steps)
-        picture_of_method(
+        task = progress.add_task(f"training {name}", total=STEPS if steps is None else steps)
+        done = picture_of_method(
             name, encoder, chips, steps, path, lambda done: progress.update(task, completed=done)
         )
-    out.print(f"written: {path}")
+    out.print(f"written: {path} (after {done} steps; --steps N sets their number)")
 
 
 @methods.command("check")

@@ -5,17 +5,14 @@ generator state and ends bit-identical to an uninterrupted one.
 """
 
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ...methods._masked import MaskedPrediction
-from ...methods._method import Batch, Method
+from ...methods._method import Method
 from ...results.record import Architecture, PretrainRecord
 from ..data.pools import Pool
 from ..identity import Pretraining, Recipe, Resources
@@ -35,14 +32,11 @@ from .distributed import ALONE, Ranks
 from .feature_spread import feature_spread
 from .optimisation import learning_rate, make_optimizer, weight_decay
 from .sample_predictions import keep
+from .step import NonFiniteLossError, check_weights, train_step
 
 PROGRESS_S = 10.0  # how often the progress file is written
 SPREAD_CHIPS = 64  # first chips of the pool that the collapse indicator looks at
 SHOWN_EVERY = 16  # of these: what is predicted of it is kept for the report
-
-
-class NonFiniteLossError(ArithmeticError):
-    """A loss that is not a number, with the step and what caused it."""
 
 
 def pretrain(
@@ -217,49 +211,31 @@ class _Loop:
         }
 
     def _one_step(self) -> float:
-        device = torch.device(self.resources.device).type
         epoch = self.step / self.batches.per_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, epoch)
         self.optimizer.param_groups[0]["weight_decay"] = weight_decay(self.recipe, epoch)
-        progress = self.step / self.steps
-        batch = replace(self.batches.batch(self.step), progress=progress, gather=self.ranks.gather)
-        where = self.resources.device
-        rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=where)
-        with torch.autocast(device, torch.bfloat16, enabled=self.identity.precision == "bf16"):
-            loss, kept = self.method.loss(batch, rng)
-        value = self.ranks.mean(float(loss.item()), where)
-        if not math.isfinite(value):
-            raise NonFiniteLossError(self._diagnose(value, batch))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.ranks.mean_gradients(self.method)
-        self.optimizer.step()
-        with torch.no_grad():
-            everyone = self.ranks.gather(batch.index)
-            kept = None if kept is None else self.ranks.gather(kept.detach())
-            self.method.after_step(progress, everyone, kept)
-        self.step += 1
-        self.loss_sum += value
-        return value
-
-    def _diagnose(self, value: float, batch: Batch) -> str:
-        if not all(view.isfinite().all() for view in batch.views):
-            cause = "the batch holds pixels that are not finite"
-        else:
-            cause = self._bad_weights() or (
-                f"images and weights are finite: {self.identity.method} computes it so"
+        batch = replace(
+            self.batches.batch(self.step),
+            progress=self.step / self.steps,
+            gather=self.ranks.gather,
+        )
+        rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=self.resources.device)
+        try:
+            loss = train_step(
+                self.method, self.optimizer, batch, rng, self.ranks, self.identity.precision
             )
-        return f"loss {value} at step {self.step + 1} of {self.steps}: {cause}"
-
-    def _bad_weights(self) -> str:
-        bad = [name for name, p in self.method.named_parameters() if not p.isfinite().all()]
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        return f"the weights {bad[0]}{more} are not finite: lower base_lr" if bad else ""
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f"step {self.step + 1} of {self.steps}: {error}") from error
+        self.step += 1
+        self.loss_sum += loss
+        return loss
 
     def _end_epoch(self, pace: float) -> None:
-        if bad := self._bad_weights():  # no later loss would tell, were this the last step
-            raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {bad}")
+        try:
+            check_weights(self.method)  # the last step has no later loss that would show it
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {error}") from error
         line = {
             "step": self.step,
             "epoch": self.step // self.batches.per_epoch,

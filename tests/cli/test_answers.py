@@ -153,7 +153,7 @@ def test_a_method_without_predict_has_nothing_to_show(
     package("plugin_own_loss", text.replace("MaskedPrediction", "Method"))
     monkeypatch.setattr(show_method, "picture_of_method", None)  # called, it would fail
     status, said = sarbench("methods", "show", "plugin_own_loss")
-    assert (status, "is no MaskedPrediction" in said) == (2, True), said
+    assert (status, "not a MaskedPrediction" in said) == (2, True), said
 
 
 def test_a_skeleton_is_not_written_into_an_installed_package(tmp_path, monkeypatch):
