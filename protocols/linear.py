@@ -6,7 +6,7 @@ batch order, so the result is that of training them one by one (`tests/protocols
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import batch_norm, one_hot
+from torch.optim.adamw import adamw
 
 from ._settings import Linear
 from ._training import batches, head_weight
@@ -89,7 +90,7 @@ def _train(
     bias = weight.new_zeros(len(rngs), features.classes, 1)
     mean = weight.new_zeros(len(rngs), width)
     heads = _Heads(weight, bias, mean, torch.ones_like(mean))
-    train_weight, train_bias = _AdamW(weight, settings), _AdamW(bias, settings)
+    step = _adamw([weight, bias], settings)
     targets = one_hot(features.train_labels.long(), features.classes).to(weight.dtype)
     for epoch in range(settings.epochs):
         lr = settings.lr_at(epoch)
@@ -97,32 +98,27 @@ def _train(
             inputs = _normalised(features.train, rows, heads, settings)
             # The gradient of the mean cross-entropy over the batch, in closed form.
             error = (heads.logits(inputs).softmax(1) - targets[rows].mT) / rows.shape[1]
-            train_weight.step(error @ inputs, lr)
-            train_bias.step(error.sum(2, keepdim=True), lr)
+            step([error @ inputs, error.sum(2, keepdim=True)], lr)
     return heads
 
 
-class _AdamW:
-    """AdamW on the stack of all heads; it acts on each value alone, so on each head as on one.
+def _adamw(weights: list[Tensor], settings: Linear) -> Callable[[list[Tensor], float], None]:
+    """Return the step (gradients, rate) of AdamW on the stacks of all heads, in place.
 
-    Written out, because the first step of one of torch's optimisers imports its compiler, which
-    takes longer than all heads together.
+    AdamW moves each value alone, so each head as if it were the only one. This is the function
+    behind `torch.optim.AdamW`; the class would import torch's compiler, which takes 3 s.
     """
+    means, squares = ([torch.zeros_like(one) for one in weights] for _ in range(2))
+    counts = [torch.zeros(()) for _ in weights]
 
-    def __init__(self, weight: Tensor, settings: Linear) -> None:
-        """Start at step 0."""
-        self.weight, self.settings, self.steps = weight, settings, 0
-        self.mean, self.square = torch.zeros_like(weight), torch.zeros_like(weight)
+    def step(gradients: list[Tensor], lr: float) -> None:
+        adamw(
+            weights, gradients, means, squares, [], counts, amsgrad=False, maximize=False,
+            foreach=False, beta1=settings.betas[0], beta2=settings.betas[1], lr=lr, eps=ADAM_EPS,
+            weight_decay=settings.weight_decay,
+        )  # fmt: skip
 
-    def step(self, gradient: Tensor, lr: float) -> None:
-        """Move the weight in place."""
-        self.steps += 1
-        first, second = self.settings.betas
-        self.mean.lerp_(gradient, 1 - first)
-        self.square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        spread = self.square.sqrt().div_((1 - second**self.steps) ** 0.5).add_(ADAM_EPS)
-        self.weight.mul_(1 - lr * self.settings.weight_decay)
-        self.weight.addcdiv_(self.mean, spread, value=-lr / (1 - first**self.steps))
+    return step
 
 
 def _epoch(
