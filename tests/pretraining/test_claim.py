@@ -135,7 +135,7 @@ def test_who_lost_a_pretraining_to_another_process_stops(tmp_path):
         path.write_text("of another process\n")
         time.sleep(0.5)
 
-    with pytest.raises(RunningElsewhereError, match="took it over"):
+    with pytest.raises(RunningElsewhereError, match="took this pretraining over"):
         pretrain(identity, make_pool(), store, Resources(), on_progress=taken_over)
     assert store.read("pretrain", identity.key) is None
 

@@ -234,5 +234,5 @@ def test_the_parts_of_an_augmented_batch_are_those_of_the_whole_batch():
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
-    with pytest.raises(BatchShareError, match="300 cannot be shared by 7"):
+    with pytest.raises(BatchShareError, match="7 processes do not divide a batch of 300"):
         Ranks(0, 7).share(300)
