@@ -60,7 +60,7 @@ class HeadTraining(_Settings):
         """Return the rate of an epoch, the same for all its steps.
 
         The cosine is stretched over `epochs`, not over what warm-up leaves of them, so the last
-        epoch still runs at 1.4 % of `lr` (as in the source).
+        epoch still runs at 1.4% of `lr` (as in the source).
         """
         if epoch < self.warmup_epochs:
             return self.warmup_lr

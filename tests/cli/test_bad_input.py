@@ -40,7 +40,7 @@ WRONG_GRIDS = [
     (METHOD, "[]\ncontrols = []", "name no method"),
     (METHOD, '["mae"]\ncontrols = ["raw_pixel"]', "Did you mean 'raw_pixels'"),
     (METHOD, '[{name = "mae", config = {mask_ration = 0.5}}]', "Did you mean 'mask_ratio'"),
-    (METHOD, '[{name = "mae", config = {mask_ratio = 1.5}}]', "mask_ratio must be between 0 and 1"),
+    (METHOD, '[{name = "mae", config = {mask_ratio = 1.5}}]', "mask_ratio is 1.5"),
     (METHOD, '[{name = "mae", config = {mask_ratio = "high"}}]', "must be a number"),
     (METHOD, '[{name = "sar_jepa", config = {radii_px = ["a"]}}]', "radii_px must be a list like"),
     (METHOD, '[{name = "sar_jepa", config = {radii_px = [-3]}}]', "radii >= 1"),

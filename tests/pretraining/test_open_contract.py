@@ -274,7 +274,7 @@ def test_names_of_encoders():
 
 
 def test_a_method_that_leaves_patches_out_refuses_other_encoders():
-    with pytest.raises(MethodConfigError, match="encoders that can: vit_nano"):
+    with pytest.raises(MethodConfigError, match="use one of vit_nano"):
         build(get("mae"), TimmConfig("timm:test_resnet@64", 64))
 
 
