@@ -1,8 +1,8 @@
 """Linear probing: BatchNorm without affine and a linear head on frozen features.
 
 All runs of one encoder on one data set (seeds x shots) train together. Runs with equally many
-chips step in lockstep as one (R, C, D) weight; each has its own support set, initial head and
-batch order, so the result is that of training them one by one (`tests/protocols/test_linear.py`).
+chips train in lockstep as one weight (R, C, D). Each has its own support set, initial head and
+batch order, so the result is that of training it alone (`tests/protocols/test_linear.py`).
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from ._settings import Linear
 from ._training import batches, head_weight
 from ._types import BadFeaturesError, Features, Predictions
 
-CHUNK_VALUES = 1_000_000  # feature values gathered at a time: 4 MB, which stay in the cache
+CHUNK_VALUES = 1_000_000  # feature values of a chunk: 4 MB, which fit into the cache
 ADAM_EPS = 1e-8
 
 
@@ -49,20 +49,21 @@ def run(
     Args:
         features: The data set under a frozen encoder.
         episodes: Indices of the labelled training chips of each run.
-        rngs: One CPU generator per run; draws the head, then the order of each epoch, so a GPU
-            sees the same batches.
+        rngs: One CPU generator for each run; draws the head, then the order of each epoch, the
+            same for a GPU.
         settings: The protocol.
 
     Raises:
-        BadFeaturesError: A batch would hold a single chip.
-        NotConvergedError: A head is no longer finite.
+        BadFeaturesError: A batch would have a single chip.
+        NotConvergedError: A head became NaN or infinite.
     """
     lockstep: dict[int, list[int]] = defaultdict(list)
     for index, episode in enumerate(episodes):
         if min(len(episode), settings.batch) < 2:
             raise BadFeaturesError(
-                f"linear needs 2 labelled chips or more in a batch, got {len(episode)} chips and "
-                f"batches of {settings.batch}; of one alone BatchNorm knows no variance"
+                f"a batch of linear needs 2 labelled chips, for the variance of BatchNorm, got "
+                f"{len(episode)} chips and batches of {settings.batch}; set more shots or a larger "
+                "`batch`"
             )
         lockstep[len(episode)].append(index)
     width = features.train.shape[1]
@@ -127,10 +128,10 @@ def _epoch(
     batch: int,
     device: torch.device,
 ) -> Iterator[Int[Tensor, "R B"]]:
-    """Yield the training chips of each step, every run in its own order."""
+    """Yield the training chips of each step, each run in its own order."""
     orders = [torch.stack(batches(support.shape[1], batch, rng)) for rng in rngs]
     chips = [support[index, order] for index, order in enumerate(orders)]
-    yield from torch.stack(chips, dim=1).to(device)  # once an epoch: it waits for the GPU
+    yield from torch.stack(chips, dim=1).to(device)  # once an epoch, because it waits
 
 
 def _normalised(
@@ -138,8 +139,8 @@ def _normalised(
 ) -> Float[Tensor, "R B D"]:
     """Return a batch of each run, normalised by its own statistics; update the running ones."""
     runs, size = rows.shape
-    # The runs stand side by side as R x D channels, so that BatchNorm is torch's own, called once;
-    # index_select is twice as fast as indexing.
+    # With the runs as R x D channels, one call of torch's BatchNorm serves them all. index_select
+    # is twice as fast as indexing.
     inputs = train.index_select(0, rows.T.flatten()).view(size, -1)  # B, R x D
     normalised = batch_norm(
         inputs,

@@ -1,4 +1,4 @@
-"""Pretrainings of a few chips and steps, and what they leave in a store."""
+"""Pretrainings of a few chips and steps, and their files in a store."""
 
 import json
 from collections.abc import Sequence
@@ -63,12 +63,12 @@ def outcome(store: Store, identity: Pretraining) -> tuple[bytes, list[dict]]:
 
 
 def stop_after(steps: int):
-    """Return a `should_stop` that says so after so many questions."""
-    asked = 0
+    """Return a `should_stop` that is True from its call number `steps` on."""
+    calls = 0
 
     def should_stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked >= steps
+        nonlocal calls
+        calls += 1
+        return calls >= steps
 
     return should_stop

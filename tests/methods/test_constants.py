@@ -1,4 +1,4 @@
-"""Each method has the constants of paper_facts at 224 px, and does with them what it says."""
+"""Each method has the constants of its paper or code at 224 px, and uses them."""
 
 import numpy as np
 import pytest
@@ -242,7 +242,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_source_recipe_comes_to_the_rates_of_its_source(name):
+def test_a_source_recipe_has_the_rates_of_its_source(name):
     epochs, batch, warmup, rates, decays, betas, views = SOURCES[name]
     recipe = Recipe(**get(name).source_recipe)
     assert (recipe.epochs, recipe.batch, recipe.warmup_epochs) == (epochs, batch, warmup)

@@ -1,4 +1,4 @@
-"""Methods are found by name, and what is wrong with one stays with it."""
+"""Methods are found by name, and an error in one does not affect others."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def test_names_are_the_files_that_are_not_private():
     assert names() == sorted(names())
 
 
-def test_a_name_leads_to_the_class_of_its_file():
+def test_get_returns_the_class_of_the_file():
     for name in SEVEN + REST:
         method = get(name)
         assert method.name == name
@@ -53,7 +53,7 @@ def test_labels_differ():
 
 
 @pytest.mark.parametrize("task", ["names()", "SIZES", "EncoderConfig"])
-def test_looking_at_names_does_not_import_torch(task):
+def test_listing_names_does_not_import_torch(task):
     code = f"import sys, sarbench.methods as m; m.{task}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -65,7 +65,7 @@ def test_getting_one_method_imports_its_file_only(monkeypatch):
     assert imported == ["sarbench.methods.lomar"]
 
 
-def test_an_unknown_name_is_answered_with_the_nearest_and_the_list():
+def test_the_message_for_an_unknown_name_has_the_nearest_and_the_list():
     with pytest.raises(UnknownMethodError, match=r"'fgmae'.*mean 'fg_mae'.*chip_size, .*sar_jepa"):
         get("fgmae")
     with pytest.raises(LookupError, match=r"'_vit'"):

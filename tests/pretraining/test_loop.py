@@ -1,4 +1,4 @@
-"""A pretraining ends with the same bits however often it was stopped, and fails with a cause."""
+"""A pretraining ends with the same bits after any number of stops, and names causes of failure."""
 
 import json
 import multiprocessing
@@ -409,7 +409,7 @@ def test_a_record_holds_the_network_as_it_was_built(tmp_path):
 
 
 def transformer_gflop(depth: int, width: int, tokens: int) -> float:
-    """Return what blocks cost by hand: qkv, projection and MLP are 12 W^2, attention 2 N W."""
+    """Return the cost of blocks by hand: qkv, projection and MLP are 12 W^2, attention 2 N W."""
     return 2e-9 * depth * tokens * (12 * width**2 + 2 * tokens * width)
 
 
