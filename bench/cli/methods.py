@@ -32,7 +32,7 @@ app.add_typer(methods, name="methods")
 app.add_typer(protocols, name="protocols")
 
 FOLDER_HELP = "where to write; default: methods/ of a checkout, else the current folder"
-STEPS_HELP = "steps of training before the picture; default: 100, or fewer within 8 s"
+STEPS_HELP = "steps of training before the picture; default: 100, or as many as fit into 6 s"
 Name = Annotated[str, typer.Argument(metavar="NAME")]
 
 
@@ -83,7 +83,7 @@ def show_method(
     from .data import prepare_all
 
     chips = prepare_all([dataset], data, store)[0]
-    length = "up to 8 s" if steps is None else f"{steps} steps"
+    length = "up to 6 s" if steps is None else f"{steps} steps"
     err.print(f"{name}: building {encoder}, training for {length}, drawing")
     with bar("steps") as progress:
         task = progress.add_task(f"training {name}", total=STEPS if steps is None else steps)

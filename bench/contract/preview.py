@@ -21,8 +21,8 @@ from ..seeding import stream, torch_stream
 from ..suggest import unknown
 
 CHIPS_SHOWN = 4
-STEPS, LIMIT_S = 100, 8.0  # of the training where no number of steps is given
-BATCH, BATCH_224 = 32, 4  # chips of a step; fewer where the input is larger than 112 px
+STEPS, LIMIT_S = 100, 6.0  # of the training where no number of steps is given
+BATCH, BATCH_224 = 16, 2  # chips of a step; fewer where the input is larger than 112 px
 LEARNING_RATE = 1e-3
 
 
@@ -62,7 +62,7 @@ def picture_of_method(
         name: Of the method.
         encoder: Name of one of our sizes.
         chips: Give the training and the chips of the picture.
-        steps: Train exactly this long. None = 100 steps, or fewer where 8 s do not suffice.
+        steps: Train exactly this long. None = 100 steps, or as many as fit into 6 s.
         path: Where the picture is written.
         on_step: Called with the number of steps done.
     """

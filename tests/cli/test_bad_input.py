@@ -79,7 +79,7 @@ WRONG_GRIDS = [
     (*settings("linear", "5", "epoch = 3"), "Did you mean 'epochs'"),
     (*settings("few_shot", "5", 'precision = "fp16"'), "Allowed: bf16, fp32"),
     (*settings("finetune", '"all"', "drop_path = 2.0"), "drop_path is 2.0; it must be in [0, 1]"),
-    (KNN, "knn = {shots = [5], settings = {neighbours = 0}}", "neighbours is 0; it must be 1 or more"),
+    (KNN, "knn = {shots = [5], settings = {neighbours = 0}}", "neighbours is 0"),
     (EPOCHS, "epochs = 0", "epochs must be >= 1"),
     (EPOCHS, "epochs = 1.5", "epochs must be of type int"),
     (EPOCHS, "epochs = []", "pretrain.epochs asks for no value"),
