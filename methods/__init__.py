@@ -1,4 +1,4 @@
-"""What is compared: one file is one pretraining method, found by its file name."""
+"""Pretraining methods: one file each, whose name is the method's name."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,18 +1,18 @@
-"""Named encoders; imports no torch, so that a grid is checked in an instant."""
+"""Named encoders and their sizes; imports no torch, so that a grid is checked quickly."""
 
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 TIMM = re.compile(r"timm:(?P<model>[A-Za-z0-9_.]+)(@(?P<px>[1-9][0-9]*))?")
-TIMM_PX = 224  # input side of a timm encoder whose name states none
-PREDICTOR = (512, 8, 16)  # paper: 8 blocks of width 512 with 16 heads at every encoder size
+TIMM_PX = 224  # input side of a timm encoder without one in its name
+PREDICTOR = (512, 8, 16)  # width, blocks, heads at every encoder size: SAR-JEPA's released code
 NARROW = 192  # encoders below this width get a predictor of their own width
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """A ViT that can leave patches out.
+    """A ViT that can encode some of the patches.
 
     Attributes:
         name: Name in grids.
@@ -37,7 +37,7 @@ class EncoderConfig:
         return side, side
 
     def scaled_px(self, at_224: int | float) -> float:
-        """Return a length that the papers state at 224 px, at this input size."""
+        """Return a length in px, given for an input of 224 px, scaled to this input."""
         return at_224 * self.input_px / 224
 
 
@@ -74,9 +74,9 @@ SIZES = {
 
 
 def encoder_named(name: str) -> AnyEncoder | None:
-    """Return the encoder that a grid names, or None where the name is neither ours nor timm's.
+    """Return the encoder of a name in a grid, or None for a name that is neither ours nor timm's.
 
-    Whether timm has a model of that name is not looked up.
+    A name of timm is not looked up here.
     """
     if match := TIMM.fullmatch(name):
         return TimmConfig(name, int(match["px"] or TIMM_PX))
@@ -84,7 +84,7 @@ def encoder_named(name: str) -> AnyEncoder | None:
 
 
 def predictor_shape(encoder: EncoderConfig) -> tuple[int, int, int]:
-    """Return (width, blocks, heads) of the predictor that methods put on an encoder by default."""
+    """Return the default (width, blocks, heads) of a predictor on an encoder."""
     if encoder.width >= NARROW:
         return PREDICTOR
     return encoder.width, max(1, encoder.depth - 1), encoder.heads
@@ -93,7 +93,7 @@ def predictor_shape(encoder: EncoderConfig) -> tuple[int, int, int]:
 def encoder_json(encoder: AnyEncoder) -> dict[str, Any]:
     """Return an encoder as part of an identity.
 
-    The predictor's default sizes stand in it because they are part of the keys of all records.
+    It includes the predictor's default sizes, which are part of the keys of all records.
     """
     if isinstance(encoder, TimmConfig):
         return asdict(encoder)

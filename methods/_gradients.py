@@ -1,7 +1,7 @@
-"""SAR gradients and their histograms: what the encoders learn to predict.
+"""Targets from pixels: SAR gradients, their histograms, low-passed and standardised pixels.
 
-All are computed without gradient, in full precision also under autocast, and in lengths given in
-pixels of the input. Amplitude is linear, in [0, 1].
+All are computed without gradient, and in full precision also under autocast. Lengths are in pixels
+of the input. Amplitude is linear, in [0, 1].
 """
 
 import math
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 Halves = Literal["overlap", "disjoint"]
 
-OFFSET = 1e-2  # keeps a ratio of dark halves finite (paper_facts 2.1)
+OFFSET = 1e-2  # added to the amplitude, keeps a ratio of dark halves finite (SAR-JEPA's code)
 BINS = 9
 CACHED_PX = 2**16  # about one chip of 224 px
 
@@ -27,8 +27,9 @@ def ratio_gradients(
 ) -> Float[Tensor, "B 2 H W"]:
     """Return the log ratios of opposite half-window sums: left / right, top / bottom.
 
-    The window has side 2 r + 1 and is mirrored at the border. With `overlap` both halves hold the
-    centre column or row (the released code), with `disjoint` neither does (the paper's figure).
+    The window has side 2 r + 1 and is mirrored at the border. With `overlap` both halves include
+    the centre column or row, as in SAR-JEPA's released code; with `disjoint` neither does, as in
+    the framework figure of its repository.
     """
     return torch.stack(_log_ratios(_integral(amplitude, radius_px), radius_px, 0, halves), dim=1)
 
@@ -37,10 +38,10 @@ def ratio_gradients(
 def multi_scale_ratio_gradient(
     amplitude: Float[Tensor, "B 1 H W"], radii_px: Sequence[int], halves: Halves = "overlap"
 ) -> Float[Tensor, "B C H W"]:
-    """Return the norm of the ratio gradient at each radius, one channel each (paper_facts 2.1)."""
+    """Return the norm of the ratio gradient, one channel for each radius (SAR-JEPA)."""
     largest = max(radii_px)
     norms = amplitude.new_empty(len(amplitude), len(radii_px), *amplitude.shape[2:])
-    # A few images at a time: their sums stay in the cache, those of a whole batch do not.
+    # A few images at a time, whose sums fit into the cache.
     step = len(amplitude) if amplitude.is_cuda else max(1, CACHED_PX // amplitude[0].numel())
     for start in range(0, len(amplitude), step):
         part = slice(start, start + step)
@@ -52,9 +53,9 @@ def multi_scale_ratio_gradient(
 
 
 def _integral(amplitude: Tensor, pad_px: int) -> Tensor:
-    """Return the sums (B, H + 2 pad + 1, W + 2 pad + 1) of all above and left, mirrored border.
+    """Return the integral image (B, H + 2 pad + 1, W + 2 pad + 1), mirrored at the border.
 
-    In double precision: a window is a small difference of large sums.
+    It is in double precision, because a window is a small difference of large sums.
     """
     padded = functional.pad(amplitude + OFFSET, (pad_px,) * 4, mode="reflect")[:, 0]
     batch, height, width = padded.shape
@@ -77,10 +78,10 @@ def _log_ratios(
         integral = integral[:, margin_px:-margin_px, margin_px:-margin_px]
     ratios = []
     for axis, other in ((2, 1), (1, 2)):
-        # Sums over the whole window along the other axis, still integrated along this one.
+        # Sums over the whole window along the other axis, cumulative along this one.
         length = integral.shape[other] - size
         bands = integral.narrow(other, size, length) - integral.narrow(other, 0, length)
-        # Both halves are the same sums, seen from the two ends of the window.
+        # Sums of one half window; the opposite half is the same array, shifted.
         length = bands.shape[axis] - half
         sums = bands.narrow(axis, half, length) - bands.narrow(axis, 0, length)
         logs = sums.float().log_()
@@ -95,8 +96,8 @@ def gaussian_ratio_gradient(
 ) -> Float[Tensor, "B C H W"]:
     """Return the norm of the ratio gradient of Gaussian-weighted, disjoint halves at each radius.
 
-    sigma = 0.3 (r - 1) + 0.8 (paper_facts 2.2). The weight is a product of two Gaussians, so each
-    sum is two matrix products, the mirrored border being part of the matrices.
+    sigma = 0.3 (r - 1) + 0.8, as in SAR-JEPA's released code. The weight is a product of two
+    Gaussians, so each sum is two matrix products; the matrices include the mirrored border.
     """
     images = amplitude[:, 0] + OFFSET
     norms = []
@@ -162,11 +163,11 @@ def orientation_histograms(
 
 @torch.no_grad()
 def low_pass(amplitude: Float[Tensor, "B 1 H W"], cycles: float) -> Float[Tensor, "B 1 H W"]:
-    """Return the chip without its frequencies beyond `cycles` per image (paper_facts 2.6).
+    """Return the chip without frequencies above `cycles` per image (PixMIM, arXiv 2303.02416).
 
-    Distances are taken from (side - 1) / 2 in the shifted spectrum, half a step beside the zero
-    frequency, as in the source; the filter is thus not symmetric, and the norm of the complex
-    result is taken.
+    As in PixMIM's code, distances are from (side - 1) / 2 in the shifted spectrum, half a step from
+    the zero frequency. So the filter is not symmetric, and the result is the norm of a complex
+    image.
     """
     height, width = amplitude.shape[2:]
     rows, columns = (
@@ -178,6 +179,6 @@ def low_pass(amplitude: Float[Tensor, "B 1 H W"], cycles: float) -> Float[Tensor
 
 @torch.no_grad()
 def standardise(patches: Float[Tensor, "B N P"]) -> Float[Tensor, "B N P"]:
-    """Return each patch with mean 0 and (unbiased) variance 1 over its values (MAE)."""
+    """Return each patch with mean 0 and unbiased variance 1 over its values (MAE, section 3)."""
     mean, variance = patches.mean(-1, keepdim=True), patches.var(-1, keepdim=True)
     return (patches - mean) / (variance + 1e-6).sqrt()

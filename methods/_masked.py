@@ -1,4 +1,4 @@
-"""Masked prediction in the contract of a method: a mask, a target, a prediction."""
+"""The contract of masked prediction: a mask, a target, a prediction."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -15,14 +15,14 @@ PredictorShape = tuple[int, int, int]  # width, blocks, heads
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction of a batch, row by row; a row is an image, a window or a block of it.
+    """The prediction of a batch, row by row; a row is an image, or a window or block of one.
 
     Attributes:
         predicted: P values for each of M patches.
-        target: What they should have been; carries no gradient.
+        target: The true values; without gradient.
         mask: True where the patch was hidden from the encoder.
         patches: Index of each patch on the patch grid, row-major.
-        images: Index of the image that each row belongs to.
+        images: Index of each row's image in the batch.
     """
 
     predicted: Float[Tensor, "R M P"]
@@ -36,7 +36,7 @@ class MaskedPrediction(Method):
     """A method that hides patches from the encoder and predicts something of them."""
 
     any_encoder = False
-    # How `methods show` draws a target: pixels of one or more maps, or values without a place.
+    # The target, for pictures: pixels of one or more maps, or values without a place in the patch.
     target_kind: ClassVar[Literal["pixels", "features"]] = "pixels"
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
@@ -47,7 +47,7 @@ class MaskedPrediction(Method):
         """Return the mean squared error over the values of hidden patches."""
         prediction = self.predict(batch.views[0], rng)
         error = (prediction.predicted - prediction.target).square().mean(-1)
-        # Not error[mask].mean(): the number of hidden patches would be waited for on a GPU.
+        # error[mask].mean() would wait for the GPU to count the hidden patches.
         return (error * prediction.mask).sum() / prediction.mask.sum(), None
 
 
@@ -62,11 +62,11 @@ def check_predictor(shape: PredictorShape | None) -> None:
     whole = isinstance(shape, tuple) and all(type(one) is int for one in shape)
     if not whole or len(shape) != 3 or min(shape) < 1 or shape[0] % shape[2] or shape[0] % 4:
         raise MethodConfigError(
-            "predictor must be [width, blocks, heads], whole numbers >= 1, the width a multiple of "
-            f"4 and of the heads; got {shape}"
+            f"predictor is {shape}; it must be [width, blocks, heads], whole numbers >= 1, with a "
+            "width that is a multiple of 4 and of the heads"
         )
 
 
-def shape_of(asked: PredictorShape | None, encoder: EncoderConfig) -> PredictorShape:
-    """Return the predictor's (width, blocks, heads): those asked for, or the source's."""
-    return asked or predictor_shape(encoder)
+def shape_of(configured: PredictorShape | None, encoder: EncoderConfig) -> PredictorShape:
+    """Return the predictor's (width, blocks, heads) as configured, or the default."""
+    return configured or predictor_shape(encoder)

@@ -1,4 +1,4 @@
-"""What is hidden from the encoder: random patches, local windows, blocks."""
+"""Masks: random patches, local windows, blocks."""
 
 import math
 
@@ -6,19 +6,19 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-CONTEXT_TRIES = 20  # contexts drawn before an image gets other targets; the source's number
+CONTEXT_TRIES = 20  # contexts drawn before an image gets new targets (I-JEPA's code: 20 too)
 TARGET_TRIES = 20
 
 
 class MaskingError(ValueError):
-    """The patch grid cannot hold what is asked to be hidden."""
+    """A patch grid that is too small for the windows or blocks."""
 
 
 def part(rng: torch.Generator) -> tuple[int, int]:
-    """Return which part of the batch the caller holds, and of how many.
+    """Return the number of the caller's part of the batch, and the number of parts.
 
-    Where a batch is shared by several processes every one draws for the whole batch and keeps its
-    part, so that the masks do not depend on the number of processes.
+    Every process of a shared batch draws for the whole batch and keeps its part, so masks do not
+    depend on the number of processes.
     """
     return getattr(rng, "part", (0, 1))
 
@@ -48,8 +48,8 @@ def windows(
 ) -> Int[Tensor, "R M"]:
     """Return the patches of `number` square windows of each image, image after image.
 
-    The windows of an image start in different rows and in different columns, like a Latin square
-    (paper_facts 3.3); every image has its own.
+    The windows of an image start in different rows and in different columns, as in the code of
+    LoMaR. Every image has its own.
 
     Raises:
         MaskingError: The grid has fewer than `number` places for a window along an axis.
@@ -58,7 +58,8 @@ def windows(
     if min(places) < number:
         raise MaskingError(
             f"{number} windows of {side} x {side} patches need {number + side - 1} patches along "
-            f"each side, the patch grid is {patch_grid[0]} x {patch_grid[1]}"
+            f"each side, but the patch grid is {patch_grid[0]} x {patch_grid[1]}; use fewer or "
+            "smaller windows"
         )
     top, left = (
         random_order(images, length, rng)[:, :number].reshape(-1, 1, 1) for length in places
@@ -74,10 +75,10 @@ def block_size(
     aspect: tuple[float, float],
     rng: torch.Generator,
 ) -> tuple[int, int]:
-    """Draw the (rows, columns) of a block; one number drives area and aspect, as in I-JEPA.
+    """Draw the (rows, columns) of a block; one number sets area and aspect, as in I-JEPA's code.
 
-    `scale` is the range of its share of the patches, `aspect` that of rows / columns. A block is
-    always smaller than the grid along both axes.
+    `scale` is the range of the block's share of all patches, `aspect` that of rows / columns. A
+    block is always smaller than the grid along both axes.
     """
     position = torch.rand(1, generator=rng, device=rng.device).item()
     rows, columns = patch_grid
@@ -92,7 +93,8 @@ def place_blocks(
 ) -> Int[Tensor, "R M"]:
     """Return the patches of `number` blocks placed at random.
 
-    As in the source the last row and column are out of reach: the largest offset is exclusive.
+    No block covers the last row or column, because the largest offset is exclusive in I-JEPA's
+    code.
     """
     offsets = [
         torch.randint(0, length - extent, (number, 1, 1), generator=rng, device=rng.device)
@@ -115,11 +117,10 @@ def context_and_targets(
 ) -> tuple[Int[Tensor, "B V"], Int[Tensor, "R M"]]:
     """Return the context patches of each image and the patches of its target blocks (I-JEPA).
 
-    Block sizes are drawn once per batch, places per image. The context is one square block minus
-    all target blocks of the image; where images differ in length, the first ones in row order are
-    kept, as many as the shortest has. An image whose context is too short draws its context again,
-    and after 20 draws its targets too; no context ever shares a patch with a target. Rows of
-    targets run image after image.
+    Block sizes are drawn once per batch, places for each image. The context is one square block
+    without the patches of the image's targets. All contexts are cut, in row order, to the length of
+    the shortest. A context with fewer than `least` patches is drawn again, and after 20 draws the
+    targets of its image too. The rows of targets are image after image.
 
     Raises:
         MaskingError: No context of `least` patches was found in 400 draws.
@@ -151,6 +152,6 @@ def context_and_targets(
             order = context.logical_not().to(torch.uint8).argsort(dim=1, stable=True)
             return order[own, :shortest], blocks[own].reshape(-1, math.prod(target_size))
     raise MaskingError(
-        f"no context of {least} patches next to {targets} targets of {target_size} patches on a "
-        f"patch grid of {patch_grid}; ask for fewer or smaller targets"
+        f"no context of {least} patches fits next to {targets} targets of {target_size} patches "
+        f"on a patch grid of {patch_grid}; set fewer or smaller targets"
     )

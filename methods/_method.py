@@ -15,17 +15,17 @@ from ._vit import Encoder
 
 
 class MethodConfigError(ValueError):
-    """A method's `Config` holds a value that it cannot work with."""
+    """A value of a method's `Config`, or an encoder, that the method cannot use."""
 
 
 @dataclass(frozen=True)
 class View:
-    """Random crops of each chip that a method asks of the loop.
+    """Random crops of each chip that a method needs.
 
     Attributes:
         size: Side in pixels; None = the input of the encoder.
         crop_scale: Smallest and largest share of the chip's area; None = those of the recipe.
-        count: How many such crops of each chip.
+        count: Number of such crops of each chip.
     """
 
     size: int | None = None
@@ -39,15 +39,15 @@ def _own_rows(rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step's chips, or one process's share of them.
+    """The chips of one training step, or one process's share of them.
 
     Attributes:
         views: Augmented chips with values in [0, 1], one tensor for each crop of `Method.views`.
         index: Row of each chip in the pool.
         labels: Class of each chip; None unless the method needs labels.
         progress: Share of all steps done before this one, in [0, 1).
-        gather: Returns the rows of all processes, in the order of the whole batch, with their
-            gradient; the rows themselves where there is one process.
+        gather: Returns the rows of all processes in the order of the whole batch, with their
+            gradient. With one process it returns the rows unchanged.
     """
 
     views: tuple[Float[Tensor, "B 1 _ _"], ...]
@@ -61,10 +61,10 @@ Loss = tuple[Float[Tensor, ""], Shaped[Tensor, "B *rest"] | None]
 
 
 def _from_rng(init: Callable[..., None]) -> Callable[..., None]:
-    """Let what torch's modules draw when they are built come from the generator handed in.
+    """Let torch's modules draw their first weights from the given generator.
 
-    The global random state is as before afterwards, and `rng` has not moved. An encoder that the
-    method cannot train is refused first.
+    The global random state is restored, and `rng` does not move. An encoder that the method cannot
+    train is refused first.
     """
 
     @wraps(init)
@@ -74,8 +74,8 @@ def _from_rng(init: Callable[..., None]) -> Callable[..., None]:
             return
         if isinstance(encoder, TimmConfig) and not self.any_encoder:
             raise MethodConfigError(
-                f"{self.label} leaves patches out of the encoder, which {encoder.name} cannot; "
-                f"encoders that can: {', '.join(SIZES)}"
+                f"{self.label} encodes some of the patches only, which {encoder.name} cannot; "
+                f"use one of {', '.join(SIZES)}"
             )
         self.__dict__["_being_built"] = True
         with torch.random.fork_rng(devices=[]):
@@ -89,36 +89,37 @@ def _from_rng(init: Callable[..., None]) -> Callable[..., None]:
 class Method(nn.Module):
     """One pretraining method: an encoder, and a loss that trains it.
 
-    Built as `Method(config, encoder_config, rng)`, with `classes=` (their number) where it needs
-    labels. A method never parses arguments, touches disk, picks a device, seeds, logs or prints.
+    It is built as `Method(config, encoder_config, rng)`, and with `classes=`, their number, if it
+    needs labels. A method never parses arguments, uses the disk, picks a device, seeds, logs or
+    prints.
 
     Attributes:
-        encoder: What is kept: chips (B, 1, H, W) in [0, 1] -> tokens (B, N, D), the class token
-            first where `encoder.has_class_token`.
+        encoder: The network that evaluation uses: chips (B, 1, H, W) in [0, 1] -> tokens (B, N, D),
+            with the class token first if `encoder.has_class_token`.
     """
 
-    # Filled in by @register:
+    # Set by @register:
     name: ClassVar[str]
     label: ClassVar[str]
     paper: ClassVar[str]
     version: ClassVar[int]
     control: ClassVar[bool]
     unconfirmed: ClassVar[bool]  # the paper leaves the definition open; marked in tables
-    # Whether it trains any encoder, or only those that can leave patches out (`_vit.Encoder`).
+    # True: trains any encoder. False: needs one that can encode some of the patches (`Encoder`).
     any_encoder: ClassVar[bool] = True
-    # Whether `loss` reads `Batch.labels`; the pool must then be one training split.
+    # True: `loss` reads `Batch.labels`, and the pool must be one training split.
     needs_labels: ClassVar[bool] = False
-    # What the encoder is given when it is evaluated: "encoder" = the chip resized to `input_px`,
-    # "chip" = the prepared chip as it is, "size" = (height, width) of the chip's source image.
+    # The encoder's input in evaluation: "encoder" = the chip resized to `input_px`, "chip" = the
+    # prepared chip unchanged, "size" = (height, width) of the chip's source image.
     evaluation_input: ClassVar[Literal["encoder", "chip", "size"]] = "encoder"
     protocols: ClassVar[tuple[str, ...]] = ("few_shot", "linear", "finetune", "knn")
-    # How the source trains the method, by the field names of bench's `Recipe`; None = unknown.
+    # The recipe of the source, by the field names of `Recipe` in bench/identity.py; None = unknown.
     # Rates are for a batch of 256 and scale with the batch.
     source_recipe: ClassVar[dict[str, float | str] | None] = None
     Config: ClassVar[type]
 
     encoder: Any  # an nn.Module, most often `_vit.Encoder`
-    encoder_config: EncoderConfig  # None where there is no network, a TimmConfig where allowed
+    encoder_config: EncoderConfig  # or None without a network, or a TimmConfig with any_encoder
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Keep constructors from moving the global random state."""
@@ -128,9 +129,9 @@ class Method(nn.Module):
 
     @_from_rng
     def __init__(self, config: Any, encoder: AnyEncoder | None, rng: torch.Generator) -> None:
-        """Build the networks; every weight is drawn from `rng` (a CPU generator).
+        """Build the networks and draw every weight from `rng`, a CPU generator.
 
-        `encoder` is None for a control without network.
+        `encoder` is None for a control without a network.
 
         Raises:
             MethodConfigError: The method cannot train this encoder.
@@ -142,7 +143,7 @@ class Method(nn.Module):
 
     @classmethod
     def build_encoder(cls, config: Any, encoder: Any, drop_path: float = 0.0) -> nn.Module:
-        """Return the encoder, its weights not drawn yet; evaluation loads them from a file.
+        """Return the encoder before its weights are drawn, or loaded by evaluation.
 
         The default is a ViT with class token and fixed sin-cos positions, or the network of timm.
         """
@@ -154,8 +155,8 @@ class Method(nn.Module):
     def architecture(cls) -> str:
         """Return the kind of encoder, in words; methods of one kind share an untrained control.
 
-        That of `_vit.Encoder` is read from the network as it is built. Another network is a kind of
-        its own, named by the label of the method that builds it.
+        The kind of an `Encoder` is read from the network. Another network is a kind of its own,
+        named by the label of the method that builds it.
         """
         if cls.evaluation_input != "encoder":
             return ""
@@ -164,35 +165,34 @@ class Method(nn.Module):
         try:
             with torch.random.fork_rng(devices=[]):
                 encoder = cls.build_encoder(cls.Config(), SIZES["vit_nano"])
-        except Exception:  # of a stranger, at a size that it may not be made for
+        except Exception:  # code of a plug-in that may not take this size
             return own
         return encoder.kind if type(encoder) is Encoder else own
 
     @classmethod
     def views(cls, config: Any) -> tuple[View, ...]:
-        """Return the crops of each chip that `loss` is given: one, unless a method says more."""
+        """Return the crops of each chip that `loss` needs; the default is one."""
         return (View(),)
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Loss:
-        """Return the loss of a batch, and a row of each chip for `after_step` or None.
+        """Return the loss of a batch, and one row for each chip for `after_step`, or None.
 
-        `rng` is on the device of the batch. Nothing is remembered here: not in an attribute, not in
-        a buffer.
+        `rng` is on the device of the batch. The loss changes no attribute and no buffer.
         """
         raise AttributeError(f"{type(self).__name__} has no loss")
 
     def after_step(self, progress: float, index: Int[Tensor, " G"], kept: Tensor | None) -> None:
-        """Update what the optimiser does not: averages, queues, centres, the state of each chip.
+        """Update moving averages, queues, centres and the state of each chip.
 
-        Only here are buffers written, so that all processes agree and a resumed training is exact.
+        No other function writes buffers, so all processes agree and a resumed training is exact.
 
         Args:
             progress: Share of all steps done before this one: 0 after the first.
             index: Row in the pool of each chip of the whole batch.
-            kept: What `loss` returned for these chips, of all processes; without gradient.
+            kept: The rows that `loss` returned for these chips, without gradient.
         """
 
 
 def summary_token(tokens: Float[Tensor, "B N D"], encoder: Any) -> Float[Tensor, "B D"]:
-    """Return the class token of each chip, or the mean of its tokens where there is none."""
+    """Return the class token of each chip, or without one the mean of its tokens."""
     return tokens[:, 0] if encoder.has_class_token else tokens.mean(dim=1)

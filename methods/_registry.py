@@ -1,4 +1,4 @@
-"""Which methods there are: a file's name is its method's name; other packages add entry points."""
+"""The registry of methods, by file name; other packages add methods by entry points."""
 
 import difflib
 import sys
@@ -20,11 +20,11 @@ _registered: dict[str, "type[Method]"] = {}  # by module
 
 
 class UnknownMethodError(LookupError):
-    """No method has this name."""
+    """A name that no method has."""
 
 
 class BrokenMethodError(LookupError):
-    """A method's file or package cannot be imported or breaks the rules of the registry."""
+    """A file or package of a method that fails to import or breaks the rules of the registry."""
 
 
 def register(
@@ -36,8 +36,8 @@ def register(
         label: Name in tables.
         paper: DOI or arXiv number, or a few words.
         version: Raised whenever the method computes something else.
-        control: Not a pretraining; asked for no loss.
-        unconfirmed: The paper leaves the definition open; marked in tables.
+        control: Not a pretraining; has no loss.
+        unconfirmed: The paper leaves the definition open; tables mark it.
     """
 
     def decorate(method: M) -> M:
@@ -46,18 +46,20 @@ def register(
         module = method.__module__
         other = _registered.get(module)
         if not issubclass(method, Method):
-            raise BrokenMethodError(f"{module}: {method.__name__} is no subclass of Method")
+            raise BrokenMethodError(
+                f"{module}: {method.__name__} is not a subclass of Method or MaskedPrediction"
+            )
         if other and other.__qualname__ != method.__qualname__:
             raise BrokenMethodError(
                 f"{module} registers both {other.__name__} and {method.__name__}; "
-                "one file is one method"
+                "put each method into a file of its own"
             )
         if outdated := _outdated(method):
             raise BrokenMethodError(f"{module}: {outdated}; see methods/README.md, The contract")
         config = vars(method).get("Config") or vars(sys.modules[module]).get("Config")
         if config is None or not _is_frozen_dataclass(config):
             raise BrokenMethodError(
-                f"{module} has no frozen dataclass called Config (it may be empty)"
+                f"{module} has no frozen dataclass Config; add one, it may be empty"
             )
         method.Config = config
         method.name = module.rpartition(".")[2]
@@ -70,14 +72,14 @@ def register(
 
 
 def _outdated(method: type) -> str:
-    """Return what a class still does as methods did before `Batch`; empty where nothing."""
+    """Return the feature of the old contract, before `Batch`, that a class has; empty for none."""
     from ._masked import MaskedPrediction
 
     given: Any = method
     if "images" in signature(given.loss).parameters:
-        return "loss takes images; it is given (batch, rng) and returns (loss, rows or None)"
+        return "loss takes images; it must take (batch, rng) and return (loss, rows or None)"
     if hasattr(given, "predict") and not issubclass(given, MaskedPrediction):
-        return "a method with `predict` is derived from MaskedPrediction, not from Method"
+        return "a method with `predict` must be derived from MaskedPrediction, not from Method"
     return ""
 
 
@@ -90,18 +92,18 @@ def get(name: str) -> "type[Method]":
     """Import one method and return its class.
 
     Raises:
-        UnknownMethodError: There is no such name.
-        BrokenMethodError: Two packages claim the name, or its file does not import or register.
+        UnknownMethodError: No method has this name.
+        BrokenMethodError: Two packages have the name, or its file does not import or register.
     """
     return _load(name, module_of(name))
 
 
 def module_of(name: str) -> str:
-    """Return the module that a method is in, without importing it.
+    """Return the name of a method's module, without importing it.
 
     Raises:
-        UnknownMethodError: There is no such name.
-        BrokenMethodError: Two packages claim the name.
+        UnknownMethodError: No method has this name.
+        BrokenMethodError: Two packages have the name.
     """
     entries = list(entry_points(group=GROUP, name=name))
     modules = [f"{__package__}.{name}"] * (name in own_names()) + [
@@ -113,7 +115,8 @@ def module_of(name: str) -> str:
         raise UnknownMethodError(f"unknown method {name!r}.{hint} Methods: {', '.join(names())}")
     if len(modules) > 1:
         raise BrokenMethodError(
-            f"method {name!r} is claimed by {' and '.join(modules)}; uninstall one or rename it"
+            f"two packages have a method {name!r}: {' and '.join(modules)}; uninstall one or "
+            "rename its method"
         )
     return modules[0]
 
@@ -121,19 +124,19 @@ def module_of(name: str) -> str:
 def _load(name: str, module: str) -> "type[Method]":
     try:
         import_module(module)
-    except Exception as error:  # whatever the file of a stranger raises, its name must be said
+    except Exception as error:  # code of a plug-in; the message must name it
         raise BrokenMethodError(
             f"method {name!r}: importing {module} failed with {type(error).__name__}: {error}"
         ) from error
     method = _registered.get(module)
     if method is None:
         raise BrokenMethodError(
-            f"method {name!r}: {module} registers nothing; put @register(label=..., paper=...) "
+            f"method {name!r}: {module} registers no method; put @register(label=..., paper=...) "
             "above its class"
         )
     if method.name != name:
         raise BrokenMethodError(
-            f"the entry point {name!r} leads to {module}; give file and entry point the same name"
+            f"the entry point {name!r} points to {module}; give file and entry point the same name"
         )
     return method
 
@@ -143,5 +146,5 @@ def _is_frozen_dataclass(config: type) -> bool:
 
 
 def own_names() -> set[str]:
-    """Return the names of the methods that come along."""
+    """Return the names of the bundled methods."""
     return {path.stem for path in Path(__file__).parent.glob("[!_]*.py")}

@@ -1,4 +1,4 @@
-"""Attention with the relative position of LoMaR, which timm lacks (paper_facts 3.3)."""
+"""Attention with the relative positions of LoMaR (iRPE, Wu et al., arXiv 2107.14222)."""
 
 import math
 from functools import cache
@@ -11,8 +11,8 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Distances up to ALPHA keep their own bucket, up to GAMMA share ever wider ones, and none passes
-# BETA.
+# Distances up to ALPHA have a bucket each; larger ones share wider and wider buckets, up to number
+# BETA, which is reached at GAMMA. The values are those of LoMaR's code.
 ALPHA, BETA, GAMMA = 1.9, 3.8, 15.2
 REACH = int(BETA)  # buckets run from -3 to 3 along each axis
 BUCKETS = (2 * REACH + 1) ** 2 + 1  # the last one is for pairs with the class token
@@ -22,7 +22,7 @@ class RelativeAttention(Attention):
     """Attention with the contextual relative position of LoMaR, on keys, shared over heads.
 
     The logit of query i and key j is q_i.k_j / sqrt(d) + q_i.T[bucket(i, j)] (q is not scaled in
-    the second term), with one table T (d, buckets) per block. Tokens are one class token and a
+    the second term), with one table T (d, buckets) in each block. Tokens are a class token and a
     square of patches, row by row.
     """
 
@@ -52,7 +52,7 @@ def fused_attention(
 ) -> Float[Tensor, "R h N d"]:
     """Attend with the second term as the additive mask of the fused attention.
 
-    The term is one matrix product per query token, so its backward pass scatters nothing.
+    The term is one matrix product for each query token, so its backward pass needs no scatter.
     """
     bias = torch.einsum("rhnd,dnm->rhnm", q, table[:, buckets].to(q.dtype))
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
@@ -67,7 +67,7 @@ def plain_attention(
 ) -> Float[Tensor, "R h N d"]:
     """Attend as `fused_attention` does, in fewer passes over memory.
 
-    On a CPU no fused attention takes a mask that is trained, and gathering is cheap.
+    A CPU has no fused attention with a trained mask, and its gather is cheap.
     """
     q_, k_, v_ = (part.flatten(0, 1) for part in (q, k, v))  # (R h, N, d)
     bias = (q_ @ table.to(q.dtype)).gather(2, buckets.expand(len(q_), -1, -1))
@@ -76,10 +76,10 @@ def plain_attention(
 
 
 class RelativeBlock(Block):
-    """timm's block with `RelativeAttention` (set after the fact: no option of older timm)."""
+    """timm's block with `RelativeAttention`; older releases of timm have no option for it."""
 
     def __init__(self, dim: int, num_heads: int, **kwargs: Any) -> None:
-        """Build timm's block and exchange its attention."""
+        """Build timm's block and replace its attention."""
         super().__init__(dim, num_heads, **kwargs)
         self.attn = RelativeAttention(dim, num_heads)
 
@@ -95,7 +95,7 @@ def _bucket(distance: int) -> int:
 @cache
 @torch.inference_mode(False)  # a cached inference tensor could not be trained with later
 def relative_buckets(tokens: int, device: torch.device) -> Int[Tensor, "N N"]:
-    """Return the bucket of each (query, key) among a class token and a square of patches."""
+    """Return the bucket of each pair (query, key) of a class token and a square of patches."""
     side = round((tokens - 1) ** 0.5)
     if side * side != tokens - 1:
         raise ValueError(

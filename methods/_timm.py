@@ -1,4 +1,4 @@
-"""Any network of timm as an encoder: tokens are the places of its last feature map."""
+"""Networks of timm as encoders; their tokens are the places of the last feature map."""
 
 from difflib import get_close_matches
 from typing import Any
@@ -13,7 +13,7 @@ from ._encoders import TimmConfig
 
 
 class TimmModelError(ValueError):
-    """A network that timm cannot build as asked."""
+    """A network that timm cannot build with this input size or drop path."""
 
 
 class UnknownTimmModelError(TimmModelError):
@@ -28,14 +28,14 @@ class TimmEncoder(nn.Module):
         width: Length D of a token.
     """
 
-    draws_own_weights = True  # by timm's rules, when it is built
+    draws_own_weights = True  # by timm's rules, when the network is built
 
     def __init__(self, config: TimmConfig, drop_path: float = 0.0) -> None:
-        """Build the network; its weights are drawn from torch's global state.
+        """Build the network and draw its weights from torch's global state.
 
         Raises:
-            TimmModelError: timm has no such model, or the model does not take the input size or
-                the drop path rate.
+            TimmModelError: timm has no such model, or it does not take the input size or the drop
+                path rate.
         """
         super().__init__()
         self.config = config
@@ -63,17 +63,17 @@ class TimmEncoder(nn.Module):
             return found.flatten(1, 2)
         raise TimmModelError(
             f"{self.config.name} gives features {tuple(found.shape)}, which are neither tokens "
-            "(B, N, D) nor a map (B, D, H, W)"
+            "(B, N, D) nor a map (B, D, H, W); use another network"
         )
 
     def layer_numbers(self) -> tuple[dict[str, int], int]:
-        """Return the number of the layer of each weight, and that of a head on top."""
+        """Return the layer number of each weight by its name, and that of a head on top."""
         numbers, head = timm_layers(self.model)
         return {f"model.{name}": layer for name, layer in numbers.items()}, head
 
 
 def timm_layers(model: Any) -> tuple[dict[str, int], int]:
-    """Return timm's own grouping: the layer of each weight from the input on, and of a head."""
+    """Return timm's layer number of each weight, counted from the input, and that of a head."""
     layers: Any = group_parameters(model, model.group_matcher(), reverse=True)
     numbers = {name: int(layer) for name, layer in layers.items()}
     return numbers, max(numbers.values()) + 1
@@ -88,7 +88,7 @@ def _create(config: TimmConfig, drop_path: float) -> nn.Module:
             "timm.list_models() lists all"
         )
     asked: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
-    try:  # transformers need the size of the input, convolutional networks do not take it
+    try:  # transformers need the input size, convolutional networks have no argument for it
         try:
             return _built(config, asked | {"img_size": config.input_px})
         except TypeError as error:

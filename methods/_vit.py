@@ -1,4 +1,4 @@
-"""The encoder: timm's VisionTransformer for one channel, and the blocks that predictors share."""
+"""The ViT encoder, based on timm's VisionTransformer, and the blocks of predictors."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
@@ -36,7 +36,7 @@ class Encoder(VisionTransformer):
         class_token: bool = True,
         drop_path: float = 0.0,
     ) -> None:
-        """Build the network; its weights are not drawn yet (see `initialise`)."""
+        """Build the network; `initialise` draws its weights."""
         super().__init__(
             img_size=config.input_px,
             patch_size=config.patch_px,
@@ -61,16 +61,16 @@ class Encoder(VisionTransformer):
         self.register_buffer("positions", fixed, persistent=False)
 
     def layer_numbers(self) -> tuple[dict[str, int], int]:
-        """Return the number of the layer of each weight, and that of a head on top.
+        """Return the layer number of each weight by its name, and that of a head on top.
 
-        The final norm belongs to the head, as in MAE's and BEiT's fine-tuning.
+        The final norm has the head's number, as in MAE's and BEiT's fine-tuning.
         """
         numbers, head = timm_layers(self)
         return {n: head if n.startswith("norm.") else at for n, at in numbers.items()}, head
 
     @property
     def kind(self) -> str:
-        """The kind of network, whatever its size."""
+        """The kind of network, the same for all sizes."""
         if not self.has_class_token:
             return "no class token"
         return "relative positions" if self.positions is None else "absolute positions"
@@ -78,22 +78,22 @@ class Encoder(VisionTransformer):
     def embed(
         self, images: Float[Tensor, "B 1 H W"], patches: Int[Tensor, "B V"] | None = None
     ) -> Float[Tensor, "B V D"]:
-        """Return the embedded patches of each image: those asked for, or all of them.
+        """Return the embeddings of the given patches of each image, or of all patches.
 
-        A patch's position is added where positions are absolute.
+        Absolute positions are included.
         """
         pixels = patchify(images, self.patch_embed.patch_size[0])
         positions = self.positions
         if patches is not None:
             pixels = take(pixels, patches)
             positions = None if positions is None else positions[patches]
-        # The strided convolution as one matrix product: several times faster on a CPU.
+        # As one matrix product, the strided convolution is several times faster on a CPU.
         projection = self.patch_embed.proj
         tokens = functional.linear(pixels, projection.weight.flatten(1), projection.bias)
         return tokens if positions is None else tokens + positions
 
     def encode(self, patches: Float[Tensor, "R V D"]) -> Float[Tensor, "R N D"]:
-        """Return the tokens of V embedded patches, the class token put first if there is one."""
+        """Return the tokens of V embedded patches, after a class token if there is one."""
         if self.cls_token is not None:
             class_tokens = self.cls_token.expand(len(patches), -1, -1)
             patches = torch.cat([class_tokens.to(patches.dtype), patches], dim=1)
@@ -107,14 +107,14 @@ class Encoder(VisionTransformer):
 
 
 class Trunk(nn.Module):
-    """What predictors and decoders share: a linear layer, blocks, LayerNorm, a linear layer."""
+    """The layers of predictors and decoders: a linear layer, blocks, LayerNorm, a linear layer."""
 
     def __init__(
         self, inputs: int, outputs: int, shape: tuple[int, int, int], positions: Positions
     ) -> None:
         """Build the layers from tokens of length `inputs` to `outputs` values.
 
-        `shape` is its (width, depth, heads). Absolute positions are left to the caller.
+        `shape` is (width, depth, heads). The caller adds absolute positions.
         """
         super().__init__()
         width, depth, heads = shape
@@ -132,7 +132,7 @@ class Trunk(nn.Module):
 
 
 class Predictor(Trunk):
-    """Tokens to P values each, all at once."""
+    """Layers from each token to P values."""
 
     def forward(self, tokens: Float[Tensor, "R N D"]) -> Float[Tensor, "R N P"]:
         """Return the values of the encoder's tokens."""
@@ -140,7 +140,7 @@ class Predictor(Trunk):
 
 
 def patchify(images: Float[Tensor, "B C H W"], patch_px: int) -> Float[Tensor, "B N P"]:
-    """Cut into patches, row by row; the values of a patch are channel after channel."""
+    """Cut images into patches, row by row; the values of a patch are channel after channel."""
     batch, channels, height, width = images.shape
     rows, columns = height // patch_px, width // patch_px
     patches = images.reshape(batch, channels, rows, patch_px, columns, patch_px)
@@ -155,7 +155,7 @@ def take(tokens: Float[Tensor, "B N D"], index: Int[Tensor, "B V"]) -> Float[Ten
 def sincos_positions(patch_grid: tuple[int, int], width: int) -> Float[Tensor, "N D"]:
     """Return fixed 2-D sin-cos positions, row by row: half for the column, half for the row.
 
-    Each half is sin then cos of position / 10000^(i / n), with i below n = width / 4 (MAE).
+    Each half is sin, then cos of position / 10000^(i / n), for i below n = width / 4 (MAE's code).
     """
     frequency = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width // 4))
     rows, columns = (torch.arange(side, dtype=torch.float64) for side in patch_grid)
@@ -169,10 +169,10 @@ def sincos_positions(patch_grid: tuple[int, int], width: int) -> Float[Tensor, "
 
 @torch.no_grad()
 def initialise(module: nn.Module, rng: torch.Generator) -> None:
-    """Draw every weight as MAE does, from `rng`; a network of timm keeps those of timm's rules.
+    """Draw every weight as MAE's code does, from `rng`; networks of timm keep their weights.
 
-    Xavier-uniform matrices (the patch embedding seen as one), zero biases, unit norms, tokens
-    N(0, 0.02); relative-position tables stay zero.
+    Matrices and the patch embedding are Xavier-uniform, biases 0, norms 1, tokens N(0, 0.02).
+    Tables of relative positions stay 0.
     """
 
     def draw(weight: Tensor) -> None:
@@ -185,10 +185,10 @@ def initialise(module: nn.Module, rng: torch.Generator) -> None:
 def initialise_truncated(
     module: nn.Module, rng: torch.Generator, stacks: Sequence[Iterable[Any]]
 ) -> None:
-    """Draw every weight as I-JEPA does: truncated normal 0.02.
+    """Draw every weight as I-JEPA's code does: truncated normal with deviation 0.02.
 
-    In block l = 1, 2, ... of each stack the last matrix of the attention and of the MLP is then
-    divided by sqrt(2 l).
+    In block l = 1, 2, ... of each stack, the last matrices of attention and MLP are then divided
+    by sqrt(2 l).
     """
 
     def draw(weight: Tensor) -> None:
@@ -220,6 +220,6 @@ def _initialise(
                 draw_token(weight)
             elif name != "relative":
                 raise ValueError(
-                    f"no rule to draw {path}.{name}; learned tokens are called *_token, and other "
-                    "weights are drawn by the method itself after this call"
+                    f"no rule to draw {path}.{name}; name a learned token *_token, and add other "
+                    "weights after the call of `initialise`"
                 )

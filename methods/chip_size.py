@@ -1,7 +1,7 @@
-"""Chip size: no network and no pixels, the size of the chip's source image is the feature.
+"""Chip size: no network and no pixels; the feature is the size of the chip's source image.
 
 Hidden: nothing.
-Predicted: nothing. A control: what a data set gives away by the size of its images alone.
+Predicted: nothing. A control for classes that can be told apart by image size alone.
 
 Paper: none.
 Source: none.
@@ -21,19 +21,19 @@ from ._registry import register
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to choose."""
+    """No settings."""
 
 
 class ChipSizeError(ValueError):
-    """A source image is larger than the feature can tell."""
+    """A source image that is larger than the feature can represent."""
 
 
 class SizeCode(nn.Module):
-    """(height, width) to a token whose cosine similarity falls with the distance of two sizes.
+    """A map from (height, width) to a token, for nearest neighbours by size.
 
-    Height and width are bars: +1 up to the length, -1 beyond. The product of two tokens is the
-    number of places less twice the sum of both differences, and all tokens are equally long; so the
-    nearest by cosine is the nearest by |height - height'| + |width - width'|, exactly.
+    Height and width are bars: +1 up to the length, -1 after it. All tokens have one norm, and the
+    product of two is the number of values minus 2 (|height - height'| + |width - width'|). So the
+    nearest token by cosine is exactly the nearest size.
     """
 
     has_class_token = False
@@ -44,8 +44,8 @@ class SizeCode(nn.Module):
         """Return the two bars, one after the other."""
         if images.max() > self.longest_px:
             raise ChipSizeError(
-                f"a source image has a side of {images.max():.0f} px, the size control tells "
-                f"sizes up to {self.longest_px} px apart; take it out of the grid's controls"
+                f"a source image has a side of {images.max():.0f} px, but the size control takes "
+                f"up to {self.longest_px} px; remove it from the grid's controls"
             )
         places = torch.arange(self.longest_px, device=images.device)
         bars = images.squeeze(2).mT > places  # (B, 2, places)

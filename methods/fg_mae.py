@@ -1,18 +1,17 @@
-"""FG-MAE: hide 70 % of the patches, predict their histograms of oriented gradients.
+"""FG-MAE: hide 70% of the patches, predict their histograms of oriented gradients.
 
-Hidden: a random 70 % of the patches of each chip.
-Predicted: 9 directions x 2 x 2 cells of the Sobel gradient of each hidden patch, standardised, by
-MAE's decoder.
+Hidden: a random 70% of the patches of each chip.
+Predicted: from the visible patches, histograms of the Sobel gradient of each hidden patch (9
+directions x 2 x 2 cells, standardised), by MAE's decoder.
 
 Paper: Wang et al., Feature Guided Masked Autoencoder for Self-supervised Learning in Remote
 Sensing, arXiv 2310.18653.
-Source: zhu-xlab/FGMAE at 1144e55.
+Source: zhu-xlab/FGMAE at 1144e55, the script for SAR and ViT-B.
 Differs from the source:
-- one channel (36 values per patch) where the source has VV and VH (72);
-- at other input sizes than 224 px, cell and Gaussian window scale with the input;
-- the recipes `paper` and `quick` replace its own (`source_recipe`): base rate 1.5e-4, 100 epochs
-  with 10 of warm-up, batch 256, bilinear crops (the source's SAR script for ViT-B), and no change
-  of contrast. Mask ratio and target are those of that script.
+- one channel (36 values per patch); the source has VV and VH (72);
+- at input sizes other than 224 px, cell and Gaussian window scale with the input;
+- the recipes `paper` and `quick` replace that of the source (`source_recipe`): base rate 1.5e-4,
+  100 epochs with 10 of warm-up, batch 256, bilinear crops, no change of contrast.
 Unknown: the settings of the SAR-JEPA authors' run.
 """
 
@@ -31,7 +30,7 @@ from .mae import Config as MAEConfig
 
 @dataclass(frozen=True)
 class Config(MAEConfig):
-    """Defaults of the source's SAR script; lengths at 224 px."""
+    """Defaults of the source's script for SAR; lengths at 224 px."""
 
     mask_ratio: float = 0.7
     standardise: bool = True
@@ -41,7 +40,7 @@ class Config(MAEConfig):
 
 @register(label="FG-MAE", paper="arXiv:2310.18653")
 class FGMAE(MAE):
-    """MAE with another target."""
+    """MAE with histograms of gradients as the target."""
 
     config: Config
     source_recipe: ClassVar = {  # srun_train_fgmae_vitb16_mfp_hog_B2.sh and pretrain_fgmae.py
@@ -51,7 +50,7 @@ class FGMAE(MAE):
     }  # fmt: skip
 
     def target_values(self) -> int:
-        """Return bins times cells of a patch."""
+        """Return the number of bins times the cells of a patch."""
         return BINS * (self.encoder_config.patch_px // self._scaled(self.config.cell_px)) ** 2
 
     def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N P"]:

@@ -1,28 +1,29 @@
-"""I-JEPA: hide 4 blocks, predict the features that a slow copy of the encoder has of them.
+"""I-JEPA: hide 4 blocks, predict their features in a moving average of the encoder.
 
-Hidden: 4 blocks of 15 to 20 % of the patches of each chip; the encoder sees one large square block
-minus these (the context).
-Predicted: the tokens of the target encoder, an exponential moving average of the encoder that sees
-the whole chip, at the places of each block, by a narrow ViT over the context.
+Hidden: 4 blocks of 15% to 20% of the patches of each chip. The encoder sees the context: one large
+square block without the patches of these.
+Predicted: from the tokens of the context, the tokens of each block, by a narrow ViT. The targets
+are from the target encoder, an exponential moving average of the encoder that sees the whole chip.
 
 Paper: Assran et al., Self-Supervised Learning from Images with a Joint-Embedding Predictive
-Architecture, CVPR 2023.
+Architecture, CVPR 2023, arXiv 2301.08243.
 Source: facebookresearch/ijepa at 52c1ae9.
 Differs from the source:
 - one channel, amplitude in [0, 1];
-- block sizes are drawn from the generator handed in (the source seeds them by counting batches, and
-  places without a seed);
-- the predictor is half as wide as the encoder (the source's 384 is half of ViT-B) and 6 blocks deep
-  (the source's default; its ViT-H uses 12), but never deeper than the encoder;
+- all draws are from the generator of the step; the source seeds block sizes by a count of batches
+  and does not seed places;
+- the predictor has half the width of the encoder (the source's 384 is half of ViT-B) and 6 blocks
+  (the source's default; its ViT-H has 12), but not more than the encoder;
 - a context of 10 patches or fewer is drawn again, and after 20 draws the targets of its image too;
   the source then lets the context overlap with one target after another;
-- the recipes `paper` and `quick` replace its own (`source_recipe`): rate 2e-4 to 1e-3 in 40 of 300
-  epochs, then to 1e-6, weight decay 0.04 to 0.4, betas 0.9 and 0.999, batch 2048, bilinear crops of
-  0.3 to 1 of the area, no flip and no change of contrast (the source's in1k_vith14_ep300.yaml);
-- rate and weight decay of a step are those at its start, the source's those at its end; the source
-  gives its rates for batch 2048 only, here they scale with the batch.
+- the recipes `paper` and `quick` replace that of the source (`source_recipe`,
+  in1k_vith14_ep300.yaml): rate 2e-4 to 1e-3 in 40 of 300 epochs, then to 1e-6, weight decay 0.04 to
+  0.4, betas 0.9 and 0.999, batch 2048, bilinear crops of 0.3 to 1 of the area, no flip, no change
+  of contrast;
+- rate and weight decay of a step are those at its start, in the source those at its end;
+- rates scale with the batch; the source gives rates for batch 2048 only.
 As in the source, block sizes are drawn once per batch, contexts are cut to the shortest of the
-batch, and no block reaches the last row or column of patches.
+batch, and no block covers the last row or column of patches.
 Unknown: the settings of the SAR-JEPA authors' run. I-JEPA is reported to collapse on SAR chips.
 """
 
@@ -58,21 +59,21 @@ class Config:
     momentum: float = 0.996  # of the target encoder at the start; rises linearly to 1
 
     def __post_init__(self) -> None:
-        """Refuse blocks and momenta that make no sense."""
+        """Refuse blocks and momenta outside their ranges."""
         for name in ("target_scale", "context_scale"):
             low, high = getattr(self, name)
             if not 0 < low <= high <= 1:
-                raise MethodConfigError(f"{name} must be 0 < low <= high <= 1, got {(low, high)}")
+                raise MethodConfigError(f"{name} is {(low, high)}; need 0 < low <= high <= 1")
         if not 0 < self.target_aspect[0] <= self.target_aspect[1]:
-            raise MethodConfigError(f"target_aspect must rise from above 0: {self.target_aspect}")
+            raise MethodConfigError(f"target_aspect is {self.target_aspect}; need 0 < low <= high")
         if min(self.targets, self.context_least, self.predictor_depth) < 1:
             raise MethodConfigError("targets, context_least and predictor_depth must be 1 or more")
         if not 0 <= self.momentum <= 1:
-            raise MethodConfigError(f"momentum must be between 0 and 1, got {self.momentum}")
+            raise MethodConfigError(f"momentum is {self.momentum}; it must be between 0 and 1")
 
 
 class BlockPredictor(Trunk):
-    """Tokens of the context to tokens at the places of each target block."""
+    """A predictor from the tokens of the context to those of each target block."""
 
     positions: Tensor
 
@@ -81,8 +82,8 @@ class BlockPredictor(Trunk):
         width = int(encoder.width * config.predictor_share)
         if width % 4 or width % encoder.heads:
             raise MethodConfigError(
-                f"predictor_share {config.predictor_share} of width {encoder.width} is {width}, "
-                f"which is no multiple of 4 and of {encoder.heads} heads"
+                f"predictor_share {config.predictor_share} of width {encoder.width} is {width}; it "
+                f"must be a multiple of 4 and of {encoder.heads} heads"
             )
         shape = width, min(config.predictor_depth, encoder.depth), encoder.heads
         super().__init__(encoder.width, encoder.width, shape, "absolute")
@@ -96,11 +97,11 @@ class BlockPredictor(Trunk):
         context: Int[Tensor, "B V"],
         targets: Int[Tensor, "R M"],
     ) -> Float[Tensor, "R M D"]:
-        """Return the tokens expected at `targets`; rows run image after image."""
+        """Return the predicted tokens at `targets`, whose rows are image after image."""
         known = self.embed(tokens) + self.positions[context]
         known = known.repeat_interleave(len(targets) // len(tokens), dim=0)
-        asked = self.mask_token + self.positions[targets]
-        return self.decode(torch.cat([known, asked], dim=1))[:, known.shape[1] :]
+        hidden = self.mask_token + self.positions[targets]
+        return self.decode(torch.cat([known, hidden], dim=1))[:, known.shape[1] :]
 
 
 @register(label="I-JEPA", paper="arXiv:2301.08243", version=2)
@@ -138,7 +139,7 @@ class IJEPA(MaskedPrediction):
         return functional.layer_norm(tokens, tokens.shape[-1:])
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
-        """Encode the context of each image, predict the target encoder's tokens of its blocks."""
+        """Encode the context of each image; predict the target encoder's tokens of its blocks."""
         config = self.config
         context, blocks = context_and_targets(
             self.encoder_config.patch_grid,
@@ -167,10 +168,10 @@ class IJEPA(MaskedPrediction):
 
     @torch.no_grad()
     def after_step(self, progress: float, index: Int[Tensor, " G"], kept: Tensor | None) -> None:
-        """Move the target encoder towards the encoder: step i of n with momentum + (1 - it) i / n.
+        """Move the target encoder towards the encoder, in step i of n by m + (1 - m) i / n.
 
-        Steps are counted from 0, so the first one moves with `momentum` itself and the last still
-        moves (as in the source).
+        m is `momentum`. Steps count from 0 as in the source, so the first one has m itself and the
+        last one still moves.
         """
         momentum = self.config.momentum + progress * (1 - self.config.momentum)
         move = get_ema_multi_avg_fn(momentum)

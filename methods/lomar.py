@@ -1,23 +1,23 @@
-"""LoMaR: hide 80 % of each small window, predict its pixels.
+"""LoMaR: hide 80% of each small window, predict its pixels.
 
-Hidden: in each of 4 windows of 7 x 7 patches per chip, a random 39 of the 49, replaced by a learned
-token before the encoder; a window sees nothing outside itself.
-Predicted: the pixels of the hidden patches, by one linear layer on their tokens.
+Hidden: a random 39 of the 49 patches of each of 4 windows (7 x 7 patches) per chip. A learned token
+replaces them before the encoder, which encodes each window on its own.
+Predicted: from its token, the pixels of each hidden patch, by one linear layer.
 
 Paper: Chen et al., Efficient Self-supervised Vision Pretraining with Local Masked Reconstruction,
 arXiv 2206.00790.
-Source: junchen14/LoMaR; as adapted in waterdisappear/SAR-JEPA at 1f17f90.
+Source: junchen14/LoMaR at d9ca9c8, and its copy in waterdisappear/SAR-JEPA at 1f17f90.
 Differs from the source:
 - one channel, amplitude in [0, 1];
-- every image gets its own 4 windows and every window its own image (the source pairs images and
-  windows wrongly, so that at most batch sizes an image sees one window four times);
-- parameters that the source creates and never uses are left out;
-- the recipes `paper` and `quick` replace its own (`source_recipe`): base rate 1.5e-4, 400 epochs
-  with 20 of warm-up, batch 4096 (LoMaR's README), and no change of contrast.
+- every image has its own 4 windows; the source pairs images and windows wrongly, so that at most
+  batch sizes an image sees one window four times;
+- parameters that the source creates and never uses are missing;
+- the recipes `paper` and `quick` replace that of the source (`source_recipe`, README): base rate
+  1.5e-4, 400 epochs with 20 of warm-up, batch 4096, no change of contrast.
 Unknown:
 - the settings of the SAR-JEPA authors' run of LoMaR;
-- whether they standardised the target patches (paper_facts 2.5): `standardise`, off as is the
-  source's default; the command in its README switches it on.
+- whether they standardised the target patches: `standardise` is off, the default in the source's
+  code; the command in its README switches it on.
 """
 
 from dataclasses import dataclass
@@ -46,21 +46,21 @@ class Config:
     standardise: bool = False  # each target patch to mean 0 and variance 1 ("norm_pix_loss")
 
     def __post_init__(self) -> None:
-        """Refuse windows of nothing and a mask that hides nothing or everything."""
+        """Refuse empty windows, and a mask that hides no patch or every patch."""
         if min(self.window, self.windows) < 1:
             raise MethodConfigError(
-                f"window and windows must be 1 or more, got {self.window} and {self.windows}"
+                f"window is {self.window} and windows is {self.windows}; both must be 1 or more"
             )
         if not 0 < int(self.window**2 * self.mask_ratio) < self.window**2:
             raise MethodConfigError(
                 f"mask_ratio {self.mask_ratio} hides no patch or every patch of a window of "
-                f"{self.window} x {self.window}"
+                f"{self.window} x {self.window}; choose a value between 0 and 1"
             )
 
 
 @register(label="LoMaR", paper="arXiv:2206.00790")
 class LoMaR(MaskedPrediction):
-    """Reconstruction in local windows; subclasses predict another `target`."""
+    """Masked prediction in local windows; subclasses change the `target`."""
 
     encoder: Encoder
     source_recipe: ClassVar = {  # the command in the README of junchen14/LoMaR at d9ca9c8
@@ -97,7 +97,7 @@ class LoMaR(MaskedPrediction):
         return standardise(pixels) if self.config.standardise else pixels
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
-        """Encode each window with its hidden patches replaced, predict all of them."""
+        """Encode each window with its hidden patches replaced; predict all its patches."""
         config, batch, area = self.config, len(images), self.config.window**2
         grid = self.encoder_config.patch_grid
         patches = windows(grid, config.window, config.windows, batch, rng)

@@ -1,15 +1,16 @@
-"""LoMaR-SAR: LoMaR with a deep predictor; the network of SAR-JEPA with the pixel target.
+"""LoMaR-SAR: LoMaR with a deep predictor, the network of SAR-JEPA with pixels as the target.
 
-Hidden: in each of 4 windows of 7 x 7 patches per chip, a random 39 of the 49, replaced by a learned
-token before the encoder.
-Predicted: the pixels of the hidden patches, by MAE's decoder over the tokens of the window.
+Hidden: a random 39 of the 49 patches of each of 4 windows (7 x 7 patches) per chip, replaced by a
+learned token before the encoder.
+Predicted: from the tokens of the window, the pixels of the hidden patches, by 8 blocks.
 
-Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024), Table 3 (secondary sources).
+Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024) 326-338, Table 3 (known to us
+from secondary sources).
 Source: waterdisappear/SAR-JEPA at 1f17f90.
-Differs from the source: as `lomar`, but for the recipe: `paper` is its own. Its script trains for
-300 epochs by default; the paper's 200 are taken.
-Unknown:
-- whether the target patches were standardised (paper_facts 2.5): `standardise`, off.
+Differs from the source:
+- as `lomar`, except for the recipe: `paper` is the recipe of this source;
+- 200 epochs, as in the paper; the source's script trains 300 by default.
+Unknown: whether the target patches were standardised: `standardise` is off.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Config(LoMaRConfig):
     predictor: PredictorShape | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an impossible predictor too."""
+        """Refuse a predictor that cannot be built too."""
         super().__post_init__()
         check_predictor(self.predictor)
 
@@ -45,6 +46,6 @@ class LoMaRSAR(LoMaR):
     }  # fmt: skip
 
     def build_predictor(self, values: int) -> Predictor:
-        """Return blocks with relative positions; the source has 8 of width 512."""
+        """Return blocks with relative positions; the default is the source's, 8 of width 512."""
         shape = shape_of(self.config.predictor, self.encoder_config)
         return Predictor(self.encoder_config.width, values, shape, "relative")

@@ -1,16 +1,17 @@
-"""Low-pass: hide 80 % of each small window, predict the low-passed pixels.
+"""Low-pass: hide 80% of each small window, predict the low-passed pixels.
 
-Hidden: in each of 4 windows of 7 x 7 patches per chip, a random 39 of the 49, replaced by a learned
-token before the encoder.
-Predicted: the pixels of the hidden patches of the chip without its high frequencies, by 8 blocks
-over the tokens of the window.
+Hidden: a random 39 of the 49 patches of each of 4 windows (7 x 7 patches) per chip, replaced by a
+learned token before the encoder.
+Predicted: from the tokens of the window, the pixels of the hidden patches in the chip without its
+high frequencies, by 8 blocks.
 
-Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024), Table 4 (secondary sources).
-Source: none; the released repository names the weights and has no code for them.
-Differs from the source: cannot be said.
-Unknown: the filter and the network. Taken to be the low-frequency target of PixMIM (Liu et al.,
-arXiv 2303.02416) on LoMaR-SAR (paper_facts 2.6). PixMIM keeps 40 cycles per image at 224 px; a
-cycle per image is the same detail of the scene at any input size, so it is not scaled.
+Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024) 326-338, Table 4 (known to us
+from secondary sources).
+Source: none; waterdisappear/SAR-JEPA names the weights and has no code for them.
+Differs from the source: unknown.
+Unknown: the filter and the network. Ours are the low-frequency target of PixMIM (Liu et al., arXiv
+2303.02416) and LoMaR-SAR. PixMIM keeps 40 cycles per image at 224 px. This limit does not scale
+with the input, because a cycle per image is the same detail of the scene at every input size.
 """
 
 from dataclasses import dataclass
@@ -33,17 +34,17 @@ class Config(LoMaRSARConfig):
     cycles_per_image: float = 40.0
 
     def __post_init__(self) -> None:
-        """Refuse a filter that lets nothing pass."""
+        """Refuse a filter below one cycle per image."""
         super().__post_init__()
         if self.cycles_per_image < 1:
             raise MethodConfigError(
-                f"cycles_per_image must be 1 or more, got {self.cycles_per_image}"
+                f"cycles_per_image is {self.cycles_per_image}; it must be 1 or more"
             )
 
 
 @register(label="Low-pass", paper="10.1016/j.isprsjprs.2024.09.013", unconfirmed=True)
 class LowPass(LoMaRSAR):
-    """LoMaR-SAR with another target."""
+    """LoMaR-SAR with low-passed pixels as the target."""
 
     config: Config
 

@@ -1,18 +1,18 @@
-"""MAE: hide 75 % of the patches, predict their pixels.
+"""MAE: hide 75% of the patches, predict their pixels.
 
-Hidden: a random 75 % of the patches of each chip.
-Predicted: the pixels of the hidden patches, by a decoder that sees the tokens of the visible ones.
+Hidden: a random 75% of the patches of each chip.
+Predicted: from the tokens of the visible patches, the pixels of the hidden ones, by a decoder.
 
-Paper: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022.
+Paper: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv 2111.06377.
 Source: facebookresearch/mae.
 Differs from the source:
-- one channel, amplitude in [0, 1], no mean and deviation taken off;
-- the recipes `paper` and `quick` replace its own (`source_recipe`): base rate 1.5e-4, 800 epochs
-  with 40 of warm-up, batch 4096 (the source's PRETRAIN.md), and no change of contrast.
+- one channel, amplitude in [0, 1], without subtracting a mean or dividing by a deviation;
+- the recipes `paper` and `quick` replace that of the source (`source_recipe`, PRETRAIN.md): base
+  rate 1.5e-4, 800 epochs with 40 of warm-up, batch 4096, no change of contrast.
 Unknown:
 - the settings of the SAR-JEPA authors' run;
-- whether they standardised the target patches (paper_facts 2.5): `standardise`, off as is the
-  source's default; the command in its PRETRAIN.md switches it on.
+- whether they standardised the target patches: `standardise` is off, the default in the source's
+  code; the command in its PRETRAIN.md switches it on.
 """
 
 from dataclasses import dataclass
@@ -40,14 +40,14 @@ class Config:
     predictor: PredictorShape | None = None  # of the decoder; None = the source's
 
     def __post_init__(self) -> None:
-        """Refuse a mask that hides nothing or everything, and an impossible decoder."""
+        """Refuse a mask ratio outside (0, 1), and a decoder that cannot be built."""
         check_predictor(self.predictor)
         if not 0 < self.mask_ratio < 1:
-            raise MethodConfigError(f"mask_ratio must be between 0 and 1, got {self.mask_ratio}")
+            raise MethodConfigError(f"mask_ratio is {self.mask_ratio}; it must be between 0 and 1")
 
 
 class Decoder(Trunk):
-    """Tokens of visible patches to values of all patches."""
+    """A decoder from the tokens of visible patches to values of all patches."""
 
     positions: Tensor
 
@@ -71,7 +71,7 @@ class Decoder(Trunk):
 
 @register(label="MAE", paper="arXiv:2111.06377")
 class MAE(MaskedPrediction):
-    """Autoencoder over visible patches; subclasses predict another `target`."""
+    """Autoencoder over visible patches; subclasses change the `target`."""
 
     encoder: Encoder
     source_recipe: ClassVar = {  # PRETRAIN.md and main_pretrain.py of the source; paper, Table 8
@@ -97,7 +97,7 @@ class MAE(MaskedPrediction):
         return standardise(pixels) if self.config.standardise else pixels
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
-        """Encode the visible patches of each image, predict all."""
+        """Encode the visible patches of each image; predict all patches."""
         rows, columns = self.encoder_config.patch_grid
         count = rows * columns
         order = random_order(len(images), count, rng)

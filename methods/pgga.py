@@ -1,16 +1,16 @@
 """PGGA: hide nothing, predict the multi-scale gradient by ratio.
 
 Hidden: nothing; the encoder sees the whole chip.
-Predicted: the target of SAR-JEPA for every patch, by the predictor of SAR-JEPA over all tokens.
+Predicted: from all tokens, the target of SAR-JEPA for every patch, by the predictor of SAR-JEPA.
 
-Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024), Table 5 (secondary sources).
-Source: none; the released repository names the weights and has no code for them.
-Differs from the source: cannot be said; its recipe too is unknown.
+Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024) 326-338, Table 5 (known to us
+from secondary sources).
+Source: none; waterdisappear/SAR-JEPA names the weights and has no code for them.
+Differs from the source: unknown, also in its recipe.
 Unknown: the definition. Secondary sources call it PGCA, a "physics-guided contrastive architecture"
-and one of the two modules of SAR-JEPA beside masking; a folder of its weights is called
-"reconstruction". From this it is taken to be SAR-JEPA without the masking (paper_facts 2.7). Whole
-chip or windows, a mask ratio above 0, a contrastive loss: none of it is known. This is our reading,
-not the authors' method.
+and, with masking, one of the two modules of SAR-JEPA; a folder of its weights is named
+"reconstruction". We conclude that it is SAR-JEPA without masking. This is our reading, not the
+authors' method: they may use windows, a mask ratio above 0, or a contrastive loss.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Config:
     predictor: PredictorShape | None = None
 
     def __post_init__(self) -> None:
-        """Refuse radii that make no window, and an impossible predictor."""
+        """Refuse radii below 1, and a predictor that cannot be built."""
         check_predictor(self.predictor)
         check_radii(self.radii_px, self.halves)
 

@@ -1,4 +1,4 @@
-"""Raw pixels: no network, the prepared chip itself is the feature (a control).
+"""Raw pixels: no network; the feature is the prepared chip itself (a control).
 
 Hidden: nothing.
 Predicted: nothing.
@@ -6,7 +6,8 @@ Predicted: nothing.
 Paper: none.
 Source: none.
 Differs from the source: nothing.
-Its nearest neighbour beats several published few-shot numbers on MSTAR: it stands in every table.
+Every table has this row, because its nearest neighbour beats several published few-shot scores on
+MSTAR.
 """
 
 from dataclasses import dataclass
@@ -21,14 +22,14 @@ from ._registry import register
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to choose."""
+    """No settings."""
 
 
 class Flatten(nn.Module):
     """Chips to one token each: their pixels, row by row."""
 
     has_class_token = False
-    width = 0  # that of the chip, whatever its size
+    width = 0  # depends on the size of the chip
 
     def forward(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 D"]:
         """Return the pixels."""
@@ -37,7 +38,7 @@ class Flatten(nn.Module):
 
 @register(label="Raw pixels", paper="control", control=True)
 class RawPixels(Method):
-    """The chip as it is."""
+    """The unchanged chip."""
 
     evaluation_input = "chip"
     protocols = ("linear", "knn")

@@ -1,17 +1,19 @@
-"""SAR-HOG: hide 80 % of each small window, predict histograms of the gradient by ratio.
+"""SAR-HOG: hide 80% of each small window, predict histograms of the gradient by ratio.
 
-Hidden: in each of 4 windows of 7 x 7 patches per chip, a random 39 of the 49, replaced by a learned
-token before the encoder.
-Predicted: 9 directions x 2 x 2 cells of the ratio gradient of each hidden patch, by 8 blocks over
-the tokens of the window.
+Hidden: a random 39 of the 49 patches of each of 4 windows (7 x 7 patches) per chip, replaced by a
+learned token before the encoder.
+Predicted: from the tokens of the window, histograms of the ratio gradient of each hidden patch (9
+directions x 2 x 2 cells), by 8 blocks.
 
-Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024), Table 4 (secondary sources);
-the feature is that of Song et al., SAR-HOG, Remote Sensing 8(8):683, 2016.
-Source: waterdisappear/SAR-JEPA at 1f17f90, a disused part of the target.
-Differs from the source: as `sar_jepa`; the cell scales with the input too.
+Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024) 326-338, Table 4 (known to us
+from secondary sources). The feature is from Song et al., SAR-HOG, Remote Sensing 8(8):683, 2016.
+Source: waterdisappear/SAR-JEPA at 1f17f90, an unused part of the target.
+Differs from the source:
+- as `sar_jepa`;
+- at input sizes other than 224 px, the cell scales with the input.
 Unknown:
-- which radius, and whether one or several: `radius_px`, 5, one scale;
-- overlapping or disjoint halves: `halves`, as `sar_jepa`.
+- the radius, and whether there are several: `radius_px` is one radius, 5;
+- whether halves overlap: `halves`, as in `sar_jepa`.
 """
 
 from dataclasses import dataclass
@@ -37,23 +39,23 @@ class Config(LoMaRSARConfig):
     cell_px: int = 8
 
     def __post_init__(self) -> None:
-        """Refuse a radius that makes no window and a cell that does not divide a patch."""
+        """Refuse a radius below 1, and a cell that does not divide a patch."""
         super().__post_init__()
         check_radii((self.radius_px,), self.halves)
         if self.cell_px not in (2, 4, 8, 16):
             raise MethodConfigError(
-                f"cell_px must be 2, 4, 8 or 16, dividing a patch at 224 px; got {self.cell_px}"
+                f"cell_px is {self.cell_px}; it must divide a patch at 224 px: 2, 4, 8 or 16"
             )
 
 
 @register(label="SAR-HOG", paper="10.1016/j.isprsjprs.2024.09.013", unconfirmed=True)
 class SARHOG(LoMaRSAR):
-    """LoMaR-SAR with another target."""
+    """LoMaR-SAR with histograms of ratio gradients as the target."""
 
     config: Config
 
     def target_values(self) -> int:
-        """Return bins times cells of a patch."""
+        """Return the number of bins times the cells of a patch."""
         return BINS * (self.encoder_config.patch_px // self._cell_px()) ** 2
 
     def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N P"]:

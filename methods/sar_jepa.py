@@ -1,20 +1,19 @@
-"""SAR-JEPA: hide 80 % of each small window, predict the multi-scale gradient by ratio.
+"""SAR-JEPA: hide 80% of each small window, predict the multi-scale gradient by ratio.
 
-Hidden: in each of 4 windows of 7 x 7 patches per chip, a random 39 of the 49, replaced by a learned
-token before the encoder.
-Predicted: the norm of the log ratio of opposite half-window means, at 4 radii, for every pixel of
-the hidden patches, by 8 blocks over the tokens of the window.
+Hidden: a random 39 of the 49 patches of each of 4 windows (7 x 7 patches) per chip, replaced by a
+learned token before the encoder.
+Predicted: from the tokens of the window, the norm of the log ratio of opposite half-window means at
+4 radii, for every pixel of the hidden patches, by 8 blocks.
 
 Paper: Li et al., Predicting Gradient is Better: Exploring Self-Supervised Learning for SAR ATR with
 a Joint-Embedding Predictive Architecture, ISPRS J. 218 (2024) 326-338, arXiv 2311.15153.
 Source: waterdisappear/SAR-JEPA at 1f17f90.
 Differs from the source:
-- as `lomar`: an image sees its own 4 windows (in the source often one window four times);
-- at other input sizes than 224 px, the radii scale with the input;
-- the recipe as `lomar_sar`: 200 epochs (the paper), where the source's script has 300 by default.
-Unknown:
-- whether the published weights saw halves that share the centre (released code, the default here)
-  or not (the paper's figure): `halves`.
+- as `lomar`: an image has its own 4 windows, in the source often one window four times;
+- at input sizes other than 224 px, the radii scale with the input;
+- 200 epochs, as in the paper; the source's script trains 300 by default.
+Unknown: whether the published weights are trained with halves that share the centre row or column
+(the released code, our default) or not (the paper's figure): `halves`.
 """
 
 from dataclasses import dataclass
@@ -40,17 +39,21 @@ class Config(LoMaRSARConfig):
     halves: Halves = "overlap"
 
     def __post_init__(self) -> None:
-        """Refuse radii that make no window."""
+        """Refuse radii below 1 and unknown halves."""
         super().__post_init__()
         check_radii(self.radii_px, self.halves)
 
 
 def check_radii(radii_px: tuple[int, ...], halves: str) -> None:
-    """Refuse radii that make no window, and unknown halves."""
+    """Refuse radii below 1 and unknown halves.
+
+    Raises:
+        MethodConfigError: One of them is found.
+    """
     if not radii_px or min(radii_px) < 1:
-        raise MethodConfigError(f"radii_px must be one or more radii >= 1, got {radii_px}")
+        raise MethodConfigError(f"radii_px is {radii_px}; it must be one or more radii >= 1")
     if halves not in get_args(Halves):
-        raise MethodConfigError(f"halves must be one of {get_args(Halves)}, got {halves!r}")
+        raise MethodConfigError(f"halves is {halves!r}; it must be one of {get_args(Halves)}")
 
 
 def scaled_radii(radii_px: tuple[int, ...], encoder: EncoderConfig) -> tuple[int, ...]:
@@ -71,7 +74,7 @@ def ratio_target(
 
 @register(label="SAR-JEPA", paper="10.1016/j.isprsjprs.2024.09.013")
 class SARJEPA(LoMaRSAR):
-    """LoMaR-SAR with another target."""
+    """LoMaR-SAR with ratio gradients as the target."""
 
     config: Config
 

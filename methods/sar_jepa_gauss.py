@@ -1,14 +1,15 @@
-"""SAR-JEPA (Gaussian): hide 80 % of each small window, predict Gaussian-weighted ratio gradients.
+"""SAR-JEPA (Gaussian): hide 80% of each small window, predict Gaussian-weighted ratio gradients.
 
-Hidden: in each of 4 windows of 7 x 7 patches per chip, a random 39 of the 49, replaced by a learned
-token before the encoder.
-Predicted: as `sar_jepa`, the half-window means being weighted by a Gaussian.
+Hidden: a random 39 of the 49 patches of each of 4 windows (7 x 7 patches) per chip, replaced by a
+learned token before the encoder.
+Predicted: as in `sar_jepa`, but the half-window means have Gaussian weights.
 
-Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024), Table 4 (secondary sources).
-Source: waterdisappear/SAR-JEPA at 1f17f90, a disused part of the target.
-Differs from the source: as `sar_jepa`; halves are disjoint, as there.
-Unknown:
-- whether the published row used these widths, sigma = 0.3 (r - 1) + 0.8 (paper_facts 2.2).
+Paper: Li et al., Predicting Gradient is Better, ISPRS J. 218 (2024) 326-338, Table 4 (known to us
+from secondary sources).
+Source: waterdisappear/SAR-JEPA at 1f17f90, an unused part of the target.
+Differs from the source: as `sar_jepa`. Halves are disjoint in both.
+Unknown: the widths of the Gaussians in Table 4. Ours are those of the released code, sigma =
+0.3 (r - 1) + 0.8.
 """
 
 from dataclasses import dataclass
@@ -31,14 +32,14 @@ class Config(LoMaRSARConfig):
     radii_px: tuple[int, ...] = (5, 9, 13, 17)
 
     def __post_init__(self) -> None:
-        """Refuse radii that make no window."""
+        """Refuse radii below 1."""
         super().__post_init__()
         check_radii(self.radii_px, "disjoint")
 
 
 @register(label="SAR-JEPA (Gaussian)", paper="10.1016/j.isprsjprs.2024.09.013", unconfirmed=True)
 class SARJEPAGauss(LoMaRSAR):
-    """LoMaR-SAR with another target."""
+    """LoMaR-SAR with Gaussian-weighted ratio gradients as the target."""
 
     config: Config
 

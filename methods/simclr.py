@@ -1,20 +1,21 @@
 """SimCLR: two crops of a chip must be nearer to each other than to the crops of other chips.
 
-Hidden: nothing; what two random crops of one chip do not share is to be forgotten.
-Predicted: for each crop, by its cosine similarity, which of the other 2 B - 1 crops of the batch
-shows the same chip (cross-entropy over similarities divided by a temperature, "NT-Xent").
+Hidden: nothing.
+Predicted: from each crop, by cosine similarity, the other crop of its chip among the 2 B - 1 other
+crops of the batch (cross-entropy of similarities divided by a temperature, "NT-Xent").
 
 Paper: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML
 2020, arXiv 2002.05709, section 2 and equation 1.
-Source: google-research/simclr.
+Source: google-research/simclr at 036ea7b.
 Differs from the source:
-- one channel: neither colour jitter nor grey; contrast and flip are those of the recipe, and there
-  is no Gaussian blur, which the speckle of SAR would tell from the rest;
-- the recipes `paper` and `quick` replace its own (`source_recipe`): LARS at base rate 0.3, 100
-  epochs with 10 of warm-up, batch 4096, crops from 8 % of the area on;
-- no batch normalisation in the projection head, so that a chip's loss depends on others by the
-  similarities alone;
-- a ViT gives its class token to the head, as in MoCo v3 (arXiv 2104.02057), which also keeps Adam.
+- one channel, so no colour jitter and no grey; contrast and flip are those of the recipe; no
+  Gaussian blur, which would remove speckle;
+- the recipes `paper` and `quick` replace that of the source (`source_recipe`): LARS at base rate
+  0.3, 100 epochs with 10 of warm-up, batch 4096, crops from 8% of the area on;
+- LARS is timm's: the rate multiplies the momentum, in the source each gradient before it is added;
+  and the norms of gradient and decay are added, in the source the vectors;
+- no batch normalisation in the projection head, so only similarities connect the chips of a batch;
+- a ViT gives its class token to the head, as in MoCo v3 (arXiv 2104.02057).
 """
 
 from dataclasses import dataclass
@@ -33,17 +34,17 @@ from ._vit import initialise
 
 @dataclass(frozen=True)
 class Config:
-    """Defaults of the paper; the temperature is the best of its Table 5."""
+    """Defaults of the paper; the temperature is the best one of its Table 5."""
 
     temperature: float = 0.1
     projection: int = 128  # length of the vectors that are compared
 
     def __post_init__(self) -> None:
-        """Refuse what has no softmax or no vector."""
+        """Refuse a temperature of 0 or less, and an empty projection."""
         if self.temperature <= 0 or self.projection < 1:
             raise MethodConfigError(
-                f"temperature must be above 0 and projection 1 or more, got {self.temperature} and "
-                f"{self.projection}"
+                f"temperature is {self.temperature} and projection is {self.projection}; they must "
+                "be above 0 and 1 or more"
             )
 
 
@@ -68,7 +69,7 @@ class SimCLR(Method):
 
     @classmethod
     def views(cls, config: Config) -> tuple[View, ...]:
-        """Return two crops, drawn alike."""
+        """Return two crops of one kind."""
         return (View(count=2),)
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Loss:
@@ -76,7 +77,7 @@ class SimCLR(Method):
         found = [self._project(view) for view in batch.views]
         everyone = [batch.gather(one) for one in found]
         rows = batch.gather(batch.index)
-        # Row i of the pool stands once in a batch, so its place is where the rows agree.
+        # A batch holds each row of the pool at most once, so equal rows give the own place.
         own = (batch.index[:, None] == rows).int().argmax(dim=1)
         losses = []
         for this, other in ((0, 1), (1, 0)):

@@ -1,17 +1,18 @@
-"""Supervised: the encoder is trained on the labels of a training split.
+"""Supervised: train the encoder on the labels of a training split.
 
 Hidden: nothing.
-Predicted: the class of each chip, by one linear layer on its class token (or on the mean of its
-tokens), with cross-entropy.
+Predicted: from the class token, or the mean token without one, the class of each chip, by one
+linear layer with cross-entropy.
 
 Paper: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, arXiv 1512.03385.
 Source: the ImageNet example of pytorch/examples.
 Differs from the source:
 - any encoder, one channel, and the crops, flips and contrast of the recipe;
-- the recipes `paper` and `quick` replace its own (`source_recipe`): stochastic gradient descent
-  with momentum 0.9, rate 0.1 at batch 256, divided by 10 after each third of 90 epochs.
-What labels give on the same chips: a mark for methods without them. Its pool is one training split,
-for example `pool = ["mstar_soc:train"]`; measured on that data set it has seen every label of it.
+- the recipes `paper` and `quick` replace that of the source (`source_recipe`): stochastic gradient
+  descent with momentum 0.9, rate 0.1 at batch 256, divided by 10 after each third of 90 epochs.
+It shows the score of labels on the same chips, as a reference for methods without labels. Its pool
+is one training split, for example `pool = ["mstar_soc:train"]`; evaluated on that data set, it has
+seen all its training labels.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from ._vit import initialise
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing is smoothed by default, as in the source."""
+    """Defaults of the source: labels without smoothing."""
 
     label_smoothing: float = 0.0
 
@@ -37,7 +38,7 @@ class Config:
         """Refuse a share outside [0, 1)."""
         if not 0 <= self.label_smoothing < 1:
             raise MethodConfigError(
-                f"label_smoothing must be in [0, 1), got {self.label_smoothing}"
+                f"label_smoothing is {self.label_smoothing}; it must be in [0, 1)"
             )
 
 

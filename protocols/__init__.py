@@ -1,4 +1,4 @@
-"""How it is measured: few_shot, linear, finetune, knn; fixed splits and support sets."""
+"""Evaluation protocols (few_shot, linear, finetune, knn), fixed splits and support sets."""
 
 if __name__ != "sarbench.protocols":
     raise ImportError(f"import sarbench.protocols, not {__name__} (install with: pip install -e .)")
@@ -15,7 +15,7 @@ from ._settings import KNN, FewShot, Finetune, Linear, Settings
 
 
 class UnknownProtocolError(LookupError):
-    """A protocol was asked for that there is not."""
+    """A name that no protocol has."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Protocol:
 
     Attributes:
         name: Name in grids and records, and of the module that implements it.
-        settings: The class of its settings; the defaults are what the protocol fixes.
-        kind: What `run` is given: features of a frozen encoder, or an encoder to train.
-        allows_shots: Whether it runs on k labelled chips per class.
-        allows_all: Whether it runs on all labelled chips.
+        settings: The class of its settings, with the fixed values as defaults.
+        kind: The input of `run`: features of a frozen encoder, or an encoder to train.
+        allows_shots: True if it runs on k labelled chips per class.
+        allows_all: True if it runs on all labelled chips.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Protocol:
 
     @property
     def version(self) -> int:
-        """Return the number that rises with every change of what the protocol computes."""
+        """Return the version, which rises with every change of the protocol's numbers."""
         return self.settings.version
 
     def load(self) -> ModuleType:
-        """Import the implementing module (and torch) and return it; its `run` does the work."""
+        """Import the implementing module, and with it torch; its `run` does the work."""
         return import_module(f".{self.name}", __name__)
 
 
@@ -55,16 +55,16 @@ PROTOCOLS = {
 
 
 def get(name: str) -> Protocol:
-    """Return the protocol of that name.
+    """Return a protocol by its name.
 
     Raises:
-        UnknownProtocolError: There is none.
+        UnknownProtocolError: No protocol has this name.
     """
     if name not in PROTOCOLS:
         near = get_close_matches(name, PROTOCOLS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UnknownProtocolError(
-            f"unknown protocol {name!r}.{hint} There are: {', '.join(PROTOCOLS)}"
+            f"unknown protocol {name!r}.{hint} Protocols: {', '.join(PROTOCOLS)}"
         )
     return PROTOCOLS[name]
 

@@ -1,7 +1,7 @@
-"""What each protocol fixes, in one place; imports no torch, so that a grid is checked quickly.
+"""The settings of each protocol; imports no torch, so that a grid is checked quickly.
 
-A change of any value here, or of what a protocol computes, is a new `version` of that protocol;
-`tests/protocols/test_versions.py` holds a digest of each.
+Every change of a value here, or of a protocol's computation, needs a new `version` of that
+protocol; `tests/protocols/test_versions.py` holds a digest of each.
 """
 
 from dataclasses import dataclass
@@ -13,54 +13,55 @@ Precision = Literal["fp32", "bf16"]
 
 
 class BadSettingsError(ValueError):
-    """A setting that no training can be done with."""
+    """A setting outside its range."""
 
 
 class _Settings:
-    """What all settings have in common: they are checked when made, so by `plan`."""
+    """Settings that are checked when they are made, so in `plan`."""
 
     def __post_init__(self) -> None:
-        """Refuse what would fail, or silently do nothing, hours later."""
+        """Refuse values that would fail, or do nothing, hours later."""
         allowed = {"readout": get_args(Readout), "precision": get_args(Precision)}
         for name, value in vars(self).items():
             if value not in allowed.get(name, (value,)):
-                raise BadSettingsError(
-                    f"{name} = {value!r} is unknown; allowed: {', '.join(allowed[name])}"
-                )
+                raise BadSettingsError(f"{name} is {value!r}; allowed: {', '.join(allowed[name])}")
             if name in ("epochs", "batch", "eval_batch", "neighbours") and value < 1:
-                raise BadSettingsError(f"{name} must be 1 or more, not {value}")
+                raise BadSettingsError(f"{name} is {value}; it must be 1 or more")
             if name == "betas" and not (len(value) == 2 and 0 <= min(value) <= max(value) < 1):
-                raise BadSettingsError(f"betas must be two numbers in [0, 1), not {list(value)}")
+                raise BadSettingsError(f"betas is {list(value)}; it must be two numbers in [0, 1)")
             if name in ("drop_path", "norm_momentum", "layer_decay") and not 0 <= value <= 1:
-                raise BadSettingsError(f"{name} must be in [0, 1], not {value}")
+                raise BadSettingsError(f"{name} is {value}; it must be in [0, 1]")
             if isinstance(value, int | float) and not 0 <= value < inf:
-                raise BadSettingsError(f"{name} must be finite and not negative, not {value}")
+                raise BadSettingsError(f"{name} is {value}; it must be finite, 0 or more")
         epochs, warmup = (getattr(self, name, 0) for name in ("epochs", "warmup_epochs"))
         if warmup > epochs:
             raise BadSettingsError(
-                f"warmup_epochs = {warmup} of {epochs} epochs: the training would end before the "
-                "full learning rate is reached; set warmup_epochs to at most epochs (0 = none)"
+                f"warmup_epochs is {warmup}, more than the {epochs} epochs, so the training would "
+                "end before the full learning rate; set it to at most epochs (0 = no warm-up)"
             )
 
 
 @dataclass(frozen=True)
 class HeadTraining(_Settings):
-    """How the paper trains a classifier, few_shot and linear alike (paper_facts 4.1)."""
+    """The SAR-JEPA paper's training of a classifier, the same in few_shot and linear.
+
+    The values are from few_shot_classification/finetune in waterdisappear/SAR-JEPA at 1f17f90.
+    """
 
     epochs: int = 40
-    batch: int = 50  # shuffled; the last incomplete batch is dropped where there are >= 50 chips
+    batch: int = 50  # shuffled; with 50 chips or more the last, incomplete batch is skipped
     lr: float = 1e-3  # AdamW
-    warmup_epochs: int = 2  # these run at the constant warmup_lr
+    warmup_epochs: int = 2  # at the constant warmup_lr
     warmup_lr: float = 1e-5
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 5e-4  # on every weight, biases and norms too
     readout: Readout = "default"
 
     def lr_at(self, epoch: float | int) -> float:
-        """Return the rate of an epoch, the same for all its steps.
+        """Return the learning rate of an epoch, the same for all its steps.
 
-        The cosine is stretched over `epochs`, not over what warm-up leaves of them, so the last
-        epoch still runs at 1.4 % of `lr` (as in the source).
+        As in the source, the cosine has the length of all `epochs`, including warm-up. So the last
+        epoch has 1.4% of `lr`.
         """
         if epoch < self.warmup_epochs:
             return self.warmup_lr
@@ -74,7 +75,7 @@ class FewShot(HeadTraining):
     version: ClassVar[int] = 1
     head_std: float = 2e-5  # normal, cut at +-2
     precision: Precision = "fp32"
-    eval_batch: int = 256  # fixed, since it moves the last digits of a score
+    eval_batch: int = 256  # fixed, because it changes the last digits of a score
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ class Linear(HeadTraining):
 
 @dataclass(frozen=True)
 class Finetune(_Settings):
-    """Train everything on all labels with today's recipe (ours; DESIGN section 6)."""
+    """Train everything on all labels with today's recipe (ours)."""
 
     version: ClassVar[int] = 1
     epochs: int = 50
-    batch: int = 64  # shuffled; last incomplete batch as in HeadTraining
-    lr: float = 5e-4  # AdamW; of the head, lower layers by layer_decay
+    batch: int = 64  # shuffled; an incomplete batch as in HeadTraining
+    lr: float = 5e-4  # AdamW; of the head, less in lower layers by layer_decay
     warmup_epochs: int = 5
     layer_decay: float = 0.65
     drop_path: float = 0.1
@@ -106,7 +107,7 @@ class Finetune(_Settings):
     eval_batch: int = 256
 
     def lr_at(self, epoch: float | int) -> float:
-        """Return the head's rate at a fractional epoch: linear warm-up, then cosine to 0."""
+        """Return the head's learning rate at a fractional epoch: warm-up, then cosine to 0."""
         if epoch < self.warmup_epochs:
             return self.lr * epoch / self.warmup_epochs
         done = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
@@ -115,7 +116,7 @@ class Finetune(_Settings):
 
 @dataclass(frozen=True)
 class KNN(_Settings):
-    """Vote of the nearest labelled chips by cosine similarity; nothing is trained."""
+    """Let the nearest labelled chips vote, by cosine similarity; nothing is trained."""
 
     version: ClassVar[int] = 2
     neighbours: int = 1

@@ -1,7 +1,7 @@
-"""Support sets as a function of split, seed and chip ids: the same on every machine.
+"""Support sets as a function of split, seed and chip ids, the same on every machine.
 
-The chips of a class stand in the order of a hash and the first k are taken, so sets are nested
-over k, equal for every method, and independent of the order of files in a folder.
+The chips of a class are sorted by a hash, and the first k are taken. So sets are nested over k,
+equal for all methods, and independent of the order of files in a folder.
 """
 
 import json
@@ -16,7 +16,7 @@ Shots = int | Literal["all"]
 
 
 class ShotsError(ValueError):
-    """A number of shots that means nothing."""
+    """A number of shots that is neither a positive whole number nor `all`."""
 
 
 class TooFewChipsError(ValueError):
@@ -24,7 +24,7 @@ class TooFewChipsError(ValueError):
 
 
 class RepeatedChipError(ValueError):
-    """Two training chips with one id, whose order no hash can decide."""
+    """Two training chips with the same id, which a hash cannot order."""
 
 
 def support_set(
@@ -35,15 +35,15 @@ def support_set(
     shots: Shots,
     class_names: Sequence[str] = (),
 ) -> Int[np.ndarray, " S"]:
-    """Return which training chips are labelled, class by class, in the order of their hash.
+    """Return the indices of the labelled training chips, class by class, sorted by hash.
 
     Args:
-        split_digest: Digest of the split that the chips are the training side of.
+        split_digest: Digest of the split of which these are the training chips.
         seed: Seed of the episode.
         ids: Ids of the training chips; unique.
-        labels: Their classes.
+        labels: Classes of the training chips.
         shots: Chips per class, or `all`.
-        class_names: For messages, and to notice a class without any chip.
+        class_names: For messages, and to find classes without any chip.
 
     Raises:
         ShotsError: `shots` is neither a positive whole number nor `all`.
@@ -51,18 +51,20 @@ def support_set(
         RepeatedChipError: An id occurs twice.
     """
     if shots != "all" and (isinstance(shots, bool) or not isinstance(shots, int) or shots < 1):
-        raise ShotsError(f"shots must be a whole number from 1, or 'all', not {shots!r}")
+        raise ShotsError(f"shots is {shots!r}; it must be a whole number from 1, or 'all'")
     ids = np.asarray(ids)
     keys = _keys(f"{split_digest}/{seed}/", ids)
     order = np.lexsort((keys, labels))
     repeated = np.flatnonzero((np.diff(keys[order]) == 0) & (np.diff(labels[order]) == 0))
     if repeated.size:
         raise RepeatedChipError(
-            f"training chip id {str(ids[order[repeated[0]]])!r} occurs twice; no hash can order "
-            "two chips of one id: give them different ones"
+            f"two training chips have the id {str(ids[order[repeated[0]]])!r}, so a hash cannot "
+            "order them; give them different ids"
         )
     if not ids.size:
-        raise TooFewChipsError(f"{shots} shots asked of a split without training chips")
+        raise TooFewChipsError(
+            f"a split without training chips cannot give {shots} shots; use another split"
+        )
     counts = np.bincount(labels, minlength=len(class_names))
     if not class_names:
         counts = counts[counts > 0]
@@ -75,8 +77,8 @@ def support_set(
     ]
     if short:
         raise TooFewChipsError(
-            f"{shots} shots asked, but {', '.join(short)} training chips; ask for at most "
-            f"{counts.min()} shots, or for 'all' where the protocol allows it"
+            f"{shots} shots are too many: {', '.join(short)} training chips; set at most "
+            f"{counts.min()} shots, or 'all' if the protocol allows it"
         )
     if shots == "all":
         return order
@@ -85,7 +87,7 @@ def support_set(
 
 
 def support_digest(ids: Iterable[str]) -> str:
-    """Return the SHA-256 of a support set's chip ids, whatever their order."""
+    """Return the SHA-256 of a support set's chip ids, independent of their order."""
     return sha256(json.dumps(sorted(map(str, ids))).encode()).hexdigest()
 
 

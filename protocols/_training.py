@@ -1,4 +1,4 @@
-"""Training a classifier by gradient descent: what few_shot, finetune and linear share."""
+"""The training of a classifier by gradient descent, shared by few_shot, finetune and linear."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from ._types import LabelledImages, NotConvergedError, Predictions, read_out
 
 
 def head_weight(shape: tuple[int, int], std: float, rng: torch.Generator) -> Float[Tensor, "C D"]:
-    """Draw a head's initial weight: normal, cut at +-2 (as in the source, so next to never cut).
+    """Draw a head's initial weight: normal, cut at +-2 as in the source (so almost never cut).
 
-    Not `nn.init.trunc_normal_`, whose draws differ between releases of torch.
+    `nn.init.trunc_normal_` is not used, because its draws differ between releases of torch.
     """
     return (torch.randn(shape, generator=rng) * std).clamp_(-2, 2)
 
@@ -24,7 +24,7 @@ def head_weight(shape: tuple[int, int], std: float, rng: torch.Generator) -> Flo
 def batches(size: int, batch: int, rng: torch.Generator) -> list[Int[Tensor, " B"]]:
     """Return the positions of each batch of one shuffled epoch.
 
-    The last incomplete batch is dropped; where there are fewer chips than fill one, all make one.
+    The last, incomplete batch is skipped. If there are fewer chips than a batch, all make one.
     """
     order = torch.randperm(size, generator=rng)
     if size < batch:
@@ -38,7 +38,7 @@ class Classifier(nn.Module):
     def __init__(
         self, encoder: nn.Module, classes: int, settings: FewShot | Finetune, rng: torch.Generator
     ) -> None:
-        """Put a fresh head, its weight drawn from `rng`, on `encoder`."""
+        """Add to `encoder` a new head whose weight is drawn from `rng`."""
         super().__init__()
         self.encoder = encoder.requires_grad_(True)
         self.readout = settings.readout
@@ -63,16 +63,16 @@ def train_and_predict(
     rng: torch.Generator,
     settings: FewShot | Finetune,
 ) -> Predictions:
-    """Train encoder and head on an episode; look at the test chips once, after the last epoch.
+    """Train encoder and head on an episode; predict the test chips once, after the last epoch.
 
     Args:
-        make_encoder: Returns a fresh encoder with pretrained weights, given its drop path rate.
-        drop_path: That rate.
+        make_encoder: Returns a new encoder with pretrained weights for a drop path rate.
+        drop_path: The drop path rate.
         parameter_groups: Splits the weights into optimiser groups, each with its `lr_scale`.
         images: The data set.
         episode: Indices of the labelled training chips.
-        rng: CPU generator; draws the head, the order of each epoch and, by way of torch's global
-            state (which is put back), whatever the encoder itself draws.
+        rng: CPU generator; draws the head, the order of each epoch, and the draws of the encoder
+            itself, for which torch's global state is set and restored.
         settings: The protocol.
 
     Raises:
@@ -100,10 +100,10 @@ def train_and_predict(
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.detach())
-            if not torch.stack(losses).isfinite().all():  # once an epoch: it waits for the GPU
+            if not torch.stack(losses).isfinite().all():  # once an epoch, because it waits
                 raise NotConvergedError(
-                    f"the loss is not finite in epoch {epoch} of {settings.epochs}; the encoder's "
-                    f"weights are bad, or the rate {settings.lr:g} is too high for it"
+                    f"the loss is not finite in epoch {epoch} of {settings.epochs}; check the "
+                    f"encoder's weights, or set a learning rate below {settings.lr:g}"
                 )
         classifier.eval()
         with torch.no_grad(), _precision(device, settings):
@@ -117,9 +117,9 @@ def _precision(device: torch.device, settings: FewShot | Finetune) -> torch.auto
 
 @contextmanager
 def _global_draws_from(rng: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Let layers that draw from torch's global state, like drop path, draw from `rng`.
+    """Let layers that draw from torch's global state, such as drop path, draw from `rng`.
 
-    The global state is as before afterwards.
+    The global state is restored at the end.
     """
     seed = int(torch.randint(2**63 - 1, (), generator=rng))
     gpus = [device] if device.type == "cuda" else []

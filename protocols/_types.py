@@ -1,4 +1,4 @@
-"""What a protocol is given and gives back, and how tokens become one feature per chip."""
+"""Inputs and outputs of protocols, and the readout of one feature per chip from tokens."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,28 +30,28 @@ class Encoder(Protocol):
 
 
 class BadFeaturesError(ValueError):
-    """Features or labels that no classifier can be trained on."""
+    """Features or labels on which a classifier cannot be trained."""
 
 
 class NotConvergedError(ValueError):
-    """A classifier whose weights or scores are no longer finite."""
+    """A classifier with weights or scores that are not finite."""
 
 
 def _check_labels(labels: Tensor, classes: int) -> None:
     if labels.numel() == 0 or int(labels.min()) < 0 or int(labels.max()) >= classes:
         found = f"{int(labels.min())}..{int(labels.max())}" if labels.numel() else "none"
         raise BadFeaturesError(
-            f"training labels must lie in 0..{classes - 1}, found {found}; a pool has no labels"
+            f"training labels are {found}; they must be in 0..{classes - 1} (a pool has no labels)"
         )
 
 
 @dataclass(frozen=True)
 class Features:
-    """One data set seen by a frozen encoder, on any device; M test chips, no test labels.
+    """The features of a data set under a frozen encoder, without test labels; on any device.
 
     Attributes:
-        train: Feature of each of N training chips, in split order.
-        train_labels: Their classes.
+        train: Feature of each training chip, in split order.
+        train_labels: Class of each training chip.
         test: Feature of each test chip, in split order.
         classes: C, the number of classes.
     """
@@ -62,27 +62,27 @@ class Features:
     classes: int
 
     def __post_init__(self) -> None:
-        """Refuse what would silently give chance-level scores."""
+        """Refuse values that would give chance-level scores without an error."""
         _check_labels(self.train_labels, self.classes)
         for part, values in (("training", self.train), ("test", self.test)):
             if len(values) == 0:
                 raise BadFeaturesError(f"there are no {part} chips")
-            if not torch.stack(values.aminmax()).isfinite().all():  # copies nothing
+            if not torch.stack(values.aminmax()).isfinite().all():  # without a copy
                 bad = int((~torch.isfinite(values).all(1)).sum())
                 raise BadFeaturesError(
                     f"{bad} of {len(values)} {part} chips have features that are not finite; "
-                    "the encoder has diverged or was given bad pixels"
+                    "check the encoder's weights and the pixels"
                 )
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """One data set as an encoder's input, on any device; M test chips, no test labels.
+    """The chips of a data set as inputs of an encoder, without test labels; on any device.
 
     Attributes:
-        train: N training chips with values in [0, 1], in split order.
-        train_labels: Their classes.
-        test: M test chips, in split order.
+        train: Training chips with values in [0, 1], in split order.
+        train_labels: Class of each training chip.
+        test: Test chips, in split order.
         classes: C, the number of classes.
     """
 
@@ -98,11 +98,11 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one run said of each of M test chips, in split order.
+    """The predictions of one run for M test chips, in split order.
 
     Attributes:
         classes: The predicted class.
-        scores: How sure it was: softmax probability, or similarity, of that class.
+        scores: Softmax probability of that class, or similarity to it.
     """
 
     classes: Int64[np.ndarray, " M"]
@@ -110,7 +110,7 @@ class Predictions:
 
     @classmethod
     def of_logits(cls, logits: Float[Tensor, "M C"]) -> "Predictions":
-        """Take the likeliest class; the lowest of several alike.
+        """Take the class with the highest logit; of equal ones the lowest class.
 
         Raises:
             NotConvergedError: A logit is not finite.
@@ -119,7 +119,7 @@ class Predictions:
             bad = int((~torch.isfinite(logits).all(1)).sum())
             raise NotConvergedError(
                 f"{bad} of {len(logits)} test chips have scores that are not finite; the training "
-                "of the classifier has diverged"
+                "of the classifier has diverged: set a lower learning rate"
             )
         chosen = logits.argmax(1)
         scores = logits.float().softmax(1).gather(1, chosen[:, None])[:, 0]
@@ -133,12 +133,12 @@ def read_out(
 
     Args:
         tokens: Tokens after the encoder's final norm.
-        readout: `class`, `patch_mean`, or `default`: the class token where there is one, else the
-            patch mean (paper_facts 4.1, 6.3).
-        has_class_token: Whether token 0 is a class token.
+        readout: `class`, `patch_mean`, or `default`. The default is the class token, as in the code
+            of SAR-JEPA, and without one the patch mean, as in the evaluation of I-JEPA.
+        has_class_token: True if token 0 is a class token.
 
     Raises:
-        ValueError: `class` is asked of an encoder without a class token, or an unknown readout.
+        ValueError: The readout is unknown, or is `class` for an encoder without a class token.
     """
     if readout not in READOUTS:
         raise ValueError(f"unknown readout {readout!r}; allowed: {', '.join(READOUTS)}")

@@ -1,4 +1,4 @@
-"""The paper's fine-tuning: encoder and head trained on k labelled chips per class."""
+"""The SAR-JEPA paper's fine-tuning: encoder and head, trained on k labelled chips per class."""
 
 from collections.abc import Callable
 
@@ -19,13 +19,13 @@ def run(
     rng: torch.Generator,
     settings: FewShot,
 ) -> Predictions:
-    """Train everything on one episode and return the predictions after the last epoch.
+    """Train everything on one episode; return the predictions after the last epoch.
 
-    Nothing is selected: not the epoch, not the rate. Arguments as in `train_and_predict`.
+    No epoch and no learning rate is selected. Arguments as in `train_and_predict`.
     """
     return train_and_predict(make_encoder, 0.0, _groups, images, episode, rng, settings)
 
 
 def _groups(classifier: Classifier) -> list[dict]:
-    """Return all weights as one group: decay acts on biases and norms too, as in the source."""
+    """Return all weights as one group; biases and norms decay too, as in the source."""
     return [{"params": list(classifier.parameters()), "lr_scale": 1.0}]

@@ -1,4 +1,4 @@
-"""Today's fine-tuning recipe on all labels: layer decay, warm-up, cosine, drop path (ours)."""
+"""Fine-tuning on all labels by today's recipe (ours): layer decay, warm-up, cosine, drop path."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from ._types import LabelledImages, Predictions
 
 
 class NoLayersError(ValueError):
-    """An encoder that does not number its layers."""
+    """An encoder without layer numbers."""
 
 
 def run(
@@ -26,12 +26,12 @@ def run(
     rng: torch.Generator,
     settings: Finetune,
 ) -> Predictions:
-    """Train everything and return the predictions after the last epoch.
+    """Train everything; return the predictions after the last epoch.
 
     Arguments as in `train_and_predict`.
 
     Raises:
-        NoLayersError: The encoder does not number its layers.
+        NoLayersError: The encoder has no layer numbers.
     """
     groups = partial(parameter_groups, settings=settings)
     return train_and_predict(
@@ -40,19 +40,21 @@ def run(
 
 
 def parameter_groups(classifier: Classifier, settings: Finetune) -> list[dict]:
-    """Return the weights by layer; the rate falls by `layer_decay` with each one downwards.
+    """Return the weights by layer; each layer has `layer_decay` times the rate of the next one.
 
-    The encoder numbers its layers (timm's own grouping) and says the number of the head, which has
-    the full rate; the final norm of our ViT shares it. One-dimensional weights do not decay.
+    `encoder.layer_numbers()` gives the layers, by timm's grouping, and the number of the head,
+    which has the full rate. The final norm of our ViT has the head's number. One-dimensional
+    weights do not decay.
 
     Raises:
-        NoLayersError: The encoder does not number its layers.
+        NoLayersError: The encoder has no layer numbers.
     """
     encoder: Any = classifier.encoder
     if not hasattr(encoder, "layer_numbers"):
         raise NoLayersError(
-            "finetune lowers the rate layer by layer and needs encoder.layer_numbers(), the layer "
-            f"of each weight by its name and that of a head; {type(encoder).__name__} has none"
+            f"{type(encoder).__name__} has no layer_numbers(), which finetune needs for rates "
+            "that fall layer by layer; add it (the layer of each weight by its name, and that of "
+            "a head), or remove 'finetune' from the method's `protocols`"
         )
     numbers, last = encoder.layer_numbers()
     layer_of = {f"encoder.{name}": layer for name, layer in numbers.items()}

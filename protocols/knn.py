@@ -1,8 +1,8 @@
 """Nearest neighbours by cosine similarity; nothing is trained or drawn.
 
-Similarities are doubles: those of a nearly collapsed encoder differ by about the rounding of single
-precision. They are compared to 12 decimals, so that equal chips are equally near however a
-processor orders its sums.
+Similarities are doubles, because those of a nearly collapsed encoder differ by about the rounding
+of single precision. They are compared to 12 decimals, so that equal chips are equally near for any
+order of sums in a processor.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ DECIMALS = 12  # of a similarity; the sums of doubles below are off by less than
 
 
 class TooManyNeighboursError(ValueError):
-    """More neighbours asked for than there are labelled chips."""
+    """More neighbours than labelled chips."""
 
 
 def run(
@@ -32,14 +32,14 @@ def run(
 ) -> list[Predictions]:
     """Let the nearest labelled chips vote, once per episode; in the order of the episodes.
 
-    Chips as near as the last neighbour vote too, so the order of the chips has no influence. The
-    majority decides, among equals the higher sum of similarities, then the lower class. A zero
-    feature is similar to nothing (0).
+    Chips as near as the last neighbour vote too, so the order of the chips has no effect. Most
+    votes win, then the higher sum of similarities, then the lower class. The similarity of a zero
+    feature is 0.
 
     Args:
         features: The data set under a frozen encoder.
-        episodes: Indices of the labelled training chips of each run; their order is ignored.
-        rngs: Not drawn from; here so that the protocols on features are called alike.
+        episodes: Indices of the labelled training chips of each run, in any order.
+        rngs: Unused; all protocols on features have it.
         settings: The protocol.
 
     Raises:
@@ -49,15 +49,15 @@ def run(
     for episode in episodes:
         if settings.neighbours > len(episode):
             raise TooManyNeighboursError(
-                f"{settings.neighbours} neighbours asked of {len(episode)} labelled chips; "
-                "ask for 1 up to that many"
+                f"neighbours is {settings.neighbours}, but there are {len(episode)} labelled "
+                "chips; set at most that many"
             )
     device = features.train.device
     supports = [torch.from_numpy(episode).to(device) for episode in episodes]
     train_scale = _inverse_norm(features.train)
     votes: list[list[tuple[Tensor, Tensor]]] = [[] for _ in episodes]
     for test in features.test.split(CHUNK):
-        # All runs share the comparison; each looks at its own columns.
+        # All runs share the products; each uses its own columns.
         wide = test.double()
         products = torch.cat([wide @ p.double().T for p in features.train.split(CHUNK)], dim=1)
         similarity = (products * train_scale * _inverse_norm(test)[:, None]).round(
@@ -84,7 +84,7 @@ def _inverse_norm(features: Float[Tensor, "N D"]) -> Float64[Tensor, " N"]:
 def _vote(
     similarity: Float64[Tensor, "M S"], labels: Int[Tensor, " S"], classes: int, settings: KNN
 ) -> tuple[Int[Tensor, " M"], Float64[Tensor, " M"]]:
-    """Return the class voted for and the mean similarity of the chips that voted for it."""
+    """Return the winning class, and the mean similarity of the chips that voted for it."""
     reach = similarity.topk(settings.neighbours, dim=1).values[:, -1:]
     voters = (similarity >= reach).double()
     ballots = one_hot(labels.long(), classes).double()  # S C

@@ -1,12 +1,12 @@
 """Linear probing: BatchNorm without affine and a linear head on frozen features.
 
 All runs of one encoder on one data set (seeds x shots) train together. Runs with equally many
-chips step in lockstep as one (R, C, D) weight; each has its own support set, initial head and
-batch order, so the result is that of training them one by one (`tests/protocols/test_linear.py`).
+chips train in lockstep as one weight (R, C, D). Each has its own support set, initial head and
+batch order, so the result is that of training it alone (`tests/protocols/test_linear.py`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import batch_norm, one_hot
+from torch.optim.adamw import adamw
 
 from ._settings import Linear
 from ._training import batches, head_weight
 from ._types import BadFeaturesError, Features, Predictions
 
-CHUNK_VALUES = 1_000_000  # feature values gathered at a time: 4 MB, which stay in the cache
+CHUNK_VALUES = 1_000_000  # feature values of a chunk: 4 MB, which fit into the cache
 ADAM_EPS = 1e-8
 
 
@@ -48,20 +49,21 @@ def run(
     Args:
         features: The data set under a frozen encoder.
         episodes: Indices of the labelled training chips of each run.
-        rngs: One CPU generator per run; draws the head, then the order of each epoch, so a GPU
-            sees the same batches.
+        rngs: One CPU generator for each run; draws the head, then the order of each epoch, the
+            same for a GPU.
         settings: The protocol.
 
     Raises:
-        BadFeaturesError: A batch would hold a single chip.
-        NotConvergedError: A head is no longer finite.
+        BadFeaturesError: A batch would have a single chip.
+        NotConvergedError: A head became NaN or infinite.
     """
     lockstep: dict[int, list[int]] = defaultdict(list)
     for index, episode in enumerate(episodes):
         if min(len(episode), settings.batch) < 2:
             raise BadFeaturesError(
-                f"linear needs 2 labelled chips or more in a batch, got {len(episode)} chips and "
-                f"batches of {settings.batch}; of one alone BatchNorm knows no variance"
+                f"a batch of linear needs 2 labelled chips, for the variance of BatchNorm, got "
+                f"{len(episode)} chips and batches of {settings.batch}; set more shots or a larger "
+                "`batch`"
             )
         lockstep[len(episode)].append(index)
     width = features.train.shape[1]
@@ -89,7 +91,7 @@ def _train(
     bias = weight.new_zeros(len(rngs), features.classes, 1)
     mean = weight.new_zeros(len(rngs), width)
     heads = _Heads(weight, bias, mean, torch.ones_like(mean))
-    train_weight, train_bias = _AdamW(weight, settings), _AdamW(bias, settings)
+    step = _adamw([weight, bias], settings)
     targets = one_hot(features.train_labels.long(), features.classes).to(weight.dtype)
     for epoch in range(settings.epochs):
         lr = settings.lr_at(epoch)
@@ -97,32 +99,27 @@ def _train(
             inputs = _normalised(features.train, rows, heads, settings)
             # The gradient of the mean cross-entropy over the batch, in closed form.
             error = (heads.logits(inputs).softmax(1) - targets[rows].mT) / rows.shape[1]
-            train_weight.step(error @ inputs, lr)
-            train_bias.step(error.sum(2, keepdim=True), lr)
+            step([error @ inputs, error.sum(2, keepdim=True)], lr)
     return heads
 
 
-class _AdamW:
-    """AdamW on the stack of all heads; it acts on each value alone, so on each head as on one.
+def _adamw(weights: list[Tensor], settings: Linear) -> Callable[[list[Tensor], float], None]:
+    """Return the step (gradients, rate) of AdamW on the stacks of all heads, in place.
 
-    Written out, because the first step of one of torch's optimisers imports its compiler, which
-    takes longer than all heads together.
+    AdamW moves each value alone, so each head as if it were the only one. This is the function
+    behind `torch.optim.AdamW`; the class would import torch's compiler, which takes 3 s.
     """
+    means, squares = ([torch.zeros_like(one) for one in weights] for _ in range(2))
+    counts = [torch.zeros(()) for _ in weights]
 
-    def __init__(self, weight: Tensor, settings: Linear) -> None:
-        """Start at step 0."""
-        self.weight, self.settings, self.steps = weight, settings, 0
-        self.mean, self.square = torch.zeros_like(weight), torch.zeros_like(weight)
+    def step(gradients: list[Tensor], lr: float) -> None:
+        adamw(
+            weights, gradients, means, squares, [], counts, amsgrad=False, maximize=False,
+            foreach=False, beta1=settings.betas[0], beta2=settings.betas[1], lr=lr, eps=ADAM_EPS,
+            weight_decay=settings.weight_decay,
+        )  # fmt: skip
 
-    def step(self, gradient: Tensor, lr: float) -> None:
-        """Move the weight in place."""
-        self.steps += 1
-        first, second = self.settings.betas
-        self.mean.lerp_(gradient, 1 - first)
-        self.square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        spread = self.square.sqrt().div_((1 - second**self.steps) ** 0.5).add_(ADAM_EPS)
-        self.weight.mul_(1 - lr * self.settings.weight_decay)
-        self.weight.addcdiv_(self.mean, spread, value=-lr / (1 - first**self.steps))
+    return step
 
 
 def _epoch(
@@ -131,10 +128,10 @@ def _epoch(
     batch: int,
     device: torch.device,
 ) -> Iterator[Int[Tensor, "R B"]]:
-    """Yield the training chips of each step, every run in its own order."""
+    """Yield the training chips of each step, each run in its own order."""
     orders = [torch.stack(batches(support.shape[1], batch, rng)) for rng in rngs]
     chips = [support[index, order] for index, order in enumerate(orders)]
-    yield from torch.stack(chips, dim=1).to(device)  # once an epoch: it waits for the GPU
+    yield from torch.stack(chips, dim=1).to(device)  # once an epoch, because it waits
 
 
 def _normalised(
@@ -142,8 +139,8 @@ def _normalised(
 ) -> Float[Tensor, "R B D"]:
     """Return a batch of each run, normalised by its own statistics; update the running ones."""
     runs, size = rows.shape
-    # The runs stand side by side as R x D channels, so that BatchNorm is torch's own, called once;
-    # index_select is twice as fast as indexing.
+    # With the runs as R x D channels, one call of torch's BatchNorm serves them all. index_select
+    # is twice as fast as indexing.
     inputs = train.index_select(0, rows.T.flatten()).view(size, -1)  # B, R x D
     normalised = batch_norm(
         inputs,

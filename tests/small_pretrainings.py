@@ -1,6 +1,7 @@
-"""Pretrainings of a few chips and steps, and what they leave in a store."""
+"""Pretrainings of a few chips and steps, and their files in a store."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -21,7 +22,12 @@ EVERY_STEP = Resources(checkpoint_s=0.0)
 
 def make_pool(count: int = 9) -> Pool:
     """Return chips of two sizes, as a pool has them."""
-    pixels = [*speckled_chips(count // 2, 40, 52), *speckled_chips(count - count // 2, 64)]
+    return pool_from([*speckled_chips(count // 2, 40, 52), *speckled_chips(count - count // 2, 64)])
+
+
+def pool_from(pixels: Sequence[np.ndarray], labels: np.ndarray | None = None) -> Pool:
+    """Return chips as a pool, labelled where labels are given."""
+    count = len(pixels)
     height, width = (np.array([chip.shape[axis] for chip in pixels]) for axis in (0, 1))
     chips = Chips(
         name="speckle", ids=np.array([f"chip {i}" for i in range(count)]),
@@ -31,7 +37,10 @@ def make_pool(count: int = 9) -> Pool:
         source_size=np.stack([height, width], 1), content=np.arange(count, dtype=np.uint64),
         full_scale=1.0, data_digest="d", split_digest="",
     )  # fmt: skip
-    return Pool([chips])
+    pool = Pool([chips])
+    if labels is not None:
+        pool.labels = labels.astype(np.int64)
+    return pool
 
 
 def identity_of(method: str = "mae", recipe: Recipe | None = RECIPE, **changes) -> Pretraining:
@@ -54,12 +63,12 @@ def outcome(store: Store, identity: Pretraining) -> tuple[bytes, list[dict]]:
 
 
 def stop_after(steps: int):
-    """Return a `should_stop` that says so after so many questions."""
-    asked = 0
+    """Return a `should_stop` that is True from its call number `steps` on."""
+    calls = 0
 
     def should_stop() -> bool:
-        nonlocal asked
-        asked += 1
-        return asked >= steps
+        nonlocal calls
+        calls += 1
+        return calls >= steps
 
     return should_stop

@@ -20,6 +20,7 @@ app.add_typer(methods, name="methods")
 app.add_typer(protocols, name="protocols")
 
 FOLDER_HELP = "folder to write to; default: methods/ of a checkout, else the current folder"
+STEPS_HELP = "training steps before the picture; default: 100, or as many as fit into 6 s"
 MethodName = Annotated[str, typer.Argument(metavar="NAME", help="method; `methods ls` lists them")]
 ProtocolName = Annotated[str, typer.Argument(metavar="NAME", help=", ".join(PROTOCOLS))]
 
@@ -58,14 +59,14 @@ def show_method(
         str, typer.Option("-d", "--dataset", help="data set of the chips")
     ] = "synthetic",
     encoder: Annotated[str, typer.Option(help="encoder size")] = "vit_nano",
-    steps: Annotated[int, typer.Option(min=0, help="number of training steps first")] = 100,
+    steps: Annotated[int | None, typer.Option(min=0, help=STEPS_HELP)] = None,
     path: PngFile = None,
     runs: RunsDir = RUNS,
     data: DataDir = DATA,
 ) -> None:
     """Draw chips with their masks, targets and predictions into a PNG file."""
     _registry.module_of(name)  # an unknown name is an error before torch is imported
-    from ..contract.preview import check_drawable, picture_of_method
+    from ..contract.preview import STEPS, check_drawable, picture_of_method
 
     check_drawable(name, encoder)
     path = path or Path(f"{name}.png")
@@ -73,7 +74,9 @@ def show_method(
     from .data import prepare_all
 
     chips = prepare_all([dataset], data, store)[0]
-    task = Task(f"training {name}", steps, "steps")
+    length = "up to 6 s" if steps is None else f"{steps} steps"
+    err.print(f"{name}: building {encoder}, training for {length}, drawing")
+    task = Task(f"training {name}", STEPS if steps is None else steps, "steps")
     with progress() as shown:
         shown.add(task)
 
@@ -81,8 +84,8 @@ def show_method(
             task.done = done
             shown.update(task)
 
-        picture_of_method(name, encoder, chips, steps, path, tell)
-    out.print(f"written: {path}")
+        done = picture_of_method(name, encoder, chips, steps, path, tell)
+    out.print(f"written: {path} (after {done} steps; --steps N sets their number)")
 
 
 @methods.command("check")

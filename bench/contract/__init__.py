@@ -1,1 +1,1 @@
-"""Checks that every method must pass, and tools for whoever writes one."""
+"""Checks that every method must pass, and tools for writing one."""

@@ -1,7 +1,7 @@
-"""The contract of a method as small named checks, for `sarbench methods check` and our own tests.
+"""The contract of a method as small named checks, for `sarbench methods check` and our tests.
 
-Each check takes a method's class and raises `ContractError` with an explanation. All run on a tiny
-encoder and made-up chips, so that any method is through in a few seconds on a CPU.
+Each check takes a method's class and raises `ContractError` with an explanation. All use a tiny
+encoder and made-up chips, so one method takes a few seconds on a CPU.
 """
 
 import json
@@ -51,28 +51,28 @@ Check = Callable[[type[Method]], None]
 
 
 def docstring_says_where_it_is_from(method: type[Method]) -> None:
-    """The file's docstring says what is done and names paper, source and differences."""
+    """The file's docstring names paper, source and differences."""
     text = sys.modules[method.__module__].__doc__ or ""
     missing = [line for line in DOCSTRING_LINES if line not in text]
     if missing:
         raise ContractError(
-            f"the docstring of {method.__module__} lacks {', '.join(missing)}; a reader must learn "
-            "there what is hidden, what is predicted, and whose method it is"
+            f"the docstring of {method.__module__} lacks {', '.join(missing)}; it must say what "
+            "is hidden, what is predicted, and from which paper and code the method is"
         )
 
 
 def config_is_plain_data(method: type[Method]) -> None:
-    """Config has a default for every field and becomes JSON, since it is part of a run's key."""
+    """Config has a default for every field and is valid JSON, because it is part of a run's key."""
     try:
         json.dumps(asdict(config_of(method)), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ContractError(
-            f"Config does not become JSON ({error}); use numbers, strings, booleans and tuples"
+            f"Config cannot be written as JSON ({error}); use numbers, strings, booleans and tuples"
         ) from error
 
 
 def weights_come_from_the_rng(method: type[Method]) -> None:
-    """Two methods built from equal generators have equal weights, whatever was drawn before."""
+    """Methods built from equal generators have equal weights, whatever torch drew before."""
     first = build(method).state_dict()
     with torch.random.fork_rng(devices=[]):
         torch.rand(1)
@@ -86,19 +86,20 @@ def weights_come_from_the_rng(method: type[Method]) -> None:
 
 
 def global_random_state_is_left_alone(method: type[Method]) -> None:
-    """Building and training draw from the generator handed in, never from torch's global one."""
+    """Building and training draw from the given generator, never from torch's global one."""
     before = torch.get_rng_state()
     built = build(method)
     if not method.control:
         built.loss(sample_batch(built, LEAST_BATCH), fresh_rng())
     if not torch.equal(before, torch.get_rng_state()):
         raise ContractError(
-            "the global random state has moved; every draw takes generator=rng (dropout cannot)"
+            "the global random state has moved; give generator=rng to every draw (dropout takes "
+            "none and cannot be used)"
         )
 
 
 def tokens_have_one_shape(method: type[Method]) -> None:
-    """The encoder maps chips to finite tokens (B, N, D), D being its `width` where that is set."""
+    """The encoder maps chips to finite tokens (B, N, D); D is its `width` unless that is 0."""
     for encoder_config in encoders_for(method, TINY, TINY_224, SIZES["vit_nano"]):
         encoder = build(method, encoder_config).encoder.eval()
         tokens = encoder(evaluation_input(method, encoder_config))
@@ -129,22 +130,22 @@ def encoder_reloads_strictly(method: type[Method]) -> None:
     images = evaluation_input(method, TINY)
     if not torch.equal(trained(images), fresh(images)):
         raise ContractError(
-            "the reloaded encoder gives other tokens; something it computes with is neither a "
-            "parameter nor a buffer nor set by build_encoder"
+            "the reloaded encoder gives other tokens; make everything that it computes with a "
+            "parameter or a buffer, or set it in build_encoder"
         )
 
 
 def encoder_can_be_finetuned(method: type[Method]) -> None:
-    """An encoder that `finetune` may train numbers its layers and takes a drop path rate."""
+    """An encoder for `finetune` numbers its layers and takes a drop path rate."""
     if "finetune" not in method.protocols:
         return
     encoder: Any = method.build_encoder(config_of(method), TINY, drop_path=0.5).train()
     named = {name for name, _ in encoder.named_parameters()}
     if not hasattr(encoder, "layer_numbers") or encoder.layer_numbers()[0].keys() != named:
         raise ContractError(
-            "encoder.layer_numbers() must return the number of the layer of every weight by the "
-            "weight's name, from the input on, and the number of a head on top: layer decay goes "
-            "by them. Add it, or leave 'finetune' out of `protocols`"
+            "encoder.layer_numbers() must return the layer number of every weight by the weight's "
+            "name, counted from the input, and the number of a head on top; layer decay needs "
+            "them. Add it, or remove 'finetune' from `protocols`"
         )
     plain = method.build_encoder(config_of(method), TINY)
     if encoder.state_dict().keys() != plain.state_dict().keys():
@@ -182,7 +183,7 @@ TRAINED: tuple[Check, ...] = (
 def checks_for(method: type[Method]) -> tuple[Check, ...]:
     """Return the checks that a method must pass.
 
-    Controls are asked for no loss, and only masked prediction for masks.
+    Those of training leave out controls; those of masks are for `MaskedPrediction` only.
     """
     if method.control:
         return ALWAYS
@@ -192,7 +193,7 @@ def checks_for(method: type[Method]) -> tuple[Check, ...]:
 
 
 def run_checks(method: type[Method]) -> Iterator[tuple[str, str | None]]:
-    """Run all checks of a method; yield each one's name and its explanation where it failed."""
+    """Run all checks of a method; yield each name, and the explanation of a failure or None."""
     for check in checks_for(method):
         name = check.__name__.replace("_", " ")
         try:

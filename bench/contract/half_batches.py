@@ -1,4 +1,4 @@
-"""Two halves of a batch in two threads that exchange rows, as two processes would."""
+"""Two halves of a batch in two threads that exchange rows like two processes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +12,7 @@ from ...methods._method import Batch
 from ..pretraining.batch_norm import share_statistics
 from ..pretraining.distributed import Ranks
 
-PATIENCE_S = 60.0  # a half whose partner gathers no more has failed
+TIMEOUT_S = 60.0  # a half that waits longer for the other fails
 
 
 class HalvesDifferError(RuntimeError):
@@ -20,11 +20,11 @@ class HalvesDifferError(RuntimeError):
 
 
 class _OtherHalfFailedError(RuntimeError):
-    """The partner of this half has given up."""
+    """The other half raised an error."""
 
 
 class _Exchange:
-    """The rows that two threads hand to each other."""
+    """The rows that two threads exchange."""
 
     def __init__(self) -> None:
         self._barrier = Barrier(2)
@@ -35,28 +35,31 @@ class _Exchange:
         return torch.cat(self._meet(rank, rows))
 
     def finish(self, rank: int) -> None:
-        """Wait for the other, which must be at its end too."""
+        """Wait until the other thread has finished too."""
         self._meet(rank, None)
 
-    def give_up(self) -> None:
-        """Let the other thread wait no longer."""
+    def abort(self) -> None:
+        """End the wait of the other thread with an error."""
         self._barrier.abort()
 
     def _meet(self, rank: int, rows: Tensor | None) -> list[Tensor]:
         self._rows[rank] = rows
         try:
-            self._barrier.wait(PATIENCE_S)
+            self._barrier.wait(TIMEOUT_S)
             found = list(self._rows)
-            self._barrier.wait(PATIENCE_S)
+            self._barrier.wait(TIMEOUT_S)
         except BrokenBarrierError as error:
             raise _OtherHalfFailedError("the other half of the batch failed") from error
         if len({None if one is None else one.shape for one in found}) == 2:
-            raise HalvesDifferError("the two halves of a batch call gather with different rows")
+            raise HalvesDifferError(
+                "the two halves of a batch call gather with different rows; every process must "
+                "call batch.gather equally often, with rows of one shape"
+            )
         return [one for one in found if one is not None]
 
 
 def in_halves(method: Any, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
-    """Return loss and rows to remember of each half of a batch, in one graph."""
+    """Return the loss and the rows for `after_step` of each half of a batch, in one graph."""
     exchange, place = _Exchange(), local()
     share_statistics(method, lambda rows: exchange.gather(place.rank, rows))
 
@@ -75,7 +78,7 @@ def in_halves(method: Any, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
             found = method.loss(own, rng)
             exchange.finish(rank)
         except BaseException:
-            exchange.give_up()
+            exchange.abort()
             raise
         return found
 
@@ -83,5 +86,5 @@ def in_halves(method: Any, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
         halves = [pool.submit(half, rank) for rank in range(2)]
     errors = [error for one in halves if (error := one.exception())]
     for error in sorted(errors, key=lambda error: isinstance(error, _OtherHalfFailedError)):
-        raise error  # the cause before what followed from it
+        raise error  # the cause first, then its consequence in the other half
     return [one.result() for one in halves]

@@ -1,4 +1,4 @@
-"""The part of a method's contract that is about what it hides and predicts."""
+"""Checks of masks and predictions, for methods with masked prediction."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from ..pretraining.distributed import Ranks
 
 
 def prediction_fits_together(method: type[Method]) -> None:
-    """Shapes, indices and gradients of a `Prediction` agree."""
+    """A `Prediction` has fitting shapes and indices, and its target carries no gradient."""
     images = made_up_chips(3)
     built = build(method)
     prediction = built.predict(images, fresh_rng())
@@ -41,16 +41,18 @@ def prediction_fits_together(method: type[Method]) -> None:
         if index.min() < 0 or index.max() >= limit:
             raise ContractError(f"{name} must be from 0 to {limit - 1}")
     if prediction.images.unique().numel() != len(images):
-        raise ContractError("some image of the batch has no row in the prediction")
+        raise ContractError(
+            "an image of the batch has no row in the prediction; `images` must name all of them"
+        )
     if prediction.target.requires_grad:
         raise ContractError(
-            "the target carries gradient; compute it under torch.no_grad(), or the encoder learns "
-            "to make it easy"
+            "the target carries gradient, so the encoder would learn to make the target easy; "
+            "compute it under torch.no_grad()"
         )
 
 
 def masked_loss_is_positive(method: type[Method]) -> None:
-    """The loss is a number above 0, for a single chip too."""
+    """The loss is a number above 0, also for a single chip."""
     for number in (1, 3):
         built = build(method)
         loss, _ = built.loss(sample_batch(built, number), fresh_rng())
@@ -61,35 +63,37 @@ def masked_loss_is_positive(method: type[Method]) -> None:
 
 
 def mask_follows_the_rng(method: type[Method]) -> None:
-    """Equal generators hide the same patches, another one others, in every image of its own."""
+    """Equal generators hide the same patches; other generators and other images, other patches."""
     built, images = build(method), made_up_chips(1).expand(3, -1, -1, -1)
     drawn = [_hidden(built.predict(images, fresh_rng(seed)), 3) for seed in (0, 1, 0)]
     if not drawn[0].any():
-        return  # it hides nothing, and says so
+        return  # a method that hides nothing
     if not torch.equal(drawn[0], drawn[2]):
-        raise ContractError("equal generators hid other patches; draw the mask from rng alone")
+        raise ContractError("equal generators hide other patches; draw the mask from rng alone")
     if torch.equal(drawn[0], drawn[1]):
-        raise ContractError("two generators hid the same patches; draw the mask from rng")
+        raise ContractError("two generators hide the same patches; draw the mask from rng")
     if torch.equal(drawn[0][0], drawn[0][1]) and torch.equal(drawn[0][0], drawn[0][2]):
-        raise ContractError("all images of a batch have the same patches hidden")
+        raise ContractError(
+            "the same patches are hidden in all images of a batch; draw a mask for each image"
+        )
 
 
 def processes_share_the_masks_of_one(method: type[Method]) -> None:
-    """Two processes with half of a batch each hide what one process with all of it hides."""
+    """Two processes with half a batch each hide the patches that one process would hide."""
     built, images = build(method), made_up_chips(4)
     whole = _hidden(built.predict(images, fresh_rng()), 4)
     for rank, half in enumerate(images.split(2)):
         rng = Ranks(rank, 2).stream(0, "method checks", device="cpu")
         if not torch.equal(_hidden(built.predict(half, rng), 2), whole[2 * rank : 2 * rank + 2]):
             raise ContractError(
-                "half of a batch is hidden otherwise than in the whole batch, so that several "
-                "processes would train otherwise than one; draw with `draw` or `random_order` of "
-                "sarbench.methods, which know which part of a batch they draw for"
+                "half a batch has other masks than in the whole batch, so several processes would "
+                "not train like one; draw with `draw` or `random_order` of sarbench.methods, "
+                "which know their part of the batch"
             )
 
 
 def hidden_patches_do_not_reach_the_prediction(method: type[Method]) -> None:
-    """What `mask` calls hidden does not change the prediction; what is visible does."""
+    """Pixels of hidden patches do not change the prediction; pixels of visible patches do."""
     built, images = build(method).eval(), made_up_chips(3)
     before = built.predict(images, fresh_rng())
     for row in (0, len(before.images) - 1):
@@ -105,13 +109,13 @@ def hidden_patches_do_not_reach_the_prediction(method: type[Method]) -> None:
             moved = not torch.allclose(before.predicted[row], after.predicted[row], atol=1e-6)
             if hides and moved:
                 raise ContractError(
-                    f"row {row} of the prediction changes with pixels that `mask` calls hidden "
-                    "from it: either the mask is wrong or the answer leaks into the question"
+                    f"row {row} of the prediction changes with pixels of patches that `mask` "
+                    "calls hidden: either `mask` is wrong, or the target leaks into the input"
                 )
             if not hides and not moved:
                 raise ContractError(
                     f"row {row} of the prediction does not depend on any visible pixel of image "
-                    f"{int(image)}; is `images` right?"
+                    f"{int(image)}; check `images` and the input of the predictor"
                 )
 
 

@@ -15,7 +15,7 @@ from ..models.method_info import plugin_digest
 from ..store.atomic import write_atomic
 from ..store.records import Store
 
-NAMED = 3  # failures that are written out; `sarbench methods check` shows all
+NAMED = 3  # failures with their explanations; `sarbench methods check` explains all
 
 
 def check_contracts(
@@ -23,10 +23,10 @@ def check_contracts(
 ) -> dict[str, list[str]]:
     """Check each method that is not bundled, unless its code was checked before.
 
-    The outcome is kept in the store; a failure is reported and stops nothing.
+    The store keeps the outcomes. A failure is reported and does not stop a run.
 
     Returns:
-        The failures of each method that has some.
+        The failures by method, without methods that pass.
     """
     names = list(names)
     for name in plugins(names):
@@ -40,7 +40,7 @@ def check_contracts(
         more = f"; also: {others}" if others else ""
         warn(
             f"{name} fails {len(failures)} checks of the contract: {'; '.join(failures[:NAMED])}"
-            f"{more}. It is run, and its rows are marked; see: sarbench methods check {name}"
+            f"{more}. It runs, and tables mark its rows. For details: sarbench methods check {name}"
         )
     return failed
 

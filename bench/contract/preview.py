@@ -1,5 +1,6 @@
-"""Draw what a method does before anything is pretrained with it: a fresh one, trained a little."""
+"""A picture of what a method hides and predicts, after a short training."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,17 +15,19 @@ from ..augmentation.augment import Augmentation, augment
 from ..augmentation.resample import resize
 from ..data.chips import Chips
 from ..pretraining.sample_predictions import predictions_of
+from ..pretraining.step import train_step
 from ..reporting.method_figures import draw_predictions
 from ..seeding import stream, torch_stream
 from ..suggest import unknown
 
+CHIPS_SHOWN = 4
+STEPS, LIMIT_S = 100, 6.0  # of the training where no number of steps is given
+BATCH, BATCH_224 = 16, 2  # chips of a step; fewer where the input is larger than 112 px
+LEARNING_RATE = 1e-3
+
 
 class NothingToShowError(ValueError):
-    """A method that hides and predicts nothing that a picture could show."""
-
-
-CHIPS_SHOWN = 4
-BATCH, LEARNING_RATE = 32, 1e-3  # of the short training before the picture
+    """A method that predicts no patches, or an unknown encoder."""
 
 
 def check_drawable(name: str, encoder: str) -> None:
@@ -38,52 +41,68 @@ def check_drawable(name: str, encoder: str) -> None:
     kind = _registry.get(name)
     if not (kind.control or issubclass(kind, MaskedPrediction)):
         raise NothingToShowError(
-            f"{name} is no MaskedPrediction: it predicts no patches that a picture could show. "
-            f"To see whether it works: sarbench methods check {name}"
+            f"{name} is not a MaskedPrediction: it predicts no patches that a picture could show. "
+            f"To check that it works: sarbench methods check {name}"
         )
-
-
-def train_briefly(
-    method: MaskedPrediction,
-    chips: Chips,
-    chosen: np.ndarray,
-    steps: int,
-    on_step: Callable[[int], None],
-) -> None:
-    """Train a method for a few steps, enough to see where its predictions go."""
-    trainable = [weights for weights in method.parameters() if weights.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0)
-    method.train()
-    for step in range(steps):
-        batch = chips.stack(stream(0, "show", "batch", step).choice(chosen, BATCH))
-        height, width = (torch.full((BATCH,), side) for side in batch.shape[-2:])
-        rng = torch_stream(0, "show", "training", step)
-        px = method.encoder_config.input_px
-        images = augment(torch.from_numpy(batch[:, 0]), height, width, px, Augmentation(), rng)
-        given = Batch((images,), torch.arange(BATCH), progress=step / steps)
-        optimizer.zero_grad()
-        loss, kept = method.loss(given, rng)
-        loss.backward()
-        optimizer.step()
-        method.after_step(given.progress, given.index, kept)
-        on_step(step + 1)
 
 
 def picture_of_method(
     name: str,
     encoder: str,
     chips: Chips,
-    steps: int,
+    steps: int | None,
     path: Path,
     on_step: Callable[[int], None] = lambda done: None,
-) -> None:
-    """Draw the method `name` on chips that are not under test, after `steps` steps of training."""
+) -> int:
+    """Train a method briefly and draw it; return the number of steps.
+
+    Neither the training nor the picture uses test chips.
+
+    Args:
+        name: Of the method.
+        encoder: Name of one of our sizes.
+        chips: Give the training and the chips of the picture.
+        steps: Train exactly this long. None = 100 steps, or as many as fit into 6 s.
+        path: Where the picture is written.
+        on_step: Called with the number of steps done.
+    """
     kind = _registry.get(name)
     method = kind(kind.Config(), SIZES[encoder], torch_stream(0, "show", "weights"))
     chosen = np.flatnonzero(~chips.is_test)
-    if steps and isinstance(method, MaskedPrediction):
-        train_briefly(method, chips, chosen, steps, on_step)
+    done = 0
+    if isinstance(method, MaskedPrediction):
+        done = _train(method, chips, chosen, steps, on_step)
     shown = chosen[np.linspace(0, len(chosen) - 1, CHIPS_SHOWN).astype(int)]
     images = resize(torch.from_numpy(chips.stack(shown)), SIZES[encoder].input_px)
     made = predictions_of(method, images, torch_stream(0, "show", "mask"))
     draw_predictions(made, method.label, SIZES[encoder]).savefig(path, dpi=110)
+    return done
+
+
+def _train(
+    method: MaskedPrediction,
+    chips: Chips,
+    chosen: np.ndarray,
+    steps: int | None,
+    on_step: Callable[[int], None],
+) -> int:
+    """Train on the `chosen` chips; return the number of steps."""
+    limit_s, total = (LIMIT_S, STEPS) if steps is None else (float("inf"), steps)
+    trained = [weight for weight in method.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.0)
+    px = method.encoder_config.input_px
+    size = BATCH if px <= SIZES["vit_nano"].input_px else BATCH_224
+    method.train()
+    began = time.monotonic()
+    for step in range(total):
+        pixels = chips.stack(stream(0, "show", "batch", step).choice(chosen, size))
+        height, width = (torch.full((size,), side) for side in pixels.shape[-2:])
+        rng = torch_stream(0, "show", "training", step)
+        images = augment(torch.from_numpy(pixels[:, 0]), height, width, px, Augmentation(), rng)
+        batch = Batch((images,), torch.arange(size), progress=step / total)
+        train_step(method, optimizer, batch, rng)
+        on_step(step + 1)
+        mean_s = (time.monotonic() - began) / (step + 1)
+        if mean_s * (step + 2) > limit_s:
+            return step + 1
+    return total

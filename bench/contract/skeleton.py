@@ -1,97 +1,15 @@
-"""The file that `sarbench methods new` writes: a small method that runs and passes every check."""
+"""The file that `sarbench methods new` writes: a small method that passes every check."""
 
 import keyword
 from pathlib import Path
+
+import jinja2
 
 from ...methods import _registry, names
 
 METHODS_FOLDER = Path(_registry.__file__).parent
 
-IN_THIS_REPOSITORY = """from ._encoders import EncoderConfig, predictor_shape
-from ._masked import MaskedPrediction, Prediction
-from ._masking import hidden_except, random_order
-from ._registry import register
-from ._vit import Encoder, Predictor, initialise, patchify
-"""
-IN_ANOTHER_PACKAGE = """from sarbench.methods import (
-    Encoder,
-    EncoderConfig,
-    MaskedPrediction,
-    Prediction,
-    Predictor,
-    hidden_except,
-    initialise,
-    patchify,
-    predictor_shape,
-    random_order,
-    register,
-)
-"""
-TEXT = '''"""{label}: hide half of the patches, predict their mean and deviation.
-
-Hidden: a random half of the patches of each chip, replaced by a learned token before the encoder.
-Predicted: mean and standard deviation of the pixels of each hidden patch, by a small predictor.
-
-Paper: none yet.
-Source: none.
-Differs from the source: nothing.
-"""
-
-from dataclasses import dataclass
-
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-
-{imports}
-
-@dataclass(frozen=True)
-class Config:
-    """What may be set in a grid; every field has a default and changes a run's key."""
-
-    mask_ratio: float = 0.5
-
-
-@register(label="{label}", paper="none yet")
-class {class_name}(MaskedPrediction):
-    """Regression of patch statistics."""
-
-    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
-        """Build the networks; `initialise` draws every weight from `rng`."""
-        super().__init__(config, encoder, rng)
-        self.mask_token = nn.Parameter(torch.empty(1, 1, encoder.width))
-        self.predictor = Predictor(encoder.width, 2, predictor_shape(encoder), "relative")
-        initialise(self, rng)
-
-    @classmethod
-    def build_encoder(
-        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
-    ) -> Encoder:
-        """Return what is kept: a ViT with class token and relative positions."""
-        return Encoder(encoder, "relative", drop_path=drop_path)
-
-    def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N P"]:
-        """Return mean and standard deviation of each patch."""
-        pixels = patchify(images, self.encoder_config.patch_px)
-        return torch.stack([pixels.mean(-1), pixels.std(-1)], dim=-1)
-
-    def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
-        """Hide, encode, predict; `loss` is the squared error over what `mask` calls hidden."""
-        tokens = self.encoder.embed(images)
-        batch, count, _ = tokens.shape
-        hidden = int(count * self.config.mask_ratio)
-        mask = hidden_except(random_order(batch, count, rng)[:, hidden:], count)
-        tokens = torch.where(mask[..., None], self.mask_token.to(tokens.dtype), tokens)
-        return Prediction(
-            predicted=self.predictor(self.encoder.encode(tokens))[:, 1:],
-            target=self.target(images),
-            mask=mask,
-            patches=torch.arange(count, device=images.device).expand(batch, -1),
-            images=torch.arange(batch, device=images.device),
-        )
-'''
-
-
+TEMPLATE = Path(__file__).with_name("skeleton.py.jinja")
 ENTRY_POINT = """declare it by an entry point in the pyproject.toml of your package:
 
 [project.entry-points."sarbench.methods"]
@@ -101,11 +19,11 @@ then install the package: pip install -e ."""
 
 
 class MethodNameError(ValueError):
-    """A new method cannot have this name."""
+    """A name or a place that a new method cannot have."""
 
 
 def in_checkout() -> bool:
-    """Return whether the methods are those of a checkout, which its user may add to."""
+    """Return whether the methods are those of a checkout, where users may add files."""
     return (METHODS_FOLDER.parent / "pyproject.toml").is_file()
 
 
@@ -115,7 +33,7 @@ def is_bundled(folder: Path) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no file name of a method, or is taken.
+    """Refuse a name that cannot be a file name of a method, or is taken.
 
     Raises:
         MethodNameError: The name is not lower-case letters, digits and _, or is taken.
@@ -123,11 +41,11 @@ def check_name(name: str) -> None:
     plain = name.isascii() and name.isidentifier() and name == name.lower()
     if not plain or name.startswith("_") or keyword.iskeyword(name):
         raise MethodNameError(
-            f"a method's name is its file name: lower-case letters, digits and _, beginning with a "
-            f"letter (my_method), got {name!r}"
+            f"{name!r} cannot name a method: its name is its file name, so it begins with a "
+            "letter and has lower-case letters, digits and _ only, as my_method"
         )
     if name in names():
-        raise MethodNameError(f"there is a method {name!r} already; choose another name")
+        raise MethodNameError(f"a method {name!r} exists already; choose another name")
 
 
 def skeleton(name: str, in_this_repository: bool = True) -> str:
@@ -138,26 +56,32 @@ def skeleton(name: str, in_this_repository: bool = True) -> str:
     """
     check_name(name)
     words = name.split("_")
-    return TEXT.format(
+    template = jinja2.Template(
+        TEMPLATE.read_text("utf-8"),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return template.render(
         label=" ".join(words).capitalize(),
         class_name="".join(word.capitalize() for word in words),
-        imports=IN_THIS_REPOSITORY if in_this_repository else IN_ANOTHER_PACKAGE,
+        in_this_repository=in_this_repository,
     )
 
 
 def write_skeleton(name: str, folder: Path | None = None) -> Path:
     """Write `<name>.py` into `folder`; overwrite nothing.
 
-    The default is `methods/` of a checkout, or the current folder where there is no checkout.
+    The default folder is `methods/` of a checkout, and the current folder without a checkout.
 
     Raises:
-        MethodNameError: See `check_name`; also where the file exists or the folder does not.
+        MethodNameError: See `check_name`; also, the file exists or the folder does not.
     """
     folder = folder or (METHODS_FOLDER if in_checkout() else Path.cwd())
     if is_bundled(folder) and not in_checkout():
         raise MethodNameError(
-            f"{folder} belongs to the installed package, which the next update replaces; write "
-            "into a package of your own: --folder DIR"
+            f"{folder} belongs to the installed package, and the next update replaces it; give "
+            "the folder of your own package: --folder DIR"
         )
     text = skeleton(name, in_this_repository=is_bundled(folder))
     path = folder / f"{name}.py"
@@ -169,5 +93,5 @@ def write_skeleton(name: str, folder: Path | None = None) -> Path:
             f"{path} exists and is not overwritten; choose another name"
         ) from error
     except FileNotFoundError as error:
-        raise MethodNameError(f"there is no folder {folder}; create it first") from error
+        raise MethodNameError(f"the folder {folder} does not exist; create it first") from error
     return path

@@ -1,1 +1,1 @@
-"""Evaluate an encoder under a protocol."""
+"""The evaluation of an encoder under a protocol."""

@@ -1,7 +1,7 @@
-"""Runs of one encoder on one data set: features or encoder + protocol -> records.
+"""Runs of one encoder on one data set: encoder and protocol -> predictions and records.
 
-Features of a frozen encoder are computed once and shared by every shot and seed; the runs of a
-features protocol train together. An encoder protocol trains run by run.
+A protocol on features computes those of the frozen encoder once, for all shots and seeds, and
+trains all its runs together. A protocol that trains the encoder does one run after the other.
 """
 
 import io
@@ -33,16 +33,16 @@ from ..store.atomic import file_digest, npz, write_atomic, write_once
 from ..store.provenance import Clock
 from ..store.records import Store
 
-CHUNK = 256  # chips that pass the encoder at once; fixed, so that no number depends on memory
+CHUNK = 256  # chips in one pass of the encoder; fixed, so that no number depends on memory
 
 
 class StaleDataError(ValueError):
-    """Prepared data that are not those of the run."""
+    """Prepared data other than those of the run."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Runs that are computed together; the unit of failure."""
+    """Runs that are computed together and fail together."""
 
     protocol: str
     settings: dict[str, Any]
@@ -50,7 +50,7 @@ class Batch:
 
 
 def batches(runs: list[Run]) -> list[Batch]:
-    """Group runs by what they can share; an encoder protocol's run stands alone."""
+    """Group runs by protocol and settings; a run that trains the encoder is a group of its own."""
 
     def kind(run: Run) -> tuple[str, str]:
         return run.protocol, json.dumps(run.settings, sort_keys=True)
@@ -65,7 +65,7 @@ def batches(runs: list[Run]) -> list[Batch]:
 
 
 class Evaluation:
-    """One encoder on one data set; inputs and features are computed when first needed."""
+    """One encoder on one data set; inputs and features are computed at first use."""
 
     def __init__(
         self,
@@ -75,28 +75,30 @@ class Evaluation:
         resources: Resources,
         readouts: Iterable[str] = (),
     ) -> None:
-        """Look the encoder up.
+        """Check that the stored encoder is that of its record.
 
         Args:
-            identity: Of its pretraining.
+            identity: Of the encoder's pretraining.
             chips: The data set.
             store: Holds the encoder, and gets the records.
             resources: Device and threads.
-            readouts: Features that will be needed: chips pass the encoder once for all of them.
+            readouts: Readouts of all later runs, so that one pass of the encoder serves them all.
 
         Raises:
-            CheckpointMismatchError: The encoder is missing, or not the one of the record.
+            CheckpointMismatchError: The encoder is missing, or is not that of the record.
         """
         record = store.read("pretrain", identity.key)
         if record is None:
-            raise CheckpointMismatchError(f"pretraining {identity.key[:12]} has no record")
+            raise CheckpointMismatchError(
+                f"pretraining {identity.key[:12]} has no record; run the pretraining first"
+            )
         self.identity, self.chips, self.store, self.resources = identity, chips, store, resources
         self.weights_digest = record.weights_digest
         self._weights = store.folder("pretrain", identity.key) / "encoder.safetensors"
         if file_digest(self._weights) != self.weights_digest:
             raise CheckpointMismatchError(
                 f"{self._weights} is not the file that its record describes; "
-                "repeat the pretraining with `sarbench run --force`"
+                "rerun the pretraining with `sarbench run --force`"
             )
         self._method = _registry.get(identity.method)
         self._train = np.flatnonzero(~chips.is_test)
@@ -114,7 +116,7 @@ class Evaluation:
         return encoder.to(self.resources.device)
 
     def run(self, batch: Batch) -> Iterator[RunRecord]:
-        """Compute a batch and yield each record once it is stored."""
+        """Compute a batch of runs, and yield each record after storing it."""
         clock = Clock(self.resources)
         protocol = PROTOCOLS[batch.protocol]
         settings = from_json(protocol.settings, batch.settings)
@@ -123,8 +125,8 @@ class Evaluation:
                 self.chips.data_digest, self.chips.split_digest,
             ):  # fmt: skip
                 raise StaleDataError(
-                    f"{run.dataset} as prepared has data digest {self.chips.data_digest[:12]}, "
-                    f"the run was planned on {run.data_digest[:12]}; plan again"
+                    f"{run.dataset} as prepared has data digest {self.chips.data_digest[:12]}, but "
+                    f"the run was planned on {run.data_digest[:12]}; rerun `sarbench plan`"
                 )
         episodes = [self._episode(run) for run in batch.runs]
         rngs = [
@@ -146,7 +148,7 @@ class Evaluation:
         return support_set(run.split_digest, run.seed, ids, labels, run.shots, self.chips.classes)
 
     def inputs(self, indices: np.ndarray) -> Iterator[Tensor]:
-        """Yield what the method's encoder is given, chunk by chunk, on the device."""
+        """Yield the inputs of the method's encoder in chunks, on the device."""
         kind, px = self._method.evaluation_input, (self.identity.encoder or {}).get("input_px", 0)
         for start in range(0, len(indices), CHUNK):
             chunk = indices[start : start + CHUNK]
@@ -193,7 +195,7 @@ class Evaluation:
         self, run: Run, episode: np.ndarray, predictions: Predictions, clock: Clock, share: float
     ) -> RunRecord:
         truth = self.chips.labels[self._test]
-        classes, digest = self._keep(run, predictions)
+        classes, digest = self._write_predictions(run, predictions)
         record = RunRecord(
             key=run.key,
             identity=run.to_json(),
@@ -210,10 +212,10 @@ class Evaluation:
         self.store.write("evaluate", record)
         return record
 
-    def _keep(self, run: Run, predictions: Predictions) -> tuple[np.ndarray, str]:
+    def _write_predictions(self, run: Run, predictions: Predictions) -> tuple[np.ndarray, str]:
         """Store predictions; return the stored classes and the digest of the file.
 
-        Another process may evaluate the same run: the first file counts for both.
+        If another process evaluates the same run, the first file counts for both.
         """
         path = self.store.folder("evaluate", run.key) / "predictions.npz"
         classes = predictions.classes.astype(np.int16)
@@ -227,5 +229,5 @@ class Evaluation:
                 found = None
             if found is not None and (found.shape, found.dtype) == (classes.shape, classes.dtype):
                 return found, sha256(stored).hexdigest()
-            write_atomic(path, content)  # what an older process left is not a whole file
+            write_atomic(path, content)  # the file of an older process is damaged
         return classes, sha256(content).hexdigest()

@@ -1,1 +1,1 @@
-"""Pretrain an encoder."""
+"""The pretraining of an encoder."""

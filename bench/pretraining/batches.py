@@ -1,4 +1,4 @@
-"""The batches of a pretraining: chips in an order drawn for each epoch, cropped for each view."""
+"""The batches of a pretraining: chips in a new random order each epoch, cropped for each view."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ from .distributed import ALONE, Ranks
 
 
 class PoolTooSmallError(ValueError):
-    """A pool that does not fill one batch."""
+    """A pool with fewer chips than a batch."""
 
 
 class Batches:
-    """The chips of a pool as augmented batches, in an order drawn for each epoch."""
+    """The chips of a pool as augmented batches, in a new random order each epoch."""
 
     def __init__(
         self,
@@ -35,14 +35,14 @@ class Batches:
         *,
         labelled: bool = False,
     ) -> None:
-        """Prepare to draw; `px` is the side of views that name none."""
+        """Prepare to draw; `px` is the side of views without a size."""
         self.pool, self.recipe, self.seed, self.px, self.device = pool, recipe, seed, px, device
         self.ranks, self.share = ranks, ranks.share(recipe.batch)
         self.per_epoch = len(pool) // recipe.batch
         if not self.per_epoch:
             raise PoolTooSmallError(
                 f"the pool holds {len(pool)} chips, a batch takes {recipe.batch}; "
-                "give a smaller `batch` under [pretrain], or a larger pool"
+                "set a smaller `batch` under [pretrain], or a larger pool"
             )
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
         self._crops = crops(views, recipe, px)
@@ -51,7 +51,7 @@ class Batches:
     def batch(self, step: int) -> Batch:
         """Return the batch of `step`, or this process's share of it.
 
-        Incomplete batches are dropped.
+        The last, incomplete batch of an epoch is skipped.
         """
         epoch, place = divmod(step, self.per_epoch)
         if self._order[0] != epoch:

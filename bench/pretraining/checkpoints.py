@@ -1,7 +1,7 @@
-"""Checkpoints that cannot lie: whole or absent, loaded strictly, damaged ones skipped by name.
+"""Checkpoints to resume from: whole or absent, loaded strictly, skipped where damaged.
 
-A file's name holds the step and the start of its own SHA-256, so a torn or edited file is known
-before it is read; it is put in place by rename, and the last two are kept.
+A file's name holds the step and the start of its own SHA-256, which shows a torn or edited file.
+Files are renamed into place, and the last two are kept.
 """
 
 import io
@@ -31,22 +31,22 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def load_checkpoint(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
-    """Return the newest whole checkpoint, or None; a damaged one is skipped and `warn` told."""
+    """Return the newest whole checkpoint, or None; `warn` gets a message for each damaged one."""
     damaged = False
     for path in _checkpoints(folder):
         content = path.read_bytes()
         match = CHECKPOINT.fullmatch(path.name)
         if match and sha256(content).hexdigest()[:16] == match[2]:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        warn(f"{path} is damaged (its checksum is wrong); it is left out")
+        warn(f"{path} is damaged (its checksum is wrong) and skipped")
         damaged = True
     if damaged:
-        warn(f"no checkpoint in {folder} is whole; the pretraining starts from the beginning")
+        warn(f"every checkpoint in {folder} is damaged; the pretraining starts from the beginning")
     return None
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove every checkpoint, once the record is written."""
+    """Remove every checkpoint, after the record was written."""
     for path in _checkpoints(folder):
         path.unlink(missing_ok=True)
 

@@ -18,11 +18,11 @@ LEASE = "running.lease"
 
 
 class Interrupted(Exception):
-    """The pretraining was asked to stop; its state is saved."""
+    """A pretraining that stopped on request, with its state saved."""
 
 
 class RunningElsewhereError(Exception):
-    """Another process trains this pretraining now."""
+    """A pretraining that another process trains now."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ def claim(
     ranks: Ranks,
     should_stop: Callable[[], bool],
 ) -> Iterator[Claim]:
-    """Keep other processes from training the same; the first rank decides for all.
+    """Keep other processes from training the same pretraining; the first rank decides for all.
 
-    A control that learns nothing is made in a moment and needs no claim.
+    A control learns nothing, is done in a moment, and needs no claim.
 
     Raises:
         RunningElsewhereError: Another living process trains it.
-        Interrupted: `should_stop` said so while it was not known whether that process lives.
+        Interrupted: `should_stop` returned True while it was unknown whether that process lives.
     """
     with ExitStack() as stack:
         refused, held = "", None
@@ -64,7 +64,7 @@ def claim(
         done = ranks.first and store.read("pretrain", identity.key) is not None
         refused, done = ranks.from_first([refused, done], resources.device)
         if refused and should_stop():
-            raise Interrupted("stopped before the first step")
+            raise Interrupted("stopped on request before the first step")
         if refused:
             raise RunningElsewhereError(refused)
         yield Claim(done, lambda: held is not None and held.compromise is not None)
@@ -74,7 +74,7 @@ def claim(
 def _hold(
     identity: Pretraining, store: Store, should_stop: Callable[[], bool]
 ) -> Iterator["SoftFileLease"]:
-    """Hold the lease of a pretraining, and show from the start that this process trains it."""
+    """Hold the lease of a pretraining, and show its progress from the start."""
     folder = store.folder("pretrain", identity.key)
     renewed = Renewed(folder / LEASE)
     with lease(folder / LEASE, lambda: should_stop() or renewed()) as held:

@@ -1,8 +1,8 @@
 """The processes of one pretraining: each takes its part of every batch, all hold the same weights.
 
-Draws are made for the whole batch in every process and cut to its part, so that the number of
-processes changes no mask and no crop; losses and gradients are averaged after every step. With the
-same global batch the loss curve is that of one process but for the order of sums.
+Every process draws for the whole batch and keeps its part, so the number of processes changes no
+mask and no crop. Losses and gradients are averaged in every step. With the same global batch the
+loss curve is that of one process, except for the order of sums.
 """
 
 import os
@@ -20,51 +20,51 @@ from torch import Tensor, nn
 from ..identity import Resources
 from ..seeding import torch_stream
 
-PATIENCE = timedelta(minutes=15)  # how long a process waits for the others
+TIMEOUT = timedelta(minutes=15)  # how long a process waits for the others
 
 
 class BatchShareError(ValueError):
-    """A batch that cannot be cut into equal parts."""
+    """A batch that its processes do not divide evenly."""
 
 
 class RanksDifferError(RuntimeError):
-    """Processes of one pretraining that do not hold the same step or weights."""
+    """Processes of one pretraining with different steps or weights."""
 
 
 class PartGenerator(torch.Generator):
-    """A generator whose owner holds part `part[0]` of `part[1]` of the batch."""
+    """A generator of a process that holds part `part[0]` of `part[1]` of the batch."""
 
     part: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of its pretraining."""
+    """The number of this process among those of its pretraining."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the one process that writes."""
+        """True for the only process that writes files."""
         return self.rank == 0
 
     def share(self, batch: int) -> slice:
-        """Return which rows of a global batch are this process's.
+        """Return the rows of a global batch that this process takes.
 
         Raises:
             BatchShareError: The batch does not divide evenly.
         """
         if batch % self.count:
             raise BatchShareError(
-                f"a batch of {batch} cannot be shared by {self.count} processes; change `batch`, "
+                f"{self.count} processes do not divide a batch of {batch} evenly; change `batch`, "
                 "or `gpus`, `nodes` or `processes` of the profile"
             )
         size = batch // self.count
         return slice(self.rank * size, (self.rank + 1) * size)
 
     def stream(self, seed: int, *purpose: str | int, device: str) -> torch.Generator:
-        """Return the stream of one purpose; draws are for the whole batch, cut to this part."""
+        """Return the random stream of one purpose, with the part that this process keeps."""
         if self.count == 1:
             return torch_stream(seed, *purpose, device=device)
         rng = PartGenerator(device)
@@ -97,12 +97,12 @@ class Ranks:
         return float(total.item()) / self.count
 
     def wait(self) -> None:
-        """Wait until every process is here."""
+        """Wait until every process has called this."""
         if self.count > 1:
             dist.barrier()
 
     def from_first(self, value: Any, device: str) -> Any:
-        """Return the first process's value, which can be pickled, in every process."""
+        """Return the value of the first process, which must be picklable, in every process."""
         if self.count == 1:
             return value
         held = [value if self.first else None]
@@ -110,10 +110,10 @@ class Ranks:
         return value if self.first else held[0]
 
     def check_same(self, step: int, module: nn.Module) -> None:
-        """Check that every process holds the same step and the same weights.
+        """Check that every process has the same step and the same weights.
 
         Raises:
-            RanksDifferError: One does not.
+            RanksDifferError: They differ.
         """
         if self.count == 1:
             return
@@ -128,12 +128,12 @@ class Ranks:
                 raise RanksDifferError(
                     f"process {rank} begins at step {other} with weights {weights[:12]}, process "
                     f"0 at step {found[0][0]} with {found[0][1][:12]}; they must be the same. "
-                    "Start the pretraining again, on nodes of one kind with the same versions"
+                    "Rerun the pretraining on nodes of one kind with the same versions"
                 )
 
 
 class _GatherRows(torch.autograd.Function):
-    """Concatenation over processes; a row's gradient is the sum of those of all processes."""
+    """Concatenation over processes; a row's gradient is its sum over all processes."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, rank: int, count: int) -> Tensor:
@@ -155,7 +155,7 @@ ALONE = Ranks()
 
 @contextmanager
 def join_ranks(resources: Resources, environment: "Environment | None" = None) -> Iterator[Ranks]:
-    """Meet the other processes of this job, if there are any."""
+    """Connect the processes of this job, if there are several."""
     if environment is None or environment.count == 1:
         yield Ranks()
         return
@@ -164,7 +164,7 @@ def join_ranks(resources: Resources, environment: "Environment | None" = None) -
         init_method=f"tcp://{environment.host}:{environment.port}",
         rank=environment.rank,
         world_size=environment.count,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     try:
         yield Ranks(environment.rank, environment.count)
@@ -174,7 +174,7 @@ def join_ranks(resources: Resources, environment: "Environment | None" = None) -
 
 @dataclass(frozen=True)
 class Environment:
-    """Where the processes of a job meet."""
+    """The address at which the processes of a job connect, and this one's number."""
 
     host: str  # of the first process
     port: int
@@ -183,7 +183,7 @@ class Environment:
     count: int
 
     def resources(self, resources: Resources) -> Resources:
-        """Return the resources of this process: the GPU of its place on the node."""
+        """Return the resources of this process: the GPU of its own number on the node."""
         if not resources.device.startswith("cuda"):
             return resources
         return replace(resources, device=f"cuda:{self.local_rank}")
@@ -194,7 +194,7 @@ def slurm_environment() -> Environment:
     from submitit import JobEnvironment
 
     given = JobEnvironment()
-    # another port after every restart: the last one may not be free yet
+    # Another port after every restart, because the last one may not be free yet.
     port = (
         20000 + (int(given.raw_job_id) * 7 + int(os.environ.get("SLURM_RESTART_COUNT", 0))) % 9973
     )

@@ -1,4 +1,4 @@
-"""An indicator of collapse: how much features differ between chips."""
+"""The spread of features over chips, an indicator of collapse."""
 
 import torch
 from torch import Tensor, nn
@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def feature_spread(encoder: nn.Module, images: Tensor) -> float:
-    """Return how much features differ between chips: 0 = collapsed, about 1 = unrelated.
+    """Return the spread of features over chips: 0 = collapsed, about 1 = unrelated.
 
-    The standard deviation over chips of the patch-mean feature, relative to the root mean square
-    of the features.
+    It is the standard deviation of the mean token over chips, relative to the root mean square of
+    the features.
     """
     was_training = encoder.training
     encoder.eval()

@@ -1,21 +1,18 @@
-"""The one pretraining loop: method + pool -> encoder checkpoint.
+"""The pretraining loop, the same for all methods: method and pool -> encoder and record.
 
-Everything random is a function of (seed, purpose, step), so a resumed pretraining needs no
-generator state and ends bit-identical to an uninterrupted one.
+All random numbers are functions of (seed, purpose, step). So a resumed pretraining needs no state
+of a generator and ends with the same bits as an uninterrupted one.
 """
 
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ...methods._masked import MaskedPrediction
-from ...methods._method import Batch, Method
+from ...methods._method import Method
 from ...results.record import Architecture, PretrainRecord
 from ..data.pools import Pool
 from ..identity import Pretraining, Recipe, Resources
@@ -34,15 +31,12 @@ from .claim import Interrupted, RunningElsewhereError, claim
 from .distributed import ALONE, Ranks
 from .feature_spread import feature_spread
 from .optimisation import learning_rate, make_optimizer, weight_decay
-from .sample_predictions import keep
+from .sample_predictions import write_predictions
+from .step import NonFiniteLossError, check_weights, train_step
 
-PROGRESS_S = 10.0  # how often the progress file is written
-SPREAD_CHIPS = 64  # first chips of the pool that the collapse indicator looks at
-SHOWN_EVERY = 16  # of these: what is predicted of it is kept for the report
-
-
-class NonFiniteLossError(ArithmeticError):
-    """A loss that is not a number, with the step and what caused it."""
+PROGRESS_S = 10.0  # between two writes of the progress file
+SPREAD_CHIPS = 64  # first chips of the pool, whose feature spread the history holds
+SHOWN_EVERY = 16  # every 16th of these is predicted at the end, for the report
 
 
 def pretrain(
@@ -56,14 +50,24 @@ def pretrain(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = lambda message: None,
 ) -> PretrainRecord:
-    """Train until done and write the record; resumes from the newest whole checkpoint.
+    """Train to the end and write the record; resume from the newest whole checkpoint.
 
-    Only one process (or group of ranks) trains a pretraining at a time, on whatever machine.
+    Only one process, or one group of ranks, trains a pretraining at a time, on any machine.
+
+    Args:
+        identity: The pretraining; its recipe is None for a control.
+        pool: None for a control.
+        store: Holds checkpoints, history, encoder and record.
+        resources: Device, threads and time between checkpoints.
+        ranks: The processes that train it together.
+        should_stop: Asked after every step; True saves the state and raises `Interrupted`.
+        on_progress: Called after every step.
+        warn: Called with messages that do not stop the training.
 
     Raises:
-        NonFiniteLossError: The loss became NaN or infinite.
+        NonFiniteLossError: The loss or a weight became NaN or infinite.
         PoolTooSmallError: The pool does not fill a batch.
-        Interrupted: `should_stop` said so; the state is saved.
+        Interrupted: `should_stop` returned True; the state is saved.
         RunningElsewhereError: Another process trains it.
         RanksDifferError: The ranks do not begin with the same weights.
     """
@@ -83,7 +87,7 @@ def pretrain(
                 outcome = loop.run(should_stop, claimed.lost, on_progress)
                 if ranks.first and isinstance(method, MaskedPrediction):
                     rng = torch_stream(identity.seed, "predictions", device=resources.device)
-                    keep(method, loop.probe[::SHOWN_EVERY], rng, folder, warn)
+                    write_predictions(method, loop.probe[::SHOWN_EVERY], rng, folder, warn)
             ranks.wait()  # no record is written while a process still trains
             if ranks.first:
                 _finish(identity, method, store, clock, outcome, warn)
@@ -99,7 +103,7 @@ def _finish(
     outcome: dict[str, Any],
     warn: Callable[[str], None],
 ) -> None:
-    """Write encoder and record, then remove what was needed to resume."""
+    """Write encoder and record, then remove the checkpoints."""
     folder = store.folder("pretrain", identity.key)
     record = PretrainRecord(
         key=identity.key,
@@ -114,10 +118,10 @@ def _finish(
 
 
 def _architecture(identity: Pretraining, warn: Callable[[str], None]) -> Architecture | None:
-    """Count the network; a trained encoder is not lost because a plug-in's cannot be counted."""
+    """Count parameters and operations; return None, with a warning, if a plug-in's code fails."""
     try:
         return architecture_of(identity)
-    except Exception as error:  # whatever the code of a stranger raises
+    except Exception as error:  # code of a plug-in; its trained encoder must not be lost
         warn(
             f"the record of {identity.method} will not hold its architecture: "
             f"{type(error).__name__}: {error}"
@@ -151,8 +155,8 @@ class _Loop:
         self.optimizer = make_optimizer(method, self.recipe)
         self.probe = self.batches.plain(SPREAD_CHIPS)
         self.step, self.loss_sum = 0, 0.0
-        self.timing = {"wall_s": 0.0, "train_s": 0.0, "steps": 0}  # of the stretches before
-        # One process looks: another may see older files of a network file system.
+        self.timing = {"wall_s": 0.0, "train_s": 0.0, "steps": 0}  # before the last resume
+        # Only the first process reads: on a network file system others may see older files.
         found = None
         if ranks.first:
             found = [load_checkpoint(folder, warn), read_lines(self._history_path)]
@@ -172,7 +176,7 @@ class _Loop:
         return self.folder / "history.jsonl"
 
     def _timing(self) -> dict[str, float]:
-        """Return the seconds and steps of all stretches, this one included."""
+        """Return the seconds and steps since the first start, over all resumes."""
         return {
             "wall_s": self.clock.wall_s,
             "train_s": self.timing["train_s"] + time.monotonic() - self.began,
@@ -185,8 +189,8 @@ class _Loop:
         lost: Callable[[], bool],
         on_progress: Callable[[Progress], None],
     ) -> dict[str, Any]:
-        """Train to the last step; return what the record says of it."""
-        saved = told = self.began
+        """Train to the last step; return the fields of the record."""
+        saved = written = self.began
         self.method.train()
         while self.step < self.steps:
             loss = self._one_step()
@@ -194,13 +198,13 @@ class _Loop:
             pace = (self.step - self.first) * self.recipe.batch / (now - self.began)
             progress = Progress(self.step, self.steps, self.recipe.batch, loss, pace)
             on_progress(progress)
-            if self.ranks.first and now - told >= PROGRESS_S:
+            if self.ranks.first and now - written >= PROGRESS_S:
                 write_progress(self.folder, progress)
-                told = now
+                written = now
             if self.step % self.batches.per_epoch == 0:
                 self._end_epoch(pace)
             if self.ranks.mean(float(lost()), self.resources.device) > 0:
-                raise RunningElsewhereError("another process took it over")
+                raise RunningElsewhereError("another process took this pretraining over")
             stop = self.ranks.mean(float(should_stop()), self.resources.device) > 0
             if self.step < self.steps and (stop or now - saved >= self.resources.checkpoint_s):
                 self._save()
@@ -217,49 +221,31 @@ class _Loop:
         }
 
     def _one_step(self) -> float:
-        device = torch.device(self.resources.device).type
         epoch = self.step / self.batches.per_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, epoch)
         self.optimizer.param_groups[0]["weight_decay"] = weight_decay(self.recipe, epoch)
-        progress = self.step / self.steps
-        batch = replace(self.batches.batch(self.step), progress=progress, gather=self.ranks.gather)
-        where = self.resources.device
-        rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=where)
-        with torch.autocast(device, torch.bfloat16, enabled=self.identity.precision == "bf16"):
-            loss, kept = self.method.loss(batch, rng)
-        value = self.ranks.mean(float(loss.item()), where)
-        if not math.isfinite(value):
-            raise NonFiniteLossError(self._diagnose(value, batch))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.ranks.mean_gradients(self.method)
-        self.optimizer.step()
-        with torch.no_grad():
-            everyone = self.ranks.gather(batch.index)
-            kept = None if kept is None else self.ranks.gather(kept.detach())
-            self.method.after_step(progress, everyone, kept)
-        self.step += 1
-        self.loss_sum += value
-        return value
-
-    def _diagnose(self, value: float, batch: Batch) -> str:
-        if not all(view.isfinite().all() for view in batch.views):
-            cause = "the batch holds pixels that are not finite"
-        else:
-            cause = self._bad_weights() or (
-                f"images and weights are finite: {self.identity.method} computes it so"
+        batch = replace(
+            self.batches.batch(self.step),
+            progress=self.step / self.steps,
+            gather=self.ranks.gather,
+        )
+        rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=self.resources.device)
+        try:
+            loss = train_step(
+                self.method, self.optimizer, batch, rng, self.ranks, self.identity.precision
             )
-        return f"loss {value} at step {self.step + 1} of {self.steps}: {cause}"
-
-    def _bad_weights(self) -> str:
-        bad = [name for name, p in self.method.named_parameters() if not p.isfinite().all()]
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        return f"the weights {bad[0]}{more} are not finite: lower base_lr" if bad else ""
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f"step {self.step + 1} of {self.steps}: {error}") from error
+        self.step += 1
+        self.loss_sum += loss
+        return loss
 
     def _end_epoch(self, pace: float) -> None:
-        if bad := self._bad_weights():  # no later loss would tell, were this the last step
-            raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {bad}")
+        try:
+            check_weights(self.method)  # the last step has no later loss that would show it
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {error}") from error
         line = {
             "step": self.step,
             "epoch": self.step // self.batches.per_epoch,

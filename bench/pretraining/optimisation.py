@@ -1,4 +1,4 @@
-"""A recipe as an optimiser and its rates."""
+"""The optimiser of a recipe, and its learning rate and weight decay over time."""
 
 import math
 
@@ -10,7 +10,10 @@ from ..identity import Recipe
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """Return the rate at a fractional epoch: linear warm-up, then a cosine (MAE's)."""
+    """Return the learning rate at a fractional epoch: linear warm-up, then a cosine, as in MAE.
+
+    The `step` schedule divides the peak by 10 after each third of the epochs instead.
+    """
     peak = recipe.base_lr * recipe.batch / 256
     if epoch < recipe.warmup_epochs:
         start = peak * (recipe.lr_start_share or 0.0)
@@ -23,7 +26,7 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 
 
 def weight_decay(recipe: Recipe, epoch: float) -> float:
-    """Return the weight decay at a fractional epoch: constant, or on a cosine (I-JEPA's)."""
+    """Return the weight decay at a fractional epoch: constant, or on a cosine as in I-JEPA."""
     start, end = recipe.weight_decay, recipe.weight_decay_end
     if end is None:
         return start
@@ -31,7 +34,7 @@ def weight_decay(recipe: Recipe, epoch: float) -> float:
 
 
 def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the optimiser of the trainable weights, without decay on one-dimensional ones."""
+    """Return the optimiser of the trainable weights; one-dimensional ones do not decay."""
     trainable = [p for p in method.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -40,6 +43,6 @@ def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.Optimizer:
     momentum = 0.9 if recipe.momentum is None else recipe.momentum
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=momentum)
-    if recipe.optimizer == "lars":  # adapts the rate of weights that decay, as in SimCLR
+    if recipe.optimizer == "lars":  # adapts the rate of weights that decay only, as SimCLR does
         return Lars(groups, lr=0.0, momentum=momentum)  # pyright: ignore[reportArgumentType]
     return torch.optim.AdamW(groups, lr=0.0, betas=(recipe.beta1, recipe.beta2))

@@ -1,4 +1,4 @@
-"""What a method hides and predicts on a few chips, kept beside its encoder as arrays."""
+"""Masks, targets and predictions of a few chips, stored next to the encoder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from ..store.atomic import npz, write_atomic
 from ..store.sample_predictions import FILE, Predictions
 
-if TYPE_CHECKING:  # a report reads and draws without torch
+if TYPE_CHECKING:  # a report needs this file without torch
     from torch import Generator, Tensor
 
     from ...methods._method import Method
@@ -19,10 +19,10 @@ if TYPE_CHECKING:  # a report reads and draws without torch
 def predictions_of(
     method: "Method", images: "Float[Tensor, 'B 1 H W']", rng: "Generator"
 ) -> Predictions:
-    """Ask a method, trained or not, what it predicts.
+    """Return what a method, trained or not, hides and predicts on chips.
 
     Args:
-        method: Any method or control; its mode is left as it was.
+        method: Any method or control; its training mode does not change.
         images: Chips at the encoder's input size, on the method's device.
         rng: On the same device; draws the mask.
     """
@@ -44,17 +44,19 @@ def predictions_of(
     return Predictions(chips, **values, **places, kind=method.target_kind)
 
 
-def keep(
+def write_predictions(
     method: "Method",
     images: "Float[Tensor, 'B 1 H W']",
     rng: "Generator",
     folder: Path,
     warn: Callable[[str], None],
 ) -> None:
-    """Write what a trained method predicts into its folder; its predictor itself is not kept."""
+    """Write a trained method's predictions into its folder; the predictor itself is not stored."""
     try:
         made = predictions_of(method, images, rng)
-    except Exception as error:  # whatever a stranger's method does here, it is trained
-        warn(f"no picture of what {method.name} predicts: {type(error).__name__}: {error}")
+    except Exception as error:  # code of a plug-in; its trained encoder must not be lost
+        warn(
+            f"the report will not show what {method.name} predicts: {type(error).__name__}: {error}"
+        )
         return
     write_atomic(folder / FILE, npz(**vars(made) | {"kind": np.array(made.kind)}))

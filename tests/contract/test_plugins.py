@@ -1,4 +1,4 @@
-"""Methods that are not bundled are put through the contract once per state of their code."""
+"""Methods that are not bundled are checked once for each state of their code."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_a_plugin_that_breaks_the_contract_is_reported_stored_and_run(plugin, tm
 
 @pytest.fixture
 def counted(monkeypatch) -> list[str]:
-    """Replace the checks by one that fails while the plug-in draws; return what was checked."""
+    """Replace the checks by one that fails while the plug-in draws; return the checked methods."""
     checked = []
 
     def run_checks(method):
@@ -91,11 +91,11 @@ def test_bundled_methods_are_not_checked_and_a_damaged_outcome_is_made_again(
     assert counted == ["plugin_draws"] * 2
 
 
-def test_a_name_that_is_no_identifier_becomes_no_path(tmp_path):
+def test_a_name_that_is_not_an_identifier_does_not_become_a_path(tmp_path):
     assert failed_contracts(Store(tmp_path), ["../x", "a/b", "*"]) == {}
 
 
-def test_what_is_known_of_methods_follows_the_source_of_every_plugin(plugin):
+def test_stored_properties_of_methods_change_with_the_source_of_a_plugin(plugin):
     code_digest.cache_clear()
     before = code_digest()
     plugin.write_text(plugin.read_text() + "\n")

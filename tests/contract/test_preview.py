@@ -1,4 +1,4 @@
-"""The pictures of a method: what is drawn where, from predictions made by hand."""
+"""Pictures of a method, from predictions made by hand."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ class Fake(MaskedPrediction):
 
 
 class Features(Fake):
-    """The same, said to be features."""
+    """The same with features as targets."""
 
     target_kind = "features"
 
@@ -74,11 +74,11 @@ def images() -> torch.Tensor:
 
 
 def seen(patches: set[int]) -> np.ndarray:
-    """Return where the pixels of these patches are."""
+    """Return the mask of the pixels of these patches."""
     return np.kron(np.isin(np.arange(16), list(patches)).reshape(4, 4), np.ones((3, 3))) > 0
 
 
-def test_target_and_prediction_stand_where_their_patches_are(images, rng):
+def test_target_and_prediction_are_drawn_at_their_patches(images, rng):
     method = made(Fake)
     lines = rows_of_panels(predictions_of(method, images, rng), TOY)
     for image, (hidden, blocks, (target, predicted)) in zip(
@@ -87,7 +87,7 @@ def test_target_and_prediction_stand_where_their_patches_are(images, rng):
         here = seen({0, 1, 4, 5, 6, 9, 10})
         np.testing.assert_allclose(target.values[here], image[here])
         assert np.isnan(target.values[~here]).all()
-        here = seen({0, 1, 5, 9, 10})  # what is hidden
+        here = seen({0, 1, 5, 9, 10})  # the hidden patches
         np.testing.assert_allclose(predicted.values[here], -image[here])
         assert np.isnan(predicted.values[~here]).all()
         assert sorted(np.flatnonzero(hidden)) == [0, 1, 5, 9, 10]
@@ -103,7 +103,7 @@ def test_windows_that_overlap_are_averaged():
     np.testing.assert_array_equal(placed, [1.0, np.nan, 3.5, np.nan])
 
 
-def test_where_nothing_is_hidden_all_that_is_predicted_is_shown(images, rng):
+def test_without_a_mask_the_picture_shows_all_predictions(images, rng):
     method = made(Fake)
     method.mask = ((False,) * 4,) * 2
     ((hidden, _, (target, predicted)), _) = rows_of_panels(predictions_of(method, images, rng), TOY)
@@ -144,7 +144,7 @@ def test_the_picture_has_a_line_per_chip(kind, columns, images, rng, tmp_path):
     method = made(kind)
     method.train()
     draw_predictions(predictions_of(method, images, rng), "Fake", TOY).savefig(path, dpi=110)
-    assert method.training  # as it was
+    assert method.training  # unchanged
     with Image.open(path) as picture:
         width, height = picture.size
     ratio = PANEL_INCH * columns / (PANEL_INCH * 2 + 0.5)
@@ -172,8 +172,17 @@ def chips_of(count: int, px: int) -> Chips:
     )
 
 
+def test_training_ends_at_the_time_limit_unless_steps_are_given(monkeypatch, tmp_path):
+    chips, path = chips_of(40, 48), tmp_path / "mae.png"
+    monkeypatch.setattr(show_method, "STEPS", 4)
+    assert show_method.picture_of_method("mae", "vit_nano", chips, None, path) == 4
+    monkeypatch.setattr(show_method, "LIMIT_S", 1e-9)
+    assert show_method.picture_of_method("mae", "vit_nano", chips, None, path) == 1
+    assert show_method.picture_of_method("mae", "vit_nano", chips, 2, path) == 2
+
+
 @pytest.mark.parametrize("name", ["mae", "sar_jepa", "i_jepa", "raw_pixels"])
-def test_a_method_is_trained_a_little_and_drawn(name, tmp_path):
+def test_a_method_is_trained_briefly_and_drawn(name, tmp_path):
     done: list[int] = []
     before = torch.get_rng_state()
     path = tmp_path / f"{name}.png"

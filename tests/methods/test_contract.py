@@ -1,4 +1,4 @@
-"""Every registered method keeps the contract; the checks themselves catch those who do not."""
+"""Every registered method passes the contract; the checks find methods that break it."""
 
 from dataclasses import dataclass, field, replace
 
@@ -27,18 +27,18 @@ from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
 
 @pytest.mark.parametrize("check", ALWAYS + TRAINED, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", names())
-def test_a_method_keeps_the_contract(name: str, check: Check):
+def test_a_method_passes_the_contract(name: str, check: Check):
     method = get(name)
     if check not in checks_for(method):
-        pytest.skip(f"{name} is a control and is asked for no loss")
+        pytest.skip(f"{check.__name__} is not for {name}")
     check(method)
 
 
 def skips_a_check(method: type[Method]) -> bool:
     """Return whether a method avoids a check that it should pass.
 
-    A class that trains something (it has `loss` or `predict` of its own) is asked for all checks of
-    training, whatever it says of itself.
+    A class with its own `loss` or `predict` trains something and needs all checks of training,
+    also if it calls itself a control.
     """
     masked = issubclass(method, MaskedPrediction)
     trains = masked or method.loss is not Method.loss
@@ -59,13 +59,13 @@ def test_a_method_that_avoids_the_checks_is_found():
     assert skips_a_check(nothing)  # neither a control nor something that trains
 
 
-def test_only_masked_prediction_is_asked_for_masks():
+def test_only_masked_prediction_has_checks_of_masks():
     assert set(checks_for(get("simclr"))) == {*ALWAYS, *TRAINED, any_encoder_means_any} - {*MASKED}
     assert set(checks_for(get("mae"))) == {*ALWAYS, *TRAINED}
 
 
 class Flawed(get("lomar")):
-    """A method that keeps the contract; each test below breaks one thing."""
+    """A method that passes the contract; each test below breaks one thing."""
 
 
 def flawed(**members: object) -> type[Method]:
@@ -74,7 +74,7 @@ def flawed(**members: object) -> type[Method]:
     return method
 
 
-def test_the_flawless_parent_passes_every_check():
+def test_the_parent_without_flaws_passes_every_check():
     for check in checks_for(flawed()):
         check(flawed())
 
@@ -108,11 +108,11 @@ def always_hides_the_same(self, images, rng):
     return Flawed.predict(self, images, torch_stream(0))
 
 
-def hides_by_the_global_state(self, images, rng):
+def draws_the_mask_from_the_global_state(self, images, rng):
     return Flawed.predict(self, images, torch_stream(int(torch.randint(10**6, ()))))
 
 
-def knows_no_part_of_a_batch(self, images, rng):
+def ignores_the_part_of_the_batch(self, images, rng):
     alone = torch.Generator()
     alone.set_state(rng.get_state())
     return Flawed.predict(self, images, alone)
@@ -169,17 +169,25 @@ class HoldsAnObject(get("lomar").Config):
             "state has moved",
         ),
         ({"__init__": draws_elsewhere}, "weights_come_from_the_rng", "generator=rng"),
-        ({"predict": leaks}, "hidden_patches_do_not_reach_the_prediction", "answer leaks"),
+        ({"predict": leaks}, "hidden_patches_do_not_reach_the_prediction", "target leaks"),
         ({"predict": is_blind}, "hidden_patches_do_not_reach_the_prediction", "any visible pixel"),
-        ({"predict": always_hides_the_same}, "mask_follows_the_rng", "hid the same patches"),
-        ({"predict": hides_by_the_global_state}, "mask_follows_the_rng", "from rng alone"),
-        ({"predict": knows_no_part_of_a_batch}, "processes_share_the_masks_of_one", "random_order"),
+        ({"predict": always_hides_the_same}, "mask_follows_the_rng", "hide the same patches"),
+        (
+            {"predict": draws_the_mask_from_the_global_state},
+            "mask_follows_the_rng",
+            "from rng alone",
+        ),
+        (
+            {"predict": ignores_the_part_of_the_batch},
+            "processes_share_the_masks_of_one",
+            "random_order",
+        ),
         ({"predict": lets_the_target_learn}, "prediction_fits_together", "carries gradient"),
         ({"predict": names_wrong_images}, "prediction_fits_together", "no row in the prediction"),
         (
             {"loss": changed(lambda _, v: v.detach().requires_grad_())},
             "gradients_reach_the_encoder",
-            "does not reach encoder",
+            "encoder.* gets no gradient",
         ),
         (
             {"loss": changed(lambda _, v: v * float("nan"))},
@@ -190,7 +198,7 @@ class HoldsAnObject(get("lomar").Config):
         (
             {"loss": changed(lambda _, v: 1 + v / 100)},
             "twenty_steps_lower_the_loss",
-            "the loss went from",
+            "must fall by 10%",
         ),
         (
             {"loss": changed(counts_calls)},
@@ -210,7 +218,7 @@ class HoldsAnObject(get("lomar").Config):
             "changes the names",
         ),
         ({"Config": NeedsMore}, "config_is_plain_data", "a default for every field"),
-        ({"Config": HoldsAnObject}, "config_is_plain_data", "does not become JSON"),
+        ({"Config": HoldsAnObject}, "config_is_plain_data", "as JSON"),
         ({"__module__": __name__}, "docstring_says_where_it_is_from", "lacks Paper:, Source:"),
     ],
 )
@@ -221,7 +229,7 @@ def test_a_broken_method_is_found_and_explained(members, check, message):
         wanted(method)
 
 
-def test_running_all_checks_goes_on_after_a_failure_of_any_kind():
+def test_all_checks_run_after_a_failure_of_any_kind():
     def fails(self, batch, rng):
         raise KeyError("out of order")
 
@@ -232,17 +240,17 @@ def test_running_all_checks_goes_on_after_a_failure_of_any_kind():
     assert len(results) == len(ALWAYS + TRAINED)
 
 
-def looks_at_its_own_rows_alone(self, batch, rng):
+def compares_with_its_own_rows_only(self, batch, rng):
     return get("simclr").loss(self, replace(batch, gather=lambda rows: rows), rng)
 
 
-def gathers_in_one_process_alone(self, batch, rng):
+def gathers_in_one_process_only(self, batch, rng):
     if batch.index[0] == 0:
         batch.gather(batch.index)
     return get("simclr").loss(self, batch, rng)
 
 
-def draws_for_its_share_alone(self, batch, rng):
+def draws_for_its_share_only(self, batch, rng):
     alone = torch.Generator()
     alone.set_state(rng.get_state())
     noise = torch.rand(batch.views[0].shape, generator=alone)
@@ -253,12 +261,12 @@ def draws_for_its_share_alone(self, batch, rng):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (looks_at_its_own_rows_alone, r"batch\.gather"),
-        (gathers_in_one_process_alone, "with different rows"),
-        (draws_for_its_share_alone, "Draw with `draw`"),
+        (compares_with_its_own_rows_only, r"batch\.gather"),
+        (gathers_in_one_process_only, "with different rows"),
+        (draws_for_its_share_only, "Draw with `draw`"),
     ],
 )
-def test_what_several_processes_would_train_otherwise_is_found(loss, message):
+def test_a_loss_that_depends_on_the_number_of_processes_is_found(loss, message):
     broken = type("Broken", (get("simclr"),), {"loss": loss})
     with pytest.raises((ContractError, HalvesDifferError), match=message):
         halves_with_gather_equal_the_whole(broken)

@@ -48,7 +48,7 @@ def test_patches_run_row_by_row_and_channel_after_channel():
     assert patches[0, 4].tolist() == [14, 15, 20, 21, 38, 39, 44, 45]
 
 
-def test_taken_tokens_are_those_asked_for(rng):
+def test_take_returns_the_tokens_at_the_index(rng):
     tokens = torch.rand(3, 5, 2, generator=rng)
     index = torch.tensor([[4, 0], [1, 1], [2, 3]])
     assert torch.equal(take(tokens, index), torch.stack([tokens[i, index[i]] for i in range(3)]))
@@ -101,7 +101,7 @@ def test_embedding_some_patches_equals_embedding_all(rng):
         (-4, -3),
     ],
 )
-def test_relative_buckets_are_those_of_paper_facts(distance, bucket):
+def test_relative_buckets_are_those_of_lomar(distance, bucket):
     buckets = relative_buckets(197, torch.device("cpu"))
     row, column = max(0, distance), 5  # 14 x 14 grid, `distance` rows below the key
     query, key = 14 * row + column, 14 * (row - distance) + column
@@ -116,7 +116,7 @@ def test_pairs_with_the_class_token_have_the_last_bucket():
     assert buckets[1:, 1:].max() == 48
 
 
-def test_relative_attention_refuses_tokens_that_are_no_square():
+def test_relative_attention_refuses_tokens_that_do_not_form_a_square():
     with pytest.raises(ValueError, match="class token and a square of patches, got 49 tokens"):
         relative_buckets(49, torch.device("cpu"))
 
@@ -258,7 +258,7 @@ def test_random_orders_are_permutations_that_differ(rng):
     assert len({tuple(row.tolist()) for row in order}) == 50
 
 
-def test_everything_but_the_visible_is_hidden():
+def test_all_patches_except_the_visible_are_hidden():
     mask = hidden_except(torch.tensor([[0, 2], [3, 1]]), 4)
     assert mask.tolist() == [[False, True, False, True], [True, False, True, False]]
 

@@ -1,4 +1,4 @@
-"""A pretraining is trained by one process at a time, and others see how far it is."""
+"""One process at a time trains a pretraining, and others see its progress."""
 
 import json
 import multiprocessing
@@ -61,7 +61,7 @@ def abandon(path: Path) -> None:
 
 
 def both_at_once(target, *arguments: object) -> list:
-    """Call a function in two processes at one instant; return what each put into the queue."""
+    """Call a function in two processes at the same time; return what each put into the queue."""
     queue, barrier = FORK.SimpleQueue(), FORK.Barrier(2)
     both = [FORK.Process(target=target, args=(*arguments, barrier, queue)) for _ in range(2)]
     for process in both:
@@ -88,7 +88,7 @@ def train(root: Path, barrier, queue) -> None:
 
 
 @pytest.mark.parametrize("left", ["nothing", "the lease of a killed process"])
-def test_of_two_processes_that_start_at_one_instant_one_trains(tmp_path, left):
+def test_of_two_processes_that_start_together_one_trains(tmp_path, left):
     folder = Store(tmp_path).folder("pretrain", identity_of().key)
     if left != "nothing":
         folder.mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_a_lease_of_another_machine_is_free_when_it_is_not_renewed(tmp_path, mon
         assert held.compromise is None
 
 
-def test_who_lost_a_pretraining_to_another_process_stops(tmp_path):
+def test_a_process_that_lost_its_pretraining_to_another_stops(tmp_path):
     identity, store = identity_of(), Store(tmp_path)
     path = store.folder("pretrain", identity.key) / LEASE
 
@@ -135,12 +135,12 @@ def test_who_lost_a_pretraining_to_another_process_stops(tmp_path):
         path.write_text("of another process\n")
         time.sleep(0.5)
 
-    with pytest.raises(RunningElsewhereError, match="took it over"):
+    with pytest.raises(RunningElsewhereError, match="took this pretraining over"):
         pretrain(identity, make_pool(), store, Resources(), on_progress=taken_over)
     assert store.read("pretrain", identity.key) is None
 
 
-def test_progress_is_there_before_the_first_step_and_gone_after_the_last(tmp_path):
+def test_the_progress_file_exists_from_the_first_step_to_the_last(tmp_path):
     identity, store, seen = identity_of(), Store(tmp_path), []
     folder = store.folder("pretrain", identity.key)
 
@@ -169,18 +169,18 @@ def test_only_fresh_progress_of_a_living_process_counts(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", '{"step": 3, "st', "[]", "7", '{"step": 3}'])
-def test_a_torn_progress_file_is_no_progress(tmp_path, text):
+def test_a_torn_progress_file_is_ignored(tmp_path, text):
     (tmp_path / FILE).write_text(text)
     assert read_progress(tmp_path) is None
 
 
 def state(grid: Path, runs: Path) -> tuple[str, str, int]:
-    """Return state and reason of the first pretraining, and how many jobs are to be done."""
+    """Return state and reason of the first pretraining, and the number of jobs to run."""
     plan, _ = planned(grid, runs)
     return plan.pretrain[0].state, plan.pretrain[0].reason, len(plan.jobs())
 
 
-def test_a_plan_leaves_out_what_runs_and_says_where_what_was_stopped_resumes(tmp_path, monkeypatch):
+def test_a_plan_skips_running_pretrainings_and_names_the_step_to_resume_from(tmp_path, monkeypatch):
     grid = tmp_path / "grid.toml"
     grid.write_text(TINY)
     plan, store = planned(grid, tmp_path / "runs")
@@ -194,7 +194,7 @@ def test_a_plan_leaves_out_what_runs_and_says_where_what_was_stopped_resumes(tmp
         "running", f"step 1 of 2 on {os.uname().nodename}", jobs - 1,
     )  # fmt: skip
     with monkeypatch.context() as patched:
-        # a process that looks twice finds it gone at its second look
+        # A process that reads the file twice does not find it the second time.
         there = Path.exists
         patched.setattr(
             Path, "exists", lambda p: there(p) and (p.name != FILE or p.unlink() is None)
@@ -205,7 +205,7 @@ def test_a_plan_leaves_out_what_runs_and_says_where_what_was_stopped_resumes(tmp
     assert state(grid, tmp_path / "runs") == ("new", "stopped at step 1 of 2; run resumes it", jobs)
 
 
-def test_a_stopped_pretraining_says_its_last_step(tmp_path):
+def test_a_stopped_pretraining_names_its_last_step(tmp_path):
     identity, store = identity_of(), Store(tmp_path)
     folder = store.folder("pretrain", identity.key)
     assert last_checkpoint(folder) == 0
@@ -229,7 +229,7 @@ def submit(store: Store, inside: Path, barrier, queue) -> None:
     queue.put(overlaps)
 
 
-def test_two_submitters_who_meet_the_lock_of_a_dead_one_go_one_after_the_other(tmp_path):
+def test_two_submitters_take_over_a_dead_lock_one_after_the_other(tmp_path):
     for number in range(8):
         store = Store(tmp_path / str(number))
         ledger.folder(store).mkdir(parents=True)
@@ -237,7 +237,7 @@ def test_two_submitters_who_meet_the_lock_of_a_dead_one_go_one_after_the_other(t
         assert both_at_once(submit, store, tmp_path / f"inside {number}") == [False, False]
 
 
-def test_a_submitter_that_waits_in_vain_names_the_other_one(tmp_path):
+def test_a_submitter_that_waits_too_long_names_the_other_one(tmp_path):
     store, said = Store(tmp_path), list[str]()
 
     def wait_in_vain(queue) -> None:
@@ -267,7 +267,7 @@ LONG = TINY.replace("epochs = 1", "epochs = 400").replace("seeds = 2", "seeds = 
 
 
 @pytest.mark.slow
-def test_a_second_run_leaves_to_the_first_what_the_first_trains(tmp_path):
+def test_a_second_run_skips_a_pretraining_that_the_first_trains(tmp_path):
     sarbench = Sarbench(tmp_path, LONG)
     first = sarbench.start("run", sarbench.grid, "-m", "mae", "--workers", "1")
     end = time.monotonic() + 90

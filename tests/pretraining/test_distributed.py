@@ -57,7 +57,7 @@ def work(root: Path, method: str, environment: Environment | None) -> None:
 
 
 def in_two_processes(target: Callable[..., None], *arguments: object) -> list[int | None]:
-    """Run a function in two processes that meet; return their exit statuses."""
+    """Run a function in two connected processes; return their exit statuses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -75,7 +75,7 @@ def in_two_processes(target: Callable[..., None], *arguments: object) -> list[in
 
 
 def stopped_at_step_4(root: Path, environment: Environment) -> None:
-    """Train four of six steps; checkpoints of steps 3 and 4 are left."""
+    """Train four of six steps, with checkpoints of steps 3 and 4."""
     torch.set_num_threads(1)
     steps = iter(range(1, 100))
     pool = Pool([open_chips("synthetic", root, root.parent / "prepared", pool=True)], 16)
@@ -88,7 +88,7 @@ def stopped_at_step_4(root: Path, environment: Environment) -> None:
 
 
 def blind(hidden: int, root: Path, environment: Environment) -> None:
-    """Resume where the second process does not see the newest checkpoints, nor the history."""
+    """Resume while the second process sees neither the newest checkpoints nor the history."""
     if environment.rank == 1:
         see, read = checkpoints._checkpoints, pretraining.read_lines
         checkpoints._checkpoints = lambda folder: see(folder)[hidden:]
@@ -113,7 +113,7 @@ def test_a_process_that_sees_older_checkpoints_resumes_where_the_first_one_does(
 
 
 class Second(Ranks):
-    """The second of two processes, to whom the first one hands what it is given here."""
+    """The second of two processes, which gets the given values from the first."""
 
     handed: list
 
@@ -145,7 +145,7 @@ def test_the_second_process_takes_the_state_of_the_first_and_lists_nothing(tmp_p
 
 
 def check_weights(step: list[int], seed: list[int], environment: Environment) -> None:
-    """Compare a step and drawn weights, given for each process."""
+    """Compare the step and the drawn weights of each process."""
     rank = environment.rank
     weights = torch.nn.Linear(3, 2)
     torch.nn.init.normal_(weights.weight, generator=torch_stream(seed[rank], "weights"))
@@ -234,5 +234,5 @@ def test_the_parts_of_an_augmented_batch_are_those_of_the_whole_batch():
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
-    with pytest.raises(BatchShareError, match="300 cannot be shared by 7"):
+    with pytest.raises(BatchShareError, match="7 processes do not divide a batch of 300"):
         Ranks(0, 7).share(300)

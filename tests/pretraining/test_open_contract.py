@@ -1,4 +1,4 @@
-"""Methods of other families in the one loop: crops, queues, labels, states of chips, any encoder.
+"""Methods of other families in the loop: crops, queues, labels, states of chips, any encoder.
 
 Each is stopped after every step and resumed, and ends with the same bits.
 """
@@ -54,7 +54,7 @@ from sarbench.methods import Method, View, initialise, register, summary_token
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to choose."""
+    """No settings."""
 
 
 '''
@@ -142,7 +142,7 @@ LABELLED = [{"name": "speckle:train", "digest": "d", "count": 9, "split": "s", "
 
 
 def check_resumed(tmp_path, identity, pool):
-    """Train straight, and stopped after every step; return the store of the first."""
+    """Train without stops, and with a stop after every step; return the store of the first."""
     straight, stopped = Store(tmp_path / "straight"), Store(tmp_path / "stopped")
     record = pretrain(identity, pool, straight, Resources())
     for _ in range(STEPS - 1):
@@ -274,7 +274,7 @@ def test_names_of_encoders():
 
 
 def test_a_method_that_leaves_patches_out_refuses_other_encoders():
-    with pytest.raises(MethodConfigError, match="encoders that can: vit_nano"):
+    with pytest.raises(MethodConfigError, match="use one of vit_nano"):
         build(get("mae"), TimmConfig("timm:test_resnet@64", 64))
 
 

@@ -32,7 +32,7 @@ def streams(count: int) -> list[torch.Generator]:
 def one_by_one(
     features: Features, episode: np.ndarray, rng: torch.Generator, settings: Linear
 ) -> tuple[nn.Sequential, np.ndarray]:
-    """Train one head in the plain way; return it and the classes it predicts."""
+    """Train one head by torch's modules and optimiser; return it and its predicted classes."""
     width = features.train.shape[1]
     model = nn.Sequential(
         nn.BatchNorm1d(width, eps=1e-6, momentum=0.1, affine=False),
@@ -85,7 +85,7 @@ def test_weights_and_running_statistics_equal_those_of_torch_modules() -> None:
         torch.testing.assert_close(heads.variance[index], norm.running_var, rtol=1e-5, atol=0)
 
 
-def test_a_run_does_not_depend_on_those_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_does_not_depend_on_runs_trained_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     features, runs = made_up(), episodes([30, 30, 30, 30])
     together = linear.run(features, runs, streams(4), SETTINGS)
     monkeypatch.setattr(linear, "CHUNK_VALUES", 1)  # every run alone, test chips one by one
@@ -108,7 +108,7 @@ def test_the_papers_settings_solve_a_separable_problem() -> None:
     np.testing.assert_array_equal(predictions.classes, np.arange(60) % 3)
 
 
-def test_a_constant_feature_does_no_harm() -> None:
+def test_a_constant_feature_is_harmless() -> None:
     features = made_up(noise=0.1)
     features.train[:, 0] = features.test[:, 0] = 0.25
     (predictions,) = linear.run(features, [np.arange(90)], streams(1), Linear())
@@ -129,7 +129,7 @@ def test_a_batch_of_one_chip_is_refused(chips: int, batch: int) -> None:
         linear.run(made_up(), episodes([chips]), streams(1), Linear(batch=batch))
 
 
-def test_a_head_that_diverges_is_an_error_and_no_score() -> None:
+def test_a_head_that_diverges_is_an_error() -> None:
     with pytest.raises(NotConvergedError, match="diverged"):
         linear.run(made_up(), episodes([30]), streams(1), Linear(lr=1e35, warmup_lr=1e35))
 

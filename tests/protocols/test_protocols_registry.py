@@ -26,10 +26,10 @@ def test_labels_are_what_each_protocol_allows() -> None:
     }
 
 
-def test_an_unknown_protocol_is_answered_with_the_nearest_name() -> None:
+def test_the_message_for_an_unknown_protocol_has_the_nearest_name() -> None:
     with pytest.raises(UnknownProtocolError, match=r"'linea'.*Did you mean 'linear'.*few_shot"):
         get("linea")
-    with pytest.raises(UnknownProtocolError, match="There are: few_shot"):
+    with pytest.raises(UnknownProtocolError, match="Protocols: few_shot"):
         settings_digest("quantum")
 
 
@@ -42,7 +42,7 @@ def test_a_plan_can_read_the_protocols_without_torch() -> None:
 
 
 @pytest.mark.parametrize("settings", [FewShot(), Linear()])
-def test_the_papers_schedule_is_that_of_the_notes(settings: FewShot | Linear) -> None:
+def test_the_papers_schedule_is_that_of_its_code(settings: FewShot | Linear) -> None:
     rates = [settings.lr_at(epoch) for epoch in range(40)]
     assert rates[:2] == [1e-5, 1e-5]
     for epoch in range(2, 40):
@@ -63,15 +63,15 @@ def test_fine_tuning_warms_up_and_falls_to_zero(epoch: float, rate: float) -> No
 @pytest.mark.parametrize("name", ["epochs", "batch", "eval_batch"])
 def test_settings_that_train_nothing_are_refused(name: str) -> None:
     for kind in (FewShot, Finetune):
-        with pytest.raises(BadSettingsError, match=f"{name} must be 1 or more, not 0"):
+        with pytest.raises(BadSettingsError, match=f"{name} is 0; it must be 1 or more"):
             kind(**{name: 0})
 
 
 def test_unknown_words_in_settings_are_refused_with_those_allowed() -> None:
     code = "from sarbench.protocols._settings import *; {}"  # past beartype, as users are
     for call, message in {
-        "KNN(readout='cls')": "readout = 'cls' is unknown; allowed: default, class, patch_mean",
-        "FewShot(precision='fp16')": "precision = 'fp16' is unknown; allowed: fp32, bf16",
+        "KNN(readout='cls')": "readout is 'cls'; allowed: default, class, patch_mean",
+        "FewShot(precision='fp16')": "precision is 'fp16'; allowed: fp32, bf16",
     }.items():
         done = subprocess.run(
             [sys.executable, "-c", code.format(call)], capture_output=True, text=True, check=False

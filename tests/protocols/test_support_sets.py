@@ -76,14 +76,16 @@ def test_every_chip_is_drawn_equally_often() -> None:
 
 def test_a_class_with_too_few_chips_is_named_with_its_count() -> None:
     labels = np.array([0] * 30 + [1] * 8 + [2] * 262)
-    with pytest.raises(TooFewChipsError, match=r"10 shots asked, but class 1 has 8 .* at most 8"):
+    with pytest.raises(
+        TooFewChipsError, match=r"10 shots are too many: class 1 has 8 .* at most 8"
+    ):
         support_set("digest", 0, IDS, labels, 10)
     with pytest.raises(TooFewChipsError, match="BTR70 has 8"):
         support_set("digest", 0, IDS, labels, 10, ("BMP2", "BTR70", "T72"))
 
 
 @pytest.mark.parametrize("shots", [1, "all"])
-def test_a_class_without_any_chip_is_noticed_by_its_name(shots: int | str) -> None:
+def test_a_class_without_chips_is_named(shots: int | str) -> None:
     labels = np.array([0] * 150 + [2] * 150)
     with pytest.raises(TooFewChipsError, match="BTR70 has 0"):
         support_set("digest", 0, IDS, labels, shots, ("BMP2", "BTR70", "T72"))
@@ -95,7 +97,7 @@ def test_a_split_without_training_chips_is_refused() -> None:
 
 
 @pytest.mark.parametrize("shots", [0, -1, 2.5, "some", True, None])
-def test_meaningless_shots_are_refused(shots: object) -> None:
+def test_shots_that_are_not_positive_whole_numbers_are_refused(shots: object) -> None:
     with pytest.raises(ShotsError, match="whole number from 1, or 'all'"):
         support_set.__wrapped__("digest", 0, IDS, LABELS, shots)  # past beartype, as users are
 

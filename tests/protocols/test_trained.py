@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class TinyEncoder(nn.Module):
-    """Four patches of 4 x 4 pixels and a class token; remembers what it was shown."""
+    """Four patches of 4 x 4 pixels and a class token; it stores its inputs."""
 
     has_class_token, width = True, 12
 
@@ -65,7 +65,7 @@ class TinyEncoder(nn.Module):
         self.shown: list[tuple[bool, Tensor]] = []
 
     def layer_numbers(self) -> tuple[dict[str, int], int]:
-        """Two blocks between what precedes them and the final norm."""
+        """Number the embedding, two blocks, and the head with the final norm."""
         places = {"blocks.0": 1, "blocks.1": 2, "norm": 3}
         names = [name for name, _ in self.named_parameters()]
         found = {n: [at for place, at in places.items() if n.startswith(place)] for n in names}
@@ -150,7 +150,7 @@ def test_a_small_episode_makes_one_batch(name: str, rng: torch.Generator) -> Non
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_same_stream_same_numbers_and_the_global_state_has_no_part(name: str) -> None:
+def test_same_stream_same_numbers_and_the_global_state_has_no_effect(name: str) -> None:
     images, settings = quadrants(), QUICK[name]
     outcomes = []
     for global_draws, seed in ((0, 0), (3, 0), (0, 1)):
@@ -340,7 +340,7 @@ def test_a_gpu_sees_the_same_batches_and_leaves_its_global_state_alone(name: str
 
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
 def test_layers_of_our_encoders_are_those_of_mae(positions: str) -> None:
-    """MAE numbers what precedes the blocks 0, block i as i + 1, all that follows as the head."""
+    """MAE gives layers before the blocks number 0, block i number i + 1, the rest the head's."""
     encoder = Encoder(SIZES["vit_nano"], positions)
     numbers, head = encoder.layer_numbers()
     assert head == 4

@@ -32,7 +32,7 @@ def test_the_readout_is_the_class_token_or_the_patch_mean(
     )
 
 
-def test_a_class_token_that_is_not_there_is_refused() -> None:
+def test_a_missing_class_token_is_refused() -> None:
     with pytest.raises(ValueError, match="no class token; use readout = 'patch_mean'"):
         read_out(TOKENS, "class", False)
 
@@ -52,7 +52,7 @@ def test_features_that_are_not_finite_are_counted_and_refused() -> None:
         Features(good, labels, bad, 4)
 
 
-def test_opposite_infinities_are_noticed_too() -> None:
+def test_opposite_infinities_are_found_too() -> None:
     bad = torch.tensor([[torch.inf, -torch.inf]])
     with pytest.raises(BadFeaturesError, match="1 of 1 training"):
         Features(bad, torch.zeros(1).long(), torch.zeros(1, 2), 1)
@@ -65,9 +65,9 @@ def test_a_data_set_without_test_chips_is_refused() -> None:
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [-1, 0, 1]])
 def test_labels_outside_the_classes_are_refused(labels: list[int]) -> None:
-    with pytest.raises(BadFeaturesError, match=r"must lie in 0\.\.1, found"):
+    with pytest.raises(BadFeaturesError, match=r"must be in 0\.\.1"):
         Features(torch.zeros(3, 2), torch.tensor(labels), torch.zeros(1, 2), 2)
-    with pytest.raises(BadFeaturesError, match=r"must lie in 0\.\.1, found"):
+    with pytest.raises(BadFeaturesError, match=r"must be in 0\.\.1"):
         LabelledImages(torch.zeros(3, 1, 4, 4), torch.tensor(labels), torch.zeros(1, 1, 4, 4), 2)
 
 
@@ -79,6 +79,6 @@ def test_predictions_are_the_likeliest_class_and_its_probability() -> None:
     np.testing.assert_allclose(predictions.scores, expected, rtol=1e-6)
 
 
-def test_scores_that_are_not_finite_are_never_a_prediction() -> None:
+def test_scores_that_are_not_finite_are_an_error() -> None:
     with pytest.raises(NotConvergedError, match="1 of 2 test chips"):
         Predictions.of_logits(torch.tensor([[0.0, 1.0], [torch.nan, 1.0]]))
