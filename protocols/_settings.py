@@ -37,7 +37,7 @@ class _Settings:
         if warmup > epochs:
             raise BadSettingsError(
                 f"warmup_epochs is {warmup}, more than the {epochs} epochs, so the training would "
-                "end before the full learning rate; set it to at most epochs (0 = no warm-up)"
+                "end before the full learning rate; set warmup_epochs to at most epochs (0 = none)"
             )
 
 
