@@ -74,7 +74,7 @@ def _from_rng(init: Callable[..., None]) -> Callable[..., None]:
             return
         if isinstance(encoder, TimmConfig) and not self.any_encoder:
             raise MethodConfigError(
-                f"{self.label} encodes some of the patches only, which {encoder.name} cannot; "
+                f"the method encodes only some of the patches, which {encoder.name} cannot; "
                 f"use one of {', '.join(SIZES)}"
             )
         self.__dict__["_being_built"] = True

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ..contract.plugins import check_contracts
 from ..data.lookup import remember_set
-from ..grid.applicable import sentence
+from ..grid.applicable import sentences
 from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import bundled_grids, claim_warning
 from ..plan.comparability import recipe_lines
@@ -69,8 +69,8 @@ def plan(request: Request, as_json: Json = False) -> None:
         )
     if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
         out.print(str(Costs(made).missing(made)))
-    for entry in made.not_applicable:
-        out.print(f"n/a: {sentence(entry)}", markup=False)
+    for line in sentences(made.not_applicable):
+        out.print(f"n/a: {line}", markup=False)
     for line in made.overlaps:
         out.print(f"overlap allowed by the grid: {line}", markup=False)
 
@@ -145,8 +145,8 @@ def run_grid(
 ) -> int:
     """Prepare, plan and execute a grid with progress; return the number of failures."""
     made = request.plan()  # refuses a wrong grid before anything is written
-    for entry in made.not_applicable:
-        err.print(f"n/a: {sentence(entry)}", markup=False)
+    for line in sentences(made.not_applicable):
+        err.print(f"n/a: {line}", markup=False)
     request.store.check_writable()
     check_contracts(request.store, [entry.planned.method for entry in made.pretrain], warn)
     made = prepare_missing(request, made)

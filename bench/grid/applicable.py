@@ -1,6 +1,6 @@
 """Runs that are not applicable: a method cannot train the encoder, or a protocol cannot read it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...protocols import PROTOCOLS
@@ -36,16 +36,17 @@ def applicable(
         else:
             refused[(start.row, *reason)] = None
     if refused and not kept:
-        raise GridError(
-            "nothing is left to run:\n" + "\n".join(f"n/a: {sentence(one)}" for one in refused)
-        )
+        lines = [f"n/a: {line}" for line in sentences(list(refused))]
+        raise GridError("\n".join(["nothing is left to run:", *lines]))
     return kept, list(refused)
 
 
-def sentence(entry: NotApplicable) -> str:
-    """Return a line for tables and terminals."""
-    row, what, reason = entry
-    return f"{row if what in row else f'{row}, {what}'}: {reason}"
+def sentences(entries: Sequence[NotApplicable]) -> list[str]:
+    """Return a line for all rows that have the same reason."""
+    rows: dict[str, dict[str, None]] = {}
+    for row, what, reason in entries:
+        rows.setdefault(reason, {})[row if what in row else f"{row}, {what}"] = None
+    return [f"{'; '.join(names)}: {reason}" for reason, names in rows.items()]
 
 
 def _setup(start: PlannedPretraining) -> MethodSetup:
@@ -63,6 +64,6 @@ def _problem(
     default = PROTOCOLS[run.protocol].settings().readout
     readout = entry.settings.get("readout", default) if entry else default
     if readout == "class" and not fit.has_class_token:
-        reason = "its encoder has no class token; use readout = 'patch_mean'"
+        reason = "the encoder has no class token; use readout = 'patch_mean'"
         return f"{run.protocol} with readout 'class'", reason
     return None

@@ -10,6 +10,7 @@ from .entry import Entry
 from .plan import Plan
 
 Start = Entry[PlannedPretraining]
+SHOWN = 3  # rows of one group that are named
 
 
 def differences(plan: Plan) -> dict[str, str]:
@@ -31,9 +32,18 @@ def differences(plan: Plan) -> dict[str, str]:
         for entry in entries:
             rows.setdefault(value_of(entry), {})[entry.planned.row] = None
         if len(rows) > 1:
-            listed = "; ".join(f"{value}: {', '.join(names)}" for value, names in rows.items())
-            sentences[name] = f"{name} differ: {listed}."
+            sentences[name] = f"{name} differ. {_listed(rows)}"
     return sentences
+
+
+def _listed(rows: dict[str, dict[str, None]]) -> str:
+    """Return each value with its rows; a long list of rows comes last, as all other rows."""
+    groups = sorted(rows.items(), key=lambda group: len(group[1]) > SHOWN)
+    parts = [f"{value}: {'; '.join(names)}." for value, names in groups]
+    value, names = groups[-1]
+    if len(names) > SHOWN:
+        parts[-1] = f"{value}: all other rows."
+    return " ".join(parts)
 
 
 def compute_note(plan: Plan) -> str:
@@ -52,7 +62,7 @@ def compute_note(plan: Plan) -> str:
     scale, unit, digits = 1.0, "in GFLOP", 4
     if len(bases) == 1:
         scale, unit, digits = bases[0], f"relative to MAE ({bases[0]:.3g} GFLOP)", 3
-    listed = ", ".join(f"{row} {cost / scale:.{digits}g}" for row, (_, cost) in found.items())
+    listed = "; ".join(f"{row} {cost / scale:.{digits}g}" for row, (_, cost) in found.items())
     return (
         f"Compute per chip in one pretraining step, forward and backward, {unit}: {listed}. "
         "The same chips and epochs are not the same compute."
@@ -126,4 +136,4 @@ def _budget(entry: Start) -> str:
     if identity is None or recipe is None:
         return ""
     chips = identity.pool_count
-    return f"{recipe.epochs} epochs of {chips} chips in batches of {recipe.batch}"
+    return f"{chips} chips, epochs {recipe.epochs}, batches of {recipe.batch}"

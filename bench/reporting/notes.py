@@ -6,7 +6,7 @@ from ...results.notes import Note
 from ...results.record import RunRecord
 from ..data.names import set_of, split_source
 from ..data.sharing import Sharing
-from ..grid.applicable import sentence
+from ..grid.applicable import sentences
 from ..grid.expand import pools_of
 from ..grid.schema import describe_pool
 from ..plan.comparability import compute_note, differences
@@ -155,7 +155,7 @@ def _untraced(plan: Plan) -> list[Note]:
 
 
 def _not_applicable(plan: Plan) -> list[Note]:
-    parts = [sentence(entry) for entry in plan.not_applicable]
+    parts = sentences(plan.not_applicable)
     measured = {entry.planned.pretraining.method for entry in plan.runs}
     for name in (name for name in plan.methods if name in measured):
         info = plan.methods[name]

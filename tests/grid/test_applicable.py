@@ -125,7 +125,7 @@ def test_a_plan_leaves_out_what_does_not_fit_and_lists_the_reasons(tmp_path):
     assert "no class token" in rows["Random init (no class token)", "linear with readout 'class'"]
     assert len(rows) == 4
     assert notes(plan)[-1].text.startswith(
-        "Not applicable (n/a): I-JEPA, linear with readout 'class': its"
+        "Not applicable (n/a): I-JEPA, linear with readout 'class'; Raw pixels, linear with"
     )
 
 

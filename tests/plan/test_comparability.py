@@ -58,7 +58,7 @@ def test_rows_that_differ_only_in_their_method_have_no_sentence(tmp_path):
 def test_networks_that_differ_are_named(tmp_path):
     (line,) = differences(planned(tmp_path, '["mae", "fg_mae", "lomar"]')).values()
     assert line == (
-        "Networks differ: Encoder, absolute positions (154,304 weights): MAE, FG-MAE; "
+        "Networks differ. Encoder, absolute positions (154,304 weights): MAE; FG-MAE. "
         "ResNet18 (11,170,000 weights): LoMaR."
     )
 
@@ -67,22 +67,23 @@ def test_sizes_budgets_and_recipes_that_differ_are_named(tmp_path):
     methods = '["mae", {name = "fg_mae", recipe = "source"}]'
     plan = planned(tmp_path, methods, '["vit_nano", "vit_tiny"]', "[2, 4]\nbatch = 32")
     sizes, inputs, budgets, recipes = differences(plan).values()
-    assert sizes.startswith("Encoder sizes differ: vit_nano: MAE, encoder vit_nano")
-    assert inputs.startswith("Inputs differ: 112 px in patches of 8 px: MAE, encoder vit_nano")
-    assert "; 224 px in patches of 16 px: MAE, encoder vit_tiny" in inputs
-    assert budgets.startswith("Budgets differ: 2 epochs of 64 chips in batches of 32: MAE")
-    assert "; 4 epochs of 64 chips in batches of 32: MAE" in budgets
-    assert "; source: FG-MAE, source recipe, encoder vit_nano" in recipes
+    assert sizes.startswith("Encoder sizes differ. vit_nano: MAE, encoder vit_nano")
+    assert sizes.endswith("vit_tiny: all other rows.")
+    assert inputs.startswith("Inputs differ. 112 px in patches of 8 px: MAE, encoder vit_nano")
+    assert inputs.endswith("224 px in patches of 16 px: all other rows.")
+    assert budgets.startswith("Budgets differ. 64 chips, epochs 2, batches of 32: MAE")
+    assert budgets.endswith("64 chips, epochs 4, batches of 32: all other rows.")
+    assert "source: all other rows." in recipes
 
 
 def test_compute_is_relative_to_mae(tmp_path):
     note = compute_note(planned(tmp_path, '["mae", "fg_mae", "lomar"]'))
-    assert "relative to MAE (0.25 GFLOP): MAE 1, FG-MAE 1.1, LoMaR 2." in note
+    assert "relative to MAE (0.25 GFLOP): MAE 1; FG-MAE 1.1; LoMaR 2." in note
 
 
 def test_compute_without_mae_is_absolute(tmp_path):
     note = compute_note(planned(tmp_path, '["fg_mae", "lomar"]'))
-    assert "in GFLOP: FG-MAE 0.275, LoMaR 0.5." in note
+    assert "in GFLOP: FG-MAE 0.275; LoMaR 0.5." in note
 
 
 def test_records_without_an_architecture_have_no_compute(tmp_path):
