@@ -20,6 +20,7 @@ def shared_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
     Shared.process = Shared.session = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         Shared.session = Shared.process.parent
+    os.environ["XDG_CACHE_HOME"] = str(Shared.session / "cache")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ their names contain a digest of the code that the facts were read from.
 """
 
 import json
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -152,7 +153,7 @@ def describe(names: Iterable[str], folder: Path) -> dict[str, MethodInfo]:
 
     Plug-ins are imported each time.
     """
-    path = folder / f"methods-{code_digest()}.json"
+    path = _cache(folder) / f"methods-{code_digest()}.json"
     known = _read(path, MethodInfo)
     wanted = list(dict.fromkeys(names))
     found = {name: known.get(name) or inspect_method(name) for name in wanted}
@@ -187,7 +188,15 @@ def _fit(setup: MethodSetup) -> Fit:
 
 
 def _fits_file(folder: Path) -> Path:
-    return folder / f"fits-{code_digest()}.json"
+    return _cache(folder) / f"fits-{code_digest()}.json"
+
+
+def _cache(folder: Path) -> Path:
+    """Return the store, or the user's cache folder as long as the store does not exist."""
+    if folder.is_dir():
+        return folder
+    home = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME", folder)) / ".cache"
+    return Path(home) / "sarbench"
 
 
 def _read(path: Path, kind: type[T]) -> dict[str, T]:
@@ -198,9 +207,9 @@ def _read(path: Path, kind: type[T]) -> dict[str, T]:
 
 
 def _keep(path: Path, known: dict[str, Any], found: dict[str, Any]) -> None:
-    """Add facts to a file of the store, if the store exists."""
-    if found.keys() <= known.keys() or not path.parent.is_dir():
+    """Add facts to a file."""
+    if found.keys() <= known.keys():
         return
     text = json.dumps({name: asdict(value) for name, value in (known | found).items()})
-    with suppress(OSError):  # a read-only store has no cache
+    with suppress(OSError):  # a read-only folder has no cache
         write_atomic(path, text)
