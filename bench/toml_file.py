@@ -36,6 +36,8 @@ def read_toml(path: Path, model: type[S], error: type[Exception]) -> S:
         FileNotFoundError: The file does not exist.
         error: It is not TOML, or the model refuses it; the message lists every problem.
     """
+    if path.exists() and not path.is_file():  # a FIFO would block
+        raise error(f"{path} is not a file; give a TOML file")
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as problem:
