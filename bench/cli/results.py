@@ -10,7 +10,6 @@ import typer
 from ...results.compare import compare as compare_rows
 from ...results.compare import comparison_text
 from ...results.leaderboard import METRICS, RECALL, check_metric
-from ...results.published.schema import papers, read_published
 from ...results.published.sheets import paper_sheets
 from ...results.tables.render import FORMATS, STYLES, render, render_sheets
 from ...results.tables.sheets import LAYOUTS
@@ -24,7 +23,7 @@ from ..reporting.leaderboard import (
     scores_of,
     shared_columns,
 )
-from ..reporting.published import compare_with
+from ..reporting.published import compare_with, papers, read_published
 from ..seeding import stream
 from ..store.atomic import write_atomic
 from .app import err, json_text, out
