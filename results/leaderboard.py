@@ -15,6 +15,7 @@ import numpy as np
 
 from .cells import Cell, Outcome, make_cell, outcomes_of, start_means
 from .notes import Note
+from .places import Standing, place_checkpoints, place_methods
 from .scores import (
     ChipSource,
     Column,
@@ -26,7 +27,6 @@ from .scores import (
     starts_of,
 )
 from .statistics.units import Compares, Unit, unit_of
-from .ties import Standing, place_checkpoints, place_methods
 
 __all__ = ["METRICS", "Cell", "Leaderboard", "LeaderboardError", "Score", "tabulate_scores"]
 

@@ -24,8 +24,8 @@ from ..plan.plan import Plan
 from ..store.atomic import read_lines
 from ..store.records import Store
 from ..store.sample_predictions import load
+from .chip_predictions import ChipPredictions
 from .method_figures import draw_predictions
-from .outcomes import Outcomes
 
 T = TypeVar("T")
 MOST_ROWS = 14  # in one figure: the best methods and every control
@@ -43,7 +43,7 @@ class Drawn:
 
 
 def score_figures(
-    plan: Plan, store: Store, outcomes: Outcomes, board: Leaderboard
+    plan: Plan, store: Store, predictions: ChipPredictions, board: Leaderboard
 ) -> tuple[list[Drawn], list[str]]:
     """Return the figures of records, histories and predictions, and reasons for missing ones."""
     drawn: list[Drawn] = []
@@ -70,7 +70,7 @@ def score_figures(
         ), cost))  # fmt: skip
     else:
         skipped.append("accuracy and cost: too few finished pretrainings")
-    _add_classes(plan, outcomes, board, rows, drawn, skipped)
+    _add_classes(plan, predictions, board, rows, drawn, skipped)
     if training := training_figure(_only(_histories(plan, store), rows)):
         drawn.append(Drawn("training", "Training curves", (
             "Loss of each pretraining. Methods have different targets, so their losses cannot be "
@@ -151,7 +151,7 @@ def _histories(plan: Plan, store: Store) -> dict[str, list[tuple[float, float]]]
 
 def _add_classes(
     plan: Plan,
-    outcomes: Outcomes,
+    predictions: ChipPredictions,
     board: Leaderboard,
     rows: Sequence[str],
     drawn: list[Drawn],
@@ -169,7 +169,7 @@ def _add_classes(
                 continue
             if run.pretraining.row not in rows:
                 continue
-            predicted, known = outcomes.predicted(entry.key), outcomes.labels(dataset)
+            predicted, known = predictions.predicted(entry.key), predictions.labels(dataset)
             if predicted is None or known is None:
                 continue
             labels, classes = known

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..conclusions import Tested
 from ..difference import column_difference, shared_values
 from ..leaderboard import Cell, Leaderboard
-from ..reading import Tested
+from ..places import ALPHA
 from ..scores import Column, Score, by_column, starts_of, unit_values
 from ..statistics.paired import PairedTest, effect, holm
 from ..statistics.student_t import t_quantile, two_sided_p
 from ..statistics.units import FEWEST_PRETRAINED
-from ..ties import ALPHA
 from .schema import Published, Value
 
 Verdict = Literal["reproduced", "differs", "undecided", "not measured", "not published", "not ours"]

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from ..cells import CHIP_METRICS
 from ..leaderboard import RECALL, Cell, Leaderboard
 from ..notes import Note, flags
+from ..places import ALPHA
 from ..scores import Column, column_name
 from ..statistics.units import FEWEST_PRETRAINED, OVER, Unit, covers
-from ..ties import ALPHA
 
 INCOMPLETE = "Incomplete cells (a/b: a of b runs finished) are not ranked or tested."
 

@@ -1,11 +1,11 @@
-"""The reading of one comparison: its result in words, and the limits of the claim."""
+"""The conclusion of one comparison: its result in words, and the limits of the claim."""
 
 from dataclasses import dataclass
 
+from .places import ALPHA
 from .statistics.intervals import Interval
 from .statistics.paired import Effect, PairedTest
 from .statistics.units import FEWEST_GROUPS, FEWEST_SEEDS, Compares, Unit, labelled
-from .ties import ALPHA
 
 NOT_METHODS = "This compares checkpoints; it makes no claim about their methods."
 
@@ -61,7 +61,7 @@ class Corrected:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Conclusion:
     """The sentences of one column.
 
     Attributes:
@@ -93,19 +93,19 @@ def units_of(tested: Tested, n: int) -> str:
     }[tested.unit]
 
 
-def read_result(
+def conclude(
     names: tuple[str, str],
     tested: Tested,
     corrected: Corrected,
     compares: Compares,
     single: tuple[bool, bool],
-) -> Reading:
+) -> Conclusion:
     """Return the sentences of one column; `single` marks the sides with one checkpoint."""
     scope = _scope(tested, compares, "these two checkpoints" if all(single) else
                    "these checkpoints")  # fmt: skip
     test = tested.test
     if tested.effect is None or test is None or corrected.p is None:
-        return Reading(f"Not tested: {tested.why}.", scope)
+        return Conclusion(f"Not tested: {tested.why}.", scope)
     gap, words = tested.effect.difference, corrected.words
     if corrected.p > ALPHA:
         text = f"No significant difference (p = {corrected.p:.3g}{words})."
@@ -128,7 +128,7 @@ def read_result(
             low, high = sorted((abs(gap.low), abs(gap.high)))
             text += f" (95% interval {100 * low:.1f} to {100 * high:.1f})"
         text += f", p = {corrected.p:.3g}{words}, over {units_of(tested, test.n)}."
-    return Reading(text, scope, _new_chips(tested))
+    return Conclusion(text, scope, _new_chips(tested))
 
 
 def _scope(tested: Tested, compares: Compares, checkpoints: str) -> str:
