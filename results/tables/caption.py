@@ -19,9 +19,9 @@ def metric_name(metric: str) -> str:
     return metric.replace("_", " ").capitalize().replace("f1", "F1")
 
 
-def caption(board: Leaderboard) -> list[str]:
-    """Return the lines below a table: the numbers, the marks, and the flags of the notes."""
-    return [_numbers_line(board), *_marks_line(board), *flags(notes(board))]
+def caption(board: Leaderboard, notes: Sequence[Note]) -> list[str]:
+    """Return the lines below a table: the numbers, the marks, and the flags of its notes."""
+    return [_numbers_line(board), *_marks_line(board), *flags(notes)]
 
 
 def notes(board: Leaderboard) -> list[Note]:

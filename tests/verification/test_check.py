@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from commands import Sarbench
+from made_scores import METRICS
 from PIL import Image
 from safetensors.numpy import save
 from sklearn.metrics import accuracy_score, f1_score
@@ -25,7 +26,7 @@ from sarbench.bench.reporting.leaderboard import leaderboard, predictions_of
 from sarbench.bench.store.atomic import npz
 from sarbench.bench.store.records import Store
 from sarbench.bench.verification.check import CheckError, Finding, check_plan, check_store
-from sarbench.results.metrics import METRICS, score_runs
+from sarbench.results.metrics import score_runs
 from sarbench.results.record import digest_json
 from sarbench.results.scores import LeaderboardError
 
