@@ -54,30 +54,34 @@ def score_figures(
             f"{len(board.rows) - len(rows)} of {len(board.rows)} rows in the figures; the methods "
             "of best rank and all controls are drawn"
         )
-    if shots := shots_figure(board, rows):
-        drawn.append(Drawn("shots", "Accuracy over labelled chips", (
-            "Mean and 95% Student interval over the unit of each cell; hollow: incomplete; dashed "
-            "grey: controls."
-        ), shots))  # fmt: skip
-    else:
-        skipped.append("score over shots: no protocol has two numbers of shots")
+
+    def add(figure: Figure | None, name: str, title: str, caption: str, missing: str) -> None:
+        if figure is None:
+            skipped.append(missing)
+        else:
+            drawn.append(Drawn(name, title, caption, figure))
+
+    add(
+        shots_figure(board, rows), "shots", "Accuracy over labelled chips",
+        "Mean and 95% Student interval over the unit of each cell; hollow: incomplete; dashed "
+        "grey: controls.",
+        "score over shots: no protocol has two numbers of shots",
+    )  # fmt: skip
     _add_ranks(board, drawn, skipped)
-    column = _most_labels(board.columns)
-    if cost := cost_figure(board, _hours(plan), column, rows):
-        drawn.append(Drawn("cost", "Accuracy and cost", (
-            "Recorded wall time of one process for one pretraining. Other load on the machine "
-            "increases it."
-        ), cost))  # fmt: skip
-    else:
-        skipped.append("accuracy and cost: too few finished pretrainings")
+    add(
+        cost_figure(board, _hours(plan), _most_labels(board.columns), rows),
+        "cost", "Accuracy and cost",
+        "Recorded wall time of one process for one pretraining. Other load on the machine "
+        "increases it.",
+        "accuracy and cost: too few finished pretrainings",
+    )  # fmt: skip
     _add_classes(plan, predictions, board, rows, drawn, skipped)
-    if training := training_figure(_only(_histories(plan, store), rows)):
-        drawn.append(Drawn("training", "Training curves", (
-            "Loss of each pretraining. Methods have different targets, so their losses cannot be "
-            "compared."
-        ), training))  # fmt: skip
-    else:
-        skipped.append("training curves: no history with two epochs")
+    add(
+        training_figure(_only(_histories(plan, store), rows)), "training", "Training curves",
+        "Loss of each pretraining. Methods have different targets, so their losses cannot be "
+        "compared.",
+        "training curves: no history with two epochs",
+    )  # fmt: skip
     return drawn, skipped
 
 

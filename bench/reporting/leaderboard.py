@@ -88,8 +88,9 @@ def resolve_rows(plan: Plan, first: str, second: str) -> tuple[str, str]:
 
 def _matches(plan: Plan, name: str) -> list[PlannedPretraining]:
     """Return a pretraining of each row that a name matches."""
-    starts = {entry.planned.row: entry.planned for entry in reversed(plan.pretrain)}
-    rows = dict(reversed(starts.items()))  # in the order of the grid
+    rows: dict[str, PlannedPretraining] = {}
+    for entry in plan.pretrain:
+        rows.setdefault(entry.planned.row, entry.planned)
     if name in rows:
         return [rows[name]]
     matches = [start for start in rows.values() if name in (start.method, start.label)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ..cells import CHIP_METRICS
+from ..cells import CHIP_METRICS, NoInterval
 from ..leaderboard import RECALL, Cell, Leaderboard
 from ..notes import Note, flags
 from ..places import ALPHA
@@ -88,7 +88,7 @@ def _numbers(board: Leaderboard) -> list[Note]:
     if board.metric not in CHIP_METRICS:
         names = " and ".join(name.replace("_", " ") for name in CHIP_METRICS)
         texts.append(f"Only {names} have intervals and tests over test chips.")
-    columns: dict[str, dict[Column, None]] = {}
+    columns: dict[NoInterval, dict[Column, None]] = {}
     for cell in shown:
         if cell.no_interval:
             columns.setdefault(cell.no_interval, {})[cell.column] = None
