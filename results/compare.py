@@ -99,7 +99,7 @@ def compare(
     rows = list(dict.fromkeys(score.method for score in scores))
     for row in (first, second):
         if row not in rows:
-            raise LeaderboardError(f"no row {row!r} in this grid; rows: {', '.join(rows)}")
+            raise LeaderboardError(f"no row {row!r} in this grid. Rows: {'; '.join(rows)}")
     if first == second:
         raise LeaderboardError(f"{first} cannot be compared with itself; name two rows")
     chosen = [score for score in scores if score.method in (first, second)]
@@ -158,7 +158,7 @@ def _comparison(
     return Comparison(
         column, (means[0], means[1]), runs, tested.unit, tested.effect, tested.test, corrected.p,
         corrected.smallest, tested.new_chips, conclusion,
-        units_of(tested, tested.test.n) if tested.test else "", compares, corrected.family,
+        units_of(tested, tested.test) if tested.test else "", compares, corrected.family,
         corrected.columns,
     )  # fmt: skip
 
@@ -204,14 +204,20 @@ def comparison_text(
                 text += f"; d_z {d.mean:.2f} ({d.low:.2f} to {d.high:.2f})"
             lines.append(text)
         if one.test:
-            kind = "exact" if one.test.exact else "Monte Carlo" if one.unit == "seeds" else "t"
-            line = f"  p {one.test.p:.4g} ({kind}, {one.units})"
-            least = one.test.smallest_p
-            lines.append(line + (f", smallest attainable {least:.3g}" if least else ""))
+            lines.append(f"  {_test_line(one.test, one.unit, one.units)}")
         lines += [f"  {one.conclusion if full else one.conclusion.claim}", ""]
     if full:
         return "\n".join([*lines, text_notes(notes), ""])
     return "\n".join([*lines, *_scopes(comparisons), *flags(notes), MORE, ""])
+
+
+def _test_line(test: PairedTest, unit: Unit, units: str) -> str:
+    """Return the p-value before correction, with the test and its units."""
+    kind = "exact test" if test.exact else "Monte Carlo test" if unit == "seeds" else "t-test"
+    least = ""
+    if test.smallest_p > 0.001:  # few units: the reader must know that p has a lower limit
+        least = f"; p cannot be below {test.smallest_p:.3g}"
+    return f"p = {test.p:.4g} ({kind} over {units}){least}"
 
 
 def _scopes(comparisons: Sequence[Comparison]) -> list[str]:

@@ -79,17 +79,18 @@ class Conclusion:
         return " ".join(filter(None, (self.claim, self.scope, self.new_chips)))
 
 
-def units_of(tested: Tested, n: int) -> str:
-    """Return the units of a test in words; `n` is the number of units of the test."""
+def units_of(tested: Tested, test: PairedTest) -> str:
+    """Return the units of a test in words."""
+    n = test.n
+    differing = " with different results" * test.exact  # the exact test leaves out the others
+    of_chips = f"{n} test chips{differing}, near-duplicates counted once"
     of_seeds = f"{' and '.join(map(str, tested.starts))} pretraining seeds"
     return {
         "seeds": f"{n} draws of labelled chips",
-        "chips": f"{n} test chips (groups of near-duplicates)",
+        "chips": of_chips,
         "pretrain_seeds": of_seeds,
         "pretrain_seeds+chips": f"{of_seeds}, with the variance of test chips",
-        "seeds+chips": (
-            f"{tested.draws} draws of labelled chips and {n} test chips (groups of near-duplicates)"
-        ),
+        "seeds+chips": f"{tested.draws} draws of labelled chips and {of_chips}",
     }[tested.unit]
 
 
@@ -111,7 +112,7 @@ def conclude(
         text = f"No significant difference (p = {corrected.p:.3g}{words})."
         if corrected.smallest is not None and corrected.smallest > ALPHA:
             text += (
-                f" With {units_of(tested, test.n)} p cannot be below {corrected.smallest:.3g}"
+                f" With {units_of(tested, test)} p cannot be below {corrected.smallest:.3g}"
                 f"{words}: no difference, however large, would be significant."
             )
         elif gap.low is not None and gap.high is not None:
@@ -127,7 +128,7 @@ def conclude(
         if gap.low is not None and gap.high is not None and gap.low * gap.high > 0:
             low, high = sorted((abs(gap.low), abs(gap.high)))
             text += f" (95% interval {100 * low:.1f} to {100 * high:.1f})"
-        text += f", p = {corrected.p:.3g}{words}, over {units_of(tested, test.n)}."
+        text += f", p = {corrected.p:.3g}{words}, over {units_of(tested, test)}."
     return Conclusion(text, scope, _new_chips(tested))
 
 

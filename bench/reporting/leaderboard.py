@@ -13,7 +13,7 @@ from ..models.method_info import inspect_method
 from ..plan.entry import Entry
 from ..plan.plan import Plan
 from ..store.records import Store
-from ..suggest import unknown
+from ..suggest import nearest
 from .chip_predictions import ChipPredictions
 from .notes import notes as plan_notes
 
@@ -81,7 +81,7 @@ def resolve_rows(plan: Plan, first: str, second: str) -> tuple[str, str]:
             found[side] = alike if len(alike) == 1 else found[side]
     for name, starts in zip((first, second), found, strict=True):
         if len(starts) > 1:
-            listed = ", ".join(start.row for start in starts)
+            listed = "; ".join(start.row for start in starts)
             raise LeaderboardError(f"{name!r} matches {len(starts)} rows; give one of: {listed}")
     return found[0][0].row, found[1][0].row
 
@@ -95,8 +95,10 @@ def _matches(plan: Plan, name: str) -> list[PlannedPretraining]:
         return [rows[name]]
     matches = [start for start in rows.values() if name in (start.method, start.label)]
     if not matches:
-        known = [*rows, *(start.method for start in rows.values())]
-        raise LeaderboardError(unknown("row", name, known))
+        known = dict.fromkeys([*rows, *(start.method for start in rows.values())])
+        near = nearest(name, known)
+        hint = f" Did you mean {near!r}?" if near else ""
+        raise LeaderboardError(f"unknown row {name!r}.{hint} Allowed: {'; '.join(known)}")
     return matches
 
 

@@ -75,6 +75,8 @@ def test_five_seeds_cannot_show_a_difference_and_the_conclusion_says_so(draw):
     assert "With 5 draws of labelled chips p cannot be below 0.0625" in found.conclusion.claim
     assert "one checkpoint does not represent its method" in found.conclusion.scope
     assert "5 draws (or one) and 10 groups" in found.conclusion.new_chips
+    text = comparison_text([found], "A", "B", "accuracy")
+    assert "p = 0.0625 (exact test over 5 draws of labelled chips); p cannot be below" in text
 
 
 def test_a_difference_that_is_not_significant_is_not_called_equality(draw):
@@ -185,7 +187,9 @@ def test_pretraining_seeds_are_compared_by_welchs_test(draw):
     assert "checkpoints" not in str(found.conclusion)
     assert "over 4 and 3 pretraining seeds." in found.conclusion.claim
     assert "these labelled chips (2 draws, the same for every row)." in found.conclusion.scope
-    assert "(t, 4 and 3 pretraining seeds)" in comparison_text([found], "A", "B", "accuracy")
+    assert "(t-test over 4 and 3 pretraining seeds)" in comparison_text(
+        [found], "A", "B", "accuracy"
+    )
 
 
 def test_pretraining_seeds_are_not_paired_by_their_number(draw):
@@ -307,7 +311,7 @@ def test_checkpoints_are_compared_as_the_table_compares_them(shots, unit, draw):
     assert gap.high - gap.mean == pytest.approx(least)
     assert found.conclusion.scope.endswith("no claim about their methods.")
     drawn = "6 draws of labelled chips and " if shots == 10 else ""
-    assert found.units == f"{drawn}200 test chips (groups of near-duplicates)"
+    assert found.units == f"{drawn}200 test chips, near-duplicates counted once"
 
 
 @pytest.mark.parametrize("seeds", [1, 4])
@@ -371,7 +375,7 @@ def test_the_test_over_pretraining_seeds_holds_its_level(repetitions):
 
 @pytest.mark.parametrize(
     ("first", "second", "says"),
-    [("A", "A", "itself"), ("A", "C", "rows: A, B"), ("A", "B", "share no column")],
+    [("A", "A", "itself"), ("A", "C", "Rows: A; B"), ("A", "B", "share no column")],
 )
 def test_wrong_requests_are_refused(first, second, says, draw):
     both = scores("A", [0.5]) + scores("B", [0.5], shots=20)
