@@ -183,7 +183,8 @@ def comparison_text(
         full: Print all notes, and the limits of the claim with every column. By default the flags
             of the notes and each limit are printed once.
     """
-    lines = [f"{first} minus {second}, {metric.replace('_', ' ')}"]
+    lines = [f"{metric.replace('_', ' ').capitalize()} in percent, A minus B"]
+    lines += [f"A: {first}", f"B: {second}"]
     one = comparisons[0]
     if len(comparisons) < one.grid_columns:
         lines.append(
