@@ -1,7 +1,7 @@
 """Schema of published values: TOML files in which each value has a grade and a source."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -81,7 +81,7 @@ class Published(Strict):
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1"]
     seeds: int = Field(ge=1, description="number of runs of a published mean, or a lower bound")
     note: str
-    grades: dict[Grade, str]
+    grades: dict[str, str]
     sources: dict[str, str]
     datasets: dict[str, str]
     protocols: dict[str, str]
@@ -98,6 +98,7 @@ class Published(Strict):
         Raises:
             ValueError: It names the first part that does not fit.
         """
+        _known(self.grades, get_args(Grade), "grade")
         places = set[tuple[object, ...]]()
         for one in self.value:
             table = self.tables.get(one.table)

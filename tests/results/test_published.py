@@ -217,12 +217,14 @@ def test_the_sheets_show_published_next_to_measured(paper, draw, style):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda s: s.replace("value = 91.6", "value = 916", 1), "less than or equal to 100"),
+        (lambda s: s.replace("value = 91.6", "value = 916", 1), "got 916"),
         (lambda s: s.replace('row = "lomar"', 'row = "lomer"', 1), "outside its table"),
         (lambda s: s.replace('["summary", "sarmae"]', '["nobody"]', 1), "unknown source 'nobody'"),
         (lambda s: s + "\n[extra]\na = 1\n", "unknown key 'extra'"),
         (lambda s: s.replace("citation =", "citatoin =", 1), "Did you mean 'citation'"),
         (lambda s: s.replace("grade =", "graed =", 1), "Did you mean 'grade'"),
+        (lambda s: s.replace("[grades]", '[grades]\nE = "guessed"', 1), "unknown grade 'E'"),
+        (lambda s: s.replace('grade = "B"', 'grade = "E"', 1), "value 'E'"),
         (lambda s: "title =", "not a TOML file"),
     ],
 )
