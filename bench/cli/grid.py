@@ -239,13 +239,13 @@ def clear(made: Plan, store: Store, force: bool) -> None:
 def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None) -> None:
     """Run the bundled demo grid on this machine and print its leaderboard."""
     from ...results.tables.render import render
-    from ..reporting.leaderboard import leaderboard, outcomes_of
+    from ..reporting.leaderboard import leaderboard, predictions_of
 
     request = Request(bundled_grids()["demo"], runs, DATA, Filters())
     err.print("pretrains, evaluates and ranks every method on simulated chips; takes some minutes")
     failed = run_grid(request, device, workers)
     made = request.plan()
-    board = leaderboard(made, outcomes=outcomes_of(made, request.store))
+    board = leaderboard(made, predictions=predictions_of(made, request.store))
     folder = request.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
         write_atomic(folder / f"demo.{ending}", render(board, style))

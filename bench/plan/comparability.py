@@ -78,7 +78,7 @@ def recipe_lines(plan: Plan) -> list[str]:
         if planned.recipe and planned.recipe_name:
             rows.setdefault((planned.recipe_name, planned.recipe), []).append(planned.row)
     return [
-        f"recipe {name}: {', '.join(dict.fromkeys(names))}: {describe_recipe(recipe)}"
+        f"recipe {name}: {'; '.join(dict.fromkeys(names))}: {describe_recipe(recipe)}"
         for (name, recipe), names in rows.items()
     ]
 
