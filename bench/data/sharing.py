@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..store.atomic import write_atomic
 from .chips import Chips
-from .lookup import open_set
+from .find_set import open_set
 from .names import split_source
 from .packed import Summary
 from .pools import Pool, open_pool, overlap, without_suffix

@@ -7,8 +7,8 @@ from typing import Any
 
 from ...methods._encoders import EncoderConfig, encoder_json, encoder_named
 from ...protocols import PROTOCOLS
-from ..data.members import pool_members
 from ..data.packed import Summary
+from ..data.pools import pool_members
 from ..data.registry import card
 from ..identity import Pretraining, Recipe, Run, Shots, fill, to_json
 from ..models.method_info import MethodInfo

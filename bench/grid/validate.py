@@ -7,9 +7,9 @@ from typing import Any, get_args
 from ...methods._encoders import SIZES, encoder_named
 from ...protocols import PROTOCOLS, Protocol
 from ...protocols._settings import Precision, Readout
-from ..data.members import pool_members
 from ..data.names import TRAIN, card_of
 from ..data.packed import Summary
+from ..data.pools import pool_members
 from ..data.registry import card, dataset_names
 from ..identity import RECIPES, SOURCE, Recipe, fill, from_json, pool_count, to_json
 from ..models.method_info import MethodInfo, check_config

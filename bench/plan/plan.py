@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..data.lookup import find_set
+from ..data.find_set import find_set
 from ..data.names import set_of
 from ..data.packed import Summary
 from ..data.sharing import Sharing, sharing

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..data.lookup import Splits, open_set
+from ..data.find_set import Splits, open_set
 from ..data.packed import Summary
 from ..evaluation.evaluate import Evaluation
 from ..identity import Pretraining, Resources

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 from ...results.notes import Note
 from ...results.record import RunRecord
 from ...results.scores import MOST_PROBLEMS, LeaderboardError, Score
-from ..data.lookup import Splits
+from ..data.find_set import Splits
 from ..data.splits import Split
 from ..store.records import Store
 from ..store.run_predictions import FILE, DamagedPredictionsError, read_predictions

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
-from ..data.known_sets import FOLDER, every_set, read_checked_set
-from ..data.lookup import Splits
+from ..data.find_set import Splits
+from ..data.set_descriptions import FOLDER, every_set, read_checked_set
 from ..data.splits import DamagedSetError
 from ..plan.plan import Plan
 from ..store.records import DamagedRecordError, Kind, Store

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
-from ..data.known_sets import FOLDER, remember
-from ..data.lookup import DIGEST, Splits
+from ..data.find_set import DIGEST, Splits
+from ..data.set_descriptions import FOLDER, write_description
 from ..store.atomic import copy_once
 from ..store.records import DamagedRecordError, Kind, Store
 from ..store.run_predictions import FILE as PREDICTIONS
@@ -213,7 +213,7 @@ class _Merge:
                 self.result.refused.append((f"{FOLDER}/{known.given[:40]}", why))
                 continue
             if not self.trial:
-                remember(self.mine.root, known.given, known.split, known.summary)
+                write_description(self.mine.root, known.given, known.split, known.summary)
             self.result.sets.append(known.given)
 
 

@@ -25,7 +25,7 @@ from ...protocols._support_sets import (
 )
 from ...results.metrics import score_runs
 from ...results.record import PretrainRecord, RunRecord
-from ..data.lookup import Splits
+from ..data.find_set import Splits
 from ..data.splits import Split, shipped
 from ..store.atomic import file_digest
 from ..store.run_predictions import FILE, NAMES, DamagedPredictionsError, read_predictions

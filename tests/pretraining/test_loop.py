@@ -310,7 +310,7 @@ def test_a_failed_pretraining_is_stored_as_an_attempt_and_can_be_rerun(tmp_path,
     for i, chip in enumerate(speckled_chips(9, 48)):
         np.save(folder / f"{i}.npy", chip)
     name = f"folder:{folder}"
-    made = prepare(name, tmp_path, store.prepared, pool=True)
+    made = prepare(name, tmp_path, store.prepared, pool=True).chips
     member = {"name": "folder", "digest": made.data_digest, "count": 9}
     job = Job("MAE", identity_of(pool=[member]), [name], [])
     events: list[Event] = []

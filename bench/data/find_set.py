@@ -11,11 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .chips import Chips
-from .known_sets import FOLDER, KnownSet, known_sets, read_checked_set, remember, set_path
 from .names import card_of, full_name, split_name
 from .packed import Summary, summary_from_json
 from .prepare import is_packed, open_version, source_exists, summary
 from .registry import card
+from .set_descriptions import (
+    FOLDER,
+    SetDescription,
+    descriptions_of,
+    read_checked_set,
+    set_path,
+    write_description,
+)
 from .splits import DamagedSetError, Split, shipped
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -79,11 +86,11 @@ def find_set(
     return FoundSet(versions[0], is_packed(versions[0], root / "prepared"), not uncompared)
 
 
-def remember_set(given: str, found: Summary, root: Path) -> None:
+def describe_set(given: str, found: Summary, root: Path) -> None:
     """Describe a packed set in the store, so that results can be read without its pixels."""
     path = set_path(root, full_name(given), found.data_digest, found.split_digest)
     if not path.exists() and is_packed(found, root / "prepared"):
-        remember(root, full_name(given), open_set(given, found, root), found)
+        write_description(root, full_name(given), open_set(given, found, root), found)
 
 
 def open_set(given: str, found: Summary, root: Path) -> Chips:
@@ -147,7 +154,7 @@ class Splits:
             return None
         return Split(chips.ids, chips.labels, chips.is_test, chips.classes)
 
-    def described(self, root: Path, data_digest: str, digest: str) -> KnownSet | None:
+    def described(self, root: Path, data_digest: str, digest: str) -> SetDescription | None:
         """Return the checked description of a set in one store; `digest` is empty for a pool."""
         pattern = f"*-{data_digest[:12]}-{digest[:12] or 'pool'}.json"
         for path in sorted((root / FOLDER).glob(pattern)):
@@ -163,7 +170,7 @@ class Splits:
 
 def _versions(given: str, root: Path) -> list[Summary]:
     """Return every version that the store describes or holds packed."""
-    known = [one.summary for one in known_sets(root, given)]
+    known = [one.summary for one in descriptions_of(root, given)]
     if not given.startswith("pool:folder:"):  # all packed folders have one name
         known += _packed_versions(given, root / "prepared")
     return list({(one.data_digest, one.split_digest): one for one in known}.values())
