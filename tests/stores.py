@@ -18,7 +18,7 @@ from sarbench.bench.data.set_descriptions import write_description
 from sarbench.bench.data.sources import synthetic
 from sarbench.bench.grid.expand import PlannedPretraining, PlannedRun
 from sarbench.bench.grid.schema import read_grid
-from sarbench.bench.models.method_info import describe
+from sarbench.bench.method_facts.method_info import describe
 from sarbench.bench.plan.plan import Plan, make_plan, needs
 from sarbench.bench.store.atomic import file_digest, npz
 from sarbench.bench.store.records import Store

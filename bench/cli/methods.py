@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ...methods import _registry
 from ...protocols import PROTOCOLS
-from ..models.method_info import describe
+from ..method_facts.method_info import describe
 from .app import COMMANDS, app, complain, err, out, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
 from .progress import Task, progress

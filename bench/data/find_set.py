@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..store.records import Store
 from .chips import Chips
 from .names import card_of, full_name, split_name
 from .packed import Summary, summary_from_json
@@ -64,7 +65,7 @@ def find_set(
     given = full_name(given)
     name, pool = split_name(given)
     prefix = (chosen or {}).get(given)
-    packed = summary(name, data_dir, root / "prepared", pool=pool)
+    packed = summary(name, data_dir, Store(root).prepared, pool=pool)
     if packed is not None and prefix is None:
         return FoundSet(packed, True)
     versions = _versions(given, root)
@@ -83,13 +84,13 @@ def find_set(
     if not versions:
         return None
     uncompared = prefix is None and source_exists(card_of(given), data_dir)
-    return FoundSet(versions[0], is_packed(versions[0], root / "prepared"), not uncompared)
+    return FoundSet(versions[0], is_packed(versions[0], Store(root).prepared), not uncompared)
 
 
 def describe_set(given: str, found: Summary, root: Path) -> None:
     """Describe a packed set in the store, so that results can be read without its pixels."""
     path = set_path(root, full_name(given), found.data_digest, found.split_digest)
-    if not path.exists() and is_packed(found, root / "prepared"):
+    if not path.exists() and is_packed(found, Store(root).prepared):
         write_description(root, full_name(given), open_set(given, found, root), found)
 
 
@@ -100,7 +101,7 @@ def open_set(given: str, found: Summary, root: Path) -> Chips:
         NotPreparedError: It is not packed in the store.
     """
     digests = found.data_digest, found.split_digest
-    return open_version(card_of(given), *digests, root / "prepared")
+    return open_version(card_of(given), *digests, Store(root).prepared)
 
 
 class Splits:
@@ -172,7 +173,7 @@ def _versions(given: str, root: Path) -> list[Summary]:
     """Return every version that the store describes or holds packed."""
     known = [one.summary for one in descriptions_of(root, given)]
     if not given.startswith("pool:folder:"):  # all packed folders have one name
-        known += _packed_versions(given, root / "prepared")
+        known += _packed_versions(given, Store(root).prepared)
     return list({(one.data_digest, one.split_digest): one for one in known}.values())
 
 

@@ -11,7 +11,7 @@ from ..data.packed import Summary
 from ..data.pools import pool_members
 from ..data.registry import card
 from ..identity import Pretraining, Recipe, Run, Shots, fill, to_json
-from ..models.method_info import MethodInfo
+from ..method_facts.method_info import MethodInfo
 from .schema import (
     Grid,
     MethodEntry,

@@ -12,7 +12,7 @@ from ..data.packed import Summary
 from ..data.pools import pool_members
 from ..data.registry import card, dataset_names
 from ..identity import RECIPES, SOURCE, Recipe, fill, from_json, pool_count, to_json
-from ..models.method_info import MethodInfo, check_config
+from ..method_facts.method_info import MethodInfo, check_config
 from ..suggest import unknown
 from .schema import (
     Grid,

@@ -31,7 +31,7 @@ def with_encoder(plan: Plan, store: Store) -> dict[str, Pretraining]:
     for entry in plan.pretrain:
         start = entry.planned
         if entry.state == "done" and start.identity and start.identity.encoder:
-            path = store.folder("pretrain", start.identity.key) / "encoder.safetensors"
+            path = store.encoder(start.identity.key)
             if path.exists():
                 found.setdefault(start.row, start.identity)
     return found

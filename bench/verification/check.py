@@ -74,7 +74,7 @@ def refuse_no_store(store: Store) -> None:
     Raises:
         CheckError: It holds neither pretrainings nor runs.
     """
-    if not any((store.root / kind).is_dir() for kind in KINDS):
+    if not store.has_results:
         raise CheckError(
             f"{store.root} is not a store: it has neither a folder pretrain/ nor evaluate/; name "
             "a store, or a grid with --runs STORE"
@@ -174,7 +174,7 @@ class _Checker:
     def of_start(self, record: PretrainRecord) -> list[Finding]:
         """Return the problems of a pretraining."""
         self._starts[record.key] = record.weights_digest, record.identity.get("method"), ""
-        path = self._store.folder("pretrain", record.key) / "encoder.safetensors"
+        path = self._store.encoder(record.key)
         return [_finding("pretrain", record.key, one) for one in encoder_problems(record, path)]
 
     def of_runs(self, records: Iterable[RunRecord]) -> list[Finding]:

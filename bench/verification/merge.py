@@ -8,14 +8,13 @@ from ...results.record import PretrainRecord, RunRecord
 from ..data.find_set import DIGEST, Splits
 from ..data.set_descriptions import FOLDER, write_description
 from ..store.atomic import copy_once
-from ..store.records import DamagedRecordError, Kind, Store
+from ..store.records import ENCODER, HISTORY, DamagedRecordError, Kind, Store
 from ..store.run_predictions import FILE as PREDICTIONS
 from ..store.sample_predictions import FILE as PICTURES
 from ..store.sample_predictions import check_stored
 from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
 
 KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
-ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
 # Files that are copied with a record, if they exist.
 COPIED = {"pretrain": (ENCODER, HISTORY, PICTURES), "evaluate": (PREDICTIONS,)}
 LARGEST_RECORD = 2**20  # bytes
@@ -67,7 +66,7 @@ def merge(
     """
     if other.root.resolve() == mine.root.resolve():
         raise MergeError(f"{other.root} is the store itself; name another store")
-    if not any((other.root / kind).is_dir() for kind in KINDS):
+    if not other.has_results:
         raise MergeError(
             f"{other.root} is not a store: it has neither a folder pretrain/ nor evaluate/; name a "
             "store"
@@ -77,7 +76,7 @@ def merge(
     work = _Merge(other, mine, trial, allow_unscored)
     for kind in KINDS:
         for name in sorted(other.keys(kind)):
-            if (other.folder(kind, name) / "record.json").exists():
+            if other.record(kind, name).exists():
                 work.copy(kind, name)  # without a record: a failure, or unfinished work
     return work.result
 
@@ -115,7 +114,7 @@ class _Merge:
         for path in (folder, *folder.iterdir()):
             if path.is_symlink():
                 raise MergeError(f"{path.name} is a link; links are not followed: copy the file")
-        if (folder / "record.json").stat().st_size > LARGEST_RECORD:
+        if self.other.record(kind, name).stat().st_size > LARGEST_RECORD:
             raise MergeError(f"its record is larger than {LARGEST_RECORD >> 20} MB")
         return self.other.read(kind, name)
 
@@ -143,7 +142,7 @@ class _Merge:
                 why="is in neither store, or was refused",
             ),
         ])  # fmt: skip
-        here = (self.mine.folder("evaluate", record.key) / "record.json").exists()
+        here = self.mine.record("evaluate", record.key).exists()
         if unscored and not (self.allow_unscored or here):
             raise MergeError(f"{unscored[0]}; or copy it unchecked with --allow-unscored")
         return unscored[0] if unscored else ""

@@ -13,7 +13,7 @@ from small_grids import make_summary
 
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.grid.validate import check_data
-from sarbench.bench.models.method_info import describe
+from sarbench.bench.method_facts.method_info import describe
 
 
 def write_grid(folder: Path, *change: str) -> Path:

@@ -23,7 +23,7 @@ from sarbench.bench.execution.job import _pool
 from sarbench.bench.grid.expand import pretrainings
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.identity import Pretraining, pool_count
-from sarbench.bench.models.method_info import describe
+from sarbench.bench.method_facts.method_info import describe
 from sarbench.bench.plan.comparability import differences
 from sarbench.bench.plan.cost_estimate import Costs
 from sarbench.bench.plan.plan import OverlapError, Plan, make_plan

@@ -10,9 +10,10 @@ from commands import TINY
 
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.identity import RECIPES, Recipe, to_json
-from sarbench.bench.models import fit as method_fit
-from sarbench.bench.models.fit import find_fit
-from sarbench.bench.models.method_info import Fit, MethodSetup, fits
+from sarbench.bench.method_facts import fit as method_fit
+from sarbench.bench.method_facts.fit import find_fit
+from sarbench.bench.method_facts.method_info import fits
+from sarbench.bench.method_facts.setups import Fit, MethodSetup
 from sarbench.bench.plan.plan import Filters, make_plan
 from sarbench.bench.reporting.notes import notes
 from sarbench.bench.store.records import Store

@@ -29,8 +29,8 @@ from sarbench.bench.data.pools import Member
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.execution.job import Event, execute
 from sarbench.bench.identity import Job, Recipe, Resources
-from sarbench.bench.models.architecture import architecture_of
-from sarbench.bench.models.sample_batches import build, sample_batch
+from sarbench.bench.method_facts.architecture import architecture_of
+from sarbench.bench.method_facts.sample_batches import build, sample_batch
 from sarbench.bench.pretraining import loop as pretraining
 from sarbench.bench.pretraining.batches import Batches, PoolTooSmallError
 from sarbench.bench.pretraining.checkpoints import (

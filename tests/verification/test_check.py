@@ -383,7 +383,7 @@ def board_of(plan, store):
 
 
 def test_predictions_of_chips_are_read_from_the_store_alone(store):
-    records = list(store.records("evaluate"))
+    records = [store.read("evaluate", key) for key in sorted(store.keys("evaluate"))]
     outcomes = Outcomes(store, records)
     labels, classes = outcomes.labels("synthetic")
     assert (len(labels), len(classes)) == (600, 10)
