@@ -65,7 +65,9 @@ def sarbench(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
 
     def call(*words: object, runs: Path = tmp_path / "runs") -> tuple[int, str]:
-        where = [] if words[0] == "methods" or "verify" in words else ["--runs", runs]
+        where = (
+            [] if words[0] in ("methods", "protocols") or "verify" in words else ["--runs", runs]
+        )
         done = call_here(*words, *where)
         return done.returncode, done.stderr.strip()
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from ... import protocols
-from .images import centre_crop, content_digest
+from .images import UnreadableImageError, centre_crop, content_digest
 from .source import Card, Entry
 
 UNKNOWN_RENDERING = "unknown rendering"
@@ -20,10 +20,6 @@ THREADS = 8  # decoding releases Python's lock; files may be on a slow network d
 AHEAD = 256  # images in memory at a time
 
 T = TypeVar("T")
-
-
-class AmplitudeRangeError(ValueError):
-    """Float amplitude above 1, for which no full scale is known."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +52,8 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
     """Read the file of a chip, and transform and crop its image.
 
     Raises:
-        UnreadableImageError: The file cannot be used.
-        AmplitudeRangeError: Float amplitude exceeds 1 and the card has no transform for it.
+        UnreadableImageError: The file cannot be used, or float amplitude exceeds 1 and the card has
+            no transform for it.
     """
     image = entry.file.read()
     content = content_digest(image)
@@ -72,7 +68,7 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
             if card.kind == "pool"
             else "store amplitude as uint8, uint16, or float in [0, 1]"
         )
-        raise AmplitudeRangeError(
+        raise UnreadableImageError(
             f"{entry.file.relative}: float amplitude up to {image.max():.4g}; floats must be in "
             f"[0, 1], so {hint}"
         )

@@ -8,7 +8,6 @@ from .images import UnreadableImageError
 from .listing import list_chips
 from .packed import Progress
 from .packing import (
-    AmplitudeRangeError,
     DataDigest,
     PackedChip,
     in_threads,
@@ -112,7 +111,7 @@ def _read_all(card: Card, entries: list[Entry], progress: Progress | None) -> tu
     def read(entry: Entry) -> PackedChip | str:
         try:
             return pack_entry(card, entry)
-        except (UnreadableImageError, AmplitudeRangeError) as error:
+        except UnreadableImageError as error:
             return str(error)
 
     unreadable: list[str] = []

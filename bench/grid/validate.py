@@ -162,8 +162,7 @@ def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str
         return
     for entry in (*grid.methods, *grid.controls):
         try:
-            for _ in _recipes(grid, entry, methods):
-                pass
+            list(_recipes(grid, entry, methods))
         except GridError as error:
             yield str(error)
         except (ValueError, TypeError) as error:

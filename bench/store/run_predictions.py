@@ -24,7 +24,7 @@ LOCAL_HEADER = struct.Struct("<4s2x2H16x2H")
 
 
 class DamagedPredictionsError(ValueError):
-    """Predictions that differ from those that their record describes."""
+    """A file that does not hold the predictions that its record describes."""
 
 
 def read_predictions(

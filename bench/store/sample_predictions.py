@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from .run_predictions import DamagedPredictionsError
+
 FILE = "predictions.npz"  # in the folder of a pretraining
 LARGEST = 2**26  # bytes of a file, and of its arrays in memory
 # Kind of number and axes of each array.
@@ -14,10 +16,6 @@ ARRAYS = {
     "chips": ("f", "BHW"), "predicted": ("f", "RMP"), "target": ("f", "RMP"), "mask": ("b", "RM"),
     "patches": ("iu", "RM"), "images": ("iu", "R"), "kind": ("U", ""),
 }  # fmt: skip
-
-
-class DamagedPicturesError(ValueError):
-    """A file that does not hold the arrays of `Predictions`."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def check_stored(folder: Path) -> None:
     """Check the file of another user, if there is one, before it is copied.
 
     Raises:
-        DamagedPicturesError: The file is too large, or its arrays are not those of `Predictions`.
+        DamagedPredictionsError: The file is too large or holds other arrays than `Predictions`.
     """
     path = folder / FILE
     if not path.exists():
@@ -85,7 +83,7 @@ def check_stored(folder: Path) -> None:
         if images.size and not 0 <= images.min() <= images.max() < sizes["B"]:
             raise ValueError("a row has no chip")
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-        raise DamagedPicturesError(
+        raise DamagedPredictionsError(
             f"{FILE} does not hold predictions of a pretraining ({error}); only figures need it: "
             "delete it in the other store and merge again"
         ) from error

@@ -17,9 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from ...methods._registry import own_names
 from ...protocols._support_sets import (
-    RepeatedChipError,
-    ShotsError,
-    TooFewChipsError,
+    SupportSetError,
     support_digest,
     support_set,
 )
@@ -172,7 +170,7 @@ class RunVerifier:
             try:
                 chosen = support_set(digest, seed, ids, labels, shots, split.classes)
                 self._supports[key] = len(chosen), support_digest(ids[chosen])
-            except (ShotsError, TooFewChipsError, RepeatedChipError) as error:
+            except SupportSetError as error:
                 self._supports[key] = f"no labelled chips can be drawn: {error}"
         return self._supports[key]
 

@@ -19,7 +19,6 @@ from sarbench.bench.data.files import DatasetNotFoundError
 from sarbench.bench.data.images import UnreadableImageError
 from sarbench.bench.data.listing import ConflictingCopiesError, DatasetMismatchError
 from sarbench.bench.data.packed import DamagedPreparedError
-from sarbench.bench.data.packing import AmplitudeRangeError
 from sarbench.bench.data.prepare import prepare, summary
 from sarbench.bench.data.registry import card
 from sarbench.bench.data.show import draw_chips
@@ -314,7 +313,7 @@ def test_16_bit_pools_have_the_full_scale_of_16_bits(tmp_path: Path):
 
 def test_float_amplitude_above_one_needs_a_transform_which_changes_the_digest(tmp_path: Path):
     write(tmp_path / "pool/a.npy", np.array([[0.5, 8.0], [2.0, 0.0]], np.float32))
-    with pytest.raises(AmplitudeRangeError, match=r"a\.npy: .* up to 8.*transform=chip_max"):
+    with pytest.raises(UnreadableImageError, match=r"a\.npy: .* up to 8.*transform=chip_max"):
         prepare("folder:pool", tmp_path, tmp_path / "prepared")
     chips = prepare("folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared").chips
     assert chips.chip(0).tolist() == [[0.0625, 1.0], [0.25, 0.0]]
