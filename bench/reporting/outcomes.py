@@ -14,7 +14,7 @@ from ...results.scores import MOST_PROBLEMS, LeaderboardError, Score
 from ..data.find_set import Splits
 from ..data.splits import Split
 from ..store.records import Store
-from ..store.run_predictions import FILE, DamagedPredictionsError, read_predictions
+from ..store.run_predictions import PREDICTIONS_FILE, DamagedPredictionsError, read_predictions
 from ..verification.verify_run import UNCHECKED, Problem, RunVerifier
 
 __all__ = ["DamagedPredictionsError", "Outcomes"]
@@ -159,4 +159,4 @@ class Outcomes:
         return [Note("Numbers", text, text)]
 
     def _path(self, record: RunRecord) -> Path:
-        return self._store.folder("evaluate", record.key) / FILE
+        return self._store.folder("evaluate", record.key) / PREDICTIONS_FILE

@@ -15,7 +15,7 @@ import numpy as np
 
 from .atomic import read_file
 
-FILE = "predictions.npz"  # in the folder of a run
+PREDICTIONS_FILE = "predictions.npz"  # in the folder of a run
 NAMES = ("classes", "scores")
 FIRST = "classes.npy"
 LARGEST = 2**26  # bytes of one file, and of one array in it

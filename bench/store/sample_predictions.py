@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from .run_predictions import DamagedPredictionsError
 
-FILE = "predictions.npz"  # in the folder of a pretraining
+SAMPLES_FILE = "predictions.npz"  # in the folder of a pretraining
 LARGEST = 2**26  # bytes of a file, and of its arrays in memory
 # Kind of number and axes of each array.
 ARRAYS = {
@@ -47,7 +47,7 @@ class Predictions:
 def load(folder: Path) -> Predictions | None:
     """Read the predictions of a pretraining; None if the file is missing or damaged."""
     try:
-        with np.load(folder / FILE, allow_pickle=False) as stored:
+        with np.load(folder / SAMPLES_FILE, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         kind = str(arrays.pop("kind"))
         return Predictions(**arrays, kind=kind)
@@ -61,7 +61,7 @@ def check_stored(folder: Path) -> None:
     Raises:
         DamagedPredictionsError: The file is too large or holds other arrays than `Predictions`.
     """
-    path = folder / FILE
+    path = folder / SAMPLES_FILE
     if not path.exists():
         return
     try:
@@ -84,8 +84,8 @@ def check_stored(folder: Path) -> None:
             raise ValueError("a row has no chip")
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise DamagedPredictionsError(
-            f"{FILE} does not hold predictions of a pretraining ({error}); only figures need it: "
-            "delete it in the other store and merge again"
+            f"{SAMPLES_FILE} does not hold predictions of a pretraining ({error}); only figures "
+            "need it: delete it in the other store and merge again"
         ) from error
 
 

@@ -10,7 +10,7 @@ from ..data.set_descriptions import FOLDER, every_set, read_checked_set
 from ..data.splits import DamagedSetError
 from ..plan.plan import Plan
 from ..store.records import DamagedRecordError, Kind, Store
-from ..store.run_predictions import FILE
+from ..store.run_predictions import PREDICTIONS_FILE
 from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
 
 KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
@@ -181,7 +181,9 @@ class _Checker:
         """Return the problems of runs; all runs with one unknown split are one finding."""
         findings: list[Finding] = []
         unscored: dict[str, list[RunRecord]] = {}
-        paths = ((one, self._store.folder("evaluate", one.key) / FILE) for one in records)
+        paths = (
+            (one, self._store.folder("evaluate", one.key) / PREDICTIONS_FILE) for one in records
+        )
         for run in self._verifier.check(paths):
             record = run.record
             weights, method, why = self._start(str(record.identity.get("start")))

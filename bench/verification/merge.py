@@ -9,14 +9,13 @@ from ..data.find_set import DIGEST, Splits
 from ..data.set_descriptions import FOLDER, write_description
 from ..store.atomic import copy_once
 from ..store.records import ENCODER, HISTORY, DamagedRecordError, Kind, Store
-from ..store.run_predictions import FILE as PREDICTIONS
-from ..store.sample_predictions import FILE as PICTURES
-from ..store.sample_predictions import check_stored
+from ..store.run_predictions import PREDICTIONS_FILE
+from ..store.sample_predictions import SAMPLES_FILE, check_stored
 from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
 
 KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
 # Files that are copied with a record, if they exist.
-COPIED = {"pretrain": (ENCODER, HISTORY, PICTURES), "evaluate": (PREDICTIONS,)}
+COPIED = {"pretrain": (ENCODER, HISTORY, SAMPLES_FILE), "evaluate": (PREDICTIONS_FILE,)}
 LARGEST_RECORD = 2**20  # bytes
 LARGEST_HISTORY = 2**26
 
@@ -131,7 +130,7 @@ class _Merge:
         key = str(record.identity.get("start"))
         ours = self.mine.read("pretrain", key) if DIGEST.fullmatch(key) else None
         start = ours or self.starts.get(key)
-        found = self.verifier.problems(record, folder / PREDICTIONS)
+        found = self.verifier.problems(record, folder / PREDICTIONS_FILE)
         unscored = [one.text for one in found if one.kind == "unscored"]
         _refuse([
             *(one for one in found if one.kind != "unscored"),
