@@ -147,7 +147,7 @@ class Pretraining(Identity):
     config: dict[str, Any]
     encoder: dict[str, Any] | None
     precision: str
-    pool: list[dict[str, Any]]  # name, digest and count of each member (`data.members`)
+    pool: list[dict[str, Any]]  # name, digest and count of each member (`data.pools`)
     pool_cap: int | None
     pool_fraction: float
     recipe: dict[str, Any] | None

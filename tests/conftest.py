@@ -9,7 +9,7 @@ import torch
 from commands import call_here
 from stores import Shared
 
-from sarbench.bench.models.method_info import code_digest
+from sarbench.bench.method_facts.method_info import code_digest
 from sarbench.bench.seeding import torch_stream
 
 torch.set_num_threads(1)  # the suite runs in parallel processes
@@ -69,7 +69,9 @@ def sarbench(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
 
     def call(*words: object, runs: Path = tmp_path / "runs") -> tuple[int, str]:
-        where = [] if words[0] == "methods" or "verify" in words else ["--runs", runs]
+        where = (
+            [] if words[0] in ("methods", "protocols") or "verify" in words else ["--runs", runs]
+        )
         done = call_here(*words, *where)
         return done.returncode, done.stderr.strip()
 

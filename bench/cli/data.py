@@ -1,6 +1,6 @@
 """Commands on data sets and pools; a pool that shares a data set's name is written `pool:NAME`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,14 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..data.chips import Chips
-from ..data.lookup import remember_set
-from ..data.names import card_of, split_name
+from ..data.names import card_of, full_name, split_name
 from ..data.prepare import prepare, source_exists, summary
 from ..data.registry import card, dataset_names, describe, pool_names
+from ..data.set_descriptions import write_description
 from ..store.records import Store
 from .app import COMMANDS, app, complain, out, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
-from .progress import Task, progress
+from .progress import Progress, Task, progress
 
 data = typer.Typer(no_args_is_help=True, help=COMMANDS["data"][1])
 app.add_typer(data, name="data")
@@ -36,19 +36,24 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
             name, pool = split_name(given)
             task = Task(f"preparing {given}", None, "chips")
             shown.add(task)
-
-            def tell(done: int, total: int, task: Task = task) -> None:
-                task.done, task.total = done, total
-                shown.update(task)
-
-            chips = prepare(name, folder, store.prepared, pool=pool, progress=tell)
+            show = _shows(task, shown)
+            chips, counts = prepare(name, folder, store.prepared, pool=pool, progress=show)
             result.append(chips)
-            if known := summary(name, folder, store.prepared, pool=pool):
-                remember_set(given, known, store.root)
+            write_description(store.root, full_name(given), chips, counts)
             shown.remove(task)
             if task.done:
                 shown.line(f"prepared {given}: {len(chips)} chips")
     return result
+
+
+def _shows(task: Task, shown: Progress) -> Callable[[int, int], None]:
+    """Return a function that shows (done, total) of a task."""
+
+    def show(done: int, total: int) -> None:
+        task.done, task.total = done, total
+        shown.update(task)
+
+    return show
 
 
 @data.command("ls")
@@ -124,7 +129,10 @@ def verify_data(
     bad = False
     for given in names:
         name, pool = split_name(given)
-        report = verify(name, folder, pool=pool)
+        with progress() as shown:
+            task = Task(f"reading {given}", None, "chips")
+            shown.add(task)
+            report = verify(name, folder, pool=pool, progress=_shows(task, shown))
         bad |= not report.ok
         out.print(f"{given} at {report.source}: {'ok' if report.ok else 'DIFFERS'}", markup=False)
         if report.rendering:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..contract.plugins import check_contracts
-from ..data.lookup import remember_set
+from ..data.find_set import describe_set
 from ..grid.applicable import sentences
 from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import bundled_grids, claim_warning
@@ -199,7 +199,7 @@ def prepare_missing(request: Request, made: Plan) -> Plan:
         prepare_all(names, request.data, request.store)
         made = request.plan()
     for name, known in made.data.items():
-        remember_set(name, known, request.store.root)
+        describe_set(name, known, request.store.root)
     return made
 
 

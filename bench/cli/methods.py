@@ -10,7 +10,8 @@ from rich.table import Table
 
 from ...methods import _registry
 from ...protocols import PROTOCOLS
-from ..models.method_info import describe
+from ..method_facts.method_info import describe
+from ..suggest import unknown
 from .app import COMMANDS, app, complain, err, out, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
 from .progress import Task, progress
@@ -136,13 +137,15 @@ def list_protocols(as_json: Json = False) -> None:
 @protocols.command("show")
 def show_protocol(name: ProtocolName, as_json: Json = False) -> None:
     """Print every setting of a protocol."""
-    from ...protocols import get
-
-    settings = get(name).settings()
+    if name not in PROTOCOLS:
+        complain(unknown("protocol", name, PROTOCOLS))
+        raise typer.Exit(2)
+    protocol = PROTOCOLS[name]
+    settings = protocol.settings()
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     if as_json:
-        print_json({"name": name, "version": get(name).version, "settings": values})
+        print_json({"name": name, "version": protocol.version, "settings": values})
         return
-    out.print(f"{name}, version {get(name).version}: {type(settings).__doc__}", markup=False)
+    out.print(f"{name}, version {protocol.version}: {type(settings).__doc__}", markup=False)
     for key, value in values.items():
         out.print(f"  {key} = {value}", markup=False)

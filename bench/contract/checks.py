@@ -16,7 +16,7 @@ import torch
 from ...methods._encoders import SIZES
 from ...methods._masked import MaskedPrediction
 from ...methods._method import Method
-from ..models.sample_batches import (
+from ..method_facts.sample_batches import (
     TINY,
     TINY_224,
     ContractError,

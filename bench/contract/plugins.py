@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable, Iterable
 
 from ...methods import _registry
-from ..models.contract_outcomes import (
+from ..method_facts.contract_outcomes import (
     Contract,
     failed_contracts,
     outcome_file,
     plugins,
     read_outcome,
 )
-from ..models.method_info import plugin_digest
+from ..method_facts.method_info import plugin_digest
 from ..store.atomic import write_atomic
 from ..store.records import Store
 

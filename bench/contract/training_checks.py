@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...methods._encoders import SIZES
 from ...methods._method import Method
-from ..models.sample_batches import (
+from ..method_facts.sample_batches import (
     TINY,
     TINY_224,
     TINY_TIMM,

@@ -27,11 +27,11 @@ from ...results.record import RunRecord
 from ..augmentation.resample import resize
 from ..data.chips import Chips
 from ..identity import Pretraining, Resources, Run, from_json
-from ..models.weights import CheckpointMismatchError, load_encoder
 from ..seeding import torch_stream
 from ..store.atomic import file_digest, npz, write_atomic, write_once
 from ..store.provenance import Clock
 from ..store.records import Store
+from ..store.weights import CheckpointMismatchError, load_encoder
 
 CHUNK = 256  # chips in one pass of the encoder; fixed, so that no number depends on memory
 
@@ -94,7 +94,7 @@ class Evaluation:
             )
         self.identity, self.chips, self.store, self.resources = identity, chips, store, resources
         self.weights_digest = record.weights_digest
-        self._weights = store.folder("pretrain", identity.key) / "encoder.safetensors"
+        self._weights = store.encoder(identity.key)
         if file_digest(self._weights) != self.weights_digest:
             raise CheckpointMismatchError(
                 f"{self._weights} is not the file that its record describes; "

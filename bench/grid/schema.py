@@ -12,7 +12,7 @@ from ...methods._registry import own_names
 from ...results.statistics.units import FEWEST_PRETRAINED, FEWEST_SEEDS, Compares
 from ..data.registry import card
 from ..identity import CHOICES, RECIPES, SOURCE, Recipe, Shots
-from ..models.method_info import MethodInfo, inspect_method
+from ..method_facts.method_info import MethodInfo, inspect_method
 from ..suggest import unknown
 from ..toml_file import Section, read_toml
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..data.lookup import find_set
+from ..data.find_set import find_set
 from ..data.names import set_of
 from ..data.packed import Summary
 from ..data.sharing import Sharing, sharing
@@ -14,8 +14,8 @@ from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings
 from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
 from ..grid.validate import check_data, validate
 from ..identity import Job
-from ..models.contract_outcomes import failed_contracts
-from ..models.method_info import MethodInfo, describe
+from ..method_facts.contract_outcomes import failed_contracts
+from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
 from .entry import Cause, Entry, find_entry
 from .stale import StaleIndex

@@ -16,14 +16,14 @@ from ...methods._method import Method
 from ...results.record import Architecture, PretrainRecord
 from ..data.pools import Pool
 from ..identity import Pretraining, Recipe, Resources
-from ..models.architecture import architecture_of
-from ..models.build import build_method
-from ..models.weights import save_encoder
+from ..method_facts.architecture import architecture_of
+from ..method_facts.build import build_method
 from ..seeding import torch_stream
 from ..store.atomic import read_lines, write_atomic
 from ..store.progress import Progress, write_progress
 from ..store.provenance import Clock
-from ..store.records import Store
+from ..store.records import HISTORY, Store
+from ..store.weights import save_encoder
 from .batch_norm import share_statistics
 from .batches import Batches
 from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
@@ -109,7 +109,7 @@ def _finish(
         key=identity.key,
         identity=identity.to_json(),
         provenance=clock.provenance(),
-        weights_digest=save_encoder(folder / "encoder.safetensors", method.encoder, identity),
+        weights_digest=save_encoder(store.encoder(identity.key), method.encoder, identity),
         architecture=_architecture(identity, warn),
         **outcome,
     )
@@ -173,7 +173,7 @@ class _Loop:
 
     @property
     def _history_path(self) -> Path:
-        return self.folder / "history.jsonl"
+        return self.folder / HISTORY
 
     def _timing(self) -> dict[str, float]:
         """Return the seconds and steps since the first start, over all resumes."""

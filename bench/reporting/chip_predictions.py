@@ -11,10 +11,10 @@ from jaxtyping import Bool, Int
 from ...results.notes import Note
 from ...results.record import RunRecord
 from ...results.scores import MOST_PROBLEMS, LeaderboardError, Score
-from ..data.lookup import Splits
+from ..data.find_set import Splits
 from ..data.splits import Split
 from ..store.records import Store
-from ..store.run_predictions import FILE, DamagedPredictionsError, read_predictions
+from ..store.run_predictions import PREDICTIONS_FILE, DamagedPredictionsError, read_predictions
 from ..verification.verify_run import UNCHECKED, Problem, RunVerifier
 
 __all__ = ["ChipPredictions", "DamagedPredictionsError"]
@@ -161,4 +161,4 @@ class ChipPredictions:
         return [Note("Numbers", text, text)]
 
     def _path(self, record: RunRecord) -> Path:
-        return self._store.folder("evaluate", record.key) / FILE
+        return self._store.folder("evaluate", record.key) / PREDICTIONS_FILE

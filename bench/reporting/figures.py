@@ -146,7 +146,7 @@ def _histories(plan: Plan, store: Store) -> dict[str, list[tuple[float, float]]]
     for entry in plan.pretrain:
         start = entry.planned
         if entry.key and start.row not in found and not plan.methods[start.method].control:
-            lines = read_lines(store.folder("pretrain", entry.key) / "history.jsonl")
+            lines = read_lines(store.history(entry.key))
             points = [(float(p["epoch"]), float(p["loss"])) for p in lines if p.get("loss")]
             if points:
                 found[start.row] = points

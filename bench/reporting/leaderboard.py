@@ -9,7 +9,7 @@ from ...results.notes import Note
 from ...results.record import RunRecord, digest_json
 from ...results.scores import Column, LeaderboardError, Score
 from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
-from ..models.method_info import inspect_method
+from ..method_facts.method_info import inspect_method
 from ..plan.entry import Entry
 from ..plan.plan import Plan
 from ..store.records import Store

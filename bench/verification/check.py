@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
-from ..data.known_sets import FOLDER, every_set, read_checked_set
-from ..data.lookup import Splits
+from ..data.find_set import Splits
+from ..data.set_descriptions import FOLDER, every_set, read_checked_set
 from ..data.splits import DamagedSetError
 from ..plan.plan import Plan
 from ..store.records import DamagedRecordError, Kind, Store
-from ..store.run_predictions import FILE
+from ..store.run_predictions import PREDICTIONS_FILE
 from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
 
 KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
@@ -74,7 +74,7 @@ def refuse_no_store(store: Store) -> None:
     Raises:
         CheckError: It holds neither pretrainings nor runs.
     """
-    if not any((store.root / kind).is_dir() for kind in KINDS):
+    if not store.has_results:
         raise CheckError(
             f"{store.root} is not a store: it has neither a folder pretrain/ nor evaluate/; name "
             "a store, or a grid with --runs STORE"
@@ -174,14 +174,16 @@ class _Checker:
     def of_start(self, record: PretrainRecord) -> list[Finding]:
         """Return the problems of a pretraining."""
         self._starts[record.key] = record.weights_digest, record.identity.get("method"), ""
-        path = self._store.folder("pretrain", record.key) / "encoder.safetensors"
+        path = self._store.encoder(record.key)
         return [_finding("pretrain", record.key, one) for one in encoder_problems(record, path)]
 
     def of_runs(self, records: Iterable[RunRecord]) -> list[Finding]:
         """Return the problems of runs; all runs with one unknown split are one finding."""
         findings: list[Finding] = []
         unscored: dict[str, list[RunRecord]] = {}
-        paths = ((one, self._store.folder("evaluate", one.key) / FILE) for one in records)
+        paths = (
+            (one, self._store.folder("evaluate", one.key) / PREDICTIONS_FILE) for one in records
+        )
         for run in self._verifier.check(paths):
             record = run.record
             weights, method, why = self._start(str(record.identity.get("start")))

@@ -5,19 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
-from ..data.known_sets import FOLDER, remember
-from ..data.lookup import DIGEST, Splits
+from ..data.find_set import DIGEST, Splits
+from ..data.set_descriptions import FOLDER, write_description
 from ..store.atomic import copy_once
-from ..store.records import DamagedRecordError, Kind, Store
-from ..store.run_predictions import FILE as PREDICTIONS
-from ..store.sample_predictions import FILE as PICTURES
-from ..store.sample_predictions import check_stored
+from ..store.records import ENCODER, HISTORY, DamagedRecordError, Kind, Store
+from ..store.run_predictions import PREDICTIONS_FILE
+from ..store.sample_predictions import SAMPLES_FILE, check_stored
 from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
 
 KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
-ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
 # Files that are copied with a record, if they exist.
-COPIED = {"pretrain": (ENCODER, HISTORY, PICTURES), "evaluate": (PREDICTIONS,)}
+COPIED = {"pretrain": (ENCODER, HISTORY, SAMPLES_FILE), "evaluate": (PREDICTIONS_FILE,)}
 LARGEST_RECORD = 2**20  # bytes
 LARGEST_HISTORY = 2**26
 
@@ -67,7 +65,7 @@ def merge(
     """
     if other.root.resolve() == mine.root.resolve():
         raise MergeError(f"{other.root} is the store itself; name another store")
-    if not any((other.root / kind).is_dir() for kind in KINDS):
+    if not other.has_results:
         raise MergeError(
             f"{other.root} is not a store: it has neither a folder pretrain/ nor evaluate/; name a "
             "store"
@@ -77,7 +75,7 @@ def merge(
     work = _Merge(other, mine, trial, allow_unscored)
     for kind in KINDS:
         for name in sorted(other.keys(kind)):
-            if (other.folder(kind, name) / "record.json").exists():
+            if other.record(kind, name).exists():
                 work.copy(kind, name)  # without a record: a failure, or unfinished work
     return work.result
 
@@ -115,7 +113,7 @@ class _Merge:
         for path in (folder, *folder.iterdir()):
             if path.is_symlink():
                 raise MergeError(f"{path.name} is a link; links are not followed: copy the file")
-        if (folder / "record.json").stat().st_size > LARGEST_RECORD:
+        if self.other.record(kind, name).stat().st_size > LARGEST_RECORD:
             raise MergeError(f"its record is larger than {LARGEST_RECORD >> 20} MB")
         return self.other.read(kind, name)
 
@@ -132,7 +130,7 @@ class _Merge:
         key = str(record.identity.get("start"))
         ours = self.mine.read("pretrain", key) if DIGEST.fullmatch(key) else None
         start = ours or self.starts.get(key)
-        found = self.verifier.problems(record, folder / PREDICTIONS)
+        found = self.verifier.problems(record, folder / PREDICTIONS_FILE)
         unscored = [one.text for one in found if one.kind == "unscored"]
         _refuse([
             *(one for one in found if one.kind != "unscored"),
@@ -143,7 +141,7 @@ class _Merge:
                 why="is in neither store, or was refused",
             ),
         ])  # fmt: skip
-        here = (self.mine.folder("evaluate", record.key) / "record.json").exists()
+        here = self.mine.record("evaluate", record.key).exists()
         if unscored and not (self.allow_unscored or here):
             raise MergeError(f"{unscored[0]}; or copy it unchecked with --allow-unscored")
         return unscored[0] if unscored else ""
@@ -213,7 +211,7 @@ class _Merge:
                 self.result.refused.append((f"{FOLDER}/{known.given[:40]}", why))
                 continue
             if not self.trial:
-                remember(self.mine.root, known.given, known.split, known.summary)
+                write_description(self.mine.root, known.given, known.split, known.summary)
             self.result.sets.append(known.given)
 
 

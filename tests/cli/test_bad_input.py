@@ -13,7 +13,7 @@ from small_grids import make_summary
 
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.grid.validate import check_data
-from sarbench.bench.models.method_info import describe
+from sarbench.bench.method_facts.method_info import describe
 
 
 def write_grid(folder: Path, *change: str) -> Path:
@@ -42,6 +42,7 @@ WRONG_GRIDS = [
     (METHOD, '[{name = "mae", config = {mask_ration = 0.5}}]', "Did you mean 'mask_ratio'"),
     (METHOD, '[{name = "mae", config = {mask_ratio = 1.5}}]', "mask_ratio is 1.5"),
     (METHOD, '[{name = "mae", config = {mask_ratio = "high"}}]', "must be a number"),
+    (METHOD, '[{name = "mae", config = {standardise = 3}}]', "must be true or false"),
     (METHOD, '[{name = "sar_jepa", config = {radii_px = ["a"]}}]', "radii_px must be a list like"),
     (METHOD, '[{name = "sar_jepa", config = {radii_px = [-3]}}]', "radii >= 1"),
     (DATA, 'datasets = ["synthetik"]', "Did you mean 'synthetic'"),
@@ -69,6 +70,7 @@ WRONG_GRIDS = [
     (LINEAR, "linear = [2.5]", "shots.0 must be a whole number or 'all', got 2.5"),
     (LINEAR, "linear = [true]", "shots.0 must be a whole number or 'all', got True"),
     (LINEAR, 'finetune = [10]', 'shots must be "all"'),
+    (LINEAR, 'few_shot = ["all"]', "shots must be a number"),
     (*settings("linear", "5", "epochs = 0"), "epochs is 0; it must be 1"),
     (*settings("linear", "5", "lr = -1.0"), "lr is -1.0; it must be finite"),
     (*settings("linear", "5", "lr = nan"), "lr is nan; it must be finite"),
@@ -111,6 +113,8 @@ WRONG_GRIDS = [
     (EPOCHS, "beta1 = 2.0", "betas must be in [0, 1)"),
     ('name = "tiny"', 'name = "../x"', "name: String should match pattern"),
     ('name = "tiny"', "", "name is missing"),
+    ('name = "tiny"', 'name = "tiny"\ncompare = "checkpoint"', "Did you mean 'checkpoints'"),
+    ('name = "tiny"', 'name = "tiny"\ncompare = 3', "compare: must be 'methods' or"),
     ("batch = 16", "batch = ", "is not a TOML file"),
 ]  # fmt: skip
 
@@ -159,6 +163,7 @@ def test_a_file_that_is_not_a_grid_is_refused(sarbench, tmp_path):
         (("report", "GRID", "--out", "GRID"), "which is a file"),
         (("data", "show", "synthetic", "--out", "grid.toml/x.png"), "which is a file"),
         (("methods", "show", "maee"), "Did you mean 'mae'"),
+        (("protocols", "show", "linea"), "Did you mean 'linear'"),
         (("methods", "show", "mae", "--encoder", "vit_nan"), "Did you mean 'vit_nano'"),
         (("table", "GRID", "--out", "t.csv", "--json"), "different formats: csv, json"),
         (("table", "GRID", "--out", "t.csv", "-f", "latex"), "different formats: csv, latex"),

@@ -13,8 +13,8 @@ from sarbench.bench.contract import plugins as contracts
 from sarbench.bench.contract.plugins import check_contracts
 from sarbench.bench.contract.skeleton import skeleton
 from sarbench.bench.grid.schema import read_grid
-from sarbench.bench.models.contract_outcomes import failed_contracts
-from sarbench.bench.models.method_info import code_digest, plugin_digest
+from sarbench.bench.method_facts.contract_outcomes import failed_contracts
+from sarbench.bench.method_facts.method_info import code_digest, plugin_digest
 from sarbench.bench.plan.plan import Filters, make_plan
 from sarbench.bench.reporting.leaderboard import scores_of
 from sarbench.bench.slurm.profile import Profile

@@ -10,10 +10,11 @@ from commands import TINY, call_here
 
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.identity import RECIPES, Recipe, to_json
-from sarbench.bench.models import fit as method_fit
-from sarbench.bench.models import method_info
-from sarbench.bench.models.fit import find_fit
-from sarbench.bench.models.method_info import Fit, MethodSetup, fits
+from sarbench.bench.method_facts import fit as method_fit
+from sarbench.bench.method_facts import method_info
+from sarbench.bench.method_facts.fit import find_fit
+from sarbench.bench.method_facts.method_info import fits
+from sarbench.bench.method_facts.setups import Fit, MethodSetup
 from sarbench.bench.plan.plan import Filters, make_plan
 from sarbench.bench.reporting.notes import notes
 from sarbench.bench.store.records import Store
@@ -296,7 +297,7 @@ def test_an_error_of_the_machine_is_not_remembered(tmp_path, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise MemoryError("no memory")
 
-    monkeypatch.setattr("sarbench.bench.models.fit.build", full)
+    monkeypatch.setattr("sarbench.bench.method_facts.fit.build", full)
     method_info._fits.clear()
     asked = setup("mae")
     assert "no memory" in fits([asked], tmp_path)[asked.key].problem

@@ -11,7 +11,7 @@ from sarbench.bench.grid.expand import PlannedPretraining, PlannedRun, pretraini
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.grid.validate import check_data, validate
 from sarbench.bench.identity import RECIPES, Recipe, fill, to_json
-from sarbench.bench.models.method_info import describe
+from sarbench.bench.method_facts.method_info import describe
 from sarbench.bench.plan.comparability import recipe_lines
 from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.store.records import Store

@@ -21,7 +21,7 @@ from sarbench.bench.contract.training_checks import (
     features_do_not_collapse,
     halves_with_gather_equal_the_whole,
 )
-from sarbench.bench.models.sample_batches import POOL
+from sarbench.bench.method_facts.sample_batches import POOL
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
 

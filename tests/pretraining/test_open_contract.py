@@ -15,8 +15,8 @@ from small_pretrainings import RECIPE, STEPS, identity_of, make_pool, outcome, s
 from sarbench.bench.contract.checks import run_checks
 from sarbench.bench.contract.half_batches import in_halves
 from sarbench.bench.identity import Recipe, Resources
-from sarbench.bench.models.build import NoLabelsError, build_method
-from sarbench.bench.models.sample_batches import build, sample_batch
+from sarbench.bench.method_facts.build import NoLabelsError, build_method
+from sarbench.bench.method_facts.sample_batches import build, sample_batch
 from sarbench.bench.pretraining import batch_norm
 from sarbench.bench.pretraining.batches import Batches
 from sarbench.bench.pretraining.loop import Interrupted, pretrain

@@ -14,8 +14,8 @@ from safetensors.numpy import save
 from sklearn.metrics import accuracy_score, f1_score
 from stores import fill, share
 
-from sarbench.bench.data.known_sets import read_checked_set, read_set
-from sarbench.bench.data.lookup import Splits
+from sarbench.bench.data.find_set import Splits
+from sarbench.bench.data.set_descriptions import read_checked_set, read_set
 from sarbench.bench.data.sources import synthetic
 from sarbench.bench.data.splits import DamagedSetError, Split, shipped
 from sarbench.bench.grid.schema import read_grid
@@ -69,7 +69,7 @@ def noise(splits):
     return synthetic.SyntheticSet(
         pixels=np.random.default_rng(0).integers(0, 255, (len(names), 8, 8), dtype=np.uint8),
         labels=np.array([list(synthetic.VEHICLES).index(name) for name in names]),
-        is_test=split.is_test, is_pool=np.zeros(len(names), bool), ids=split.ids.tolist(),
+        is_test=split.is_test, ids=split.ids.tolist(),
         classes=tuple(synthetic.VEHICLES), version=synthetic.VERSION,
     )  # fmt: skip
 
@@ -341,7 +341,7 @@ def test_shipped_splits_are_those_of_real_chips(real_data, tmp_path):
     from sarbench.bench.data.prepare import prepare
 
     for name in ("mstar_soc", "sar_acd", "sar_acd/paper_random"):
-        chips = prepare(name, real_data, tmp_path / "prepared")
+        chips = prepare(name, real_data, tmp_path / "prepared").chips
         digest, split = shipped(name)
         assert digest == chips.split_digest
         assert split.classes == chips.classes
@@ -384,7 +384,7 @@ def board_of(plan, store):
 
 
 def test_predictions_of_chips_are_read_from_the_store_alone(store):
-    records = list(store.records("evaluate"))
+    records = [store.read("evaluate", key) for key in sorted(store.keys("evaluate"))]
     predictions = ChipPredictions(store, records)
     labels, classes = predictions.labels("synthetic")
     assert (len(labels), len(classes)) == (600, 10)

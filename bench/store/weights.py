@@ -9,7 +9,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ..identity import Pretraining
-from ..store.atomic import write_atomic
+from .atomic import write_atomic
 
 
 class CheckpointMismatchError(ValueError):
