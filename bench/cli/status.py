@@ -51,7 +51,7 @@ def status(
 
 def _status_json(made: Plan) -> dict[str, Any]:
     def more(entry: Entry) -> dict[str, Any]:
-        return {"job": entry.job, "failure": entry.failure}
+        return {"job": entry.job, "failure": entry.failure_class}
 
     return {
         "pretrain": [pretrain_json(entry) | more(entry) for entry in made.pretrain],
@@ -66,15 +66,15 @@ def _print_status(request: Request, made: Plan, watch: Watch) -> None:
     failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
     own = [e for e in failed if e.cause != Cause.PRETRAINING_FAILED]
     for entry in own[:LISTED]:
-        out.print(f"\nfailed ({entry.failure}): {describe(entry)}", markup=False, style="red")
+        out.print(f"\nfailed ({entry.failure_class}): {describe(entry)}", markup=False, style="red")
         out.print(f"  {entry.reason}", markup=False)
         for line in _last_lines(entry, watch):
             out.print(f"  | {line}", markup=False, style="dim")
     if len(own) > LISTED:
-        classes = Counter(str(e.failure) for e in own)
+        classes = Counter(str(e.failure_class) for e in own)
         out.print(f"\nand {len(own) - LISTED} more: {dict(classes)}")
     if failed:
-        if count := sum(entry.failure not in RETRY_ONLY for entry in failed):
+        if count := sum(entry.failure_class not in RETRY_ONLY for entry in failed):
             out.print(f"\n{request.command('submit')} --profile ... submits {count} of these again")
         out.print("")
         out.print(f"{request.command('retry')}   submits everything that failed again")

@@ -22,6 +22,8 @@ AHEAD = 256  # images in memory at a time
 class AmplitudeRangeError(ValueError):
     """Float amplitude above 1, for which no full scale is known."""
 
+    failure_class = "data"
+
 
 @dataclass(frozen=True)
 class PackedChip:

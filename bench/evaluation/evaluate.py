@@ -39,6 +39,8 @@ CHUNK = 256  # chips in one pass of the encoder; fixed, so that no number depend
 class StaleDataError(ValueError):
     """Prepared data other than those of the run."""
 
+    failure_class = "data"
+
 
 @dataclass(frozen=True)
 class Batch:

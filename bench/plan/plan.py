@@ -200,7 +200,7 @@ def make_plan(
         entry = find_entry("evaluate", run, store, stale)
         start = state_of[id(run.pretraining)]
         if entry.state != "done" and start.state == "failed":
-            entry.set("failed", Cause.PRETRAINING_FAILED, start.reason)
+            entry.set("failed", Cause.PRETRAINING_FAILED, start.reason, entry.failure_class)
         plan.runs.append(entry)
     return plan
 

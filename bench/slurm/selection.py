@@ -46,13 +46,13 @@ def select(plan: Plan, watch: Watch, take: Callable[[Entry], bool]) -> Selection
 
 def taken_by_submit(entry: Entry) -> bool:
     """Return whether `submit` takes an entry; what most likely fails again is left to `retry`."""
-    return entry.failure not in RETRY_ONLY
+    return entry.failure_class not in RETRY_ONLY
 
 
 def taken_by_retry(classes: set[str]) -> Callable[[Entry], bool]:
     """Return the condition of `retry`: a failure of one of these classes."""
 
     def take(entry: Entry) -> bool:
-        return entry.state == "failed" and (entry.failure or "exception") in classes
+        return entry.state == "failed" and (entry.failure_class or "exception") in classes
 
     return take

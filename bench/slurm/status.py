@@ -120,14 +120,13 @@ def _update_states(plan: Plan, watch: Watch) -> None:
         starts[id(entry.planned)] = entry
     for entry in plan.runs:
         start = starts.get(id(entry.planned.pretraining))
-        inherited = entry.failure is None and entry.cause == Cause.PRETRAINING_FAILED
+        inherited = entry.failure_class is None and entry.cause == Cause.PRETRAINING_FAILED
         if inherited and start and start.state != "failed":
             entry.set("new", Cause.NOT_RUN)
         _update_entry(entry, watch)
-        lost = entry.failure in (LOST, "cancelled")
+        lost = entry.failure_class in (LOST, "cancelled")
         if start and start.state == "failed" and (entry.state == "new" or lost):
-            entry.set("failed", Cause.PRETRAINING_FAILED, start.reason)
-            entry.failure = start.failure
+            entry.set("failed", Cause.PRETRAINING_FAILED, start.reason, start.failure_class)
 
 
 def _update_entry(entry: Entry, watch: Watch) -> None:
@@ -139,7 +138,6 @@ def _update_entry(entry: Entry, watch: Watch) -> None:
     if not watch.answered:
         entry.set("queued", detail=f"job {held.job}, the controller does not answer")
     elif seen and seen.live:
-        entry.failure = None
         if not seen.runs:
             entry.set("queued", detail=f"job {held.job} waits ({seen.reason})")
             return
@@ -150,8 +148,8 @@ def _update_entry(entry: Entry, watch: Watch) -> None:
     elif entry.state == "running":
         entry.job = None  # it runs elsewhere: this job has ended
     else:
-        entry.set("failed", Cause.JOB_ENDED, _describe_end(held, watch))
-        entry.attempt, entry.failure = None, _class(seen)
+        entry.set("failed", Cause.JOB_ENDED, _describe_end(held, watch), _class(seen))
+        entry.attempt = None
 
 
 def _class(seen: QueuedJob | None) -> str:
@@ -159,7 +157,7 @@ def _class(seen: QueuedJob | None) -> str:
 
 
 def _describe_end(held: Assignment, watch: Watch) -> str:
-    """Return how a job ended that stored neither a record nor an attempt."""
+    """Describe the end of a job that stored neither a record nor an attempt."""
     seen = held.seen
     how = (
         f"as {seen.state} on {seen.node or 'no node'}"

@@ -19,6 +19,7 @@ from sarbench.bench.contract import preview as show_method
 from sarbench.bench.contract import skeleton as method_skeleton
 from sarbench.bench.contract.skeleton import MethodNameError, skeleton, write_skeleton
 from sarbench.bench.grid.schema import bundled_grids, grid_file, read_grid
+from sarbench.bench.pretraining.step import NonFiniteLossError
 from sarbench.bench.slurm import commands as slurm
 from sarbench.bench.slurm.profile import ProfileError, check_site, parse_profile
 from sarbench.bench.store.records import Store
@@ -154,6 +155,16 @@ def test_a_method_without_predict_has_nothing_to_show(
     monkeypatch.setattr(show_method, "picture_of_method", None)  # called, it would fail
     status, said = sarbench("methods", "show", "plugin_own_loss")
     assert (status, "MaskedPrediction" in said) == (2, True), said
+
+
+def test_a_loss_that_is_not_finite_is_explained(sarbench, tmp_path, monkeypatch):
+    def loss(*_: object) -> None:
+        raise NonFiniteLossError("the loss is nan: the batch holds pixels that are not finite")
+
+    monkeypatch.setattr(show_method, "train_step", loss)
+    words = ("--steps", 1, "--out", tmp_path / "m.png", "--runs", tmp_path / "runs")
+    status, said = sarbench("methods", "show", "mae", *words)
+    assert (status, "the loss is nan" in said, "Traceback" in said) == (2, True, False), said
 
 
 def test_a_skeleton_is_not_written_into_an_installed_package(tmp_path, monkeypatch):

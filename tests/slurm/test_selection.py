@@ -35,11 +35,9 @@ def plan() -> Plan:
 def fail(plan: Plan, index: int, failure: str) -> None:
     """Let a pretraining fail, and its runs with it."""
     start = plan.pretrain[index]
-    start.set("failed", Cause.ERROR, "no number")
-    start.failure = failure
+    start.set("failed", Cause.ERROR, "no number", failure)
     for entry in runs_of(plan, index):
-        entry.set("failed", Cause.PRETRAINING_FAILED, start.reason)
-        entry.failure = failure
+        entry.set("failed", Cause.PRETRAINING_FAILED, start.reason, failure)
 
 
 def runs_of(plan: Plan, index: int) -> list[Entry]:
@@ -95,7 +93,7 @@ def test_retry_takes_the_failures_of_its_classes_and_the_runs_that_waited_for_th
     fail(plan, 1, "exception")
     first, second = runs_of(plan, 0)
     first.set("new", Cause.NOT_RUN)
-    first.failure, second.failure = None, "cancelled"
+    second.failure_class = "cancelled"
     assert select(plan, Queue(), retry) == (keys(plan.pretrain[0], first, second), set())
 
 
@@ -107,6 +105,5 @@ def test_a_failed_run_of_a_finished_pretraining_is_retried_by_its_own_class(plan
     plan.pretrain[0].set("done")
     first, second = runs_of(plan, 0)
     for entry, failure in ((first, "time_out"), (second, "exception")):
-        entry.set("failed", Cause.ERROR, "")
-        entry.failure = failure
+        entry.set("failed", Cause.ERROR, "", failure)
     assert select(plan, Queue(), retry).wanted == keys(first)
