@@ -15,9 +15,9 @@ from ..data.names import card_of, split_name
 from ..data.prepare import prepare, source_exists, summary
 from ..data.registry import card, dataset_names, describe, pool_names
 from ..store.records import Store
-from .app import COMMANDS, app, complain, out, print_json
+from .app import COMMANDS, app, out, print_error, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
-from .progress import Task, progress
+from .progress import Bar, progress
 
 data = typer.Typer(no_args_is_help=True, help=COMMANDS["data"][1])
 app.add_typer(data, name="data")
@@ -34,19 +34,19 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
     with progress() as shown:
         for given in dict.fromkeys(names):
             name, pool = split_name(given)
-            task = Task(f"preparing {given}", None, "chips")
-            shown.add(task)
+            bar = Bar(f"preparing {given}", None, "chips")
+            shown.add(bar)
 
-            def tell(done: int, total: int, task: Task = task) -> None:
-                task.done, task.total = done, total
-                shown.update(task)
+            def on_progress(done: int, total: int, bar: Bar = bar) -> None:
+                bar.done, bar.total = done, total
+                shown.update(bar)
 
-            chips = prepare(name, folder, store.prepared, pool=pool, progress=tell)
+            chips = prepare(name, folder, store.prepared, pool=pool, progress=on_progress)
             result.append(chips)
             if known := summary(name, folder, store.prepared, pool=pool):
                 remember_set(given, known, store.root)
-            shown.remove(task)
-            if task.done:
+            shown.remove(bar)
+            if bar.done:
                 shown.line(f"prepared {given}: {len(chips)} chips")
     return result
 
@@ -143,7 +143,7 @@ def verify_data(
                 for item in items if files else items[:5]:
                     out.print(f"    {item}", markup=False)
     if bad:
-        complain("some data differ from what is expected; --files lists every file")
+        print_error("some data differ from what is expected; --files lists every file")
         raise typer.Exit(1)
 
 

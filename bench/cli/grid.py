@@ -16,14 +16,14 @@ from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause, Entry
 from ..plan.plan import Filters, Plan, counted, describe_pretraining, describe_run
-from ..slurm.status import update_from_queue
+from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
 from ..store.records import Kind, Store
 from .app import app, err, out, print_json, warn
 from .data import prepare_all
+from .grid_arguments import Request, grid_command
 from .options import DATA, RUNS, Json, RunsDir
-from .progress import Task, progress
-from .request import Request, grid_command
+from .progress import Bar, progress
 
 Force = Annotated[
     bool, typer.Option("--force", help="rerun finished work too; old results are moved aside")
@@ -172,7 +172,7 @@ def run_grid(
     from .job_progress import JobProgress
 
     with progress() as shown:
-        watched = JobProgress(shown, Task(request.grid.name, total, "runs"))
+        watched = JobProgress(shown, Bar(request.grid.name, total, "runs"))
         watched.follow(jobs, run_jobs(jobs, request.store, resources))
     after = request.plan()
     left = _report_elsewhere(after, elsewhere | watched.elsewhere)

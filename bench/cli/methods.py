@@ -10,9 +10,9 @@ from rich.table import Table
 from ...methods import _registry
 from ...protocols import PROTOCOLS
 from ..models.method_info import describe
-from .app import COMMANDS, app, complain, err, out, print_json
+from .app import COMMANDS, app, err, out, print_error, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
-from .progress import Task, progress
+from .progress import Bar, progress
 
 methods = typer.Typer(no_args_is_help=True, help=COMMANDS["methods"][1])
 protocols = typer.Typer(no_args_is_help=True, help=COMMANDS["protocols"][1])
@@ -47,7 +47,7 @@ def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
         )
     out.print(table)
     for name, reason in broken.items():
-        complain(f"{name} cannot be imported: {reason}")
+        print_error(f"{name} cannot be imported: {reason}")
     if broken:
         raise typer.Exit(1)
 
@@ -66,7 +66,7 @@ def show_method(
 ) -> None:
     """Draw chips with their masks, targets and predictions into a PNG file."""
     _registry.module_of(name)  # an unknown name is an error before torch is imported
-    from ..contract.preview import STEPS, check_drawable, picture_of_method
+    from ..contract.preview import STEPS, check_drawable, draw_method
 
     check_drawable(name, encoder)
     path = path or Path(f"{name}.png")
@@ -76,15 +76,15 @@ def show_method(
     chips = prepare_all([dataset], data, store)[0]
     length = "up to 6 s" if steps is None else f"{steps} steps"
     err.print(f"{name}: building {encoder}, training for {length}, drawing")
-    task = Task(f"training {name}", STEPS if steps is None else steps, "steps")
+    bar = Bar(f"training {name}", STEPS if steps is None else steps, "steps")
     with progress() as shown:
-        shown.add(task)
+        shown.add(bar)
 
-        def tell(done: int) -> None:
-            task.done = done
-            shown.update(task)
+        def on_step(done: int) -> None:
+            bar.done = done
+            shown.update(bar)
 
-        done = picture_of_method(name, encoder, chips, steps, path, tell)
+        done = draw_method(name, encoder, chips, steps, path, on_step)
     out.print(f"written: {path} (after {done} steps; --steps N sets their number)")
 
 

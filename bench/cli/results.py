@@ -28,9 +28,9 @@ from ..reporting.published import compare_with
 from ..seeding import stream
 from ..store.atomic import write_atomic
 from .app import err, json_text, out
+from .grid_arguments import Request, grid_command
 from .options import Json, TargetError, new_file, new_folder
 from .progress import stages
-from .request import Request, grid_command
 
 PaperName = Annotated[
     str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file of the same schema")
@@ -76,7 +76,7 @@ def chosen_format(
     return given.pop() if given else "text"
 
 
-def give(text: str, path: Path | None) -> None:
+def write_or_print(text: str, path: Path | None) -> None:
     """Print a text, or write it to a file."""
     if path:
         write_atomic(path, text)
@@ -106,7 +106,7 @@ def table(
     made = request.results()
     check_class(made, metric)
     board = leaderboard(made, metric, outcomes_of(made, request.store), sort)
-    give(render(board, style, layout, notes=notes), path)
+    write_or_print(render(board, style, layout, notes=notes), path)
 
 
 @grid_command
@@ -135,10 +135,10 @@ def compare(
         compares=made.grid.compare, grid_columns=shared_columns(whole, *rows),
     )  # fmt: skip
     if style == "json":
-        give(json_text([one.to_json() for one in found]), path)
+        write_or_print(json_text([one.to_json() for one in found]), path)
     else:
         listed = notes_of(made, outcomes)
-        give(comparison_text(found, *rows, metric, listed, full=notes), path)
+        write_or_print(comparison_text(found, *rows, metric, listed, full=notes), path)
 
 
 @grid_command
@@ -157,13 +157,13 @@ def paper(
     listed = notes_of(made, outcomes_of(made, request.store))
     cells, orders, differences = compare_with(made, published, scores_of(made))
     if style == "json":
-        give(json_text({
+        write_or_print(json_text({
             "cells": [one.to_json() for one in cells], "orders": [asdict(one) for one in orders],
             "differences": differences,
         }), path)  # fmt: skip
     else:
         sheets = paper_sheets(published, cells, orders, differences, listed)
-        give(render_sheets(sheets, style, notes=notes), path)
+        write_or_print(render_sheets(sheets, style, notes=notes), path)
 
 
 @grid_command
@@ -181,9 +181,9 @@ def report(
     from ..reporting.html_report import write_report  # imports matplotlib
 
     published = None if name == "none" else read_published(name)
-    with stages("report") as tell:
+    with stages("report") as on_step:
         page = write_report(
             request.results(), request.store, request.path, folder, published,
-            encoders=encoders, tell=tell,
+            encoders=encoders, on_step=on_step,
         )  # fmt: skip
     out.print(f"written: {page} (with figures/, leaderboard.* and paper.* next to it)")

@@ -16,14 +16,14 @@ from ..slurm import ledger
 from ..slurm.commands import cancel as cancel_jobs
 from ..slurm.commands import read_site
 from ..slurm.job_arrays import JobArray, Limits, make_arrays
+from ..slurm.job_states import JobStates, update_from_queue
 from ..slurm.profile import Profile, check_site, parse_profile, read_profile
 from ..slurm.selection import select, taken_by_retry, taken_by_submit
-from ..slurm.status import Watch, update_from_queue
 from ..store.records import Store
 from ..suggest import unknown
 from .app import err, out, warn
 from .grid import clear, prepare_missing
-from .request import Request, grid_command
+from .grid_arguments import Request, grid_command
 
 ProfileFile = Annotated[Path, typer.Option("--profile", help="profile of the site (TOML)")]
 
@@ -68,25 +68,25 @@ def submit_missing(
         60 * min(profile.pack_min, 0.7 * (profile.allocation("evaluate").time_min or 60)),
     )
     if dry_run:
-        watch = update_from_queue(store, made, warn)
+        states = update_from_queue(store, made, warn)
         submitter = Submitter(made, store, profile, dry=True)
-        for number, each in enumerate(make_arrays(made, *select(made, watch, take), limits)):
+        for number, each in enumerate(make_arrays(made, *select(made, states, take), limits)):
             _print_dry(number, each, submitter)
         return
     check_contracts(store, [entry.planned.method for entry in made.pretrain], warn)
     with ledger.submitting(store, lambda message: err.print(message, markup=False)):
         made = request.plan()
         clear(made, store, force=False)
-        watch = update_from_queue(store, made, warn)
-        watch.note_adopted()
-        wanted, waiting = select(made, watch, take)
+        states = update_from_queue(store, made, warn)
+        states.write_recovered()
+        wanted, waiting = select(made, states, take)
         arrays = make_arrays(made, wanted, waiting, limits)
-        queued = {key: str(watch.held[key].job) for key in waiting}
+        queued = {key: str(states.assigned[key].job) for key in waiting}
         if arrays:
             Submitter(made, store, profile).submit(
                 arrays, queued, lambda array, job: out.print(_describe_array(array, job)), warn
             )
-    _summary(request, made, watch, arrays, wanted)
+    _summary(request, made, states, arrays, wanted)
 
 
 def _describe_array(array: JobArray, job: str) -> str:
@@ -106,12 +106,14 @@ def _print_dry(number: int, array: JobArray, submitter: Any) -> None:
 
 
 def _summary(
-    request: Request, made: Plan, watch: Watch, arrays: list[JobArray], wanted: set[str]
+    request: Request, made: Plan, states: JobStates, arrays: list[JobArray], wanted: set[str]
 ) -> None:
-    local = {id(e.planned) for e in made.pretrain if e.state == "running" and not watch.live(e.key)}
+    local = {
+        id(e.planned) for e in made.pretrain if e.state == "running" and not states.live(e.key)
+    }
     counts = Counter(
         "done" if e.state == "done" else "submitted" if e.key in wanted
-        else "queued or running" if watch.live(e.key)
+        else "queued or running" if states.live(e.key)
         else "left out, running in another process" if id(e.planned.pretraining) in local
         else "left out, failed"
         for e in made.runs
@@ -163,16 +165,16 @@ def cancel(request: Request) -> None:
     A running pretraining saves a checkpoint first; `submit` resumes it.
     """
     made = request.plan()
-    watch = update_from_queue(request.store, made, warn)
-    selected = {e.key for e in (*made.pretrain, *made.runs) if watch.live(e.key)}
+    states = update_from_queue(request.store, made, warn)
+    selected = {e.key for e in (*made.pretrain, *made.runs) if states.live(e.key)}
     runs = {e.key for e in made.runs}
     jobs, kept = set(), set()
     for key in selected:
-        held = watch.held[str(key)]
-        element = held.array.elements[held.index]
+        assignment = states.assigned[str(key)]
+        element = assignment.array.elements[assignment.index]
         others = set(element.runs or [element.pretraining]) - selected
-        open_others = [k for k in others if k in watch.held or k not in runs]
-        (kept if open_others else jobs).add(str(held.job))
+        open_others = [k for k in others if k in states.assigned or k not in runs]
+        (kept if open_others else jobs).add(str(assignment.job))
     cancel_jobs(jobs)
     out.print(f"{len(jobs)} jobs cancelled" + (": " + " ".join(sorted(jobs)) if jobs else ""))
     if kept:

@@ -46,7 +46,7 @@ def check_drawable(name: str, encoder: str) -> None:
         )
 
 
-def picture_of_method(
+def draw_method(
     name: str,
     encoder: str,
     chips: Chips,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ..plan.entry import Cause, Entry
 from ..plan.failure_class import RETRY_ONLY
 from ..plan.plan import Plan
-from .status import Watch
+from .job_states import JobStates
 
 
 class Selection(NamedTuple):
@@ -16,7 +16,7 @@ class Selection(NamedTuple):
     waiting: set[str]  # pretrainings that are queued or running already
 
 
-def select(plan: Plan, watch: Watch, take: Callable[[Entry], bool]) -> Selection:
+def select(plan: Plan, states: JobStates, take: Callable[[Entry], bool]) -> Selection:
     """Choose what to submit: everything that is missing, has no live job and is taken by `take`.
 
     A run also depends on its pretraining. If that is missing, but neither submitted nor in a job (a
@@ -27,7 +27,7 @@ def select(plan: Plan, watch: Watch, take: Callable[[Entry], bool]) -> Selection
     for entry in plan.pretrain:
         if entry.key is None or entry.state == "done":
             continue
-        if watch.live(entry.key):
+        if states.live(entry.key):
             waiting.add(entry.key)
         elif entry.state != "running" and take(entry):
             wanted.add(entry.key)
@@ -35,7 +35,7 @@ def select(plan: Plan, watch: Watch, take: Callable[[Entry], bool]) -> Selection
             blocked.add(id(entry.planned))
     for entry in plan.runs:
         start = entry.planned.pretraining
-        if entry.key is None or entry.state == "done" or watch.live(entry.key):
+        if entry.key is None or entry.state == "done" or states.live(entry.key):
             continue
         waited = entry.cause == Cause.PRETRAINING_FAILED or entry.state == "new"
         follows = waited and start.identity is not None and start.identity.key in wanted

@@ -49,6 +49,11 @@ class Checked:
     runs: int
     findings: list[Finding]
 
+    @property
+    def empty(self) -> bool:
+        """True if there was nothing to check."""
+        return not (self.pretrainings or self.runs or self.findings)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
@@ -65,7 +70,7 @@ class Checked:
         return f"checked {starts}{self.runs} runs: {found}"
 
 
-Tell = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 def refuse_no_store(store: Store) -> None:
@@ -81,20 +86,20 @@ def refuse_no_store(store: Store) -> None:
         )
 
 
-def check_store(store: Store, tell: Tell = lambda done, total: None) -> Checked:
+def check_store(store: Store, on_progress: OnProgress = lambda done, total: None) -> Checked:
     """Check every record of a store.
 
     Args:
         store: The store; nothing is written.
-        tell: Called with (done, total) before each record.
+        on_progress: Called with (done, total) before each record.
 
     Raises:
         CheckError: The folder is not a store, or holds no record.
     """
     refuse_no_store(store)
     keys = {kind: sorted(store.keys(kind)) for kind in KINDS}
-    found = check_keys(store, keys["pretrain"], keys["evaluate"], tell)
-    if not found.pretrainings + found.runs + len(found.findings):
+    found = check_keys(store, keys["pretrain"], keys["evaluate"], on_progress)
+    if found.empty:
         raise CheckError(f"the store {store.root} holds no record; there is nothing to check")
     return found
 
@@ -102,7 +107,7 @@ def check_store(store: Store, tell: Tell = lambda done, total: None) -> Checked:
 def check_plan(
     plan: Plan,
     store: Store,
-    tell: Tell = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
     *,
     encoders: bool = True,
 ) -> Checked:
@@ -111,12 +116,12 @@ def check_plan(
     Args:
         plan: The plan of the grid.
         store: The store; nothing is written.
-        tell: Called with (done, total) before each record.
+        on_progress: Called with (done, total) before each record.
         encoders: Check the pretrainings and their weights too.
     """
     starts = [entry.key for entry in plan.pretrain if entry.key] if encoders else []
     runs = [entry.key for entry in plan.runs if entry.key]
-    found = check_keys(store, starts, runs, tell)
+    found = check_keys(store, starts, runs, on_progress)
     unknown = [
         Finding("split", name, "it is not prepared, and the store does not describe it, so the "
                 f"records that need it were not checked; run `sarbench data prepare {name}`")
@@ -126,7 +131,9 @@ def check_plan(
     return Checked(found.pretrainings, found.runs, [*unknown, *found.findings])
 
 
-def check_keys(store: Store, starts: Collection[str], runs: Collection[str], tell: Tell) -> Checked:
+def check_keys(
+    store: Store, starts: Collection[str], runs: Collection[str], on_progress: OnProgress
+) -> Checked:
     """Check the records with these keys; keys without a record are skipped."""
     findings = list(_set_findings(store))
     checker = _Checker(store)
@@ -134,7 +141,7 @@ def check_keys(store: Store, starts: Collection[str], runs: Collection[str], tel
 
     def readable(kind: Kind, keys: Collection[str]) -> Iterator[Any]:
         for key in keys:
-            tell(sum(counts.values()), len(starts) + len(runs))
+            on_progress(sum(counts.values()), len(starts) + len(runs))
             try:
                 record = store.read(kind, key)
             except (DamagedRecordError, OSError) as error:

@@ -13,7 +13,7 @@ from commands import TINY
 from sarbench.bench.cli import doctor as _doctor
 from sarbench.bench.cli import results as _results
 from sarbench.bench.cli.data import list_data
-from sarbench.bench.cli.request import Request
+from sarbench.bench.cli.grid_arguments import Request
 from sarbench.bench.cli.results import SUFFIXES, chosen_format
 from sarbench.bench.contract import preview as show_method
 from sarbench.bench.contract import skeleton as method_skeleton
@@ -88,7 +88,7 @@ def test_doctor_reports_a_disk_too_full_for_the_probe(tmp_path, monkeypatch):
 
     site = slurm.Site(10, {"gpu": slurm.Partition("gpu", 1e9)}, "gpu", False)
     monkeypatch.setattr(_doctor, "read_site", lambda wait_s: site)
-    monkeypatch.setattr(_doctor, "probe_job", full)
+    monkeypatch.setattr(_doctor, "check_node", full)
     found = list(_doctor._slurm(Store(tmp_path), tmp_path, parse_profile({}, "p"), job=True))
     assert (found[-1].what, found[-1].state) == ("job", "wrong")
     assert "No space left" in found[-1].text
@@ -152,7 +152,7 @@ def test_a_method_without_predict_has_nothing_to_show(
     text = skeleton("plugin_own_loss", in_this_repository=False)
     text = text.replace("\n    def predict(self, images", OWN_LOSS)
     package("plugin_own_loss", text.replace("MaskedPrediction", "Method"))
-    monkeypatch.setattr(show_method, "picture_of_method", None)  # called, it would fail
+    monkeypatch.setattr(show_method, "draw_method", None)  # called, it would fail
     status, said = sarbench("methods", "show", "plugin_own_loss")
     assert (status, "MaskedPrediction" in said) == (2, True), said
 

@@ -7,7 +7,7 @@ import pytest
 
 from sarbench.bench.cli import slurm as _cluster
 from sarbench.bench.cli.grid import run_grid
-from sarbench.bench.cli.request import Request
+from sarbench.bench.cli.grid_arguments import Request
 from sarbench.bench.contract import checks as method_checks
 from sarbench.bench.contract import plugins as contracts
 from sarbench.bench.contract.plugins import check_contracts

@@ -8,14 +8,14 @@ from small_plans import keys_of, make_plan
 
 from sarbench.bench.plan.entry import Cause, Entry
 from sarbench.bench.plan.plan import Plan
+from sarbench.bench.slurm.job_states import JobStates
 from sarbench.bench.slurm.selection import select, taken_by_retry, taken_by_submit
-from sarbench.bench.slurm.status import Watch
 from sarbench.bench.store.records import Store
 
 retry = taken_by_retry({"time_out"})
 
 
-class Queue(Watch):
+class Queue(JobStates):
     """A queue with a live job of each of some entries."""
 
     def __init__(self, *entries: Entry) -> None:

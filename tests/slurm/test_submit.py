@@ -19,6 +19,7 @@ from sarbench.bench.slurm import code_snapshot as snapshot
 from sarbench.bench.slurm import commands as slurm
 from sarbench.bench.slurm import ledger
 from sarbench.bench.slurm.job_arrays import JobArray, Limits, make_arrays
+from sarbench.bench.slurm.job_states import update_from_queue
 from sarbench.bench.slurm.ledger import Array, Element
 from sarbench.bench.slurm.profile import (
     Profile,
@@ -27,7 +28,6 @@ from sarbench.bench.slurm.profile import (
     parse_profile,
     read_profile,
 )
-from sarbench.bench.slurm.status import update_from_queue
 from sarbench.bench.slurm.submit import Submitter
 from sarbench.bench.store.attempts import attempt_of, record_failure
 from sarbench.bench.store.records import Store
@@ -181,13 +181,13 @@ def test_states_come_from_one_query_of_the_queue(tmp_path, monkeypatch):
         squeue="7_0|RUNNING|None|node1|4:10|\n7_1|PENDING|Resources||0:00|\n"
         "7_2|NODE_FAIL|NodeDown|node2|1:00|\n",
     )
-    watch = update_from_queue(store, plan, pytest.fail)
+    states = update_from_queue(store, plan, pytest.fail)
     assert called == ["squeue"]
     assert [entry.state for entry in plan.runs] == ["running", "queued", "failed"]
     assert [entry.job for entry in plan.runs] == ["7_0", "7_1", "7_2"]
     assert "node1, 4:10" in plan.runs[0].reason
     assert plan.runs[2].failure_class == "node_failure"
-    assert [watch.live(entry.key) for entry in plan.runs] == [True, True, False]
+    assert [states.live(entry.key) for entry in plan.runs] == [True, True, False]
 
 
 def test_a_job_that_left_the_queue_has_its_state_from_the_accounting_or_is_lost(
@@ -218,9 +218,9 @@ def test_while_the_controller_is_down_jobs_count_as_queued(tmp_path, monkeypatch
 
     monkeypatch.setattr(slurm, "command", down)
     warnings: list[str] = []
-    watch = update_from_queue(store, plan, warnings.append)
+    states = update_from_queue(store, plan, warnings.append)
     assert (plan.runs[0].state, plan.runs[0].failure_class) == ("queued", None)
-    assert watch.live(plan.runs[0].key)
+    assert states.live(plan.runs[0].key)
     assert "does not answer" in warnings[0]
 
 
@@ -236,10 +236,10 @@ def test_an_array_whose_id_is_not_in_the_ledger_is_found_by_its_comment(tmp_path
     place = ledger.folder(store) / made.id / "000-evaluate"
     place.mkdir(parents=True)
     (place / "9_0_submitted.pkl").touch()  # killed before it wrote the task of 9_1
-    watch = update_from_queue(store, plan, pytest.fail)
+    states = update_from_queue(store, plan, pytest.fail)
     assert [entry.job for entry in plan.runs] == ["9_0", None]
     assert [entry.state for entry in plan.runs] == ["queued", "new"]
-    watch.note_adopted()
+    states.write_recovered()
     (noted,) = ledger.read(store, pytest.fail)
     assert noted.arrays[0].job_id == "9"
 
