@@ -12,13 +12,14 @@ from ..data.lookup import remember_set
 from ..grid.applicable import sentences
 from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import bundled_grids, claim_warning
+from ..identity import Kind
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause, Entry
 from ..plan.plan import Filters, Plan, counted, describe_pretraining, describe_run
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
-from ..store.records import Kind, Store
+from ..store.records import Store
 from .app import app, err, out, print_json, warn
 from .data import prepare_all
 from .grid_arguments import Request, grid_command

@@ -21,7 +21,7 @@ Many = list[str] | None
 GRID_HELP = f"grid file (TOML) or name of a bundled grid: {', '.join(bundled_grids())}"
 MORE = "(repeatable)"
 SEED_HELP = f"only this evaluation seed, of every pretraining seed {MORE}"
-PIXELS_HELP = "version of a set that the store knows in several: start of its pixel digest"
+PIXELS_HELP = "version of a set, by the first digits of its pixel digest, if the store has several"
 
 
 class NoResultsError(LookupError):

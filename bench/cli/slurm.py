@@ -18,7 +18,7 @@ from ..slurm.commands import read_site
 from ..slurm.job_arrays import JobArray, Limits, make_arrays
 from ..slurm.job_states import JobStates, update_from_queue
 from ..slurm.profile import Profile, check_site, parse_profile, read_profile
-from ..slurm.selection import select, taken_by_retry, taken_by_submit
+from ..slurm.selection import accepted_by_retry, accepted_by_submit, select
 from ..store.records import Store
 from ..suggest import unknown
 from .app import err, out, warn
@@ -38,18 +38,19 @@ def submit(
 ) -> None:
     """Submit what is missing of a grid to SLURM; returns at once.
 
-    Left out is what is queued, and what failed with an exception or out of memory (see `retry`).
+    Queued work is skipped, and so is work that failed with an exception or out of memory (see
+    `retry`).
     """
-    submit_missing(request, read_profile(profile), taken_by_submit, dry_run)
+    submit_missing(request, read_profile(profile), accepted_by_submit, dry_run)
 
 
 def submit_missing(
     request: Request,
     profile: Profile,
-    take: Callable[[Entry], bool],
+    accept: Callable[[Entry], bool],
     dry_run: bool = False,
 ) -> None:
-    """Submit the missing entries that `take` accepts and that are not queued."""
+    """Submit the missing entries that `accept` accepts and that are not queued."""
     from ..slurm.submit import Submitter
 
     store = request.store
@@ -70,7 +71,7 @@ def submit_missing(
     if dry_run:
         states = update_from_queue(store, made, warn)
         submitter = Submitter(made, store, profile, dry=True)
-        for number, each in enumerate(make_arrays(made, *select(made, states, take), limits)):
+        for number, each in enumerate(make_arrays(made, *select(made, states, accept), limits)):
             _print_dry(number, each, submitter)
         return
     check_contracts(store, [entry.planned.method for entry in made.pretrain], warn)
@@ -79,7 +80,7 @@ def submit_missing(
         clear(made, store, force=False)
         states = update_from_queue(store, made, warn)
         states.write_recovered()
-        wanted, waiting = select(made, states, take)
+        wanted, waiting = select(made, states, accept)
         arrays = make_arrays(made, wanted, waiting, limits)
         queued = {key: str(states.assigned[key].job) for key in waiting}
         if arrays:
@@ -148,7 +149,7 @@ def retry(
     if exclude:
         nodes = sorted({*(given.exclude or []), *exclude})
         given = given.model_copy(update={"exclude": nodes})
-    submit_missing(request, given, taken_by_retry(set(failed or CLASSES)))
+    submit_missing(request, given, accepted_by_retry(set(failed or CLASSES)))
 
 
 def _last_profile(store: Store, grid: str) -> Profile:

@@ -19,14 +19,14 @@ from ..data.names import card_of
 from ..data.pools import Pool, open_pool
 from ..data.prepare import open_version
 from ..evaluation.evaluate import Evaluation, batches
-from ..identity import Job, Resources, Run
+from ..identity import Job, Kind, Resources, Run
 from ..pretraining.claim import Interrupted, RunningElsewhereError
 from ..pretraining.distributed import ALONE, Ranks
 from ..pretraining.loop import pretrain
 from ..store.atomic import NoSpaceError, is_full, no_space
 from ..store.attempts import attempt_of, record_failure
 from ..store.progress import Progress
-from ..store.records import Kind, Store
+from ..store.records import Store
 
 
 class DeviceError(ValueError):

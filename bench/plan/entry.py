@@ -6,9 +6,9 @@ from typing import Generic, Literal, TypeVar
 
 from ...results.record import Attempt, PretrainRecord, RunRecord
 from ..grid.expand import PlannedPretraining, PlannedRun
-from ..identity import Pretraining
+from ..identity import Kind, Pretraining
 from ..store.progress import last_checkpoint, read_progress, steps_of
-from ..store.records import DamagedRecordError, Kind, Store
+from ..store.records import DamagedRecordError, Store
 from .failure_class import classify
 from .stale import StaleIndex
 

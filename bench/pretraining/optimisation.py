@@ -18,9 +18,9 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
     if epoch < recipe.warmup_epochs:
         start = peak * (recipe.lr_start_share or 0.0)
         return start + (peak - start) * epoch / recipe.warmup_epochs
-    share = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
     if recipe.schedule == "step":
         return peak * 0.1 ** int(3 * epoch / recipe.epochs)
+    share = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
     end = peak * (recipe.lr_end_share or 0.0)
     return end + 0.5 * (peak - end) * (1 + math.cos(math.pi * min(share, 1.0)))
 

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...results.record import Attempt
-from ..identity import Job, Resources
+from ..identity import Job, Kind, Resources
 from ..store.atomic import write_atomic
 from ..store.attempts import attempt_of, record_failure
-from ..store.records import Kind, Store
+from ..store.records import Store
 from .code_snapshot import check_code
-from .profile import Stage
 
 if TYPE_CHECKING:
     from ..execution.job import Event
@@ -38,7 +37,7 @@ log = logging.getLogger("sarbench")
 class Task:
     """Everything a job needs, as plain values that are pickled."""
 
-    stage: Stage
+    stage: Kind
     job: Job
     root: str  # of the store
     resources: Resources

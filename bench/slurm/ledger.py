@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..identity import Kind
 from ..store.atomic import write_atomic
 from ..store.leases import LEASE_S, LeaseHeldError, holder, lease
 from ..store.provenance import host, now
@@ -44,7 +45,7 @@ class Array(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str
-    stage: Literal["pretrain", "evaluate"]
+    stage: Kind
     after: str | None  # the job that it depends on
     job_id: str | None  # None until sbatch has answered
     elements: list[Element]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import submitit
 from submitit.core.utils import FailedJobError
 
-from ..identity import Job
+from ..identity import Job, Kind
 from ..plan.plan import Plan
 from ..store.records import Store
 from . import ledger
@@ -17,7 +17,7 @@ from .commands import ControllerDownError, SlurmError
 from .job_arrays import JobArray
 from .job_main import Task, run_task
 from .ledger import Array, Element, Submission
-from .profile import Profile, Stage
+from .profile import Profile
 
 CONTROLLER_S = 90.0  # time to wait for a controller that does not answer
 
@@ -114,7 +114,7 @@ class Submitter:
             else:
                 return jobs[0].job_id.split("_")[0]
 
-    def _task(self, stage: Stage, job: Job) -> Task:
+    def _task(self, stage: Kind, job: Job) -> Task:
         profile = self.profile
         return Task(
             stage=stage, job=job, root=str(self.store.root),

@@ -4,9 +4,10 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 
 from ...results.record import Attempt
+from ..identity import Kind
 from .atomic import NoSpaceError
 from .provenance import host, now
-from .records import Kind, Store
+from .records import Store
 
 
 def make_attempt(failure: str, message: str, log_tail: Sequence[str] = ()) -> Attempt:

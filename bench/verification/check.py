@@ -8,12 +8,11 @@ from ...results.record import PretrainRecord, RunRecord
 from ..data.known_sets import FOLDER, every_set, read_checked_set
 from ..data.lookup import Splits
 from ..data.splits import DamagedSetError
+from ..identity import KINDS, Kind
 from ..plan.plan import Plan
-from ..store.records import DamagedRecordError, Kind, Store
+from ..store.records import DamagedRecordError, Store
 from ..store.run_predictions import FILE
 from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
-
-KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
 
 
 class CheckError(ValueError):

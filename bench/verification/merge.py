@@ -7,14 +7,14 @@ from typing import Any
 from ...results.record import PretrainRecord, RunRecord
 from ..data.known_sets import FOLDER, remember
 from ..data.lookup import DIGEST, Splits
+from ..identity import KINDS, Kind
 from ..store.atomic import copy_once
-from ..store.records import DamagedRecordError, Kind, Store
+from ..store.records import DamagedRecordError, Store
 from ..store.run_predictions import FILE as PREDICTIONS
 from ..store.sample_predictions import FILE as PICTURES
 from ..store.sample_predictions import check_stored
 from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
 
-KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
 ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
 # Files that are copied with a record, if they exist.
 COPIED = {"pretrain": (ENCODER, HISTORY, PICTURES), "evaluate": (PREDICTIONS,)}

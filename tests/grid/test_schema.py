@@ -79,7 +79,7 @@ def test_a_protocol_may_have_its_own_seeds_and_data_sets(tmp_path, summary):
         (('name = "test"', 'name = "test"\nmethod = []'), "Did you mean 'methods'"),
         (('name = "test"', 'name = "test"\ncompares = "methods"'), "Did you mean 'compare'"),
         (('name = "test"', 'name = "test"\ncompare = "checkpoint"'), "Did you mean 'checkpoints'"),
-        (('name = "test"', 'name = "test"\ncompare = 3'), "compare: must be 'methods' or"),
+        (('name = "test"', 'name = "test"\ncompare = 3'), "compare must be 'methods' or"),
         (('linear = [10, "all"]', 'linear = ["al"]'), "shots"),
         (("[evaluate]", "[evaluate"), "not a TOML file"),
     ],

@@ -9,10 +9,10 @@ from small_plans import keys_of, make_plan
 from sarbench.bench.plan.entry import Cause, Entry
 from sarbench.bench.plan.plan import Plan
 from sarbench.bench.slurm.job_states import JobStates
-from sarbench.bench.slurm.selection import select, taken_by_retry, taken_by_submit
+from sarbench.bench.slurm.selection import accepted_by_retry, accepted_by_submit, select
 from sarbench.bench.store.records import Store
 
-retry = taken_by_retry({"time_out"})
+retry = accepted_by_retry({"time_out"})
 
 
 class Queue(JobStates):
@@ -49,39 +49,39 @@ def keys(*entries: Entry) -> set[str]:
 
 
 def test_submit_takes_everything_that_is_missing(plan):
-    assert select(plan, Queue(), taken_by_submit) == (keys_of(plan), set())
+    assert select(plan, Queue(), accepted_by_submit) == (keys_of(plan), set())
 
 
 def test_what_is_done_or_in_a_job_is_not_submitted_again(plan):
     plan.pretrain[0].set("done")
     done, queued = runs_of(plan, 0)
     done.set("done")
-    found = select(plan, Queue(queued), taken_by_submit)
+    found = select(plan, Queue(queued), accepted_by_submit)
     assert found.wanted == keys(plan.pretrain[1], *runs_of(plan, 1))
 
 
 def test_runs_of_a_pretraining_in_a_job_are_submitted_and_wait_for_it(plan):
     start = plan.pretrain[0]
-    found = select(plan, Queue(start), taken_by_submit)
+    found = select(plan, Queue(start), accepted_by_submit)
     assert found.waiting == keys(start)
     assert found.wanted == keys_of(plan) - keys(start)
 
 
 def test_a_pretraining_that_runs_outside_of_slurm_is_left_out_with_its_runs(plan):
     plan.pretrain[0].set("running", detail="step 3 of 9 on laptop")
-    found = select(plan, Queue(), taken_by_submit)
+    found = select(plan, Queue(), accepted_by_submit)
     assert found == (keys(plan.pretrain[1], *runs_of(plan, 1)), set())
 
 
 def test_a_key_that_is_not_known_is_not_submitted(plan):
     plan.runs[0].planned = replace(plan.runs[0].planned, identity=None)
-    assert select(plan, Queue(), taken_by_submit).wanted == keys(*plan.pretrain, *plan.runs[1:])
+    assert select(plan, Queue(), accepted_by_submit).wanted == keys(*plan.pretrain, *plan.runs[1:])
 
 
 @pytest.mark.parametrize(("failure", "taken"), [("time_out", True), ("exception", False)])
 def test_submit_leaves_a_failure_that_most_likely_repeats_to_retry(plan, failure, taken):
     fail(plan, 0, failure)
-    wanted = select(plan, Queue(), taken_by_submit).wanted
+    wanted = select(plan, Queue(), accepted_by_submit).wanted
     assert wanted >= keys(plan.pretrain[1], *runs_of(plan, 1))
     own = keys(plan.pretrain[0], *runs_of(plan, 0))
     assert (own <= wanted) is taken

@@ -60,7 +60,7 @@ def test_a_stage_overrides_the_profile_and_the_profile_the_defaults():
     [
         ('partitions = "gpu"', "Did you mean 'partition'"),
         ("[pretrain]\ntime_mins = 3", "Did you mean 'time_min'"),
-        ("gpus = -1", "gpus: must be greater than or equal to 0, got -1"),
+        ("gpus = -1", "gpus must be 0 or more, got -1"),
         ("threads = [", "is not a TOML file"),
     ],
 )
