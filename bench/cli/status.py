@@ -14,9 +14,9 @@ from ..plan.plan import Plan
 from ..slurm import ledger
 from ..slurm.job_states import JobStates, update_from_queue
 from .app import out, print_error, print_json, warn
-from .grid import describe, pretrain_json, print_states, run_json
 from .grid_arguments import Request, grid_command
 from .options import Json
+from .plan_output import describe, pretrain_json, print_states, run_json
 
 TAIL = 5  # log lines of a failure
 LISTED = 10  # failures or logs that are shown
@@ -136,8 +136,7 @@ def logs(
     for submission in ledger.read(store, warn):
         for key, array, index in submission.places():
             if key in keys:
-                place = ledger.folder(store) / submission.id / array.name
-                for path in sorted(place.glob(f"{array.job(index)}_*_log.out")):
+                for path in submission.logs(store, array, index):
                     found[path] = array.elements[index].label
     if not found:
         print_error("none of these jobs has written a log yet")

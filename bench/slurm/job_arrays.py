@@ -3,10 +3,12 @@
 from dataclasses import dataclass, replace
 
 from ..grid.expand import PlannedRun
-from ..identity import Job, Kind, Run
+from ..identity import KINDS, Job, Kind, Run
 from ..plan.cost_estimate import START_S, Costs
 from ..plan.entry import Entry
 from ..plan.plan import Plan, describe_pretraining
+from .commands import Site
+from .profile import Profile
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,16 @@ class Limits:
     max_array: int  # most jobs in one array, set by the site
     throttle: dict[Kind, int]
     pack_s: float  # estimated seconds of one job of runs
+
+
+def limits_of(profile: Profile, site: Site) -> Limits:
+    """Return the limits that a profile and a site set."""
+    time_min = profile.allocation("evaluate").time_min or 60
+    return Limits(
+        site.max_array,
+        {kind: profile.allocation(kind).throttle or 1 for kind in KINDS},
+        60 * min(profile.pack_min, 0.7 * time_min),
+    )
 
 
 def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits) -> list[JobArray]:

@@ -55,9 +55,8 @@ class JobStates:
 
     def log(self, assignment: Assignment) -> Path | None:
         """Return the log of a job; None if it wrote none."""
-        place = ledger.folder(self.store) / assignment.submission.id / assignment.array.name
-        path = place / f"{assignment.job}_0_log.out"
-        return path if path.exists() else None
+        logs = assignment.submission.logs(self.store, assignment.array, assignment.index)
+        return logs[0] if logs else None
 
 
 def update_from_queue(store: Store, plan: Plan, warn: Callable[[str], None]) -> JobStates:
@@ -82,15 +81,11 @@ def update_from_queue(store: Store, plan: Plan, warn: Callable[[str], None]) -> 
 
 def _query(states: JobStates, warn: Callable[[str], None]) -> None:
     """Look up every job in the queue, and jobs that left it in the accounting."""
-    without_id = [
-        assignment for assignment in states.assigned.values() if assignment.array.job_id is None
-    ]
+    assignments = states.assigned.values()
+    without_id = [assignment for assignment in assignments if assignment.array.job_id is None]
+    jobs = {assignment.job for assignment in assignments if assignment.job}
     try:
-        seen = queue(
-            None
-            if without_id
-            else {assignment.job for assignment in states.assigned.values() if assignment.job}
-        )
+        seen = queue(None if without_id else jobs)
     except ControllerDownError as error:
         states.answered = False
         warn(f"{error}. Jobs in the ledger are shown as queued")
@@ -119,8 +114,8 @@ def _query(states: JobStates, warn: Callable[[str], None]) -> None:
 
 
 def _has_task(store: Store, assignment: Assignment) -> bool:
-    place = ledger.folder(store) / assignment.submission.id / assignment.array.name
-    return (place / f"{assignment.job}_submitted.pkl").exists()
+    array, index = assignment.array, assignment.index
+    return assignment.submission.task_file(store, array, index).exists()
 
 
 def _update_states(plan: Plan, states: JobStates) -> None:
