@@ -18,7 +18,7 @@ from ...results.record import Attempt
 from ..data.names import card_of
 from ..data.pools import Pool, open_pool
 from ..data.prepare import open_version
-from ..evaluation.evaluate import Evaluation, batches
+from ..evaluation.evaluate import Evaluation, group_runs
 from ..identity import Job, Kind, Resources, Run
 from ..pretraining.claim import Interrupted, RunningElsewhereError
 from ..pretraining.distributed import ALONE, Ranks
@@ -109,13 +109,13 @@ def execute(
             evaluation = Evaluation(job.pretraining, chips, store, resources, readouts)
         if failed:
             continue
-        for batch in batches(runs):
-            if all(store.read("evaluate", run.key) for run in batch.runs):
+        for together in group_runs(runs):
+            if all(store.read("evaluate", run.key) for run in together.runs):
                 continue  # another process has stored them
-            keys = [run.key for run in batch.runs]
+            keys = [run.key for run in together.runs]
             report(Event("started", "evaluate", keys, job.label))
             with recording_failures("evaluate", keys, store, report):
-                for record in evaluation.run(batch):
+                for record in evaluation.run(together):
                     report(Event("done", "evaluate", [record.key], job.label))
             if should_stop():
                 raise Interrupted("stopped between two runs; finished runs are stored")
