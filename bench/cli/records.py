@@ -9,9 +9,9 @@ import typer
 from ..grid.schema import GridError
 from ..plan.plan import Filters
 from ..store.records import Store
+from ..suggest import RequestError
 from ..verification.check import (
     Checked,
-    CheckError,
     OnProgress,
     check_plan,
     check_store,
@@ -53,18 +53,20 @@ def check(request: Request, as_json: Json = False) -> None:
 def _check(request: Request, on_progress: OnProgress) -> Checked:
     if request.path.expanduser().is_dir():
         if request.part != Filters() or request.versions:
-            raise CheckError("a store is checked whole; filters are for the runs of a grid")
+            raise RequestError("a store is checked whole; filters are for the runs of a grid")
         return check_store(open_store(request.path), on_progress)
     try:
         grid = request.grid
     except GridError as error:
         if request.path.exists():
             raise
-        raise CheckError(f"{request.path} is neither a store nor a grid: {error}") from error
+        raise RequestError(f"{request.path} is neither a store nor a grid: {error}") from error
     refuse_no_store(request.store)
     found = check_plan(request.plan(), request.store, on_progress)
     if found.empty:
-        raise CheckError(f"the store {request.store.root} holds no record of the grid {grid.name}")
+        raise RequestError(
+            f"the store {request.store.root} holds no record of the grid {grid.name}"
+        )
     return found
 
 

@@ -27,9 +27,10 @@ from ..reporting.leaderboard import (
 from ..reporting.published import compare_with
 from ..seeding import stream
 from ..store.atomic import write_atomic
+from ..suggest import RequestError
 from .app import err, json_text, out
 from .grid_arguments import Request, grid_command
-from .options import Json, TargetError, new_file, new_folder
+from .options import Json, new_file, new_folder
 from .progress import stages
 
 PaperName = Annotated[
@@ -54,7 +55,7 @@ def chosen_format(
     """Return the format given by name, or by the suffix of the file.
 
     Raises:
-        TargetError: Name and suffix name different formats, or the suffix names none.
+        RequestError: Name and suffix name different formats, or the suffix names none.
     """
     given = {name for name in (style, "json" if as_json else None) if name}
     if path:
@@ -62,14 +63,14 @@ def chosen_format(
         by_suffix = known.get(path.suffix.lower())
         if by_suffix is None and (path.suffix.lower() in SUFFIXES or not given):
             listed = ", ".join(f"{suffix} ({name})" for suffix, name in known.items())
-            raise TargetError(
+            raise RequestError(
                 f"--out {path}: the suffix {path.suffix!r} is not a format of this command; "
                 f"allowed: {listed}"
             )
         given |= {by_suffix} if by_suffix else set()
     if len(given) > 1:
         where = f" and --out {path}" if path else ""
-        raise TargetError(
+        raise RequestError(
             f"--format, --json{where} name different formats: {', '.join(sorted(given))}; "
             "give one of them"
         )

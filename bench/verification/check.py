@@ -12,11 +12,8 @@ from ..identity import KINDS, Kind
 from ..plan.plan import Plan
 from ..store.records import DamagedRecordError, Store
 from ..store.run_predictions import FILE
+from ..suggest import RequestError
 from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
-
-
-class CheckError(ValueError):
-    """A store without anything to check."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +73,10 @@ def refuse_no_store(store: Store) -> None:
     """Check that a folder is a store.
 
     Raises:
-        CheckError: It holds neither pretrainings nor runs.
+        RequestError: It holds neither pretrainings nor runs.
     """
     if not any((store.root / kind).is_dir() for kind in KINDS):
-        raise CheckError(
+        raise RequestError(
             f"{store.root} is not a store: it has neither a folder pretrain/ nor evaluate/; name "
             "a store, or a grid with --runs STORE"
         )
@@ -93,13 +90,13 @@ def check_store(store: Store, on_progress: OnProgress = lambda done, total: None
         on_progress: Called with (done, total) before each record.
 
     Raises:
-        CheckError: The folder is not a store, or holds no record.
+        RequestError: The folder is not a store, or holds no record.
     """
     refuse_no_store(store)
     keys = {kind: sorted(store.keys(kind)) for kind in KINDS}
     found = check_keys(store, keys["pretrain"], keys["evaluate"], on_progress)
     if found.empty:
-        raise CheckError(f"the store {store.root} holds no record; there is nothing to check")
+        raise RequestError(f"the store {store.root} holds no record; there is nothing to check")
     return found
 
 

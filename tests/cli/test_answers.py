@@ -17,12 +17,13 @@ from sarbench.bench.cli.grid_arguments import Request
 from sarbench.bench.cli.results import SUFFIXES, chosen_format
 from sarbench.bench.contract import preview as show_method
 from sarbench.bench.contract import skeleton as method_skeleton
-from sarbench.bench.contract.skeleton import MethodNameError, skeleton, write_skeleton
+from sarbench.bench.contract.skeleton import skeleton, write_skeleton
 from sarbench.bench.grid.schema import bundled_grids, grid_file, read_grid
 from sarbench.bench.pretraining.step import NonFiniteLossError
 from sarbench.bench.slurm import commands as slurm
 from sarbench.bench.slurm.profile import ProfileError, check_site, parse_profile
 from sarbench.bench.store.records import Store
+from sarbench.bench.suggest import RequestError
 from sarbench.results.tables.render import FORMATS
 
 Usage = namedtuple("Usage", "total used free")
@@ -175,7 +176,7 @@ def test_a_skeleton_is_not_written_into_an_installed_package(tmp_path, monkeypat
     monkeypatch.chdir(here)
     assert write_skeleton("my_own") == here / "my_own.py"
     assert (here / "my_own.py").read_text() == skeleton("my_own", in_this_repository=False)
-    with pytest.raises(MethodNameError, match="belongs to the installed package"):
+    with pytest.raises(RequestError, match="belongs to the installed package"):
         write_skeleton("my_own", installed)
     assert list(installed.iterdir()) == []
     (installed.parent / "pyproject.toml").write_text("")
