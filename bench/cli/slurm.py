@@ -42,8 +42,7 @@ def submit(
 ) -> None:
     """Submit what is missing of a grid to SLURM; returns at once.
 
-    Queued work is skipped, and so is work that failed with an exception or out of memory (see
-    `retry`).
+    Queued work is skipped. Work that failed with an exception or out of memory is left to `retry`.
     """
     submit_work(request, read_profile(profile), accepted_by_submit, dry_run)
 
