@@ -24,6 +24,7 @@ from ..models.sample_batches import (
     encoders_for,
     evaluation_input,
 )
+from .half_checks import halves_with_gather_equal_the_whole
 from .masked_checks import (
     hidden_patches_do_not_reach_the_prediction,
     mask_follows_the_rng,
@@ -41,7 +42,6 @@ from .training_checks import (
     any_encoder_means_any,
     features_do_not_collapse,
     gradients_reach_the_encoder,
-    halves_with_gather_equal_the_whole,
     loss_is_a_function_of_the_rng,
     loss_is_one_finite_number,
     twenty_steps_lower_the_loss,

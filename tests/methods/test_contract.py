@@ -17,10 +17,8 @@ from sarbench.bench.contract.checks import (
     run_checks,
 )
 from sarbench.bench.contract.half_batches import HalvesDifferError
-from sarbench.bench.contract.training_checks import (
-    features_do_not_collapse,
-    halves_with_gather_equal_the_whole,
-)
+from sarbench.bench.contract.half_checks import halves_with_gather_equal_the_whole
+from sarbench.bench.contract.training_checks import features_do_not_collapse
 from sarbench.bench.contract.unsaved_state import nearly_same, unsaved_differences
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
