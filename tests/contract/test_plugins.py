@@ -13,7 +13,7 @@ from sarbench.bench.contract import plugins as contracts
 from sarbench.bench.contract.plugins import check_contracts
 from sarbench.bench.contract.skeleton import skeleton
 from sarbench.bench.grid.schema import read_grid
-from sarbench.bench.method_facts.contract_outcomes import failed_contracts
+from sarbench.bench.method_facts.contract_outcomes import CHECKS, failed_contracts
 from sarbench.bench.method_facts.method_info import code_digest, plugin_digest
 from sarbench.bench.plan.plan import Filters, make_plan
 from sarbench.bench.reporting.leaderboard import scores_of
@@ -43,7 +43,7 @@ def test_a_plugin_that_breaks_the_contract_is_reported_stored_and_run(plugin, tm
     assert "plugin_draws fails" in said[0]
     assert "sarbench methods check plugin_draws" in said[0]
     (path,) = (store.root / "contracts").iterdir()
-    assert path.name == f"plugin_draws-{plugin_digest('plugin_draws')}.json"
+    assert path.name == f"plugin_draws-{plugin_digest('plugin_draws')}-{CHECKS}.json"
     stored = json.loads(path.read_text())
     assert stored["failures"] == failed["plugin_draws"]
     assert {"method", "code", "time"} <= stored.keys()
