@@ -26,7 +26,7 @@ class Section(BaseModel):
         return set(cls.model_fields)
 
 
-S = TypeVar("S", bound=Section)
+S = TypeVar("S", bound=BaseModel)
 
 
 def read_toml(path: Path, model: type[S], error: type[Exception]) -> S:
@@ -36,6 +36,8 @@ def read_toml(path: Path, model: type[S], error: type[Exception]) -> S:
         FileNotFoundError: The file does not exist.
         error: It is not TOML, or the model refuses it; the message lists every problem.
     """
+    if path.exists() and not path.is_file():  # a FIFO would block
+        raise error(f"{path} is not a file; give a TOML file")
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as problem:
@@ -56,7 +58,7 @@ def parse(data: Any, model: type[S], error: type[Exception], where: str) -> S:
         raise error("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
-def _describe_all(model: type[Section], problems: list[Any]) -> list[str]:
+def _describe_all(model: type[BaseModel], problems: list[Any]) -> list[str]:
     """Return a line for each problem, one for all members of a union together."""
     lines, unions = [], dict[str, tuple[list[str], Any]]()
     for problem in problems:
@@ -73,9 +75,11 @@ def _describe_all(model: type[Section], problems: list[Any]) -> list[str]:
     return lines
 
 
-def _describe(model: type[Section], where: list[str], problem: Any) -> str:
+def _describe(model: type[BaseModel], where: list[str], problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
-        return ": " + unknown("key", where[-1], _section(model, where[:-1]).allowed_keys())
+        section = _section(model, where[:-1])
+        keys = section.allowed_keys() if issubclass(section, Section) else section.model_fields
+        return ": " + unknown("key", where[-1], keys)
     if problem["type"] == "missing":
         return " is missing"
     if problem["type"] == "literal_error" and isinstance(problem["input"], str):
@@ -85,7 +89,7 @@ def _describe(model: type[Section], where: list[str], problem: Any) -> str:
     return f": {message}, got {problem['input']!r}"
 
 
-def _section(model: type[Section], where: list[str]) -> type[Section]:
+def _section(model: type[BaseModel], where: list[str]) -> type[BaseModel]:
     """Return the section that a path of keys, names and list indices leads to."""
     for part in where:
         if part in model.model_fields:
@@ -94,8 +98,8 @@ def _section(model: type[Section], where: list[str]) -> type[Section]:
     return model
 
 
-def _sections(annotation: Any) -> list[type[Section]]:
+def _sections(annotation: Any) -> list[type[BaseModel]]:
     """Return the sections in an annotation such as `dict[str, ProtocolEntry]`."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for part in get_args(annotation) for found in _sections(part)]

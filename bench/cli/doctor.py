@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ..data.names import split_name
@@ -65,7 +66,7 @@ def doctor(
         table = Table("part", "", "found", box=None, pad_edge=False)
         for finding in found:
             state = f"[{STYLES[finding.state]}]{finding.state}[/]"
-            table.add_row(finding.what, state, finding.text)
+            table.add_row(finding.what, state, escape(finding.text))
         out.print(table)
     raise typer.Exit(1 if any(finding.state == "wrong" for finding in found) else 0)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ..contract.plugins import check_contracts
@@ -80,7 +81,8 @@ def print_states(made: Plan, reasons: str) -> None:
     table = Table("pretraining", "state", "runs", reasons, box=None, pad_edge=False)
     for start, runs in made.grouped():
         states = counted(Counter(entry.state for entry in runs))
-        table.add_row(describe_pretraining(start.planned), start.state, states, start.reason)
+        row = (describe_pretraining(start.planned), start.state, states, start.reason)
+        table.add_row(*map(escape, row))
     out.print(table)
     sizes = f"{len(made.pretrain)} pretrainings, {len(made.runs)} runs"
     out.print(f"\n{sizes}: {counted(made.counts())}")
@@ -148,7 +150,8 @@ def run_grid(
     for line in sentences(made.not_applicable):
         err.print(f"n/a: {line}", markup=False)
     request.store.check_writable()
-    check_contracts(request.store, [entry.planned.method for entry in made.pretrain], warn)
+    methods = [entry.planned.method for entry in made.pretrain]
+    check_contracts(request.store, methods, warn, lambda text: err.print(text, markup=False))
     made = prepare_missing(request, made)
     resources = []
     if force or made.jobs():  # a missing device is an error before anything is moved aside
@@ -236,13 +239,13 @@ def clear(made: Plan, store: Store, force: bool) -> None:
 def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None) -> None:
     """Run the bundled demo grid on this machine and print its leaderboard."""
     from ...results.tables.render import render
-    from ..reporting.leaderboard import leaderboard, outcomes_of
+    from ..reporting.leaderboard import leaderboard, predictions_of
 
     request = Request(bundled_grids()["demo"], runs, DATA, Filters())
     err.print("pretrains, evaluates and ranks every method on simulated chips; takes some minutes")
     failed = run_grid(request, device, workers)
     made = request.plan()
-    board = leaderboard(made, outcomes=outcomes_of(made, request.store))
+    board = leaderboard(made, predictions=predictions_of(made, request.store))
     folder = request.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
         write_atomic(folder / f"demo.{ending}", render(board, style))

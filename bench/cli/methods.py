@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ...methods import _registry
@@ -43,9 +44,10 @@ def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
     )
     for info in found.values():
         kind = "control" if info.control else "open definition" if info.unconfirmed else "method"
-        table.add_row(
-            info.name, info.label, str(info.version), kind, " ".join(info.protocols), info.paper
-        )
+        row = (
+            info.name, info.label, str(info.version), kind, " ".join(info.protocols), info.paper,
+        )  # fmt: skip
+        table.add_row(*map(escape, row))
     out.print(table)
     for name, reason in broken.items():
         complain(f"{name} cannot be imported: {reason}")

@@ -10,7 +10,6 @@ import typer
 from ...results.compare import compare as compare_rows
 from ...results.compare import comparison_text
 from ...results.leaderboard import METRICS, RECALL, check_metric
-from ...results.published.schema import papers, read_published
 from ...results.published.sheets import paper_sheets
 from ...results.tables.render import FORMATS, STYLES, render, render_sheets
 from ...results.tables.sheets import LAYOUTS
@@ -19,12 +18,12 @@ from ..reporting.leaderboard import (
     check_class,
     leaderboard,
     notes_of,
-    outcomes_of,
+    predictions_of,
     resolve_rows,
     scores_of,
     shared_columns,
 )
-from ..reporting.published import compare_with
+from ..reporting.published import compare_with, papers, read_published
 from ..seeding import stream
 from ..store.atomic import write_atomic
 from .app import err, json_text, out
@@ -105,7 +104,7 @@ def table(
     style = chosen_format(style, as_json, path, FORMATS)
     made = request.results()
     check_class(made, metric)
-    board = leaderboard(made, metric, outcomes_of(made, request.store), sort)
+    board = leaderboard(made, metric, predictions_of(made, request.store), sort)
     give(render(board, style, layout, notes=notes), path)
 
 
@@ -129,15 +128,15 @@ def compare(
     rows = resolve_rows(made, first, second)
     request.check_results(made)
     whole = made if request.part == Filters() else replace(request, part=Filters()).plan()
-    outcomes = outcomes_of(made, request.store)
+    predictions = predictions_of(made, request.store)
     found = compare_rows(
-        scores_of(made), *rows, metric, outcomes, stream(0, "statistics"),
+        scores_of(made), *rows, metric, predictions, stream(0, "statistics"),
         compares=made.grid.compare, grid_columns=shared_columns(whole, *rows),
     )  # fmt: skip
     if style == "json":
         give(json_text([one.to_json() for one in found]), path)
     else:
-        listed = notes_of(made, outcomes)
+        listed = notes_of(made, predictions)
         give(comparison_text(found, *rows, metric, listed, full=notes), path)
 
 
@@ -154,7 +153,7 @@ def paper(
     style = chosen_format(style, as_json, path, (*STYLES, "json"))
     published = read_published(name)
     made = request.results()
-    listed = notes_of(made, outcomes_of(made, request.store))
+    listed = notes_of(made, predictions_of(made, request.store))
     cells, orders, differences = compare_with(made, published, scores_of(made))
     if style == "json":
         give(json_text({

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ..plan.entry import Cause, Entry
@@ -96,7 +97,7 @@ def _print_jobs(made: Plan, watch: Watch) -> None:
             work = f"{len(element.runs)} runs of" if element.runs else "pretraining"
             seen = held.seen
             table.add_row(
-                job, f"{work} {element.label}", seen.node if seen else "",
+                job, escape(f"{work} {element.label}"), seen.node if seen else "",
                 seen.elapsed if seen else "",
             )  # fmt: skip
         out.print("")

@@ -19,7 +19,10 @@ NAMED = 3  # failures with their explanations; `sarbench methods check` explains
 
 
 def check_contracts(
-    store: Store, names: Iterable[str], warn: Callable[[str], None]
+    store: Store,
+    names: Iterable[str],
+    warn: Callable[[str], None],
+    tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, list[str]]:
     """Check each method that is not bundled, unless its code was checked before.
 
@@ -32,6 +35,7 @@ def check_contracts(
     for name in plugins(names):
         path = outcome_file(store, name)
         if read_outcome(path) is None:
+            tell(f"checking that {name} fulfils the contract, once per state of its code")
             text = _check(name).model_dump_json(indent=1)
             write_atomic(path, text + "\n")
     failed = failed_contracts(store, names)

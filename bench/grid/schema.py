@@ -243,7 +243,13 @@ def recipe_of(
     if (entry.recipe or pretrain.recipe) == SOURCE and "epochs" in values:
         share = base.warmup_epochs / base.epochs
         values = {"warmup_epochs": share * values["epochs"]} | values
-    return replace(base, **values)
+    recipe = replace(base, **values)
+    if recipe.optimizer and (unused := sorted({"beta1", "beta2"} & values.keys())):
+        raise ValueError(
+            f"{' and '.join(unused)} are those of AdamW, but optimizer is {recipe.optimizer!r}; "
+            "leave them out"
+        )
+    return recipe
 
 
 def _named_recipe(name: str, info: MethodInfo) -> Recipe:

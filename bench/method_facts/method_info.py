@@ -142,7 +142,10 @@ def fits(setups: Iterable[MethodSetup], folder: Path) -> dict[str, Fit]:
     wanted = {one.key: one for one in setups}
     found = {key: known.get(key) or _fit(one) for key, one in wanted.items()}
     own = _registry.own_names()
-    _keep(path, known, {key: fit for key, fit in found.items() if wanted[key].method in own})
+    lasting = {
+        key: fit for key, fit in found.items() if wanted[key].method in own and not fit.passing
+    }
+    _keep(path, known, lasting)
     return found
 
 

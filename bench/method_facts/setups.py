@@ -33,4 +33,5 @@ class Fit:
     has_class_token: bool = False
     width: int = 0  # 0: the number of pixels of the chip
     architecture: str = ""
+    passing: bool = False  # an error of the machine or of unknown kind; it is not cached
     unknown: bool = False  # timm has no such network

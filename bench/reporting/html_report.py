@@ -17,9 +17,9 @@ from ..plan.plan import Plan, counted, describe_pretraining, describe_run
 from ..store.atomic import write_atomic
 from ..store.records import Store
 from ..verification.check import Checked, check_plan
+from .chip_predictions import ChipPredictions
 from .figures import Drawn, encoder_figures, interquartile_means, prediction_figures, score_figures
-from .leaderboard import notes_of, outcomes_of, scores_of, tabulate
-from .outcomes import Outcomes
+from .leaderboard import notes_of, predictions_of, scores_of, tabulate
 from .published import compare_with
 
 MOST_FINDINGS = 20  # listed on the page
@@ -47,14 +47,14 @@ def write_report(
         encoders: Draw t-SNE and attention distances; this runs the encoders.
         tell: Called with the name of each step.
     """
-    outcomes = outcomes_of(plan, store)
+    predictions = predictions_of(plan, store)
     tell("checking records")
     checked = check_plan(plan, store, encoders=False)
     tell("leaderboards")
-    scores, notes = scores_of(plan), notes_of(plan, outcomes)
-    boards = {metric: tabulate(plan, scores, metric, notes, outcomes) for metric in METRICS}
+    scores, notes = scores_of(plan), notes_of(plan, predictions)
+    boards = {metric: tabulate(plan, scores, metric, notes, predictions) for metric in METRICS}
     board = boards["accuracy"]
-    drawn, skipped = _figures(plan, store, outcomes, board, encoders, tell)
+    drawn, skipped = _figures(plan, store, predictions, board, encoders, tell)
     sheets = []
     if paper:
         tell("paper")
@@ -103,13 +103,13 @@ def _saved(drawn: Drawn, folder: Path) -> Drawing:
 def _figures(
     plan: Plan,
     store: Store,
-    outcomes: Outcomes,
+    predictions: ChipPredictions,
     board: Leaderboard,
     encoders: bool,
     tell: Tell,
 ) -> tuple[list[Drawn], list[str]]:
     tell("figures")
-    drawn, skipped = score_figures(plan, store, outcomes, board)
+    drawn, skipped = score_figures(plan, store, predictions, board)
     more, left_out = prediction_figures(plan, store)
     drawn, skipped = drawn + more, skipped + left_out
     step = "t-SNE and attention distances"

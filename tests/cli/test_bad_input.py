@@ -89,6 +89,11 @@ WRONG_GRIDS = [
     ("batch = 16", "batch = 64", "batch = 64, but the pool has 32 chips"),
     ("seeds = 2", "seeds = 0", "evaluate.seeds has no seed"),
     ("seeds = 2", "seeds = -2", "evaluate.seeds has no seed"),
+    ("seeds = 2", "seeds = 100000000000", "more than 1000 seeds"),
+    (EPOCHS, 'schedule = "step"\nlr_end_share = 0.1', "leave one of them out"),
+    (EPOCHS, 'optimizer = "sgd"\nbeta1 = 0.5', "beta1 are those of AdamW"),
+    (EPOCHS, "base_lr = 1e308", "finite learning rate"),
+    ('"vit_nano"', '"timm:resnet18@100000"', "unknown encoder"),
     ("seeds = 2", "seeds = [-1]", "evaluate.seeds must be 0 or more"),
     ("seeds = 2", "seeds = [1, 1]", "more than once"),
     ("seeds = 2", 'seeds = "two"', "seeds must be a whole number or a list of whole numbers"),
@@ -133,8 +138,11 @@ def test_a_file_that_is_not_a_grid_is_refused(sarbench, tmp_path):
             (tmp_path / path).write_bytes(content)
         status, said = sarbench("plan", tmp_path / path)
         assert (status, message in said) == (2, True), said
+    os.mkfifo(tmp_path / "fifo.toml")
+    status, said = sarbench("plan", tmp_path / "fifo.toml")
+    assert (status, "is not a file" in said) == (2, True)
     status, said = sarbench("plan", tmp_path)
-    assert (status, "is not a TOML file" in said) == (2, True)
+    assert (status, "is not a file" in said) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_run_and_submit_check_the_contract_before_any_work(tmp_path, monkeypatch
     (tmp_path / "grid.toml").write_text(TINY)
     asked = Request(tmp_path / "grid.toml", tmp_path / "runs", tmp_path, Filters())
 
-    def reached(store, names, warn):
+    def reached(store, names, *tell):
         assert set(names) == {"mae", "raw_pixels", "random_init"}
         raise ReachedError
 

@@ -242,7 +242,7 @@ def test_a_label_names_the_pool_only_if_two_rows_differ_in_it(packed: Store, tmp
 def test_captions_say_that_a_pool_is_a_labelled_training_split(packed: Store, tmp_path: Path):
     plan = planned(packed, tmp_path, pretrain="pool_cap = 64")
     lines = "\n".join(note.text for note in notes(plan))
-    assert "64 of synthetic:train (the training split of synthetic, labelled)" in lines
+    assert "64 chips of synthetic:train (the training split of synthetic, labelled)" in lines
     assert "synthetic: the pool synthetic:train holds no test chip and 64 of its training" in lines
     assert "synthetic: the pool synthetic holds no test chip and no training chip" in lines
     pools = differences(plan)["Pools"]
@@ -336,7 +336,7 @@ def test_a_store_without_data_still_knows_the_training_split(packed: Store, tmp_
     assert after.pretrain[0].state == "done"
     assert after.pretrain[0].key == before.pretrain[0].key
     assert after.unpacked == ["synthetic"]
-    assert any("400 of synthetic:train" in note.text for note in notes(after))  # counted before
+    assert any("400 chips of synthetic:train" in note.text for note in notes(after))  # counted before
 
 
 def test_merging_copies_the_description_of_the_data_set(packed: Store, tmp_path: Path):

@@ -31,7 +31,7 @@ from sarbench.methods._encoders import (
     encoder_named,
 )
 from sarbench.methods._method import Batch, MethodConfigError
-from sarbench.methods._timm import TimmEncoder, UnknownTimmModelError
+from sarbench.methods._timm import TimmEncoder, TimmModelError, UnknownTimmModelError
 
 TINY_RESNET = asdict(TimmConfig("timm:test_resnet@64", 64))
 HEAD = '''"""Test.
@@ -97,14 +97,16 @@ QUEUE = (
 class Queue(Method):
     """Crops against a queue of earlier ones, a centre of all, and the last feature of each chip."""
 
-    def __init__(self, config, encoder, rng):
+    has_chip_state = True
+
+    def __init__(self, config, encoder, rng, chips):
         super().__init__(config, encoder, rng)
         width = self.encoder.width
         self.head = nn.Linear(width, 16)
         initialise(self, rng)
         self.register_buffer("queue", functional.normalize(torch.randn(32, 16, generator=rng)))
         self.register_buffer("place", torch.zeros((), dtype=torch.long))
-        self.register_buffer("seen", torch.zeros(64, 16))
+        self.register_buffer("seen", torch.zeros(chips, 16))
 
     @classmethod
     def views(cls, config):
@@ -166,9 +168,7 @@ def test_bundled_methods_on_both_kinds_of_encoder_resume_with_the_same_bits(
 
 def test_a_queue_a_state_of_each_chip_and_six_crops_resume_with_the_same_bits(tmp_path, package):
     package("plugin_queue", QUEUE)
-    store = check_resumed(
-        tmp_path, identity_of("plugin_queue", encoder=TINY_RESNET, pool=[]), make_pool()
-    )
+    store = check_resumed(tmp_path, identity_of("plugin_queue", encoder=TINY_RESNET), make_pool())
     assert not list(store.root.glob("pretrain/*/predictions.npz"))
 
 
@@ -326,3 +326,16 @@ def test_optimisers_and_schedules_of_a_recipe():
         Recipe(momentum=0.9)
     for name in ("simclr", "supervised"):
         Recipe(**get(name).source_recipe)
+
+
+def test_a_network_of_timm_that_gives_its_class_token_only_is_refused():
+    encoder = TimmEncoder(TimmConfig("timm:pit_ti_224", 224))
+    with pytest.raises(TimmModelError, match="class token only"):
+        encoder(torch.zeros(1, 1, 224, 224))
+
+
+def test_the_class_token_of_a_network_without_a_count_of_prefix_tokens_comes_once():
+    encoder = TimmEncoder(TimmConfig("timm:volo_d1_224", 224)).eval()
+    with torch.no_grad():
+        tokens = encoder(torch.rand(1, 1, 224, 224))
+    assert tokens.shape == (1, 1 + 14 * 14, encoder.width)

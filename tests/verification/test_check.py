@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from commands import Sarbench
+from made_scores import METRICS
 from PIL import Image
 from safetensors.numpy import save
 from sklearn.metrics import accuracy_score, f1_score
@@ -19,13 +20,13 @@ from sarbench.bench.data.sources import synthetic
 from sarbench.bench.data.splits import DamagedSetError, Split, shipped
 from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.plan.plan import make_plan
+from sarbench.bench.reporting.chip_predictions import ChipPredictions
 from sarbench.bench.reporting.html_report import _facts
-from sarbench.bench.reporting.leaderboard import leaderboard, outcomes_of
-from sarbench.bench.reporting.outcomes import Outcomes
+from sarbench.bench.reporting.leaderboard import leaderboard, predictions_of
 from sarbench.bench.store.atomic import npz
 from sarbench.bench.store.records import Store
 from sarbench.bench.verification.check import CheckError, Finding, check_plan, check_store
-from sarbench.results.metrics import METRICS, score_runs
+from sarbench.results.metrics import score_runs
 from sarbench.results.record import digest_json
 from sarbench.results.scores import LeaderboardError
 
@@ -355,7 +356,7 @@ def test_a_table_refuses_an_edited_record_and_counts_what_it_cannot_check(clean)
     record = plan.runs[0].record
     plan.runs[0].record = record.model_copy(update={"accuracy": 0.999})
     with pytest.raises(LeaderboardError, match=r"is 0\.999000 in the record") as caught:
-        outcomes_of(plan, store)
+        predictions_of(plan, store)
     assert "sarbench check" in str(caught.value)
     plan.runs[0].record = record
     path = store.folder("evaluate", record.key) / "predictions.npz"
@@ -379,18 +380,18 @@ def test_a_report_lists_the_problems_of_runs(clean):
 
 
 def board_of(plan, store):
-    return leaderboard(plan, "accuracy", outcomes_of(plan, store))
+    return leaderboard(plan, "accuracy", predictions_of(plan, store))
 
 
 def test_predictions_of_chips_are_read_from_the_store_alone(store):
     records = [store.read("evaluate", key) for key in sorted(store.keys("evaluate"))]
-    outcomes = Outcomes(store, records)
-    labels, classes = outcomes.labels("synthetic")
+    predictions = ChipPredictions(store, records)
+    labels, classes = predictions.labels("synthetic")
     assert (len(labels), len(classes)) == (600, 10)
-    assert outcomes.groups("synthetic") is None
-    assert outcomes.labels("mstar_soc") is None
-    assert "no run on mstar_soc" in outcomes.why_not("mstar_soc")
-    predicted = outcomes.predicted(records[0].key)
+    assert predictions.groups("synthetic") is None
+    assert predictions.labels("mstar_soc") is None
+    assert "no run on mstar_soc" in predictions.why_not("mstar_soc")
+    predicted = predictions.predicted(records[0].key)
     assert np.mean(predicted == labels) == records[0].accuracy
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_scores import METRICS
 from stores import encoder_file, provenance
 
 from sarbench.bench.data.packed import Summary
@@ -19,7 +20,6 @@ from sarbench.bench.store.records import Store
 from sarbench.bench.verification.check import check_store
 from sarbench.bench.verification.merge import MergeError, merge
 from sarbench.protocols._support_sets import support_digest, support_set
-from sarbench.results.metrics import METRICS
 from sarbench.results.record import PretrainRecord, RunRecord, digest_json
 
 SYNTHETIC_DIGEST, SYNTHETIC = shipped("synthetic")
