@@ -15,6 +15,8 @@ from ..results.record import digest_json
 
 T = TypeVar("T")
 Shots = int | Literal["all"]
+Kind = Literal["pretrain", "evaluate"]  # of work and of a job: a pretraining, or runs
+KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
 
 
 # Fields of a recipe that are names. The first one is the default and stored as None.

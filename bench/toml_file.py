@@ -13,6 +13,13 @@ ALTERNATIVES = {  # pydantic's name for a member of a union -> the name in our m
     "float": "a number", "list[float]": "a list of numbers", "str": "a name",
     "list[str]": "a list of names",
 }  # fmt: skip
+WANTED = {  # pydantic's name for a problem -> the values that are allowed
+    "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
+    "string_type": "text", "bool_type": "true or false", "list_type": "a list",
+    "dict_type": "a table", "model_type": "a table", "finite_number": "finite",
+    "greater_than": "more than {gt:g}", "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt:g}", "less_than_equal": "{le:g} or less",
+}  # fmt: skip
 
 
 class Section(BaseModel):
@@ -76,17 +83,27 @@ def _describe_all(model: type[BaseModel], problems: list[Any]) -> list[str]:
 
 
 def _describe(model: type[BaseModel], where: list[str], problem: Any) -> str:
-    if problem["type"] == "extra_forbidden":
+    """Return what is wrong with a value, to be read after its name."""
+    kind, value = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
         section = _section(model, where[:-1])
         keys = section.allowed_keys() if issubclass(section, Section) else section.model_fields
         return ": " + unknown("key", where[-1], keys)
-    if problem["type"] == "missing":
+    if kind == "missing":
         return " is missing"
-    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
-        allowed = get_args(_section(model, where[:-1]).model_fields[where[-1]].annotation)
-        return ": " + unknown("value", problem["input"], map(str, allowed))
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return f": {message}, got {problem['input']!r}"
+    if kind == "value_error":
+        given = "" if isinstance(value, dict) else f", got {value!r}"
+        return f": {problem['ctx']['error']}{given}"
+    if kind == "literal_error":
+        if not isinstance(value, str):
+            return f" must be {problem['ctx']['expected']}, got {value!r}"
+        field = _section(model, where[:-1]).model_fields[where[-1]]
+        return ": " + unknown("value", value, map(str, get_args(field.annotation)))
+    if kind == "string_pattern_mismatch":
+        field = _section(model, where[:-1]).model_fields[where[-1]]
+        return f" must be {field.description}, got {value!r}"
+    wanted = WANTED.get(kind, "another value").format(**problem.get("ctx", {}))
+    return f" must be {wanted}, got {value!r}"
 
 
 def _section(model: type[BaseModel], where: list[str]) -> type[BaseModel]:

@@ -15,9 +15,9 @@ from ..data.prepare import prepare, source_exists, summary
 from ..data.registry import card, dataset_names, describe, pool_names
 from ..data.set_descriptions import write_description
 from ..store.records import Store
-from .app import COMMANDS, app, complain, out, print_json
+from .app import COMMANDS, app, out, print_error, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
-from .progress import Progress, Task, progress
+from .progress import Bar, Progress, progress
 
 data = typer.Typer(no_args_is_help=True, help=COMMANDS["data"][1])
 app.add_typer(data, name="data")
@@ -34,19 +34,19 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
     with progress() as shown:
         for given in dict.fromkeys(names):
             name, pool = split_name(given)
-            task = Task(f"preparing {given}", None, "chips")
-            shown.add(task)
-            show = _shows(task, shown)
+            bar = Bar(f"preparing {given}", None, "chips")
+            shown.add(bar)
+            show = _shows(bar, shown)
             chips, counts = prepare(name, folder, store.prepared, pool=pool, progress=show)
             result.append(chips)
             write_description(store.root, full_name(given), chips, counts)
-            shown.remove(task)
-            if task.done:
+            shown.remove(bar)
+            if bar.done:
                 shown.line(f"prepared {given}: {len(chips)} chips")
     return result
 
 
-def _shows(task: Task, shown: Progress) -> Callable[[int, int], None]:
+def _shows(task: Bar, shown: Progress) -> Callable[[int, int], None]:
     """Return a function that shows (done, total) of a task."""
 
     def show(done: int, total: int) -> None:
@@ -130,7 +130,7 @@ def verify_data(
     for given in names:
         name, pool = split_name(given)
         with progress() as shown:
-            task = Task(f"reading {given}", None, "chips")
+            task = Bar(f"reading {given}", None, "chips")
             shown.add(task)
             report = verify(name, folder, pool=pool, progress=_shows(task, shown))
         bad |= not report.ok
@@ -151,7 +151,7 @@ def verify_data(
                 for item in items if files else items[:5]:
                     out.print(f"    {item}", markup=False)
     if bad:
-        complain("some data differ from what is expected; --files lists every file")
+        print_error("some data differ from what is expected; --files lists every file")
         raise typer.Exit(1)
 
 

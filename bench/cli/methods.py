@@ -12,9 +12,9 @@ from ...methods import _registry
 from ...protocols import PROTOCOLS
 from ..method_facts.method_info import describe
 from ..suggest import unknown
-from .app import COMMANDS, app, complain, err, out, print_json
+from .app import COMMANDS, app, err, out, print_error, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
-from .progress import Task, progress
+from .progress import Bar, progress
 
 methods = typer.Typer(no_args_is_help=True, help=COMMANDS["methods"][1])
 protocols = typer.Typer(no_args_is_help=True, help=COMMANDS["protocols"][1])
@@ -50,7 +50,7 @@ def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
         table.add_row(*map(escape, row))
     out.print(table)
     for name, reason in broken.items():
-        complain(f"{name} cannot be imported: {reason}")
+        print_error(f"{name} cannot be imported: {reason}")
     if broken:
         raise typer.Exit(1)
 
@@ -69,7 +69,7 @@ def show_method(
 ) -> None:
     """Draw chips with their masks, targets and predictions into a PNG file."""
     _registry.module_of(name)  # an unknown name is an error before torch is imported
-    from ..contract.preview import STEPS, check_drawable, picture_of_method
+    from ..contract.preview import STEPS, check_drawable, draw_method
 
     check_drawable(name, encoder)
     path = path or Path(f"{name}.png")
@@ -79,15 +79,15 @@ def show_method(
     chips = prepare_all([dataset], data, store)[0]
     length = "up to 6 s" if steps is None else f"{steps} steps"
     err.print(f"{name}: building {encoder}, training for {length}, drawing")
-    task = Task(f"training {name}", STEPS if steps is None else steps, "steps")
+    bar = Bar(f"training {name}", STEPS if steps is None else steps, "steps")
     with progress() as shown:
-        shown.add(task)
+        shown.add(bar)
 
-        def tell(done: int) -> None:
-            task.done = done
-            shown.update(task)
+        def on_step(done: int) -> None:
+            bar.done = done
+            shown.update(bar)
 
-        done = picture_of_method(name, encoder, chips, steps, path, tell)
+        done = draw_method(name, encoder, chips, steps, path, on_step)
     out.print(f"written: {path} (after {done} steps; --steps N sets their number)")
 
 
@@ -138,7 +138,7 @@ def list_protocols(as_json: Json = False) -> None:
 def show_protocol(name: ProtocolName, as_json: Json = False) -> None:
     """Print every setting of a protocol."""
     if name not in PROTOCOLS:
-        complain(unknown("protocol", name, PROTOCOLS))
+        print_error(unknown("protocol", name, PROTOCOLS))
         raise typer.Exit(2)
     protocol = PROTOCOLS[name]
     settings = protocol.settings()

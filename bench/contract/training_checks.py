@@ -123,8 +123,8 @@ def twenty_steps_lower_the_loss(method: type[Method]) -> None:
     """Twenty steps on one batch with one mask lower the loss by 10%.
 
     The means of the first and of the last steps are compared, because a moving target changes the
-    task between two steps. With a queue, which soon holds the chips of the batch itself, the loss
-    may fall without `after_step` only.
+    task between two steps. With a queue the batch soon meets its own chips, so the loss may fall
+    only in a second training without `after_step`.
     """
     _, losses = _trained(method)
     first, last = fmean(losses[:AVERAGED]), fmean(losses[-AVERAGED:])

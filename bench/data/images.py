@@ -21,6 +21,8 @@ FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 class UnreadableImageError(ValueError):
     """A file that cannot be read as one amplitude image."""
 
+    failure_class = "data"
+
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """Return an image (H, W) in its stored type: uint8, uint16 or float32.

@@ -35,6 +35,8 @@ Progress = Callable[[int, int], None]
 class DamagedPreparedError(ValueError):
     """Prepared files that do not match each other."""
 
+    failure_class = "data"
+
 
 @dataclass(frozen=True)
 class Summary:

@@ -33,6 +33,8 @@ FORMAT = 2  # of the prepared files; raise it with every change of them
 class NotPreparedError(FileNotFoundError):
     """A data set or pool that has not been packed yet."""
 
+    failure_class = "data"
+
 
 def prepare(
     name: str,

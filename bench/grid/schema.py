@@ -104,7 +104,10 @@ class EvaluateSection(Section):
 class Grid(Section):
     """A whole grid file."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="letters, digits, `_`, `.` and `-`, first a letter or a digit",
+    )
     compare: Compares = "methods"
     methods: list[MethodEntry]
     controls: list[MethodEntry] = [MethodEntry(name=name) for name in CONTROLS]

@@ -10,9 +10,9 @@ from typing import Any
 
 from ...results.record import digest_json
 from ..grid.expand import PlannedPretraining, PlannedRun
-from ..identity import Pretraining, Run
+from ..identity import KINDS, Kind, Pretraining, Run
 from ..store.atomic import write_atomic
-from ..store.records import DamagedRecordError, Kind, Store
+from ..store.records import DamagedRecordError, Store
 
 FILE = "essences-1.json"  # a cache: may be deleted at any time
 
@@ -27,7 +27,7 @@ class StaleIndex:
         self._starts = {s.identity.key: s.identity.to_json() for s in starts if s.identity}
         self._keys: dict[str, str] = {}  # unversioned key -> key
         own = self._starts.keys() | {run.identity.key for run in planned if run.identity}
-        stored = {kind: store.keys(kind) for kind in ("pretrain", "evaluate")}
+        stored = {kind: store.keys(kind) for kind in KINDS}
         if own <= stored["pretrain"] | stored["evaluate"]:
             return
         for key, unversioned in _unversioned_keys(store, stored).items():

@@ -87,7 +87,7 @@ def pretrain(
                 outcome = loop.run(should_stop, claimed.lost, on_progress)
                 if ranks.first and isinstance(method, MaskedPrediction):
                     rng = torch_stream(identity.seed, "predictions", device=resources.device)
-                    write_predictions(method, loop.probe[::SHOWN_EVERY], rng, folder, warn)
+                    write_predictions(method, loop.spread_chips[::SHOWN_EVERY], rng, folder, warn)
             ranks.wait()  # no record is written while a process still trains
             if ranks.first:
                 _finish(identity, method, store, clock, outcome, warn)
@@ -153,7 +153,7 @@ class _Loop:
         )  # fmt: skip
         self.steps = self.batches.per_epoch * self.recipe.epochs
         self.optimizer = make_optimizer(method, self.recipe)
-        self.probe = self.batches.plain(SPREAD_CHIPS)
+        self.spread_chips = self.batches.plain(SPREAD_CHIPS)
         self.step, self.loss_sum = 0, 0.0
         self.timing = {"wall_s": 0.0, "train_s": 0.0, "steps": 0}  # before the last resume
         # Only the first process reads: on a network file system others may see older files.
@@ -251,7 +251,7 @@ class _Loop:
             "epoch": self.step // self.batches.per_epoch,
             "loss": self.loss_sum / self.batches.per_epoch,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "spread": feature_spread(self.method.encoder, self.probe),
+            "spread": feature_spread(self.method.encoder, self.spread_chips),
             "images_per_s": round(pace, 1),
         }
         self.history.append(line)

@@ -23,7 +23,7 @@ from .leaderboard import notes_of, predictions_of, scores_of, tabulate
 from .published import compare_with
 
 MOST_FINDINGS = 20  # listed on the page
-Tell = Callable[[str], None]
+OnStep = Callable[[str], None]
 
 
 def write_report(
@@ -34,7 +34,7 @@ def write_report(
     paper: Published | None,
     *,
     encoders: bool = True,
-    tell: Tell = lambda text: None,
+    on_step: OnStep = lambda text: None,
 ) -> Path:
     """Write the report of a grid; return the page.
 
@@ -45,23 +45,23 @@ def write_report(
         folder: Folder for `index.html`, `figures/` and the tables in other formats.
         paper: Published values to compare with, if any.
         encoders: Draw t-SNE and attention distances; this runs the encoders.
-        tell: Called with the name of each step.
+        on_step: Called with the name of each step.
     """
     predictions = predictions_of(plan, store)
-    tell("checking records")
+    on_step("checking records")
     checked = check_plan(plan, store, encoders=False)
-    tell("leaderboards")
+    on_step("leaderboards")
     scores, notes = scores_of(plan), notes_of(plan, predictions)
     boards = {metric: tabulate(plan, scores, metric, notes, predictions) for metric in METRICS}
     board = boards["accuracy"]
-    drawn, skipped = _figures(plan, store, predictions, board, encoders, tell)
+    drawn, skipped = _figures(plan, store, predictions, board, encoders, on_step)
     sheets = []
     if paper:
-        tell("paper")
+        on_step("paper")
         # in a table of checkpoints the intervals over test chips would change the comparison
         ours = boards[paper.metric] if plan.grid.compare == "methods" else None
         sheets = paper_sheets(paper, *compare_with(plan, paper, scores, ours), [])
-    tell("drawing")
+    on_step("drawing")
     drawings = [_saved(one, folder / "figures") for one in drawn]
     endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
     for style, ending in endings.items():
@@ -72,7 +72,7 @@ def write_report(
         for style in ("markdown", "latex"):
             text = render_sheets(sheets, style, notes=True)
             write_atomic(folder / f"paper.{endings[style]}", text.encode())
-    tell("page")
+    on_step("page")
     report = Report(
         title=f"sarbench: {plan.grid.name}",
         facts=_facts(plan, checked),
@@ -106,16 +106,16 @@ def _figures(
     predictions: ChipPredictions,
     board: Leaderboard,
     encoders: bool,
-    tell: Tell,
+    on_step: OnStep,
 ) -> tuple[list[Drawn], list[str]]:
-    tell("figures")
+    on_step("figures")
     drawn, skipped = score_figures(plan, store, predictions, board)
     more, left_out = prediction_figures(plan, store)
     drawn, skipped = drawn + more, skipped + left_out
     step = "t-SNE and attention distances"
     if not encoders:
         return drawn, [*skipped, f"{step} (switched off)"]
-    tell(step)
+    on_step(step)
     more, left_out = encoder_figures(plan, store)
     return drawn + more, skipped + left_out
 

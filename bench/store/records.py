@@ -13,14 +13,14 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from ...results.record import Attempt, PretrainRecord, RunRecord
+from ..identity import Kind
 from .atomic import NoSpaceError, is_full, link_once, no_space, read_file, sync, writing
 
-Kind = Literal["pretrain", "evaluate"]
 ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
 ATTEMPT = re.compile(r"attempt-(\d+)\.json$")
 FREE_MB = 100  # free space that a store needs before work begins

@@ -15,6 +15,8 @@ from .atomic import write_atomic
 class CheckpointMismatchError(ValueError):
     """A file of weights is damaged or belongs to another pretraining or encoder."""
 
+    failure_class = "data"
+
 
 def save_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> str:
     """Write the weights with the identity of their pretraining; return the file's SHA-256."""

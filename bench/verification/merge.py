@@ -7,13 +7,13 @@ from typing import Any
 from ...results.record import PretrainRecord, RunRecord
 from ..data.find_set import DIGEST, Splits
 from ..data.set_descriptions import FOLDER, write_description
+from ..identity import KINDS, Kind
 from ..store.atomic import copy_once
-from ..store.records import ENCODER, HISTORY, DamagedRecordError, Kind, Store
+from ..store.records import ENCODER, HISTORY, DamagedRecordError, Store
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE, check_stored
 from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
 
-KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
 # Files that are copied with a record, if they exist.
 COPIED = {"pretrain": (ENCODER, HISTORY, SAMPLES_FILE), "evaluate": (PREDICTIONS_FILE,)}
 LARGEST_RECORD = 2**20  # bytes
@@ -29,7 +29,7 @@ class Merged:
     """The outcome of a merge for every record of the other store.
 
     Attributes:
-        added: Records that were copied (or would be, in a trial).
+        added: Records that were copied (or would be, in a dry run).
         same: Records that our store has with the same values.
         conflicts: Records that our store has with other values and keeps, with the difference.
         refused: Invalid records, with the reason.
@@ -49,7 +49,7 @@ def merge(
     other: Store,
     mine: Store,
     *,
-    trial: bool = False,
+    dry_run: bool = False,
     allow_unscored: bool = False,
 ) -> Merged:
     """Copy the valid records of another store into ours.
@@ -57,7 +57,7 @@ def merge(
     Args:
         other: The other store; it is only read, and every claim in it is checked.
         mine: Our store; its own records are kept.
-        trial: Return the outcome without copying.
+        dry_run: Return the outcome without copying.
         allow_unscored: Copy runs whose test labels are unknown too.
 
     Raises:
@@ -70,9 +70,9 @@ def merge(
             f"{other.root} is not a store: it has neither a folder pretrain/ nor evaluate/; name a "
             "store"
         )
-    if not trial:
+    if not dry_run:
         mine.check_writable()
-    work = _Merge(other, mine, trial, allow_unscored)
+    work = _Merge(other, mine, dry_run, allow_unscored)
     for kind in KINDS:
         for name in sorted(other.keys(kind)):
             if other.record(kind, name).exists():
@@ -83,8 +83,13 @@ def merge(
 class _Merge:
     """The state of a merge."""
 
-    def __init__(self, other: Store, mine: Store, trial: bool, allow_unscored: bool) -> None:
-        self.other, self.mine, self.trial, self.allow_unscored = other, mine, trial, allow_unscored
+    def __init__(self, other: Store, mine: Store, dry_run: bool, allow_unscored: bool) -> None:
+        self.other, self.mine, self.dry_run, self.allow_unscored = (
+            other,
+            mine,
+            dry_run,
+            allow_unscored,
+        )
         self.result = Merged()
         self.splits = Splits([mine.root, other.root], mine.prepared)
         self.verifier = RunVerifier(self.splits)
@@ -173,7 +178,7 @@ class _Merge:
             why = f"it is being computed here ({', '.join(sorted(busy))})"
             self.result.conflicts.append((what, why))
             return False
-        if not self.trial:
+        if not self.dry_run:
             files = [file for file in COPIED[kind] if (folder / file).is_file()]
             first = all(copy_once(folder / file, target / file) for file in files)
             if not (first and self.mine.write(kind, record)):
@@ -210,7 +215,7 @@ class _Merge:
                 why = f"it claims {claimed} chips, the pretrainings on it {count}"
                 self.result.refused.append((f"{FOLDER}/{known.given[:40]}", why))
                 continue
-            if not self.trial:
+            if not self.dry_run:
                 write_description(self.mine.root, known.given, known.split, known.summary)
             self.result.sets.append(known.given)
 

@@ -53,7 +53,7 @@ WRONG_GRIDS = [
     (POOL, 'pool = ["mstar_soc"]', "Did you mean 'mstar_soc:train'"),
     (POOL, 'pool = ["sarshpi"]', "Did you mean 'sar_ship'"),
     (POOL, "pool = []", "pretrain.pool has no pool"),
-    (POOL, 'pool = "synthetic"', "must be a valid list"),
+    (POOL, 'pool = "synthetic"', "pretrain.pool must be a list, got 'synthetic'"),
     (POOL, 'pool = ["synthetic", "synthetic"]', "more than once"),
     (LINEAR, "lineer = [5]", "Did you mean 'linear'"),
     (f"{LINEAR}\n{KNN}\n", "", "has no protocol"),
@@ -103,7 +103,7 @@ WRONG_GRIDS = [
     (EPOCHS, "pool_fraction = nan", "pool_fraction must be in (0, 1]"),
     (EPOCHS, "pool_fraction = []", "pretrain.pool_fraction has no value"),
     (EPOCHS, "pool_fraction = 0.0001", "the pool has 0"),
-    ("pool_cap = 32", "pool_cap = 0", "pretrain.pool_cap: must be greater than or equal to 1"),
+    ("pool_cap = 32", "pool_cap = 0", "pretrain.pool_cap must be 1 or more"),
     ('"vit_nano"', '"vit_nanoo"', "Did you mean 'vit_nano'"),
     ('"vit_nano"', "[]", "pretrain.encoder has no value"),
     ('"vit_nano"', '["vit_nano", "vit_nano"]', "more than once"),
@@ -111,7 +111,7 @@ WRONG_GRIDS = [
     (EPOCHS, 'precision = "fp8"', "unknown value 'fp8'"),
     (EPOCHS, "base_lr = nan", "base_lr must be finite"),
     (EPOCHS, "beta1 = 2.0", "betas must be in [0, 1)"),
-    ('name = "tiny"', 'name = "../x"', "name: String should match pattern"),
+    ('name = "tiny"', 'name = "../x"', "name must be letters, digits, `_`, `.` and `-`"),
     ('name = "tiny"', "", "name is missing"),
     ('name = "tiny"', 'name = "tiny"\ncompare = "checkpoint"', "Did you mean 'checkpoints'"),
     ('name = "tiny"', 'name = "tiny"\ncompare = 3', "compare: must be 'methods' or"),
@@ -189,7 +189,7 @@ def test_an_unknown_device_is_refused_before_anything_is_moved_aside(
     sarbench, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("sarbench.bench.cli.grid.prepare_all", lambda *_: [])
-    monkeypatch.setattr("sarbench.bench.cli.grid.clear", None)  # called, it would fail
+    monkeypatch.setattr("sarbench.bench.cli.grid.move_aside", None)  # called, it would fail
     status, said = sarbench("run", write_grid(tmp_path), "--force", "--device", "tpu")
     assert (status, "unknown device 'tpu'; allowed: auto, cpu, cuda" in said) == (2, True), said
 

@@ -7,7 +7,7 @@ import pytest
 
 from sarbench.bench.cli import slurm as _cluster
 from sarbench.bench.cli.grid import run_grid
-from sarbench.bench.cli.request import Request
+from sarbench.bench.cli.grid_arguments import Request
 from sarbench.bench.contract import checks as method_checks
 from sarbench.bench.contract import plugins as contracts
 from sarbench.bench.contract.plugins import check_contracts
@@ -17,6 +17,7 @@ from sarbench.bench.method_facts.contract_outcomes import failed_contracts
 from sarbench.bench.method_facts.method_info import code_digest, plugin_digest
 from sarbench.bench.plan.plan import Filters, make_plan
 from sarbench.bench.reporting.leaderboard import scores_of
+from sarbench.bench.slurm.commands import Site
 from sarbench.bench.slurm.profile import Profile
 from sarbench.bench.store.records import Store
 
@@ -119,14 +120,14 @@ def test_run_and_submit_check_the_contract_before_any_work(tmp_path, monkeypatch
 
     monkeypatch.setattr("sarbench.bench.cli.grid.check_contracts", reached)
     monkeypatch.setattr(_cluster, "check_contracts", reached)
-    monkeypatch.setattr(_cluster, "prepare_missing", lambda *_: None)
+    monkeypatch.setattr(_cluster, "prepare_missing", lambda plan, *_: plan)
     monkeypatch.setattr(_cluster, "check_site", lambda *_: None)
-    site = type("Site", (), {"max_array": 100})
+    site = Site(max_array=100, partitions={}, default_partition=None, accounting=False)
     monkeypatch.setattr(_cluster, "read_site", lambda *_: site)
     with pytest.raises(ReachedError):
         run_grid(asked)
     with pytest.raises(ReachedError):
-        _cluster.submit_missing(asked, Profile(), lambda entry: True)
+        _cluster.submit_work(asked, Profile(), lambda entry: True)
     assert contracts.failed_contracts(asked.store, ["mae"]) == {}
 
 

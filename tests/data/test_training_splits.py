@@ -287,7 +287,7 @@ def test_steps_costs_and_the_drawn_pool_agree_on_the_number_of_chips(packed: Sto
         size = len(opened(packed, *entry.planned.pool, cap=300, fraction=identity.pool_fraction))
         assert identity.pool_count == size == round(300 * identity.pool_fraction)
         assert steps_of(identity) == size // 32 * 3
-        rough = Costs(plan).seconds(entry)[0]
+        rough = Costs(plan).pretraining_s(entry.planned)[0]
         assert rough == pytest.approx(size * 3 / 400)  # chips per second in the table
 
 

@@ -274,7 +274,9 @@ def use(monkeypatch: pytest.MonkeyPatch, method: type[Method]) -> None:
 
 def test_a_loss_that_is_not_finite_names_the_step_and_the_method(tmp_path, monkeypatch):
     use(monkeypatch, NotFinite)
-    message = "step 3 of 6: the loss is inf: images and weights are finite, so mae itself"
+    message = (
+        "step 3 of 6: the loss is inf: images and weights are finite, so the loss of mae is at"
+    )
     with pytest.raises(NonFiniteLossError, match=message):
         pretrain(identity_of(), make_pool(), Store(tmp_path), Resources())
 

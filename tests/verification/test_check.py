@@ -25,7 +25,8 @@ from sarbench.bench.reporting.html_report import _facts
 from sarbench.bench.reporting.leaderboard import leaderboard, predictions_of
 from sarbench.bench.store.atomic import npz
 from sarbench.bench.store.records import Store
-from sarbench.bench.verification.check import CheckError, Finding, check_plan, check_store
+from sarbench.bench.suggest import RequestError
+from sarbench.bench.verification.check import Finding, check_plan, check_store
 from sarbench.results.metrics import score_runs
 from sarbench.results.record import digest_json
 from sarbench.results.scores import LeaderboardError
@@ -421,10 +422,10 @@ def test_many_runs_are_scored_like_single_ones():
 
 
 def test_a_folder_that_is_not_a_store_is_refused(tmp_path):
-    with pytest.raises(CheckError, match="not a store"):
+    with pytest.raises(RequestError, match="not a store"):
         check_store(Store(tmp_path))
     (tmp_path / "evaluate").mkdir()
-    with pytest.raises(CheckError, match="holds no record"):
+    with pytest.raises(RequestError, match="holds no record"):
         check_store(Store(tmp_path))
 
 

@@ -134,7 +134,7 @@ def test_new_records_are_copied_with_their_files_once(mine, other):
 
 def test_a_trial_writes_nothing(mine, other):
     write_run(other, write_start(other))
-    assert len(merge(other, mine, trial=True).added) == 2
+    assert len(merge(other, mine, dry_run=True).added) == 2
     assert not mine.root.exists()
 
 
