@@ -114,7 +114,7 @@ WRONG_GRIDS = [
     ('name = "tiny"', 'name = "../x"', "name must be letters, digits, `_`, `.` and `-`"),
     ('name = "tiny"', "", "name is missing"),
     ('name = "tiny"', 'name = "tiny"\ncompare = "checkpoint"', "Did you mean 'checkpoints'"),
-    ('name = "tiny"', 'name = "tiny"\ncompare = 3', "compare: must be 'methods' or"),
+    ('name = "tiny"', 'name = "tiny"\ncompare = 3', "compare must be 'methods' or"),
     ("batch = 16", "batch = ", "is not a TOML file"),
 ]  # fmt: skip
 

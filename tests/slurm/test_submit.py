@@ -7,8 +7,8 @@ import sys
 import pytest
 from small_plans import keys_of, make_plan
 
+from sarbench.bench.data.images import UnreadableImageError
 from sarbench.bench.data.packed import DamagedPreparedError
-from sarbench.bench.data.packing import AmplitudeRangeError
 from sarbench.bench.data.prepare import NotPreparedError
 from sarbench.bench.plan.entry import Cause
 from sarbench.bench.plan.failure_class import CLASSES, classify
@@ -298,7 +298,7 @@ def test_failures_have_classes(failure, message, expected):
     ("error", "expected"),
     [
         (DamagedPreparedError("torn"), "data"),
-        (AmplitudeRangeError("2 > 1"), "data"),
+        (UnreadableImageError("2 > 1"), "data"),
         (CheckpointMismatchError("other digest"), "data"),
         (NotPreparedError("mstar_soc"), "data"),
         (snapshot.WrongCodeError("other code"), "code"),
