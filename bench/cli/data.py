@@ -46,12 +46,12 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
     return result
 
 
-def _shows(task: Bar, shown: Progress) -> Callable[[int, int], None]:
-    """Return a function that shows (done, total) of a task."""
+def _shows(bar: Bar, shown: Progress) -> Callable[[int, int], None]:
+    """Return a function that shows (done, total) on a bar."""
 
     def show(done: int, total: int) -> None:
-        task.done, task.total = done, total
-        shown.update(task)
+        bar.done, bar.total = done, total
+        shown.update(bar)
 
     return show
 
@@ -130,9 +130,9 @@ def verify_data(
     for given in names:
         name, pool = split_name(given)
         with progress() as shown:
-            task = Bar(f"reading {given}", None, "chips")
-            shown.add(task)
-            report = verify(name, folder, pool=pool, progress=_shows(task, shown))
+            bar = Bar(f"reading {given}", None, "chips")
+            shown.add(bar)
+            report = verify(name, folder, pool=pool, progress=_shows(bar, shown))
         bad |= not report.ok
         out.print(f"{given} at {report.source}: {'ok' if report.ok else 'DIFFERS'}", markup=False)
         if report.rendering:

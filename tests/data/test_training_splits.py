@@ -336,7 +336,7 @@ def test_a_store_without_data_still_knows_the_training_split(packed: Store, tmp_
     assert after.pretrain[0].state == "done"
     assert after.pretrain[0].key == before.pretrain[0].key
     assert after.unpacked == ["synthetic"]
-    assert any("400 of synthetic:train" in note.text for note in notes(after))  # counted before
+    assert any("400 chips of synthetic:train" in note.text for note in notes(after))  # counted before
 
 
 def test_merging_copies_the_description_of_the_data_set(packed: Store, tmp_path: Path):
