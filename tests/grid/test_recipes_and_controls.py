@@ -140,7 +140,9 @@ def test_a_plan_describes_the_recipe_of_each_row(tmp_path, capsys, monkeypatch):
     path.write_text(TEXT.format(methods=methods, pretrain='recipe = "quick"\nbatch = 256'))
     runs_dir = tmp_path / "runs"
     own, common = recipe_lines(make_plan(read_grid(path), Store(runs_dir), tmp_path))[::-1]
-    assert common.startswith("recipe quick: MAE: AdamW (betas 0.9 and 0.95), 10 epochs")
+    assert common.startswith(
+        "recipe quick: MAE: AdamW (betas 0.9 and 0.95), epochs 10 (1 of warm-up)"
+    )
     assert own.startswith("recipe source: I-JEPA, source recipe: AdamW")
     assert "rate 2.5e-05 to 0.000125 to 1.25e-07 on a cosine, weight decay 0.04 to 0.4" in own
     command = ["sarbench", "plan", path, "--runs", runs_dir, "--data", tmp_path, "--json"]
