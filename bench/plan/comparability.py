@@ -90,8 +90,9 @@ def describe_recipe(recipe: Recipe) -> str:
         decay += f" to {recipe.weight_decay_end:g}"
     return (
         f"{_optimiser(recipe)}, epochs {recipe.epochs} ({recipe.warmup_epochs:g} of warm-up), "
-        f"batch {recipe.batch}, {_rates(recipe)}, weight decay {decay}, crops {recipe.crop_scale_min:g} "
-        f"to {recipe.crop_scale_max:g}, flip {recipe.flip:g}, contrast {recipe.contrast:g}"
+        f"batch {recipe.batch}, {_rates(recipe)}, weight decay {decay}, "
+        f"crops {recipe.crop_scale_min:g} to {recipe.crop_scale_max:g}, flip {recipe.flip:g}, "
+        f"contrast {recipe.contrast:g}"
     )
 
 
