@@ -1,4 +1,4 @@
-"""Evaluation protocols (few_shot, linear, finetune, knn), fixed splits and support sets."""
+"""Evaluation protocols (few_shot, linear, logistic, finetune, knn), fixed splits and support sets."""
 
 if __name__ != "sarbench.protocols":
     raise ImportError(f"import sarbench.protocols, not {__name__} (install with: pip install -e .)")
@@ -11,7 +11,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Literal
 
-from ._settings import KNN, FewShot, Finetune, Linear, Settings
+from ._settings import KNN, FewShot, Finetune, Linear, Logistic, Settings
 
 
 class UnknownProtocolError(LookupError):
@@ -49,6 +49,7 @@ class Protocol:
 PROTOCOLS = {
     "few_shot": Protocol("few_shot", FewShot, "encoder", allows_shots=True, allows_all=False),
     "linear": Protocol("linear", Linear, "features", allows_shots=True, allows_all=True),
+    "logistic": Protocol("logistic", Logistic, "features", allows_shots=True, allows_all=True),
     "finetune": Protocol("finetune", Finetune, "encoder", allows_shots=False, allows_all=True),
     "knn": Protocol("knn", KNN, "features", allows_shots=True, allows_all=True),
 }
