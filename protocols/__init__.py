@@ -1,4 +1,4 @@
-"""Evaluation protocols (few_shot, linear, logistic, finetune, knn), fixed splits and support sets."""
+"""Evaluation protocols, fixed splits and support sets."""
 
 if __name__ != "sarbench.protocols":
     raise ImportError(f"import sarbench.protocols, not {__name__} (install with: pip install -e .)")

@@ -64,15 +64,17 @@ def run(
             labels = one_hot(features.train_labels[rows].long(), features.classes).double()
             weights = minimise((chips - mean) / scale, labels, settings.penalty)
             for index, one, m, s in zip(chunk, weights, mean, scale, strict=True):
-                logits = [_ones((part.double() - m) / s) @ one for part in features.test.split(4096)]
+                logits = [
+                    _ones((part.double() - m) / s) @ one for part in features.test.split(4096)
+                ]
                 predictions[index] = Predictions.of_logits(torch.cat(logits))
     return [predictions[index] for index in range(len(episodes))]
 
 
 def minimise(
     chips: Float64[Tensor, "R S D"], labels: Float64[Tensor, "R S C"], penalty: float
-) -> Float64[Tensor, "R D+1 C"]:
-    """Return the weights of R regressions; the last row is the bias.
+) -> Float64[Tensor, "R W C"]:
+    """Return the weights of R regressions, W = D + 1 rows; the last row is the bias.
 
     Args:
         chips: Standardised features of S chips.
@@ -102,29 +104,32 @@ def minimise(
         before, gradient = gradient, _gradient(inputs, logits, labels, weights, decay)
         moved, changed = length * direction, gradient - before
         curvature = (moved * changed).sum((1, 2), keepdim=True)
-        past = [*past[1 - HISTORY :], (moved, changed, torch.where(curvature > 0, 1 / curvature, 0))]
+        past = [
+            *past[1 - HISTORY :],
+            (moved, changed, torch.where(curvature > 0, 1 / curvature, 0)),
+        ]
     worst = float(gradient.abs().max())
     raise NotConvergedError(
-        f"logistic regression has a gradient of {worst:.1e} after {ITERATIONS} iterations (allowed: "
-        f"{TOLERANCE:.0e}); set a larger `penalty` or another readout"
+        f"the gradient of a regression is {worst:.1e} after {ITERATIONS} iterations, above "
+        f"{TOLERANCE:.0e}; set a larger `penalty` or another readout"
     )
 
 
-def _ones(chips: Float[Tensor, "*B S D"]) -> Float[Tensor, "*B S D+1"]:
+def _ones(chips: Float[Tensor, "*B S D"]) -> Float[Tensor, "*B S W"]:
     """Append a feature of ones, whose weight is the bias."""
     return pad(chips, (0, 1), value=1.0)
 
 
 def _gradient(
     inputs: Tensor, logits: Tensor, labels: Tensor, weights: Tensor, decay: Tensor
-) -> Float64[Tensor, "R D+1 C"]:
+) -> Float64[Tensor, "R W C"]:
     """Return the gradient of the mean loss."""
     return inputs.mT @ (logits.softmax(2) - labels) / inputs.shape[1] + decay * weights
 
 
 def _inverse_hessian(
     past: Sequence[tuple[Tensor, Tensor, Tensor]], gradient: Tensor
-) -> Float64[Tensor, "R D+1 C"]:
+) -> Float64[Tensor, "R W C"]:
     """Return the inverse Hessian of L-BFGS times the gradient (the two-loop recursion)."""
     result, shares = gradient, []
     for moved, changed, inverse in reversed(past):
