@@ -15,6 +15,8 @@ from ..results.record import digest_json
 
 T = TypeVar("T")
 Shots = int | Literal["all"]
+Kind = Literal["pretrain", "evaluate"]  # of work and of a job: a pretraining, or runs
+KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
 
 
 # Fields of a recipe that are names. The first one is the default and stored as None.
@@ -96,6 +98,12 @@ class Recipe:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
         if self.momentum is not None and self.optimizer is None:
             raise ValueError("momentum is that of SGD or LARS; set optimizer too, or leave it out")
+        if self.schedule == "step" and self.lr_end_share is not None:
+            raise ValueError(
+                "lr_end_share ends a cosine, but schedule is 'step'; leave one of them out"
+            )
+        if not isfinite(2 * self.base_lr * self.batch / 256):
+            raise ValueError(f"base_lr is {self.base_lr:g}; it must give a finite learning rate")
         if (self.weight_decay_end or 0) < 0:
             raise ValueError(f"weight_decay_end must be >= 0, got {self.weight_decay_end}")
 
@@ -141,7 +149,7 @@ class Pretraining(Identity):
     config: dict[str, Any]
     encoder: dict[str, Any] | None
     precision: str
-    pool: list[dict[str, Any]]  # name, digest and count of each member (`data.members`)
+    pool: list[dict[str, Any]]  # name, digest and count of each member (`data.pools`)
     pool_cap: int | None
     pool_fraction: float
     recipe: dict[str, Any] | None

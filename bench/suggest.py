@@ -1,7 +1,11 @@
-"""The message for an unknown name."""
+"""Wrong requests: their exception, and the message for an unknown name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+
+class RequestError(ValueError):
+    """A command that cannot be carried out as given; the message says why and what to do."""
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:

@@ -13,6 +13,13 @@ ALTERNATIVES = {  # pydantic's name for a member of a union -> the name in our m
     "float": "a number", "list[float]": "a list of numbers", "str": "a name",
     "list[str]": "a list of names",
 }  # fmt: skip
+WANTED = {  # pydantic's name for a problem -> the values that are allowed
+    "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
+    "string_type": "text", "bool_type": "true or false", "list_type": "a list",
+    "dict_type": "a table", "model_type": "a table", "finite_number": "finite",
+    "greater_than": "more than {gt:g}", "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt:g}", "less_than_equal": "{le:g} or less",
+}  # fmt: skip
 
 
 class Section(BaseModel):
@@ -26,7 +33,7 @@ class Section(BaseModel):
         return set(cls.model_fields)
 
 
-S = TypeVar("S", bound=Section)
+S = TypeVar("S", bound=BaseModel)
 
 
 def read_toml(path: Path, model: type[S], error: type[Exception]) -> S:
@@ -36,6 +43,8 @@ def read_toml(path: Path, model: type[S], error: type[Exception]) -> S:
         FileNotFoundError: The file does not exist.
         error: It is not TOML, or the model refuses it; the message lists every problem.
     """
+    if path.exists() and not path.is_file():  # a FIFO would block
+        raise error(f"{path} is not a file; give a TOML file")
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as problem:
@@ -56,7 +65,7 @@ def parse(data: Any, model: type[S], error: type[Exception], where: str) -> S:
         raise error("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
-def _describe_all(model: type[Section], problems: list[Any]) -> list[str]:
+def _describe_all(model: type[BaseModel], problems: list[Any]) -> list[str]:
     """Return a line for each problem, one for all members of a union together."""
     lines, unions = [], dict[str, tuple[list[str], Any]]()
     for problem in problems:
@@ -73,19 +82,31 @@ def _describe_all(model: type[Section], problems: list[Any]) -> list[str]:
     return lines
 
 
-def _describe(model: type[Section], where: list[str], problem: Any) -> str:
-    if problem["type"] == "extra_forbidden":
-        return ": " + unknown("key", where[-1], _section(model, where[:-1]).allowed_keys())
-    if problem["type"] == "missing":
+def _describe(model: type[BaseModel], where: list[str], problem: Any) -> str:
+    """Return what is wrong with a value, to be read after its name."""
+    kind, value = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        section = _section(model, where[:-1])
+        keys = section.allowed_keys() if issubclass(section, Section) else section.model_fields
+        return ": " + unknown("key", where[-1], keys)
+    if kind == "missing":
         return " is missing"
-    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
-        allowed = get_args(_section(model, where[:-1]).model_fields[where[-1]].annotation)
-        return ": " + unknown("value", problem["input"], map(str, allowed))
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return f": {message}, got {problem['input']!r}"
+    if kind == "value_error":
+        given = "" if isinstance(value, dict) else f", got {value!r}"
+        return f": {problem['ctx']['error']}{given}"
+    if kind == "literal_error":
+        if not isinstance(value, str):
+            return f" must be {problem['ctx']['expected']}, got {value!r}"
+        field = _section(model, where[:-1]).model_fields[where[-1]]
+        return ": " + unknown("value", value, map(str, get_args(field.annotation)))
+    if kind == "string_pattern_mismatch":
+        field = _section(model, where[:-1]).model_fields[where[-1]]
+        return f" must be {field.description}, got {value!r}"
+    wanted = WANTED.get(kind, "another value").format(**problem.get("ctx", {}))
+    return f" must be {wanted}, got {value!r}"
 
 
-def _section(model: type[Section], where: list[str]) -> type[Section]:
+def _section(model: type[BaseModel], where: list[str]) -> type[BaseModel]:
     """Return the section that a path of keys, names and list indices leads to."""
     for part in where:
         if part in model.model_fields:
@@ -94,8 +115,8 @@ def _section(model: type[Section], where: list[str]) -> type[Section]:
     return model
 
 
-def _sections(annotation: Any) -> list[type[Section]]:
+def _sections(annotation: Any) -> list[type[BaseModel]]:
     """Return the sections in an annotation such as `dict[str, ProtocolEntry]`."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for part in get_args(annotation) for found in _sections(part)]

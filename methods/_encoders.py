@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-TIMM = re.compile(r"timm:(?P<model>[A-Za-z0-9_.]+)(@(?P<px>[1-9][0-9]*))?")
+TIMM = re.compile(r"timm:(?P<model>[A-Za-z0-9_.]+)(@(?P<px>[1-9][0-9]{0,3}))?")
 TIMM_PX = 224  # input side of a timm encoder without one in its name
 PREDICTOR = (512, 8, 16)  # width, blocks, heads at every encoder size: SAR-JEPA's released code
 NARROW = 192  # encoders below this width get a predictor of their own width

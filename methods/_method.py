@@ -89,9 +89,9 @@ def _from_rng(init: Callable[..., None]) -> Callable[..., None]:
 class Method(nn.Module):
     """One pretraining method: an encoder, and a loss that trains it.
 
-    It is built as `Method(config, encoder_config, rng)`, and with `classes=`, their number, if it
-    needs labels. A method never parses arguments, uses the disk, picks a device, seeds, logs or
-    prints.
+    It is built as `Method(config, encoder_config, rng)`; with `classes=`, their number, if it needs
+    labels; and with `chips=`, the size of the pool, if it keeps a state of each chip. A method
+    never parses arguments, uses the disk, picks a device, seeds, logs or prints.
 
     Attributes:
         encoder: The network that evaluation uses: chips (B, 1, H, W) in [0, 1] -> tokens (B, N, D),
@@ -109,6 +109,8 @@ class Method(nn.Module):
     any_encoder: ClassVar[bool] = True
     # True: `loss` reads `Batch.labels`, and the pool must be one training split.
     needs_labels: ClassVar[bool] = False
+    # True: keeps a state of each chip, in buffers with a row for each `Batch.index`.
+    has_chip_state: ClassVar[bool] = False
     # The encoder's input in evaluation: "encoder" = the chip resized to `input_px`, "chip" = the
     # prepared chip unchanged, "size" = (height, width) of the chip's source image.
     evaluation_input: ClassVar[Literal["encoder", "chip", "size"]] = "encoder"

@@ -52,7 +52,12 @@ class TimmEncoder(nn.Module):
         """Return the tokens of whole chips with values in [0, 1]."""
         found = self.model(images)
         if found.ndim == 3:
-            prefix = getattr(self.model, "num_prefix_tokens", 0)
+            prefix = getattr(self.model, "num_prefix_tokens", int(self.has_class_token))
+            if found.shape[1] <= prefix:
+                raise TimmModelError(
+                    f"{self.config.name} gives its class token only; use a network that gives the "
+                    "tokens of patches too"
+                )
             if prefix == int(self.has_class_token):
                 return found
             kept = found[:, : int(self.has_class_token)]  # without register tokens

@@ -9,8 +9,8 @@ arXiv 2206.00790.
 Source: junchen14/LoMaR at d9ca9c8, and its copy in waterdisappear/SAR-JEPA at 1f17f90.
 Differs from the source:
 - one channel, amplitude in [0, 1];
-- every image has its own 4 windows; the source pairs images and windows wrongly, so that at most
-  batch sizes an image sees one window four times;
+- every image has its own 4 windows; the source pairs images and windows wrongly: for most batch
+  sizes an image gets the same window four times;
 - parameters that the source creates and never uses are missing;
 - the recipes `paper` and `quick` replace that of the source (`source_recipe`, README): base rate
   1.5e-4, 400 epochs with 20 of warm-up, batch 4096, no change of contrast.

@@ -3,19 +3,12 @@
 if __name__ != "sarbench.protocols":
     raise ImportError(f"import sarbench.protocols, not {__name__} (install with: pip install -e .)")
 
-import json
-from dataclasses import asdict, dataclass
-from difflib import get_close_matches
-from hashlib import sha256
+from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import Literal
 
 from ._settings import KNN, FewShot, Finetune, Linear, Logistic, Settings
-
-
-class UnknownProtocolError(LookupError):
-    """A name that no protocol has."""
 
 
 @dataclass(frozen=True)
@@ -53,25 +46,3 @@ PROTOCOLS = {
     "finetune": Protocol("finetune", Finetune, "encoder", allows_shots=False, allows_all=True),
     "knn": Protocol("knn", KNN, "features", allows_shots=True, allows_all=True),
 }
-
-
-def get(name: str) -> Protocol:
-    """Return a protocol by its name.
-
-    Raises:
-        UnknownProtocolError: No protocol has this name.
-    """
-    if name not in PROTOCOLS:
-        near = get_close_matches(name, PROTOCOLS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UnknownProtocolError(
-            f"unknown protocol {name!r}.{hint} Protocols: {', '.join(PROTOCOLS)}"
-        )
-    return PROTOCOLS[name]
-
-
-def settings_digest(name: str) -> str:
-    """Return the SHA-256 of a protocol's name, version and frozen settings."""
-    protocol = get(name)
-    content = {"name": name, "version": protocol.version, "settings": asdict(protocol.settings())}
-    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

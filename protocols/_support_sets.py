@@ -15,16 +15,8 @@ from jaxtyping import Int, UInt64
 Shots = int | Literal["all"]
 
 
-class ShotsError(ValueError):
-    """A number of shots that is neither a positive whole number nor `all`."""
-
-
-class TooFewChipsError(ValueError):
-    """A class with fewer training chips than shots."""
-
-
-class RepeatedChipError(ValueError):
-    """Two training chips with the same id, which a hash cannot order."""
+class SupportSetError(ValueError):
+    """Shots that are not allowed, or training chips from which they cannot be drawn."""
 
 
 def support_set(
@@ -46,23 +38,22 @@ def support_set(
         class_names: For messages, and to find classes without any chip.
 
     Raises:
-        ShotsError: `shots` is neither a positive whole number nor `all`.
-        TooFewChipsError: A class has fewer chips than `shots`.
-        RepeatedChipError: An id occurs twice.
+        SupportSetError: `shots` is neither a positive whole number nor `all`, a class has fewer
+            chips than `shots`, or an id occurs twice.
     """
     if shots != "all" and (isinstance(shots, bool) or not isinstance(shots, int) or shots < 1):
-        raise ShotsError(f"shots is {shots!r}; it must be a whole number from 1, or 'all'")
+        raise SupportSetError(f"shots is {shots!r}; it must be a whole number from 1, or 'all'")
     ids = np.asarray(ids)
     keys = _keys(f"{split_digest}/{seed}/", ids)
     order = np.lexsort((keys, labels))
     repeated = np.flatnonzero((np.diff(keys[order]) == 0) & (np.diff(labels[order]) == 0))
     if repeated.size:
-        raise RepeatedChipError(
+        raise SupportSetError(
             f"two training chips have the id {str(ids[order[repeated[0]]])!r}, so a hash cannot "
             "order them; give them different ids"
         )
     if not ids.size:
-        raise TooFewChipsError(
+        raise SupportSetError(
             f"a split without training chips cannot give {shots} shots; use another split"
         )
     counts = np.bincount(labels, minlength=len(class_names))
@@ -76,7 +67,7 @@ def support_set(
         if count < wanted
     ]
     if short:
-        raise TooFewChipsError(
+        raise SupportSetError(
             f"{shots} shots are too many: {', '.join(short)} training chips; set at most "
             f"{counts.min()} shots, or 'all' if the protocol allows it"
         )

@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .scores import ChipSource, Column, Score, Shots, starts_of, unit_values
+from .scores import ChipSource, Column, Score, Shots, start_means, starts_of, unit_values
 from .statistics.intervals import Variance, add, seed_variance
 from .statistics.two_way import two_way_mean
 from .statistics.units import (
@@ -21,6 +21,17 @@ from .statistics.units import (
 )
 
 CHIP_METRICS = ("accuracy", "balanced_accuracy")  # weighted means over test chips
+
+
+class NoInterval(StrEnum):
+    """The reason for a mean without an interval, as captions and JSON give it."""
+
+    FEW_DRAWS = "too few draws of labelled chips (2 or more are needed)"
+    FEW_DRAWS_FOR_CHIPS = f"too few draws of labelled chips ({FEWEST_SEEDS} or more are needed)"
+    FEW_PRETRAINED = "too few finished pretraining seeds (2 or more are needed)"
+    FEW_GROUPS = f"too few groups of test chips ({FEWEST_GROUPS} or more are needed)"
+    METRIC = "this metric has no interval over test chips"
+    NO_PREDICTIONS = "predictions of test chips, or their labels, are missing"
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class Cell:
     compares: Compares = "methods"
     stale: int = 0
     fails_contract: bool = False
-    no_interval: str | None = None
+    no_interval: NoInterval | None = None
 
     @property
     def column(self) -> Column:
@@ -232,15 +243,6 @@ def make_cell(
     )
 
 
-def start_means(group: Sequence[Score], metric: str) -> Float[np.ndarray, " P"]:
-    """Return the mean of each pretraining seed with a finished run, over its evaluation seeds."""
-    parts: dict[int, list[float]] = defaultdict(list)
-    for score in group:
-        if metric in score.values:
-            parts[score.pretrain_seed].append(score.values[metric])
-    return np.array([fmean(part) for part in parts.values()], dtype=np.float64)
-
-
 def _variance(
     group: Sequence[Score], metric: str, unit: Unit, outcome: Outcome | None
 ) -> Variance | None:
@@ -261,8 +263,8 @@ def _variance(
 
 def _missing(
     unit: Unit, metric: str, starts: Float[np.ndarray, " P"], outcome: Outcome | None
-) -> str:
-    """Return the reason why a cell has no interval.
+) -> NoInterval:
+    """Return the reason for a mean without an interval.
 
     Args:
         unit: Unit of the cell.
@@ -271,13 +273,13 @@ def _missing(
         outcome: Outcome of the test chips, if it is stored.
     """
     if unit == "seeds":
-        return "too few draws of labelled chips (2 or more are needed)"
+        return NoInterval.FEW_DRAWS
     if unit.startswith("pretrain_seeds") and starts.size < 2:
-        return "too few finished pretraining seeds (2 or more are needed)"
+        return NoInterval.FEW_PRETRAINED
     if metric not in CHIP_METRICS:
-        return "this metric has no interval over test chips"
+        return NoInterval.METRIC
     if outcome is None:
-        return "predictions of test chips, or their labels, are missing"
+        return NoInterval.NO_PREDICTIONS
     if outcome.group_count < FEWEST_GROUPS:
-        return f"too few groups of test chips ({FEWEST_GROUPS} or more are needed)"
-    return f"too few draws of labelled chips ({FEWEST_SEEDS} or more are needed)"
+        return NoInterval.FEW_GROUPS
+    return NoInterval.FEW_DRAWS_FOR_CHIPS

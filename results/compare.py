@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .conclusions import Conclusion, Corrected, Tested, conclude, units_of
 from .difference import Cell, column_difference, count_runs
 from .notes import MORE, Note, flags, text_notes
-from .reading import Corrected, Reading, Tested, read_result, units_of
 from .scores import (
     ChipSource,
     Column,
@@ -39,7 +39,7 @@ class Comparison:
         smallest_holm: Smallest attainable `p_holm`, given the p-values of the other columns.
         new_chips: Interval of the difference of two checkpoints for other draws of labelled chips
             and other test chips; None with too few draws or groups.
-        reading: The result in words.
+        conclusion: The result in words.
         units: The units of the test in words; empty without a test.
         compares: Subject of the grid, methods or checkpoints.
         family: Number of columns in Holm's correction.
@@ -55,15 +55,17 @@ class Comparison:
     p_holm: float | None
     smallest_holm: float | None
     new_chips: Interval | None
-    reading: Reading
+    conclusion: Conclusion
     units: str
     compares: Compares
     family: int
     grid_columns: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; the reading is one text."""
-        return {**asdict(self), "reading": str(self.reading)}
+        """Return plain values; the conclusion is one text, named `reading`."""
+        plain = asdict(self)
+        del plain["conclusion"]
+        return {**plain, "reading": str(self.conclusion)}
 
 
 def compare(
@@ -97,7 +99,7 @@ def compare(
     rows = list(dict.fromkeys(score.method for score in scores))
     for row in (first, second):
         if row not in rows:
-            raise LeaderboardError(f"no row {row!r} in this grid; rows: {', '.join(rows)}")
+            raise LeaderboardError(f"no row {row!r} in this grid. Rows: {'; '.join(rows)}")
     if first == second:
         raise LeaderboardError(f"{first} cannot be compared with itself; name two rows")
     chosen = [score for score in scores if score.method in (first, second)]
@@ -146,17 +148,17 @@ def _comparison(
     means = [fmean(found) if found else None for found in values]
     runs, names = (count_runs(a, metric), count_runs(b, metric)), (a[0].method, b[0].method)
     if tested.effect is None:
-        reading = Reading(
+        conclusion = Conclusion(
             f"Cannot be compared: no pair of runs ({names[0]} has {runs[0]}, {names[1]} has "
             f"{runs[1]})."
         )
     else:
         single = starts_of(a) == 1, starts_of(b) == 1
-        reading = read_result(names, tested, corrected, compares, single)
+        conclusion = conclude(names, tested, corrected, compares, single)
     return Comparison(
         column, (means[0], means[1]), runs, tested.unit, tested.effect, tested.test, corrected.p,
-        corrected.smallest, tested.new_chips, reading,
-        units_of(tested, tested.test.n) if tested.test else "", compares, corrected.family,
+        corrected.smallest, tested.new_chips, conclusion,
+        units_of(tested, tested.test) if tested.test else "", compares, corrected.family,
         corrected.columns,
     )  # fmt: skip
 
@@ -181,7 +183,8 @@ def comparison_text(
         full: Print all notes, and the limits of the claim with every column. By default the flags
             of the notes and each limit are printed once.
     """
-    lines = [f"{first} minus {second}, {metric.replace('_', ' ')}"]
+    lines = [f"{metric.replace('_', ' ').capitalize()} in percent, A minus B"]
+    lines += [f"A: {first}", f"B: {second}"]
     one = comparisons[0]
     if len(comparisons) < one.grid_columns:
         lines.append(
@@ -202,21 +205,27 @@ def comparison_text(
                 text += f"; d_z {d.mean:.2f} ({d.low:.2f} to {d.high:.2f})"
             lines.append(text)
         if one.test:
-            kind = "exact" if one.test.exact else "Monte Carlo" if one.unit == "seeds" else "t"
-            line = f"  p {one.test.p:.4g} ({kind}, {one.units})"
-            least = one.test.smallest_p
-            lines.append(line + (f", smallest attainable {least:.3g}" if least else ""))
-        lines += [f"  {one.reading if full else one.reading.claim}", ""]
+            lines.append(f"  {_test_line(one.test, one.unit, one.units)}")
+        lines += [f"  {one.conclusion if full else one.conclusion.claim}", ""]
     if full:
         return "\n".join([*lines, text_notes(notes), ""])
     return "\n".join([*lines, *_scopes(comparisons), *flags(notes), MORE, ""])
+
+
+def _test_line(test: PairedTest, unit: Unit, units: str) -> str:
+    """Return the p-value before correction, with the test and its units."""
+    kind = "exact test" if test.exact else "Monte Carlo test" if unit == "seeds" else "t-test"
+    least = ""
+    if test.smallest_p > 0.001:  # few units: the reader must know that p has a lower limit
+        least = f"; p cannot be below {test.smallest_p:.3g}"
+    return f"p = {test.p:.4g} ({kind} over {units}){least}"
 
 
 def _scopes(comparisons: Sequence[Comparison]) -> list[str]:
     """Return each limit of the claims once, with its columns where it does not hold for all."""
     columns: dict[str, list[str]] = {}
     for one in comparisons:
-        columns.setdefault(one.reading.scope, []).append(column_name(one.column))
+        columns.setdefault(one.conclusion.scope, []).append(column_name(one.column))
     return [
         scope if len(columns) == 1 else f"{', '.join(where)}: {scope}"
         for scope, where in columns.items()

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .cells import Outcome, outcomes_of
-from .reading import Tested
+from .conclusions import Tested
 from .scores import ChipSource, Column, Score, starts_of
 from .statistics.intervals import Interval, Variance, add, seed_variance, single_score
 from .statistics.paired import Effect, PairedTest, chip_test, effect, sign_flip

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .cells import Cell, Outcome, make_cell, outcomes_of, start_means
+from .cells import Cell, Outcome, make_cell, outcomes_of
 from .notes import Note
+from .places import Standing, place_checkpoints, place_methods
 from .scores import (
     ChipSource,
     Column,
@@ -23,10 +24,10 @@ from .scores import (
     by_column,
     column_name,
     refuse_mixtures,
+    start_means,
     starts_of,
 )
 from .statistics.units import Compares, Unit, unit_of
-from .ties import Standing, place_checkpoints, place_methods
 
 __all__ = ["METRICS", "Cell", "Leaderboard", "LeaderboardError", "Score", "tabulate_scores"]
 
@@ -134,8 +135,10 @@ def tabulate_scores(
         units[column] = unit_of(compares, column[2], seeds, stored=outcomes is not None)
         standing = _standings(rows, made, units[column], outcomes)
         cells += [_placed(cell, standing.get(row)) for row, cell in made.items()]
-    first_of = {score.method: score for score in reversed(scores)}
-    every = list(reversed(first_of))
+    first_of: dict[str, Score] = {}
+    for score in scores:
+        first_of.setdefault(score.method, score)
+    every = list(first_of)
     controls = [row for row in every if first_of[row].control]
     rank_columns, mean_rank = _tested_ranks(cells)
     complete = [cell for cell in cells if cell.complete]

@@ -62,7 +62,7 @@ def recalls(
 def score_runs(
     labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, "R M"], classes: int
 ) -> dict[str, Float[np.ndarray, " R"]]:
-    """Return the metrics in METRICS for R runs on one test set.
+    """Return the three metrics of R runs on one test set.
 
     Raises:
         BadLabelsError: As `confusion`.
@@ -83,9 +83,6 @@ def score_runs(
         "balanced_accuracy": (right / chips[present]).mean(axis=1),
         "macro_f1": (2 * right / both).mean(axis=1),
     }
-
-
-METRICS = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1}
 
 
 def _confusion(

@@ -114,6 +114,10 @@ class Attempt(Strict):
 
     schema_version: int = Field(default=SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     failure: str = Field(description="exception class, or one of `bench/plan/failure_class.py`")
+    failure_class: str | None = Field(
+        default=None,
+        description="`failure_class` of the exception; null if it has none, and in older attempts",
+    )
     message: str
     traceback: str
     log_tail: list[str] = []

@@ -98,15 +98,21 @@ def starts_of(cell: Sequence[Score]) -> int:
     return len({score.pretrain_seed for score in cell})
 
 
-def unit_values(cell: Sequence[Score], metric: str) -> Float[np.ndarray, " S"]:
-    """Return the mean of each pretraining seed; for a single seed, the value of each run."""
+def start_means(cell: Sequence[Score], metric: str) -> Float[np.ndarray, " P"]:
+    """Return the mean of each pretraining seed with a finished run, over its evaluation seeds."""
     parts: dict[int, list[float]] = defaultdict(list)
     for score in cell:
         if metric in score.values:
             parts[score.pretrain_seed].append(score.values[metric])
-    if len(parts) > 1:
-        return np.array([fmean(part) for part in parts.values()])
-    return np.array([value for part in parts.values() for value in part], dtype=np.float64)
+    return np.array([fmean(part) for part in parts.values()], dtype=np.float64)
+
+
+def unit_values(cell: Sequence[Score], metric: str) -> Float[np.ndarray, " S"]:
+    """Return the mean of each pretraining seed; for a single seed, the value of each run."""
+    means = start_means(cell, metric)
+    if means.size > 1:
+        return means
+    return np.array([s.values[metric] for s in cell if metric in s.values], dtype=np.float64)
 
 
 def refuse_mixtures(scores: Sequence[Score]) -> None:

@@ -9,6 +9,7 @@ import torch
 from commands import call_here
 from stores import Shared
 
+from sarbench.bench.method_facts.method_info import code_digest
 from sarbench.bench.seeding import torch_stream
 
 torch.set_num_threads(1)  # the suite runs in parallel processes
@@ -51,8 +52,11 @@ def package(tmp_path, monkeypatch):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1\n")
         lines = "\n".join(entry_points or [f"{module} = {module}"])
         (info / "entry_points.txt").write_text(f"[sarbench.methods]\n{lines}\n")
+        code_digest.cache_clear()
 
+    code_digest.cache_clear()  # it includes the plug-ins
     yield install
+    code_digest.cache_clear()
     for module in set(sys.modules) - before:
         if module.startswith("plugin"):
             del sys.modules[module]
@@ -65,7 +69,9 @@ def sarbench(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
 
     def call(*words: object, runs: Path = tmp_path / "runs") -> tuple[int, str]:
-        where = [] if words[0] == "methods" or "verify" in words else ["--runs", runs]
+        where = (
+            [] if words[0] in ("methods", "protocols") or "verify" in words else ["--runs", runs]
+        )
         done = call_here(*words, *where)
         return done.returncode, done.stderr.strip()
 

@@ -1,10 +1,13 @@
 """Scores made by hand."""
 
 import numpy as np
+import scipy.stats
 
+from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
 from sarbench.results.scores import Score
 from sarbench.results.tables.render import render
 
+METRICS = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1}
 DRAWN, WHOLE = ("synthetic", "linear", 10), ("synthetic", "linear", "all")
 
 
@@ -40,6 +43,12 @@ class Chips:
 
     def classes(self, dataset):
         return self.of_class
+
+
+def two_way_limits(found):
+    """Return the limits of the 95% Student interval of a mean over seeds and test chips."""
+    half = scipy.stats.t.ppf(0.975, found.df) * found.se
+    return found.difference - half, found.difference + half
 
 
 def said(board, style="text"):

@@ -5,7 +5,7 @@ from pathlib import Path
 from sarbench.bench.data.packed import Summary
 from sarbench.bench.grid.expand import pretrainings, runs
 from sarbench.bench.grid.schema import read_grid
-from sarbench.bench.models.method_info import MethodInfo
+from sarbench.bench.method_facts.method_info import MethodInfo
 
 METHODS = {
     "mae": MethodInfo(

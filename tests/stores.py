@@ -12,13 +12,13 @@ from filelock import FileLock
 from safetensors.numpy import save
 
 from sarbench.bench.data.chips import Chips
-from sarbench.bench.data.known_sets import remember
 from sarbench.bench.data.names import split_name
-from sarbench.bench.data.prepare import prepare, summary
+from sarbench.bench.data.prepare import prepare
+from sarbench.bench.data.set_descriptions import write_description
 from sarbench.bench.data.sources import synthetic
 from sarbench.bench.grid.expand import PlannedPretraining, PlannedRun
 from sarbench.bench.grid.schema import read_grid
-from sarbench.bench.models.method_info import describe
+from sarbench.bench.method_facts.method_info import describe
 from sarbench.bench.plan.plan import Plan, make_plan, needs
 from sarbench.bench.store.atomic import file_digest, npz
 from sarbench.bench.store.records import Store
@@ -80,8 +80,8 @@ def planned(grid: Path, runs: Path) -> tuple[Plan, Store]:
     copy_synthetic(store)
     for given in needs(read, describe(read.method_names(), runs)):
         name, pool = split_name(given)
-        chips = prepare(name, runs / "data", store.prepared, pool=pool)
-        remember(runs, given, chips, summary(name, runs / "data", store.prepared, pool=pool))
+        prepared = prepare(name, runs / "data", store.prepared, pool=pool)
+        write_description(runs, given, prepared.chips, prepared.summary)
     return make_plan(read, store, runs / "data"), store
 
 
@@ -89,7 +89,8 @@ def fill(grid: Path, runs: Path, right: Right, fails: Callable[[str], bool] = la
     """Write a record for every pretraining and run of a grid; return the plan made before."""
     plan, store = planned(grid, runs)
     chips = {
-        name: prepare(name, runs / "data", store.prepared) for name in plan.grid.evaluate.datasets
+        name: prepare(name, runs / "data", store.prepared).chips
+        for name in plan.grid.evaluate.datasets
     }
     for entry in plan.pretrain:
         start = entry.planned

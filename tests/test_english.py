@@ -7,12 +7,15 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("bench", "methods", "protocols", "results")
 FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
-PAGES = [ROOT / "README.md", *(ROOT / folder / "README.md" for folder in FOLDERS)]
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
+    *(ROOT / folder / "README.md" for folder in FOLDERS),
+]
+LISTED = re.compile(r"<!-- words to avoid -->.*?<!-- end -->", re.DOTALL)  # in CONTRIBUTING.md
 QUESTION = re.compile(r"(what|which|whether|where|how)\b", re.IGNORECASE)
 AVOIDED = re.compile(
     r"\b(anew|beside|unasked|ways? out|comes? along|put right|(?<!one )of ours|goes on|"
@@ -42,33 +45,54 @@ def sentences(path: Path) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
-def _name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+def lines(page: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) of a Markdown page without its list of words to avoid."""
+    text = LISTED.sub(lambda listed: "\n" * listed[0].count("\n"), page.read_text("utf-8"))
+    yield from enumerate(text.splitlines(), 1)
 
 
-@pytest.mark.parametrize("path", FILES, ids=_name)
-def test_a_docstring_opens_with_a_noun_or_a_verb(path):
-    tree = ast.parse(path.read_text("utf-8"))
-    opened = [f"{line}: {text[:70]}" for line, text in docstrings(tree) if QUESTION.match(text)]
+def _at(path: Path, line: int, text: str) -> str:
+    return f"{path.relative_to(ROOT).as_posix()}:{line}: {text}"
+
+
+def test_a_docstring_opens_with_a_noun_or_a_verb():
+    opened = [
+        _at(path, line, text[:70])
+        for path in FILES
+        for line, text in docstrings(ast.parse(path.read_text("utf-8")))
+        if QUESTION.match(text)
+    ]
+    modules = ((path, ast.get_docstring(ast.parse(path.read_text("utf-8")))) for path in TESTS)
+    opened += [_at(path, 1, text[:70]) for path, text in modules if text and QUESTION.match(text)]
     assert not opened
 
 
-@pytest.mark.parametrize("path", FILES, ids=_name)
-def test_sentences_avoid_words_that_need_a_second_reading(path):
-    found = [f"{line}: {m[0]}" for line, text in sentences(path) for m in AVOIDED.finditer(text)]
-    assert not found
-
-
-@pytest.mark.parametrize("path", PAGES, ids=_name)
-def test_pages_avoid_the_same_words(path):
-    found = [
-        f"{number}: {m[0]}"
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
-        for m in AVOIDED.finditer(line)
+def test_sentences_avoid_words_that_need_a_second_reading():
+    words = [
+        _at(path, line, match[0])
+        for path in FILES
+        for line, text in sentences(path)
+        for match in AVOIDED.finditer(text)
     ]
-    assert not found
+    assert not words
 
 
-@pytest.mark.parametrize("path", [*FILES, *PAGES], ids=_name)
-def test_references_are_to_papers_or_to_files_that_are_here(path):
-    assert not re.findall(r"paper_facts|DESIGN(?:\.md)?\b|STYLE\.md", path.read_text("utf-8"))
+def test_pages_avoid_the_same_words():
+    words = [
+        _at(page, line, match[0])
+        for page in PAGES
+        for line, text in lines(page)
+        for match in AVOIDED.finditer(text)
+    ]
+    assert not words
+
+
+def test_references_are_to_papers_or_to_files_that_are_here():
+    internal = re.compile(r"paper_facts|DESIGN(?:\.md)?\b|STYLE\.md")
+    references = [
+        _at(path, line, match[0])
+        for path in (*FILES, *PAGES)
+        for line, text in enumerate(path.read_text("utf-8").splitlines(), 1)
+        for match in internal.finditer(text)
+    ]
+    assert not references

@@ -5,7 +5,7 @@ Exit status: 0 success, 1 something failed and is listed, 2 the request was wron
 
 import sys
 
-from .app import Stopped, app, complain
+from .app import Stopped, app, print_error
 
 
 def main() -> None:
@@ -13,19 +13,19 @@ def main() -> None:
     try:
         app(prog_name="sarbench")
     except (KeyboardInterrupt, Stopped):
-        complain("stopped; finished work is stored, run the same command again to resume")
+        print_error("stopped; finished work is stored, run the same command again to resume")
         sys.exit(1)
     except OSError as error:
         from ..store.atomic import NoSpaceError
 
         if not _is_ours(error) and error.errno is None:
             raise
-        complain(str(error.strerror if isinstance(error, NoSpaceError) else error))
+        print_error(str(error.strerror if isinstance(error, NoSpaceError) else error))
         sys.exit(getattr(error, "exit_status", 2) if _is_ours(error) else 1)
     except (ValueError, LookupError) as error:
         if not _is_ours(error):
             raise
-        complain(str(error.args[0] if error.args else error))
+        print_error(str(error.args[0] if error.args else error))
         sys.exit(2)
 
 

@@ -93,7 +93,7 @@ def _root(
     pass
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """Print an error message on the error stream."""
     err.print("error:", style="bold red", end=" ")
     err.print(message, markup=False)

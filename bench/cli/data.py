@@ -1,6 +1,6 @@
 """Commands on data sets and pools; a pool that shares a data set's name is written `pool:NAME`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,14 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..data.chips import Chips
-from ..data.lookup import remember_set
-from ..data.names import card_of, split_name
+from ..data.names import card_of, full_name, split_name
 from ..data.prepare import prepare, source_exists, summary
 from ..data.registry import card, dataset_names, describe, pool_names
+from ..data.set_descriptions import write_description
 from ..store.records import Store
-from .app import COMMANDS, app, complain, out, print_json
+from .app import COMMANDS, app, out, print_error, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
-from .progress import Task, progress
+from .progress import Bar, Progress, progress
 
 data = typer.Typer(no_args_is_help=True, help=COMMANDS["data"][1])
 app.add_typer(data, name="data")
@@ -34,21 +34,26 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
     with progress() as shown:
         for given in dict.fromkeys(names):
             name, pool = split_name(given)
-            task = Task(f"preparing {given}", None, "chips")
-            shown.add(task)
-
-            def tell(done: int, total: int, task: Task = task) -> None:
-                task.done, task.total = done, total
-                shown.update(task)
-
-            chips = prepare(name, folder, store.prepared, pool=pool, progress=tell)
+            bar = Bar(f"preparing {given}", None, "chips")
+            shown.add(bar)
+            show = _shows(bar, shown)
+            chips, counts = prepare(name, folder, store.prepared, pool=pool, progress=show)
             result.append(chips)
-            if known := summary(name, folder, store.prepared, pool=pool):
-                remember_set(given, known, store.root)
-            shown.remove(task)
-            if task.done:
+            write_description(store.root, full_name(given), chips, counts)
+            shown.remove(bar)
+            if bar.done:
                 shown.line(f"prepared {given}: {len(chips)} chips")
     return result
+
+
+def _shows(bar: Bar, shown: Progress) -> Callable[[int, int], None]:
+    """Return a function that shows (done, total) on a bar."""
+
+    def show(done: int, total: int) -> None:
+        bar.done, bar.total = done, total
+        shown.update(bar)
+
+    return show
 
 
 @data.command("ls")
@@ -124,7 +129,10 @@ def verify_data(
     bad = False
     for given in names:
         name, pool = split_name(given)
-        report = verify(name, folder, pool=pool)
+        with progress() as shown:
+            bar = Bar(f"reading {given}", None, "chips")
+            shown.add(bar)
+            report = verify(name, folder, pool=pool, progress=_shows(bar, shown))
         bad |= not report.ok
         out.print(f"{given} at {report.source}: {'ok' if report.ok else 'DIFFERS'}", markup=False)
         if report.rendering:
@@ -143,7 +151,7 @@ def verify_data(
                 for item in items if files else items[:5]:
                     out.print(f"    {item}", markup=False)
     if bad:
-        complain("some data differ from what is expected; --files lists every file")
+        print_error("some data differ from what is expected; --files lists every file")
         raise typer.Exit(1)
 
 

@@ -5,18 +5,18 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ..data.names import split_name
 from ..data.prepare import summary
 from ..data.registry import dataset_names, pool_names
 from ..slurm.commands import Site, SlurmError, read_site
-from ..slurm.probe import probe_job
+from ..slurm.node_check import check_node
 from ..slurm.profile import Profile, ProfileError, check_site, read_profile
 from ..store.atomic import NoSpaceError
 from ..store.provenance import code_state, host
@@ -57,7 +57,7 @@ def doctor(
         raise ProfileError(
             "--job runs on a node of the cluster; name the site's profile with --profile"
         )
-    found = [*_versions(), _gpu(), *_store(store), *_data(store, data), _dassl()]
+    found = [*_versions(), _gpu(), *_store(store), *_data(store, data)]
     found += _slurm(store, data, given, job)
     if as_json:
         print_json([finding.__dict__ for finding in found])
@@ -65,7 +65,7 @@ def doctor(
         table = Table("part", "", "found", box=None, pad_edge=False)
         for finding in found:
             state = f"[{STYLES[finding.state]}]{finding.state}[/]"
-            table.add_row(finding.what, state, finding.text)
+            table.add_row(finding.what, state, escape(finding.text))
         out.print(table)
     raise typer.Exit(1 if any(finding.state == "wrong" for finding in found) else 0)
 
@@ -130,11 +130,6 @@ def _data(store: Store, folder: Path) -> Iterator[Finding]:
     yield Finding("data", state, f"{folder}{missing}; prepared: {listed}")
 
 
-def _dassl() -> Finding:
-    found = find_spec("dassl") is not None
-    return Finding("Dassl", "ok", "importable" if found else "not installed; nothing needs it")
-
-
 def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iterator[Finding]:
     try:
         site = read_site(wait_s=0.0)
@@ -162,9 +157,11 @@ def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iter
     yield Finding("profile", "ok", "the site has its partition and allows its time limits")
     if job:
         try:
-            seen = probe_job(store, data, profile)
+            seen = check_node(store, data, profile)
         except OSError as error:  # the code cannot be copied into the store
-            seen = [("job", False, f"the probe could not be prepared: {error.strerror or error}")]
+            seen = [
+                ("job", False, f"the test job could not be prepared: {error.strerror or error}")
+            ]
         for what, good, text in seen:
             yield Finding(what, "ok" if good else "wrong", text)
 

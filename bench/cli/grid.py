@@ -1,29 +1,24 @@
 """Commands that take a grid: plan, run, demo."""
 
-from collections import Counter
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from ..contract.plugins import check_contracts
-from ..data.lookup import remember_set
 from ..grid.applicable import sentences
-from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import bundled_grids, claim_warning
+from ..plan.before_work import move_aside, prepare_missing
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
-from ..plan.entry import Cause, Entry
-from ..plan.plan import Filters, Plan, counted, describe_pretraining, describe_run
-from ..slurm.status import update_from_queue
+from ..plan.plan import Filters, Plan
+from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
-from ..store.records import Kind, Store
 from .app import app, err, out, print_json, warn
 from .data import prepare_all
+from .grid_arguments import Request, grid_command
 from .options import DATA, RUNS, Json, RunsDir
-from .progress import Task, progress
-from .request import Request, grid_command
+from .plan_output import describe, pretrain_json, print_states, run_json
+from .progress import Bar, progress
 
 Force = Annotated[
     bool, typer.Option("--force", help="rerun finished work too; old results are moved aside")
@@ -75,49 +70,6 @@ def plan(request: Request, as_json: Json = False) -> None:
         out.print(f"overlap allowed by the grid: {line}", markup=False)
 
 
-def print_states(made: Plan, reasons: str) -> None:
-    """Print every pretraining with the states of its runs; `reasons` heads the last column."""
-    table = Table("pretraining", "state", "runs", reasons, box=None, pad_edge=False)
-    for start, runs in made.grouped():
-        states = counted(Counter(entry.state for entry in runs))
-        table.add_row(describe_pretraining(start.planned), start.state, states, start.reason)
-    out.print(table)
-    sizes = f"{len(made.pretrain)} pretrainings, {len(made.runs)} runs"
-    out.print(f"\n{sizes}: {counted(made.counts())}")
-
-
-def pretrain_json(entry: Entry[PlannedPretraining]) -> dict[str, Any]:
-    """Return a pretraining as JSON values."""
-    planned = entry.planned
-    return {
-        "key": entry.key, "method": planned.method, "label": planned.label, "seed": planned.seed,
-        "axes": planned.axes, "recipe": planned.recipe_name, "state": entry.state,
-        "cause": entry.cause, "reason": entry.reason,
-        "identity": planned.identity.to_json() if planned.identity else None,
-    }  # fmt: skip
-
-
-def run_json(entry: Entry[PlannedRun]) -> dict[str, Any]:
-    """Return a run as JSON values."""
-    planned = entry.planned
-    start = planned.pretraining
-    return {
-        "key": entry.key, "method": start.method, "label": start.label, "axes": start.axes,
-        "pretrain_seed": start.seed, "dataset": planned.dataset, "protocol": planned.protocol,
-        "shots": planned.shots, "seed": planned.seed, "state": entry.state,
-        "cause": entry.cause, "reason": entry.reason,
-        "identity": planned.identity.to_json() if planned.identity else None,
-    }  # fmt: skip
-
-
-def describe(entry: Entry) -> str:
-    """Describe a pretraining or a run in words."""
-    planned = entry.planned
-    if isinstance(planned, PlannedPretraining):
-        return describe_pretraining(planned)
-    return describe_run(planned)
-
-
 @grid_command
 def run(
     request: Request,
@@ -148,14 +100,20 @@ def run_grid(
     for line in sentences(made.not_applicable):
         err.print(f"n/a: {line}", markup=False)
     request.store.check_writable()
-    check_contracts(request.store, [entry.planned.method for entry in made.pretrain], warn)
-    made = prepare_missing(request, made)
+    methods = [entry.planned.method for entry in made.pretrain]
+    check_contracts(request.store, methods, warn, lambda text: err.print(text, markup=False))
+    made = prepare_missing(
+        made,
+        request.store,
+        lambda names: prepare_all(names, request.data, request.store),
+        request.plan,
+    )
     resources = []
     if force or made.jobs():  # a missing device is an error before anything is moved aside
         from ..execution.local_pool import local_resources
 
         resources = local_resources(device, workers, threads)
-    clear(made, request.store, force)
+    move_aside(made, request.store, lambda text: err.print(text, markup=False), finished=force)
     if force:
         made = request.plan()
     jobs = made.jobs()
@@ -172,7 +130,7 @@ def run_grid(
     from .job_progress import JobProgress
 
     with progress() as shown:
-        watched = JobProgress(shown, Task(request.grid.name, total, "runs"))
+        watched = JobProgress(shown, Bar(request.grid.name, total, "runs"))
         watched.follow(jobs, run_jobs(jobs, request.store, resources))
     after = request.plan()
     left = _report_elsewhere(after, elsewhere | watched.elsewhere)
@@ -187,17 +145,6 @@ def run_grid(
         err.print(f"  and {len(missing) - 10} more: {request.command('plan')}")
     err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
     return len(missing)
-
-
-def prepare_missing(request: Request, made: Plan) -> Plan:
-    """Prepare the data of the missing work; return the plan made afterwards."""
-    names = [*made.to_prepare(), *made.uncompared]
-    if names:
-        prepare_all(names, request.data, request.store)
-        made = request.plan()
-    for name, known in made.data.items():
-        remember_set(name, known, request.store.root)
-    return made
 
 
 def _report_elsewhere(made: Plan, pretrainings: set[str]) -> set[str]:
@@ -219,30 +166,17 @@ def _report_elsewhere(made: Plan, pretrainings: set[str]) -> set[str]:
     return set(left)
 
 
-def clear(made: Plan, store: Store, force: bool) -> None:
-    """Move damaged results aside; with `force` the finished ones too."""
-    both: tuple[tuple[Kind, Sequence[Entry[Any]]], ...]
-    both = ("pretrain", made.pretrain), ("evaluate", made.runs)
-    for kind, entries in both:
-        for entry in entries:
-            damaged = entry.cause == Cause.DAMAGED
-            if entry.key and (damaged or (force and entry.state == "done")):
-                aside = store.move_aside(kind, entry.key)
-                if aside and damaged:
-                    err.print(f"{entry.reason}; moved to {aside.name}, will be rerun", markup=False)
-
-
 @app.command()
 def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None) -> None:
     """Run the bundled demo grid on this machine and print its leaderboard."""
     from ...results.tables.render import render
-    from ..reporting.leaderboard import leaderboard, outcomes_of
+    from ..reporting.leaderboard import leaderboard, predictions_of
 
     request = Request(bundled_grids()["demo"], runs, DATA, Filters())
     err.print("pretrains, evaluates and ranks every method on simulated chips; takes some minutes")
     failed = run_grid(request, device, workers)
     made = request.plan()
-    board = leaderboard(made, outcomes=outcomes_of(made, request.store))
+    board = leaderboard(made, predictions=predictions_of(made, request.store))
     folder = request.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
         write_atomic(folder / f"demo.{ending}", render(board, style))

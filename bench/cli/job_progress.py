@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 
 from ..execution.job import Event
 from ..identity import Job
-from .app import complain, warn
-from .progress import Clock, Progress, Task
+from .app import print_error, warn
+from .progress import Bar, Clock, Progress
 
 
 @dataclass
 class _Part:
-    """A job, the runs of it that have not ended, and its pretraining's bar."""
+    """A job, its runs that have not ended, and the bar of its pretraining."""
 
     job: Job
     open_runs: set[str]
     failed: int = 0
     began: float | None = None
-    task: Task | None = None
+    bar: Bar | None = None
 
 
 @dataclass
@@ -32,7 +32,7 @@ class JobProgress:
     """
 
     shown: Progress
-    runs: Task
+    runs: Bar
     elsewhere: set[str] = field(default_factory=set)
     clock: Clock = time.monotonic
     _parts: dict[str, _Part] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class JobProgress:
     def _show(self, event: Event) -> None:
         part = self._parts.get(event.keys[0]) if event.keys else None
         if part is None:  # a failure of runs that another process has stored meanwhile
-            complain(event.text)
+            print_error(event.text)
             return
         if part.began is None:
             part.began = self.clock()
@@ -62,13 +62,13 @@ class JobProgress:
             self.shown.update(self.runs)
             self._end_runs(part, event.keys)
         elif event.kind == "failed":
-            complain(f"{part.job.label}: {event.text}")
+            print_error(f"{part.job.label}: {event.text}")
             if event.what == "evaluate":
                 part.failed += len(event.keys)
                 self._end_runs(part, event.keys)
-            elif part.task:
-                self.shown.remove(part.task)
-                part.task = None
+            elif part.bar:
+                self.shown.remove(part.bar)
+                part.bar = None
         elif event.kind == "elsewhere":
             self.elsewhere |= set(event.keys)
         elif event.kind == "warning":
@@ -78,20 +78,20 @@ class JobProgress:
         now = event.progress
         if now is None:
             return
-        if part.task is None:
-            part.task = Task(f"  {part.job.label}", now.steps, "steps")
-            self.shown.add(part.task)
-        part.task.done = now.step
-        part.task.detail = f"{now.images_per_s:.0f} images/s, loss {now.loss:.4f}"
-        self.shown.update(part.task)
+        if part.bar is None:
+            part.bar = Bar(f"  {part.job.label}", now.steps, "steps")
+            self.shown.add(part.bar)
+        part.bar.done = now.step
+        part.bar.detail = f"{now.images_per_s:.0f} images/s, loss {now.loss:.4f}"
+        self.shown.update(part.bar)
 
     def _end_pretraining(self, part: _Part) -> None:
-        if part.task:  # a control without a pretraining has no steps
-            self.shown.remove(part.task)
+        if part.bar:  # a control without a pretraining has no steps
+            self.shown.remove(part.bar)
             self.shown.line(
-                f"pretrained {part.job.label}: {part.task.detail}, {self._seconds(part)}"
+                f"pretrained {part.job.label}: {part.bar.detail}, {self._seconds(part)}"
             )
-            part.task = None
+            part.bar = None
 
     def _end_runs(self, part: _Part, keys: list[str]) -> None:
         part.open_runs -= set(keys)

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ...methods import _registry
 from ...protocols import PROTOCOLS
-from ..models.method_info import describe
-from .app import COMMANDS, app, complain, err, out, print_json
+from ..method_facts.method_info import describe
+from ..suggest import unknown
+from .app import COMMANDS, app, err, out, print_error, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
-from .progress import Task, progress
+from .progress import Bar, progress
 
 methods = typer.Typer(no_args_is_help=True, help=COMMANDS["methods"][1])
 protocols = typer.Typer(no_args_is_help=True, help=COMMANDS["protocols"][1])
@@ -42,12 +44,13 @@ def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
     )
     for info in found.values():
         kind = "control" if info.control else "open definition" if info.unconfirmed else "method"
-        table.add_row(
-            info.name, info.label, str(info.version), kind, " ".join(info.protocols), info.paper
-        )
+        row = (
+            info.name, info.label, str(info.version), kind, " ".join(info.protocols), info.paper,
+        )  # fmt: skip
+        table.add_row(*map(escape, row))
     out.print(table)
     for name, reason in broken.items():
-        complain(f"{name} cannot be imported: {reason}")
+        print_error(f"{name} cannot be imported: {reason}")
     if broken:
         raise typer.Exit(1)
 
@@ -66,7 +69,7 @@ def show_method(
 ) -> None:
     """Draw chips with their masks, targets and predictions into a PNG file."""
     _registry.module_of(name)  # an unknown name is an error before torch is imported
-    from ..contract.preview import STEPS, check_drawable, picture_of_method
+    from ..contract.preview import STEPS, check_drawable, draw_method
 
     check_drawable(name, encoder)
     path = path or Path(f"{name}.png")
@@ -76,15 +79,15 @@ def show_method(
     chips = prepare_all([dataset], data, store)[0]
     length = "up to 6 s" if steps is None else f"{steps} steps"
     err.print(f"{name}: building {encoder}, training for {length}, drawing")
-    task = Task(f"training {name}", STEPS if steps is None else steps, "steps")
+    bar = Bar(f"training {name}", STEPS if steps is None else steps, "steps")
     with progress() as shown:
-        shown.add(task)
+        shown.add(bar)
 
-        def tell(done: int) -> None:
-            task.done = done
-            shown.update(task)
+        def on_step(done: int) -> None:
+            bar.done = done
+            shown.update(bar)
 
-        done = picture_of_method(name, encoder, chips, steps, path, tell)
+        done = draw_method(name, encoder, chips, steps, path, on_step)
     out.print(f"written: {path} (after {done} steps; --steps N sets their number)")
 
 
@@ -134,13 +137,15 @@ def list_protocols(as_json: Json = False) -> None:
 @protocols.command("show")
 def show_protocol(name: ProtocolName, as_json: Json = False) -> None:
     """Print every setting of a protocol."""
-    from ...protocols import get
-
-    settings = get(name).settings()
+    if name not in PROTOCOLS:
+        print_error(unknown("protocol", name, PROTOCOLS))
+        raise typer.Exit(2)
+    protocol = PROTOCOLS[name]
+    settings = protocol.settings()
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     if as_json:
-        print_json({"name": name, "version": get(name).version, "settings": values})
+        print_json({"name": name, "version": protocol.version, "settings": values})
         return
-    out.print(f"{name}, version {get(name).version}: {type(settings).__doc__}", markup=False)
+    out.print(f"{name}, version {protocol.version}: {type(settings).__doc__}", markup=False)
     for key, value in values.items():
         out.print(f"  {key} = {value}", markup=False)

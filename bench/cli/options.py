@@ -6,23 +6,20 @@ from typing import Annotated
 import typer
 
 from ..store.records import Store, StoreError
+from ..suggest import RequestError
 
 RUNS = Path("runs")
 DATA = Path("data")
-
-
-class TargetError(ValueError):
-    """A path given with --out that cannot be written."""
 
 
 def new_file(path: Path | None) -> Path | None:
     """Return a path for a new file, checked before any work starts.
 
     Raises:
-        TargetError: It is a folder, or a part of it is a file.
+        RequestError: It is a folder, or a part of it is a file.
     """
     if path is not None and path.is_dir():
-        raise TargetError(f"--out {path} is a folder; give the name of a file")
+        raise RequestError(f"--out {path} is a folder; give the name of a file")
     return path and new_folder(path.parent) / path.name
 
 
@@ -30,11 +27,11 @@ def new_folder(path: Path) -> Path:
     """Return a folder that exists or can be made.
 
     Raises:
-        TargetError: A part of its path is a file.
+        RequestError: A part of its path is a file.
     """
     nearest = next(place for place in (path, *path.parents) if place.exists())
     if not nearest.is_dir():
-        raise TargetError(f"--out cannot be below {nearest}, which is a file; give another path")
+        raise RequestError(f"--out cannot be below {nearest}, which is a file; give another path")
     return path
 
 

@@ -13,8 +13,8 @@ Clock = Callable[[], float]
 
 
 @dataclass
-class Task:
-    """One line of progress.
+class Bar:
+    """One line of progress, a bar on a terminal.
 
     Attributes:
         text: Its name.
@@ -38,7 +38,7 @@ class Task:
 
 
 class Progress:
-    """A display of tasks, used as a context manager; this one shows nothing."""
+    """A display of bars, used as a context manager; this one shows nothing."""
 
     def __enter__(self) -> "Progress":
         """Start the display."""
@@ -47,14 +47,14 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         """End the display."""
 
-    def add(self, task: Task) -> None:
-        """Show a task."""
+    def add(self, bar: Bar) -> None:
+        """Show a bar."""
 
-    def update(self, task: Task) -> None:
-        """Show the changed fields of a task."""
+    def update(self, bar: Bar) -> None:
+        """Show the changed fields of a bar."""
 
-    def remove(self, task: Task) -> None:
-        """Show a task no longer."""
+    def remove(self, bar: Bar) -> None:
+        """Remove a bar."""
 
     def line(self, text: str) -> None:
         """Print a line in a log; on a terminal the bars show the same."""
@@ -76,10 +76,10 @@ def stages(name: str) -> Iterator[Callable[[str], None]]:
         with err.status(name) as status:
             yield lambda text: status.update(f"{text} ...")
         return
-    task = Task(name, None, "")
+    bar = Bar(name, None, "")
     with _Lines() as lines:
-        lines.add(task)
-        yield lambda text: setattr(task, "detail", text)
+        lines.add(bar)
+        yield lambda text: setattr(bar, "detail", text)
 
 
 class _Bars(Progress):
@@ -107,7 +107,7 @@ class _Bars(Progress):
             transient=True,
         )
         self._start_s = time.monotonic() + delay_s
-        self._ids = {}  # id of a task -> its bar
+        self._ids = {}  # id of a bar -> its id in rich
 
     def __enter__(self) -> "Progress":
         self._start()
@@ -121,23 +121,22 @@ class _Bars(Progress):
         if not self._bars.live.is_started and time.monotonic() >= self._start_s:
             self._bars.start()
 
-    def add(self, task: Task) -> None:
-        bar = self._bars.add_task(_described(task), total=task.total, unit=task.unit)
-        self._ids[id(task)] = bar
+    def add(self, bar: Bar) -> None:
+        self._ids[id(bar)] = self._bars.add_task(_described(bar), total=bar.total, unit=bar.unit)
 
-    def update(self, task: Task) -> None:
+    def update(self, bar: Bar) -> None:
         self._start()
         self._bars.update(
-            self._ids[id(task)], completed=task.done, total=task.total, unit=task.unit,
-            description=_described(task),
+            self._ids[id(bar)], completed=bar.done, total=bar.total, unit=bar.unit,
+            description=_described(bar),
         )  # fmt: skip
 
-    def remove(self, task: Task) -> None:
-        self._bars.remove_task(self._ids.pop(id(task)))
+    def remove(self, bar: Bar) -> None:
+        self._bars.remove_task(self._ids.pop(id(bar)))
 
 
-def _described(task: Task) -> str:
-    return f"{task.text}: {task.detail}" if task.detail else task.text
+def _described(bar: Bar) -> str:
+    return f"{bar.text}: {bar.detail}" if bar.detail else bar.text
 
 
 class _Lines(Progress):
@@ -149,7 +148,7 @@ class _Lines(Progress):
         clock: Clock = time.monotonic,
     ) -> None:
         self._write, self._clock = write, clock
-        self._tasks: list[Task] = []
+        self._shown: list[Bar] = []
         self._began = self._last = clock()
         self._ended = threading.Event()
 
@@ -165,17 +164,15 @@ class _Lines(Progress):
             self.summarise_if_silent()
 
     def summarise_if_silent(self) -> None:
-        if self._clock() - self._last >= SILENT_S and self._tasks:
+        if self._clock() - self._last >= SILENT_S and self._shown:
             minutes = round((self._clock() - self._began) / 60)
-            self.line(
-                f"after {minutes} min: " + "; ".join(str(task).strip() for task in self._tasks)
-            )
+            self.line(f"after {minutes} min: " + "; ".join(str(bar).strip() for bar in self._shown))
 
-    def add(self, task: Task) -> None:
-        self._tasks.append(task)
+    def add(self, bar: Bar) -> None:
+        self._shown.append(bar)
 
-    def remove(self, task: Task) -> None:
-        self._tasks = [other for other in self._tasks if other is not task]
+    def remove(self, bar: Bar) -> None:
+        self._shown = [other for other in self._shown if other is not bar]
 
     def line(self, text: str) -> None:
         self._last = self._clock()

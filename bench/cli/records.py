@@ -9,12 +9,19 @@ import typer
 from ..grid.schema import GridError
 from ..plan.plan import Filters
 from ..store.records import Store
-from ..verification.check import Checked, CheckError, Tell, check_plan, check_store, refuse_no_store
+from ..suggest import RequestError
+from ..verification.check import (
+    Checked,
+    OnProgress,
+    check_plan,
+    check_store,
+    refuse_no_store,
+)
 from ..verification.merge import merge as merge_stores
 from .app import app, out, print_json
+from .grid_arguments import Request, grid_command
 from .options import RUNS, Json, RunsDir, open_store
-from .progress import Task, progress
-from .request import Request, grid_command
+from .progress import Bar, progress
 
 SILENT_S = 2.0  # a check that takes longer shows its progress
 
@@ -25,15 +32,15 @@ def check(request: Request, as_json: Json = False) -> None:
 
     GRID may also be the folder of a store, which is then checked whole.
     """
-    task = Task("checking", None, "records")
+    bar = Bar("checking", None, "records")
     with progress(SILENT_S) as shown:
-        shown.add(task)
+        shown.add(bar)
 
-        def tell(done: int, total: int) -> None:
-            task.done, task.total = done, total
-            shown.update(task)
+        def on_progress(done: int, total: int) -> None:
+            bar.done, bar.total = done, total
+            shown.update(bar)
 
-        found = _check(request, tell)
+        found = _check(request, on_progress)
     if as_json:
         print_json(found.to_json())
     else:
@@ -43,20 +50,23 @@ def check(request: Request, as_json: Json = False) -> None:
     raise typer.Exit(1 if found.findings else 0)
 
 
-def _check(request: Request, tell: Tell) -> Checked:
+def _check(request: Request, on_progress: OnProgress) -> Checked:
     if request.path.expanduser().is_dir():
         if request.part != Filters() or request.versions:
-            raise CheckError("a store is checked whole; filters are for the runs of a grid")
-        return check_store(open_store(request.path), tell)
+            raise RequestError("a store is checked whole; filters are for the runs of a grid")
+        return check_store(open_store(request.path), on_progress)
     try:
         grid = request.grid
     except GridError as error:
-        more = "" if request.path.exists() else "; nor is it the folder of a store"
-        raise CheckError(f"{error}{more}") from error
+        if request.path.exists():
+            raise
+        raise RequestError(f"{request.path} is neither a store nor a grid: {error}") from error
     refuse_no_store(request.store)
-    found = check_plan(request.plan(), request.store, tell)
-    if not found.pretrainings + found.runs + len(found.findings):
-        raise CheckError(f"the store {request.store.root} holds no record of the grid {grid.name}")
+    found = check_plan(request.plan(), request.store, on_progress)
+    if found.empty:
+        raise RequestError(
+            f"the store {request.store.root} holds no record of the grid {grid.name}"
+        )
     return found
 
 
@@ -66,7 +76,7 @@ def merge(
         Path, typer.Argument(metavar="OTHER_RUNS", help="folder of the other user's store")
     ],
     runs: RunsDir = RUNS,
-    trial: Annotated[
+    dry_run: Annotated[
         bool, typer.Option("--dry-run", help="only print what would be copied")
     ] = False,
     allow_unscored: Annotated[
@@ -83,12 +93,12 @@ def merge(
     """
     found = merge_stores(
         Store(other.expanduser().resolve()), open_store(runs),
-        trial=trial, allow_unscored=allow_unscored,
+        dry_run=dry_run, allow_unscored=allow_unscored,
     )  # fmt: skip
     if as_json:
         print_json(asdict(found))
     else:
-        added = "would be added" if trial else "added"
+        added = "would be added" if dry_run else "added"
         out.print(f"{len(found.added)} {added}, {len(found.same)} present before, "
                   f"{len(found.conflicts)} conflicts, {len(found.refused)} refused")  # fmt: skip
         for word, lines in (("conflict", found.conflicts), ("refused", found.refused),

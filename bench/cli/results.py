@@ -10,7 +10,6 @@ import typer
 from ...results.compare import compare as compare_rows
 from ...results.compare import comparison_text
 from ...results.leaderboard import METRICS, RECALL, check_metric
-from ...results.published.schema import papers, read_published
 from ...results.published.sheets import paper_sheets
 from ...results.tables.render import FORMATS, STYLES, render, render_sheets
 from ...results.tables.sheets import LAYOUTS
@@ -19,18 +18,19 @@ from ..reporting.leaderboard import (
     check_class,
     leaderboard,
     notes_of,
-    outcomes_of,
+    predictions_of,
     resolve_rows,
     scores_of,
     shared_columns,
 )
-from ..reporting.published import compare_with
+from ..reporting.published import compare_with, papers, read_published
 from ..seeding import stream
 from ..store.atomic import write_atomic
+from ..suggest import RequestError
 from .app import err, json_text, out
-from .options import Json, TargetError, new_file, new_folder
+from .grid_arguments import Request, grid_command
+from .options import Json, new_file, new_folder
 from .progress import stages
-from .request import Request, grid_command
 
 PaperName = Annotated[
     str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file of the same schema")
@@ -54,7 +54,7 @@ def chosen_format(
     """Return the format given by name, or by the suffix of the file.
 
     Raises:
-        TargetError: Name and suffix name different formats, or the suffix names none.
+        RequestError: Name and suffix name different formats, or the suffix names none.
     """
     given = {name for name in (style, "json" if as_json else None) if name}
     if path:
@@ -62,21 +62,21 @@ def chosen_format(
         by_suffix = known.get(path.suffix.lower())
         if by_suffix is None and (path.suffix.lower() in SUFFIXES or not given):
             listed = ", ".join(f"{suffix} ({name})" for suffix, name in known.items())
-            raise TargetError(
+            raise RequestError(
                 f"--out {path}: the suffix {path.suffix!r} is not a format of this command; "
                 f"allowed: {listed}"
             )
         given |= {by_suffix} if by_suffix else set()
     if len(given) > 1:
         where = f" and --out {path}" if path else ""
-        raise TargetError(
+        raise RequestError(
             f"--format, --json{where} name different formats: {', '.join(sorted(given))}; "
             "give one of them"
         )
     return given.pop() if given else "text"
 
 
-def give(text: str, path: Path | None) -> None:
+def write_or_print(text: str, path: Path | None) -> None:
     """Print a text, or write it to a file."""
     if path:
         write_atomic(path, text)
@@ -105,8 +105,8 @@ def table(
     style = chosen_format(style, as_json, path, FORMATS)
     made = request.results()
     check_class(made, metric)
-    board = leaderboard(made, metric, outcomes_of(made, request.store), sort)
-    give(render(board, style, layout, notes=notes), path)
+    board = leaderboard(made, metric, predictions_of(made, request.store), sort)
+    write_or_print(render(board, style, layout, notes=notes), path)
 
 
 @grid_command
@@ -129,16 +129,16 @@ def compare(
     rows = resolve_rows(made, first, second)
     request.check_results(made)
     whole = made if request.part == Filters() else replace(request, part=Filters()).plan()
-    outcomes = outcomes_of(made, request.store)
+    predictions = predictions_of(made, request.store)
     found = compare_rows(
-        scores_of(made), *rows, metric, outcomes, stream(0, "statistics"),
+        scores_of(made), *rows, metric, predictions, stream(0, "statistics"),
         compares=made.grid.compare, grid_columns=shared_columns(whole, *rows),
     )  # fmt: skip
     if style == "json":
-        give(json_text([one.to_json() for one in found]), path)
+        write_or_print(json_text([one.to_json() for one in found]), path)
     else:
-        listed = notes_of(made, outcomes)
-        give(comparison_text(found, *rows, metric, listed, full=notes), path)
+        listed = notes_of(made, predictions)
+        write_or_print(comparison_text(found, *rows, metric, listed, full=notes), path)
 
 
 @grid_command
@@ -154,16 +154,16 @@ def paper(
     style = chosen_format(style, as_json, path, (*STYLES, "json"))
     published = read_published(name)
     made = request.results()
-    listed = notes_of(made, outcomes_of(made, request.store))
+    listed = notes_of(made, predictions_of(made, request.store))
     cells, orders, differences = compare_with(made, published, scores_of(made))
     if style == "json":
-        give(json_text({
+        write_or_print(json_text({
             "cells": [one.to_json() for one in cells], "orders": [asdict(one) for one in orders],
             "differences": differences,
         }), path)  # fmt: skip
     else:
         sheets = paper_sheets(published, cells, orders, differences, listed)
-        give(render_sheets(sheets, style, notes=notes), path)
+        write_or_print(render_sheets(sheets, style, notes=notes), path)
 
 
 @grid_command
@@ -181,9 +181,9 @@ def report(
     from ..reporting.html_report import write_report  # imports matplotlib
 
     published = None if name == "none" else read_published(name)
-    with stages("report") as tell:
+    with stages("report") as on_step:
         page = write_report(
             request.results(), request.store, request.path, folder, published,
-            encoders=encoders, tell=tell,
+            encoders=encoders, on_step=on_step,
         )  # fmt: skip
     out.print(f"written: {page} (with figures/, leaderboard.* and paper.* next to it)")

@@ -3,27 +3,31 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..contract.plugins import check_contracts
 from ..grid.schema import GridError, claim_warning
+from ..plan.before_work import prepare_missing
 from ..plan.entry import Entry
 from ..plan.failure_class import CLASSES
-from ..plan.plan import Plan, counted
+from ..plan.plan import counted
 from ..slurm import ledger
 from ..slurm.commands import cancel as cancel_jobs
 from ..slurm.commands import read_site
-from ..slurm.job_arrays import JobArray, Limits, make_arrays
+from ..slurm.job_arrays import JobArray, limits_of
+from ..slurm.job_states import update_from_queue
 from ..slurm.profile import Profile, check_site, parse_profile, read_profile
-from ..slurm.selection import select, taken_by_retry, taken_by_submit
-from ..slurm.status import Watch, update_from_queue
+from ..slurm.selection import accepted_by_retry, accepted_by_submit
 from ..store.records import Store
 from ..suggest import unknown
 from .app import err, out, warn
-from .grid import clear, prepare_missing
-from .request import Request, grid_command
+from .data import prepare_all
+from .grid_arguments import Request, grid_command
+
+if TYPE_CHECKING:
+    from ..slurm.submit import Submitted
 
 ProfileFile = Annotated[Path, typer.Option("--profile", help="profile of the site (TOML)")]
 
@@ -38,55 +42,48 @@ def submit(
 ) -> None:
     """Submit what is missing of a grid to SLURM; returns at once.
 
-    Left out is what is queued, and what failed with an exception or out of memory (see `retry`).
+    Queued work is skipped. Work that failed with an exception or out of memory is left to `retry`.
     """
-    submit_missing(request, read_profile(profile), taken_by_submit, dry_run)
+    submit_work(request, read_profile(profile), accepted_by_submit, dry_run)
 
 
-def submit_missing(
+def submit_work(
     request: Request,
     profile: Profile,
-    take: Callable[[Entry], bool],
+    accept: Callable[[Entry], bool],
     dry_run: bool = False,
 ) -> None:
-    """Submit the missing entries that `take` accepts and that are not queued."""
-    from ..slurm.submit import Submitter
+    """Submit the missing entries that `accept` accepts and that are not queued."""
+    from ..slurm.submit import batch_scripts, submit_missing
 
     store = request.store
     made = request.plan()
     if claim := claim_warning(request.grid):
         warn(claim)
-    check_site(profile, site := read_site(lambda m: err.print(m)))
-    if dry_run and (names := " ".join(made.to_prepare())):
-        raise GridError(f"not prepared: {names}; run `sarbench data prepare {names}` first")
-    if not dry_run:
-        store.check_writable()
-        prepare_missing(request, made)
-    limits = Limits(
-        site.max_array,
-        {stage: profile.allocation(stage).throttle or 1 for stage in ("pretrain", "evaluate")},
-        60 * min(profile.pack_min, 0.7 * (profile.allocation("evaluate").time_min or 60)),
-    )
+    site = read_site(_report)
+    check_site(profile, site)
+    limits = limits_of(profile, site)
     if dry_run:
-        watch = update_from_queue(store, made, warn)
-        submitter = Submitter(made, store, profile, dry=True)
-        for number, each in enumerate(make_arrays(made, *select(made, watch, take), limits)):
-            _print_dry(number, each, submitter)
+        if names := " ".join(made.to_prepare()):
+            raise GridError(f"not prepared: {names}; run `sarbench data prepare {names}` first")
+        for array, script in batch_scripts(made, store, profile, limits, accept, warn):
+            _print_dry(array, script)
         return
+    store.check_writable()
+    made = prepare_missing(
+        made, store, lambda names: prepare_all(names, request.data, store), request.plan
+    )
     check_contracts(store, [entry.planned.method for entry in made.pretrain], warn)
-    with ledger.submitting(store, lambda message: err.print(message, markup=False)):
-        made = request.plan()
-        clear(made, store, force=False)
-        watch = update_from_queue(store, made, warn)
-        watch.note_adopted()
-        wanted, waiting = select(made, watch, take)
-        arrays = make_arrays(made, wanted, waiting, limits)
-        queued = {key: str(watch.held[key].job) for key in waiting}
-        if arrays:
-            Submitter(made, store, profile).submit(
-                arrays, queued, lambda array, job: out.print(_describe_array(array, job)), warn
-            )
-    _summary(request, made, watch, arrays, wanted)
+    submitted = submit_missing(
+        request.plan, store, profile, limits, accept,
+        on_array=lambda array, job: out.print(_describe_array(array, job)),
+        report=_report, warn=warn,
+    )  # fmt: skip
+    _print_summary(request, submitted)
+
+
+def _report(message: str) -> None:
+    err.print(message, markup=False)
 
 
 def _describe_array(array: JobArray, job: str) -> str:
@@ -97,21 +94,21 @@ def _describe_array(array: JobArray, job: str) -> str:
     return f"job {job}: {len(array.jobs)} x {array.stage}: {what}"
 
 
-def _print_dry(number: int, array: JobArray, submitter: Any) -> None:
+def _print_dry(array: JobArray, script: str) -> None:
     out.print(f"== {_describe_array(array, '(not submitted)')}", markup=False)
     for index, job in enumerate(array.jobs):
         out.print(f"   {index}: {job.label}, {len(job.runs) or 'no'} runs", markup=False)
-    after = f"<the job of pretraining {array.after[:12]}>" if array.after else None
-    out.file.write(submitter.text(number, array, after) + "\n")
+    out.file.write(script + "\n")
 
 
-def _summary(
-    request: Request, made: Plan, watch: Watch, arrays: list[JobArray], wanted: set[str]
-) -> None:
-    local = {id(e.planned) for e in made.pretrain if e.state == "running" and not watch.live(e.key)}
+def _print_summary(request: Request, submitted: "Submitted") -> None:
+    made, states, arrays = submitted.plan, submitted.states, submitted.arrays
+    local = {
+        id(e.planned) for e in made.pretrain if e.state == "running" and not states.live(e.key)
+    }
     counts = Counter(
-        "done" if e.state == "done" else "submitted" if e.key in wanted
-        else "queued or running" if watch.live(e.key)
+        "done" if e.state == "done" else "submitted" if e.key in submitted.wanted
+        else "queued or running" if states.live(e.key)
         else "left out, running in another process" if id(e.planned.pretraining) in local
         else "left out, failed"
         for e in made.runs
@@ -146,7 +143,7 @@ def retry(
     if exclude:
         nodes = sorted({*(given.exclude or []), *exclude})
         given = given.model_copy(update={"exclude": nodes})
-    submit_missing(request, given, taken_by_retry(set(failed or CLASSES)))
+    submit_work(request, given, accepted_by_retry(set(failed or CLASSES)))
 
 
 def _last_profile(store: Store, grid: str) -> Profile:
@@ -163,16 +160,16 @@ def cancel(request: Request) -> None:
     A running pretraining saves a checkpoint first; `submit` resumes it.
     """
     made = request.plan()
-    watch = update_from_queue(request.store, made, warn)
-    selected = {e.key for e in (*made.pretrain, *made.runs) if watch.live(e.key)}
+    states = update_from_queue(request.store, made, warn)
+    selected = {e.key for e in (*made.pretrain, *made.runs) if states.live(e.key)}
     runs = {e.key for e in made.runs}
     jobs, kept = set(), set()
     for key in selected:
-        held = watch.held[str(key)]
-        element = held.array.elements[held.index]
+        assignment = states.assigned[str(key)]
+        element = assignment.array.elements[assignment.index]
         others = set(element.runs or [element.pretraining]) - selected
-        open_others = [k for k in others if k in watch.held or k not in runs]
-        (kept if open_others else jobs).add(str(held.job))
+        open_others = [k for k in others if k in states.assigned or k not in runs]
+        (kept if open_others else jobs).add(str(assignment.job))
     cancel_jobs(jobs)
     out.print(f"{len(jobs)} jobs cancelled" + (": " + " ".join(sorted(jobs)) if jobs else ""))
     if kept:

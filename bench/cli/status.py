@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ..plan.entry import Cause, Entry
 from ..plan.failure_class import RETRY_ONLY
 from ..plan.plan import Plan
 from ..slurm import ledger
-from ..slurm.status import Watch, update_from_queue
-from .app import complain, out, print_json, warn
-from .grid import describe, pretrain_json, print_states, run_json
+from ..slurm.job_states import JobStates, update_from_queue
+from .app import out, print_error, print_json, warn
+from .grid_arguments import Request, grid_command
 from .options import Json
-from .request import Request, grid_command
+from .plan_output import describe, pretrain_json, print_states, run_json
 
 TAIL = 5  # log lines of a failure
 LISTED = 10  # failures or logs that are shown
@@ -51,7 +52,7 @@ def status(
 
 def _status_json(made: Plan) -> dict[str, Any]:
     def more(entry: Entry) -> dict[str, Any]:
-        return {"job": entry.job, "failure": entry.failure}
+        return {"job": entry.job, "failure": entry.failure_class}
 
     return {
         "pretrain": [pretrain_json(entry) | more(entry) for entry in made.pretrain],
@@ -60,43 +61,43 @@ def _status_json(made: Plan) -> dict[str, Any]:
     }
 
 
-def _print_status(request: Request, made: Plan, watch: Watch) -> None:
+def _print_status(request: Request, made: Plan, states: JobStates) -> None:
     print_states(made, "where")
-    _print_jobs(made, watch)
+    _print_jobs(made, states)
     failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
     own = [e for e in failed if e.cause != Cause.PRETRAINING_FAILED]
     for entry in own[:LISTED]:
-        out.print(f"\nfailed ({entry.failure}): {describe(entry)}", markup=False, style="red")
+        out.print(f"\nfailed ({entry.failure_class}): {describe(entry)}", markup=False, style="red")
         out.print(f"  {entry.reason}", markup=False)
-        for line in _last_lines(entry, watch):
+        for line in _last_lines(entry, states):
             out.print(f"  | {line}", markup=False, style="dim")
     if len(own) > LISTED:
-        classes = Counter(str(e.failure) for e in own)
+        classes = Counter(str(e.failure_class) for e in own)
         out.print(f"\nand {len(own) - LISTED} more: {dict(classes)}")
     if failed:
-        if count := sum(entry.failure not in RETRY_ONLY for entry in failed):
+        if count := sum(entry.failure_class not in RETRY_ONLY for entry in failed):
             out.print(f"\n{request.command('submit')} --profile ... submits {count} of these again")
         out.print("")
         out.print(f"{request.command('retry')}   submits everything that failed again")
 
 
-def _print_jobs(made: Plan, watch: Watch) -> None:
+def _print_jobs(made: Plan, states: JobStates) -> None:
     """Print the running jobs and the number of waiting ones."""
     running, waiting = {}, set()
     for entry in (*made.pretrain, *made.runs):
-        held = watch.held.get(entry.key or "")
-        if held and held.job and entry.state == "running" and held.seen:
-            running[held.job] = held
-        elif held and held.job and entry.state == "queued":
-            waiting.add(held.job)
+        assignment = states.assigned.get(entry.key or "")
+        if assignment and assignment.job and entry.state == "running" and assignment.seen:
+            running[assignment.job] = assignment
+        elif assignment and assignment.job and entry.state == "queued":
+            waiting.add(assignment.job)
     if running:
         table = Table("job", "work", "node", "elapsed", box=None, pad_edge=False)
-        for job, held in sorted(running.items())[:40]:
-            element = held.array.elements[held.index]
+        for job, assignment in sorted(running.items())[:40]:
+            element = assignment.array.elements[assignment.index]
             work = f"{len(element.runs)} runs of" if element.runs else "pretraining"
-            seen = held.seen
+            seen = assignment.seen
             table.add_row(
-                job, f"{work} {element.label}", seen.node if seen else "",
+                job, escape(f"{work} {element.label}"), seen.node if seen else "",
                 seen.elapsed if seen else "",
             )  # fmt: skip
         out.print("")
@@ -105,14 +106,14 @@ def _print_jobs(made: Plan, watch: Watch) -> None:
         out.print(f"{len(running)} jobs run, {len(waiting)} wait")
 
 
-def _last_lines(entry: Entry, watch: Watch) -> list[str]:
+def _last_lines(entry: Entry, states: JobStates) -> list[str]:
     """Return the end of a failure's traceback, or of its log."""
     if entry.attempt and entry.attempt.traceback:
         return entry.attempt.traceback.strip().splitlines()[-TAIL:]
     if entry.attempt and entry.attempt.log_tail:
         return entry.attempt.log_tail[-TAIL:]
-    held = watch.held.get(entry.key or "")
-    path = watch.log(held) if held else None
+    assignment = states.assigned.get(entry.key or "")
+    path = states.log(assignment) if assignment else None
     return tail(path, TAIL) if path else []
 
 
@@ -136,11 +137,10 @@ def logs(
     for submission in ledger.read(store, warn):
         for key, array, index in submission.places():
             if key in keys:
-                place = ledger.folder(store) / submission.id / array.name
-                for path in sorted(place.glob(f"{array.job(index)}_*_log.out")):
+                for path in submission.logs(store, array, index):
                     found[path] = array.elements[index].label
     if not found:
-        complain("none of these jobs has written a log yet")
+        print_error("none of these jobs has written a log yet")
         raise typer.Exit(1)
     for path, label in list(found.items())[-LISTED:]:
         out.print(f"== {label}: {path}", markup=False, style="bold")

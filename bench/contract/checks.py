@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-import safetensors.torch
 import torch
 
 from ...methods._encoders import SIZES
 from ...methods._masked import MaskedPrediction
 from ...methods._method import Method
-from ..models.sample_batches import (
+from ..method_facts.sample_batches import (
     TINY,
     TINY_224,
     ContractError,
@@ -24,9 +23,8 @@ from ..models.sample_batches import (
     config_of,
     encoders_for,
     evaluation_input,
-    fresh_rng,
-    sample_batch,
 )
+from .half_checks import halves_with_gather_equal_the_whole
 from .masked_checks import (
     hidden_patches_do_not_reach_the_prediction,
     mask_follows_the_rng,
@@ -34,13 +32,16 @@ from .masked_checks import (
     prediction_fits_together,
     processes_share_the_masks_of_one,
 )
+from .state_checks import (
+    encoder_reloads_strictly,
+    global_random_state_is_left_alone,
+    training_resumes_with_the_same_bits,
+)
 from .training_checks import (
-    LEAST_BATCH,
     after_step_leaves_trained_weights_alone,
     any_encoder_means_any,
     features_do_not_collapse,
     gradients_reach_the_encoder,
-    halves_with_gather_equal_the_whole,
     loss_is_a_function_of_the_rng,
     loss_is_one_finite_number,
     twenty_steps_lower_the_loss,
@@ -85,19 +86,6 @@ def weights_come_from_the_rng(method: type[Method]) -> None:
             )
 
 
-def global_random_state_is_left_alone(method: type[Method]) -> None:
-    """Building and training draw from the given generator, never from torch's global one."""
-    before = torch.get_rng_state()
-    built = build(method)
-    if not method.control:
-        built.loss(sample_batch(built, LEAST_BATCH), fresh_rng())
-    if not torch.equal(before, torch.get_rng_state()):
-        raise ContractError(
-            "the global random state has moved; give generator=rng to every draw (dropout takes "
-            "none and cannot be used)"
-        )
-
-
 def tokens_have_one_shape(method: type[Method]) -> None:
     """The encoder maps chips to finite tokens (B, N, D); D is its `width` unless that is 0."""
     for encoder_config in encoders_for(method, TINY, TINY_224, SIZES["vit_nano"]):
@@ -114,25 +102,6 @@ def tokens_have_one_shape(method: type[Method]) -> None:
             raise ContractError(
                 f"encoder.width is {encoder.width}, its tokens have length {tokens.shape[2]}"
             )
-
-
-def encoder_reloads_strictly(method: type[Method]) -> None:
-    """The encoder's weights, saved and loaded into `build_encoder`, give the same tokens."""
-    trained = build(method).encoder.eval()
-    state = safetensors.torch.load(safetensors.torch.save(trained.state_dict()))
-    fresh = method.build_encoder(config_of(method), TINY).eval()
-    try:
-        fresh.load_state_dict(state)
-    except RuntimeError as error:
-        raise ContractError(
-            f"build_encoder does not build what __init__ trains: {error}"
-        ) from error
-    images = evaluation_input(method, TINY)
-    if not torch.equal(trained(images), fresh(images)):
-        raise ContractError(
-            "the reloaded encoder gives other tokens; make everything that it computes with a "
-            "parameter or a buffer, or set it in build_encoder"
-        )
 
 
 def encoder_can_be_finetuned(method: type[Method]) -> None:
@@ -171,6 +140,7 @@ MASKED: tuple[Check, ...] = (
 TRAINED: tuple[Check, ...] = (
     loss_is_one_finite_number,
     loss_is_a_function_of_the_rng,
+    training_resumes_with_the_same_bits,
     halves_with_gather_equal_the_whole,
     *MASKED,
     gradients_reach_the_encoder,

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ...methods._masked import Prediction
 from ...methods._method import Method
-from ..models.sample_batches import (
+from ..method_facts.sample_batches import (
     TINY,
     ContractError,
     build,

@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable, Iterable
 
 from ...methods import _registry
-from ..models.contract_outcomes import (
+from ..method_facts.contract_outcomes import (
     Contract,
     failed_contracts,
     outcome_file,
     plugins,
     read_outcome,
 )
-from ..models.method_info import plugin_digest
+from ..method_facts.method_info import plugin_digest
 from ..store.atomic import write_atomic
 from ..store.records import Store
 
@@ -19,7 +19,10 @@ NAMED = 3  # failures with their explanations; `sarbench methods check` explains
 
 
 def check_contracts(
-    store: Store, names: Iterable[str], warn: Callable[[str], None]
+    store: Store,
+    names: Iterable[str],
+    warn: Callable[[str], None],
+    tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, list[str]]:
     """Check each method that is not bundled, unless its code was checked before.
 
@@ -32,6 +35,7 @@ def check_contracts(
     for name in plugins(names):
         path = outcome_file(store, name)
         if read_outcome(path) is None:
+            tell(f"checking that {name} fulfils the contract, once per state of its code")
             text = _check(name).model_dump_json(indent=1)
             write_atomic(path, text + "\n")
     failed = failed_contracts(store, names)

@@ -18,7 +18,7 @@ from ..pretraining.sample_predictions import predictions_of
 from ..pretraining.step import train_step
 from ..reporting.method_figures import draw_predictions
 from ..seeding import stream, torch_stream
-from ..suggest import unknown
+from ..suggest import RequestError, unknown
 
 CHIPS_SHOWN = 4
 STEPS, LIMIT_S = 100, 6.0  # of the training where no number of steps is given
@@ -26,27 +26,23 @@ BATCH, BATCH_224 = 16, 2  # chips of a step; fewer where the input is larger tha
 LEARNING_RATE = 1e-3
 
 
-class NothingToShowError(ValueError):
-    """A method that predicts no patches, or an unknown encoder."""
-
-
 def check_drawable(name: str, encoder: str) -> None:
     """Refuse what cannot be drawn, before any chip is prepared.
 
     Raises:
-        NothingToShowError: The encoder is unknown, or the method predicts no patches.
+        RequestError: The encoder is unknown, or the method predicts no patches.
     """
     if encoder not in SIZES:
-        raise NothingToShowError(unknown("encoder", encoder, SIZES))
+        raise RequestError(unknown("encoder", encoder, SIZES))
     kind = _registry.get(name)
     if not (kind.control or issubclass(kind, MaskedPrediction)):
-        raise NothingToShowError(
+        raise RequestError(
             f"{name} is not a MaskedPrediction: it predicts no patches that a picture could show. "
             f"To check that it works: sarbench methods check {name}"
         )
 
 
-def picture_of_method(
+def draw_method(
     name: str,
     encoder: str,
     chips: Chips,

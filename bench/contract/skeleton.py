@@ -6,6 +6,7 @@ from pathlib import Path
 import jinja2
 
 from ...methods import _registry, names
+from ..suggest import RequestError
 
 METHODS_FOLDER = Path(_registry.__file__).parent
 
@@ -16,10 +17,6 @@ ENTRY_POINT = """declare it by an entry point in the pyproject.toml of your pack
 {name} = "your_package.{name}"
 
 then install the package: pip install -e ."""
-
-
-class MethodNameError(ValueError):
-    """A name or a place that a new method cannot have."""
 
 
 def in_checkout() -> bool:
@@ -36,23 +33,23 @@ def check_name(name: str) -> None:
     """Refuse a name that cannot be a file name of a method, or is taken.
 
     Raises:
-        MethodNameError: The name is not lower-case letters, digits and _, or is taken.
+        RequestError: The name is not lower-case letters, digits and _, or is taken.
     """
     plain = name.isascii() and name.isidentifier() and name == name.lower()
     if not plain or name.startswith("_") or keyword.iskeyword(name):
-        raise MethodNameError(
+        raise RequestError(
             f"{name!r} cannot name a method: its name is its file name, so it begins with a "
             "letter and has lower-case letters, digits and _ only, as my_method"
         )
     if name in names():
-        raise MethodNameError(f"a method {name!r} exists already; choose another name")
+        raise RequestError(f"a method {name!r} exists already; choose another name")
 
 
 def skeleton(name: str, in_this_repository: bool = True) -> str:
     """Return the text of `<name>.py`, for `methods/` here or for another package.
 
     Raises:
-        MethodNameError: See `check_name`.
+        RequestError: See `check_name`.
     """
     check_name(name)
     words = name.split("_")
@@ -75,11 +72,11 @@ def write_skeleton(name: str, folder: Path | None = None) -> Path:
     The default folder is `methods/` of a checkout, and the current folder without a checkout.
 
     Raises:
-        MethodNameError: See `check_name`; also, the file exists or the folder does not.
+        RequestError: See `check_name`; also, the file exists or the folder does not.
     """
     folder = folder or (METHODS_FOLDER if in_checkout() else Path.cwd())
     if is_bundled(folder) and not in_checkout():
-        raise MethodNameError(
+        raise RequestError(
             f"{folder} belongs to the installed package, and the next update replaces it; give "
             "the folder of your own package: --folder DIR"
         )
@@ -89,9 +86,7 @@ def write_skeleton(name: str, folder: Path | None = None) -> Path:
         with path.open("x") as file:
             file.write(text)
     except FileExistsError as error:
-        raise MethodNameError(
-            f"{path} exists and is not overwritten; choose another name"
-        ) from error
+        raise RequestError(f"{path} exists and is not overwritten; choose another name") from error
     except FileNotFoundError as error:
-        raise MethodNameError(f"the folder {folder} does not exist; create it first") from error
+        raise RequestError(f"the folder {folder} does not exist; create it first") from error
     return path

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...methods._encoders import SIZES
 from ...methods._method import Method
-from ..models.sample_batches import (
+from ..method_facts.sample_batches import (
     TINY,
     TINY_224,
     TINY_TIMM,
@@ -22,7 +22,6 @@ from ..models.sample_batches import (
 )
 from ..pretraining.feature_spread import feature_spread
 from ..pretraining.step import train_step
-from .half_batches import in_halves
 
 LEAST_BATCH = 4  # chips of the smallest batch that a method must take
 STEPS = 20  # of the short training
@@ -61,41 +60,6 @@ def loss_is_a_function_of_the_rng(method: type[Method]) -> None:
         )
 
 
-def halves_with_gather_equal_the_whole(method: type[Method]) -> None:
-    """Two processes with half a batch each have the loss and gradients of one with the whole."""
-    whole, parts = build(method).train(), build(method).train()
-    batch = sample_batch(whole, 2 * LEAST_BATCH)
-    rng = fresh_rng()
-    loss, kept = _checked(whole.loss(batch, rng), 2 * LEAST_BATCH)
-    loss.backward()
-    found = in_halves(parts, batch)
-    mean = torch.stack([one for one, _ in found]).mean()
-    mean.backward()
-    advice = (
-        "several processes would not train like one. Draw with `draw` or `random_order` of "
-        "sarbench.methods, which know their part of the batch, and use batch.gather for the rows "
-        "of other chips"
-    )
-    if not torch.allclose(mean, loss, rtol=1e-3, atol=1e-5):
-        raise ContractError(
-            f"the loss of a batch is {loss.item():.6g}, the mean of its halves with gather "
-            f"{mean.item():.6g}: {advice}"
-        )
-    scale = max(float(p.grad.abs().max()) for p in whole.parameters() if p.grad is not None)
-    for (name, one), other in zip(whole.named_parameters(), parts.parameters(), strict=True):
-        if (one.grad is None) != (other.grad is None):
-            raise ContractError(f"{name} gets a gradient in one process only: {advice}")
-        if one.grad is not None and not torch.allclose(
-            one.grad, other.grad, rtol=1e-2, atol=1e-4 * scale
-        ):
-            raise ContractError(
-                f"the gradient of {name} differs between halves and whole: {advice}"
-            )
-    parts_kept = [rows for _, rows in found if rows is not None]
-    if kept is not None and not torch.allclose(kept, torch.cat(parts_kept), rtol=1e-3, atol=1e-5):
-        raise ContractError(f"the rows to remember differ between halves and whole: {advice}")
-
-
 def gradients_reach_the_encoder(method: type[Method]) -> None:
     """Every weight of the encoder gets a gradient; weights without requires_grad get none."""
     built = build(method).train()
@@ -123,8 +87,8 @@ def twenty_steps_lower_the_loss(method: type[Method]) -> None:
     """Twenty steps on one batch with one mask lower the loss by 10%.
 
     The means of the first and of the last steps are compared, because a moving target changes the
-    task between two steps. With a queue, which soon holds the chips of the batch itself, the loss
-    may fall without `after_step` only.
+    task between two steps. With a queue the batch soon meets its own chips, so the loss may fall
+    only in a second training without `after_step`.
     """
     _, losses = _trained(method)
     first, last = fmean(losses[:AVERAGED]), fmean(losses[-AVERAGED:])
@@ -158,20 +122,21 @@ def features_do_not_collapse(method: type[Method]) -> None:
 def after_step_leaves_trained_weights_alone(method: type[Method]) -> None:
     """`after_step` runs from start to end of training and changes no trained weight."""
     built = build(method)
-    batch = sample_batch(built, LEAST_BATCH)
-    with torch.no_grad():
-        _, kept = _checked(built.loss(batch, fresh_rng()), LEAST_BATCH)
     before = {name: weight.clone() for name, weight in built.named_parameters()}
-    for progress in (0.0, 0.5, 1.0):
-        built.after_step(progress, batch.index, kept)
-    for name, weight in built.named_parameters():
-        if not torch.isfinite(weight).all():
-            raise ContractError(f"after_step makes {name} non-finite")
-        if weight.requires_grad and not torch.equal(weight, before[name]):
-            raise ContractError(
-                f"after_step changes {name}, which the optimiser trains; change buffers and "
-                "weights without requires_grad only"
-            )
+    for number in (LEAST_BATCH, LEAST_BATCH + 2):
+        batch = sample_batch(built, number)
+        with torch.no_grad():
+            _, kept = checked(built.loss(batch, fresh_rng()), number)
+            for progress in (0.0, 0.5, 1.0):
+                built.after_step(progress, batch.index, kept)
+        for name, weight in built.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise ContractError(f"after_step makes {name} non-finite")
+            if weight.requires_grad and not torch.equal(weight, before[name]):
+                raise ContractError(
+                    f"after_step with {number} chips changes {name}, which the optimiser trains; "
+                    "change buffers and weights without requires_grad only"
+                )
 
 
 def any_encoder_means_any(method: type[Method]) -> None:
@@ -186,10 +151,10 @@ def any_encoder_means_any(method: type[Method]) -> None:
 
 
 def _loss(built: Method, number: int) -> Tensor:
-    return _checked(built.loss(sample_batch(built, number), fresh_rng()), number)[0]
+    return checked(built.loss(sample_batch(built, number), fresh_rng()), number)[0]
 
 
-def _checked(found: Any, number: int) -> tuple[Tensor, Tensor | None]:
+def checked(found: Any, number: int) -> tuple[Tensor, Tensor | None]:
     """Return loss and rows.
 
     Raises:

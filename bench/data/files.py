@@ -22,6 +22,8 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 class DatasetNotFoundError(FileNotFoundError):
     """A data set or pool that the data folder does not hold."""
 
+    failure_class = "data"
+
 
 @dataclass(frozen=True)
 class ImageFile:

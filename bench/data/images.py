@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.Image import DecompressionBombError as TooLarge
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".mat")
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
@@ -20,26 +21,19 @@ FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 class UnreadableImageError(ValueError):
     """A file that cannot be read as one amplitude image."""
 
+    failure_class = "data"
 
-def read_image(path: Path, variable: str | None = None) -> np.ndarray:
-    """Return the image (H, W) in its stored type: uint8, uint16 or float32.
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """Return an image (H, W) in its stored type: uint8, uint16 or float32.
 
     Args:
-        path: PNG, JPEG, TIFF, BMP, NPY or MAT file.
-        variable: Name of the array in a MAT file with several arrays.
+        data: Content of a PNG, JPEG, TIFF, BMP, NPY or MAT file.
+        name: Its name; the suffix gives the format.
 
     Raises:
         UnreadableImageError: The file cannot be used.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(f"{path}: {error.strerror}") from error
-    return decode_image(data, str(path), variable)
-
-
-def decode_image(data: bytes, name: str, variable: str | None = None) -> np.ndarray:
-    """Decode an image (H, W); the suffix of `name` gives the format."""
     suffix = Path(name).suffix.lower()
     if suffix not in SUFFIXES:
         raise UnreadableImageError(f"{name}: not one of the formats read: {', '.join(SUFFIXES)}")
@@ -48,7 +42,7 @@ def decode_image(data: bytes, name: str, variable: str | None = None) -> np.ndar
     if suffix == ".npy":
         array = _decode_npy(data, name)
     elif suffix == ".mat":
-        array = _decode_mat(data, name, variable)
+        array = _decode_mat(data, name)
     else:
         array = _decode_with_pillow(data, name)
     return _as_amplitude(_one_channel(array, name), name)
@@ -100,17 +94,12 @@ def _decode_with_pillow(data: bytes, name: str) -> np.ndarray:
                 return array
     except UnidentifiedImageError as error:
         raise UnreadableImageError(f"{name}: is not an image of a known format") from error
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        zlib.error,
-        Warning,
-        Image.DecompressionBombError,
-    ) as e:
-        if isinstance(e, UnreadableImageError):
-            raise
-        raise UnreadableImageError(f"{name}: cannot be decoded ({e}); fetch it again") from e
+    except UnreadableImageError:
+        raise
+    except (OSError, SyntaxError, ValueError, zlib.error, Warning, TooLarge) as error:
+        raise UnreadableImageError(
+            f"{name}: cannot be decoded ({error}); fetch it again"
+        ) from error
 
 
 def _without_opacity(array: np.ndarray, name: str) -> np.ndarray:
@@ -134,7 +123,7 @@ def _decode_npy(data: bytes, name: str) -> np.ndarray:
         raise UnreadableImageError(f"{name}: is not a plain NPY array ({error})") from error
 
 
-def _decode_mat(data: bytes, name: str, variable: str | None) -> np.ndarray:
+def _decode_mat(data: bytes, name: str) -> np.ndarray:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -155,13 +144,10 @@ def _decode_mat(data: bytes, name: str, variable: str | None) -> np.ndarray:
         and value.ndim >= 2
         and min(value.shape) > 1
     }
-    if variable is not None:
-        arrays = {key: value for key, value in arrays.items() if key == variable}
     if len(arrays) != 1:
-        wanted = f" named {variable!r}" if variable else ""
         found = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
         raise UnreadableImageError(
-            f"{name}: must hold one two-dimensional numeric array{wanted}; it holds {found}"
+            f"{name}: must hold one two-dimensional numeric array; it holds {found}"
         )
     return next(iter(arrays.values()))
 

@@ -14,9 +14,13 @@ NAMED = 8  # chips or files that a message names; the rest is counted
 class DatasetMismatchError(ValueError):
     """A folder that does not hold the chips of the data set."""
 
+    failure_class = "data"
+
 
 class ConflictingCopiesError(ValueError):
     """Two files of one chip with different pixels."""
+
+    failure_class = "data"
 
 
 def list_chips(card: Card, source: Path | None, files: list[ImageFile]) -> Listing:

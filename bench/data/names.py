@@ -12,7 +12,7 @@ TRAIN = ":train"  # ends the name of a pool that is the training split of a data
 
 
 def split_source(name: str) -> str | None:
-    """Return NAME of `NAME:train`; None for a name without a part.
+    """Return the data set of a training split `NAME:train`, or None for another kind of name.
 
     Raises:
         UnknownDatasetError: NAME is not a data set, or the part is not `train`.

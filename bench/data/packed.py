@@ -10,11 +10,12 @@ import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -24,7 +25,7 @@ from .chips import Chips
 from .images import FULL_SCALE
 from .listing import DatasetMismatchError
 from .packing import DataDigest, PackedChip, rendering_of
-from .source import Card
+from .source import Card, count
 from .splits import split_digest
 
 ABANDONED_S = 24 * 3600  # since a temporary folder was last changed
@@ -33,6 +34,8 @@ Progress = Callable[[int, int], None]
 
 class DamagedPreparedError(ValueError):
     """Prepared files that do not match each other."""
+
+    failure_class = "data"
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,13 @@ class Summary:
     crop_px: int | None
     dtype: str
     classes: tuple[str, ...]
+
+
+class Prepared(NamedTuple):
+    """An open prepared set."""
+
+    chips: Chips
+    summary: Summary
 
 
 def write_packed(
@@ -143,15 +153,7 @@ def _check_like(card: Card, first: PackedChip, chip: PackedChip) -> None:
 
 
 def _summarise(card: Card, rows: list[PackedChip], data_digest: str) -> Summary:
-    classes = _classes(rows)
-    counts = {
-        part: {
-            name: n
-            for name in classes
-            if (n := sum(c.class_name == name and c.is_test == is_test for c in rows))
-        }
-        for part, is_test in (("train", False), ("test", True))
-    }
+    counts = count(Counter((chip.class_name, chip.is_test) for chip in rows))
     is_pool = card.kind == "pool"
     split = "" if is_pool else split_digest((c.chip_id, c.class_name, c.is_test) for c in rows)
     return Summary(
@@ -165,7 +167,7 @@ def _summarise(card: Card, rows: list[PackedChip], data_digest: str) -> Summary:
         transform=card.transform,
         crop_px=card.crop_px,
         dtype=rows[0].pixels.dtype.name,
-        classes=() if is_pool else classes,
+        classes=() if is_pool else _classes(rows),
     )
 
 
@@ -213,7 +215,7 @@ def summary_from_json(card: Card, stored: dict[str, Any]) -> Summary:
     return TypeAdapter(Summary).validate_json(text, strict=True)
 
 
-def open_packed(card: Card, folder: Path) -> Chips:
+def open_packed(card: Card, folder: Path) -> Prepared:
     """Open a prepared set; pixels are read from the disk when they are used.
 
     Raises:
@@ -229,7 +231,7 @@ def open_packed(card: Card, folder: Path) -> Chips:
         raise _damaged(folder, str(error)) from error
     if len(pixels) != expected or len(index["ids"]) != described.count:
         raise _damaged(folder, f"{expected} pixels expected, {len(pixels)} found")
-    return Chips(
+    chips = Chips(
         name=card.name,
         ids=index["ids"],
         labels=index["labels"],
@@ -246,6 +248,7 @@ def open_packed(card: Card, folder: Path) -> Chips:
         split_digest=described.split_digest,
         rendering=described.rendering,
     )
+    return Prepared(chips, described)
 
 
 def _damaged(folder: Path, reason: str) -> DamagedPreparedError:

@@ -2,25 +2,24 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as resources
+from typing import TypeVar
 
 import numpy as np
 
 from ... import protocols
-from .images import centre_crop, content_digest
+from .images import UnreadableImageError, centre_crop, content_digest
 from .source import Card, Entry
 
 UNKNOWN_RENDERING = "unknown rendering"
 THREADS = 8  # decoding releases Python's lock; files may be on a slow network drive
 AHEAD = 256  # images in memory at a time
 
-
-class AmplitudeRangeError(ValueError):
-    """Float amplitude above 1, for which no full scale is known."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
     """Read the file of a chip, and transform and crop its image.
 
     Raises:
-        UnreadableImageError: The file cannot be used.
-        AmplitudeRangeError: Float amplitude exceeds 1 and the card has no transform for it.
+        UnreadableImageError: The file cannot be used, or float amplitude exceeds 1 and the card has
+            no transform for it.
     """
     image = entry.file.read()
     content = content_digest(image)
@@ -69,7 +68,7 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
             if card.kind == "pool"
             else "store amplitude as uint8, uint16, or float in [0, 1]"
         )
-        raise AmplitudeRangeError(
+        raise UnreadableImageError(
             f"{entry.file.relative}: float amplitude up to {image.max():.4g}; floats must be in "
             f"[0, 1], so {hint}"
         )
@@ -80,10 +79,14 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
 
 def pack_entries(card: Card, entries: list[Entry]) -> Iterator[PackedChip]:
     """Yield the chips in the order of `entries`; several files are decoded at a time."""
+    return in_threads(lambda entry: pack_entry(card, entry), entries)
+
+
+def in_threads(work: Callable[[Entry], T], entries: list[Entry]) -> Iterator[T]:
+    """Yield the result of `work` for each entry, in the order of `entries`."""
     with ThreadPoolExecutor(THREADS) as threads:
         for start in range(0, len(entries), AHEAD):
-            batch = entries[start : start + AHEAD]
-            yield from threads.map(lambda entry: pack_entry(card, entry), batch)
+            yield from threads.map(work, entries[start : start + AHEAD])
 
 
 class DataDigest:
@@ -104,7 +107,10 @@ class DataDigest:
 
 
 def rendering_of(card: Card, data_digest: str) -> str:
-    """Return the rendering with these pixels or `unknown rendering`; empty if a set has one."""
+    """Return the name of the rendering with these pixels, or `unknown rendering`.
+
+    It is empty for a set with a single rendering.
+    """
     if not card.source.has_renderings:
         return ""
     known = known_digests().get(card.name, {}).get("data", {})

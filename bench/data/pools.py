@@ -1,12 +1,13 @@
-"""The union of several pools, of which the first chips in a fixed order are drawn.
+"""A pool of training chips: the union of its members, cut to a fixed draw.
 
 A member may be the training split of a data set. A pool of one training split alone has labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -15,6 +16,7 @@ from ..identity import pool_count
 from .chips import Chips
 from .images import SUFFIXES
 from .names import TRAIN, card_of, set_of, split_source
+from .packed import Summary
 from .prepare import open_version
 
 
@@ -112,6 +114,39 @@ class Pool:
     def content(self) -> np.ndarray:
         """Return the content digests of the drawn chips."""
         return np.array([self._chips[pool].content[row] for pool, row in self._rows], np.uint64)
+
+
+def pool_members(
+    pool: Sequence[str], summary: Callable[[str], Summary | None]
+) -> list[dict[str, Any]] | None:
+    """Return the members of a pool for an identity; None if a set is not known.
+
+    A training split has two more keys than another pool: its split digest and its number of
+    classes.
+
+    Args:
+        pool: Names in a grid.
+        summary: Returns the summary of a set by its full name.
+    """
+    members = []
+    for name in pool:
+        found = summary(set_of(name))
+        if found is None:
+            return None
+        members.append(_member(name, found))
+    return members
+
+
+def _member(name: str, found: Summary) -> dict[str, Any]:
+    member = {"name": found.name, "digest": found.data_digest, "count": found.count}
+    if split_source(name) is None:
+        return member
+    return member | {
+        "name": found.name + TRAIN,
+        "count": sum(found.counts["train"].values()),
+        "split": found.split_digest,
+        "classes": len(found.classes),
+    }
 
 
 def training_split(chips: Chips) -> Chips:

@@ -15,6 +15,7 @@ from .files import DatasetNotFoundError, ImageFile, open_source
 from .listing import check_listing, list_chips
 from .packed import (
     DamagedPreparedError,
+    Prepared,
     Progress,
     Summary,
     open_packed,
@@ -32,6 +33,8 @@ FORMAT = 2  # of the prepared files; raise it with every change of them
 class NotPreparedError(FileNotFoundError):
     """A data set or pool that has not been packed yet."""
 
+    failure_class = "data"
+
 
 def prepare(
     name: str,
@@ -39,17 +42,17 @@ def prepare(
     prepared_dir: Path,
     *,
     pool: bool = False,
-    force: bool = False,
     progress: Progress | None = None,
-) -> Chips:
+) -> Prepared:
     """Pack a data set or pool, unless the same files were packed before, and open it.
+
+    A damaged set is packed again.
 
     Args:
         name: A name of the registry, or `folder:PATH`.
         data_dir: The folder of the data sets.
         prepared_dir: The folder of packed sets.
         pool: Choose the pool if a data set has the same name.
-        force: Pack the same files again; a damaged set is always packed again.
         progress: Called with (done, total) after every hundred chips.
 
     Raises:
@@ -58,34 +61,19 @@ def prepare(
         UnreadableImageError: A file cannot be used.
         NoSpaceError: The disk is full; the new set is removed.
     """
-    found = card(name, pool=pool)
-    place = _Place(found, data_dir, prepared_dir)
+    described = card(name, pool=pool)
+    place = _Place(described, data_dir, prepared_dir)
     with open_source(place.source) as files:
         stamp = _stamp(files)
-        opened = None if force or place.stamp != stamp else place.open()
-        if opened is None:
-            listing = list_chips(found, place.source, files)
-            check_listing(found, listing)
-            chips, total = pack_entries(found, listing.entries), len(listing.entries)
-            folder = write_packed(found, chips, total, prepared_dir, progress)
+        prepared = place.open() if place.stamp == stamp else None
+        if prepared is None:
+            listing = list_chips(described, place.source, files)
+            check_listing(described, listing)
+            chips, total = pack_entries(described, listing.entries), len(listing.entries)
+            folder = write_packed(described, chips, total, prepared_dir, progress)
             place.write(folder, stamp)
-            opened = open_packed(found, folder)
-    return opened
-
-
-def open_chips(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False) -> Chips:
-    """Open the set packed from `data_dir` without copying its pixels into memory.
-
-    Raises:
-        NotPreparedError: It has not been prepared.
-    """
-    found = card(name, pool=pool)
-    folder = _Place(found, data_dir, prepared_dir).packed()
-    if folder is None:
-        raise NotPreparedError(
-            f"{name} of {data_dir} is not prepared; run: sarbench data prepare '{name}'"
-        )
-    return open_packed(found, folder)
+            prepared = open_packed(described, folder)
+    return prepared
 
 
 def open_version(card: Card, data_digest: str, split_digest: str, prepared_dir: Path) -> Chips:
@@ -95,7 +83,7 @@ def open_version(card: Card, data_digest: str, split_digest: str, prepared_dir: 
         NotPreparedError: It is not packed here.
     """
     folder = packed_folder(prepared_dir, card.name, data_digest, split_digest)
-    chips = open_packed(card, folder) if (folder / "summary.json").is_file() else None
+    chips = open_packed(card, folder).chips if (folder / "summary.json").is_file() else None
     if chips is None or (chips.data_digest, chips.split_digest) != (data_digest, split_digest):
         raise NotPreparedError(
             f"{card.name} with pixels {data_digest[:12]} is not prepared in {prepared_dir}; run: "
@@ -149,7 +137,7 @@ class _Place:
         folder = self._prepared_dir / self._folder
         return folder if self._folder and (folder / "summary.json").is_file() else None
 
-    def open(self) -> Chips | None:
+    def open(self) -> Prepared | None:
         """Return the packed set; None if there is none or it is damaged."""
         folder = self.packed()
         try:

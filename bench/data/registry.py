@@ -7,11 +7,11 @@ from typing import Any
 from ..suggest import unknown
 from .files import DatasetNotFoundError
 from .source import Card, Source
-from .sources import fusar_ship, mstar, pools, sar_acd, synthetic
+from .sources import fusar_ship, image_folders, mstar, sar_acd, synthetic
 
 # A new data set is one file in `sources/` and one line here.
 SOURCES: tuple[Source, ...] = (
-    *pools.POOLS,
+    *image_folders.POOLS,
     mstar.Mstar(),
     sar_acd.SarAcd(),
     fusar_ship.FusarShip(),
@@ -51,11 +51,12 @@ def card(name: str, *, pool: bool = False) -> Card:
         UnknownDatasetError: No such name; the message has the nearest one.
     """
     if name.startswith("folder:"):
-        found = pools.folder_card(name)
+        found = image_folders.folder_card(name)
         if found is None:
+            transforms = ", ".join(image_folders.TRANSFORMS)
             raise UnknownDatasetError(
                 f"{name!r} is not a folder pool; write folder:PATH or "
-                f"folder:PATH?transform=chip_max (transforms: {', '.join(pools.TRANSFORMS)})"
+                f"folder:PATH?transform=chip_max (transforms: {transforms})"
             )
         return found
     datasets, all_pools = _cards("dataset"), _cards("pool")

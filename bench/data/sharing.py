@@ -12,8 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from ..store.atomic import write_atomic
+from ..store.records import Store
 from .chips import Chips
-from .lookup import open_set
+from .find_set import open_set
 from .names import split_source
 from .packed import Summary
 from .pools import Pool, open_pool, overlap, without_suffix
@@ -74,7 +75,7 @@ def sharing(
         pass  # not counted yet, or unreadable
     try:
         digests = [(one.data_digest, one.split_digest) for one in pool]
-        opened = open_pool(names, digests, root / "prepared", cap, fraction)
+        opened = open_pool(names, digests, Store(root).prepared, cap, fraction)
         chips = open_set(dataset.name, dataset, root)
     except NotPreparedError:
         return None

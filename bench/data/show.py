@@ -10,18 +10,17 @@ from matplotlib.figure import Figure
 
 from .chips import Chips
 
+PER_CLASS = 6  # chips in a row
 POOL_ROWS = 6
 BRIGHTEST = 99.5  # percentile of a chip's amplitude that is drawn white
 
 
-def draw_chips(chips: Chips, path: Path, per_class: int = 6) -> None:
+def draw_chips(chips: Chips, path: Path) -> None:
     """Write a PNG with a row of train chips per class, or a grid of a pool's chips."""
-    if per_class < 1:
-        raise ValueError(f"per_class must be 1 or more, got {per_class}")
-    rows = _choose(chips, per_class)
-    figure = Figure(figsize=(1.5 * per_class + 1.3, 1.5 * len(rows) + 0.8), layout="constrained")
+    rows = _choose(chips)
+    figure = Figure(figsize=(1.5 * PER_CLASS + 1.3, 1.5 * len(rows) + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), per_class, squeeze=False)
+    axes = figure.subplots(len(rows), PER_CLASS, squeeze=False)
     for line, (label, indices) in zip(axes, rows, strict=True):
         for axis in line:
             axis.set_axis_off()
@@ -34,13 +33,13 @@ def draw_chips(chips: Chips, path: Path, per_class: int = 6) -> None:
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def _choose(chips: Chips, per_class: int) -> list[tuple[str, list[int]]]:
+def _choose(chips: Chips) -> list[tuple[str, list[int]]]:
     order = sorted(range(len(chips)), key=lambda i: sha256(str(chips.ids[i]).encode()).digest())
     if not chips.classes:
-        chosen = sorted(order[: per_class * POOL_ROWS])
-        return [("", chosen[i : i + per_class]) for i in range(0, len(chosen), per_class)]
+        chosen = sorted(order[: PER_CLASS * POOL_ROWS])
+        return [("", chosen[i : i + PER_CLASS]) for i in range(0, len(chosen), PER_CLASS)]
     return [
-        (name, [i for i in order if chips.labels[i] == label and not chips.is_test[i]][:per_class])
+        (name, [i for i in order if chips.labels[i] == label and not chips.is_test[i]][:PER_CLASS])
         for label, name in enumerate(chips.classes)
     ]
 

@@ -116,7 +116,7 @@ class Source:
         raise NotImplementedError
 
     def place(self, card: Card, files: list[ImageFile], listing: Listing) -> None:
-        """Add every file to the entries, the refused or the unexpected files of `listing`."""
+        """Sort each file into `listing.entries`, `listing.refused` or `listing.unexpected`."""
         raise NotImplementedError
 
     def find(self, card: Card, data_dir: Path) -> Path | None:

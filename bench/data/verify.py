@@ -1,19 +1,16 @@
 """Compare a folder with the required chips of a data set, file by file."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from .files import open_source
 from .images import UnreadableImageError
 from .listing import list_chips
+from .packed import Progress
 from .packing import (
-    AHEAD,
-    THREADS,
-    AmplitudeRangeError,
     DataDigest,
     PackedChip,
+    in_threads,
     pack_entry,
     rendering_of,
 )
@@ -67,9 +64,15 @@ def verify(
     data_dir: Path,
     *,
     pool: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Read every file of a data set or pool and compare.
+
+    Args:
+        name: A name of the registry, or `folder:PATH`.
+        data_dir: The folder of the data sets.
+        pool: Choose the pool if a data set has the same name.
+        progress: Called with (done, total) after every hundred chips.
 
     Raises:
         DatasetNotFoundError: There are no files.
@@ -104,25 +107,21 @@ def _compare(card: Card, found: dict[str, dict[str, int]], total: int) -> tuple[
     )
 
 
-def _read_all(
-    card: Card, entries: list[Entry], progress: Callable[[int, int], None] | None
-) -> tuple[list[str], str]:
+def _read_all(card: Card, entries: list[Entry], progress: Progress | None) -> tuple[list[str], str]:
     def read(entry: Entry) -> PackedChip | str:
         try:
             return pack_entry(card, entry)
-        except (UnreadableImageError, AmplitudeRangeError) as error:
+        except UnreadableImageError as error:
             return str(error)
 
     unreadable: list[str] = []
     digest: DataDigest | None = None
-    with ThreadPoolExecutor(THREADS) as threads:
-        for start in range(0, len(entries), AHEAD):
-            for chip in threads.map(read, entries[start : start + AHEAD]):
-                if isinstance(chip, str):
-                    unreadable.append(chip)
-                    continue
-                digest = digest or DataDigest(card, chip.pixels.dtype)
-                digest.update(chip)
-            if progress is not None:
-                progress(min(start + AHEAD, len(entries)), len(entries))
+    for done, chip in enumerate(in_threads(read, entries), start=1):
+        if isinstance(chip, str):
+            unreadable.append(chip)
+        else:
+            digest = digest or DataDigest(card, chip.pixels.dtype)
+            digest.update(chip)
+        if progress is not None and (done % 100 == 0 or done == len(entries)):
+            progress(done, len(entries))
     return unreadable, digest.hexdigest() if digest else ""

@@ -27,11 +27,11 @@ from ...results.record import RunRecord
 from ..augmentation.resample import resize
 from ..data.chips import Chips
 from ..identity import Pretraining, Resources, Run, from_json
-from ..models.weights import CheckpointMismatchError, load_encoder
 from ..seeding import torch_stream
 from ..store.atomic import file_digest, npz, write_atomic, write_once
 from ..store.provenance import Clock
 from ..store.records import Store
+from ..store.weights import CheckpointMismatchError, load_encoder
 
 CHUNK = 256  # chips in one pass of the encoder; fixed, so that no number depends on memory
 
@@ -39,9 +39,11 @@ CHUNK = 256  # chips in one pass of the encoder; fixed, so that no number depend
 class StaleDataError(ValueError):
     """Prepared data other than those of the run."""
 
+    failure_class = "data"
+
 
 @dataclass(frozen=True)
-class Batch:
+class RunGroup:
     """Runs that are computed together and fail together."""
 
     protocol: str
@@ -49,7 +51,7 @@ class Batch:
     runs: list[Run]
 
 
-def batches(runs: list[Run]) -> list[Batch]:
+def group_runs(runs: list[Run]) -> list[RunGroup]:
     """Group runs by protocol and settings; a run that trains the encoder is a group of its own."""
 
     def kind(run: Run) -> tuple[str, str]:
@@ -60,7 +62,7 @@ def batches(runs: list[Run]) -> list[Batch]:
         members = list(group)
         together = PROTOCOLS[members[0].protocol].kind == "features"
         parts = [members] if together else [[run] for run in members]
-        result += [Batch(part[0].protocol, part[0].settings, part) for part in parts]
+        result += [RunGroup(part[0].protocol, part[0].settings, part) for part in parts]
     return result
 
 
@@ -94,7 +96,7 @@ class Evaluation:
             )
         self.identity, self.chips, self.store, self.resources = identity, chips, store, resources
         self.weights_digest = record.weights_digest
-        self._weights = store.folder("pretrain", identity.key) / "encoder.safetensors"
+        self._weights = store.encoder(identity.key)
         if file_digest(self._weights) != self.weights_digest:
             raise CheckpointMismatchError(
                 f"{self._weights} is not the file that its record describes; "
@@ -115,12 +117,12 @@ class Evaluation:
         load_encoder(self._weights, encoder, self.identity)
         return encoder.to(self.resources.device)
 
-    def run(self, batch: Batch) -> Iterator[RunRecord]:
-        """Compute a batch of runs, and yield each record after storing it."""
+    def run(self, group: RunGroup) -> Iterator[RunRecord]:
+        """Compute a group of runs, and yield each record after storing it."""
         clock = Clock(self.resources)
-        protocol = PROTOCOLS[batch.protocol]
-        settings = from_json(protocol.settings, batch.settings)
-        for run in batch.runs:
+        protocol = PROTOCOLS[group.protocol]
+        settings = from_json(protocol.settings, group.settings)
+        for run in group.runs:
             if (run.data_digest, run.split_digest) != (
                 self.chips.data_digest, self.chips.split_digest,
             ):  # fmt: skip
@@ -128,10 +130,10 @@ class Evaluation:
                     f"{run.dataset} as prepared has data digest {self.chips.data_digest[:12]}, but "
                     f"the run was planned on {run.data_digest[:12]}; rerun `sarbench plan`"
                 )
-        episodes = [self._episode(run) for run in batch.runs]
+        episodes = [self._episode(run) for run in group.runs]
         rngs = [
             torch_stream(run.seed, "head", run.protocol, run.split_digest, str(run.shots))
-            for run in batch.runs
+            for run in group.runs
         ]
         work = protocol.load()
         if protocol.kind == "features":
@@ -140,8 +142,8 @@ class Evaluation:
         else:
             images = self._labelled_images()
             predicted = [work.run(self.make_encoder, images, episodes[0], rngs[0], settings)]
-        for run, episode, predictions in zip(batch.runs, episodes, predicted, strict=True):
-            yield self._store(run, episode, predictions, clock, 1 / len(batch.runs))
+        for run, episode, predictions in zip(group.runs, episodes, predicted, strict=True):
+            yield self._store(run, episode, predictions, clock, 1 / len(group.runs))
 
     def _episode(self, run: Run) -> np.ndarray:
         ids, labels = self.chips.ids[self._train], self.chips.labels[self._train]

@@ -4,7 +4,6 @@ A job holds plain values and finds its work in the store by key. Stored work is 
 job can be started again.
 """
 
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,15 +18,15 @@ from ...results.record import Attempt
 from ..data.names import card_of
 from ..data.pools import Pool, open_pool
 from ..data.prepare import open_version
-from ..evaluation.evaluate import Evaluation, batches
-from ..identity import Job, Resources, Run
+from ..evaluation.evaluate import Evaluation, group_runs
+from ..identity import Job, Kind, Resources, Run
 from ..pretraining.claim import Interrupted, RunningElsewhereError
 from ..pretraining.distributed import ALONE, Ranks
 from ..pretraining.loop import pretrain
 from ..store.atomic import NoSpaceError, is_full, no_space
+from ..store.attempts import attempt_of, record_failure
 from ..store.progress import Progress
-from ..store.provenance import host, now
-from ..store.records import Kind, Store
+from ..store.records import Store
 
 
 class DeviceError(ValueError):
@@ -38,7 +37,7 @@ class DeviceError(ValueError):
 class Event:
     """A message from a job to its parent process.
 
-    `elsewhere`: another process trains the pretraining, and this job leaves it and its runs out.
+    `elsewhere`: another process trains this pretraining, so the job skips it and its runs.
     `full`: the disk is full.
     """
 
@@ -84,7 +83,7 @@ def execute(
     key = job.pretraining.key
     if store.read("pretrain", key) is None:
         report(Event("started", "pretrain", [key], job.label))
-        with failures("pretrain", [key], store, report) as outcome:
+        with recording_failures("pretrain", [key], store, report) as failed:
             pretrain(
                 job.pretraining,
                 _pool(job, store),
@@ -96,27 +95,27 @@ def execute(
                 warn=lambda message: report(Event("warning", "pretrain", [key], message)),
             )
             report(Event("done", "pretrain", [key], job.label))
-        if not outcome.ok:
+        if failed:
             return
     missing = [run for run in job.runs if store.read("evaluate", run.key) is None]
     for dataset, group in groupby(sorted(missing, key=_dataset), _dataset):
         runs = list(group)
         every = [run.key for run in runs]
         report(Event("started", "evaluate", every, f"{job.label}: opening {dataset}"))
-        with failures("evaluate", every, store, report) as outcome:
+        with recording_failures("evaluate", every, store, report) as failed:
             digests = runs[0].data_digest, runs[0].split_digest
             chips = open_version(card_of(dataset), *digests, store.prepared)
             readouts = {run.settings["readout"] for run in runs if _reads_features(run)}
             evaluation = Evaluation(job.pretraining, chips, store, resources, readouts)
-        if not outcome.ok:
+        if failed:
             continue
-        for batch in batches(runs):
-            if all(store.read("evaluate", run.key) for run in batch.runs):
+        for together in group_runs(runs):
+            if all(store.read("evaluate", run.key) for run in together.runs):
                 continue  # another process has stored them
-            keys = [run.key for run in batch.runs]
+            keys = [run.key for run in together.runs]
             report(Event("started", "evaluate", keys, job.label))
-            with failures("evaluate", keys, store, report):
-                for record in evaluation.run(batch):
+            with recording_failures("evaluate", keys, store, report):
+                for record in evaluation.run(together):
                     report(Event("done", "evaluate", [record.key], job.label))
             if should_stop():
                 raise Interrupted("stopped between two runs; finished runs are stored")
@@ -138,52 +137,36 @@ def _pool(job: Job, store: Store) -> Pool | None:
     return open_pool(job.pool, digests, store.prepared, identity.pool_cap, identity.pool_fraction)
 
 
-@dataclass
-class Outcome:
-    """The outcome of guarded work."""
-
-    ok: bool = True
-
-
 @contextmanager
-def failures(
+def recording_failures(
     what: Kind, keys: list[str], store: Store, report: Callable[[Event], None]
-) -> Iterator[Outcome]:
-    """Store an exception as a failed attempt of every key without a record, and report it."""
-    outcome = Outcome()
+) -> Iterator[list[str]]:
+    """Store an exception as a failed attempt of every key without a record, and report it.
+
+    The list that it yields is empty until the work fails or is skipped; then it holds the keys.
+    """
+    ended: list[str] = []
     try:
-        yield outcome
+        yield ended
     except (Interrupted, NoSpaceError):
         raise
     except RunningElsewhereError as error:
-        outcome.ok = False
+        ended += keys
         report(Event("elsewhere", what, keys, str(error)))
     except Exception as error:  # a method may raise anything; other work continues
         if isinstance(error, OSError) and is_full(error):
             raise no_space(Path(error.filename or store.root)) from error
-        outcome.ok = False
-        record_failure(
-            what, keys, store, report, type(error).__name__, str(error), traceback.format_exc()
-        )
+        ended += keys
+        report_failure(what, keys, store, report, attempt_of(error))
 
 
-def record_failure(
-    what: Kind,
-    keys: list[str],
-    store: Store,
-    report: Callable[[Event], None],
-    failure: str,
-    message: str,
-    trace: str = "",
+def report_failure(
+    what: Kind, keys: list[str], store: Store, report: Callable[[Event], None], attempt: Attempt
 ) -> None:
     """Store a failure of every key without a record, and report it once."""
-    failed = [key for key in keys if store.read(what, key) is None]
-    attempt = Attempt(failure=failure, message=message, traceback=trace, host=host(), time=now())
-    for key in failed:
-        try:
-            store.write_attempt(what, key, attempt)
-        except NoSpaceError:
-            raise
-        except OSError as error:  # still report the failure
-            report(Event("warning", what, [key], f"the failure could not be stored: {error}"))
-    report(Event("failed", what, failed, f"{failure}: {message}"))
+
+    def warn(message: str) -> None:
+        report(Event("warning", what, keys, message))
+
+    failed = record_failure(store, what, keys, attempt, warn)
+    report(Event("failed", what, failed, f"{attempt.failure}: {attempt.message}"))

@@ -8,17 +8,18 @@ import errno
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 
+from ...results.record import Attempt
 from ..identity import Job, Resources
-from ..pretraining.claim import Interrupted
 from ..store.atomic import NoSpaceError
+from ..store.attempts import make_attempt
 from ..store.records import Store
-from .job import DeviceError, Event, execute, prepare_process, record_failure
-from .worker import WorkerError, work
+from .job import DeviceError, Event, report_failure
+from .worker import work
 
 STOP_S = 30.0  # time for a worker to save after SIGTERM
 
@@ -59,7 +60,7 @@ class _Worker:
         self._send((store, resources))
         self.job: Job | None = None
         self.started: Event | None = None
-        self.error: WorkerError | None = None
+        self.error: Attempt | None = None
 
     def assign(self, job: Job) -> None:
         self.job, self.started = job, None
@@ -79,52 +80,6 @@ class _Worker:
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
-
-
-def prepare_worker(resources: Resources) -> Callable[[], bool]:
-    """Prepare this process; return a function that tells whether SIGTERM was received."""
-    stop = False
-
-    def request_stop(*_: object) -> None:
-        nonlocal stop
-        stop = True
-
-    signal.signal(signal.SIGTERM, request_stop)
-    prepare_process(resources)
-    return lambda: stop
-
-
-def execute_jobs(
-    connection: Connection,
-    store: Store,
-    resources: Resources,
-    stop: Callable[[], bool],
-) -> None:
-    """Execute jobs from a connection until it closes or SIGTERM is received."""
-
-    def report(event: Event | WorkerError | None) -> None:
-        try:
-            connection.send(event)
-        except BrokenPipeError:
-            raise Interrupted("the parent process has ended") from None
-
-    try:
-        while not stop():
-            if not connection.poll(0.2):
-                continue
-            job = connection.recv()
-            execute(job, store, resources, report, stop)
-            report(None)
-    except EOFError:
-        return
-    except Interrupted as stopped:
-        with suppress(OSError):  # the parent has ended
-            connection.send(
-                WorkerError("cancelled", f"SIGTERM ended the worker process: {stopped}", "")
-            )
-    except NoSpaceError as error:
-        with suppress(OSError):  # the parent has ended
-            connection.send(Event("full", text=str(error.strerror)))
 
 
 def run_jobs(jobs: list[Job], store: Store, resources: list[Resources]) -> Iterator[Event]:
@@ -155,7 +110,7 @@ def run_jobs(jobs: list[Job], store: Store, resources: list[Resources]) -> Itera
                         workers.append(_Worker(store, worker.resources))
                         workers[-1].assign(waiting.pop(0))
                     continue
-                if isinstance(event, WorkerError):
+                if isinstance(event, Attempt):
                     worker.error = event
                     continue
                 if event is not None and event.kind == "full":
@@ -198,9 +153,9 @@ def _record_end(
         what, keys = "evaluate", [run.key for run in job.runs]
     else:
         what, keys = "pretrain", [job.pretraining.key]
-    failure, message, trace = worker.error or ("killed", _how_ended(worker), "")
+    attempt = worker.error or make_attempt("killed", _how_ended(worker))
     events: list[Event] = []
-    record_failure(what, keys, store, events.append, failure, message, trace)
+    report_failure(what, keys, store, events.append, attempt)
     yield from events
     rest = [run for run in job.runs if run.key not in keys]
     return [replace(job, runs=rest)] if what == "evaluate" and rest else []

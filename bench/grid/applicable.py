@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...protocols import PROTOCOLS
-from ..models.method_info import Fit, MethodSetup, fits
+from ..method_facts.method_info import fits
+from ..method_facts.setups import Fit, MethodSetup
 from .expand import PlannedPretraining, PlannedRun
 from .schema import GridError, ProtocolEntry
 

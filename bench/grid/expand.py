@@ -7,11 +7,11 @@ from typing import Any
 
 from ...methods._encoders import EncoderConfig, encoder_json, encoder_named
 from ...protocols import PROTOCOLS
-from ..data.members import pool_members
 from ..data.packed import Summary
+from ..data.pools import pool_members
 from ..data.registry import card
 from ..identity import Pretraining, Recipe, Run, Shots, fill, to_json
-from ..models.method_info import MethodInfo
+from ..method_facts.method_info import MethodInfo
 from .schema import (
     Grid,
     MethodEntry,
@@ -94,6 +94,7 @@ def pretrainings(
             if not info.needs_encoder and seed != seeds_of(pretrain.seeds)[0]:
                 continue  # it draws nothing and is the same for every seed
             trained = not info.control
+            fraction = axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
             recipe = recipe_of(pretrain, axes, entry, info) if trained else None
             identity = Pretraining(
                 method=entry.name,
@@ -103,9 +104,7 @@ def pretrainings(
                 precision=pretrain.precision if trained else "fp32",
                 pool=members or [],
                 pool_cap=pretrain.pool_cap if trained else None,
-                pool_fraction=axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
-                if trained
-                else 1.0,
+                pool_fraction=fraction if trained else 1.0,
                 recipe=fill(to_json(recipe), {}) if recipe else None,
                 seed=seed if info.needs_encoder else 0,
             )

@@ -12,7 +12,7 @@ from ...methods._registry import own_names
 from ...results.statistics.units import FEWEST_PRETRAINED, FEWEST_SEEDS, Compares
 from ..data.registry import card
 from ..identity import CHOICES, RECIPES, SOURCE, Recipe, Shots
-from ..models.method_info import MethodInfo, inspect_method
+from ..method_facts.method_info import MethodInfo, inspect_method
 from ..suggest import unknown
 from ..toml_file import Section, read_toml
 
@@ -104,7 +104,10 @@ class EvaluateSection(Section):
 class Grid(Section):
     """A whole grid file."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="letters, digits, `_`, `.` and `-`, first a letter or a digit",
+    )
     compare: Compares = "methods"
     methods: list[MethodEntry]
     controls: list[MethodEntry] = [MethodEntry(name=name) for name in CONTROLS]
@@ -243,7 +246,13 @@ def recipe_of(
     if (entry.recipe or pretrain.recipe) == SOURCE and "epochs" in values:
         share = base.warmup_epochs / base.epochs
         values = {"warmup_epochs": share * values["epochs"]} | values
-    return replace(base, **values)
+    recipe = replace(base, **values)
+    if recipe.optimizer and (unused := sorted({"beta1", "beta2"} & values.keys())):
+        raise ValueError(
+            f"{' and '.join(unused)} are those of AdamW, but optimizer is {recipe.optimizer!r}; "
+            "leave them out"
+        )
+    return recipe
 
 
 def _named_recipe(name: str, info: MethodInfo) -> Recipe:

@@ -7,12 +7,12 @@ from typing import Any, get_args
 from ...methods._encoders import SIZES, encoder_named
 from ...protocols import PROTOCOLS, Protocol
 from ...protocols._settings import Precision, Readout
-from ..data.members import pool_members
 from ..data.names import TRAIN, card_of
 from ..data.packed import Summary
+from ..data.pools import pool_members
 from ..data.registry import card, dataset_names
 from ..identity import RECIPES, SOURCE, Recipe, fill, from_json, pool_count, to_json
-from ..models.method_info import MethodInfo, check_config
+from ..method_facts.method_info import MethodInfo, check_config
 from ..suggest import unknown
 from .schema import (
     Grid,
@@ -29,6 +29,7 @@ from .schema import (
     sweep,
 )
 
+MOST_SEEDS = 1_000
 CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
 
 
@@ -90,6 +91,9 @@ def _list_problems(where: str, values: list[Any], thing: str) -> Iterator[str]:
 
 
 def _seed_problems(where: str, seeds: Seeds) -> Iterator[str]:
+    if isinstance(seeds, int) and seeds > MOST_SEEDS:
+        yield f"{where} = {seeds} is more than {MOST_SEEDS} seeds; give fewer"
+        return
     yield from _list_problems(where, seeds_of(seeds), "seed")
     for seed in seeds_of(seeds):
         if seed < 0:
@@ -162,8 +166,7 @@ def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str
         return
     for entry in (*grid.methods, *grid.controls):
         try:
-            for _ in _recipes(grid, entry, methods):
-                pass
+            list(_recipes(grid, entry, methods))
         except GridError as error:
             yield str(error)
         except (ValueError, TypeError) as error:

@@ -25,6 +25,7 @@ def differences(plan: Plan) -> dict[str, str]:
         "Pools": (trained, _pool),
         "Budgets": (trained, _budget),
         "Recipes": (trained, lambda entry: entry.planned.recipe_name or ""),
+        "Optimisers": (trained, _optimiser_of),
     }
     sentences = {}
     for name, (entries, value_of) in properties.items():
@@ -77,24 +78,37 @@ def recipe_lines(plan: Plan) -> list[str]:
         if planned.recipe and planned.recipe_name:
             rows.setdefault((planned.recipe_name, planned.recipe), []).append(planned.row)
     return [
-        f"recipe {name}: {', '.join(dict.fromkeys(names))}: {describe_recipe(recipe)}"
+        f"recipe {name}: {'; '.join(dict.fromkeys(names))}: {describe_recipe(recipe)}"
         for (name, recipe), names in rows.items()
     ]
 
 
 def describe_recipe(recipe: Recipe) -> str:
     """Return the values of a recipe in words."""
-    peak = recipe.base_lr * recipe.batch / 256
-    start, end = (peak * (share or 0) for share in (recipe.lr_start_share, recipe.lr_end_share))
     decay = f"{recipe.weight_decay:g}"
     if recipe.weight_decay_end is not None:
         decay += f" to {recipe.weight_decay_end:g}"
     return (
-        f"{recipe.epochs} epochs, {recipe.warmup_epochs:g} of warm-up, batch {recipe.batch}, rate "
-        f"{start:.3g} to {peak:.3g} to {end:.3g}, weight decay {decay}, betas {recipe.beta1:g} and "
-        f"{recipe.beta2:g}, crops {recipe.crop_scale_min:g} to {recipe.crop_scale_max:g}, flip "
-        f"{recipe.flip:g}, contrast {recipe.contrast:g}"
+        f"{_optimiser(recipe)}, {recipe.epochs} epochs, {recipe.warmup_epochs:g} of warm-up, batch "
+        f"{recipe.batch}, {_rates(recipe)}, weight decay {decay}, crops {recipe.crop_scale_min:g} "
+        f"to {recipe.crop_scale_max:g}, flip {recipe.flip:g}, contrast {recipe.contrast:g}"
     )
+
+
+def _optimiser(recipe: Recipe) -> str:
+    if recipe.optimizer is None:
+        return f"AdamW (betas {recipe.beta1:g} and {recipe.beta2:g})"
+    momentum = 0.9 if recipe.momentum is None else recipe.momentum
+    return f"{recipe.optimizer.upper()} (momentum {momentum:g})"
+
+
+def _rates(recipe: Recipe) -> str:
+    peak = recipe.base_lr * recipe.batch / 256
+    start, end = (peak * (share or 0) for share in (recipe.lr_start_share, recipe.lr_end_share))
+    warmup = f"{start:.3g} to " if recipe.warmup_epochs else ""
+    if recipe.schedule == "step":
+        return f"rate {warmup}{peak:.3g}, a tenth after each third of the epochs"
+    return f"rate {warmup}{peak:.3g} to {end:.3g} on a cosine"
 
 
 def _architecture(entry: Start) -> Architecture | None:
@@ -110,6 +124,11 @@ def _network(entry: Start) -> str:
 
 def _encoder(entry: Start) -> dict[str, Any]:
     return (entry.planned.identity and entry.planned.identity.encoder) or {}
+
+
+def _optimiser_of(entry: Start) -> str:
+    recipe = entry.planned.recipe
+    return f"{_optimiser(recipe)}, {recipe.schedule or 'cosine'} schedule" if recipe else ""
 
 
 def _size(entry: Start) -> str:

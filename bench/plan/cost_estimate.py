@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from statistics import mean
 
 from ..grid.expand import PlannedPretraining, PlannedRun
-from .entry import Entry
 from .plan import Plan
 
 START_S = 12.0  # imports, opening data, loading an encoder: per job
@@ -18,6 +17,8 @@ ROUGH_IMAGES_PER_S = {
 }  # fmt: skip
 ROUGH_RUN_S = {"knn": 0.2, "linear": 2.0, "logistic": 1.0, "few_shot": 60.0, "finetune": 1800.0}
 NANO_RUN = 0.2  # time of a run of the nano encoder on one core, as a share of the table's
+
+Kind = tuple[object, ...]  # of work that takes about as long
 
 
 @dataclass
@@ -48,58 +49,71 @@ class Costs:
     """Estimated seconds of each piece of work of a plan."""
 
     def __init__(self, plan: Plan) -> None:
-        self._timings: dict[tuple[object, ...], list[float]] = {}
+        timings: dict[Kind, list[float]] = {}
         self.used = 0
-        for entry in (*plan.pretrain, *plan.runs):
-            if entry.record is None or entry.planned.identity is None:
-                continue
-            self.used += 1
-            wall_s = entry.record.provenance.wall_s
-            if isinstance(entry.planned, PlannedPretraining):
-                images = _images(entry.planned)
-                wall_s = wall_s / images if images else wall_s
-            for kind in _kinds(entry):
-                self._timings.setdefault(kind, []).append(wall_s)
-        self._means = {kind: mean(values) for kind, values in self._timings.items()}
+        for entry in plan.pretrain:
+            if entry.record and entry.planned.identity:
+                self.used += 1
+                per_image_s = entry.record.provenance.wall_s / (_images(entry.planned) or 1)
+                for kind in _kinds_of_pretraining(entry.planned):
+                    timings.setdefault(kind, []).append(per_image_s)
+        for entry in plan.runs:
+            if entry.record and entry.planned.identity:
+                self.used += 1
+                for kind in _kinds_of_run(entry.planned):
+                    timings.setdefault(kind, []).append(entry.record.provenance.wall_s)
+        self._means = {kind: mean(values) for kind, values in timings.items()}
 
-    def seconds(self, entry: Entry) -> tuple[float, bool]:
-        """Return the estimated seconds, and whether stored timings are behind them."""
-        planned = entry.planned
-        images = _images(planned) if isinstance(planned, PlannedPretraining) else 1
-        for kind in _kinds(entry):
-            if kind in self._means:
-                return self._means[kind] * (images or 1), True
-        if isinstance(planned, PlannedPretraining):
-            return images / ROUGH_IMAGES_PER_S.get(_encoder(planned), 1500.0), not images
+    def pretraining_s(self, planned: PlannedPretraining) -> tuple[float, bool]:
+        """Return the estimated seconds, and True if they come from stored timings."""
+        images = _images(planned)
+        mean_s = self._mean_s(_kinds_of_pretraining(planned))
+        if mean_s is not None:
+            return mean_s * (images or 1), True
+        return images / ROUGH_IMAGES_PER_S.get(_encoder(planned), 1500.0), not images
+
+    def run_s(self, planned: PlannedRun) -> tuple[float, bool]:
+        """Return the estimated seconds, and True if they come from stored timings."""
+        mean_s = self._mean_s(_kinds_of_run(planned))
+        if mean_s is not None:
+            return mean_s, True
         rough = ROUGH_RUN_S.get(planned.protocol, 60.0)
         nano = _encoder(planned.pretraining) == "vit_nano"
         return rough * (NANO_RUN if nano else 1.0), False
 
+    def _mean_s(self, kinds: list[Kind]) -> float | None:
+        """Return the mean of the most similar work that is timed; per image for a pretraining."""
+        return next((self._means[kind] for kind in kinds if kind in self._means), None)
+
     def missing(self, plan: Plan) -> Estimate:
         """Estimate the missing part of a plan."""
         estimate = Estimate(0.0, 0.0, self.used, 0)
-        for entry in (*plan.pretrain, *plan.runs):
+        for entry in plan.pretrain:
             if entry.state == "done":
                 continue
-            if isinstance(entry.planned, PlannedPretraining) and entry.planned.identity is None:
+            if entry.planned.identity is None:
                 estimate.unknown += 1
                 continue
-            seconds, measured = self.seconds(entry)
+            seconds, measured = self.pretraining_s(entry.planned)
             estimate.rough += not measured
-            if isinstance(entry.planned, PlannedPretraining):
-                estimate.pretrain_h += seconds / 3600
-            else:
+            estimate.pretrain_h += seconds / 3600
+        for entry in plan.runs:
+            if entry.state != "done":
+                seconds, measured = self.run_s(entry.planned)
+                estimate.rough += not measured
                 estimate.evaluate_h += seconds / 3600
         return estimate
 
 
-def _kinds(entry: Entry) -> list[tuple[object, ...]]:
-    """Return the kinds of comparable work, the most similar first."""
-    planned = entry.planned
-    if isinstance(planned, PlannedRun):
-        encoder = _encoder(planned.pretraining)
-        near = (planned.protocol, planned.dataset, planned.shots, encoder)
-        return [near, near[:2] + near[3:], (planned.protocol, encoder)]
+def _kinds_of_run(planned: PlannedRun) -> list[Kind]:
+    """Return the kinds of comparable runs, the most similar first."""
+    encoder = _encoder(planned.pretraining)
+    near = (planned.protocol, planned.dataset, planned.shots, encoder)
+    return [near, near[:2] + near[3:], (planned.protocol, encoder)]
+
+
+def _kinds_of_pretraining(planned: PlannedPretraining) -> list[Kind]:
+    """Return the kinds of comparable pretrainings, the most similar first."""
     if not _images(planned):
         return [("untrained", planned.method)]
     return [("pretrain", planned.method, _encoder(planned)), ("pretrain", _encoder(planned))]

@@ -6,10 +6,10 @@ from typing import Generic, Literal, TypeVar
 
 from ...results.record import Attempt, PretrainRecord, RunRecord
 from ..grid.expand import PlannedPretraining, PlannedRun
-from ..identity import Pretraining
+from ..identity import Kind, Pretraining
 from ..store.progress import last_checkpoint, read_progress, steps_of
-from ..store.records import DamagedRecordError, Kind, Store
-from .failure_class import failure_class
+from ..store.records import DamagedRecordError, Store
+from .failure_class import classify
 from .stale import StaleIndex
 
 State = Literal["new", "queued", "running", "done", "failed", "stale"]
@@ -50,10 +50,10 @@ class Entry(Generic[P]):
     planned: P
     state: State
     cause: Cause | None = None  # None: done, queued or running
-    detail: str = ""  # fills the sentence of the cause; the whole text without a cause
+    detail: str = ""  # completes the sentence of the cause; without a cause, the sentence itself
     record: PretrainRecord | RunRecord | None = None
     attempt: Attempt | None = None  # its newest failure
-    failure: str | None = None  # the class of its failure
+    failure_class: str | None = None  # of its failure
     job: str | None = None  # of the cluster
 
     @property
@@ -66,9 +66,16 @@ class Entry(Generic[P]):
         """The state in words."""
         return SENTENCES[self.cause].format(self.detail) if self.cause else self.detail
 
-    def set(self, state: State, cause: Cause | None = None, detail: str = "") -> None:
-        """Change the state."""
+    def set(
+        self,
+        state: State,
+        cause: Cause | None = None,
+        detail: str = "",
+        failure_class: str | None = None,
+    ) -> None:
+        """Change the state; the class of an earlier failure is forgotten."""
         self.state, self.cause, self.detail = state, cause, detail
+        self.failure_class = failure_class
 
 
 def find_entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry[P]:
@@ -90,8 +97,10 @@ def find_entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry
         return Entry(planned, "running", detail=place)
     attempt = store.last_attempt(kind, identity.key) if folder.exists() else None
     if attempt is not None:
-        detail, failure = f"{attempt.failure}: {attempt.message}", failure_class(attempt)
-        return Entry(planned, "failed", Cause.ERROR, detail, attempt=attempt, failure=failure)
+        return Entry(
+            planned, "failed", Cause.ERROR, f"{attempt.failure}: {attempt.message}",
+            attempt=attempt, failure_class=classify(attempt),
+        )  # fmt: skip
     if isinstance(identity, Pretraining) and (step := last_checkpoint(folder)):
         return Entry(planned, "new", Cause.STOPPED, f"step {step} of {steps_of(identity)}")
     if differs := stale.difference(identity):

@@ -2,10 +2,11 @@
 
 from ...results.record import Attempt
 
-NAMED = {
+OF_OLDER_ATTEMPTS = {  # by the name of the exception: attempts without the field `failure_class`
     "OutOfMemoryError": "out_of_memory", "MemoryError": "out_of_memory",
     "DatasetNotFoundError": "data", "DatasetMismatchError": "data", "NotPreparedError": "data",
-    "StaleDataError": "data", "UnreadableImageError": "data",
+    "StaleDataError": "data", "UnreadableImageError": "data", "DamagedPreparedError": "data",
+    "AmplitudeRangeError": "data", "CheckpointMismatchError": "data",
     "WrongCodeError": "code",
 }  # fmt: skip
 OF_SLURM = {
@@ -21,12 +22,14 @@ CLASSES = (
 RETRY_ONLY = ("exception", "out_of_memory")  # most likely fail again, so `submit` skips them
 
 
-def failure_class(attempt: Attempt) -> str:
+def classify(attempt: Attempt) -> str:
     """Return the class of a stored failure."""
+    if attempt.failure_class in CLASSES:
+        return attempt.failure_class
     if attempt.failure in CLASSES:
         return attempt.failure
     if "No space left on device" in attempt.message or "Disk quota" in attempt.message:
         return "disk"
     if "can't allocate memory" in attempt.message or "out of memory" in attempt.message:
         return "out_of_memory"
-    return NAMED.get(attempt.failure, "exception")
+    return OF_OLDER_ATTEMPTS.get(attempt.failure, "exception")

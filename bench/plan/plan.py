@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..data.lookup import find_set
+from ..data.find_set import find_set
 from ..data.names import set_of
 from ..data.packed import Summary
 from ..data.sharing import Sharing, sharing
@@ -14,8 +14,8 @@ from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings
 from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
 from ..grid.validate import check_data, validate
 from ..identity import Job
-from ..models.contract_outcomes import failed_contracts
-from ..models.method_info import MethodInfo, describe
+from ..method_facts.contract_outcomes import failed_contracts
+from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
 from .entry import Cause, Entry, find_entry
 from .stale import StaleIndex
@@ -25,7 +25,10 @@ class OverlapError(GridError):
     """A pool shares chips with a test set."""
 
 
-@dataclass
+Shared = dict[tuple[str, ...], dict[str, Sharing]]
+
+
+@dataclass(frozen=True)
 class Plan:
     """Every pretraining and run of a grid, in the order of the file."""
 
@@ -37,21 +40,14 @@ class Plan:
     unpacked: list[str] = field(default_factory=list)  # sets without packed pixels
     uncompared: list[str] = field(default_factory=list)  # sets not compared with --data yet
     # Chips that each pool, as named in the grid, shares with each data set.
-    sharing: dict[tuple[str, ...], dict[str, Sharing]] = field(default_factory=dict)
+    sharing: Shared = field(default_factory=dict)
     not_applicable: list[NotApplicable] = field(default_factory=list)  # left out
     failing: set[str] = field(default_factory=set)  # methods that fail their contract
 
     @property
     def overlaps(self) -> list[str]:
         """A statement for each pool that holds test chips."""
-        found = []
-        for pool, shared in self.sharing.items():
-            listed = [
-                f"{one.test} test chips of {name}" for name, one in shared.items() if one.test
-            ]
-            if listed:
-                found.append(f"the pool {describe_pool(pool)} holds {', '.join(listed)}")
-        return found
+        return _overlaps(self.sharing)
 
     def to_prepare(self) -> list[str]:
         """Return the sets that must be packed before the missing work."""
@@ -185,24 +181,28 @@ def make_plan(
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
     check_data(grid, data, methods)
-    plan = Plan(grid, methods, [], [], data)
-    plan.not_applicable = refused
-    plan.failing = set(failed_contracts(store, methods))
-    plan.unpacked = [name for name, one in found.items() if not (one and one.packed)]
-    plan.uncompared = [name for name, one in found.items() if one and not one.compared]
-    plan.sharing = _sharing(plan, pools, store)
-    _refuse_overlaps(plan)
+    shared = _sharing(grid, data, pools, store)
+    _refuse_overlaps(grid, shared)
     stale = StaleIndex(store, starts, planned)
-    for start in starts:
-        plan.pretrain.append(find_entry("pretrain", start, store, stale))
-    state_of = {id(entry.planned): entry for entry in plan.pretrain}
-    for run in planned:
-        entry = find_entry("evaluate", run, store, stale)
-        start = state_of[id(run.pretraining)]
+    pretrain = [find_entry("pretrain", start, store, stale) for start in starts]
+    entries = [find_entry("evaluate", run, store, stale) for run in planned]
+    entry_of = {id(entry.planned): entry for entry in pretrain}
+    for entry in entries:
+        start = entry_of[id(entry.planned.pretraining)]
         if entry.state != "done" and start.state == "failed":
-            entry.set("failed", Cause.PRETRAINING_FAILED, start.reason)
-        plan.runs.append(entry)
-    return plan
+            entry.set("failed", Cause.PRETRAINING_FAILED, start.reason, entry.failure_class)
+    return Plan(
+        grid=grid,
+        methods=methods,
+        pretrain=pretrain,
+        runs=entries,
+        data=data,
+        unpacked=[name for name, one in found.items() if not (one and one.packed)],
+        uncompared=[name for name, one in found.items() if one and not one.compared],
+        sharing=shared,
+        not_applicable=refused,
+        failing=set(failed_contracts(store, methods)),
+    )
 
 
 def needs(grid: Grid, methods: dict[str, MethodInfo]) -> list[str]:
@@ -217,29 +217,40 @@ def needs(grid: Grid, methods: dict[str, MethodInfo]) -> list[str]:
 
 
 def _sharing(
-    plan: Plan, pools: list[tuple[str, ...]], store: Store
-) -> dict[tuple[str, ...], dict[str, Sharing]]:
+    grid: Grid, data: Mapping[str, Summary], pools: list[tuple[str, ...]], store: Store
+) -> Shared:
     """Return the chips that each pool shares with each data set, where both are known."""
-    pretrain, result = plan.grid.pretrain, {}
+    pretrain, result = grid.pretrain, {}
     fraction = max(as_list(pretrain.pool_fraction))
     for pool in pools:
-        members = [one for name in pool if (one := plan.data.get(set_of(name)))]
+        members = [one for name in pool if (one := data.get(set_of(name)))]
         if len(members) < len(pool):
             continue
         shared = {
-            name: sharing(pool, members, pretrain.pool_cap, fraction, plan.data[name], store.root)
-            for name in plan.grid.evaluate.datasets
-            if name in plan.data
+            name: sharing(pool, members, pretrain.pool_cap, fraction, data[name], store.root)
+            for name in grid.evaluate.datasets
+            if name in data
         }
         if known := {name: one for name, one in shared.items() if one}:
             result[pool] = known
     return result
 
 
-def _refuse_overlaps(plan: Plan) -> None:
-    if plan.overlaps and not plan.grid.pretrain.allow_overlap:
+def _overlaps(shared: Shared) -> list[str]:
+    """Return a statement for each pool that holds test chips."""
+    statements = []
+    for pool, datasets in shared.items():
+        listed = [f"{one.test} test chips of {name}" for name, one in datasets.items() if one.test]
+        if listed:
+            statements.append(f"the pool {describe_pool(pool)} holds {', '.join(listed)}")
+    return statements
+
+
+def _refuse_overlaps(grid: Grid, shared: Shared) -> None:
+    overlaps = _overlaps(shared)
+    if overlaps and not grid.pretrain.allow_overlap:
         raise OverlapError(
-            f"{'; '.join(plan.overlaps)}: an encoder pretrained on it has seen test chips. Use "
+            f"{'; '.join(overlaps)}: an encoder pretrained on it has seen test chips. Use "
             "another pool, or set allow_overlap = true under [pretrain]; every table will then "
             "report it"
         )

@@ -1,7 +1,7 @@
 """Stored results that match a planned one except for versions and digests.
 
-The essence of a record is a digest of its identity without versions and digests. One file of the
-store caches all essences, so that a plan reads every record of other grids at most once.
+The unversioned key of a record is a digest of its identity without versions and digests. One file
+of the store caches these keys, so that a plan reads every record of other grids at most once.
 """
 
 import json
@@ -10,35 +10,35 @@ from typing import Any
 
 from ...results.record import digest_json
 from ..grid.expand import PlannedPretraining, PlannedRun
-from ..identity import Pretraining, Run
+from ..identity import KINDS, Kind, Pretraining, Run
 from ..store.atomic import write_atomic
-from ..store.records import DamagedRecordError, Kind, Store
+from ..store.records import DamagedRecordError, Store
 
 FILE = "essences-1.json"  # a cache: may be deleted at any time
 
 
 class StaleIndex:
-    """The results of a store that are not part of a plan, found by their essence."""
+    """The results of a store that are not part of a plan, found by their unversioned key."""
 
     def __init__(
         self, store: Store, starts: list[PlannedPretraining], planned: list[PlannedRun]
     ) -> None:
         self._store = store
         self._starts = {s.identity.key: s.identity.to_json() for s in starts if s.identity}
-        self._keys: dict[str, str] = {}  # essence -> key
+        self._keys: dict[str, str] = {}  # unversioned key -> key
         own = self._starts.keys() | {run.identity.key for run in planned if run.identity}
-        stored = {kind: store.keys(kind) for kind in ("pretrain", "evaluate")}
+        stored = {kind: store.keys(kind) for kind in KINDS}
         if own <= stored["pretrain"] | stored["evaluate"]:
             return
-        for key, essence in _essences(store, stored).items():
+        for key, unversioned in _unversioned_keys(store, stored).items():
             if key not in own:
-                self._keys[essence] = key
+                self._keys[unversioned] = key
 
     def difference(self, identity: Pretraining | Run) -> list[str]:
         """Name the versions and digests in which a stored result differs, if there is one."""
         value = identity.to_json()
         start = self._starts.get(value["start"]) if isinstance(identity, Run) else None
-        key = self._keys.get(_essence(value, _essence(start) if start else ""))
+        key = self._keys.get(_unversioned_key(value, _unversioned_key(start) if start else ""))
         stored = _identity_of(self._store, "evaluate" if start else "pretrain", key)
         if stored is None:
             return []
@@ -50,35 +50,37 @@ class StaleIndex:
         return names
 
 
-def _essences(store: Store, stored: dict[str, set[str]]) -> dict[str, str]:
-    """Return the essence of each record by its key; only new records are read."""
+def _unversioned_keys(store: Store, stored: dict[str, set[str]]) -> dict[str, str]:
+    """Return the unversioned key of each record by its key; only new records are read."""
     path = store.root / FILE
     try:
-        known = {str(key): str(essence) for key, essence in json.loads(path.read_text()).items()}
+        known = {
+            str(key): str(unversioned) for key, unversioned in json.loads(path.read_text()).items()
+        }
     except (OSError, ValueError, AttributeError):
         known = {}
     found = {}
     for key in stored["pretrain"] - known.keys():
         if identity := _identity_of(store, "pretrain", key):
-            found[key] = _essence(identity)
+            found[key] = _unversioned_key(identity)
     starts = known | found
     for key in stored["evaluate"] - known.keys():
         identity = _identity_of(store, "evaluate", key) or {}
         start = starts.get(identity.get("start", ""))
         if start:
-            found[key] = _essence(identity, start)
+            found[key] = _unversioned_key(identity, start)
     if found:
         with suppress(OSError):  # a read-only store has no cache
             write_atomic(path, json.dumps(known | found))
     every = stored["pretrain"] | stored["evaluate"]
-    return {key: essence for key, essence in (known | found).items() if key in every}
+    return {key: unversioned for key, unversioned in (known | found).items() if key in every}
 
 
 def _versions_and_digests(identity: dict[str, Any]) -> list[str]:
     return [n for n in identity if n.endswith(("version", "digest")) or n == "pool"]
 
 
-def _essence(identity: dict[str, Any], start: str = "") -> str:
+def _unversioned_key(identity: dict[str, Any], start: str = "") -> str:
     kept = {
         n: v
         for n, v in identity.items()

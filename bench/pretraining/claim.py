@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..identity import Pretraining, Resources
 from ..store.leases import LeaseHeldError, Renewed, lease
-from ..store.progress import FILE, Progress, last_checkpoint, steps_of, write_progress
+from ..store.progress import PROGRESS_FILE, Progress, last_checkpoint, steps_of, write_progress
 from ..store.records import Store
 from .distributed import Ranks
 
@@ -84,4 +84,4 @@ def _hold(
             yield held
         finally:
             if held.compromise is None:
-                (folder / FILE).unlink(missing_ok=True)
+                (folder / PROGRESS_FILE).unlink(missing_ok=True)

@@ -16,14 +16,14 @@ from ...methods._method import Method
 from ...results.record import Architecture, PretrainRecord
 from ..data.pools import Pool
 from ..identity import Pretraining, Recipe, Resources
-from ..models.architecture import architecture_of
-from ..models.build import build_method
-from ..models.weights import save_encoder
+from ..method_facts.architecture import architecture_of
+from ..method_facts.build import build_method
 from ..seeding import torch_stream
 from ..store.atomic import read_lines, write_atomic
 from ..store.progress import Progress, write_progress
 from ..store.provenance import Clock
-from ..store.records import Store
+from ..store.records import HISTORY, Store
+from ..store.weights import save_encoder
 from .batch_norm import share_statistics
 from .batches import Batches
 from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
@@ -87,7 +87,7 @@ def pretrain(
                 outcome = loop.run(should_stop, claimed.lost, on_progress)
                 if ranks.first and isinstance(method, MaskedPrediction):
                     rng = torch_stream(identity.seed, "predictions", device=resources.device)
-                    write_predictions(method, loop.probe[::SHOWN_EVERY], rng, folder, warn)
+                    write_predictions(method, loop.spread_chips[::SHOWN_EVERY], rng, folder, warn)
             ranks.wait()  # no record is written while a process still trains
             if ranks.first:
                 _finish(identity, method, store, clock, outcome, warn)
@@ -109,7 +109,7 @@ def _finish(
         key=identity.key,
         identity=identity.to_json(),
         provenance=clock.provenance(),
-        weights_digest=save_encoder(folder / "encoder.safetensors", method.encoder, identity),
+        weights_digest=save_encoder(store.encoder(identity.key), method.encoder, identity),
         architecture=_architecture(identity, warn),
         **outcome,
     )
@@ -153,7 +153,7 @@ class _Loop:
         )  # fmt: skip
         self.steps = self.batches.per_epoch * self.recipe.epochs
         self.optimizer = make_optimizer(method, self.recipe)
-        self.probe = self.batches.plain(SPREAD_CHIPS)
+        self.spread_chips = self.batches.plain(SPREAD_CHIPS)
         self.step, self.loss_sum = 0, 0.0
         self.timing = {"wall_s": 0.0, "train_s": 0.0, "steps": 0}  # before the last resume
         # Only the first process reads: on a network file system others may see older files.
@@ -173,7 +173,7 @@ class _Loop:
 
     @property
     def _history_path(self) -> Path:
-        return self.folder / "history.jsonl"
+        return self.folder / HISTORY
 
     def _timing(self) -> dict[str, float]:
         """Return the seconds and steps since the first start, over all resumes."""
@@ -251,7 +251,7 @@ class _Loop:
             "epoch": self.step // self.batches.per_epoch,
             "loss": self.loss_sum / self.batches.per_epoch,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "spread": feature_spread(self.method.encoder, self.probe),
+            "spread": feature_spread(self.method.encoder, self.spread_chips),
             "images_per_s": round(pace, 1),
         }
         self.history.append(line)

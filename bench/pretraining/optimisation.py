@@ -18,9 +18,9 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
     if epoch < recipe.warmup_epochs:
         start = peak * (recipe.lr_start_share or 0.0)
         return start + (peak - start) * epoch / recipe.warmup_epochs
-    share = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
     if recipe.schedule == "step":
         return peak * 0.1 ** int(3 * epoch / recipe.epochs)
+    share = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
     end = peak * (recipe.lr_end_share or 0.0)
     return end + 0.5 * (peak - end) * (1 + math.cos(math.pi * min(share, 1.0)))
 
@@ -37,12 +37,16 @@ def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimiser of the trainable weights; one-dimensional ones do not decay."""
     trainable = [p for p in method.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {
+            "params": [p for p in trainable if p.ndim > 1],
+            "weight_decay": recipe.weight_decay,
+            "always_adapt": True,  # read by LARS only, which else does not adapt without decay
+        },
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
     momentum = 0.9 if recipe.momentum is None else recipe.momentum
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=0.0, momentum=momentum)
-    if recipe.optimizer == "lars":  # adapts the rate of weights that decay only, as SimCLR does
+    if recipe.optimizer == "lars":  # adapts no one-dimensional weights, as in SimCLR
         return Lars(groups, lr=0.0, momentum=momentum)  # pyright: ignore[reportArgumentType]
     return torch.optim.AdamW(groups, lr=0.0, betas=(recipe.beta1, recipe.beta2))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..store.atomic import npz, write_atomic
-from ..store.sample_predictions import FILE, Predictions
+from ..store.sample_predictions import SAMPLES_FILE, Predictions
 
 if TYPE_CHECKING:  # a report needs this file without torch
     from torch import Generator, Tensor
@@ -59,4 +59,4 @@ def write_predictions(
             f"the report will not show what {method.name} predicts: {type(error).__name__}: {error}"
         )
         return
-    write_atomic(folder / FILE, npz(**vars(made) | {"kind": np.array(made.kind)}))
+    write_atomic(folder / SAMPLES_FILE, npz(**vars(made) | {"kind": np.array(made.kind)}))

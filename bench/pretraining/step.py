@@ -8,7 +8,7 @@ from ...methods._method import Batch, Method
 from .distributed import ALONE, Ranks
 
 
-class NonFiniteLossError(ArithmeticError):
+class NonFiniteLossError(ValueError):
     """A loss, or a weight, that is NaN or infinite; the message names the cause."""
 
 
@@ -74,4 +74,7 @@ def _cause(method: Method, batch: Batch) -> str:
         check_weights(method)
     except NonFiniteLossError as error:
         return str(error)
-    return f"images and weights are finite, so {method.name} itself computes it"
+    return (
+        f"images and weights are finite, so the loss of {method.name} is at fault: check its "
+        "logarithms, roots and divisions"
+    )

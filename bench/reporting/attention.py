@@ -79,12 +79,12 @@ def _inputs_of_attention(encoder: Any) -> Iterator[list[tuple[Any, Tensor]]]:
             handle.remove()
 
 
-def places_by_tsne(features: Float[np.ndarray, "M D"], seed: int = 0) -> Float[np.ndarray, "M 2"]:
+def places_by_tsne(features: Float[np.ndarray, "M D"]) -> Float[np.ndarray, "M 2"]:
     """Return the t-SNE coordinates of the standardised features of each chip."""
     from sklearn.manifold import TSNE
 
     spread = features.std(axis=0)
     scaled = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
     perplexity = min(30.0, (len(features) - 1) / 3)
-    places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(scaled)
+    places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(scaled)
     return places.astype(np.float64)

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..data.lookup import Splits, open_set
+from ..data.find_set import Splits, open_set
 from ..data.packed import Summary
 from ..evaluation.evaluate import Evaluation
 from ..identity import Pretraining, Resources
@@ -31,7 +31,7 @@ def with_encoder(plan: Plan, store: Store) -> dict[str, Pretraining]:
     for entry in plan.pretrain:
         start = entry.planned
         if entry.state == "done" and start.identity and start.identity.encoder:
-            path = store.folder("pretrain", start.identity.key) / "encoder.safetensors"
+            path = store.encoder(start.identity.key)
             if path.exists():
                 found.setdefault(start.row, start.identity)
     return found

@@ -24,8 +24,8 @@ from ..plan.plan import Plan
 from ..store.atomic import read_lines
 from ..store.records import Store
 from ..store.sample_predictions import load
+from .chip_predictions import ChipPredictions
 from .method_figures import draw_predictions
-from .outcomes import Outcomes
 
 T = TypeVar("T")
 MOST_ROWS = 14  # in one figure: the best methods and every control
@@ -43,7 +43,7 @@ class Drawn:
 
 
 def score_figures(
-    plan: Plan, store: Store, outcomes: Outcomes, board: Leaderboard
+    plan: Plan, store: Store, predictions: ChipPredictions, board: Leaderboard
 ) -> tuple[list[Drawn], list[str]]:
     """Return the figures of records, histories and predictions, and reasons for missing ones."""
     drawn: list[Drawn] = []
@@ -54,30 +54,34 @@ def score_figures(
             f"{len(board.rows) - len(rows)} of {len(board.rows)} rows in the figures; the methods "
             "of best rank and all controls are drawn"
         )
-    if shots := shots_figure(board, rows):
-        drawn.append(Drawn("shots", "Accuracy over labelled chips", (
-            "Mean and 95% Student interval over the unit of each cell; hollow: incomplete; dashed "
-            "grey: controls."
-        ), shots))  # fmt: skip
-    else:
-        skipped.append("score over shots: no protocol has two numbers of shots")
+
+    def add(figure: Figure | None, name: str, title: str, caption: str, missing: str) -> None:
+        if figure is None:
+            skipped.append(missing)
+        else:
+            drawn.append(Drawn(name, title, caption, figure))
+
+    add(
+        shots_figure(board, rows), "shots", "Accuracy over labelled chips",
+        "Mean and 95% Student interval over the unit of each cell; hollow: incomplete; dashed "
+        "grey: controls.",
+        "score over shots: no protocol has two numbers of shots",
+    )  # fmt: skip
     _add_ranks(board, drawn, skipped)
-    column = _most_labels(board.columns)
-    if cost := cost_figure(board, _hours(plan), column, rows):
-        drawn.append(Drawn("cost", "Accuracy and cost", (
-            "Recorded wall time of one process for one pretraining. Other load on the machine "
-            "increases it."
-        ), cost))  # fmt: skip
-    else:
-        skipped.append("accuracy and cost: too few finished pretrainings")
-    _add_classes(plan, outcomes, board, rows, drawn, skipped)
-    if training := training_figure(_only(_histories(plan, store), rows)):
-        drawn.append(Drawn("training", "Training curves", (
-            "Loss of each pretraining. Methods have different targets, so their losses cannot be "
-            "compared."
-        ), training))  # fmt: skip
-    else:
-        skipped.append("training curves: no history with two epochs")
+    add(
+        cost_figure(board, _hours(plan), _most_labels(board.columns), rows),
+        "cost", "Accuracy and cost",
+        "Recorded wall time of one process for one pretraining. Other load on the machine "
+        "increases it.",
+        "accuracy and cost: too few finished pretrainings",
+    )  # fmt: skip
+    _add_classes(plan, predictions, board, rows, drawn, skipped)
+    add(
+        training_figure(_only(_histories(plan, store), rows)), "training", "Training curves",
+        "Loss of each pretraining. Methods have different targets, so their losses cannot be "
+        "compared.",
+        "training curves: no history with two epochs",
+    )  # fmt: skip
     return drawn, skipped
 
 
@@ -142,7 +146,7 @@ def _histories(plan: Plan, store: Store) -> dict[str, list[tuple[float, float]]]
     for entry in plan.pretrain:
         start = entry.planned
         if entry.key and start.row not in found and not plan.methods[start.method].control:
-            lines = read_lines(store.folder("pretrain", entry.key) / "history.jsonl")
+            lines = read_lines(store.history(entry.key))
             points = [(float(p["epoch"]), float(p["loss"])) for p in lines if p.get("loss")]
             if points:
                 found[start.row] = points
@@ -151,7 +155,7 @@ def _histories(plan: Plan, store: Store) -> dict[str, list[tuple[float, float]]]
 
 def _add_classes(
     plan: Plan,
-    outcomes: Outcomes,
+    predictions: ChipPredictions,
     board: Leaderboard,
     rows: Sequence[str],
     drawn: list[Drawn],
@@ -169,7 +173,7 @@ def _add_classes(
                 continue
             if run.pretraining.row not in rows:
                 continue
-            predicted, known = outcomes.predicted(entry.key), outcomes.labels(dataset)
+            predicted, known = predictions.predicted(entry.key), predictions.labels(dataset)
             if predicted is None or known is None:
                 continue
             labels, classes = known

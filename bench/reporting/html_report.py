@@ -17,13 +17,13 @@ from ..plan.plan import Plan, counted, describe_pretraining, describe_run
 from ..store.atomic import write_atomic
 from ..store.records import Store
 from ..verification.check import Checked, check_plan
+from .chip_predictions import ChipPredictions
 from .figures import Drawn, encoder_figures, interquartile_means, prediction_figures, score_figures
-from .leaderboard import notes_of, outcomes_of, scores_of, tabulate
-from .outcomes import Outcomes
+from .leaderboard import notes_of, predictions_of, scores_of, tabulate
 from .published import compare_with
 
 MOST_FINDINGS = 20  # listed on the page
-Tell = Callable[[str], None]
+OnStep = Callable[[str], None]
 
 
 def write_report(
@@ -34,7 +34,7 @@ def write_report(
     paper: Published | None,
     *,
     encoders: bool = True,
-    tell: Tell = lambda text: None,
+    on_step: OnStep = lambda text: None,
 ) -> Path:
     """Write the report of a grid; return the page.
 
@@ -45,23 +45,23 @@ def write_report(
         folder: Folder for `index.html`, `figures/` and the tables in other formats.
         paper: Published values to compare with, if any.
         encoders: Draw t-SNE and attention distances; this runs the encoders.
-        tell: Called with the name of each step.
+        on_step: Called with the name of each step.
     """
-    outcomes = outcomes_of(plan, store)
-    tell("checking records")
+    predictions = predictions_of(plan, store)
+    on_step("checking records")
     checked = check_plan(plan, store, encoders=False)
-    tell("leaderboards")
-    scores, notes = scores_of(plan), notes_of(plan, outcomes)
-    boards = {metric: tabulate(plan, scores, metric, notes, outcomes) for metric in METRICS}
+    on_step("leaderboards")
+    scores, notes = scores_of(plan), notes_of(plan, predictions)
+    boards = {metric: tabulate(plan, scores, metric, notes, predictions) for metric in METRICS}
     board = boards["accuracy"]
-    drawn, skipped = _figures(plan, store, outcomes, board, encoders, tell)
+    drawn, skipped = _figures(plan, store, predictions, board, encoders, on_step)
     sheets = []
     if paper:
-        tell("paper")
+        on_step("paper")
         # in a table of checkpoints the intervals over test chips would change the comparison
         ours = boards[paper.metric] if plan.grid.compare == "methods" else None
         sheets = paper_sheets(paper, *compare_with(plan, paper, scores, ours), [])
-    tell("drawing")
+    on_step("drawing")
     drawings = [_saved(one, folder / "figures") for one in drawn]
     endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
     for style, ending in endings.items():
@@ -72,7 +72,7 @@ def write_report(
         for style in ("markdown", "latex"):
             text = render_sheets(sheets, style, notes=True)
             write_atomic(folder / f"paper.{endings[style]}", text.encode())
-    tell("page")
+    on_step("page")
     report = Report(
         title=f"sarbench: {plan.grid.name}",
         facts=_facts(plan, checked),
@@ -103,19 +103,19 @@ def _saved(drawn: Drawn, folder: Path) -> Drawing:
 def _figures(
     plan: Plan,
     store: Store,
-    outcomes: Outcomes,
+    predictions: ChipPredictions,
     board: Leaderboard,
     encoders: bool,
-    tell: Tell,
+    on_step: OnStep,
 ) -> tuple[list[Drawn], list[str]]:
-    tell("figures")
-    drawn, skipped = score_figures(plan, store, outcomes, board)
+    on_step("figures")
+    drawn, skipped = score_figures(plan, store, predictions, board)
     more, left_out = prediction_figures(plan, store)
     drawn, skipped = drawn + more, skipped + left_out
     step = "t-SNE and attention distances"
     if not encoders:
         return drawn, [*skipped, f"{step} (switched off)"]
-    tell(step)
+    on_step(step)
     more, left_out = encoder_figures(plan, store)
     return drawn + more, skipped + left_out
 

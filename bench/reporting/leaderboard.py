@@ -9,31 +9,34 @@ from ...results.notes import Note
 from ...results.record import RunRecord, digest_json
 from ...results.scores import Column, LeaderboardError, Score
 from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
-from ..models.method_info import inspect_method
+from ..method_facts.method_info import inspect_method
 from ..plan.entry import Entry
 from ..plan.plan import Plan
 from ..store.records import Store
-from ..suggest import unknown
+from ..suggest import nearest
+from .chip_predictions import ChipPredictions
 from .notes import notes as plan_notes
-from .outcomes import Outcomes
 
 
 def leaderboard(
-    plan: Plan, metric: str = "accuracy", outcomes: Outcomes | None = None, sort: str = "rank"
+    plan: Plan,
+    metric: str = "accuracy",
+    predictions: ChipPredictions | None = None,
+    sort: str = "rank",
 ) -> Leaderboard:
     """Return the leaderboard of a plan.
 
     Args:
         plan: The grid against its store.
         metric: accuracy, balanced_accuracy, macro_f1 or `recall:<class>`.
-        outcomes: Predictions, for the recall of a class and for tests over test chips.
+        predictions: Predictions, for the recall of a class and for tests over test chips.
         sort: `rank`, `name` or a column.
 
     Raises:
         LeaderboardError: The plan has no run, the metric or class is unknown, or the records
             cannot be compared.
     """
-    return tabulate(plan, scores_of(plan), metric, notes_of(plan, outcomes), outcomes, sort)
+    return tabulate(plan, scores_of(plan), metric, notes_of(plan, predictions), predictions, sort)
 
 
 def tabulate(
@@ -41,20 +44,20 @@ def tabulate(
     scores: Sequence[Score],
     metric: str,
     notes: Sequence[Note],
-    outcomes: Outcomes | None = None,
+    predictions: ChipPredictions | None = None,
     sort: str = "rank",
 ) -> Leaderboard:
     """Return the leaderboard of the scores of a plan; arguments as in `leaderboard`."""
-    if metric.startswith(RECALL) and outcomes:
-        scores = [_with_recall(score, metric, outcomes) for score in scores]
+    if metric.startswith(RECALL) and predictions:
+        scores = [_with_recall(score, metric, predictions) for score in scores]
     return tabulate_scores(
-        scores, metric, notes, sort=sort, chips=outcomes, compares=plan.grid.compare
+        scores, metric, notes, sort=sort, chips=predictions, compares=plan.grid.compare
     )
 
 
-def notes_of(plan: Plan, outcomes: Outcomes | None) -> list[Note]:
+def notes_of(plan: Plan, predictions: ChipPredictions | None) -> list[Note]:
     """Return the notes of a plan and of the verification of its scores."""
-    return [*plan_notes(plan), *(outcomes.notes() if outcomes else [])]
+    return [*plan_notes(plan), *(predictions.notes() if predictions else [])]
 
 
 def scores_of(plan: Plan) -> list[Score]:
@@ -78,21 +81,24 @@ def resolve_rows(plan: Plan, first: str, second: str) -> tuple[str, str]:
             found[side] = alike if len(alike) == 1 else found[side]
     for name, starts in zip((first, second), found, strict=True):
         if len(starts) > 1:
-            listed = ", ".join(start.row for start in starts)
+            listed = "; ".join(start.row for start in starts)
             raise LeaderboardError(f"{name!r} matches {len(starts)} rows; give one of: {listed}")
     return found[0][0].row, found[1][0].row
 
 
 def _matches(plan: Plan, name: str) -> list[PlannedPretraining]:
     """Return a pretraining of each row that a name matches."""
-    starts = {entry.planned.row: entry.planned for entry in reversed(plan.pretrain)}
-    rows = dict(reversed(starts.items()))  # in the order of the grid
+    rows: dict[str, PlannedPretraining] = {}
+    for entry in plan.pretrain:
+        rows.setdefault(entry.planned.row, entry.planned)
     if name in rows:
         return [rows[name]]
     matches = [start for start in rows.values() if name in (start.method, start.label)]
     if not matches:
-        known = [*rows, *(start.method for start in rows.values())]
-        raise LeaderboardError(unknown("row", name, known))
+        known = dict.fromkeys([*rows, *(start.method for start in rows.values())])
+        near = nearest(name, known)
+        hint = f" Did you mean {near!r}?" if near else ""
+        raise LeaderboardError(f"unknown row {name!r}.{hint} Allowed: {'; '.join(known)}")
     return matches
 
 
@@ -117,16 +123,16 @@ def shared_columns(plan: Plan, first: str, second: str) -> int:
     return len(columns[first] & columns[second])
 
 
-def outcomes_of(plan: Plan, store: Store) -> Outcomes:
+def predictions_of(plan: Plan, store: Store) -> ChipPredictions:
     """Return the predictions of the finished runs of a plan, verified against their records.
 
     Raises:
         LeaderboardError: Records disagree with their predictions or their split.
     """
     records = [entry.record for entry in plan.runs if isinstance(entry.record, RunRecord)]
-    outcomes = Outcomes(store, records)
-    outcomes.refuse_false()
-    return outcomes
+    predictions = ChipPredictions(store, records)
+    predictions.refuse_false()
+    return predictions
 
 
 def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
@@ -163,12 +169,12 @@ def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
     )
 
 
-def _with_recall(score: Score, metric: str, outcomes: Outcomes) -> Score:
+def _with_recall(score: Score, metric: str, predictions: ChipPredictions) -> Score:
     """Add the recall of one class to a score whose data set has that class."""
-    predicted = outcomes.predicted(score.key) if score.values else None
+    predicted = predictions.predicted(score.key) if score.values else None
     if predicted is None:
         return score
-    known = outcomes.labels(score.dataset)
+    known = predictions.labels(score.dataset)
     if known is None:
         return score
     labels, classes = known

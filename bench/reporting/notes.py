@@ -30,9 +30,9 @@ def _rows(plan: Plan) -> list[Note]:
         encoders = ", ".join(dict.fromkeys(i.encoder["name"] for i in trained if i.encoder))
         epochs = ", ".join(dict.fromkeys(str((i.recipe or {})["epochs"]) for i in trained))
         seeds = len({identity.seed for identity in trained})
+        counted = f"{seeds} pretraining seed{'s' * (seeds > 1)}"
         found.append(Note("Rows", (
-            f"Encoder size {encoders}; epochs {epochs}; {trained[0].precision}; "
-            f"pretraining seeds {seeds}."
+            f"Encoder size {encoders}; epochs {epochs}; {trained[0].precision}; {counted}."
         )))  # fmt: skip
     differing = differences(plan)
     flag = f"Rows differ in {', '.join(differing).lower()}."
@@ -77,6 +77,8 @@ def _drawn(plan: Plan, pool: Sequence[str], one: Sharing) -> Note:
         parts.append(f"{count:,} of {name}{source}")
     cap = plan.grid.pretrain.pool_cap
     drawn = f" (a fixed draw of {cap:,})" if cap else ""
+    if len(parts) == 1:
+        return Note("Data", f"Pool: {parts[0].replace(' of ', ' chips of ', 1)}{drawn}.")
     return Note("Data", f"Pool: {sum(one.drawn):,} chips{drawn}: {', '.join(parts)}.")
 
 
@@ -125,7 +127,7 @@ def _provenance(plan: Plan) -> list[Note]:
         seed = f" seed {start.seed}" if start.seed else ""
         weights.setdefault(f"{start.row}{seed}", record.weights_digest[:8])
     if weights:
-        listed = ", ".join(f"{row} {digest}" for row, digest in weights.items())
+        listed = "; ".join(f"{row} {digest}" for row, digest in weights.items())
         found.append(Note("Provenance", f"Weights (SHA-256): {listed}."))
     made = [record.provenance for _, record in runs]
     if commits := sorted({one.commit[:10] for one in made}):
@@ -150,7 +152,7 @@ def _untraced(plan: Plan) -> list[Note]:
         return []
     return [Note("Provenance", (
         "The store has no record of these pretrainings, so their scores cannot be traced to "
-        f"weights: {', '.join(rows)}. `sarbench check` lists the runs."
+        f"weights: {'; '.join(rows)}. `sarbench check` lists the runs."
     ), f"Without a record of their pretraining: {len(rows)} encoders.")]  # fmt: skip
 
 
@@ -161,4 +163,4 @@ def _not_applicable(plan: Plan) -> list[Note]:
         info = plan.methods[name]
         if set(plan.grid.evaluate.protocols) - set(info.protocols):
             parts.append(f"{info.label} is measured by {' and '.join(info.protocols)} only")
-    return [Note("Methods", f"Not applicable (n/a): {'; '.join(parts)}.")] if parts else []
+    return [Note("Methods", f"Not applicable (n/a): {'. '.join(parts)}.")] if parts else []

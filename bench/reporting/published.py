@@ -1,6 +1,8 @@
-"""Comparison of a plan with the published values of a paper."""
+"""Published values of a paper: reading their file, and comparison with a plan."""
 
 from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from ...results.leaderboard import Leaderboard
@@ -18,7 +20,41 @@ from ..grid.schema import describe_pool
 from ..identity import Recipe
 from ..plan.plan import Plan
 from ..seeding import stream
+from ..suggest import unknown
+from ..toml_file import read_toml
 from .leaderboard import tabulate
+
+FOLDER = files("sarbench.results.published")
+
+
+class PublishedError(ValueError):
+    """A file of published values that is missing or invalid."""
+
+
+def papers() -> list[str]:
+    """Return the names of the bundled papers."""
+    names = [path.name for path in FOLDER.iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def read_published(name: str) -> Published:
+    """Read a bundled paper by its name, or another file by its path.
+
+    Raises:
+        PublishedError: The file is missing or invalid; the message lists every problem.
+    """
+    bundled = papers()
+    path = Path(str(FOLDER / f"{name}.toml")) if name in bundled else Path(name)
+    if not path.is_file():
+        raise PublishedError(
+            f"{unknown('paper', name, bundled)}, or the path of a TOML file with the same fields"
+        )
+    paper = read_toml(path, Published, PublishedError)
+    try:
+        paper.check_names()
+    except ValueError as error:
+        raise PublishedError(f"{path}: {error}") from None
+    return paper
 
 
 def compare_with(

@@ -21,6 +21,8 @@ ENDINGS = (".py", ".toml", ".json")
 class WrongCodeError(RuntimeError):
     """A job would run other code than was submitted."""
 
+    failure_class = "code"
+
 
 def _folder(name: str) -> Path:
     spec = find_spec(f"sarbench.{name}")

@@ -139,8 +139,9 @@ def queue(jobs: Iterable[str] | None = None) -> dict[str, QueuedJob]:
         ids = sorted({job.split("_")[0] for job in jobs})
         if not ids:
             return {}
-        # squeue fails for a single unknown id, and skips an unknown id among several.
-        words.append("--jobs=" + ",".join([*ids, *(["1"] if len(ids) == 1 else [])]))
+        if len(ids) == 1:
+            ids.append("1")  # squeue fails for a single unknown id, and skips one among several
+        words.append("--jobs=" + ",".join(ids))
     try:
         text = command(*words)
     except ControllerDownError:
@@ -151,8 +152,8 @@ def queue(jobs: Iterable[str] | None = None) -> dict[str, QueuedJob]:
         raise
     found = {}
     for line in text.splitlines():
-        job, state, reason, node, elapsed, comment = (line.split("|", 5) + [""] * 6)[:6]
-        found[job] = QueuedJob(job, state, reason, node, elapsed, comment)
+        fields = line.split("|", 5)
+        found[fields[0]] = QueuedJob(*fields, *[""] * (6 - len(fields)))
     return found
 
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, replace
 
 from ..grid.expand import PlannedRun
-from ..identity import Job, Run
+from ..identity import KINDS, Job, Kind, Run
 from ..plan.cost_estimate import START_S, Costs
 from ..plan.entry import Entry
 from ..plan.plan import Plan, describe_pretraining
-from .profile import Stage
+from .commands import Site
+from .profile import Profile
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class JobArray:
         throttle: Number of jobs that may run at once.
     """
 
-    stage: Stage
+    stage: Kind
     jobs: list[Job]
     after: str | None
     throttle: int
@@ -30,8 +31,18 @@ class Limits:
     """Limits on the size of arrays and jobs."""
 
     max_array: int  # most jobs in one array, set by the site
-    throttle: dict[Stage, int]
+    throttle: dict[Kind, int]
     pack_s: float  # estimated seconds of one job of runs
+
+
+def limits_of(profile: Profile, site: Site) -> Limits:
+    """Return the limits that a profile and a site set."""
+    time_min = profile.allocation("evaluate").time_min or 60
+    return Limits(
+        site.max_array,
+        {kind: profile.allocation(kind).throttle or 1 for kind in KINDS},
+        60 * min(profile.pack_min, 0.7 * time_min),
+    )
 
 
 def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits) -> list[JobArray]:
@@ -72,7 +83,7 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
 def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: float) -> list[Job]:
     """Return jobs of about `pack_s` each; runs of one data set and protocol stay together."""
     runs = sorted(
-        ((entry.planned.identity, costs.seconds(entry)[0]) for entry in entries),
+        ((entry.planned.identity, costs.run_s(entry.planned)[0]) for entry in entries),
         key=lambda pair: (pair[0].dataset, pair[0].protocol) if pair[0] else ("", ""),
     )
     packs: list[list[Run]] = []
@@ -88,7 +99,7 @@ def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: flo
     return [replace(job, runs=pack) for pack in packs]
 
 
-def _chunks(stage: Stage, jobs: list[Job], after: str | None, limits: Limits) -> list[JobArray]:
+def _chunks(stage: Kind, jobs: list[Job], after: str | None, limits: Limits) -> list[JobArray]:
     """Split an array at the limit of the site; the parts share the throttle."""
     size = limits.max_array
     parts = [jobs[first : first + size] for first in range(0, len(jobs), size)]

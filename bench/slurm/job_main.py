@@ -11,20 +11,17 @@ import os
 import signal
 import sys
 import threading
-import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...results.record import Attempt
-from ..identity import Job, Resources
+from ..identity import Job, Kind, Resources
 from ..store.atomic import write_atomic
-from ..store.provenance import host, now
-from ..store.records import Kind, Store
+from ..store.attempts import attempt_of, record_failure
+from ..store.records import Store
 from .code_snapshot import check_code
-from .profile import Stage
 
 if TYPE_CHECKING:
     from ..execution.job import Event
@@ -40,7 +37,7 @@ log = logging.getLogger("sarbench")
 class Task:
     """Everything a job needs, as plain values that are pickled."""
 
-    stage: Stage
+    stage: Kind
     job: Job
     root: str  # of the store
     resources: Resources
@@ -120,7 +117,7 @@ def run_task(task: Task) -> None:
     try:
         failed = _run(task, store, stop)
     except Exception as error:  # any exception is recorded as the failure of the missing keys
-        record_failures(task, store, task.missing(store), error=error)
+        record_failures(task, store, task.missing(store), attempt_of(error))
         raise SystemExit(FAILED) from error
     if stop():
         raise SystemExit(stop.status)
@@ -146,26 +143,14 @@ def _run(task: Task, store: Store, stop: StopSignal) -> bool:
     return _work(task, job, store, stop)
 
 
-def record_failures(
-    task: Task, store: Store, keys: list[str], failure: str = "", message: str = "",
-    tail: Sequence[str] = (), error: Exception | None = None,
-) -> None:  # fmt: skip
+def record_failures(task: Task, store: Store, keys: list[str], attempt: Attempt) -> None:
     """Store a failure of every key that has no record, for errors outside of the work itself.
 
     Keys are runs of the task or its pretraining; a control is made by the first job of its runs.
     """
-    if error is not None:
-        failure, message = type(error).__name__, str(error)
-    log.error("%s: %s", failure, message)
-    trace = "".join(traceback.format_exception(error)) if error else ""
-    attempt = Attempt(
-        failure=failure, message=message, traceback=trace, log_tail=list(tail), host=host(),
-        time=now(),
-    )  # fmt: skip
+    log.error("%s: %s", attempt.failure, attempt.message)
     for key in keys:
-        kind: Kind = task.kind if key in task.keys else "pretrain"
-        if store.read(kind, key) is None:
-            store.write_attempt(kind, key, attempt)
+        record_failure(store, task.kind if key in task.keys else "pretrain", [key], attempt)
 
 
 def _work(task: Task, job: Job, store: Store, stop: StopSignal) -> bool:

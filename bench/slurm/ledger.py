@@ -12,14 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..identity import Kind
 from ..store.atomic import write_atomic
 from ..store.leases import LEASE_S, LeaseHeldError, holder, lease
 from ..store.provenance import host, now
 from ..store.records import Store
+
+TASK = "_submitted.pkl"  # the end of the name of a file with a pickled task
 
 
 class LedgerError(OSError):
@@ -44,7 +47,7 @@ class Array(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str
-    stage: Literal["pretrain", "evaluate"]
+    stage: Kind
     after: str | None  # the job that it depends on
     job_id: str | None  # None until sbatch has answered
     elements: list[Element]
@@ -75,6 +78,18 @@ class Submission(BaseModel):
             for index, element in enumerate(array.elements):
                 for key in element.runs or [element.pretraining]:
                     yield key, array, index
+
+    def array_folder(self, store: Store, name: str) -> Path:
+        """Return the folder of submitit's files and the logs of the jobs of an array."""
+        return folder(store) / self.id / name
+
+    def task_file(self, store: Store, array: Array, index: int) -> Path:
+        """Return the file with the pickled task of a job; submitit writes it."""
+        return self.array_folder(store, array.name) / f"{array.job(index)}{TASK}"
+
+    def logs(self, store: Store, array: Array, index: int) -> list[Path]:
+        """Return the logs that the processes of a job have written, that of the first first."""
+        return sorted(self.array_folder(store, array.name).glob(f"{array.job(index)}_*_log.out"))
 
 
 def folder(store: Store) -> Path:
@@ -118,11 +133,11 @@ def _rebuild(path: Path) -> Submission:
     arrays = []
     for place in sorted(path.with_suffix("").iterdir()) if path.with_suffix("").is_dir() else []:
         tasks = {}
-        for file in place.glob("*_submitted.pkl"):
+        for file in place.glob(f"*{TASK}"):
             if file.stat().st_uid != os.getuid():
                 continue  # a pickle can run code, so only files of this user are opened
             with file.open("rb") as content:
-                tasks[file.name.removesuffix("_submitted.pkl")] = pickle.load(content).args[0]
+                tasks[file.name.removesuffix(TASK)] = pickle.load(content).args[0]
         for job, task in tasks.items():  # every element as an array of its own
             element = Element(
                 label=task.job.label,

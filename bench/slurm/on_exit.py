@@ -12,10 +12,12 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import NoReturn
 
 from submitit.core.utils import DelayedSubmission, JobPaths
 from submitit.slurm.slurm import SlurmJobEnvironment
 
+from ..store.attempts import make_attempt
 from ..store.records import Store
 from .commands import SlurmError, command
 from .job_main import AGAIN, ENDED, FAILED, Task, record_failures, started_path, write_log
@@ -26,6 +28,7 @@ EARLY = {  # a signal that came before our handler was installed
 }
 RESTARTS_AFTER_KILL = 1  # restarts after a process was killed, for the same work
 REQUEUE_S = 900.0  # time to wait for a controller that does not answer
+ENDED_S = 600.0  # time to wait for the end of this process, after the job was requeued
 TAIL = 20  # lines of the log that are stored with a failure
 OOM_SIGNS = ("oom-kill", "oom_kill", "Out Of Memory", "out-of-memory handler")
 
@@ -57,7 +60,7 @@ def requeue_or_record(folder: Path, status: int) -> None:
         message = (
             f"the job was started {restarts + 1} times and is not finished; its state is saved"
         )
-        record_failures(task, store, task.missing(store), "time_out", message, tail)
+        record_failures(task, store, task.missing(store), make_attempt("time_out", message, tail))
         return
     start = task.job.pretraining.key
     keys = _started_last() or task.missing(store)
@@ -72,7 +75,7 @@ def requeue_or_record(folder: Path, status: int) -> None:
         if _times_killed(paths, keys) <= RESTARTS_AFTER_KILL and restarts < task.requeues:
             log.warning("%s; the job is started again", message)
             _requeue()
-    record_failures(task, store, keys, failure, message, tail)
+    record_failures(task, store, keys, make_attempt(failure, message, tail))
     if task.kind == "evaluate" and keys == [start]:
         return  # its runs cannot start
     if task.missing(store) and restarts < task.requeues:
@@ -88,10 +91,11 @@ def _is_wanted() -> bool:
     return state.strip() == "RUNNING"
 
 
-def _requeue() -> None:
+def _requeue() -> NoReturn:
     """Ask the controller to requeue this job, and wait until it ends this process."""
     command("scontrol", "requeue", os.environ["SLURM_JOB_ID"], wait_s=REQUEUE_S)
-    time.sleep(600)
+    time.sleep(ENDED_S)
+    sys.exit(0)  # the controller is slow: the job is requeued, so no failure is recorded
 
 
 def _started_last() -> list[str]:

@@ -8,12 +8,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..identity import Resources
+from ..identity import KINDS, Kind, Resources
 from ..suggest import unknown
 from ..toml_file import Section, parse, read_toml
 from .commands import Site
-
-Stage = Literal["pretrain", "evaluate"]
 
 
 class ProfileError(ValueError):
@@ -45,7 +43,7 @@ class Allocation(Section):
 
 
 DEFAULTS = Allocation(nodes=1, gpus=1, cpus=4, memory_gb=16, setup=[], throttle=64)
-TIME_MIN: dict[Stage, int] = {"pretrain": 24 * 60, "evaluate": 4 * 60}
+TIME_MIN: dict[Kind, int] = {"pretrain": 24 * 60, "evaluate": 4 * 60}
 
 
 class Profile(Allocation):
@@ -66,7 +64,7 @@ class Profile(Allocation):
     pretrain: Allocation = Allocation()
     evaluate: Allocation = Allocation()
 
-    def allocation(self, stage: Stage) -> Allocation:
+    def allocation(self, stage: Kind) -> Allocation:
         """Return the resources of a job of this stage; None where the site decides."""
         merged = {**DEFAULTS.model_dump(), "time_min": TIME_MIN[stage]}
         own: Allocation = getattr(self, stage)
@@ -79,7 +77,7 @@ class Profile(Allocation):
         merged["processes"] = merged["processes"] or max(1, merged["gpus"])
         return Allocation(**merged)
 
-    def resources(self, stage: Stage) -> Resources:
+    def resources(self, stage: Kind) -> Resources:
         """Return the resources of one process of this stage."""
         gpus = self.allocation(stage).gpus
         device = ("cuda" if gpus else "cpu") if self.device == "auto" else self.device
@@ -113,7 +111,7 @@ def check_site(profile: Profile, site: Site) -> None:
     Raises:
         ProfileError: The partition is unknown, or its time limit is shorter than `time_min`.
     """
-    for stage in ("pretrain", "evaluate"):
+    for stage in KINDS:
         allocation = profile.allocation(stage)
         names = str(allocation.partition or site.default_partition)
         for name in names.split(","):  # SLURM uses the first one that is free

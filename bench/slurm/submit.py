@@ -3,23 +3,103 @@
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import submitit
 from submitit.core.utils import FailedJobError
 
-from ..identity import Job
+from ..identity import Job, Kind
+from ..plan.before_work import move_aside
+from ..plan.entry import Entry
 from ..plan.plan import Plan
 from ..store.records import Store
 from . import ledger
 from .code_snapshot import running_digest, take_snapshot
 from .commands import ControllerDownError, SlurmError
-from .job_arrays import JobArray
+from .job_arrays import JobArray, Limits, make_arrays
 from .job_main import Task, run_task
+from .job_states import JobStates, update_from_queue
 from .ledger import Array, Element, Submission
-from .profile import Profile, Stage
+from .profile import Profile
+from .selection import select
 
 CONTROLLER_S = 90.0  # time to wait for a controller that does not answer
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The outcome of one submission.
+
+    Attributes:
+        plan: The plan, with the states of its jobs before the submission.
+        states: The jobs before the submission.
+        arrays: The submitted arrays.
+        wanted: Keys of the submitted pretrainings and runs.
+    """
+
+    plan: Plan
+    states: JobStates
+    arrays: list[JobArray]
+    wanted: set[str]
+
+
+def submit_missing(
+    make_plan: Callable[[], Plan],
+    store: Store,
+    profile: Profile,
+    limits: Limits,
+    accept: Callable[[Entry], bool],
+    *,
+    on_array: Callable[[JobArray, str], None],
+    report: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> Submitted:
+    """Submit the missing work that `accept` accepts and that is not queued.
+
+    The plan is made and compared with the queue while no other process submits into the store.
+
+    Args:
+        make_plan: Compares the grid with the store as it is now.
+        store: The store.
+        profile: The profile of the site.
+        limits: Of the profile and the site.
+        accept: Returns True for an entry to submit.
+        on_array: Called with each submitted array and its job.
+        report: Called with messages about damaged results and about waiting for another process.
+        warn: Called with warnings.
+
+    Raises:
+        LedgerError: Another process is submitting into the store.
+        SlurmError: SLURM refuses an array.
+    """
+    with ledger.submitting(store, report):
+        plan = make_plan()
+        move_aside(plan, store, report)
+        states = update_from_queue(store, plan, warn)
+        states.write_recovered()
+        wanted, waiting = select(plan, states, accept)
+        arrays = make_arrays(plan, wanted, waiting, limits)
+        queued = {key: str(states.assigned[key].job) for key in waiting}
+        if arrays:
+            Submitter(plan, store, profile).submit(arrays, queued, on_array, warn)
+    return Submitted(plan, states, arrays, wanted)
+
+
+def batch_scripts(
+    plan: Plan,
+    store: Store,
+    profile: Profile,
+    limits: Limits,
+    accept: Callable[[Entry], bool],
+    warn: Callable[[str], None],
+) -> Iterator[tuple[JobArray, str]]:
+    """Yield each array that `submit_missing` would submit, with its batch script."""
+    states = update_from_queue(store, plan, warn)
+    submitter = Submitter(plan, store, profile, dry=True)
+    for number, array in enumerate(make_arrays(plan, *select(plan, states, accept), limits)):
+        after = f"<the job of pretraining {array.after[:12]}>" if array.after else None
+        yield array, submitter.text(number, array, after)
 
 
 class Submitter:
@@ -114,7 +194,7 @@ class Submitter:
             else:
                 return jobs[0].job_id.split("_")[0]
 
-    def _task(self, stage: Stage, job: Job) -> Task:
+    def _task(self, stage: Kind, job: Job) -> Task:
         profile = self.profile
         return Task(
             stage=stage, job=job, root=str(self.store.root),
@@ -125,7 +205,7 @@ class Submitter:
     def _executor(self, name: str, array: JobArray, after: str | None) -> submitit.SlurmExecutor:
         """Return submitit's executor with the options of the profile."""
         allocation, profile = self.profile.allocation(array.stage), self.profile
-        place = ledger.folder(self.store) / self.submission.id / name
+        place = self.submission.array_folder(self.store, name)
         executor = submitit.SlurmExecutor(place)
         labels = ", ".join(dict.fromkeys(job.label for job in array.jobs))
         runs = sum(len(job.runs) for job in array.jobs)

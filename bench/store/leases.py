@@ -59,7 +59,7 @@ def holder(path: Path) -> str:
 
 
 class Renewed:
-    """A function that returns true after the holder has renewed a lease, so the holder is alive."""
+    """A callable, true once the holder has renewed its lease, which shows that it is alive."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._first_ns = path, 0

@@ -11,7 +11,7 @@ from ..identity import Pretraining
 from .atomic import write_atomic
 from .provenance import host
 
-FILE = "progress.json"
+PROGRESS_FILE = "progress.json"
 FRESH_S = 120.0  # the largest age of a progress file of a running process
 CHECKPOINT = re.compile(r"checkpoint-(\d+)-([0-9a-f]{16})\.pt")
 
@@ -51,7 +51,7 @@ class Running:
 def write_progress(folder: Path, progress: Progress) -> None:
     """Write the progress of this process."""
     value = vars(progress) | {"host": host(), "pid": os.getpid()}
-    write_atomic(folder / FILE, json.dumps(value))
+    write_atomic(folder / PROGRESS_FILE, json.dumps(value))
 
 
 def read_progress(folder: Path) -> Running | None:
@@ -60,7 +60,7 @@ def read_progress(folder: Path) -> Running | None:
     The file is read once, because another process may replace or remove it at any moment.
     """
     try:
-        with (folder / FILE).open() as file:
+        with (folder / PROGRESS_FILE).open() as file:
             age_s = time.time() - os.fstat(file.fileno()).st_mtime
             value = json.load(file)
         names = Progress.__dataclass_fields__

@@ -10,18 +10,18 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from ...results.record import Attempt, PretrainRecord, RunRecord
+from ..identity import Kind
 from .atomic import NoSpaceError, is_full, link_once, no_space, read_file, sync, writing
 
-Kind = Literal["pretrain", "evaluate"]
+ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
 ATTEMPT = re.compile(r"attempt-(\d+)\.json$")
 FREE_MB = 100  # free space that a store needs before work begins
 MODELS = {"pretrain": PretrainRecord, "evaluate": RunRecord}
@@ -46,12 +46,29 @@ class Store:
         """The folder of prepared data sets."""
         return self.root / "prepared"
 
+    @property
+    def has_results(self) -> bool:
+        """True if the folder holds pretrainings or runs."""
+        return any((self.root / kind).is_dir() for kind in MODELS)
+
     def folder(self, kind: Kind, key: str) -> Path:
         """Return the folder of one pretraining or run."""
         return self.root.joinpath(kind, key)
 
+    def record(self, kind: Kind, key: str) -> Path:
+        """Return the record of one pretraining or run."""
+        return self.root.joinpath(kind, key, "record.json")
+
+    def encoder(self, key: str) -> Path:
+        """Return the weights of a pretraining."""
+        return self.root.joinpath("pretrain", key, ENCODER)
+
+    def history(self, key: str) -> Path:
+        """Return the losses of a pretraining, one line for each logged step."""
+        return self.root.joinpath("pretrain", key, HISTORY)
+
     def keys(self, kind: Kind) -> set[str]:
-        """Return every key that has a folder; a folder moved aside has a dot in its name."""
+        """Return the keys of all folders except those moved aside, whose names contain a dot."""
         try:
             return {e.name for e in os.scandir(self.root / kind) if "." not in e.name}
         except FileNotFoundError:
@@ -68,7 +85,7 @@ class Store:
         Raises:
             DamagedRecordError: The file is not a complete record of this key.
         """
-        path = self.root.joinpath(kind, key, "record.json")
+        path = self.record(kind, key)
         try:
             text = read_file(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -91,23 +108,13 @@ class Store:
             )
         return record
 
-    def records(self, kind: Kind) -> Iterator[Any]:
-        """Yield every readable record."""
-        for key in sorted(self.keys(kind)):
-            try:
-                record = self.read(kind, key)
-            except DamagedRecordError:
-                continue
-            if record is not None:
-                yield record
-
     def write(self, kind: Kind, record: PretrainRecord | RunRecord) -> bool:
         """Write a record once; return False if another writer was first."""
-        folder = self.folder(kind, record.key)
-        with writing(folder / "record.json") as temporary:
+        path = self.record(kind, record.key)
+        with writing(path) as temporary:
             temporary.write_text(record.model_dump_json(indent=1) + "\n")
             sync(temporary)
-            return link_once(temporary, folder / "record.json")
+            return link_once(temporary, path)
 
     def write_attempt(self, kind: Kind, key: str, attempt: Attempt) -> Path:
         """Write a failure into the folder of its pretraining or run; retries ignore it."""

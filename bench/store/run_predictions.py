@@ -15,7 +15,7 @@ import numpy as np
 
 from .atomic import read_file
 
-FILE = "predictions.npz"  # in the folder of a run
+PREDICTIONS_FILE = "predictions.npz"  # in the folder of a run
 NAMES = ("classes", "scores")
 FIRST = "classes.npy"
 LARGEST = 2**26  # bytes of one file, and of one array in it
@@ -24,7 +24,7 @@ LOCAL_HEADER = struct.Struct("<4s2x2H16x2H")
 
 
 class DamagedPredictionsError(ValueError):
-    """Predictions that differ from those that their record describes."""
+    """A file that does not hold the predictions that its record describes."""
 
 
 def read_predictions(

@@ -7,17 +7,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-FILE = "predictions.npz"  # in the folder of a pretraining
+from .run_predictions import DamagedPredictionsError
+
+SAMPLES_FILE = "predictions.npz"  # in the folder of a pretraining
 LARGEST = 2**26  # bytes of a file, and of its arrays in memory
 # Kind of number and axes of each array.
 ARRAYS = {
     "chips": ("f", "BHW"), "predicted": ("f", "RMP"), "target": ("f", "RMP"), "mask": ("b", "RM"),
     "patches": ("iu", "RM"), "images": ("iu", "R"), "kind": ("U", ""),
 }  # fmt: skip
-
-
-class DamagedPicturesError(ValueError):
-    """A file that does not hold the arrays of `Predictions`."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Predictions:
 def load(folder: Path) -> Predictions | None:
     """Read the predictions of a pretraining; None if the file is missing or damaged."""
     try:
-        with np.load(folder / FILE, allow_pickle=False) as stored:
+        with np.load(folder / SAMPLES_FILE, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         kind = str(arrays.pop("kind"))
         return Predictions(**arrays, kind=kind)
@@ -61,9 +59,9 @@ def check_stored(folder: Path) -> None:
     """Check the file of another user, if there is one, before it is copied.
 
     Raises:
-        DamagedPicturesError: The file is too large, or its arrays are not those of `Predictions`.
+        DamagedPredictionsError: The file is too large or holds other arrays than `Predictions`.
     """
-    path = folder / FILE
+    path = folder / SAMPLES_FILE
     if not path.exists():
         return
     try:
@@ -85,9 +83,9 @@ def check_stored(folder: Path) -> None:
         if images.size and not 0 <= images.min() <= images.max() < sizes["B"]:
             raise ValueError("a row has no chip")
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-        raise DamagedPicturesError(
-            f"{FILE} does not hold predictions of a pretraining ({error}); only figures need it: "
-            "delete it in the other store and merge again"
+        raise DamagedPredictionsError(
+            f"{SAMPLES_FILE} does not hold predictions of a pretraining ({error}); only figures "
+            "need it: delete it in the other store and merge again"
         ) from error
 
 

@@ -5,19 +5,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
-from ..data.known_sets import FOLDER, every_set, read_checked_set
-from ..data.lookup import Splits
+from ..data.find_set import Splits
+from ..data.set_descriptions import FOLDER, every_set, read_checked_set
 from ..data.splits import DamagedSetError
+from ..identity import KINDS, Kind
 from ..plan.plan import Plan
-from ..store.records import DamagedRecordError, Kind, Store
-from ..store.run_predictions import FILE
+from ..store.records import DamagedRecordError, Store
+from ..store.run_predictions import PREDICTIONS_FILE
+from ..suggest import RequestError
 from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
-
-KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
-
-
-class CheckError(ValueError):
-    """A store without anything to check."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,11 @@ class Checked:
     runs: int
     findings: list[Finding]
 
+    @property
+    def empty(self) -> bool:
+        """True if there was nothing to check."""
+        return not (self.pretrainings or self.runs or self.findings)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
@@ -65,44 +66,44 @@ class Checked:
         return f"checked {starts}{self.runs} runs: {found}"
 
 
-Tell = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 def refuse_no_store(store: Store) -> None:
     """Check that a folder is a store.
 
     Raises:
-        CheckError: It holds neither pretrainings nor runs.
+        RequestError: It holds neither pretrainings nor runs.
     """
-    if not any((store.root / kind).is_dir() for kind in KINDS):
-        raise CheckError(
+    if not store.has_results:
+        raise RequestError(
             f"{store.root} is not a store: it has neither a folder pretrain/ nor evaluate/; name "
             "a store, or a grid with --runs STORE"
         )
 
 
-def check_store(store: Store, tell: Tell = lambda done, total: None) -> Checked:
+def check_store(store: Store, on_progress: OnProgress = lambda done, total: None) -> Checked:
     """Check every record of a store.
 
     Args:
         store: The store; nothing is written.
-        tell: Called with (done, total) before each record.
+        on_progress: Called with (done, total) before each record.
 
     Raises:
-        CheckError: The folder is not a store, or holds no record.
+        RequestError: The folder is not a store, or holds no record.
     """
     refuse_no_store(store)
     keys = {kind: sorted(store.keys(kind)) for kind in KINDS}
-    found = check_keys(store, keys["pretrain"], keys["evaluate"], tell)
-    if not found.pretrainings + found.runs + len(found.findings):
-        raise CheckError(f"the store {store.root} holds no record; there is nothing to check")
+    found = check_keys(store, keys["pretrain"], keys["evaluate"], on_progress)
+    if found.empty:
+        raise RequestError(f"the store {store.root} holds no record; there is nothing to check")
     return found
 
 
 def check_plan(
     plan: Plan,
     store: Store,
-    tell: Tell = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
     *,
     encoders: bool = True,
 ) -> Checked:
@@ -111,12 +112,12 @@ def check_plan(
     Args:
         plan: The plan of the grid.
         store: The store; nothing is written.
-        tell: Called with (done, total) before each record.
+        on_progress: Called with (done, total) before each record.
         encoders: Check the pretrainings and their weights too.
     """
     starts = [entry.key for entry in plan.pretrain if entry.key] if encoders else []
     runs = [entry.key for entry in plan.runs if entry.key]
-    found = check_keys(store, starts, runs, tell)
+    found = check_keys(store, starts, runs, on_progress)
     unknown = [
         Finding("split", name, "it is not prepared, and the store does not describe it, so the "
                 f"records that need it were not checked; run `sarbench data prepare {name}`")
@@ -126,7 +127,9 @@ def check_plan(
     return Checked(found.pretrainings, found.runs, [*unknown, *found.findings])
 
 
-def check_keys(store: Store, starts: Collection[str], runs: Collection[str], tell: Tell) -> Checked:
+def check_keys(
+    store: Store, starts: Collection[str], runs: Collection[str], on_progress: OnProgress
+) -> Checked:
     """Check the records with these keys; keys without a record are skipped."""
     findings = list(_set_findings(store))
     checker = _Checker(store)
@@ -134,7 +137,7 @@ def check_keys(store: Store, starts: Collection[str], runs: Collection[str], tel
 
     def readable(kind: Kind, keys: Collection[str]) -> Iterator[Any]:
         for key in keys:
-            tell(sum(counts.values()), len(starts) + len(runs))
+            on_progress(sum(counts.values()), len(starts) + len(runs))
             try:
                 record = store.read(kind, key)
             except (DamagedRecordError, OSError) as error:
@@ -174,14 +177,16 @@ class _Checker:
     def of_start(self, record: PretrainRecord) -> list[Finding]:
         """Return the problems of a pretraining."""
         self._starts[record.key] = record.weights_digest, record.identity.get("method"), ""
-        path = self._store.folder("pretrain", record.key) / "encoder.safetensors"
+        path = self._store.encoder(record.key)
         return [_finding("pretrain", record.key, one) for one in encoder_problems(record, path)]
 
     def of_runs(self, records: Iterable[RunRecord]) -> list[Finding]:
         """Return the problems of runs; all runs with one unknown split are one finding."""
         findings: list[Finding] = []
         unscored: dict[str, list[RunRecord]] = {}
-        paths = ((one, self._store.folder("evaluate", one.key) / FILE) for one in records)
+        paths = (
+            (one, self._store.folder("evaluate", one.key) / PREDICTIONS_FILE) for one in records
+        )
         for run in self._verifier.check(paths):
             record = run.record
             weights, method, why = self._start(str(record.identity.get("start")))

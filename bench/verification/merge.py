@@ -5,19 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
-from ..data.known_sets import FOLDER, remember
-from ..data.lookup import DIGEST, Splits
+from ..data.find_set import DIGEST, Splits
+from ..data.set_descriptions import FOLDER, write_description
+from ..identity import KINDS, Kind
 from ..store.atomic import copy_once
-from ..store.records import DamagedRecordError, Kind, Store
-from ..store.run_predictions import FILE as PREDICTIONS
-from ..store.sample_predictions import FILE as PICTURES
-from ..store.sample_predictions import check_stored
+from ..store.records import ENCODER, HISTORY, DamagedRecordError, Store
+from ..store.run_predictions import PREDICTIONS_FILE
+from ..store.sample_predictions import SAMPLES_FILE, check_stored
 from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
 
-KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
-ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
 # Files that are copied with a record, if they exist.
-COPIED = {"pretrain": (ENCODER, HISTORY, PICTURES), "evaluate": (PREDICTIONS,)}
+COPIED = {"pretrain": (ENCODER, HISTORY, SAMPLES_FILE), "evaluate": (PREDICTIONS_FILE,)}
 LARGEST_RECORD = 2**20  # bytes
 LARGEST_HISTORY = 2**26
 
@@ -31,7 +29,7 @@ class Merged:
     """The outcome of a merge for every record of the other store.
 
     Attributes:
-        added: Records that were copied (or would be, in a trial).
+        added: Records that were copied (or would be, in a dry run).
         same: Records that our store has with the same values.
         conflicts: Records that our store has with other values and keeps, with the difference.
         refused: Invalid records, with the reason.
@@ -51,7 +49,7 @@ def merge(
     other: Store,
     mine: Store,
     *,
-    trial: bool = False,
+    dry_run: bool = False,
     allow_unscored: bool = False,
 ) -> Merged:
     """Copy the valid records of another store into ours.
@@ -59,7 +57,7 @@ def merge(
     Args:
         other: The other store; it is only read, and every claim in it is checked.
         mine: Our store; its own records are kept.
-        trial: Return the outcome without copying.
+        dry_run: Return the outcome without copying.
         allow_unscored: Copy runs whose test labels are unknown too.
 
     Raises:
@@ -67,17 +65,17 @@ def merge(
     """
     if other.root.resolve() == mine.root.resolve():
         raise MergeError(f"{other.root} is the store itself; name another store")
-    if not any((other.root / kind).is_dir() for kind in KINDS):
+    if not other.has_results:
         raise MergeError(
             f"{other.root} is not a store: it has neither a folder pretrain/ nor evaluate/; name a "
             "store"
         )
-    if not trial:
+    if not dry_run:
         mine.check_writable()
-    work = _Merge(other, mine, trial, allow_unscored)
+    work = _Merge(other, mine, dry_run, allow_unscored)
     for kind in KINDS:
         for name in sorted(other.keys(kind)):
-            if (other.folder(kind, name) / "record.json").exists():
+            if other.record(kind, name).exists():
                 work.copy(kind, name)  # without a record: a failure, or unfinished work
     return work.result
 
@@ -85,8 +83,13 @@ def merge(
 class _Merge:
     """The state of a merge."""
 
-    def __init__(self, other: Store, mine: Store, trial: bool, allow_unscored: bool) -> None:
-        self.other, self.mine, self.trial, self.allow_unscored = other, mine, trial, allow_unscored
+    def __init__(self, other: Store, mine: Store, dry_run: bool, allow_unscored: bool) -> None:
+        self.other, self.mine, self.dry_run, self.allow_unscored = (
+            other,
+            mine,
+            dry_run,
+            allow_unscored,
+        )
         self.result = Merged()
         self.splits = Splits([mine.root, other.root], mine.prepared)
         self.verifier = RunVerifier(self.splits)
@@ -115,7 +118,7 @@ class _Merge:
         for path in (folder, *folder.iterdir()):
             if path.is_symlink():
                 raise MergeError(f"{path.name} is a link; links are not followed: copy the file")
-        if (folder / "record.json").stat().st_size > LARGEST_RECORD:
+        if self.other.record(kind, name).stat().st_size > LARGEST_RECORD:
             raise MergeError(f"its record is larger than {LARGEST_RECORD >> 20} MB")
         return self.other.read(kind, name)
 
@@ -132,7 +135,7 @@ class _Merge:
         key = str(record.identity.get("start"))
         ours = self.mine.read("pretrain", key) if DIGEST.fullmatch(key) else None
         start = ours or self.starts.get(key)
-        found = self.verifier.problems(record, folder / PREDICTIONS)
+        found = self.verifier.problems(record, folder / PREDICTIONS_FILE)
         unscored = [one.text for one in found if one.kind == "unscored"]
         _refuse([
             *(one for one in found if one.kind != "unscored"),
@@ -143,7 +146,7 @@ class _Merge:
                 why="is in neither store, or was refused",
             ),
         ])  # fmt: skip
-        here = (self.mine.folder("evaluate", record.key) / "record.json").exists()
+        here = self.mine.record("evaluate", record.key).exists()
         if unscored and not (self.allow_unscored or here):
             raise MergeError(f"{unscored[0]}; or copy it unchecked with --allow-unscored")
         return unscored[0] if unscored else ""
@@ -175,7 +178,7 @@ class _Merge:
             why = f"it is being computed here ({', '.join(sorted(busy))})"
             self.result.conflicts.append((what, why))
             return False
-        if not self.trial:
+        if not self.dry_run:
             files = [file for file in COPIED[kind] if (folder / file).is_file()]
             first = all(copy_once(folder / file, target / file) for file in files)
             if not (first and self.mine.write(kind, record)):
@@ -212,8 +215,8 @@ class _Merge:
                 why = f"it claims {claimed} chips, the pretrainings on it {count}"
                 self.result.refused.append((f"{FOLDER}/{known.given[:40]}", why))
                 continue
-            if not self.trial:
-                remember(self.mine.root, known.given, known.split, known.summary)
+            if not self.dry_run:
+                write_description(self.mine.root, known.given, known.split, known.summary)
             self.result.sets.append(known.given)
 
 

@@ -16,19 +16,18 @@ from jaxtyping import Int
 from safetensors import SafetensorError, safe_open
 
 from ...methods._registry import own_names
-from ...protocols._support_sets import (
-    RepeatedChipError,
-    ShotsError,
-    TooFewChipsError,
-    support_digest,
-    support_set,
-)
+from ...protocols._support_sets import SupportSetError, support_digest, support_set
 from ...results.metrics import score_runs
 from ...results.record import PretrainRecord, RunRecord
-from ..data.lookup import Splits
+from ..data.find_set import Splits
 from ..data.splits import Split, shipped
 from ..store.atomic import file_digest
-from ..store.run_predictions import FILE, NAMES, DamagedPredictionsError, read_predictions
+from ..store.run_predictions import (
+    NAMES,
+    PREDICTIONS_FILE,
+    DamagedPredictionsError,
+    read_predictions,
+)
 
 TOLERANCE = 1e-9  # between a stored score and the one computed again
 BATCH = 256  # runs that are scored at once
@@ -172,7 +171,7 @@ class RunVerifier:
             try:
                 chosen = support_set(digest, seed, ids, labels, shots, split.classes)
                 self._supports[key] = len(chosen), support_digest(ids[chosen])
-            except (ShotsError, TooFewChipsError, RepeatedChipError) as error:
+            except SupportSetError as error:
                 self._supports[key] = f"no labelled chips can be drawn: {error}"
         return self._supports[key]
 
@@ -185,12 +184,13 @@ def _missing_fields(identity: dict[str, Any]) -> list[str]:
 def _array_problem(record: RunRecord, stored: dict[str, np.ndarray]) -> str:
     """Return the problem of the arrays of a run; empty if there is none."""
     classes, scores = stored["classes"], stored.get("scores")
+    chips = f"of {record.test_count} chips"
     if classes.dtype.kind not in "iu" or classes.shape != (record.test_count,):
-        return f"{FILE} has {classes.shape} {classes.dtype} classes of {record.test_count} chips"
+        return f"{PREDICTIONS_FILE} has {classes.shape} {classes.dtype} classes {chips}"
     if scores is not None and (scores.dtype.kind != "f" or scores.shape != classes.shape):
-        return f"{FILE} has {scores.shape} {scores.dtype} scores of {record.test_count} chips"
+        return f"{PREDICTIONS_FILE} has {scores.shape} {scores.dtype} scores {chips}"
     if scores is not None and not np.isfinite(scores).all():
-        return f"{FILE} has scores that are not finite"
+        return f"{PREDICTIONS_FILE} has scores that are not finite"
     return ""
 
 
@@ -209,7 +209,7 @@ def _score(batch: list["CheckedRun"]) -> None:
         last = len(split.classes) - 1
         possible = (predicted.min(axis=1) >= 0) & (predicted.max(axis=1) <= last)
         for run in compress(runs, ~possible):
-            text = f"{FILE} predicts a class outside 0..{last}"
+            text = f"{PREDICTIONS_FILE} predicts a class outside 0..{last}"
             run.problems.append(Problem("predictions", text))
         runs, predicted = list(compress(runs, possible)), predicted[possible].astype(np.int64)
         if not runs:

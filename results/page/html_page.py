@@ -87,14 +87,15 @@ def report_page(report: Report) -> str:
         js=Markup(js),
         over=OVER,
         base64=lambda png: base64.b64encode(png).decode(),
-        board_notes=lambda board: Markup(html_notes(notes(board))),
         caption=caption,
         cell_name=_cell_name,
         decimals=_decimals,
         details=_details,
         format_cell=format_cell,
+        html_notes=lambda listed: Markup(html_notes(listed)),
         html_sheet=lambda sheet: Markup(html_sheet(sheet)),
         metric_name=metric_name,
+        notes=notes,
         row_title=row_title,
     )
 

@@ -1,23 +1,13 @@
 """Schema of published values: TOML files in which each value has a grade and a source."""
 
-import tomllib
 from collections.abc import Iterable
-from importlib.resources import files
-from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from ..record import Strict
 
 Grade = Literal["A", "B", "C", "D"]
-
-
-FOLDER = files("sarbench.results.published")
-
-
-class PublishedError(ValueError):
-    """A file of published values that is missing or invalid."""
 
 
 class PaperRow(Strict):
@@ -91,7 +81,7 @@ class Published(Strict):
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1"]
     seeds: int = Field(ge=1, description="number of runs of a published mean, or a lower bound")
     note: str
-    grades: dict[Grade, str]
+    grades: dict[str, str]
     sources: dict[str, str]
     datasets: dict[str, str]
     protocols: dict[str, str]
@@ -102,21 +92,28 @@ class Published(Strict):
     setup: dict[str, str | float | int | list[str]] = Field(default_factory=dict)
     difference: list[Difference] = Field(default_factory=list)
 
-    @model_validator(mode="after")
-    def _names_are_known(self) -> "Published":
+    def check_names(self) -> None:
+        """Check that all parts of the file have the same names.
+
+        Raises:
+            ValueError: It names the first part that does not fit.
+        """
+        _known(self.grades, get_args(Grade), "grade")
+        places = set[tuple[object, ...]]()
         for one in self.value:
             table = self.tables.get(one.table)
+            place = one.table, one.dataset, one.protocol, one.shots, one.row
             if table is None or not (
                 one.row in table.rows
                 and one.dataset in table.datasets
                 and one.protocol in table.protocols
                 and one.shots in table.shots
             ):
-                raise ValueError(f"{one} is outside its table")
+                raise ValueError(f"the value {one.value} at {place} is outside its table")
+            if place in places:
+                raise ValueError(f"the value at {place} occurs twice")
+            places.add(place)
             _known(one.sources, self.sources, "source")
-        places = [(v.table, v.dataset, v.protocol, v.shots, v.row) for v in self.value]
-        if twice := {place for place in places if places.count(place) > 1}:
-            raise ValueError(f"these values occur twice: {sorted(twice)}")
         for table in self.tables.values():
             _known(table.rows, self.rows, "row")
             _known(table.datasets, self.datasets, "data set")
@@ -126,7 +123,6 @@ class Published(Strict):
             _known(order.datasets, self.datasets, "data set")
             lower = [order.lower_protocol] if order.lower_protocol else []
             _known([*order.protocols, *lower], self.protocols, "protocol")
-        return self
 
 
 def _known(names: Iterable[str], allowed: Iterable[str], kind: str) -> None:
@@ -134,34 +130,3 @@ def _known(names: Iterable[str], allowed: Iterable[str], kind: str) -> None:
     for name in names:
         if name not in allowed:
             raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(allowed)}")
-
-
-def papers() -> list[str]:
-    """Return the names of the bundled papers."""
-    names = [path.name for path in FOLDER.iterdir()]
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-
-
-def read_published(name: str) -> Published:
-    """Read a bundled paper by its name, or another file by its path.
-
-    Raises:
-        PublishedError: The file is missing or invalid.
-    """
-    if name in papers():
-        text = (FOLDER / f"{name}.toml").read_text("utf-8")
-    else:
-        try:
-            text = Path(name).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise PublishedError(
-                f"unknown paper {name!r} ({error}); bundled papers: {', '.join(papers())}. For "
-                "another paper, give the path of a TOML file with the same fields"
-            ) from None
-    try:
-        return Published.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise PublishedError(f"{name} is not TOML: {error}") from None
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
-        raise PublishedError("\n".join(f"{name}: {problem}" for problem in problems)) from None

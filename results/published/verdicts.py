@@ -3,21 +3,22 @@
 A value is reproduced if equivalence is shown. A difference that is not significant is not enough.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
 
+from ..conclusions import Tested
 from ..difference import column_difference, shared_values
 from ..leaderboard import Cell, Leaderboard
-from ..reading import Tested
+from ..places import ALPHA
 from ..scores import Column, Score, by_column, starts_of, unit_values
 from ..statistics.paired import PairedTest, effect, holm
 from ..statistics.student_t import t_quantile, two_sided_p
 from ..statistics.units import FEWEST_PRETRAINED
-from ..ties import ALPHA
-from .schema import Published, Value
+from .schema import Ordering, Published, Value
 
 Verdict = Literal["reproduced", "differs", "undecided", "not measured", "not published", "not ours"]
 MARGIN = 0.05  # values that differ by less, as fractions, are the same result
@@ -96,28 +97,25 @@ def check_cells(
         rows_of: Our rows of each method.
     """
     grouped = by_column(scores)
-    found: list[CheckedCell] = []
+    checked: list[CheckedCell] = []
     for name, table in paper.tables.items():
-        known = {(v.dataset, v.protocol, v.shots, v.row): v for v in paper.value if v.table == name}
-        for protocol in table.protocols:
-            for dataset in table.datasets:
-                for shots in table.shots:
-                    columns = _columns(paper, board, dataset, protocol, shots)
-                    for key in table.rows:
-                        value = known.get((dataset, protocol, shots, key))
-                        row = paper.rows[key]
-                        ours = rows_of.get(row.method or "", ())
-                        for column in columns:
-                            for mine in ours or (None,):
-                                cell = board.cell(mine, column) if mine else None
-                                if value is None and (cell is None or cell.mean is None):
-                                    continue
-                                runs = grouped.get(column, {}).get(mine or "", [])
-                                found.append(CheckedCell(
-                                    name, protocol, row.label, column, mine, value, cell,
-                                    *_verdict(paper, value, cell, runs, row.not_ours),
-                                ))  # fmt: skip
-    return found
+        values = {
+            (v.dataset, v.protocol, v.shots, v.row): v for v in paper.value if v.table == name
+        }
+        for protocol, dataset, shots in product(table.protocols, table.datasets, table.shots):
+            columns = _columns(paper, board, dataset, protocol, shots)
+            for key, column in product(table.rows, columns):
+                value, row = values.get((dataset, protocol, shots, key)), paper.rows[key]
+                for ours in rows_of.get(row.method or "", ()) or (None,):
+                    cell = board.cell(ours, column) if ours else None
+                    if value is None and (cell is None or cell.mean is None):
+                        continue
+                    runs = grouped.get(column, {}).get(ours or "", [])
+                    checked.append(CheckedCell(
+                        name, protocol, row.label, column, ours, value, cell,
+                        *_verdict(paper, value, cell, runs, row.not_ours),
+                    ))  # fmt: skip
+    return checked
 
 
 def _columns(
@@ -177,52 +175,86 @@ def check_orders(
     Two protocols with the same encoders are paired by pretraining seed.
     """
     grouped = by_column(scores)
-    found: list[CheckedOrder] = []
+    checked: list[CheckedOrder] = []
     for order in paper.ordering:
-        cases: list[tuple[Column, str, str, Tested | None]] = []
-        for dataset in order.datasets:
-            for protocol in order.protocols:
-                for shots in order.shots:
-                    base, upper = paper.datasets[dataset], paper.protocols[protocol]
-                    lower = paper.protocols[order.lower_protocol or protocol]
-                    names = [c[0] for c in grouped if c[0].split("/")[0] == base]
-                    for name in dict.fromkeys(names) or [base]:
-                        for key in order.lower:
-                            sides = (((name, upper, shots), order.higher),
-                                     ((name, lower, shots), key))  # fmt: skip
-                            cells = [
-                                _only_complete(paper, grouped.get(column, {}), rows_of, row)
-                                for column, row in sides
-                            ]
-                            found_here = None
-                            if cells[0] and cells[1]:
-                                found_here = _order(sides[0][0], cells[0], cells[1],
-                                                    paper.metric, rng)  # fmt: skip
-                            labels = [paper.rows[row].label for _, row in sides]
-                            if order.lower_protocol:
-                                labels = [f"{labels[0]}, {protocol}",
-                                          f"{labels[1]}, {order.lower_protocol}"]  # fmt: skip
-                            cases.append((sides[0][0], labels[0], labels[1], found_here))
-        tests = [case.test for *_, case in cases if case and case.test]
+        cases = [
+            (higher, lower, _test_case(paper, grouped, rows_of, higher, lower, rng))
+            for higher, lower in _cases(paper, order, grouped)
+        ]
+        tests = [tested.test for *_, tested in cases if tested and tested.test]
         p_values = iter(holm([test.p for test in tests]))
-        for column, higher, lower, case in cases:
-            if case is None or case.effect is None:
-                found.append(CheckedOrder(
-                    order.statement, order.grade, column, higher, lower, "not measured", None, None
-                ))  # fmt: skip
-                continue
-            mean = case.effect.difference.mean
-            p = float(next(p_values)) if case.test else None
-            verdict = "in the mean only" if mean > 0 else "reversed in the mean only"
-            if p is not None and p <= ALPHA and case.unit == "pretrain_seeds":
-                verdict = "holds" if mean > 0 else "contradicted"
-            elif p is not None and p <= ALPHA:
-                verdict = ("holds for these checkpoints" if mean > 0
-                           else "contradicted by these checkpoints")  # fmt: skip
-            found.append(CheckedOrder(
-                order.statement, order.grade, column, higher, lower, verdict, mean, p, case.unit
-            ))  # fmt: skip
-    return found
+        for higher, lower, tested in cases:
+            p = float(next(p_values)) if tested and tested.test else None
+            checked.append(_checked_order(order, higher, lower, tested, p))
+    return checked
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of a case: a row of the paper in one of our columns."""
+
+    column: Column
+    key: str
+    label: str
+
+
+def _cases(
+    paper: Published, order: Ordering, grouped: Iterable[Column]
+) -> Iterator[tuple[_Side, _Side]]:
+    """Yield the higher and the lower side of each case of a statement."""
+    ours = list(dict.fromkeys(column[0] for column in grouped))
+    for dataset, protocol, shots in product(order.datasets, order.protocols, order.shots):
+        other = order.lower_protocol or protocol
+        base = paper.datasets[dataset]
+        names = [name for name in ours if name.split("/")[0] == base] or [base]
+        for name, key in product(names, order.lower):
+            sides = (order.higher, protocol), (key, other)
+            higher, lower = (
+                _Side(
+                    (name, paper.protocols[used], shots),
+                    row,
+                    paper.rows[row].label + (f", {used}" if order.lower_protocol else ""),
+                )
+                for row, used in sides
+            )
+            yield higher, lower
+
+
+def _test_case(
+    paper: Published,
+    grouped: Mapping[Column, Mapping[str, Sequence[Score]]],
+    rows_of: Mapping[str, Sequence[str]],
+    higher: _Side,
+    lower: _Side,
+    rng: np.random.Generator,
+) -> Tested | None:
+    """Return the test of a case; None if a side does not have exactly one complete row."""
+    cells = [
+        _only_complete(paper, grouped.get(side.column, {}), rows_of, side.key)
+        for side in (higher, lower)
+    ]
+    if not cells[0] or not cells[1]:
+        return None
+    return _order(higher.column, cells[0], cells[1], paper.metric, rng)
+
+
+def _checked_order(
+    order: Ordering, higher: _Side, lower: _Side, tested: Tested | None, p: float | None
+) -> CheckedOrder:
+    """Return the verdict on a case; `p` is Holm-corrected within the statement."""
+    case = order.statement, order.grade, higher.column, higher.label, lower.label
+    if tested is None or tested.effect is None:
+        return CheckedOrder(*case, "not measured", None, None)
+    mean = tested.effect.difference.mean
+    if p is None or p > ALPHA:
+        verdict = "in the mean only" if mean > 0 else "reversed in the mean only"
+    elif tested.unit == "pretrain_seeds":
+        verdict = "holds" if mean > 0 else "contradicted"
+    elif mean > 0:
+        verdict = "holds for these checkpoints"
+    else:
+        verdict = "contradicted by these checkpoints"
+    return CheckedOrder(*case, verdict, mean, p, tested.unit)
 
 
 def _order(

@@ -7,9 +7,11 @@ from jaxtyping import Float
 
 from .student_t import t_quantile
 
+LEVEL = 0.95
 
-class TooFewScoresError(ValueError):
-    """Too few scores for an interval."""
+
+class StatisticsError(ValueError):
+    """Values that do not allow the interval or the test."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Variance:
     value: float
     df: float
 
-    def half(self, level: float = 0.95) -> float:
+    def half(self, level: float = LEVEL) -> float:
         """Return the half-width of the two-sided Student interval."""
         return float(t_quantile((1 + level) / 2, self.df) * np.sqrt(self.value))
 
@@ -42,15 +44,15 @@ def add(*parts: Variance) -> Variance:
     return Variance(total, total**2 / sum(part.value**2 / part.df for part in parts))
 
 
-def mean_interval(scores: Float[np.ndarray, " S"], level: float = 0.95) -> Interval:
+def mean_interval(scores: Float[np.ndarray, " S"], level: float = LEVEL) -> Interval:
     """Return the mean over S seeds and its two-sided Student interval.
 
     Raises:
-        TooFewScoresError: There are fewer than two scores; use `single_score` for one.
+        StatisticsError: There are fewer than two scores; use `single_score` for one.
         ValueError: A score is not finite, or `level` is not in (0, 1).
     """
     if scores.size < 2:
-        raise TooFewScoresError(
+        raise StatisticsError(
             f"an interval needs 2 scores or more, got {scores.size}; use single_score for one"
         )
     if not np.isfinite(scores).all():

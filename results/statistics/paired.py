@@ -11,15 +11,11 @@ import numpy as np
 import scipy.special
 from jaxtyping import Bool, Float, Int
 
-from .intervals import Interval, mean_interval, single_score
+from .intervals import LEVEL, Interval, StatisticsError, mean_interval, single_score
 
 MOST_EXACT_PAIRS = 20  # 2**19 sign vectors; with more pairs signs are drawn
 DRAWS = 20_000
 SAME = 1e-12  # sums of scores that differ by less are equal up to rounding
-
-
-class UnpairedError(ValueError):
-    """Scores of two methods without common units."""
 
 
 @dataclass(frozen=True)
@@ -39,22 +35,19 @@ class PairedTest:
     exact: bool
 
 
-def sign_flip(
-    differences: Float[np.ndarray, " S"], rng: np.random.Generator, draws: int = DRAWS
-) -> PairedTest:
+def sign_flip(differences: Float[np.ndarray, " S"], rng: np.random.Generator) -> PairedTest:
     """Test paired differences by flipping their signs: all sign vectors up to 20 pairs.
 
     Args:
         differences: One per pair; finite.
         rng: Draws the signs for more than 20 pairs.
-        draws: Number of sign vectors to draw.
 
     Raises:
-        UnpairedError: The array is empty, or a difference is not finite.
+        StatisticsError: The array is empty, or a difference is not finite.
     """
     n = differences.size
     if n == 0 or not np.isfinite(differences).all():
-        raise UnpairedError(f"{n} paired differences, all must be finite: {differences.tolist()}")
+        raise StatisticsError(f"{n} paired differences, all must be finite: {differences.tolist()}")
     reached = abs(differences.sum()) - SAME
     if n <= MOST_EXACT_PAIRS:
         sums = differences[:1]  # the first sign is fixed: opposite vectors give the same |sum|
@@ -62,10 +55,10 @@ def sign_flip(
             sums = np.concatenate((sums + value, sums - value))
         return PairedTest(float(np.mean(np.abs(sums) >= reached)), 2.0 ** (1 - n), n, True)
     hits = 0
-    for start in range(0, draws, 1000):  # bounded memory
-        signs = rng.integers(0, 2, (min(1000, draws - start), n)) * 2 - 1
+    for start in range(0, DRAWS, 1000):  # bounded memory
+        signs = rng.integers(0, 2, (min(1000, DRAWS - start), n)) * 2 - 1
         hits += int((np.abs(signs @ differences) >= reached).sum())
-    return PairedTest((hits + 1) / (draws + 1), 1 / (draws + 1), n, False)
+    return PairedTest((hits + 1) / (DRAWS + 1), 1 / (DRAWS + 1), n, False)
 
 
 def chip_test(
@@ -79,10 +72,10 @@ def chip_test(
     because near-duplicate chips are right or wrong together.
 
     Raises:
-        UnpairedError: The arrays differ in length.
+        StatisticsError: The arrays differ in length.
     """
     if right_a.shape != right_b.shape or (groups is not None and groups.shape != right_a.shape):
-        raise UnpairedError(
+        raise StatisticsError(
             f"predictions of {right_a.size} and {right_b.size} chips cannot be paired"
         )
     difference = right_a.astype(np.int64) - right_b
@@ -127,11 +120,11 @@ class Effect:
     standardised: Interval | None
 
 
-def effect(differences: Float[np.ndarray, " S"], level: float = 0.95) -> Effect:
-    """Return the mean of paired differences and the standardised mean, with intervals."""
+def effect(differences: Float[np.ndarray, " S"]) -> Effect:
+    """Return the mean of paired differences and the standardised mean, with 95% intervals."""
     if differences.size == 1:
         return Effect(single_score(float(differences[0])), None)
-    mean = mean_interval(differences, level)
+    mean = mean_interval(differences)
     spread = float(differences.std(ddof=1))
     if spread <= SAME:
         return Effect(mean, None)
@@ -139,6 +132,6 @@ def effect(differences: Float[np.ndarray, " S"], level: float = 0.95) -> Effect:
     t = mean.mean / spread * root
     low, high = (
         scipy.special.nctdtrinc(differences.size - 1, tail, t) / root
-        for tail in ((1 + level) / 2, (1 - level) / 2)
+        for tail in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)
     )
     return Effect(mean, Interval(mean.mean / spread, float(low), float(high), differences.size))

@@ -1,9 +1,9 @@
-"""The difference in accuracy of two classifiers, with its variance over seeds and test chips.
+"""Weighted mean over seeds and test chips, with its variance as crossed random effects.
 
-Seeds and groups of test chips are crossed random effects. The variance of the difference is the
-analysis-of-variance estimate: the part of seeds plus the part of groups minus their interaction,
-which both contain. The part of groups includes one additional group on which the classifiers always
-differ (Agresti and Min 2005 add cells in the same way); without it the variance is too small for
+The values are outcomes of one classifier or differences of two. The variance is the
+analysis-of-variance estimate: the part of seeds plus the part of groups of test chips minus their
+interaction, which both contain. The part of groups includes one additional group with the value 1
+(Agresti and Min 2005 add cells in the same way); without it the variance is too small for
 classifiers that differ on few chips. Degrees of freedom follow Satterthwaite (1946). Those of the
 groups come from the effective number of groups, so that a few large groups do not count as many.
 """
@@ -11,20 +11,17 @@ groups come from the effective number of groups, so that a few large groups do n
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from .intervals import Interval
-from .paired import UnpairedError
-from .student_t import t_quantile, two_sided_p
 from .units import FEWEST_GROUPS, FEWEST_SEEDS
 
 
 @dataclass(frozen=True)
 class TwoWay:
-    """A difference in accuracy, first minus second, over S seeds and G groups of test chips.
+    """A mean over S seeds and G groups of test chips: a score, or a difference of two scores.
 
     Attributes:
-        difference: Difference as a fraction.
+        difference: The mean, as a fraction.
         se: Standard error; None with too few seeds or groups.
         df: Degrees of freedom of the standard error; None without one.
         seeds: S; with S = 1 the result is about these two runs.
@@ -37,54 +34,18 @@ class TwoWay:
     seeds: int
     groups: int
 
-    def interval(self, level: float = 0.95) -> Interval:
-        """Return the difference with its Student interval; no limits if `se` is None."""
-        if self.se is None or self.df is None:
-            return Interval(self.difference, None, None, self.groups)
-        half = t_quantile((1 + level) / 2, self.df) * self.se
-        return Interval(
-            self.difference, self.difference - half, self.difference + half, self.groups
-        )
-
-    def p(self) -> float | None:
-        """Return the two-sided p-value of no difference; None if `se` is None."""
-        if self.se is None or self.df is None:
-            return None
-        return two_sided_p(abs(self.difference) / self.se, self.df)
-
-
-def two_way_difference(
-    right_a: Bool[np.ndarray, "S M"],
-    right_b: Bool[np.ndarray, "_ _"],
-    groups: Int[np.ndarray, " _"] | None = None,
-) -> TwoWay:
-    """Return the difference in accuracy of A and B, with its variance over seeds and test chips.
-
-    With one seed the variance is over test chips only.
-
-    Args:
-        right_a: True where A was right, for each seed and test chip.
-        right_b: The same for B, on the same seeds and chips.
-        groups: Group of near-duplicates of each chip; None where each chip is its own group.
-
-    Raises:
-        UnpairedError: The shapes of the arrays differ.
-    """
-    shape = right_a.shape
-    if right_b.shape != shape or (groups is not None and groups.size != shape[1]):
-        raise UnpairedError(f"{shape} and {right_b.shape} seeds and chips cannot be paired")
-    return two_way_mean(right_a.astype(np.float64) - right_b, groups)
-
 
 def two_way_mean(
     gaps: Float[np.ndarray, "S M"],
     groups: Int[np.ndarray, " M"] | None = None,
     weights: Float[np.ndarray, " M"] | None = None,
 ) -> TwoWay:
-    """Return the mean of differences in [-1, 1], with its variance over seeds and test chips.
+    """Return the mean of values in [-1, 1], with its variance over seeds and test chips.
+
+    With one seed the variance is over test chips only.
 
     Args:
-        gaps: The difference on each chip, for each seed.
+        gaps: The value of each chip, for each seed.
         groups: Group of near-duplicates of each chip; None where each chip is its own group.
         weights: Weights of the chips, with mean 1; None for equal weights. They are constants.
     """

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from ..cells import CHIP_METRICS
+from ..cells import CHIP_METRICS, NoInterval
 from ..leaderboard import RECALL, Cell, Leaderboard
 from ..notes import Note, flags
+from ..places import ALPHA
 from ..scores import Column, column_name
 from ..statistics.units import FEWEST_PRETRAINED, OVER, Unit, covers
-from ..ties import ALPHA
 
 INCOMPLETE = "Incomplete cells (a/b: a of b runs finished) are not ranked or tested."
 
@@ -19,9 +19,9 @@ def metric_name(metric: str) -> str:
     return metric.replace("_", " ").capitalize().replace("f1", "F1")
 
 
-def caption(board: Leaderboard) -> list[str]:
-    """Return the lines below a table: the numbers, the marks, and the flags of the notes."""
-    return [_numbers_line(board), *_marks_line(board), *flags(notes(board))]
+def caption(board: Leaderboard, notes: Sequence[Note]) -> list[str]:
+    """Return the lines below a table: the numbers, the marks, and the flags of its notes."""
+    return [_numbers_line(board), *_marks_line(board), *flags(notes)]
 
 
 def notes(board: Leaderboard) -> list[Note]:
@@ -88,7 +88,7 @@ def _numbers(board: Leaderboard) -> list[Note]:
     if board.metric not in CHIP_METRICS:
         names = " and ".join(name.replace("_", " ") for name in CHIP_METRICS)
         texts.append(f"Only {names} have intervals and tests over test chips.")
-    columns: dict[str, dict[Column, None]] = {}
+    columns: dict[NoInterval, dict[Column, None]] = {}
     for cell in shown:
         if cell.no_interval:
             columns.setdefault(cell.no_interval, {})[cell.column] = None

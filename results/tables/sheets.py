@@ -69,14 +69,15 @@ def _leaderboard(board: Leaderboard) -> list[Sheet]:
     """Return one sheet with every column."""
     heads = [_head(board, board.columns, level) for level in range(4)]
     last = len(heads) - 1
+    listed = notes(board)
     heads = [[*head, ("mean rank" if level == last else "", 1)] for level, head in enumerate(heads)]
     return [
         Sheet(
             f"Leaderboard{_of(board)}: {metric_name(board.metric)}",
             heads,
             _sections(board, board.columns, ranks=True),
-            caption(board),
-            notes(board),
+            caption(board, listed),
+            listed,
         )
     ]
 
@@ -84,6 +85,7 @@ def _leaderboard(board: Leaderboard) -> list[Sheet]:
 def _paper(board: Leaderboard) -> list[Sheet]:
     """Return one sheet per protocol with the data sets side by side, as in papers."""
     sheets = []
+    listed = notes(board)
     protocols = list(dict.fromkeys(protocol for _, protocol, _ in board.columns))
     for number, protocol in enumerate(protocols):
         columns = [column for column in board.columns if column[1] == protocol]
@@ -94,8 +96,8 @@ def _paper(board: Leaderboard) -> list[Sheet]:
                 f"{protocol}{_of(board)}: {metric_name(board.metric)}",
                 heads,
                 _sections(board, columns, rows=rows),
-                caption(board),
-                notes(board) if number == len(protocols) - 1 else [],
+                caption(board, listed),
+                listed if number == len(protocols) - 1 else [],
             )
         )
     return sheets

@@ -6,7 +6,7 @@ The table in methods/README.md is its output.
 from dataclasses import asdict
 
 from sarbench.bench.identity import Pretraining, Recipe, to_json
-from sarbench.bench.models.architecture import architecture_of
+from sarbench.bench.method_facts.architecture import architecture_of
 from sarbench.methods import SIZES, get, names
 
 for size, batch in (("vit_nano", 32), ("vit_base", 300)):

@@ -62,7 +62,7 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors, one thread, vit_nano")
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        pool = Pool([prepare("synthetic", store.root, store.prepared, pool=True)], cap=CHIPS)
+        pool = Pool([prepare("synthetic", store.root, store.prepared, pool=True).chips], cap=CHIPS)
         for name in chosen:
             step_ms, peak_mb, growth_mb = watch(name, pool, store)
             print(

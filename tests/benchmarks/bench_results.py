@@ -51,7 +51,7 @@ def build(folder: Path, records: int) -> int:
     from PIL import Image
     from stores import encoder_file, labelled, planned, pretrain_record, provenance
 
-    from sarbench.bench.data.prepare import open_chips
+    from sarbench.bench.data.prepare import prepare
     from sarbench.bench.store.atomic import file_digest, npz
     from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
     from sarbench.results.record import RunRecord
@@ -65,7 +65,7 @@ def build(folder: Path, records: int) -> int:
         pixels = np.random.default_rng(number).integers(0, 255, (64, 64), dtype=np.uint8)
         Image.fromarray(pixels).save(pool / f"{number}.png")
     plan, store = planned(grid, runs)
-    chips = open_chips("synthetic", runs / "data", store.prepared)
+    chips = prepare("synthetic", runs / "data", store.prepared).chips
     labels = chips.labels[chips.is_test]
     draw, weights = np.random.default_rng(0), {}
     for entry in plan.pretrain:

@@ -13,15 +13,17 @@ from commands import TINY
 from sarbench.bench.cli import doctor as _doctor
 from sarbench.bench.cli import results as _results
 from sarbench.bench.cli.data import list_data
-from sarbench.bench.cli.request import Request
+from sarbench.bench.cli.grid_arguments import Request
 from sarbench.bench.cli.results import SUFFIXES, chosen_format
 from sarbench.bench.contract import preview as show_method
 from sarbench.bench.contract import skeleton as method_skeleton
-from sarbench.bench.contract.skeleton import MethodNameError, skeleton, write_skeleton
+from sarbench.bench.contract.skeleton import skeleton, write_skeleton
 from sarbench.bench.grid.schema import bundled_grids, grid_file, read_grid
+from sarbench.bench.pretraining.step import NonFiniteLossError
 from sarbench.bench.slurm import commands as slurm
 from sarbench.bench.slurm.profile import ProfileError, check_site, parse_profile
 from sarbench.bench.store.records import Store
+from sarbench.bench.suggest import RequestError
 from sarbench.results.tables.render import FORMATS
 
 Usage = namedtuple("Usage", "total used free")
@@ -87,7 +89,7 @@ def test_doctor_reports_a_disk_too_full_for_the_probe(tmp_path, monkeypatch):
 
     site = slurm.Site(10, {"gpu": slurm.Partition("gpu", 1e9)}, "gpu", False)
     monkeypatch.setattr(_doctor, "read_site", lambda wait_s: site)
-    monkeypatch.setattr(_doctor, "probe_job", full)
+    monkeypatch.setattr(_doctor, "check_node", full)
     found = list(_doctor._slurm(Store(tmp_path), tmp_path, parse_profile({}, "p"), job=True))
     assert (found[-1].what, found[-1].state) == ("job", "wrong")
     assert "No space left" in found[-1].text
@@ -151,9 +153,19 @@ def test_a_method_without_predict_has_nothing_to_show(
     text = skeleton("plugin_own_loss", in_this_repository=False)
     text = text.replace("\n    def predict(self, images", OWN_LOSS)
     package("plugin_own_loss", text.replace("MaskedPrediction", "Method"))
-    monkeypatch.setattr(show_method, "picture_of_method", None)  # called, it would fail
+    monkeypatch.setattr(show_method, "draw_method", None)  # called, it would fail
     status, said = sarbench("methods", "show", "plugin_own_loss")
     assert (status, "MaskedPrediction" in said) == (2, True), said
+
+
+def test_a_loss_that_is_not_finite_is_explained(sarbench, tmp_path, monkeypatch):
+    def loss(*_: object) -> None:
+        raise NonFiniteLossError("the loss is nan: the batch holds pixels that are not finite")
+
+    monkeypatch.setattr(show_method, "train_step", loss)
+    words = ("--steps", 1, "--out", tmp_path / "m.png", "--runs", tmp_path / "runs")
+    status, said = sarbench("methods", "show", "mae", *words)
+    assert (status, "the loss is nan" in said, "Traceback" in said) == (2, True, False), said
 
 
 def test_a_skeleton_is_not_written_into_an_installed_package(tmp_path, monkeypatch):
@@ -164,7 +176,7 @@ def test_a_skeleton_is_not_written_into_an_installed_package(tmp_path, monkeypat
     monkeypatch.chdir(here)
     assert write_skeleton("my_own") == here / "my_own.py"
     assert (here / "my_own.py").read_text() == skeleton("my_own", in_this_repository=False)
-    with pytest.raises(MethodNameError, match="belongs to the installed package"):
+    with pytest.raises(RequestError, match="belongs to the installed package"):
         write_skeleton("my_own", installed)
     assert list(installed.iterdir()) == []
     (installed.parent / "pyproject.toml").write_text("")

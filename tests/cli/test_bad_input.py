@@ -13,7 +13,7 @@ from small_grids import make_summary
 
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.grid.validate import check_data
-from sarbench.bench.models.method_info import describe
+from sarbench.bench.method_facts.method_info import describe
 
 
 def write_grid(folder: Path, *change: str) -> Path:
@@ -42,6 +42,7 @@ WRONG_GRIDS = [
     (METHOD, '[{name = "mae", config = {mask_ration = 0.5}}]', "Did you mean 'mask_ratio'"),
     (METHOD, '[{name = "mae", config = {mask_ratio = 1.5}}]', "mask_ratio is 1.5"),
     (METHOD, '[{name = "mae", config = {mask_ratio = "high"}}]', "must be a number"),
+    (METHOD, '[{name = "mae", config = {standardise = 3}}]', "must be true or false"),
     (METHOD, '[{name = "sar_jepa", config = {radii_px = ["a"]}}]', "radii_px must be a list like"),
     (METHOD, '[{name = "sar_jepa", config = {radii_px = [-3]}}]', "radii >= 1"),
     (DATA, 'datasets = ["synthetik"]', "Did you mean 'synthetic'"),
@@ -52,7 +53,7 @@ WRONG_GRIDS = [
     (POOL, 'pool = ["mstar_soc"]', "Did you mean 'mstar_soc:train'"),
     (POOL, 'pool = ["sarshpi"]', "Did you mean 'sar_ship'"),
     (POOL, "pool = []", "pretrain.pool has no pool"),
-    (POOL, 'pool = "synthetic"', "must be a valid list"),
+    (POOL, 'pool = "synthetic"', "pretrain.pool must be a list, got 'synthetic'"),
     (POOL, 'pool = ["synthetic", "synthetic"]', "more than once"),
     (LINEAR, "lineer = [5]", "Did you mean 'linear'"),
     (f"{LINEAR}\n{KNN}\n", "", "has no protocol"),
@@ -69,6 +70,7 @@ WRONG_GRIDS = [
     (LINEAR, "linear = [2.5]", "shots.0 must be a whole number or 'all', got 2.5"),
     (LINEAR, "linear = [true]", "shots.0 must be a whole number or 'all', got True"),
     (LINEAR, 'finetune = [10]', 'shots must be "all"'),
+    (LINEAR, 'few_shot = ["all"]', "shots must be a number"),
     (*settings("linear", "5", "epochs = 0"), "epochs is 0; it must be 1"),
     (*settings("linear", "5", "lr = -1.0"), "lr is -1.0; it must be finite"),
     (*settings("linear", "5", "lr = nan"), "lr is nan; it must be finite"),
@@ -87,6 +89,11 @@ WRONG_GRIDS = [
     ("batch = 16", "batch = 64", "batch = 64, but the pool has 32 chips"),
     ("seeds = 2", "seeds = 0", "evaluate.seeds has no seed"),
     ("seeds = 2", "seeds = -2", "evaluate.seeds has no seed"),
+    ("seeds = 2", "seeds = 100000000000", "more than 1000 seeds"),
+    (EPOCHS, 'schedule = "step"\nlr_end_share = 0.1', "leave one of them out"),
+    (EPOCHS, 'optimizer = "sgd"\nbeta1 = 0.5', "beta1 are those of AdamW"),
+    (EPOCHS, "base_lr = 1e308", "finite learning rate"),
+    ('"vit_nano"', '"timm:resnet18@100000"', "unknown encoder"),
     ("seeds = 2", "seeds = [-1]", "evaluate.seeds must be 0 or more"),
     ("seeds = 2", "seeds = [1, 1]", "more than once"),
     ("seeds = 2", 'seeds = "two"', "seeds must be a whole number or a list of whole numbers"),
@@ -96,7 +103,7 @@ WRONG_GRIDS = [
     (EPOCHS, "pool_fraction = nan", "pool_fraction must be in (0, 1]"),
     (EPOCHS, "pool_fraction = []", "pretrain.pool_fraction has no value"),
     (EPOCHS, "pool_fraction = 0.0001", "the pool has 0"),
-    ("pool_cap = 32", "pool_cap = 0", "pretrain.pool_cap: must be greater than or equal to 1"),
+    ("pool_cap = 32", "pool_cap = 0", "pretrain.pool_cap must be 1 or more"),
     ('"vit_nano"', '"vit_nanoo"', "Did you mean 'vit_nano'"),
     ('"vit_nano"', "[]", "pretrain.encoder has no value"),
     ('"vit_nano"', '["vit_nano", "vit_nano"]', "more than once"),
@@ -104,8 +111,10 @@ WRONG_GRIDS = [
     (EPOCHS, 'precision = "fp8"', "unknown value 'fp8'"),
     (EPOCHS, "base_lr = nan", "base_lr must be finite"),
     (EPOCHS, "beta1 = 2.0", "betas must be in [0, 1)"),
-    ('name = "tiny"', 'name = "../x"', "name: String should match pattern"),
+    ('name = "tiny"', 'name = "../x"', "name must be letters, digits, `_`, `.` and `-`"),
     ('name = "tiny"', "", "name is missing"),
+    ('name = "tiny"', 'name = "tiny"\ncompare = "checkpoint"', "Did you mean 'checkpoints'"),
+    ('name = "tiny"', 'name = "tiny"\ncompare = 3', "compare must be 'methods' or"),
     ("batch = 16", "batch = ", "is not a TOML file"),
 ]  # fmt: skip
 
@@ -129,8 +138,11 @@ def test_a_file_that_is_not_a_grid_is_refused(sarbench, tmp_path):
             (tmp_path / path).write_bytes(content)
         status, said = sarbench("plan", tmp_path / path)
         assert (status, message in said) == (2, True), said
+    os.mkfifo(tmp_path / "fifo.toml")
+    status, said = sarbench("plan", tmp_path / "fifo.toml")
+    assert (status, "is not a file" in said) == (2, True)
     status, said = sarbench("plan", tmp_path)
-    assert (status, "is not a TOML file" in said) == (2, True)
+    assert (status, "is not a file" in said) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +163,7 @@ def test_a_file_that_is_not_a_grid_is_refused(sarbench, tmp_path):
         (("report", "GRID", "--out", "GRID"), "which is a file"),
         (("data", "show", "synthetic", "--out", "grid.toml/x.png"), "which is a file"),
         (("methods", "show", "maee"), "Did you mean 'mae'"),
+        (("protocols", "show", "linea"), "Did you mean 'linear'"),
         (("methods", "show", "mae", "--encoder", "vit_nan"), "Did you mean 'vit_nano'"),
         (("table", "GRID", "--out", "t.csv", "--json"), "different formats: csv, json"),
         (("table", "GRID", "--out", "t.csv", "-f", "latex"), "different formats: csv, latex"),
@@ -176,7 +189,7 @@ def test_an_unknown_device_is_refused_before_anything_is_moved_aside(
     sarbench, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("sarbench.bench.cli.grid.prepare_all", lambda *_: [])
-    monkeypatch.setattr("sarbench.bench.cli.grid.clear", None)  # called, it would fail
+    monkeypatch.setattr("sarbench.bench.cli.grid.move_aside", None)  # called, it would fail
     status, said = sarbench("run", write_grid(tmp_path), "--force", "--device", "tpu")
     assert (status, "unknown device 'tpu'; allowed: auto, cpu, cuda" in said) == (2, True), said
 

@@ -4,7 +4,7 @@ import threading
 
 from sarbench.bench.cli import job_progress
 from sarbench.bench.cli.job_progress import JobProgress
-from sarbench.bench.cli.progress import Task, _Lines, progress
+from sarbench.bench.cli.progress import Bar, _Lines, progress
 from sarbench.bench.execution.job import Event
 from sarbench.bench.identity import Job
 from sarbench.bench.store.progress import Progress
@@ -45,7 +45,7 @@ def events(log: Log, *parts: tuple[float, Event]):
 
 
 def follow(log: Log, *parts: tuple[float, Event]) -> JobProgress:
-    watched = JobProgress(log.shown, Task("tiny", 2, "runs"), clock=lambda: log.time)
+    watched = JobProgress(log.shown, Bar("tiny", 2, "runs"), clock=lambda: log.time)
     watched.follow(jobs(), events(log, *parts))
     return watched
 
@@ -83,7 +83,7 @@ def test_a_finished_job_is_a_line_and_postpones_the_summary():
 
 def test_failed_runs_end_a_job_and_failures_name_it(monkeypatch):
     log, complaints = Log(), []
-    monkeypatch.setattr(job_progress, "complain", complaints.append)
+    monkeypatch.setattr(job_progress, "print_error", complaints.append)
     watched = follow(
         log,
         (0, Event("done", "evaluate", ["a"], "MAE")),
@@ -100,7 +100,7 @@ def test_a_task_that_has_ended_is_not_summarised():
     log = Log()
     log.wait(120)
     assert log.lines == []  # without a task there is nothing to say
-    packing, checking = Task("packing", 800, "chips", 40), Task("checking", None, "records")
+    packing, checking = Bar("packing", 800, "chips", 40), Bar("checking", None, "records")
     for task in (packing, checking):
         log.shown.add(task)
     log.shown.remove(packing)

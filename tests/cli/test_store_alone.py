@@ -11,7 +11,7 @@ from commands import Answer, call_here
 from PIL import Image
 from stores import fill, share
 
-from sarbench.bench.data.lookup import remember_set
+from sarbench.bench.data.find_set import describe_set
 from sarbench.results.figures import style
 
 GRID = """
@@ -65,7 +65,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     plan = fill(home / "grid.toml", home / "runs", right)
     for name in plan.needs():
-        remember_set(name, plan.data[name], home / "runs")
+        describe_set(name, plan.data[name], home / "runs")
     return home
 
 

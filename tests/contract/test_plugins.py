@@ -7,16 +7,17 @@ import pytest
 
 from sarbench.bench.cli import slurm as _cluster
 from sarbench.bench.cli.grid import run_grid
-from sarbench.bench.cli.request import Request
+from sarbench.bench.cli.grid_arguments import Request
 from sarbench.bench.contract import checks as method_checks
 from sarbench.bench.contract import plugins as contracts
 from sarbench.bench.contract.plugins import check_contracts
 from sarbench.bench.contract.skeleton import skeleton
 from sarbench.bench.grid.schema import read_grid
-from sarbench.bench.models.contract_outcomes import failed_contracts
-from sarbench.bench.models.method_info import code_digest, plugin_digest
+from sarbench.bench.method_facts.contract_outcomes import CHECKS, failed_contracts
+from sarbench.bench.method_facts.method_info import code_digest, plugin_digest
 from sarbench.bench.plan.plan import Filters, make_plan
 from sarbench.bench.reporting.leaderboard import scores_of
+from sarbench.bench.slurm.commands import Site
 from sarbench.bench.slurm.profile import Profile
 from sarbench.bench.store.records import Store
 
@@ -42,7 +43,7 @@ def test_a_plugin_that_breaks_the_contract_is_reported_stored_and_run(plugin, tm
     assert "plugin_draws fails" in said[0]
     assert "sarbench methods check plugin_draws" in said[0]
     (path,) = (store.root / "contracts").iterdir()
-    assert path.name == f"plugin_draws-{plugin_digest('plugin_draws')}.json"
+    assert path.name == f"plugin_draws-{plugin_digest('plugin_draws')}-{CHECKS}.json"
     stored = json.loads(path.read_text())
     assert stored["failures"] == failed["plugin_draws"]
     assert {"method", "code", "time"} <= stored.keys()
@@ -113,20 +114,20 @@ def test_run_and_submit_check_the_contract_before_any_work(tmp_path, monkeypatch
     (tmp_path / "grid.toml").write_text(TINY)
     asked = Request(tmp_path / "grid.toml", tmp_path / "runs", tmp_path, Filters())
 
-    def reached(store, names, warn):
+    def reached(store, names, *tell):
         assert set(names) == {"mae", "raw_pixels", "random_init"}
         raise ReachedError
 
     monkeypatch.setattr("sarbench.bench.cli.grid.check_contracts", reached)
     monkeypatch.setattr(_cluster, "check_contracts", reached)
-    monkeypatch.setattr(_cluster, "prepare_missing", lambda *_: None)
+    monkeypatch.setattr(_cluster, "prepare_missing", lambda plan, *_: plan)
     monkeypatch.setattr(_cluster, "check_site", lambda *_: None)
-    site = type("Site", (), {"max_array": 100})
+    site = Site(max_array=100, partitions={}, default_partition=None, accounting=False)
     monkeypatch.setattr(_cluster, "read_site", lambda *_: site)
     with pytest.raises(ReachedError):
         run_grid(asked)
     with pytest.raises(ReachedError):
-        _cluster.submit_missing(asked, Profile(), lambda entry: True)
+        _cluster.submit_work(asked, Profile(), lambda entry: True)
     assert contracts.failed_contracts(asked.store, ["mae"]) == {}
 
 

@@ -3,7 +3,7 @@
 import io
 import tarfile
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -12,17 +12,20 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import center_crop
 
-from sarbench.bench.data.files import open_source
+from sarbench.bench.data.files import ImageFile, open_source
 from sarbench.bench.data.images import (
     UnreadableImageError,
     centre_crop,
     content_digest,
-    read_image,
 )
 
 GREY = np.arange(6 * 5, dtype=np.uint8).reshape(6, 5) * 8
 DEEP = np.arange(6 * 5, dtype=np.uint16).reshape(6, 5) * 2000
 AMPLITUDE = (np.arange(30, dtype=np.float32) / 30).reshape(6, 5)
+
+
+def read(path: Path) -> np.ndarray:
+    return ImageFile(PurePosixPath(path.name), path, (0, 0)).read()
 
 
 def save(path: Path, array: np.ndarray) -> Path:
@@ -32,40 +35,40 @@ def save(path: Path, array: np.ndarray) -> Path:
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.TIFF", "a.bmp"])
 def test_grey_8_bit_files_keep_their_values(tmp_path: Path, name: str):
-    image = read_image(save(tmp_path / name, GREY))
+    image = read(save(tmp_path / name, GREY))
     assert image.dtype == np.uint8
     assert np.array_equal(image, GREY)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_grey_16_bit_files_keep_their_values(tmp_path: Path, name: str):
-    image = read_image(save(tmp_path / name, DEEP))
+    image = read(save(tmp_path / name, DEEP))
     assert image.dtype == np.uint16
     assert np.array_equal(image, DEEP)
 
 
 def test_a_float_tiff_keeps_its_values(tmp_path: Path):
-    assert np.array_equal(read_image(save(tmp_path / "a.tif", AMPLITUDE)), AMPLITUDE)
+    assert np.array_equal(read(save(tmp_path / "a.tif", AMPLITUDE)), AMPLITUDE)
 
 
 def test_equal_colour_channels_are_one_channel(tmp_path: Path):
     colour = np.repeat(GREY[..., None], 3, axis=2)
-    assert np.array_equal(read_image(save(tmp_path / "a.png", colour)), GREY)
+    assert np.array_equal(read(save(tmp_path / "a.png", colour)), GREY)
     opaque = np.concatenate([colour, np.full((6, 5, 1), 255, np.uint8)], axis=2)
-    assert np.array_equal(read_image(save(tmp_path / "b.png", opaque)), GREY)
+    assert np.array_equal(read(save(tmp_path / "b.png", opaque)), GREY)
 
 
 def test_a_grey_jpeg_stored_as_colour_is_the_grey_jpeg(tmp_path: Path):
     speckle = np.random.default_rng(0).exponential(40, (32, 32)).clip(0, 255).astype(np.uint8)
     Image.fromarray(speckle).convert("RGB").save(tmp_path / "a.jpg", quality=95)
-    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - speckle).mean() < 5
+    assert np.abs(read(tmp_path / "a.jpg").astype(int) - speckle).mean() < 5
 
 
 def test_differing_colour_channels_are_refused_by_name(tmp_path: Path):
     colour = np.repeat(GREY[..., None], 3, axis=2)
     colour[2, 3, 1] += 1
     with pytest.raises(UnreadableImageError, match=r"tinted\.png: its colour channels differ"):
-        read_image(save(tmp_path / "tinted.png", colour))
+        read(save(tmp_path / "tinted.png", colour))
 
 
 def test_16_bit_colour_is_refused(tmp_path: Path):
@@ -82,7 +85,7 @@ def test_16_bit_colour_is_refused(tmp_path: Path):
     path = tmp_path / "a.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
     with pytest.raises(UnreadableImageError, match="16-bit colour"):
-        read_image(path)
+        read(path)
 
 
 def test_numpy_and_matlab_files_keep_their_values(tmp_path: Path):
@@ -90,21 +93,20 @@ def test_numpy_and_matlab_files_keep_their_values(tmp_path: Path):
         np.save(tmp_path / f"{number}.npy", array)
         scipy.io.savemat(tmp_path / f"{number}.mat", {"chip": array})
         for suffix in ("npy", "mat"):
-            image = read_image(tmp_path / f"{number}.{suffix}")
+            image = read(tmp_path / f"{number}.{suffix}")
             assert image.dtype == array.dtype
             assert np.array_equal(image, array)
 
 
 def test_the_amplitude_of_a_complex_image_is_its_magnitude(tmp_path: Path):
     np.save(tmp_path / "a.npy", np.array([[3 + 4j, 0], [1j, 2]]))
-    assert np.array_equal(read_image(tmp_path / "a.npy"), np.array([[5, 0], [1, 2]], np.float32))
+    assert np.array_equal(read(tmp_path / "a.npy"), np.array([[5, 0], [1, 2]], np.float32))
 
 
-def test_a_matlab_file_with_two_arrays_needs_a_name(tmp_path: Path):
+def test_a_matlab_file_with_two_arrays_is_refused(tmp_path: Path):
     scipy.io.savemat(tmp_path / "a.mat", {"first": GREY, "second": DEEP, "prf": 3.0})
     with pytest.raises(UnreadableImageError, match="it holds first, second, prf"):
-        read_image(tmp_path / "a.mat")
-    assert np.array_equal(read_image(tmp_path / "a.mat", "second"), DEEP)
+        read(tmp_path / "a.mat")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_a_matlab_file_with_two_arrays_needs_a_name(tmp_path: Path):
 def test_an_array_that_is_not_amplitude_is_refused(tmp_path: Path, array: np.ndarray, cause: str):
     np.save(tmp_path / "bad.npy", array, allow_pickle=True)
     with pytest.raises(UnreadableImageError, match=rf"bad\.npy: .*{cause}"):
-        read_image(tmp_path / "bad.npy")
+        read(tmp_path / "bad.npy")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.npy", "a.mat"])
@@ -138,7 +140,7 @@ def test_the_error_names_a_truncated_image(tmp_path: Path, name: str):
         save(path, noise)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with pytest.raises(UnreadableImageError, match=name):
-        read_image(path)
+        read(path)
 
 
 def test_errors_name_empty_missing_and_other_files(tmp_path: Path):
@@ -146,13 +148,13 @@ def test_errors_name_empty_missing_and_other_files(tmp_path: Path):
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "notes.txt").write_text("no picture")
     with pytest.raises(UnreadableImageError, match=r"empty\.png: the file is empty"):
-        read_image(tmp_path / "empty.png")
+        read(tmp_path / "empty.png")
     with pytest.raises(UnreadableImageError, match=r"text\.png: is not an image"):
-        read_image(tmp_path / "text.png")
+        read(tmp_path / "text.png")
     with pytest.raises(UnreadableImageError, match=r"notes\.txt: not one of the formats"):
-        read_image(tmp_path / "notes.txt")
-    with pytest.raises(UnreadableImageError, match=r"absent\.png: No such file"):
-        read_image(tmp_path / "absent.png")
+        read(tmp_path / "notes.txt")
+    with pytest.raises(UnreadableImageError, match=r"absent\.png.*No such file"):
+        read(tmp_path / "absent.png")
 
 
 @pytest.mark.parametrize("rows", [3, 54, 127, 128, 129, 131, 173])
@@ -165,7 +167,7 @@ def test_the_centre_crop_is_that_of_the_papers_code(rows: int, columns: int):
 
 def test_equal_images_in_different_formats_have_equal_content(tmp_path: Path):
     np.save(tmp_path / "a.npy", GREY)
-    assert content_digest(read_image(tmp_path / "a.npy")) == content_digest(GREY)
+    assert content_digest(read(tmp_path / "a.npy")) == content_digest(GREY)
     assert content_digest(GREY) != content_digest(GREY.reshape(5, 6))
     assert content_digest(GREY) != content_digest(GREY + 1)
 

@@ -69,7 +69,7 @@ def test_committed_ids_give_the_committed_digests(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_real_chips_give_the_committed_digests(name, real_data, tmp_path):
-    chips = prepare(name, real_data, tmp_path)
+    chips = prepare(name, real_data, tmp_path).chips
     assert chips.split_digest == known_digests()[name]["split"]
     train = np.flatnonzero(~chips.is_test)
     ids, labels = chips.ids[train], chips.labels[train]

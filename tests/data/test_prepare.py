@@ -19,8 +19,7 @@ from sarbench.bench.data.files import DatasetNotFoundError
 from sarbench.bench.data.images import UnreadableImageError
 from sarbench.bench.data.listing import ConflictingCopiesError, DatasetMismatchError
 from sarbench.bench.data.packed import DamagedPreparedError
-from sarbench.bench.data.packing import AmplitudeRangeError
-from sarbench.bench.data.prepare import NotPreparedError, open_chips, prepare, summary
+from sarbench.bench.data.prepare import prepare, summary
 from sarbench.bench.data.registry import card
 from sarbench.bench.data.show import draw_chips
 from sarbench.bench.data.sources import fusar_ship, mstar, synthetic
@@ -66,7 +65,6 @@ def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> SyntheticSet:
             pixels=np.stack([speckle(int(seed), 16, 16) for seed in rows]),
             labels=np.where(part == "pool", -1, label)[rows],
             is_test=(part == "test")[rows],
-            is_pool=(part == "pool")[rows],
             ids=[ids[i] for i in rows],
             classes=tuple(synthetic.VEHICLES),
             version=1,
@@ -110,7 +108,7 @@ def test_the_same_chips_in_three_layouts_have_the_same_digests(few_mstar, tmp_pa
     opened = []
     for layout in ("cd", "hdanet", "flat"):
         write_mstar(tmp_path / layout / "MSTAR", few_mstar, layout)
-        opened.append(prepare("mstar_soc", tmp_path / layout, tmp_path / "prepared"))
+        opened.append(prepare("mstar_soc", tmp_path / layout, tmp_path / "prepared").chips)
     assert len({chips.data_digest for chips in opened}) == 1
     assert len({chips.split_digest for chips in opened}) == 1
     assert len(opened[0]) == 10 * 2 * 2
@@ -120,12 +118,12 @@ def test_the_same_chips_in_three_layouts_have_the_same_digests(few_mstar, tmp_pa
 
 def test_the_data_folder_may_be_the_data_set_itself(few_mstar, tmp_path: Path):
     write_mstar(tmp_path / "any name", few_mstar, "flat")
-    assert len(prepare("mstar_soc", tmp_path / "any name", tmp_path / "prepared")) == 40
+    assert len(prepare("mstar_soc", tmp_path / "any name", tmp_path / "prepared").chips) == 40
 
 
 def test_prepared_chips_have_one_size(few_mstar, tmp_path: Path):
     write_mstar(tmp_path / "mstar", few_mstar, "flat")
-    chips = prepare("mstar_soc", tmp_path, tmp_path / "prepared")
+    chips = prepare("mstar_soc", tmp_path, tmp_path / "prepared").chips
     assert set(chips.height) == set(chips.width) == {128}
     d7 = np.flatnonzero(chips.labels == chips.classes.index("D7"))
     assert chips.source_size[d7[0]].tolist() == [178, 177]
@@ -135,7 +133,7 @@ def test_prepared_chips_have_one_size(few_mstar, tmp_path: Path):
 
 def test_chips_are_in_the_order_of_their_ids(few_mstar, tmp_path: Path):
     write_mstar(tmp_path / "mstar", few_mstar, "cd")
-    chips = prepare("mstar_soc", tmp_path, tmp_path / "prepared")
+    chips = prepare("mstar_soc", tmp_path, tmp_path / "prepared").chips
     assert list(chips.ids) == sorted(few_mstar.splits["mstar_soc"])
     for i, chip_id in enumerate(chips.ids):
         assert chips.classes[chips.labels[i]] == few_mstar.by_id[chip_id].class_name
@@ -174,7 +172,7 @@ def test_verify_names_unreadable_and_unexpected_files(few_mstar, tmp_path: Path)
 
 def test_verify_gives_the_digest_that_prepare_gives(few_mstar, tmp_path: Path):
     write_mstar(tmp_path / "mstar", few_mstar, "cd")
-    chips = prepare("mstar_soc", tmp_path, tmp_path / "prepared")
+    chips = prepare("mstar_soc", tmp_path, tmp_path / "prepared").chips
     assert verify("mstar_soc", tmp_path).data_digest == chips.data_digest
 
 
@@ -184,7 +182,7 @@ def test_two_renderings_in_one_folder_are_refused_and_equal_copies_are_not(
     write_mstar(tmp_path / "mstar", few_mstar, "cd")
     write_mstar(tmp_path / "mstar", few_mstar, "hdanet")
     write_mstar(tmp_path / "mstar", few_mstar, "flat")  # another format of the same pixels
-    assert len(prepare("mstar_soc", tmp_path, tmp_path / "prepared")) == 40
+    assert len(prepare("mstar_soc", tmp_path, tmp_path / "prepared").chips) == 40
     chip_id = "HB03333.000"
     write(tmp_path / f"mstar/JPEG-e/BMP2/{chip_id}.png", speckle(1, 128, 128))
     with pytest.raises(ConflictingCopiesError, match=rf"{chip_id} .*different pixels.*JPEG-e/BMP2"):
@@ -199,8 +197,6 @@ def test_an_unreadable_chip_leaves_no_files(few_mstar, tmp_path: Path):
         prepare("mstar_soc", tmp_path, tmp_path / "prepared")
     assert list((tmp_path / "prepared").iterdir()) == []
     assert summary("mstar_soc", tmp_path, tmp_path / "prepared") is None
-    with pytest.raises(NotPreparedError, match="sarbench data prepare 'mstar_soc'"):
-        open_chips("mstar_soc", tmp_path, tmp_path / "prepared")
 
 
 def packed_sets(tmp_path: Path) -> list[Path]:
@@ -215,7 +211,8 @@ def pool_folder(tmp_path: Path, count: int = 5) -> str:
 
 def test_a_full_disk_keeps_the_packed_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     name = pool_folder(tmp_path)
-    before = prepare(name, tmp_path, tmp_path / "prepared").data_digest
+    before = prepare(name, tmp_path, tmp_path / "prepared").chips.data_digest
+    (places := tmp_path / "prepared/places").rename(tmp_path / "places")  # it must pack again
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -223,22 +220,23 @@ def test_a_full_disk_keeps_the_packed_set(tmp_path: Path, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(packed, "_flush", full)
         with pytest.raises(NoSpaceError, match=r"no space left to write .*prepared"):
-            prepare(name, tmp_path, tmp_path / "prepared", force=True)
+            prepare(name, tmp_path, tmp_path / "prepared")
     assert len(packed_sets(tmp_path)) == 1
-    assert open_chips(name, tmp_path, tmp_path / "prepared").data_digest == before
+    (tmp_path / "places").rename(places)
+    assert prepare(name, tmp_path, tmp_path / "prepared").chips.data_digest == before
 
 
 def test_a_set_is_packed_once_until_its_source_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     name = pool_folder(tmp_path)
-    before = prepare(name, tmp_path, tmp_path / "prepared")
+    before = prepare(name, tmp_path, tmp_path / "prepared").chips
     with monkeypatch.context() as patch:
         patch.setattr(preparing, "write_packed", None)  # fails if it is called
-        again = prepare(name, tmp_path, tmp_path / "prepared")
+        again = prepare(name, tmp_path, tmp_path / "prepared").chips
     assert again.data_digest == before.data_digest
     write(tmp_path / "pool/9.png", speckle(9, 8, 8))
-    assert len(prepare(name, tmp_path, tmp_path / "prepared")) == 6
+    assert len(prepare(name, tmp_path, tmp_path / "prepared").chips) == 6
 
 
 def test_two_processes_may_pack_the_same_set_at_once(
@@ -257,7 +255,7 @@ def test_two_processes_may_pack_the_same_set_at_once(
         return write_packed(card, late(), *rest)
 
     monkeypatch.setattr(preparing, "write_packed", write_after_another)
-    assert len(prepare(name, tmp_path, tmp_path / "prepared")) == 5
+    assert len(prepare(name, tmp_path, tmp_path / "prepared").chips) == 5
     assert len(packed_sets(tmp_path)) == 1
 
 
@@ -269,7 +267,8 @@ def test_temporary_folders_of_killed_processes_are_removed_after_a_day(tmp_path:
         left = folder.with_name(f".folder-{age_h}")
         left.mkdir()
         os.utime(left, (time.time() - age_h * 3600,) * 2)
-    prepare(name, tmp_path, tmp_path / "prepared", force=True)
+    shutil.rmtree(tmp_path / "prepared/places")  # it must pack again
+    prepare(name, tmp_path, tmp_path / "prepared")
     assert {p.name for p in packed_sets(tmp_path)} == {folder.name, ".folder-1"}
 
 
@@ -287,17 +286,17 @@ def test_damaged_prepared_files_are_noticed_and_can_be_replaced(tmp_path: Path):
     pixels = (folder / "pixels.bin").read_bytes()
     (folder / "pixels.bin").write_bytes(pixels[:-1])
     with pytest.raises(DamagedPreparedError, match="data prepare` packs them again"):
-        open_chips(name, tmp_path, tmp_path / "prepared")
-    assert len(prepare(name, tmp_path, tmp_path / "prepared")) == 5
+        packed.open_packed(registry.card(name), folder)
+    assert len(prepare(name, tmp_path, tmp_path / "prepared").chips) == 5
     assert (folder / "pixels.bin").read_bytes() == pixels
     (folder / "summary.json").write_text("{")
     with pytest.raises(DamagedPreparedError):
         summary(name, tmp_path, tmp_path / "prepared")
-    assert len(prepare(name, tmp_path, tmp_path / "prepared")) == 5
+    assert len(prepare(name, tmp_path, tmp_path / "prepared").chips) == 5
 
 
 def test_a_pool_keeps_sizes_and_values(tmp_path: Path):
-    chips = prepare(pool_folder(tmp_path), tmp_path, tmp_path / "prepared")
+    chips = prepare(pool_folder(tmp_path), tmp_path, tmp_path / "prepared").chips
     assert chips.height.tolist() == [20, 21, 22, 23, 24]
     for number in range(5):
         assert np.array_equal(chips.chip(number), speckle(number, 20 + number, 30))
@@ -308,19 +307,19 @@ def test_a_pool_keeps_sizes_and_values(tmp_path: Path):
 
 def test_16_bit_pools_have_the_full_scale_of_16_bits(tmp_path: Path):
     write(tmp_path / "pool/a.png", np.full((4, 4), 65535, np.uint16))
-    chips = prepare("folder:pool", tmp_path, tmp_path / "prepared")
+    chips = prepare("folder:pool", tmp_path, tmp_path / "prepared").chips
     assert chips.stack(np.array([0])).max() == 1.0
 
 
 def test_float_amplitude_above_one_needs_a_transform_which_changes_the_digest(tmp_path: Path):
     write(tmp_path / "pool/a.npy", np.array([[0.5, 8.0], [2.0, 0.0]], np.float32))
-    with pytest.raises(AmplitudeRangeError, match=r"a\.npy: .* up to 8.*transform=chip_max"):
+    with pytest.raises(UnreadableImageError, match=r"a\.npy: .* up to 8.*transform=chip_max"):
         prepare("folder:pool", tmp_path, tmp_path / "prepared")
-    chips = prepare("folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared")
+    chips = prepare("folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared").chips
     assert chips.chip(0).tolist() == [[0.0625, 1.0], [0.25, 0.0]]
     write(tmp_path / "pool/a.npy", np.array(chips.chip(0)))
-    scaled = prepare("folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared")
-    plain = prepare("folder:pool", tmp_path, tmp_path / "prepared")
+    scaled = prepare("folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared").chips
+    plain = prepare("folder:pool", tmp_path, tmp_path / "prepared").chips
     assert np.array_equal(plain.chip(0), scaled.chip(0))
     assert plain.data_digest != scaled.data_digest
 
@@ -334,9 +333,9 @@ def test_mixed_types_are_refused(tmp_path: Path):
 
 def test_the_identity_of_a_folder_is_its_content(tmp_path: Path):
     name = pool_folder(tmp_path)
-    one = prepare(name, tmp_path, tmp_path / "prepared")
+    one = prepare(name, tmp_path, tmp_path / "prepared").chips
     shutil.copytree(tmp_path / "pool", tmp_path / "elsewhere/deep/chips")
-    other = prepare(f"folder:{tmp_path}/elsewhere", tmp_path, tmp_path / "prepared")
+    other = prepare(f"folder:{tmp_path}/elsewhere", tmp_path, tmp_path / "prepared").chips
     assert (
         (one.name, one.data_digest)
         == (other.name, other.data_digest)
@@ -376,11 +375,11 @@ def test_fusar_ship_is_read_from_train_and_val(tmp_path: Path, monkeypatch: pyte
             for number, suffix in ((1, "jpg"), (2, "tiff")):
                 path = tmp_path / f"New_FUSAR/{part}/{name.lower()}/{number}.{suffix}"
                 write(path, speckle(next(seeds), 512, 512))
-    chips = prepare("fusar_ship/crop_128", tmp_path, tmp_path / "prepared")
+    chips = prepare("fusar_ship/crop_128", tmp_path, tmp_path / "prepared").chips
     assert Counter(chips.is_test.tolist()) == {True: 20, False: 20}
     assert chips.classes == classes
     assert set(chips.height) == {128}
-    assert set(prepare("fusar_ship", tmp_path, tmp_path / "prepared").width) == {512}
+    assert set(prepare("fusar_ship", tmp_path, tmp_path / "prepared").chips.width) == {512}
     write(tmp_path / "New_FUSAR/Val/tanker/2.tiff", speckle(0, 512, 500))
     with pytest.raises(DatasetMismatchError, match=r"test/Tanker/2 has \(512, 500\)"):
         prepare("fusar_ship", tmp_path, tmp_path / "prepared")
@@ -391,8 +390,8 @@ def test_fusar_ship_is_read_from_train_and_val(tmp_path: Path, monkeypatch: pyte
 
 def test_the_synthetic_set_needs_no_folder(few_synthetic: SyntheticSet, tmp_path: Path):
     made = few_synthetic
-    chips = prepare("synthetic", tmp_path / "nowhere", tmp_path / "prepared")
-    pool = prepare("synthetic", tmp_path / "nowhere", tmp_path / "prepared", pool=True)
+    chips = prepare("synthetic", tmp_path / "nowhere", tmp_path / "prepared").chips
+    pool = prepare("synthetic", tmp_path / "nowhere", tmp_path / "prepared", pool=True).chips
     assert (len(chips), int(chips.is_test.sum()), len(pool)) == (30, 10, 10)
     assert (pool.labels == -1).all()
     for one in (chips, pool):
@@ -424,7 +423,7 @@ def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
     described = (folder / "summary.json").read_text().replace(f": {few},", f": {few * times},")
     (folder / "summary.json").write_text(described)
     start = time.perf_counter()
-    opened = packed.open_packed(registry.card("folder:x"), folder)
+    opened = packed.open_packed(registry.card("folder:x"), folder).chips
     elapsed = time.perf_counter() - start
     assert len(opened) == few * times
     assert isinstance(opened.pixels, np.memmap)
@@ -433,8 +432,8 @@ def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
 
 
 def test_pictures_of_a_data_set_and_of_a_pool_are_drawn(few_synthetic, tmp_path: Path):
-    draw_chips(prepare(pool_folder(tmp_path), tmp_path, tmp_path / "p"), tmp_path / "pool.png")
-    draw_chips(prepare("synthetic", tmp_path, tmp_path / "p"), tmp_path / "set.png", per_class=2)
+    draw_chips(prepare(pool_folder(tmp_path), tmp_path, tmp_path / "p").chips, tmp_path / "pool.png")
+    draw_chips(prepare("synthetic", tmp_path, tmp_path / "p").chips, tmp_path / "set.png")
     with Image.open(tmp_path / "set.png") as picture:
         assert picture.height > picture.width
         assert np.asarray(picture.convert("L")).std() > 20
@@ -445,7 +444,7 @@ def test_pictures_of_a_data_set_and_of_a_pool_are_drawn(few_synthetic, tmp_path:
 def test_real_mstar_is_recognised_and_its_prepared_size_does_not_reveal_the_class(
     real_data: Path, tmp_path: Path
 ):
-    chips = prepare("mstar_soc", real_data, tmp_path)
+    chips = prepare("mstar_soc", real_data, tmp_path).chips
     known = packing.known_digests()["mstar_soc"]
     assert chips.rendering == "JPEG-e"
     assert chips.split_digest == known["split"]
@@ -470,7 +469,7 @@ def score_by_size(sizes: list[tuple[int, int]], chips) -> float:
 
 
 def test_real_sar_acd_is_recognised(real_data: Path, tmp_path: Path):
-    chips = prepare("sar_acd", real_data, tmp_path)
+    chips = prepare("sar_acd", real_data, tmp_path).chips
     known = packing.known_digests()["sar_acd"]
     assert chips.split_digest == known["split"]
     assert list(known["data"]) == [chips.data_digest]

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 from stores import synthetic_sets
 
-from sarbench.bench.data.prepare import open_chips
+from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.sources import simulator, synthetic
 from sarbench.bench.data.sources.simulator import Box, Scatterers
 from sarbench.bench.seeding import stream
@@ -25,7 +25,7 @@ WIDE = simulator.CHIP_PX + 2 * simulator.MARGIN_PX
 def drawn() -> synthetic.SyntheticSet:
     """The bundled chips in the order in which `generate` draws them."""
     folder = synthetic_sets()
-    data, pool = (open_chips("synthetic", folder, folder, pool=pool) for pool in (False, True))
+    data, pool = (prepare("synthetic", folder, folder, pool=pool).chips for pool in (False, True))
     place = {str(i): (one, row) for one in (data, pool) for row, i in enumerate(one.ids)}
     counts = {"train": synthetic.TRAIN_PER_CLASS, "test": synthetic.TEST_PER_CLASS}
     counts["pool"] = synthetic.POOL_PER_CLASS
@@ -40,7 +40,6 @@ def drawn() -> synthetic.SyntheticSet:
             classes.index(one.classes[one.labels[row]]) if one is data else -1 for one, row in chips
         ]),
         is_test=np.array([one.is_test[row] for one, row in chips]),
-        is_pool=np.array([one is pool for one, _ in chips]),
         ids=ids, classes=classes, version=synthetic.VERSION,
     )  # fmt: skip
 
@@ -215,13 +214,12 @@ def test_the_set_is_balanced_and_of_one_size(drawn):
     pixels = (simulator.CHIP_PX, simulator.CHIP_PX)
     assert drawn.pixels.shape[1:] == pixels  # so the size does not reveal the class
     assert len(drawn.classes) == 10
-    train = ~drawn.is_test & ~drawn.is_pool
+    train = ~drawn.is_test & (drawn.labels >= 0)
     assert np.bincount(drawn.labels[train]).tolist() == [synthetic.TRAIN_PER_CLASS] * 10
     assert np.bincount(drawn.labels[drawn.is_test]).tolist() == [synthetic.TEST_PER_CLASS] * 10
     expected = 10 * synthetic.POOL_PER_CLASS + synthetic.POOL_EMPTY
-    assert drawn.is_pool.sum() == expected
-    assert (drawn.labels[drawn.is_pool] == -1).all()
-    assert not (drawn.is_test & drawn.is_pool).any()
+    assert (drawn.labels < 0).sum() == expected
+    assert not (drawn.is_test & (drawn.labels < 0)).any()
 
 
 def test_no_chip_appears_twice(drawn):
@@ -239,7 +237,7 @@ def test_a_part_holds_the_same_chips_as_the_whole(drawn, monkeypatch):
     monkeypatch.setattr(synthetic, "TEST_PER_CLASS", 1)
     part = synthetic.generate(("train", "test"))
     assert len(part.ids) == 30
-    assert not part.is_pool.any()
+    assert not (part.labels < 0).any()
     whole = {name: row for row, name in enumerate(drawn.ids)}
     assert np.array_equal(part.pixels, drawn.pixels[[whole[name] for name in part.ids]])
 
@@ -255,14 +253,14 @@ def test_the_same_stream_draws_the_same_chip_and_another_does_not():
 
 
 def nearest_neighbour(features: np.ndarray, drawn: synthetic.SyntheticSet) -> float:
-    train = ~drawn.is_test & ~drawn.is_pool
+    train = ~drawn.is_test & (drawn.labels >= 0)
     model = KNeighborsClassifier(1, metric="cosine", algorithm="brute")
     model.fit(features[train], drawn.labels[train])
     return float(model.score(features[drawn.is_test], drawn.labels[drawn.is_test]))
 
 
 def test_gradients_score_higher_than_raw_pixels(drawn):
-    labelled = np.flatnonzero(~drawn.is_pool)
+    labelled = np.flatnonzero((drawn.labels >= 0))
     amplitude = drawn.pixels / 255
     raw = nearest_neighbour(amplitude.reshape(len(amplitude), -1), drawn)
     assert 0.45 < raw < 0.75
@@ -278,7 +276,7 @@ def test_the_ground_does_not_reveal_the_class(drawn):
     border = drawn.pixels[:, -12:].reshape(len(drawn.ids), -1)  # before the vehicle
     level = np.stack([border.mean(1), border.std(1)], 1)
     model = KNeighborsClassifier(5)
-    train = ~drawn.is_test & ~drawn.is_pool
+    train = ~drawn.is_test & (drawn.labels >= 0)
     model.fit(level[train], drawn.labels[train])
     score = model.score(level[drawn.is_test], drawn.labels[drawn.is_test])
     assert score == pytest.approx(0.1, abs=4 * np.sqrt(0.09 / drawn.is_test.sum()))
@@ -292,7 +290,7 @@ def test_chips_have_the_statistics_of_mstar(drawn, real_data):
         top, left = (image.shape[0] - 96) // 2, (image.shape[1] - 96) // 2
         if min(top, left) >= 0:
             real.append(image[top : top + 96, left : left + 96])
-    ours = drawn.pixels[~drawn.is_pool]
+    ours = drawn.pixels[(drawn.labels >= 0)]
 
     def numbers_of(chips: np.ndarray) -> dict[str, float]:
         ground = chips[:, -20:].astype(float)  # before the target

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from stores import copy_synthetic, provenance, write_start
 
-from sarbench.bench.data.known_sets import known_sets
-from sarbench.bench.data.lookup import open_set, remember_set
+from sarbench.bench.data.set_descriptions import descriptions_of
+from sarbench.bench.data.find_set import open_set, describe_set
 from sarbench.bench.data.names import card_of, full_name, split_name
 from sarbench.bench.data.packed import Summary
 from sarbench.bench.data.pools import Pool, open_pool
-from sarbench.bench.data.prepare import NotPreparedError, open_chips, prepare, summary
+from sarbench.bench.data.prepare import NotPreparedError, prepare, summary
 from sarbench.bench.data.registry import UnknownDatasetError
 from sarbench.bench.data.sharing import Sharing, count_sharing
 from sarbench.bench.data.sources import sar_acd, synthetic
@@ -23,7 +23,7 @@ from sarbench.bench.execution.job import _pool
 from sarbench.bench.grid.expand import pretrainings
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.identity import Pretraining, pool_count
-from sarbench.bench.models.method_info import describe
+from sarbench.bench.method_facts.method_info import describe
 from sarbench.bench.plan.comparability import differences
 from sarbench.bench.plan.cost_estimate import Costs
 from sarbench.bench.plan.plan import OverlapError, Plan, make_plan
@@ -91,7 +91,7 @@ def test_the_pool_of_a_training_split_holds_every_training_chip_with_its_class(p
     assert pool.classes == tuple(VEHICLES)
     assert pool.labels.dtype == np.int64
     assert [VEHICLES[label] for label in pool.labels] == [class_of(i) for i in expected]
-    chips = open_chips("synthetic", packed.root, packed.prepared)
+    chips = prepare("synthetic", packed.root, packed.prepared).chips
     row = chips.ids.tolist().index("tank_truck_train_007")
     assert np.array_equal(pool.chip(expected.index("tank_truck_train_007")), chips.chip(row))
 
@@ -111,7 +111,7 @@ def test_only_one_training_split_alone_has_labels(packed: Store):
         assert pool.labels is None
         assert pool.classes == ()
     assert len(pool) == 800 + 400
-    whole = Pool([open_chips("synthetic", packed.root, packed.prepared)])
+    whole = Pool([prepare("synthetic", packed.root, packed.prepared).chips])
     assert whole.labels is None  # it holds test chips
 
 
@@ -146,7 +146,7 @@ def test_a_training_split_names_the_files_of_its_data_set(packed: Store, tmp_pat
     assert full_name("folder:chips:train") == "pool:folder:chips:train"
     name, pool = split_name("pool:synthetic:train")
     before = sorted(packed.prepared.rglob("*"))
-    assert len(prepare(name, tmp_path, packed.prepared, pool=pool)) == 1000
+    assert len(prepare(name, tmp_path, packed.prepared, pool=pool).chips) == 1000
     assert sorted(packed.prepared.rglob("*")) == before  # nothing is packed twice
 
 
@@ -177,7 +177,7 @@ def test_a_training_split_has_five_keys_and_other_pools_keep_their_key(
 def test_a_training_split_shares_all_training_chips_and_no_test_chip_with_its_data_set(
     packed: Store,
 ):
-    chips = open_chips("synthetic", packed.root, packed.prepared)
+    chips = prepare("synthetic", packed.root, packed.prepared).chips
     found = count_sharing(opened(packed, "synthetic:train"), chips)
     assert found == Sharing(drawn=(400,), test=0, train=400, vehicles=0, vehicle_chips=0)
 
@@ -242,11 +242,11 @@ def test_a_label_names_the_pool_only_if_two_rows_differ_in_it(packed: Store, tmp
 def test_captions_say_that_a_pool_is_a_labelled_training_split(packed: Store, tmp_path: Path):
     plan = planned(packed, tmp_path, pretrain="pool_cap = 64")
     lines = "\n".join(note.text for note in notes(plan))
-    assert "64 of synthetic:train (the training split of synthetic, labelled)" in lines
+    assert "64 chips of synthetic:train (the training split of synthetic, labelled)" in lines
     assert "synthetic: the pool synthetic:train holds no test chip and 64 of its training" in lines
     assert "synthetic: the pool synthetic holds no test chip and no training chip" in lines
     pools = differences(plan)["Pools"]
-    assert "synthetic, capped at 64: MAE; synthetic:train, capped at 64: FG-MAE" in pools
+    assert "synthetic, capped at 64: MAE. synthetic:train, capped at 64: FG-MAE" in pools
     assert setup_of(plan)["pool"] == "synthetic; synthetic:train"
     mixed = planned(packed, tmp_path, '["mae"]', 'pool = ["synthetic", "synthetic:train"]')
     assert "400 of synthetic:train (the training split of synthetic)." in "\n".join(
@@ -256,7 +256,7 @@ def test_captions_say_that_a_pool_is_a_labelled_training_split(packed: Store, tm
 
 
 def test_the_pool_of_one_entry_that_holds_test_chips_is_refused(packed: Store, tmp_path: Path):
-    chips = open_chips("synthetic", packed.root, packed.prepared)
+    chips = prepare("synthetic", packed.root, packed.prepared).chips
     tested = np.flatnonzero(chips.is_test)[:3].tolist()
     for number, row in enumerate([*tested, *np.flatnonzero(~chips.is_test)[:30].tolist()]):
         path = tmp_path / f"data/copies/{number}.png"
@@ -287,7 +287,7 @@ def test_steps_costs_and_the_drawn_pool_agree_on_the_number_of_chips(packed: Sto
         size = len(opened(packed, *entry.planned.pool, cap=300, fraction=identity.pool_fraction))
         assert identity.pool_count == size == round(300 * identity.pool_fraction)
         assert steps_of(identity) == size // 32 * 3
-        rough = Costs(plan).seconds(entry)[0]
+        rough = Costs(plan).pretraining_s(entry.planned)[0]
         assert rough == pytest.approx(size * 3 / 400)  # chips per second in the table
 
 
@@ -324,7 +324,7 @@ def store_of_one(packed: Store, folder: Path) -> tuple[Store, Plan]:
     methods = '[{name = "mae", pool = ["synthetic:train"]}]'
     plan = planned(store, folder, methods)
     write_start(store, plan.pretrain[0].planned)
-    remember_set("synthetic", plan.data["synthetic"], store.root)
+    describe_set("synthetic", plan.data["synthetic"], store.root)
     return store, planned(store, folder, methods)
 
 
@@ -336,7 +336,7 @@ def test_a_store_without_data_still_knows_the_training_split(packed: Store, tmp_
     assert after.pretrain[0].state == "done"
     assert after.pretrain[0].key == before.pretrain[0].key
     assert after.unpacked == ["synthetic"]
-    assert any("400 of synthetic:train" in note.text for note in notes(after))  # counted before
+    assert any("400 chips of synthetic:train" in note.text for note in notes(after))  # counted before
 
 
 def test_merging_copies_the_description_of_the_data_set(packed: Store, tmp_path: Path):
@@ -344,7 +344,7 @@ def test_merging_copies_the_description_of_the_data_set(packed: Store, tmp_path:
     mine = Store(tmp_path / "mine")
     found = merge(store, mine)
     assert (len(found.added), found.sets, found.refused) == (1, ["synthetic"], [])
-    (one,) = known_sets(mine.root, "synthetic")
+    (one,) = descriptions_of(mine.root, "synthetic")
     assert one.summary == plan.data["synthetic"]
     assert len(one.split.ids) == 1000
 

@@ -56,7 +56,7 @@ def results(name: str, data_dir: Path, folder: Path) -> dict[str, tuple]:
     for job in make_plan(read_grid(grid), store, data_dir).jobs():
         execute(job, store, Resources(), events.append)
     assert "failed" not in {event.kind for event in events}
-    records = {record.key: record for record in store.records("evaluate")}
+    records = {key: store.read("evaluate", key) for key in store.keys("evaluate")}
     return {
         key: (r.identity["data_digest"], r.identity["split_digest"], r.support_digest,
               r.predictions_digest, r.accuracy)

@@ -104,7 +104,7 @@ def test_a_worker_that_cannot_start_reports_its_exception(tmp_path, monkeypatch,
     def fail(_: Resources) -> None:
         raise ImportError("No module named 'lost'")
 
-    monkeypatch.setattr(local, "prepare_process", fail)
+    monkeypatch.setattr(jobs, "prepare_process", fail)
     events = run(store)
     expected = ("ImportError", "the worker process could not start: No module named 'lost'")
     if pretrained:
@@ -119,10 +119,10 @@ def test_a_worker_that_cannot_start_reports_its_exception(tmp_path, monkeypatch,
 
 
 def test_a_worker_that_cannot_be_imported_reports_its_exception(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sarbench.bench.execution.local_pool", None)
+    monkeypatch.setitem(__import__("sys").modules, "sarbench.bench.execution.job", None)
     (event,) = run(Store(tmp_path))
     assert event.kind == "failed"
-    assert "could not start: import of sarbench.bench.execution.local_pool halted" in event.text
+    assert "could not start: import of sarbench.bench.execution.job halted" in event.text
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
@@ -138,7 +138,7 @@ def test_a_job_whose_worker_is_killed_twice_before_it_starts_has_failed(
             file.write("x")
         kill()
 
-    monkeypatch.setattr(local, "execute", die)
+    monkeypatch.setattr(jobs, "execute", die)
     events = run(store)
     assert count.read_text() == "xx"
     assert keys(events, "failed") == (key_set(JOB.runs) if pretrained else {CONTROL.key})
@@ -146,7 +146,7 @@ def test_a_job_whose_worker_is_killed_twice_before_it_starts_has_failed(
 
 
 def test_a_worker_that_is_killed_once_before_it_starts_its_job_is_replaced(tmp_path, monkeypatch):
-    first, execute = tmp_path / "first", local.execute
+    first, execute = tmp_path / "first", jobs.execute
 
     def die_once(*given) -> None:
         if not first.exists():
@@ -154,7 +154,7 @@ def test_a_worker_that_is_killed_once_before_it_starts_its_job_is_replaced(tmp_p
             kill()
         execute(*given)
 
-    monkeypatch.setattr(local, "execute", die_once)
+    monkeypatch.setattr(jobs, "execute", die_once)
     events = run(Store(tmp_path / "runs"))
     assert not keys(events, "failed")
     assert keys(events, "done") == {CONTROL.key, *key_set(JOB.runs)}

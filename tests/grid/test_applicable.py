@@ -6,13 +6,15 @@ import sys
 from dataclasses import asdict, replace
 
 import pytest
-from commands import TINY
+from commands import TINY, call_here
 
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.identity import RECIPES, Recipe, to_json
-from sarbench.bench.models import fit as method_fit
-from sarbench.bench.models.fit import find_fit
-from sarbench.bench.models.method_info import Fit, MethodSetup, fits
+from sarbench.bench.method_facts import fit as method_fit
+from sarbench.bench.method_facts import method_info
+from sarbench.bench.method_facts.fit import find_fit
+from sarbench.bench.method_facts.method_info import fits
+from sarbench.bench.method_facts.setups import Fit, MethodSetup
 from sarbench.bench.plan.plan import Filters, make_plan
 from sarbench.bench.reporting.notes import notes
 from sarbench.bench.store.records import Store
@@ -287,3 +289,24 @@ def test_default_values_of_a_recipe_change_no_key(tmp_path):
         plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
         keys.append([e.planned.recipe for e in plan.pretrain])
     assert keys[0] == keys[1]
+
+
+def test_an_error_of_the_machine_is_not_remembered(tmp_path, monkeypatch):
+    """A login node with little memory must not make a method n/a for good."""
+
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr("sarbench.bench.method_facts.fit.build", full)
+    method_info._fits.clear()
+    asked = setup("mae")
+    assert "no memory" in fits([asked], tmp_path)[asked.key].problem
+    monkeypatch.undo()
+    method_info._fits.clear()
+    assert fits([asked], tmp_path)[asked.key].problem == ""
+
+
+def test_a_label_with_brackets_is_printed_as_it_is(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(TINY.replace('["mae"]', '[{name = "mae", label = "MAE [/b] [ours]"}]'))
+    assert call_here("plan", path, "--runs", tmp_path / "runs").stdout.count("MAE [/b] [ours]") > 0

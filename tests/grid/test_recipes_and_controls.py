@@ -11,7 +11,7 @@ from sarbench.bench.grid.expand import PlannedPretraining, PlannedRun, pretraini
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.grid.validate import check_data, validate
 from sarbench.bench.identity import RECIPES, Recipe, fill, to_json
-from sarbench.bench.models.method_info import describe
+from sarbench.bench.method_facts.method_info import describe
 from sarbench.bench.plan.comparability import recipe_lines
 from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.store.records import Store
@@ -140,9 +140,9 @@ def test_a_plan_describes_the_recipe_of_each_row(tmp_path, capsys, monkeypatch):
     path.write_text(TEXT.format(methods=methods, pretrain='recipe = "quick"\nbatch = 256'))
     runs_dir = tmp_path / "runs"
     own, common = recipe_lines(make_plan(read_grid(path), Store(runs_dir), tmp_path))[::-1]
-    assert common.startswith("recipe quick: MAE: 10 epochs, 1 of warm-up, batch 256")
-    assert own.startswith("recipe source: I-JEPA, source recipe: 300 epochs, 40 of warm-up")
-    assert "rate 2.5e-05 to 0.000125 to 1.25e-07, weight decay 0.04 to 0.4" in own
+    assert common.startswith("recipe quick: MAE: AdamW (betas 0.9 and 0.95), 10 epochs")
+    assert own.startswith("recipe source: I-JEPA, source recipe: AdamW")
+    assert "rate 2.5e-05 to 0.000125 to 1.25e-07 on a cosine, weight decay 0.04 to 0.4" in own
     command = ["sarbench", "plan", path, "--runs", runs_dir, "--data", tmp_path, "--json"]
     monkeypatch.setattr("sys.argv", list(map(str, command)))
     with pytest.raises(SystemExit) as done:

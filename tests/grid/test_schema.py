@@ -70,51 +70,6 @@ def test_a_protocol_may_have_its_own_seeds_and_data_sets(tmp_path, summary):
     assert sum(run.protocol == "few_shot" for run in planned) == 2 * 2  # raw pixels: n/a
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (('name = "test"', 'name = "te/st"'), "name"),
-        (("[evaluate]\n", "[evaluate]\nsedes = 3\n"), "Did you mean 'seeds'"),
-        (("[pretrain]\n", "[pretrain]\nepoch = 3\n"), "Did you mean 'epochs'"),
-        (('name = "test"', 'name = "test"\nmethod = []'), "Did you mean 'methods'"),
-        (('name = "test"', 'name = "test"\ncompares = "methods"'), "Did you mean 'compare'"),
-        (('name = "test"', 'name = "test"\ncompare = "checkpoint"'), "Did you mean 'checkpoints'"),
-        (('name = "test"', 'name = "test"\ncompare = 3'), "compare: must be 'methods' or"),
-        (('linear = [10, "all"]', 'linear = ["al"]'), "shots"),
-        (("[evaluate]", "[evaluate"), "not a TOML file"),
-    ],
-)
-def test_a_wrong_file_is_refused_with_a_hint(tmp_path, change, message):
-    with pytest.raises(GridError, match=message):
-        grid_of(tmp_path, TEXT.replace(*change))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (('"vit_nano"', '"vit_nan"'), "Did you mean 'vit_nano'"),
-        (('encoder =', 'recipe = "papre"\nencoder ='), "Did you mean 'paper'"),
-        (('encoder =', 'pool_fraction = 1.5\nencoder ='), "pool_fraction"),
-        (('encoder =', 'epochs = 0\nencoder ='), "epochs"),
-        (('encoder =', 'epochs = "many"\nencoder ='), "epochs must be of type int"),
-        (('encoder =', 'pool = ["synthetik"]\nencoder ='), "synthetic"),
-        (("seeds = 3", 'datasets = ["mstar_sok"]'), "Did you mean 'mstar_soc'"),
-        (("linear =", "liner ="), "Did you mean 'linear'"),
-        (('knn = [10, "all"]', "knn = [0]"), "shots must be >= 1"),
-        (('knn = [10, "all"]', 'few_shot = ["all"]'), "must be a number"),
-        (('knn = [10, "all"]', "finetune = [10]"), 'must be "all", got 10'),
-        (('knn = [10, "all"]', "knn = {shots = [1], settings = {neighbors = 3}}"), "neighbours"),
-        (('["mae"]', '[{name = "mae", config = {mask_ration = 1}}]'), "Did you mean 'mask_ratio'"),
-        (('["mae"]', '[{name = "mae", config = {norm_pix = 3}}]'), "must be true or false"),
-        (('["mae"]', '["mae", {name = "mae", config = {norm_pix = true}}]'), "label"),
-    ],
-)  # fmt: skip
-def test_a_wrong_value_is_refused_with_a_hint(tmp_path, change, message):
-    grid = grid_of(tmp_path, TEXT.replace(*change))
-    with pytest.raises(GridError, match=message):
-        validate(grid, METHODS)
-
-
 def test_every_problem_is_listed_at_once(tmp_path):
     grid = grid_of(tmp_path, TEXT.replace('"vit_nano"', '"vit_nan"').replace("linear =", "liner ="))
     with pytest.raises(GridError) as caught:

@@ -10,11 +10,11 @@ import pytest
 from made_records import make_record
 from stores import provenance
 
+from sarbench.bench.reporting.published import FOLDER, PublishedError, read_published
 from sarbench.bench.slurm import ledger
 from sarbench.bench.slurm.ledger import Array, Element, Submission
 from sarbench.bench.slurm.profile import ProfileError, parse_profile
 from sarbench.bench.store.records import DamagedRecordError, Store
-from sarbench.results.published.schema import FOLDER, PublishedError, read_published
 from sarbench.results.record import Attempt, PretrainRecord, digest_json
 
 FREE = ("identity", "setup")  # hold any JSON value

@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from torch.nn import functional
 
 from sarbench.bench.identity import Recipe
-from sarbench.bench.models.sample_batches import TINY, TINY_224
+from sarbench.bench.method_facts.sample_batches import TINY, TINY_224
 from sarbench.bench.pretraining.optimisation import learning_rate, weight_decay
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import SIZES, Method, get, names

@@ -17,10 +17,10 @@ from sarbench.bench.contract.checks import (
     run_checks,
 )
 from sarbench.bench.contract.half_batches import HalvesDifferError
-from sarbench.bench.contract.training_checks import (
-    features_do_not_collapse,
-    halves_with_gather_equal_the_whole,
-)
+from sarbench.bench.contract.half_checks import halves_with_gather_equal_the_whole
+from sarbench.bench.contract.training_checks import features_do_not_collapse
+from sarbench.bench.contract.unsaved_state import nearly_same, unsaved_differences
+from sarbench.bench.method_facts.sample_batches import POOL
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
 
@@ -245,7 +245,7 @@ def compares_with_its_own_rows_only(self, batch, rng):
 
 
 def gathers_in_one_process_only(self, batch, rng):
-    if batch.index[0] == 0:
+    if batch.index[-1] != POOL - 1:  # the first half of a batch
         batch.gather(batch.index)
     return get("simclr").loss(self, batch, rng)
 
@@ -281,3 +281,160 @@ def test_features_that_collapse_are_found():
     broken = type("Broken", (get("simclr"),), {"loss": pulls_everything_together})
     with pytest.raises(ContractError, match="the same features"):
         features_do_not_collapse(broken)
+
+
+class Centred(get("simclr")):
+    """SimCLR with a term that pulls features from their running mean; the tests break the mean."""
+
+    def __init__(self, config, encoder, rng):
+        super().__init__(config, encoder, rng)
+        self.make_centre(torch.zeros(self.encoder.width))
+
+    def make_centre(self, centre):
+        self.register_buffer("centre", centre)
+
+    def loss(self, batch, rng):
+        loss, _ = super().loss(batch, rng)
+        features = self.features(batch)
+        return loss + 0.5 * (features - self.centre).square().mean(), features
+
+    def features(self, batch):
+        return self.encoder(batch.views[0]).mean(1)
+
+    def after_step(self, progress, index, kept):
+        self.centre = 0.5 * self.centre + 0.5 * kept.mean(0)
+
+
+def has_a_plain_attribute(self, centre):
+    self.centre = centre
+
+
+def has_a_buffer_that_is_not_saved(self, centre):
+    self.register_buffer("centre", centre, persistent=False)
+
+
+def leaves_rows_on_the_method(self, batch, rng):
+    loss, self.last = Centred.loss(self, batch, rng)
+    return loss, None
+
+
+def reads_what_loss_left(self, progress, index, kept):
+    Centred.after_step(self, progress, index, self.last.detach())
+
+
+def draws_from_torch(self, progress, index, kept):
+    self.centre.copy_(torch.randn(self.centre.shape))
+
+
+def draws_from_numpy(self, progress, index, kept):
+    self.centre.fill_(np.random.rand())  # noqa: NPY002
+
+
+def draws_unseeded(self, progress, index, kept):
+    self.centre.fill_(np.random.default_rng().random())
+
+
+def changes_weights_of_six_chips(self, progress, index, kept):
+    if len(index) not in (4, 8):
+        for weight in self.encoder.parameters():
+            weight.mul_(0.5)
+
+
+class CentredEncoder(Encoder):
+    """An encoder whose tokens are centred by a mean that its weights do not hold."""
+
+    def forward(self, images, *more, **named):
+        return super().forward(images, *more, **named) - getattr(self, "mean", 0)
+
+
+def builds_a_centred_encoder(config, encoder, drop_path=0.0):
+    return CentredEncoder(encoder, "absolute", drop_path=drop_path)
+
+
+def moves_the_mean_of_the_encoder(self, progress, index, kept):
+    self.encoder.mean = getattr(self.encoder, "mean", 0) + 0.5 * kept.mean(0)
+
+
+def named(check: str) -> Check:
+    (found,) = [each for each in ALWAYS + TRAINED if each.__name__ == check]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("members", "check", "message"),
+    [
+        (
+            {
+                "build_encoder": staticmethod(builds_a_centred_encoder),
+                "after_step": moves_the_mean_of_the_encoder,
+                "any_encoder": False,
+            },
+            "encoder_reloads_strictly",
+            "after 2 steps of training; .* does not hold mean. Make everything",
+        ),
+        (
+            {"make_centre": has_a_plain_attribute},
+            "training_resumes_with_the_same_bits",
+            r"the loss of step 3 .* does not hold centre\. Keep all state .* in buffers",
+        ),
+        (
+            {"make_centre": has_a_buffer_that_is_not_saved},
+            "training_resumes_with_the_same_bits",
+            r"does not hold centre\. .* without persistent=False",
+        ),
+        (
+            {"after_step": draws_unseeded},
+            "training_resumes_with_the_same_bits",
+            "two uninterrupted trainings from the same rng differ too",
+        ),
+        (
+            {"loss": leaves_rows_on_the_method, "after_step": reads_what_loss_left},
+            "halves_with_gather_equal_the_whole",
+            r"in step 1 the state .* differs in centre: .* Attributes that differ too: last",
+        ),
+        (
+            {"after_step": draws_from_torch},
+            "global_random_state_is_left_alone",
+            "after_step draws from that of torch; after_step gets no generator",
+        ),
+        (
+            {"after_step": draws_from_numpy},
+            "global_random_state_is_left_alone",
+            "after_step draws from that of numpy",
+        ),
+        (
+            {"after_step": changes_weights_of_six_chips},
+            "after_step_leaves_trained_weights_alone",
+            "after_step with 6 chips changes encoder",
+        ),
+    ],
+)
+def test_state_that_a_training_loses_is_found_and_named(members, check, message):
+    with pytest.raises(ContractError, match=message):
+        named(check)(type("Broken", (Centred,), members))
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "global_random_state_is_left_alone",
+        "encoder_reloads_strictly",
+        "training_resumes_with_the_same_bits",
+        "halves_with_gather_equal_the_whole",
+        "after_step_leaves_trained_weights_alone",
+    ],
+)
+def test_a_running_mean_in_a_buffer_passes_the_checks_of_state(check):
+    named(check)(Centred)
+
+
+def test_unsaved_state_is_compared_by_value():
+    one, other = torch.nn.Sequential(torch.nn.ReLU()), torch.nn.Sequential(torch.nn.ReLU())
+    one[0].rows, other[0].rows = [torch.zeros(2), {"a": 1}], [torch.zeros(2), {"a": 1}]
+    one.draw, other.draw = (np.random.default_rng(0) for _ in range(2))
+    assert unsaved_differences(one, other) == ""
+    other[0].rows[0][1] = -0.0
+    other.draw.random()
+    one.late = None
+    assert unsaved_differences(one, other) == "draw, late, 0.rows"
+    assert unsaved_differences(one, other, nearly_same) == "draw, late"

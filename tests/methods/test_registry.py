@@ -8,7 +8,8 @@ import pytest
 
 from sarbench import methods
 from sarbench.bench.contract.checks import checks_for
-from sarbench.bench.contract.skeleton import MethodNameError, check_name, skeleton, write_skeleton
+from sarbench.bench.contract.skeleton import check_name, skeleton, write_skeleton
+from sarbench.bench.suggest import RequestError
 from sarbench.methods import BrokenMethodError, UnknownMethodError, get, names
 
 FOLDER = Path(methods.__file__).parent
@@ -137,12 +138,12 @@ def test_the_skeleton_for_this_repository_differs_in_its_imports_only():
     "name", ["", "MAE2", "my-method", "_hidden", "2nd", "class", "über", "a/b"]
 )
 def test_a_name_that_cannot_be_a_file_name_is_refused(name):
-    with pytest.raises(MethodNameError, match="cannot name a method"):
+    with pytest.raises(RequestError, match="cannot name a method"):
         check_name(name)
 
 
 def test_a_taken_name_is_refused():
-    with pytest.raises(MethodNameError, match="'mae' exists already"):
+    with pytest.raises(RequestError, match="'mae' exists already"):
         check_name("mae")
 
 
@@ -150,10 +151,10 @@ def test_a_skeleton_overwrites_no_file(tmp_path):
     path = write_skeleton("my_own", tmp_path)
     assert path.read_text() == skeleton("my_own", in_this_repository=False)
     path.write_text("mine")
-    with pytest.raises(MethodNameError, match="exists and is not overwritten"):
+    with pytest.raises(RequestError, match="exists and is not overwritten"):
         write_skeleton("my_own", tmp_path)
     assert path.read_text() == "mine"
-    with pytest.raises(MethodNameError, match="does not exist; create it"):
+    with pytest.raises(RequestError, match="does not exist; create it"):
         write_skeleton("my_own", tmp_path / "nowhere")
 
 

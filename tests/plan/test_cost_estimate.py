@@ -23,10 +23,8 @@ SWEPT = TEXT.replace("[pretrain]", "[pretrain]\nepochs = [10, 30]\nwarmup_epochs
 def plan_of(folder: Path, summary) -> Plan:
     grid = grid_of(folder, SWEPT)
     starts, planned = spread(grid, summary)
-    made = Plan(grid, METHODS, [], [], {}, [])
-    made.pretrain = [Entry(start, "new") for start in starts]
-    made.runs = [Entry(run, "new") for run in planned]
-    return made
+    pretrain, entries = [[Entry(one, "new") for one in part] for part in (starts, planned)]
+    return Plan(grid, METHODS, pretrain, entries, {})
 
 
 def set_done(entry: Entry, wall_s: float) -> None:
@@ -51,11 +49,11 @@ def test_the_time_of_a_pretraining_scales_with_its_images_and_a_run_takes_that_o
             timed[kind] = len(timed) + 1.0  # 1 to 4 s
             set_done(entry, timed[kind])
     costs = Costs(made)
-    assert costs.seconds(long) == (180.0, True)
+    assert costs.pretraining_s(long.planned) == (180.0, True)
     for entry in made.runs:
         if entry.planned.pretraining is long.planned:
             kind = ("mae", entry.planned.protocol, entry.planned.shots)
-            assert costs.seconds(entry) == (timed[kind], True)
+            assert costs.run_s(entry.planned) == (timed[kind], True)
     estimate = costs.missing(made)
     assert (estimate.timings, estimate.unknown) == (5, 0)
     assert estimate.pretrain_h == pytest.approx(180.0 / 3600, rel=1e-3)  # controls take nothing

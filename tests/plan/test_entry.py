@@ -36,8 +36,8 @@ def test_a_failed_pretraining_is_the_cause_of_its_runs(path):
     store = Store(path.parent / "runs")
     store.write_attempt("pretrain", str(start.key), stores.FAILED)
     start, run = first(path)
-    assert (start.state, start.cause, start.failure) == ("failed", Cause.ERROR, "exception")
-    assert (run.state, run.cause, run.failure) == ("failed", Cause.PRETRAINING_FAILED, None)
+    assert (start.state, start.cause, start.failure_class) == ("failed", Cause.ERROR, "exception")
+    assert (run.state, run.cause, run.failure_class) == ("failed", Cause.PRETRAINING_FAILED, None)
     assert run.reason == f"its pretraining failed: {start.reason}"
 
 

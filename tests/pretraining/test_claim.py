@@ -23,7 +23,7 @@ from sarbench.bench.slurm.ledger import LedgerError
 from sarbench.bench.store import leases
 from sarbench.bench.store.leases import lease
 from sarbench.bench.store.progress import (
-    FILE,
+    PROGRESS_FILE,
     Progress,
     last_checkpoint,
     read_progress,
@@ -98,7 +98,7 @@ def test_of_two_processes_that_start_together_one_trains(tmp_path, left):
     (other,) = (text for text in found if isinstance(text, str))
     assert f"on {os.uname().nodename} trains it now" in other
     assert not (folder / LEASE).exists()
-    assert not (folder / FILE).exists()
+    assert not (folder / PROGRESS_FILE).exists()
 
 
 def test_a_pretraining_that_another_process_finished_meanwhile_is_not_repeated(tmp_path):
@@ -157,7 +157,7 @@ def test_the_progress_file_exists_from_the_first_step_to_the_last(tmp_path):
 
 def test_only_fresh_progress_of_a_living_process_counts(tmp_path):
     write_progress(tmp_path, Progress(3, 9, 4, 0.5, 100.0))
-    path = tmp_path / FILE
+    path = tmp_path / PROGRESS_FILE
     whole = path.read_text()
     assert read_progress(tmp_path).progress == Progress(3, 9, 4, 0.5, 100.0)
     path.write_text(json.dumps(json.loads(whole) | {"pid": dead()}))
@@ -170,7 +170,7 @@ def test_only_fresh_progress_of_a_living_process_counts(tmp_path):
 
 @pytest.mark.parametrize("text", ["", '{"step": 3, "st', "[]", "7", '{"step": 3}'])
 def test_a_torn_progress_file_is_ignored(tmp_path, text):
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / PROGRESS_FILE).write_text(text)
     assert read_progress(tmp_path) is None
 
 
@@ -197,10 +197,10 @@ def test_a_plan_skips_running_pretrainings_and_names_the_step_to_resume_from(tmp
         # A process that reads the file twice does not find it the second time.
         there = Path.exists
         patched.setattr(
-            Path, "exists", lambda p: there(p) and (p.name != FILE or p.unlink() is None)
+            Path, "exists", lambda p: there(p) and (p.name != PROGRESS_FILE or p.unlink() is None)
         )
         assert state(grid, tmp_path / "runs")[0] in ("running", "new")
-    (folder / FILE).unlink(missing_ok=True)
+    (folder / PROGRESS_FILE).unlink(missing_ok=True)
     (folder / f"checkpoint-000000001-{'0' * 16}.pt").touch()
     assert state(grid, tmp_path / "runs") == ("new", "stopped at step 1 of 2; run resumes it", jobs)
 
@@ -271,7 +271,7 @@ def test_a_second_run_skips_a_pretraining_that_the_first_trains(tmp_path):
     sarbench = Sarbench(tmp_path, LONG)
     first = sarbench.start("run", sarbench.grid, "-m", "mae", "--workers", "1")
     end = time.monotonic() + 90
-    while not (found := list(sarbench.runs.glob(f"pretrain/*/{FILE}"))):
+    while not (found := list(sarbench.runs.glob(f"pretrain/*/{PROGRESS_FILE}"))):
         assert time.monotonic() < end
         time.sleep(0.1)
     second = sarbench.call("run", sarbench.grid, "--workers", "1")

@@ -15,7 +15,7 @@ from small_pretrainings import make_pool, stop_after
 
 from sarbench.bench.augmentation.augment import Augmentation, augment
 from sarbench.bench.data.pools import Pool
-from sarbench.bench.data.prepare import open_chips, prepare
+from sarbench.bench.data.prepare import prepare
 from sarbench.bench.identity import RECIPES, Pretraining, Resources
 from sarbench.bench.pretraining import checkpoints
 from sarbench.bench.pretraining import loop as pretraining
@@ -51,7 +51,7 @@ def identity_of(method: str) -> Pretraining:
 def work(root: Path, method: str, environment: Environment | None) -> None:
     torch.set_num_threads(1)
     store = Store(root)
-    pool = Pool([open_chips("synthetic", root, root.parent / "prepared", pool=True)], 16)
+    pool = Pool([prepare("synthetic", root, root.parent / "prepared", pool=True).chips], 16)
     with join_ranks(Resources(), environment) as ranks:
         pretrain(identity_of(method), pool, store, Resources(), ranks=ranks)
 
@@ -78,7 +78,7 @@ def stopped_at_step_4(root: Path, environment: Environment) -> None:
     """Train four of six steps, with checkpoints of steps 3 and 4."""
     torch.set_num_threads(1)
     steps = iter(range(1, 100))
-    pool = Pool([open_chips("synthetic", root, root.parent / "prepared", pool=True)], 16)
+    pool = Pool([prepare("synthetic", root, root.parent / "prepared", pool=True).chips], 16)
     every_step = Resources(checkpoint_s=0.0)
     with join_ranks(every_step, environment) as ranks, suppress(Interrupted):
         pretrain(

@@ -29,8 +29,8 @@ from sarbench.bench.data.pools import Member
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.execution.job import Event, execute
 from sarbench.bench.identity import Job, Recipe, Resources
-from sarbench.bench.models.architecture import architecture_of
-from sarbench.bench.models.sample_batches import build, sample_batch
+from sarbench.bench.method_facts.architecture import architecture_of
+from sarbench.bench.method_facts.sample_batches import build, sample_batch
 from sarbench.bench.pretraining import loop as pretraining
 from sarbench.bench.pretraining.batches import Batches, PoolTooSmallError
 from sarbench.bench.pretraining.checkpoints import (
@@ -274,7 +274,9 @@ def use(monkeypatch: pytest.MonkeyPatch, method: type[Method]) -> None:
 
 def test_a_loss_that_is_not_finite_names_the_step_and_the_method(tmp_path, monkeypatch):
     use(monkeypatch, NotFinite)
-    message = "step 3 of 6: the loss is inf: images and weights are finite, so mae itself"
+    message = (
+        "step 3 of 6: the loss is inf: images and weights are finite, so the loss of mae is at"
+    )
     with pytest.raises(NonFiniteLossError, match=message):
         pretrain(identity_of(), make_pool(), Store(tmp_path), Resources())
 
@@ -310,7 +312,7 @@ def test_a_failed_pretraining_is_stored_as_an_attempt_and_can_be_rerun(tmp_path,
     for i, chip in enumerate(speckled_chips(9, 48)):
         np.save(folder / f"{i}.npy", chip)
     name = f"folder:{folder}"
-    made = prepare(name, tmp_path, store.prepared, pool=True)
+    made = prepare(name, tmp_path, store.prepared, pool=True).chips
     member = {"name": "folder", "digest": made.data_digest, "count": 9}
     job = Job("MAE", identity_of(pool=[member]), [name], [])
     events: list[Event] = []

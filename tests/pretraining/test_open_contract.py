@@ -3,6 +3,7 @@
 Each is stopped after every step and resumed, and ends with the same bits.
 """
 
+import copy
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -13,12 +14,14 @@ from chips import speckled_chips
 from small_pretrainings import RECIPE, STEPS, identity_of, make_pool, outcome, stop_after
 
 from sarbench.bench.contract.checks import run_checks
-from sarbench.bench.contract.half_batches import in_halves
+from sarbench.bench.contract.half_batches import in_two_threads
 from sarbench.bench.identity import Recipe, Resources
-from sarbench.bench.models.build import NoLabelsError, build_method
-from sarbench.bench.models.sample_batches import build, sample_batch
+from sarbench.bench.method_facts.build import NoLabelsError, build_method
+from sarbench.bench.method_facts.sample_batches import build, sample_batch
 from sarbench.bench.pretraining import batch_norm
+from sarbench.bench.pretraining.batch_norm import share_statistics
 from sarbench.bench.pretraining.batches import Batches
+from sarbench.bench.pretraining.distributed import ALONE
 from sarbench.bench.pretraining.loop import Interrupted, pretrain
 from sarbench.bench.pretraining.optimisation import learning_rate, make_optimizer
 from sarbench.bench.store.records import Store
@@ -30,8 +33,8 @@ from sarbench.methods._encoders import (
     encoder_json,
     encoder_named,
 )
-from sarbench.methods._method import Batch, MethodConfigError
-from sarbench.methods._timm import TimmEncoder, UnknownTimmModelError
+from sarbench.methods._method import MethodConfigError
+from sarbench.methods._timm import TimmEncoder, TimmModelError, UnknownTimmModelError
 
 TINY_RESNET = asdict(TimmConfig("timm:test_resnet@64", 64))
 HEAD = '''"""Test.
@@ -97,14 +100,16 @@ QUEUE = (
 class Queue(Method):
     """Crops against a queue of earlier ones, a centre of all, and the last feature of each chip."""
 
-    def __init__(self, config, encoder, rng):
+    has_chip_state = True
+
+    def __init__(self, config, encoder, rng, chips):
         super().__init__(config, encoder, rng)
         width = self.encoder.width
         self.head = nn.Linear(width, 16)
         initialise(self, rng)
         self.register_buffer("queue", functional.normalize(torch.randn(32, 16, generator=rng)))
         self.register_buffer("place", torch.zeros((), dtype=torch.long))
-        self.register_buffer("seen", torch.zeros(64, 16))
+        self.register_buffer("seen", torch.zeros(chips, 16))
 
     @classmethod
     def views(cls, config):
@@ -166,9 +171,7 @@ def test_bundled_methods_on_both_kinds_of_encoder_resume_with_the_same_bits(
 
 def test_a_queue_a_state_of_each_chip_and_six_crops_resume_with_the_same_bits(tmp_path, package):
     package("plugin_queue", QUEUE)
-    store = check_resumed(
-        tmp_path, identity_of("plugin_queue", encoder=TINY_RESNET, pool=[]), make_pool()
-    )
+    store = check_resumed(tmp_path, identity_of("plugin_queue", encoder=TINY_RESNET), make_pool())
     assert not list(store.root.glob("pretrain/*/predictions.npz"))
 
 
@@ -278,28 +281,42 @@ def test_a_method_that_leaves_patches_out_refuses_other_encoders():
         build(get("mae"), TimmConfig("timm:test_resnet@64", 64))
 
 
-class Normalised(torch.nn.Module):
-    """A stand-in for a method: its loss is a batch normalisation."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.BatchNorm2d(1)
-
-    def loss(self, batch, rng):
-        return self.layer(batch.views[0]), None
-
-
 def test_batch_normalisation_in_halves_is_that_of_the_whole():
-    whole, halves = Normalised(), Normalised()
+    layer = torch.nn.Sequential(torch.nn.BatchNorm2d(1))
+    copies = [copy.deepcopy(layer) for _ in range(2)]
     x = 3 * torch.randn(8, 1, 5, 5, generator=torch.Generator().manual_seed(1)) + 2
-    batch = Batch((x,), torch.arange(8))
-    wanted = whole.loss(batch, None)[0]
-    found = torch.cat([part for part, _ in in_halves(halves, batch)])
-    torch.testing.assert_close(found, wanted)
-    for made in (wanted, found):
-        (made * torch.linspace(-1, 1, made.numel()).reshape(made.shape)).sum().backward()
-    torch.testing.assert_close(halves.layer.weight.grad, whole.layer.weight.grad)
-    torch.testing.assert_close(halves.layer.bias.grad, whole.layer.bias.grad)
+    factors = torch.linspace(-1, 1, x.numel()).reshape(x.shape)
+
+    def train(half, ranks):
+        made = half(x[ranks.share(8)])
+        (made * factors[ranks.share(8)]).sum().backward()
+        return made
+
+    def in_half(ranks):
+        share_statistics(copies[ranks.rank], ranks.gather)
+        return train(copies[ranks.rank], ranks)
+
+    torch.testing.assert_close(torch.cat(in_two_threads(in_half)), train(layer, ALONE))
+    for name, weight in layer.named_parameters():
+        found = sum(half.get_parameter(name).grad for half in copies)
+        torch.testing.assert_close(found, weight.grad)
+    for half in copies:
+        torch.testing.assert_close(half.state_dict(), layer.state_dict())
+
+
+def test_rows_gathered_in_two_threads_get_their_gradient_from_both():
+    rows = [
+        torch.tensor([1.0, 2.0], requires_grad=True),
+        torch.tensor([5.0, 7.0], requires_grad=True),
+    ]
+
+    def train(ranks):
+        everyone = ranks.gather(rows[ranks.rank])
+        ((ranks.rank + 1) * everyone * torch.arange(4.0)).sum().backward()
+        return everyone.tolist()
+
+    assert in_two_threads(train) == [[1, 2, 5, 7]] * 2
+    assert [one.grad.tolist() for one in rows] == [[0, 3], [6, 9]]  # (1 + 2) * place
 
 
 def test_statistics_of_a_shared_batch_are_kept_as_torch_keeps_them():
@@ -326,3 +343,16 @@ def test_optimisers_and_schedules_of_a_recipe():
         Recipe(momentum=0.9)
     for name in ("simclr", "supervised"):
         Recipe(**get(name).source_recipe)
+
+
+def test_a_network_of_timm_that_gives_its_class_token_only_is_refused():
+    encoder = TimmEncoder(TimmConfig("timm:pit_ti_224", 224))
+    with pytest.raises(TimmModelError, match="class token only"):
+        encoder(torch.zeros(1, 1, 224, 224))
+
+
+def test_the_class_token_of_a_network_without_a_count_of_prefix_tokens_comes_once():
+    encoder = TimmEncoder(TimmConfig("timm:volo_d1_224", 224)).eval()
+    with torch.no_grad():
+        tokens = encoder(torch.rand(1, 1, 224, 224))
+    assert tokens.shape == (1, 1 + 14 * 14, encoder.width)

@@ -54,6 +54,15 @@ def test_a_step_of_lars_is_that_worked_by_hand():
     np.testing.assert_allclose(method.bias.detach(), [2 - 3 * 0.5], rtol=1e-6)
 
 
+def test_lars_adapts_the_rate_without_weight_decay_too():
+    method = holding(matrix=np.array([[3.0, 4.0]]), bias=np.array([2.0]))
+    # Adapted by 0.001 * |w| / |g| = 0.005.
+    step(method, make_optimizer(method, replace(LARS, weight_decay=0.0)), 3.0,
+         matrix=[[0.6, 0.8]], bias=[0.5])  # fmt: skip
+    np.testing.assert_allclose(method.matrix.detach(), [[3 - 0.009, 4 - 0.012]], rtol=1e-6)
+    np.testing.assert_allclose(method.bias.detach(), [2 - 3 * 0.5], rtol=1e-6)
+
+
 def test_a_step_of_sgd_is_that_worked_by_hand():
     method = holding(matrix=np.array([[3.0, 4.0]]), bias=np.array([2.0]))
     step(method, make_optimizer(method, SGD), 0.5, matrix=[[0.6, 0.8]], bias=[0.5])

@@ -1,6 +1,10 @@
+import json
+from dataclasses import asdict
+from hashlib import sha256
+
 import pytest
 
-from sarbench.protocols import PROTOCOLS, settings_digest
+from sarbench.protocols import PROTOCOLS
 
 # One entry per version that ever gave a number; old ones stay.
 FROZEN = {
@@ -11,6 +15,13 @@ FROZEN = {
     ("knn", 1): "973381c33d28bb90609319223f701ef09688492a32f88b7b471cb69f8bf0408c",
     ("knn", 2): "fb0066c51eaf8d412c66f9048c60626cc4701bc99f6c541f127efc7c29458f9e",
 }
+
+
+def settings_digest(name: str) -> str:
+    """Return the SHA-256 of a protocol's name, version and frozen settings."""
+    protocol = PROTOCOLS[name]
+    content = {"name": name, "version": protocol.version, "settings": asdict(protocol.settings())}
+    return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

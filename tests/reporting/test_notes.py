@@ -4,7 +4,7 @@ from small_grids import grid_of
 from stores import fill, share
 
 from sarbench.bench.plan.plan import make_plan
-from sarbench.bench.reporting.leaderboard import leaderboard, notes_of, outcomes_of
+from sarbench.bench.reporting.leaderboard import leaderboard, notes_of, predictions_of
 from sarbench.bench.reporting.notes import notes
 from sarbench.bench.store.records import Store
 from sarbench.results.notes import SUBJECTS, flags
@@ -38,9 +38,9 @@ def test_a_table_prints_flags_and_with_notes_everything(tmp_path):
     fill(path, tmp_path / "runs", lambda run, labels: share(0.5, run.seed, len(labels)))
     store = Store(tmp_path / "runs")
     plan = make_plan(grid_of(tmp_path, GRID), store, tmp_path / "runs" / "data")
-    outcomes = outcomes_of(plan, store)
-    board = leaderboard(plan, "accuracy", outcomes)
-    every = notes_of(plan, outcomes)
+    predictions = predictions_of(plan, store)
+    board = leaderboard(plan, "accuracy", predictions)
+    every = notes_of(plan, predictions)
     assert {note.subject for note in every} <= set(SUBJECTS)
     short, full = (render(board, "text", notes=wanted) for wanted in (False, True))
     (flag,) = (line for line in short.splitlines() if line.startswith("Rows differ in"))

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.stats
-from made_scores import DRAWN, WHOLE, Chips, cell_scores, said, score
+from made_scores import DRAWN, WHOLE, Chips, cell_scores, said, score, two_way_limits
 
+from sarbench.results.cells import NoInterval
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.metrics import balanced_accuracy
 from sarbench.results.notes import Note
@@ -74,24 +75,25 @@ def test_a_method_that_fails_its_contract_is_not_ranked():
 
 
 @pytest.mark.parametrize(
-    ("scores", "more", "says"),
+    ("scores", "more", "why"),
     [
         (checkpoints({"A": 0.6}, 4), {"chips": Chips(), "compares": "checkpoints"},
-         "too few draws of labelled chips (5 or more are needed)"),
+         NoInterval.FEW_DRAWS_FOR_CHIPS),
         (checkpoints({"A": 0.6}, 1, WHOLE), {"chips": Chips(9), "compares": "checkpoints"},
-         "too few groups of test chips (10 or more are needed)"),
+         NoInterval.FEW_GROUPS),
         (checkpoints({"A": 0.6}, 5, WHOLE), {"compares": "checkpoints"},
-         "predictions of test chips, or their labels, are missing"),
-        (checkpoints({"A": 0.6}, 1), {}, "too few draws of labelled chips (2 or more are needed)"),
+         NoInterval.NO_PREDICTIONS),
+        (checkpoints({"A": 0.6}, 1), {}, NoInterval.FEW_DRAWS),
         ([score("A", 0.6, start=0), score("A", None, start=1, state="new")], {},
-         "too few finished pretraining seeds (2 or more are needed)"),
+         NoInterval.FEW_PRETRAINED),
     ],
 )  # fmt: skip
-def test_a_missing_interval_has_its_reason(scores, more, says):
+def test_a_missing_interval_has_its_reason(scores, more, why):
     board = tabulate_scores(scores, **more)
     (cell,) = board.cells
-    assert (cell.low, cell.no_interval) == (None, says)
-    assert f"No interval in {'/'.join(map(str, cell.column))}: {says}." in said(board)
+    assert (cell.low, cell.no_interval) == (None, why)
+    assert f"No interval in {'/'.join(map(str, cell.column))}: {why}." in said(board)
+    assert board.to_json()[0]["no_interval"] == str(why)
 
 
 def test_controls_above_every_method_are_named_with_their_columns():
@@ -145,8 +147,7 @@ def test_balanced_accuracy_is_a_weighted_mean_over_test_chips():
     assert (cell.unit, cell.high - cell.mean) == ("chips", pytest.approx(half))
     assert board.cells[0].low < tabulate_scores([one], chips=Known()).cells[0].low
     unknown = tabulate_scores([one], "balanced_accuracy", chips=Known()).cells[0]
-    assert (unknown.low, unknown.no_interval) == (
-        None, "predictions of test chips, or their labels, are missing")  # fmt: skip
+    assert (unknown.low, unknown.no_interval) == (None, NoInterval.NO_PREDICTIONS)
 
 
 def test_with_classes_of_equal_size_both_accuracies_have_the_same_interval_and_test():
@@ -245,5 +246,6 @@ def test_the_variance_of_balanced_accuracy_is_that_of_other_chips(recall, times)
     ratio = np.mean([one.se**2 for one in found]) / (exact / 16)
     low, high = (1.0, 1.06) if len(set(recall)) == 1 else (1.1, 1.3)
     assert low < ratio < high
-    covered = np.mean([one.interval().low <= truth <= one.interval().high for one in found])
+    limits = [two_way_limits(one) for one in found]
+    covered = np.mean([below <= truth <= above for below, above in limits])
     assert 1 - covered <= scipy.stats.binom.isf(3e-5, repetitions, 0.05) / repetitions

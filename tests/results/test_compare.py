@@ -60,19 +60,23 @@ def test_a_clear_difference_over_ten_seeds(draw):
         (interval.low, interval.high)
     )
     assert found.p_holm == pytest.approx(2 / 2**10)
-    assert found.reading.claim.startswith("A is higher than B by 10.3 points (95% interval 10.1 to")
-    assert "these two checkpoints and these test chips" in found.reading.scope
+    assert found.conclusion.claim.startswith(
+        "A is higher than B by 10.3 points (95% interval 10.1 to"
+    )
+    assert "these two checkpoints and these test chips" in found.conclusion.scope
     swapped = one(compare(scores("A", a) + scores("B", b), "B", "A", "accuracy", None, draw))
-    assert swapped.reading == found.reading
+    assert swapped.conclusion == found.conclusion
 
 
-def test_five_seeds_cannot_show_a_difference_and_the_reading_says_so(draw):
+def test_five_seeds_cannot_show_a_difference_and_the_conclusion_says_so(draw):
     both = scores("A", [0.9] * 5) + scores("B", [0.1, 0.2, 0.1, 0.2, 0.1])
     found = one(compare(both, "A", "B", "accuracy", None, draw))
-    assert found.reading.claim.startswith("No significant difference (p = 0.0625).")
-    assert "With 5 draws of labelled chips p cannot be below 0.0625" in found.reading.claim
-    assert "one checkpoint does not represent its method" in found.reading.scope
-    assert "5 draws (or one) and 10 groups" in found.reading.new_chips
+    assert found.conclusion.claim.startswith("No significant difference (p = 0.0625).")
+    assert "With 5 draws of labelled chips p cannot be below 0.0625" in found.conclusion.claim
+    assert "one checkpoint does not represent its method" in found.conclusion.scope
+    assert "5 draws (or one) and 10 groups" in found.conclusion.new_chips
+    text = comparison_text([found], "A", "B", "accuracy")
+    assert "p = 0.0625 (exact test over 5 draws of labelled chips); p cannot be below" in text
 
 
 def test_a_difference_that_is_not_significant_is_not_called_equality(draw):
@@ -81,7 +85,7 @@ def test_a_difference_that_is_not_significant_is_not_called_equality(draw):
         compare(scores("A", noise[0]) + scores("B", noise[1]), "A", "B", "accuracy", None, draw)
     )
     assert found.p_holm > 0.05
-    assert "does not show that they are equal" in found.reading.claim
+    assert "does not show that they are equal" in found.conclusion.claim
 
 
 def test_holms_correction_is_over_the_compared_columns(draw):
@@ -91,7 +95,7 @@ def test_holms_correction_is_over_the_compared_columns(draw):
     for found in compare(both, "A", "B", "accuracy", None, draw):
         assert found.test.p == pytest.approx(2 / 2**8)
         assert found.p_holm == pytest.approx(3 * 2 / 2**8)
-        assert "after Holm's correction over 3 columns" in found.reading.claim
+        assert "after Holm's correction over 3 columns" in found.conclusion.claim
 
 
 def test_the_smallest_attainable_p_depends_on_the_other_columns(draw):
@@ -104,7 +108,7 @@ def test_the_smallest_attainable_p_depends_on_the_other_columns(draw):
     ]  # fmt: skip
     found = {one.column[2]: one for one in compare(rows, "a", "b", "accuracy", None, draw)}
     assert found[20].test.smallest_p == found[20].smallest_holm == pytest.approx(2 / 64)
-    assert "cannot be below" not in found[20].reading.claim
+    assert "cannot be below" not in found[20].conclusion.claim
     assert found[40].smallest_holm == pytest.approx(2 * 2 / 4096)
 
 
@@ -117,8 +121,8 @@ def test_an_incomplete_row_is_not_tested(draw):
         np.mean([0.8, 0.8, 0.81, 0.8, 0.8, 0.82]) - 0.7
     )
     assert found.effect.difference.low is None
-    assert found.reading.claim.startswith("Not tested: ")
-    assert "6/7 and 7/7" in found.reading.claim
+    assert found.conclusion.claim.startswith("Not tested: ")
+    assert "6/7 and 7/7" in found.conclusion.claim
     starts = [s for n in range(3) for m in "AB" for s in scores(m, [0.5 + n / 99, 0.6], start=n)]
     starts[0] = replace(starts[0], values={})
     found = one(compare(starts, "A", "B", "accuracy", None, draw))
@@ -129,13 +133,13 @@ def test_a_row_that_fails_its_contract_is_not_tested(draw):
     both = scores("A", [0.9] * 8, fails_contract=True, name="mine") + scores("B", [0.7] * 8)
     found = one(compare(both, "A", "B", "accuracy", None, draw))
     assert found.test is None
-    assert "A fails its contract (`sarbench methods check mine`)" in found.reading.claim
+    assert "A fails its contract (`sarbench methods check mine`)" in found.conclusion.claim
 
 
 def test_rows_without_a_pair_of_runs_are_not_compared(draw):
     both = scores("A", [None] * 3, state="failed") + scores("B", [0.5] * 3)
     found = one(compare(both, "A", "B", "accuracy", None, draw))
-    assert "A has 0/3, B has 3/3" in found.reading.claim
+    assert "A has 0/3, B has 3/3" in found.conclusion.claim
     assert "no score and 50.0" in comparison_text([found], "A", "B", "accuracy")
 
 
@@ -145,28 +149,28 @@ def test_one_run_each_is_tested_over_chips(draw):
     found = one(compare(both, "A", "B", "accuracy", Chips(right), draw))
     assert found.unit == "chips"
     assert found.test.p == pytest.approx(scipy.stats.binomtest(20, 20).pvalue)
-    assert "these two checkpoints and the labelled chips of these runs" in found.reading.scope
+    assert "these two checkpoints and the labelled chips of these runs" in found.conclusion.scope
     grouped = Chips(right, np.repeat([0, 1], 50))
     found = one(compare(both, "A", "B", "accuracy", grouped, draw))
     assert found.test.p == 1.0  # all differences are in one group
     assert found.effect.difference.low is None  # two groups give no interval
     (untested,) = compare(both, "A", "B", "accuracy", None, draw)
-    assert untested.reading.claim.startswith("Not tested")
+    assert untested.conclusion.claim.startswith("Not tested")
 
 
-def test_the_reading_says_if_the_difference_holds_for_other_images(draw):
+def test_the_conclusion_says_if_the_difference_holds_for_other_images(draw):
     """A is right on two more chips of 40 in every run: significant for these images only."""
     few = {f"{m}{s}": np.arange(40) < (24 if m == "A" else 22) for m in "AB" for s in range(10)}
     many = {k: np.repeat(v, 50) for k, v in few.items()}
     both = scores("A", [0.60] * 10) + scores("B", [0.55] * 10)
     found = one(compare(both, "A", "B", "accuracy", Chips(few), draw))
     assert found.p_holm < 0.05
-    assert "zero is inside" in found.reading.new_chips
+    assert "zero is inside" in found.conclusion.new_chips
     found = one(compare(both, "A", "B", "accuracy", Chips(many), draw))
-    assert "zero is outside" in found.reading.new_chips
+    assert "zero is outside" in found.conclusion.new_chips
     copies = Chips(many, np.repeat(np.arange(40), 50))  # near-duplicates are not new images
     found = one(compare(both, "A", "B", "accuracy", copies, draw))
-    assert "zero is inside" in found.reading.new_chips
+    assert "zero is inside" in found.conclusion.new_chips
 
 
 def test_pretraining_seeds_are_compared_by_welchs_test(draw):
@@ -180,10 +184,12 @@ def test_pretraining_seeds_are_compared_by_welchs_test(draw):
     assert found.test.p == pytest.approx(expected.pvalue)
     gap = found.effect.difference
     assert (gap.low, gap.high) == pytest.approx((interval.low, interval.high))
-    assert "checkpoints" not in str(found.reading)
-    assert "over 4 and 3 pretraining seeds." in found.reading.claim
-    assert "these labelled chips (2 draws, the same for every row)." in found.reading.scope
-    assert "(t, 4 and 3 pretraining seeds)" in comparison_text([found], "A", "B", "accuracy")
+    assert "checkpoints" not in str(found.conclusion)
+    assert "over 4 and 3 pretraining seeds." in found.conclusion.claim
+    assert "these labelled chips (2 draws, the same for every row)." in found.conclusion.scope
+    assert "(t-test over 4 and 3 pretraining seeds)" in comparison_text(
+        [found], "A", "B", "accuracy"
+    )
 
 
 def test_pretraining_seeds_are_not_paired_by_their_number(draw):
@@ -210,8 +216,8 @@ def test_a_column_without_draws_is_tested_over_test_chips(draw):
     found = one(compare(both, "A", "B", "accuracy", Chips(chips), draw))
     assert found.unit == "chips"
     assert found.test.p > 0.05
-    assert "cannot be below" not in found.reading.claim
-    assert "these two checkpoints" in found.reading.scope
+    assert "cannot be below" not in found.conclusion.claim
+    assert "these two checkpoints" in found.conclusion.scope
     assert one(compare(both, "A", "B", "accuracy", None, draw)).test is None
 
 
@@ -244,7 +250,7 @@ def test_with_one_checkpoint_on_one_side_there_is_no_claim_about_methods(draw):
     found = one(compare(both, "A", "Raw", "accuracy", None, draw))
     assert (found.unit, found.test.n, found.units) == ("seeds", 2, "2 draws of labelled chips")
     assert found.effect.difference.mean == pytest.approx((0.3 + 0.21) / 2)
-    assert "holds for these checkpoints" in found.reading.scope
+    assert "holds for these checkpoints" in found.conclusion.scope
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -263,7 +269,7 @@ def test_a_method_is_tested_over_its_pretraining_seeds_against_raw_pixels(sign, 
     assert sorted([sign * gap.low, sign * gap.high]) == pytest.approx(
         [interval.low - 0.55, interval.high - 0.55]
     )
-    assert "checkpoint" not in str(found.reading)
+    assert "checkpoint" not in str(found.conclusion)
 
 
 def test_two_pretraining_seeds_give_a_difference_without_a_test(draw):
@@ -276,7 +282,7 @@ def test_two_pretraining_seeds_give_a_difference_without_a_test(draw):
     gap = found.effect.difference
     assert (gap.mean, gap.low) == (pytest.approx(0.295), None)
     for part in ("Not tested", "3 pretraining seeds", "2 and 2"):
-        assert part in found.reading.claim
+        assert part in found.conclusion.claim
     text = comparison_text([found], "A", "B", "accuracy")
     assert "difference +29.5\n" in text
     assert "higher" not in text
@@ -303,9 +309,9 @@ def test_checkpoints_are_compared_as_the_table_compares_them(shots, unit, draw):
     assert {c.unit for c in board.cells} == {unit}
     gap, least = found.effect.difference, board.cells[0].smallest_difference
     assert gap.high - gap.mean == pytest.approx(least)
-    assert found.reading.scope.endswith("no claim about their methods.")
+    assert found.conclusion.scope.endswith("no claim about their methods.")
     drawn = "6 draws of labelled chips and " if shots == 10 else ""
-    assert found.units == f"{drawn}200 test chips (groups of near-duplicates)"
+    assert found.units == f"{drawn}200 test chips, near-duplicates counted once"
 
 
 @pytest.mark.parametrize("seeds", [1, 4])
@@ -314,7 +320,7 @@ def test_checkpoints_that_the_table_does_not_test_are_not_tested(seeds, draw):
     both = [s for m, values in runs.items() for s in scores(m, values)]
     found = one(compare(both, "A", "B", "accuracy", chips, draw, compares="checkpoints"))
     assert (found.unit, found.test, found.effect.difference.low) == ("seeds+chips", None, None)
-    assert "predictions, 5 draws of labelled chips and 10 groups" in found.reading.claim
+    assert "predictions, 5 draws of labelled chips and 10 groups" in found.conclusion.claim
     without = one(compare(both, "A", "B", "accuracy", None, draw, compares="checkpoints"))
     assert (without.unit, without.test) == ("seeds", None)
 
@@ -342,11 +348,11 @@ def test_a_narrowed_view_says_over_how_many_columns_of_the_grid_holm_corrects(dr
             for s in scores(m, v, shots=shots)]  # fmt: skip
     found = compare(both, "A", "B", "accuracy", None, draw, grid_columns=5)
     assert {(one.family, one.grid_columns) for one in found} == {(2, 5)}
-    assert "after Holm's correction over 2 of 5 columns of the grid" in found[0].reading.claim
+    assert "after Holm's correction over 2 of 5 columns of the grid" in found[0].conclusion.claim
     text = comparison_text(found, "A", "B", "accuracy")
     assert "2 of 5 shared columns are shown" in text
     single = one(compare(both[:16], "A", "B", "accuracy", None, draw, grid_columns=5))
-    assert "after Holm's correction over 1 of 5 columns of the grid" in single.reading.claim
+    assert "after Holm's correction over 1 of 5 columns of the grid" in single.conclusion.claim
     whole = compare(both, "A", "B", "accuracy", None, draw)
     assert "Part of the grid" not in comparison_text(whole, "A", "B", "accuracy")
 
@@ -369,7 +375,7 @@ def test_the_test_over_pretraining_seeds_holds_its_level(repetitions):
 
 @pytest.mark.parametrize(
     ("first", "second", "says"),
-    [("A", "A", "itself"), ("A", "C", "rows: A, B"), ("A", "B", "share no column")],
+    [("A", "A", "itself"), ("A", "C", "Rows: A; B"), ("A", "B", "share no column")],
 )
 def test_wrong_requests_are_refused(first, second, says, draw):
     both = scores("A", [0.5]) + scores("B", [0.5], shots=20)
@@ -385,7 +391,7 @@ def test_the_text_has_each_limit_once_and_with_notes_in_every_column(draw):
     short, full = (
         comparison_text(found, "A", "B", "accuracy", notes, full=full) for full in (False, True)
     )
-    scope = found[0].reading.scope
+    scope = found[0].conclusion.scope
     assert (short.count(scope), full.count(scope)) == (1, 2)
     assert ("few chips" in short, "Four chips." in short, "Four chips." in full) == (
         True, False, True)  # fmt: skip

@@ -55,7 +55,7 @@ def test_the_untrained_control_of_a_method_has_its_kind_of_encoder(tmp_path, nam
 
 def test_several_untrained_controls_need_the_name_of_a_row(tmp_path):
     plan = plan_of(tmp_path)
-    listed = rf"'random_init' matches 2 rows; give one of: {ABSOLUTE}, Random init \(relative"
+    listed = rf"'random_init' matches 2 rows; give one of: {ABSOLUTE}; Random init \(relative"
     for other in ("raw_pixels", "random_init"):
         with pytest.raises(LeaderboardError, match=listed):
             resolve_rows(plan, other, "random_init")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from sarbench.results.statistics.intervals import TooFewScoresError, mean_interval, single_score
+from sarbench.results.statistics.intervals import StatisticsError, mean_interval, single_score
 
 
 def test_the_interval_is_that_of_a_students_test() -> None:
@@ -35,7 +35,7 @@ def test_the_coverage_of_the_interval_is_its_level(n: int, level: float) -> None
 
 @pytest.mark.parametrize("scores", [[], [0.5]])
 def test_one_score_has_no_interval(scores: list[float]) -> None:
-    with pytest.raises(TooFewScoresError, match=f"got {len(scores)}; use single_score"):
+    with pytest.raises(StatisticsError, match=f"got {len(scores)}; use single_score"):
         mean_interval(np.array(scores))
     found = single_score(0.5)
     assert (found.mean, found.low, found.high, found.n) == (0.5, None, None, 1)

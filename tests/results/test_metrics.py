@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from made_scores import METRICS
 from sklearn import metrics as sklearn_metrics
 
 from sarbench.results.metrics import (
-    METRICS,
     BadLabelsError,
     accuracy,
     balanced_accuracy,

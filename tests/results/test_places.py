@@ -10,11 +10,11 @@ from made_scores import DRAWN, WHOLE, Chips, cell_scores, said, score
 
 from sarbench.bench.reporting.figures import _add_ranks
 from sarbench.results.leaderboard import tabulate_scores
+from sarbench.results.places import place_methods
 from sarbench.results.statistics.intervals import Variance, add
 from sarbench.results.statistics.tukey import range_p, range_quantile, spreads
 from sarbench.results.tables.caption import notes
 from sarbench.results.tables.render import format_cell, render
-from sarbench.results.ties import place_methods
 
 
 def test_one_checkpoint_gets_no_place_and_no_rank_and_the_notes_say_why():

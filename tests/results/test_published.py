@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from sarbench.bench.reporting.published import FOLDER, PublishedError, papers, read_published
 from sarbench.results.leaderboard import tabulate_scores
-from sarbench.results.published.schema import PublishedError, papers, read_published
 from sarbench.results.published.sheets import paper_sheets
 from sarbench.results.published.verdicts import check_cells, check_orders, setup_differences
 from sarbench.results.scores import Score
@@ -217,16 +217,18 @@ def test_the_sheets_show_published_next_to_measured(paper, draw, style):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda s: s.replace("value = 91.6", "value = 916", 1), "less than or equal to 100"),
+        (lambda s: s.replace("value = 91.6", "value = 916", 1), "got 916"),
         (lambda s: s.replace('row = "lomar"', 'row = "lomer"', 1), "outside its table"),
         (lambda s: s.replace('["summary", "sarmae"]', '["nobody"]', 1), "unknown source 'nobody'"),
-        (lambda s: s + "\n[extra]\na = 1\n", "extra: Extra inputs"),
-        (lambda s: "title =", "not TOML"),
+        (lambda s: s + "\n[extra]\na = 1\n", "unknown key 'extra'"),
+        (lambda s: s.replace("citation =", "citatoin =", 1), "Did you mean 'citation'"),
+        (lambda s: s.replace("grade =", "graed =", 1), "Did you mean 'grade'"),
+        (lambda s: s.replace("[grades]", '[grades]\nE = "guessed"', 1), "unknown grade 'E'"),
+        (lambda s: s.replace('grade = "B"', 'grade = "E"', 1), "value 'E'"),
+        (lambda s: "title =", "not a TOML file"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place(tmp_path, change, says):
-    from sarbench.results.published.schema import FOLDER
-
     path = tmp_path / "other.toml"
     path.write_text(change((FOLDER / "sar_jepa.toml").read_text()))
     with pytest.raises(PublishedError, match=says):

@@ -18,6 +18,7 @@ from sarbench.bench.store.records import Store
 from sarbench.results.record import Attempt
 
 KILLED = 128 + signal.SIGKILL
+REQUEUE = on_exit._requeue
 
 
 class RequeuedError(Exception):
@@ -107,6 +108,19 @@ def test_a_job_that_was_restarted_too_often_records_a_time_out(ended, monkeypatc
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
     assert not ended.after(AGAIN)
     assert ended.failures() == ["time_out"] * 3
+
+
+def test_a_requeued_job_that_the_controller_ends_late_records_no_failure(ended, monkeypatch):
+    called: list[tuple[str, ...]] = []
+    monkeypatch.setattr(on_exit, "_requeue", REQUEUE)
+    monkeypatch.setattr(on_exit, "command", lambda *words, **_: called.append(words))
+    monkeypatch.setattr(on_exit, "ENDED_S", 0.0)
+    for status in (AGAIN, KILLED):
+        with pytest.raises(SystemExit) as exit_:
+            ended.after(status)
+        assert exit_.value.code == 0
+    assert called == [("scontrol", "requeue", "7")] * 2
+    assert ended.failures() == [None, None, None]
 
 
 @pytest.mark.parametrize(("state", "requeued"), [("RUNNING\n", True), ("CANCELLED\n", False)])

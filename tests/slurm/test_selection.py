@@ -8,14 +8,14 @@ from small_plans import keys_of, make_plan
 
 from sarbench.bench.plan.entry import Cause, Entry
 from sarbench.bench.plan.plan import Plan
-from sarbench.bench.slurm.selection import select, taken_by_retry, taken_by_submit
-from sarbench.bench.slurm.status import Watch
+from sarbench.bench.slurm.job_states import JobStates
+from sarbench.bench.slurm.selection import accepted_by_retry, accepted_by_submit, select
 from sarbench.bench.store.records import Store
 
-retry = taken_by_retry({"time_out"})
+retry = accepted_by_retry({"time_out"})
 
 
-class Queue(Watch):
+class Queue(JobStates):
     """A queue with a live job of each of some entries."""
 
     def __init__(self, *entries: Entry) -> None:
@@ -35,11 +35,9 @@ def plan() -> Plan:
 def fail(plan: Plan, index: int, failure: str) -> None:
     """Let a pretraining fail, and its runs with it."""
     start = plan.pretrain[index]
-    start.set("failed", Cause.ERROR, "no number")
-    start.failure = failure
+    start.set("failed", Cause.ERROR, "no number", failure)
     for entry in runs_of(plan, index):
-        entry.set("failed", Cause.PRETRAINING_FAILED, start.reason)
-        entry.failure = failure
+        entry.set("failed", Cause.PRETRAINING_FAILED, start.reason, failure)
 
 
 def runs_of(plan: Plan, index: int) -> list[Entry]:
@@ -51,39 +49,39 @@ def keys(*entries: Entry) -> set[str]:
 
 
 def test_submit_takes_everything_that_is_missing(plan):
-    assert select(plan, Queue(), taken_by_submit) == (keys_of(plan), set())
+    assert select(plan, Queue(), accepted_by_submit) == (keys_of(plan), set())
 
 
 def test_what_is_done_or_in_a_job_is_not_submitted_again(plan):
     plan.pretrain[0].set("done")
     done, queued = runs_of(plan, 0)
     done.set("done")
-    found = select(plan, Queue(queued), taken_by_submit)
+    found = select(plan, Queue(queued), accepted_by_submit)
     assert found.wanted == keys(plan.pretrain[1], *runs_of(plan, 1))
 
 
 def test_runs_of_a_pretraining_in_a_job_are_submitted_and_wait_for_it(plan):
     start = plan.pretrain[0]
-    found = select(plan, Queue(start), taken_by_submit)
+    found = select(plan, Queue(start), accepted_by_submit)
     assert found.waiting == keys(start)
     assert found.wanted == keys_of(plan) - keys(start)
 
 
 def test_a_pretraining_that_runs_outside_of_slurm_is_left_out_with_its_runs(plan):
     plan.pretrain[0].set("running", detail="step 3 of 9 on laptop")
-    found = select(plan, Queue(), taken_by_submit)
+    found = select(plan, Queue(), accepted_by_submit)
     assert found == (keys(plan.pretrain[1], *runs_of(plan, 1)), set())
 
 
 def test_a_key_that_is_not_known_is_not_submitted(plan):
     plan.runs[0].planned = replace(plan.runs[0].planned, identity=None)
-    assert select(plan, Queue(), taken_by_submit).wanted == keys(*plan.pretrain, *plan.runs[1:])
+    assert select(plan, Queue(), accepted_by_submit).wanted == keys(*plan.pretrain, *plan.runs[1:])
 
 
 @pytest.mark.parametrize(("failure", "taken"), [("time_out", True), ("exception", False)])
 def test_submit_leaves_a_failure_that_most_likely_repeats_to_retry(plan, failure, taken):
     fail(plan, 0, failure)
-    wanted = select(plan, Queue(), taken_by_submit).wanted
+    wanted = select(plan, Queue(), accepted_by_submit).wanted
     assert wanted >= keys(plan.pretrain[1], *runs_of(plan, 1))
     own = keys(plan.pretrain[0], *runs_of(plan, 0))
     assert (own <= wanted) is taken
@@ -95,7 +93,7 @@ def test_retry_takes_the_failures_of_its_classes_and_the_runs_that_waited_for_th
     fail(plan, 1, "exception")
     first, second = runs_of(plan, 0)
     first.set("new", Cause.NOT_RUN)
-    first.failure, second.failure = None, "cancelled"
+    second.failure_class = "cancelled"
     assert select(plan, Queue(), retry) == (keys(plan.pretrain[0], first, second), set())
 
 
@@ -107,6 +105,5 @@ def test_a_failed_run_of_a_finished_pretraining_is_retried_by_its_own_class(plan
     plan.pretrain[0].set("done")
     first, second = runs_of(plan, 0)
     for entry, failure in ((first, "time_out"), (second, "exception")):
-        entry.set("failed", Cause.ERROR, "")
-        entry.failure = failure
+        entry.set("failed", Cause.ERROR, "", failure)
     assert select(plan, Queue(), retry).wanted == keys(first)

@@ -7,12 +7,18 @@ import sys
 import pytest
 from small_plans import keys_of, make_plan
 
-from sarbench.bench.plan.failure_class import CLASSES, failure_class
+from sarbench.bench.data.images import UnreadableImageError
+from sarbench.bench.data.packed import DamagedPreparedError
+from sarbench.bench.data.prepare import NotPreparedError
+from sarbench.bench.plan.entry import Cause
+from sarbench.bench.plan.failure_class import CLASSES, classify
 from sarbench.bench.plan.plan import Plan
+from sarbench.bench.pretraining.step import NonFiniteLossError
 from sarbench.bench.slurm import code_snapshot as snapshot
 from sarbench.bench.slurm import commands as slurm
 from sarbench.bench.slurm import ledger
 from sarbench.bench.slurm.job_arrays import JobArray, Limits, make_arrays
+from sarbench.bench.slurm.job_states import update_from_queue
 from sarbench.bench.slurm.ledger import Array, Element
 from sarbench.bench.slurm.profile import (
     Profile,
@@ -21,9 +27,10 @@ from sarbench.bench.slurm.profile import (
     parse_profile,
     read_profile,
 )
-from sarbench.bench.slurm.status import update_from_queue
 from sarbench.bench.slurm.submit import Submitter
+from sarbench.bench.store.attempts import attempt_of, record_failure
 from sarbench.bench.store.records import Store
+from sarbench.bench.store.weights import CheckpointMismatchError
 from sarbench.results.record import Attempt
 
 SITE = slurm.Site(
@@ -53,7 +60,7 @@ def test_a_stage_overrides_the_profile_and_the_profile_the_defaults():
     [
         ('partitions = "gpu"', "Did you mean 'partition'"),
         ("[pretrain]\ntime_mins = 3", "Did you mean 'time_min'"),
-        ("gpus = -1", "gpus: must be greater than or equal to 0, got -1"),
+        ("gpus = -1", "gpus must be 0 or more, got -1"),
         ("threads = [", "is not a TOML file"),
     ],
 )
@@ -174,13 +181,13 @@ def test_states_come_from_one_query_of_the_queue(tmp_path, monkeypatch):
         squeue="7_0|RUNNING|None|node1|4:10|\n7_1|PENDING|Resources||0:00|\n"
         "7_2|NODE_FAIL|NodeDown|node2|1:00|\n",
     )
-    watch = update_from_queue(store, plan, pytest.fail)
+    states = update_from_queue(store, plan, pytest.fail)
     assert called == ["squeue"]
     assert [entry.state for entry in plan.runs] == ["running", "queued", "failed"]
     assert [entry.job for entry in plan.runs] == ["7_0", "7_1", "7_2"]
     assert "node1, 4:10" in plan.runs[0].reason
-    assert plan.runs[2].failure == "node_failure"
-    assert [watch.live(entry.key) for entry in plan.runs] == [True, True, False]
+    assert plan.runs[2].failure_class == "node_failure"
+    assert [states.live(entry.key) for entry in plan.runs] == [True, True, False]
 
 
 def test_a_job_that_left_the_queue_has_its_state_from_the_accounting_or_is_lost(
@@ -193,16 +200,17 @@ def test_a_job_that_left_the_queue_has_its_state_from_the_accounting_or_is_lost(
         monkeypatch, squeue="", sacct="7_0|TIMEOUT|n1|1:00\n7_1|CANCELLED by 0|n1|1:00\n"
     )
     update_from_queue(store, plan, pytest.fail)
-    assert [entry.failure for entry in plan.runs] == ["time_out", "cancelled"]
+    assert [entry.failure_class for entry in plan.runs] == ["time_out", "cancelled"]
     plan = make_plan(runs_each=2, trained=0)
     replace_commands(monkeypatch, squeue="")
     update_from_queue(store, plan, pytest.fail)
-    assert [entry.failure for entry in plan.runs] == ["lost", "lost"]
+    assert [entry.failure_class for entry in plan.runs] == ["lost", "lost"]
     assert "no accounting" in plan.runs[0].reason
 
 
 def test_while_the_controller_is_down_jobs_count_as_queued(tmp_path, monkeypatch):
     store, plan = Store(tmp_path), make_plan(runs_each=1, trained=0)
+    plan.runs[0].set("failed", Cause.ERROR, "in an earlier job", "time_out")
     ledger.write(store, submission(plan))
 
     def down(*words: str, **_: object) -> str:
@@ -210,9 +218,9 @@ def test_while_the_controller_is_down_jobs_count_as_queued(tmp_path, monkeypatch
 
     monkeypatch.setattr(slurm, "command", down)
     warnings: list[str] = []
-    watch = update_from_queue(store, plan, warnings.append)
-    assert plan.runs[0].state == "queued"
-    assert watch.live(plan.runs[0].key)
+    states = update_from_queue(store, plan, warnings.append)
+    assert (plan.runs[0].state, plan.runs[0].failure_class) == ("queued", None)
+    assert states.live(plan.runs[0].key)
     assert "does not answer" in warnings[0]
 
 
@@ -228,10 +236,10 @@ def test_an_array_whose_id_is_not_in_the_ledger_is_found_by_its_comment(tmp_path
     place = ledger.folder(store) / made.id / "000-evaluate"
     place.mkdir(parents=True)
     (place / "9_0_submitted.pkl").touch()  # killed before it wrote the task of 9_1
-    watch = update_from_queue(store, plan, pytest.fail)
+    states = update_from_queue(store, plan, pytest.fail)
     assert [entry.job for entry in plan.runs] == ["9_0", None]
     assert [entry.state for entry in plan.runs] == ["queued", "new"]
-    watch.note_adopted()
+    states.write_recovered()
     (noted,) = ledger.read(store, pytest.fail)
     assert noted.arrays[0].job_id == "9"
 
@@ -239,11 +247,11 @@ def test_an_array_whose_id_is_not_in_the_ledger_is_found_by_its_comment(tmp_path
 def test_an_entry_that_failed_in_an_earlier_job_is_queued_if_its_new_job_is(tmp_path, monkeypatch):
     store, plan = Store(tmp_path), make_plan(runs_each=1, trained=0)
     entry = plan.runs[0]
-    entry.state, entry.attempt, entry.failure = "failed", attempt("ValueError"), "exception"
+    entry.state, entry.attempt, entry.failure_class = "failed", attempt("ValueError"), "exception"
     ledger.write(store, submission(plan))
     replace_commands(monkeypatch, squeue="7|PENDING|Priority||0:00|\n")
     update_from_queue(store, plan, pytest.fail)
-    assert (entry.state, entry.failure) == ("queued", None)
+    assert (entry.state, entry.failure_class) == ("queued", None)
 
 
 def test_a_truncated_file_of_the_ledger_is_reported_and_rebuilt(tmp_path):
@@ -283,7 +291,28 @@ def test_a_truncated_file_of_the_ledger_is_reported_and_rebuilt(tmp_path):
 )
 def test_failures_have_classes(failure, message, expected):
     assert expected in CLASSES
-    assert failure_class(attempt(failure, message)) == expected
+    assert classify(attempt(failure, message)) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (DamagedPreparedError("torn"), "data"),
+        (UnreadableImageError("2 > 1"), "data"),
+        (CheckpointMismatchError("other digest"), "data"),
+        (NotPreparedError("mstar_soc"), "data"),
+        (snapshot.WrongCodeError("other code"), "code"),
+        (MemoryError(), "out_of_memory"),
+        (NonFiniteLossError("loss nan"), "exception"),
+    ],
+)
+def test_an_exception_is_stored_with_the_class_of_its_failure(tmp_path, error, expected):
+    store = Store(tmp_path)
+    assert record_failure(store, "evaluate", ["key"], attempt_of(error)) == ["key"]
+    stored = store.last_attempt("evaluate", "key")
+    assert stored is not None
+    assert stored.failure == type(error).__name__
+    assert classify(stored) == expected
 
 
 def test_a_job_runs_the_snapshot_in_a_folder_with_another_clone(tmp_path):

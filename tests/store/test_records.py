@@ -53,7 +53,6 @@ def test_an_incomplete_record_is_an_error_and_not_a_result(tmp_path, cut):
     path.write_text(path.read_text()[:cut])
     with pytest.raises(DamagedRecordError, match=r"record\.json"):
         store.read("evaluate", record.key)
-    assert list(store.records("evaluate")) == []
 
 
 def test_a_record_in_the_wrong_folder_is_refused(tmp_path):

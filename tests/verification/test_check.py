@@ -8,24 +8,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from commands import Sarbench
+from made_scores import METRICS
 from PIL import Image
 from safetensors.numpy import save
 from sklearn.metrics import accuracy_score, f1_score
 from stores import fill, share
 
-from sarbench.bench.data.known_sets import read_checked_set, read_set
-from sarbench.bench.data.lookup import Splits
+from sarbench.bench.data.find_set import Splits
+from sarbench.bench.data.set_descriptions import read_checked_set, read_set
 from sarbench.bench.data.sources import synthetic
 from sarbench.bench.data.splits import DamagedSetError, Split, shipped
 from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.plan.plan import make_plan
+from sarbench.bench.reporting.chip_predictions import ChipPredictions
 from sarbench.bench.reporting.html_report import _facts
-from sarbench.bench.reporting.leaderboard import leaderboard, outcomes_of
-from sarbench.bench.reporting.outcomes import Outcomes
+from sarbench.bench.reporting.leaderboard import leaderboard, predictions_of
 from sarbench.bench.store.atomic import npz
 from sarbench.bench.store.records import Store
-from sarbench.bench.verification.check import CheckError, Finding, check_plan, check_store
-from sarbench.results.metrics import METRICS, score_runs
+from sarbench.bench.suggest import RequestError
+from sarbench.bench.verification.check import Finding, check_plan, check_store
+from sarbench.results.metrics import score_runs
 from sarbench.results.record import digest_json
 from sarbench.results.scores import LeaderboardError
 
@@ -68,7 +70,7 @@ def noise(splits):
     return synthetic.SyntheticSet(
         pixels=np.random.default_rng(0).integers(0, 255, (len(names), 8, 8), dtype=np.uint8),
         labels=np.array([list(synthetic.VEHICLES).index(name) for name in names]),
-        is_test=split.is_test, is_pool=np.zeros(len(names), bool), ids=split.ids.tolist(),
+        is_test=split.is_test, ids=split.ids.tolist(),
         classes=tuple(synthetic.VEHICLES), version=synthetic.VERSION,
     )  # fmt: skip
 
@@ -340,7 +342,7 @@ def test_shipped_splits_are_those_of_real_chips(real_data, tmp_path):
     from sarbench.bench.data.prepare import prepare
 
     for name in ("mstar_soc", "sar_acd", "sar_acd/paper_random"):
-        chips = prepare(name, real_data, tmp_path / "prepared")
+        chips = prepare(name, real_data, tmp_path / "prepared").chips
         digest, split = shipped(name)
         assert digest == chips.split_digest
         assert split.classes == chips.classes
@@ -355,7 +357,7 @@ def test_a_table_refuses_an_edited_record_and_counts_what_it_cannot_check(clean)
     record = plan.runs[0].record
     plan.runs[0].record = record.model_copy(update={"accuracy": 0.999})
     with pytest.raises(LeaderboardError, match=r"is 0\.999000 in the record") as caught:
-        outcomes_of(plan, store)
+        predictions_of(plan, store)
     assert "sarbench check" in str(caught.value)
     plan.runs[0].record = record
     path = store.folder("evaluate", record.key) / "predictions.npz"
@@ -379,18 +381,18 @@ def test_a_report_lists_the_problems_of_runs(clean):
 
 
 def board_of(plan, store):
-    return leaderboard(plan, "accuracy", outcomes_of(plan, store))
+    return leaderboard(plan, "accuracy", predictions_of(plan, store))
 
 
 def test_predictions_of_chips_are_read_from_the_store_alone(store):
-    records = list(store.records("evaluate"))
-    outcomes = Outcomes(store, records)
-    labels, classes = outcomes.labels("synthetic")
+    records = [store.read("evaluate", key) for key in sorted(store.keys("evaluate"))]
+    predictions = ChipPredictions(store, records)
+    labels, classes = predictions.labels("synthetic")
     assert (len(labels), len(classes)) == (600, 10)
-    assert outcomes.groups("synthetic") is None
-    assert outcomes.labels("mstar_soc") is None
-    assert "no run on mstar_soc" in outcomes.why_not("mstar_soc")
-    predicted = outcomes.predicted(records[0].key)
+    assert predictions.groups("synthetic") is None
+    assert predictions.labels("mstar_soc") is None
+    assert "no run on mstar_soc" in predictions.why_not("mstar_soc")
+    predicted = predictions.predicted(records[0].key)
     assert np.mean(predicted == labels) == records[0].accuracy
 
 
@@ -420,10 +422,10 @@ def test_many_runs_are_scored_like_single_ones():
 
 
 def test_a_folder_that_is_not_a_store_is_refused(tmp_path):
-    with pytest.raises(CheckError, match="not a store"):
+    with pytest.raises(RequestError, match="not a store"):
         check_store(Store(tmp_path))
     (tmp_path / "evaluate").mkdir()
-    with pytest.raises(CheckError, match="holds no record"):
+    with pytest.raises(RequestError, match="holds no record"):
         check_store(Store(tmp_path))
 
 

@@ -9,17 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_scores import METRICS
 from stores import encoder_file, provenance
 
-from sarbench.bench.data.known_sets import known_sets, remember, set_path
 from sarbench.bench.data.packed import Summary
+from sarbench.bench.data.set_descriptions import descriptions_of, set_path, write_description
 from sarbench.bench.data.splits import Split, shipped, split_digest
 from sarbench.bench.store.atomic import copy_once, npz
 from sarbench.bench.store.records import Store
 from sarbench.bench.verification.check import check_store
 from sarbench.bench.verification.merge import MergeError, merge
 from sarbench.protocols._support_sets import support_digest, support_set
-from sarbench.results.metrics import METRICS
 from sarbench.results.record import PretrainRecord, RunRecord, digest_json
 
 SYNTHETIC_DIGEST, SYNTHETIC = shipped("synthetic")
@@ -99,7 +99,7 @@ def describe(store, given="fusar_ship", **changes):
         rendering="", transform="none", crop_px=None, dtype="uint8", classes=split.classes,
     )  # fmt: skip
     summary = replace(summary, **changes)
-    remember(store.root, given, split, summary)
+    write_description(store.root, given, split, summary)
     return set_path(store.root, given, summary.data_digest, summary.split_digest)
 
 
@@ -134,7 +134,7 @@ def test_new_records_are_copied_with_their_files_once(mine, other):
 
 def test_a_trial_writes_nothing(mine, other):
     write_run(other, write_start(other))
-    assert len(merge(other, mine, trial=True).added) == 2
+    assert len(merge(other, mine, dry_run=True).added) == 2
     assert not mine.root.exists()
 
 
@@ -309,7 +309,7 @@ def test_a_description_of_the_other_store_is_enough_to_check_and_is_copied(mine,
     assert (found.refused, found.unscored) == ([], [])
     assert sorted(found.sets) == ["fusar_ship", "pool:folder:chips"]
     assert check_store(mine).findings == []
-    (pool,) = known_sets(mine.root, "pool:folder:chips")
+    (pool,) = descriptions_of(mine.root, "pool:folder:chips")
     assert (pool.summary.count, pool.summary.data_digest) == (4, POOL)
 
 
@@ -372,7 +372,7 @@ def test_a_description_that_claims_other_values_is_not_copied(mine, other, chang
     found = merge(other, mine)
     ((what, why),) = found.refused
     assert what.startswith("evaluate/")
-    assert f"claims another {next(iter(changes))} than it has" in why
+    assert f"wrong values for {next(iter(changes))}; " in why
     assert found.sets == []
     assert not (mine.root / "sets").exists()
 

@@ -86,7 +86,6 @@ class SyntheticSet:
         pixels: Amplitude, linear, clipped at `FULL_SCALE`, which is stored as 255.
         labels: Index into `classes`; -1 in the pool.
         is_test: True for test chips.
-        is_pool: True for the unlabelled chips to pretrain on.
         ids: Unique chip ids.
         classes: Names of the ten vehicles.
         version: `VERSION`, the only thing that the pixels depend on.
@@ -95,7 +94,6 @@ class SyntheticSet:
     pixels: UInt8[np.ndarray, "N H W"]
     labels: Int[np.ndarray, " N"]
     is_test: Bool[np.ndarray, " N"]
-    is_pool: Bool[np.ndarray, " N"]
     ids: list[str]
     classes: tuple[str, ...]
     version: int
@@ -174,7 +172,6 @@ def generate(splits: tuple[str, ...] = ("train", "test", "pool")) -> SyntheticSe
         pixels=quantise(np.stack(chips)),
         labels=np.array(labels),
         is_test=np.array(drawn) == "test",
-        is_pool=np.array(drawn) == "pool",
         ids=ids,
         classes=tuple(VEHICLES),
         version=VERSION,

@@ -10,12 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..store.records import Store
 from .chips import Chips
-from .known_sets import FOLDER, KnownSet, known_sets, read_checked_set, remember, set_path
 from .names import card_of, full_name, split_name
 from .packed import Summary, summary_from_json
 from .prepare import is_packed, open_version, source_exists, summary
 from .registry import card
+from .set_descriptions import (
+    FOLDER,
+    SetDescription,
+    descriptions_of,
+    read_checked_set,
+    set_path,
+    write_description,
+)
 from .splits import DamagedSetError, Split, shipped
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -57,7 +65,7 @@ def find_set(
     given = full_name(given)
     name, pool = split_name(given)
     prefix = (chosen or {}).get(given)
-    packed = summary(name, data_dir, root / "prepared", pool=pool)
+    packed = summary(name, data_dir, Store(root).prepared, pool=pool)
     if packed is not None and prefix is None:
         return FoundSet(packed, True)
     versions = _versions(given, root)
@@ -76,14 +84,14 @@ def find_set(
     if not versions:
         return None
     uncompared = prefix is None and source_exists(card_of(given), data_dir)
-    return FoundSet(versions[0], is_packed(versions[0], root / "prepared"), not uncompared)
+    return FoundSet(versions[0], is_packed(versions[0], Store(root).prepared), not uncompared)
 
 
-def remember_set(given: str, found: Summary, root: Path) -> None:
+def describe_set(given: str, found: Summary, root: Path) -> None:
     """Describe a packed set in the store, so that results can be read without its pixels."""
     path = set_path(root, full_name(given), found.data_digest, found.split_digest)
-    if not path.exists() and is_packed(found, root / "prepared"):
-        remember(root, full_name(given), open_set(given, found, root), found)
+    if not path.exists() and is_packed(found, Store(root).prepared):
+        write_description(root, full_name(given), open_set(given, found, root), found)
 
 
 def open_set(given: str, found: Summary, root: Path) -> Chips:
@@ -93,7 +101,7 @@ def open_set(given: str, found: Summary, root: Path) -> Chips:
         NotPreparedError: It is not packed in the store.
     """
     digests = found.data_digest, found.split_digest
-    return open_version(card_of(given), *digests, root / "prepared")
+    return open_version(card_of(given), *digests, Store(root).prepared)
 
 
 class Splits:
@@ -147,7 +155,7 @@ class Splits:
             return None
         return Split(chips.ids, chips.labels, chips.is_test, chips.classes)
 
-    def described(self, root: Path, data_digest: str, digest: str) -> KnownSet | None:
+    def described(self, root: Path, data_digest: str, digest: str) -> SetDescription | None:
         """Return the checked description of a set in one store; `digest` is empty for a pool."""
         pattern = f"*-{data_digest[:12]}-{digest[:12] or 'pool'}.json"
         for path in sorted((root / FOLDER).glob(pattern)):
@@ -163,9 +171,9 @@ class Splits:
 
 def _versions(given: str, root: Path) -> list[Summary]:
     """Return every version that the store describes or holds packed."""
-    known = [one.summary for one in known_sets(root, given)]
+    known = [one.summary for one in descriptions_of(root, given)]
     if not given.startswith("pool:folder:"):  # all packed folders have one name
-        known += _packed_versions(given, root / "prepared")
+        known += _packed_versions(given, Store(root).prepared)
     return list({(one.data_digest, one.split_digest): one for one in known}.values())
 
 

@@ -15,6 +15,7 @@ from ..seeding import torch_stream
 TINY = EncoderConfig("check", 112, 8, 32, 2, 2)
 TINY_224 = EncoderConfig("check_224", 224, 16, 32, 1, 2)
 TINY_TIMM = TimmConfig("timm:test_resnet@64", 64)
+POOL = 10_000  # chips of a made-up pool; a batch has the last ones
 CLASSES = 2  # of the simulated chips, for methods that need labels
 
 
@@ -38,6 +39,8 @@ def build(
 ) -> Any:
     """Build the method with weights that are the same at every call."""
     more = {"classes": classes} if method.needs_labels else {}
+    if method.has_chip_state:
+        more["chips"] = POOL
     return method(config or config_of(method), encoder, fresh_rng(), **more)
 
 
@@ -74,7 +77,11 @@ def sample_batch(method: Method, number: int) -> Batch:
             chips if plain else augment(chips[:, 0], sides, sides, side, augmentation, rng)
         )
     labels = torch.arange(number) % CLASSES if method.needs_labels else None
-    return Batch(tuple(views), torch.arange(number), labels)
+    return Batch(tuple(views), _last_rows(number), labels)
+
+
+def _last_rows(number: int) -> Tensor:
+    return torch.arange(POOL - number, POOL)
 
 
 def empty_batch(method: Method, number: int) -> Batch:
@@ -85,7 +92,7 @@ def empty_batch(method: Method, number: int) -> Batch:
         for side, _ in crops(type(method).views(method.config), Recipe(), px)
     )
     labels = torch.arange(number) % CLASSES if method.needs_labels else None
-    return Batch(views, torch.arange(number), labels)
+    return Batch(views, _last_rows(number), labels)
 
 
 def encoders_for(method: type[Method], *ours: EncoderConfig) -> tuple[AnyEncoder, ...]:

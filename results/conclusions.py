@@ -1,11 +1,11 @@
-"""The reading of one comparison: its result in words, and the limits of the claim."""
+"""The conclusion of one comparison: its result in words, and the limits of the claim."""
 
 from dataclasses import dataclass
 
+from .places import ALPHA
 from .statistics.intervals import Interval
 from .statistics.paired import Effect, PairedTest
 from .statistics.units import FEWEST_GROUPS, FEWEST_SEEDS, Compares, Unit, labelled
-from .ties import ALPHA
 
 NOT_METHODS = "This compares checkpoints; it makes no claim about their methods."
 
@@ -61,7 +61,7 @@ class Corrected:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Conclusion:
     """The sentences of one column.
 
     Attributes:
@@ -79,39 +79,40 @@ class Reading:
         return " ".join(filter(None, (self.claim, self.scope, self.new_chips)))
 
 
-def units_of(tested: Tested, n: int) -> str:
-    """Return the units of a test in words; `n` is the number of units of the test."""
+def units_of(tested: Tested, test: PairedTest) -> str:
+    """Return the units of a test in words."""
+    n = test.n
+    differing = " with different results" * test.exact  # the exact test leaves out the others
+    of_chips = f"{n} test chips{differing}, near-duplicates counted once"
     of_seeds = f"{' and '.join(map(str, tested.starts))} pretraining seeds"
     return {
         "seeds": f"{n} draws of labelled chips",
-        "chips": f"{n} test chips (groups of near-duplicates)",
+        "chips": of_chips,
         "pretrain_seeds": of_seeds,
         "pretrain_seeds+chips": f"{of_seeds}, with the variance of test chips",
-        "seeds+chips": (
-            f"{tested.draws} draws of labelled chips and {n} test chips (groups of near-duplicates)"
-        ),
+        "seeds+chips": f"{tested.draws} draws of labelled chips and {of_chips}",
     }[tested.unit]
 
 
-def read_result(
+def conclude(
     names: tuple[str, str],
     tested: Tested,
     corrected: Corrected,
     compares: Compares,
     single: tuple[bool, bool],
-) -> Reading:
+) -> Conclusion:
     """Return the sentences of one column; `single` marks the sides with one checkpoint."""
     scope = _scope(tested, compares, "these two checkpoints" if all(single) else
                    "these checkpoints")  # fmt: skip
     test = tested.test
     if tested.effect is None or test is None or corrected.p is None:
-        return Reading(f"Not tested: {tested.why}.", scope)
+        return Conclusion(f"Not tested: {tested.why}.", scope)
     gap, words = tested.effect.difference, corrected.words
     if corrected.p > ALPHA:
         text = f"No significant difference (p = {corrected.p:.3g}{words})."
         if corrected.smallest is not None and corrected.smallest > ALPHA:
             text += (
-                f" With {units_of(tested, test.n)} p cannot be below {corrected.smallest:.3g}"
+                f" With {units_of(tested, test)} p cannot be below {corrected.smallest:.3g}"
                 f"{words}: no difference, however large, would be significant."
             )
         elif gap.low is not None and gap.high is not None:
@@ -127,8 +128,8 @@ def read_result(
         if gap.low is not None and gap.high is not None and gap.low * gap.high > 0:
             low, high = sorted((abs(gap.low), abs(gap.high)))
             text += f" (95% interval {100 * low:.1f} to {100 * high:.1f})"
-        text += f", p = {corrected.p:.3g}{words}, over {units_of(tested, test.n)}."
-    return Reading(text, scope, _new_chips(tested))
+        text += f", p = {corrected.p:.3g}{words}, over {units_of(tested, test)}."
+    return Conclusion(text, scope, _new_chips(tested))
 
 
 def _scope(tested: Tested, compares: Compares, checkpoints: str) -> str:

@@ -10,6 +10,8 @@ from ...results.record import Strict
 from ..store.records import Store
 from .method_info import plugin_digest
 
+CHECKS = 2  # raised with every new check, so that stored outcomes of fewer checks do not count
+
 
 class Contract(Strict):
     """The outcome of all checks of a method."""
@@ -41,7 +43,7 @@ def plugins(names: Iterable[str]) -> list[str]:
 
 def outcome_file(store: Store, name: str) -> Path:
     """Return the file for the outcome of a plug-in's current code."""
-    return store.root / "contracts" / f"{name}-{plugin_digest(name)}.json"
+    return store.root / "contracts" / f"{name}-{plugin_digest(name)}-{CHECKS}.json"
 
 
 def read_outcome(path: Path) -> Contract | None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,13 @@ from jaxtyping import Bool, Int
 from ...results.notes import Note
 from ...results.record import RunRecord
 from ...results.scores import MOST_PROBLEMS, LeaderboardError, Score
-from ..data.lookup import Splits
+from ..data.find_set import Splits
 from ..data.splits import Split
 from ..store.records import Store
-from ..store.run_predictions import FILE, DamagedPredictionsError, read_predictions
+from ..store.run_predictions import PREDICTIONS_FILE, DamagedPredictionsError, read_predictions
 from ..verification.verify_run import UNCHECKED, Problem, RunVerifier
 
-__all__ = ["DamagedPredictionsError", "Outcomes"]
+__all__ = ["ChipPredictions", "DamagedPredictionsError"]
 
 UNCHECKED_WORDS = {
     "missing": "scores whose predictions are missing",
@@ -25,11 +25,11 @@ UNCHECKED_WORDS = {
 }
 
 
-class Outcomes:
+class ChipPredictions:
     """Labels, groups and predictions of the test chips of some runs."""
 
     def __init__(self, store: Store, records: Iterable[RunRecord]) -> None:
-        """Remember the records; predictions are read when they are needed.
+        """Take the records; predictions are read when they are needed.
 
         Args:
             store: Holds the runs and describes their data sets.
@@ -42,7 +42,7 @@ class Outcomes:
         self._first: dict[str, RunRecord] = {}  # the first run on each data set
         for record in self._records.values():
             self._first.setdefault(str(record.identity.get("dataset")), record)
-        self.groups = cache(self._groups)
+        self._groups: dict[str, Int[np.ndarray, " M"] | None] = {}
 
     def split(self, dataset: str) -> Split | None:
         """Return the split of the runs on a data set; None where it is not known here."""
@@ -70,10 +70,12 @@ class Outcomes:
         split = self.split(dataset)
         return None if split is None else split.test_labels
 
-    def _groups(self, dataset: str) -> Int[np.ndarray, " M"] | None:
+    def groups(self, dataset: str) -> Int[np.ndarray, " M"] | None:
         """Return the near-duplicate group of each test chip; None where each chip is its own."""
-        split = self.split(dataset)
-        return None if split is None else split.groups(dataset)
+        if dataset not in self._groups:
+            split = self.split(dataset)
+            self._groups[dataset] = None if split is None else split.groups(dataset)
+        return self._groups[dataset]
 
     def predicted(self, key: str | None) -> Int[np.ndarray, " M"] | None:
         """Return the predicted class of each test chip, or None where the file is missing.
@@ -159,4 +161,4 @@ class Outcomes:
         return [Note("Numbers", text, text)]
 
     def _path(self, record: RunRecord) -> Path:
-        return self._store.folder("evaluate", record.key) / FILE
+        return self._store.folder("evaluate", record.key) / PREDICTIONS_FILE

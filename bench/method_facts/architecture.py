@@ -61,8 +61,9 @@ def _count(method: Method, batch: Callable[[], Batch], device: torch.device) -> 
     encoder = method.encoder
     trained = [weight for weight in method.parameters() if weight.requires_grad]
     size = method.encoder_config
-    shape = {"encoder": size and (size.input_px,) * 2, "chip": (CHIP_PX,) * 2, "size": (1, 2)}
-    chips = torch.full((CHIPS, 1, *shape[method.evaluation_input]), 0.5)
+    side = size.input_px if size else CHIP_PX
+    shape = (1, 2) if method.evaluation_input == "size" else (side, side)
+    chips = torch.full((CHIPS, 1, *shape), 0.5)
     chips += 0.1 * torch.rand(chips.shape, generator=torch_stream(0, "chips"))
     with torch.no_grad():
         forward = _gflop(lambda: encoder.eval()(chips.to(device))) / CHIPS

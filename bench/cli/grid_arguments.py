@@ -13,6 +13,7 @@ from ..data.names import full_name
 from ..grid.schema import Grid, bundled_grids, read_grid
 from ..plan.plan import Filters, Plan, make_plan
 from ..store.records import Store
+from ..suggest import RequestError
 from .app import app
 from .options import DATA, RUNS, DataDir, RunsDir, open_store
 
@@ -21,11 +22,7 @@ Many = list[str] | None
 GRID_HELP = f"grid file (TOML) or name of a bundled grid: {', '.join(bundled_grids())}"
 MORE = "(repeatable)"
 SEED_HELP = f"only this evaluation seed, of every pretraining seed {MORE}"
-PIXELS_HELP = "version of a set that the store knows in several: start of its pixel digest"
-
-
-class NoResultsError(LookupError):
-    """A store without any result of the grid."""
+PIXELS_HELP = "version of a set, by the first digits of its pixel digest, if the store has several"
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Request:
         """Return the plan for a command that shows results.
 
         Raises:
-            NoResultsError: The store holds no result of this part of the grid.
+            RequestError: The store holds no result of this part of the grid.
         """
         made = self.plan()
         self.check_results(made)
@@ -79,10 +76,10 @@ class Request:
         """Check that the store holds a result of a plan.
 
         Raises:
-            NoResultsError: It holds none; the message says why and what to do.
+            RequestError: It holds none; the message says why and what to do.
         """
         if not made.counts().keys() & {"done", "failed", "stale"}:
-            raise NoResultsError(_explain_no_results(made, self.store))
+            raise RequestError(_explain_no_results(made, self.store))
 
 
 def _explain_no_results(made: Plan, store: Store) -> str:

@@ -9,7 +9,7 @@ from ..source import Card, Entry, Listing, Source, Transform
 TRANSFORMS: dict[str, Transform] = {"none": "none", "chip_max": "chip_max"}
 
 
-class Pool(Source):
+class ImageFolder(Source):
     """A published pool: every image below its folder."""
 
     licence = "stated at the source"
@@ -36,7 +36,7 @@ class Pool(Source):
             listing.entries.append(Entry(str(relative), "", False, file))
 
 
-class Folder(Pool):
+class Folder(ImageFolder):
     """A folder or archive of images that a user names."""
 
     licence = "not known"
@@ -62,7 +62,7 @@ def folder_card(name: str) -> Card | None:
 
 
 POOLS = (
-    Pool(
+    ImageFolder(
         "msar",
         "MSAR-1.0",
         28_499,
@@ -70,7 +70,7 @@ POOLS = (
         "https://radars.ac.cn/web/data/getData?dataType=MSAR",
         "MSAR-1.0",
     ),
-    Pool(
+    ImageFolder(
         "sar_ship",
         "SAR-Ship-Dataset",
         39_729,
@@ -79,7 +79,7 @@ POOLS = (
         "SAR-Ship-Dataset",
         "ship_dataset_v0",
     ),
-    Pool(
+    ImageFolder(
         "sarsim",
         "SARSim",
         21_168,
@@ -87,7 +87,7 @@ POOLS = (
         "the authors of SARSim (A. Kusk, A. Abulaitijiang, J. Dall, EUSAR 2016)",
         "SARSIM_database",
     ),
-    Pool(
+    ImageFolder(
         "sample",
         "SAMPLE",
         5_380,

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...methods import _registry
-from ...results.record import digest_json
 from ..identity import from_json, to_json
 from ..store.atomic import write_atomic
+from .setups import Fit, MethodSetup
 
 T = TypeVar("T")
 
@@ -43,36 +43,6 @@ class MethodInfo:
     any_encoder: bool = False  # True: it also trains networks of timm
     needs_labels: bool = False  # its pool must be one training split
     predicts: bool = False  # it hides and predicts patches, which a figure shows
-
-
-@dataclass(frozen=True)
-class MethodSetup:
-    """A method with its settings and an encoder."""
-
-    method: str
-    config: dict[str, Any]
-    encoder: dict[str, Any] | None
-
-    @property
-    def settings(self) -> str:
-        """The key of the method with its settings."""
-        return f"{self.method} {digest_json(self.config)[:16]}"
-
-    @property
-    def key(self) -> str:
-        """The key of method, settings and encoder."""
-        return f"{self.settings} {digest_json(self.encoder)[:16]}"
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Facts of the encoder that a method builds, or the reason why it cannot."""
-
-    problem: str = ""
-    has_class_token: bool = False
-    width: int = 0  # 0: the number of pixels of the chip
-    architecture: str = ""
-    unknown: bool = False  # timm has no such network
 
 
 def inspect_method(name: str) -> MethodInfo:
@@ -172,7 +142,10 @@ def fits(setups: Iterable[MethodSetup], folder: Path) -> dict[str, Fit]:
     wanted = {one.key: one for one in setups}
     found = {key: known.get(key) or _fit(one) for key, one in wanted.items()}
     own = _registry.own_names()
-    _keep(path, known, {key: fit for key, fit in found.items() if wanted[key].method in own})
+    lasting = {
+        key: fit for key, fit in found.items() if wanted[key].method in own and not fit.passing
+    }
+    _keep(path, known, lasting)
     return found
 
 

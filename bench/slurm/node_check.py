@@ -29,7 +29,7 @@ print(json.dumps(found))
 """
 
 
-def probe_job(store: Store, data: Path, profile: Profile) -> list[tuple[str, bool, str]]:
+def check_node(store: Store, data: Path, profile: Profile) -> list[tuple[str, bool, str]]:
     """Run the test as a job of the pretraining stage; return (name, passed, text) of each check."""
     allocation = profile.allocation("pretrain")
     code, digest = take_snapshot(ledger.folder(store))

@@ -16,7 +16,9 @@ def build_method(identity: Pretraining) -> Method:
     method = _registry.get(identity.method)
     encoder = encoder_from_json(identity.encoder) if identity.encoder else None
     rng = torch_stream(identity.seed, "weights")
-    return method(from_json(method.Config, identity.config), encoder, rng, **_labels_of(identity))
+    config = from_json(method.Config, identity.config)
+    chips = {"chips": identity.pool_count} if method.has_chip_state else {}
+    return method(config, encoder, rng, **_labels_of(identity), **chips)
 
 
 def _labels_of(identity: Pretraining) -> dict[str, int]:

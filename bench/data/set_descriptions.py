@@ -30,8 +30,8 @@ LARGEST_SET = 2**26  # bytes of a description
 
 
 @dataclass(frozen=True)
-class KnownSet:
-    """One version of a data set or pool.
+class SetDescription:
+    """The description of one version of a data set or pool.
 
     Attributes:
         given: Its name in grids; a pool is written `pool:<name>`.
@@ -78,8 +78,7 @@ class KnownSet:
             wrong.append("dtype")
         if wrong:
             raise DamagedSetError(
-                f"the description of {self.given} claims another {', '.join(wrong)} than it has; "
-                f"{advice}"
+                f"the description of {self.given} has wrong values for {', '.join(wrong)}; {advice}"
             )
 
     def _expected(self) -> dict[str, Any]:
@@ -103,7 +102,7 @@ def set_path(root: Path, given: str, data_digest: str, split: str) -> Path:
     return root / FOLDER / f"{name}-{tag}-{data_digest[:12]}-{split[:12] or 'pool'}.json"
 
 
-def remember(root: Path, given: str, split: Split | Chips, summary: Summary) -> None:
+def write_description(root: Path, given: str, split: Split | Chips, summary: Summary) -> None:
     """Describe a prepared set in the store in `root`, unless it is described already."""
     path = set_path(root, given, summary.data_digest, summary.split_digest)
     if path.exists():
@@ -124,7 +123,7 @@ def every_set(root: Path) -> Iterator[Path]:
     yield from sorted((root / FOLDER).glob("*.json"))
 
 
-def known_sets(root: Path, given: str) -> list[KnownSet]:
+def descriptions_of(root: Path, given: str) -> list[SetDescription]:
     """Return every version of a set that the store in `root` describes, oldest first."""
     pattern = set_path(root, given, "*", "*").name
     paths = sorted((root / FOLDER).glob(pattern), key=lambda path: path.stat().st_mtime_ns)
@@ -135,7 +134,7 @@ def known_sets(root: Path, given: str) -> list[KnownSet]:
     return [known for known in found if known.given == given]
 
 
-def read_set(path: Path) -> KnownSet:
+def read_set(path: Path) -> SetDescription:
     """Read a description without checking its split.
 
     Raises:
@@ -150,12 +149,12 @@ def read_set(path: Path) -> KnownSet:
             is_test=np.array(stored["is_test"], dtype=bool),
             classes=summary.classes,
         )
-        return KnownSet(stored["given"], summary, split)
+        return SetDescription(stored["given"], summary, split)
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise DamagedSetError(f"{path} does not describe a set ({error}); delete it") from error
 
 
-def read_checked_set(path: Path) -> KnownSet:
+def read_checked_set(path: Path) -> SetDescription:
     """Read a description and check it.
 
     Raises:

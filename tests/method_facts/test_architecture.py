@@ -10,10 +10,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sarbench.bench.identity import Pretraining, from_json
-from sarbench.bench.models import architecture
-from sarbench.bench.models.architecture import architecture_of
-from sarbench.bench.models.fit import Shapes
-from sarbench.bench.models.sample_batches import build, empty_batch
+from sarbench.bench.method_facts import architecture
+from sarbench.bench.method_facts.architecture import architecture_of
+from sarbench.bench.method_facts.fit import Shapes
+from sarbench.bench.method_facts.sample_batches import build, empty_batch
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import _registry
 from sarbench.methods._encoders import encoder_from_json, encoder_json, encoder_named

@@ -9,11 +9,13 @@ from safetensors.torch import save
 from torch import nn
 
 from ..identity import Pretraining
-from ..store.atomic import write_atomic
+from .atomic import write_atomic
 
 
 class CheckpointMismatchError(ValueError):
     """A file of weights is damaged or belongs to another pretraining or encoder."""
+
+    failure_class = "data"
 
 
 def save_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> str:

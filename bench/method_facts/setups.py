@@ -1,0 +1,37 @@
+"""A method with its settings and an encoder, and whether they fit together."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ...results.record import digest_json
+
+
+@dataclass(frozen=True)
+class MethodSetup:
+    """A method with its settings and an encoder."""
+
+    method: str
+    config: dict[str, Any]
+    encoder: dict[str, Any] | None
+
+    @property
+    def settings(self) -> str:
+        """The key of the method with its settings."""
+        return f"{self.method} {digest_json(self.config)[:16]}"
+
+    @property
+    def key(self) -> str:
+        """The key of method, settings and encoder."""
+        return f"{self.settings} {digest_json(self.encoder)[:16]}"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Facts of the encoder that a method builds, or the reason why it cannot."""
+
+    problem: str = ""
+    has_class_token: bool = False
+    width: int = 0  # 0: the number of pixels of the chip
+    architecture: str = ""
+    passing: bool = False  # an error of the machine or of unknown kind; it is not cached
+    unknown: bool = False  # timm has no such network

@@ -1,1 +1,0 @@
-"""Methods before their pretraining: properties, encoders, sizes and cost."""
