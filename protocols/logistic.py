@@ -23,6 +23,7 @@ from ._settings import Logistic
 from ._types import Features, NotConvergedError, Predictions
 
 CHUNK_VALUES = 32_000_000  # feature values solved together: 256 MB
+CHUNK = 512  # test chips at a time
 HISTORY = 10  # pairs of steps and gradients that L-BFGS keeps
 ITERATIONS = 5_000
 TOLERANCE = 1e-8  # of each entry of the gradient of the mean loss
@@ -62,11 +63,14 @@ def run(
             scale = chips.std(1, correction=0, keepdim=True)
             scale = torch.where(scale > 0, scale, 1)  # a constant feature becomes 0
             labels = one_hot(features.train_labels[rows].long(), features.classes).double()
-            weights = minimise((chips - mean) / scale, labels, settings.penalty)
+            chips = (chips - mean) / scale
+            basis = torch.linalg.qr(chips.mT).Q if width > size else None
+            weights = minimise(chips if basis is None else chips @ basis, labels, settings.penalty)
+            if basis is not None:  # the minimum is in the span of the chips
+                weights = torch.cat([basis @ weights[:, :-1], weights[:, -1:]], dim=1)
             for index, one, m, s in zip(chunk, weights, mean, scale, strict=True):
-                logits = [
-                    _ones((part.double() - m) / s) @ one for part in features.test.split(4096)
-                ]
+                parts = features.test.split(CHUNK)
+                logits = [_ones((part.double() - m) / s) @ one for part in parts]
                 predictions[index] = Predictions.of_logits(torch.cat(logits))
     return [predictions[index] for index in range(len(episodes))]
 
