@@ -41,7 +41,7 @@ class RawPixels(Method):
     """The unchanged chip."""
 
     evaluation_input = "chip"
-    protocols = ("linear", "knn")
+    protocols = ("linear", "logistic", "knn")
 
     @classmethod
     def build_encoder(

@@ -1,4 +1,4 @@
-"""Evaluation protocols (few_shot, linear, finetune, knn), fixed splits and support sets."""
+"""Evaluation protocols, fixed splits and support sets."""
 
 if __name__ != "sarbench.protocols":
     raise ImportError(f"import sarbench.protocols, not {__name__} (install with: pip install -e .)")
@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Literal
 
-from ._settings import KNN, FewShot, Finetune, Linear, Settings
+from ._settings import KNN, FewShot, Finetune, Linear, Logistic, Settings
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Protocol:
         kind: The input of `run`: features of a frozen encoder, or an encoder to train.
         allows_shots: True if it runs on k labelled chips per class.
         allows_all: True if it runs on all labelled chips.
+        draws: True if a run draws a head or an order, so that runs on all labelled chips differ.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Protocol:
     kind: Literal["features", "encoder"]
     allows_shots: bool
     allows_all: bool
+    draws: bool = True
 
     @property
     def version(self) -> int:
@@ -42,6 +44,7 @@ class Protocol:
 PROTOCOLS = {
     "few_shot": Protocol("few_shot", FewShot, "encoder", allows_shots=True, allows_all=False),
     "linear": Protocol("linear", Linear, "features", allows_shots=True, allows_all=True),
+    "logistic": Protocol("logistic", Logistic, "features", True, True, draws=False),
     "finetune": Protocol("finetune", Finetune, "encoder", allows_shots=False, allows_all=True),
-    "knn": Protocol("knn", KNN, "features", allows_shots=True, allows_all=True),
+    "knn": Protocol("knn", KNN, "features", True, True, draws=False),
 }

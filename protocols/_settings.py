@@ -31,6 +31,8 @@ class _Settings:
                 raise BadSettingsError(f"betas is {list(value)}; it must be two numbers in [0, 1)")
             if name in ("drop_path", "norm_momentum", "layer_decay") and not 0 <= value <= 1:
                 raise BadSettingsError(f"{name} is {value}; it must be in [0, 1]")
+            if name == "penalty" and not value > 0:  # without it there may be no minimum
+                raise BadSettingsError(f"penalty is {value}; it must be above 0")
             if isinstance(value, int | float) and not 0 <= value < inf:
                 raise BadSettingsError(f"{name} is {value}; it must be finite, 0 or more")
         epochs, warmup = (getattr(self, name, 0) for name in ("epochs", "warmup_epochs"))
@@ -123,4 +125,13 @@ class KNN(_Settings):
     readout: Readout = "patch_mean"
 
 
-Settings = FewShot | Linear | Finetune | KNN
+@dataclass(frozen=True)
+class Logistic(_Settings):
+    """Solve a logistic regression on standardised, frozen features (ours)."""
+
+    version: ClassVar[int] = 1
+    penalty: float = 1.0  # times half the squared norm of the weight, next to a sum over chips
+    readout: Readout = "patch_mean"
+
+
+Settings = FewShot | Linear | Logistic | Finetune | KNN

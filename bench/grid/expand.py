@@ -178,7 +178,7 @@ def runs(
 ) -> list[PlannedRun]:
     """Return every run of the grid, without the protocols that a method does not support.
 
-    Nearest neighbours on all labels draw nothing at random, so that cell is one run with seed 0.
+    A protocol that draws nothing has one run on all labels, with seed 0.
     """
     evaluate, result = grid.evaluate, []
     extra = {name: card(name).source.extra_controls for name in evaluate.datasets}
@@ -197,7 +197,7 @@ def runs(
                 settings = fill(to_json(PROTOCOLS[protocol].settings()), entry.settings)
                 for shots in entry.shots:
                     seeds = seeds_of(evaluate.seeds if entry.seeds is None else entry.seeds)
-                    if protocol == "knn" and shots == "all":
+                    if shots == "all" and not PROTOCOLS[protocol].draws:
                         seeds = [0]
                     data = summary(name)
                     result.extend(

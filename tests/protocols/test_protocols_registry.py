@@ -8,8 +8,8 @@ from sarbench.protocols import PROTOCOLS
 from sarbench.protocols._settings import BadSettingsError, FewShot, Finetune, Linear
 
 
-def test_there_are_four_protocols_each_with_its_module() -> None:
-    assert list(PROTOCOLS) == ["few_shot", "linear", "finetune", "knn"]
+def test_each_protocol_has_its_module() -> None:
+    assert list(PROTOCOLS) == ["few_shot", "linear", "logistic", "finetune", "knn"]
     for name, protocol in PROTOCOLS.items():
         assert protocol.name == name
         assert protocol.version >= 1
@@ -21,6 +21,7 @@ def test_labels_are_what_each_protocol_allows() -> None:
     assert allowed == {
         "few_shot": (True, False),
         "linear": (True, True),
+        "logistic": (True, True),
         "finetune": (False, True),
         "knn": (True, True),
     }

@@ -10,6 +10,7 @@ from sarbench.protocols import PROTOCOLS
 FROZEN = {
     ("few_shot", 1): "ff65f159781bc10342adcf236375b745c3e6d11d5a451c8a7dd9c67791ceace1",
     ("linear", 1): "54b460a266f6c9a3cb7890b080c99571e654933e3428e3efa49bf6be0c419347",
+    ("logistic", 1): "dc106a4cffd4d96cb5b92111b315ee0c39f1bd1d760af743d5f7ff90311995fd",
     ("finetune", 1): "ada1b10a5d15112e5e55b016f1cb9ab8d133d803a876adf32b22121f1d2a3c01",
     ("knn", 1): "973381c33d28bb90609319223f701ef09688492a32f88b7b471cb69f8bf0408c",
     ("knn", 2): "fb0066c51eaf8d412c66f9048c60626cc4701bc99f6c541f127efc7c29458f9e",
