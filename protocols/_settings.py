@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from math import cos, inf, pi
 from typing import ClassVar, Literal, get_args
 
-Readout = Literal["default", "class", "patch_mean"]
+Readout = Literal[
+    "default", "class", "patch_mean", "patch_max", "patch_mean_std", "patch_grid_2", "patch_grid_4"
+]
+TRAINABLE = ("default", "class", "patch_mean")  # readouts under which an encoder is trained
 Precision = Literal["fp32", "bf16"]
+
+
+def grid_cells(readout: str) -> int:
+    """Return the cells along a side of a `patch_grid_` readout, 0 for another one."""
+    return int(readout.removeprefix("patch_grid_")) if readout.startswith("patch_grid_") else 0
 
 
 class BadSettingsError(ValueError):
@@ -19,9 +27,12 @@ class BadSettingsError(ValueError):
 class _Settings:
     """Settings that are checked when they are made, so in `plan`."""
 
+    on_features: ClassVar[bool] = True  # of a frozen encoder
+
     def __post_init__(self) -> None:
         """Refuse values that would fail, or do nothing, hours later."""
-        allowed = {"readout": get_args(Readout), "precision": get_args(Precision)}
+        readouts = get_args(Readout) if self.on_features else TRAINABLE
+        allowed = {"readout": readouts, "precision": get_args(Precision)}
         for name, value in vars(self).items():
             if value not in allowed.get(name, (value,)):
                 raise BadSettingsError(f"{name} is {value!r}; allowed: {', '.join(allowed[name])}")
@@ -74,6 +85,7 @@ class HeadTraining(_Settings):
 class FewShot(HeadTraining):
     """Train everything on k labelled chips per class (the paper's "fine-tuning")."""
 
+    on_features: ClassVar[bool] = False
     version: ClassVar[int] = 1
     head_std: float = 2e-5  # normal, cut at +-2
     precision: Precision = "fp32"
@@ -94,6 +106,7 @@ class Linear(HeadTraining):
 class Finetune(_Settings):
     """Train everything on all labels with today's recipe (ours)."""
 
+    on_features: ClassVar[bool] = False
     version: ClassVar[int] = 1
     epochs: int = 50
     batch: int = 64  # shuffled; an incomplete batch as in HeadTraining

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isqrt
 from typing import Protocol, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, Int64
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
-from ._settings import Readout
+from ._settings import Readout, grid_cells
 
 READOUTS: tuple[str, ...] = get_args(Readout)
 
@@ -128,23 +130,43 @@ class Predictions:
 
 def read_out(
     tokens: Float[Tensor, "B N D"], readout: str, has_class_token: bool
-) -> Float[Tensor, "B D"]:
+) -> Float[Tensor, "B F"]:
     """Return one feature per chip.
+
+    `class` is the class token. `patch_mean`, `patch_max` and `patch_mean_std` are the mean, the
+    maximum, and the mean and standard deviation (without Bessel's correction) of each feature over
+    the patches. `patch_grid_k` is the mean in each of k x k cells of the square patch grid, cell by
+    cell in row-major order; cells are those of torch's adaptive average pooling, so they overlap
+    where k does not divide the grid. `default` is the class token, as in the code of SAR-JEPA, and
+    without one the patch mean, as in the evaluation of I-JEPA.
 
     Args:
         tokens: Tokens after the encoder's final norm.
-        readout: `class`, `patch_mean`, or `default`. The default is the class token, as in the code
-            of SAR-JEPA, and without one the patch mean, as in the evaluation of I-JEPA.
+        readout: A readout; the feature has D values, 2 D for `patch_mean_std`, k^2 D for a grid.
         has_class_token: True if token 0 is a class token.
 
     Raises:
-        ValueError: The readout is unknown, or is `class` for an encoder without a class token.
+        ValueError: The readout is unknown, or the tokens do not have what it reads.
     """
     if readout not in READOUTS:
         raise ValueError(f"unknown readout {readout!r}; allowed: {', '.join(READOUTS)}")
     if readout == "class" and not has_class_token:
         raise ValueError("this encoder has no class token; use readout = 'patch_mean'")
-    if has_class_token and readout != "patch_mean":
+    if has_class_token and readout in ("class", "default"):
         return tokens[:, 0]
     patches = tokens[:, 1:] if has_class_token else tokens
-    return patches.mean(dim=1)
+    if readout == "patch_max":
+        return patches.amax(dim=1)
+    mean = patches.mean(dim=1)
+    if readout == "patch_mean_std":
+        return torch.cat([mean, patches.std(dim=1, correction=0)], dim=1)
+    if cells := grid_cells(readout):
+        side = isqrt(patches.shape[1])
+        if side < cells or side**2 != patches.shape[1]:
+            raise ValueError(
+                f"{patches.shape[1]} patches are not a square grid of {cells} x {cells} or more; "
+                "use readout = 'patch_mean'"
+            )
+        grid = patches.mT.unflatten(2, (side, side))  # B D side side
+        return adaptive_avg_pool2d(grid, cells).flatten(2).mT.flatten(1)
+    return mean

@@ -1,9 +1,11 @@
 """Runs that are not applicable: a method cannot train the encoder, or a protocol cannot read it."""
 
 from collections.abc import Mapping, Sequence
+from math import isqrt
 from pathlib import Path
 
 from ...protocols import PROTOCOLS
+from ...protocols._settings import grid_cells
 from ..method_facts.method_info import fits
 from ..method_facts.setups import Fit, MethodSetup
 from .expand import PlannedPretraining, PlannedRun
@@ -67,4 +69,8 @@ def _problem(
     if readout == "class" and not fit.has_class_token:
         reason = "the encoder has no class token; use readout = 'patch_mean'"
         return f"{run.protocol} with readout 'class'", reason
+    cells, side = grid_cells(readout), isqrt(fit.patches)
+    if fit.patches and cells and (side < cells or side**2 != fit.patches):
+        reason = f"its {fit.patches} patches are not a square grid of that size; use 'patch_mean'"
+        return f"{run.protocol} with readout {readout!r}", reason
     return None

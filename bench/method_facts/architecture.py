@@ -18,11 +18,10 @@ from ..identity import Pretraining, from_json
 from ..seeding import torch_stream
 from .equal_blocks import EqualBlocks
 from .fit import Shapes
-from .sample_batches import CLASSES, build, empty_batch, sample_batch
+from .sample_batches import CHIP_PX, CLASSES, build, empty_batch, sample_batch
 
 CHIPS = 2  # in the batch that an encoder is counted on
 FALLBACK_CHIPS = 4  # in the batch of a method that does not run on the meta device
-CHIP_PX = 128  # side of a chip for a control without an input size
 MASKS = 8  # draws over which the cost of a step is averaged; 2 where both cost the same
 
 

@@ -14,7 +14,7 @@ from ...methods._method import Method, MethodConfigError
 from ...methods._timm import TimmModelError, UnknownTimmModelError
 from ..identity import from_json
 from .equal_blocks import EqualBlocks
-from .sample_batches import build, fresh_rng, sample_batch
+from .sample_batches import build, evaluation_input, fresh_rng, sample_batch
 from .setups import Fit, MethodSetup
 
 CHIPS = 2
@@ -72,11 +72,13 @@ def _run_once(method: type[Method], setup: MethodSetup, device: str) -> Fit:
         if device == "meta":
             EqualBlocks(built)
         built.loss(sample_batch(built, CHIPS), fresh_rng())
-    encoder = built.encoder
+    encoder = built.encoder.eval()
+    tokens = encoder(evaluation_input(method, size)[:1])
     return Fit(
         has_class_token=bool(encoder.has_class_token),
         width=int(encoder.width),
         architecture=_architecture(encoder),
+        patches=tokens.shape[1] - int(encoder.has_class_token),
     )
 
 

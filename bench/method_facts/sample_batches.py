@@ -16,6 +16,7 @@ TINY = EncoderConfig("check", 112, 8, 32, 2, 2)
 TINY_224 = EncoderConfig("check_224", 224, 16, 32, 1, 2)
 TINY_TIMM = TimmConfig("timm:test_resnet@64", 64)
 POOL = 10_000  # chips of a made-up pool; a batch has the last ones
+CHIP_PX = 128  # side of a chip for a control without an input size
 CLASSES = 2  # of the simulated chips, for methods that need labels
 
 
@@ -101,8 +102,8 @@ def encoders_for(method: type[Method], *ours: EncoderConfig) -> tuple[AnyEncoder
     return (*ours, TINY_TIMM) if trained else ours
 
 
-def evaluation_input(method: type[Method], encoder: AnyEncoder) -> Tensor:
+def evaluation_input(method: type[Method], encoder: AnyEncoder | None) -> Tensor:
     """Return three inputs of the encoder in an evaluation."""
     if method.evaluation_input == "size":
         return torch.tensor([[128.0, 128.0], [96.0, 130.0], [54.0, 54.0]]).reshape(3, 1, 1, 2)
-    return made_up_chips(3, encoder.input_px)
+    return made_up_chips(3, encoder.input_px if encoder else CHIP_PX)

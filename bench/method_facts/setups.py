@@ -33,5 +33,6 @@ class Fit:
     has_class_token: bool = False
     width: int = 0  # 0: the number of pixels of the chip
     architecture: str = ""
+    patches: int = 0  # tokens that are not a class token; 0: not known
     passing: bool = False  # an error of the machine or of unknown kind; it is not cached
     unknown: bool = False  # timm has no such network

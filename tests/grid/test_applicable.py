@@ -184,7 +184,7 @@ def test_a_damaged_cache_is_replaced(tmp_path):
         file.write_text(text)
         assert fits(given, tmp_path) == found
         assert json.loads(file.read_text()) == whole
-    assert found == {given[0].key: Fit("", True, 64, "Encoder, absolute positions")}
+    assert found == {given[0].key: Fit("", True, 64, "Encoder, absolute positions", 196)}
 
 
 @pytest.mark.parametrize(
@@ -310,3 +310,20 @@ def test_a_label_with_brackets_is_printed_as_it_is(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(TINY.replace('["mae"]', '[{name = "mae", label = "MAE [/b] [ours]"}]'))
     assert call_here("plan", path, "--runs", tmp_path / "runs").stdout.count("MAE [/b] [ours]") > 0
+
+
+def test_a_readout_of_cells_is_not_applicable_without_a_patch_grid(tmp_path):
+    """A convolutional map of 2 x 2 and the one token of raw pixels have no 4 x 4 cells."""
+    path = tmp_path / "grid.toml"
+    text = TINY.replace('["mae"]', '["mae", "simclr"]')
+    text = text.replace('encoder = "vit_nano"', 'encoder = ["vit_nano", "timm:test_resnet@64"]')
+    path.write_text(
+        text.replace(
+            "linear = [5]", "linear = {shots = [5], settings = {readout = 'patch_grid_4'}}"
+        )
+    )
+    plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+    reasons = {row: why for row, what, why in plan.not_applicable if "patch_grid_4" in what}
+    assert "1 patches" in reasons["Raw pixels"]
+    assert "not a square grid" in reasons["SimCLR, encoder timm:test_resnet@64"]
+    assert "MAE, encoder vit_nano" not in reasons

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from sarbench.protocols._settings import BadSettingsError, FewShot, Finetune
 from sarbench.protocols._types import (
     BadFeaturesError,
     Features,
@@ -82,3 +83,37 @@ def test_predictions_are_the_likeliest_class_and_its_probability() -> None:
 def test_scores_that_are_not_finite_are_an_error() -> None:
     with pytest.raises(NotConvergedError, match="1 of 2 test chips"):
         Predictions.of_logits(torch.tensor([[0.0, 1.0], [torch.nan, 1.0]]))
+
+
+# Feature 0 of a 4 x 4 patch grid counts in row-major order, feature 1 is ten times the row.
+GRID = torch.stack([torch.arange(16.0), torch.arange(16.0).div(4).floor() * 10], 1)[None]
+
+
+@pytest.mark.parametrize(
+    ("readout", "expected"),
+    [
+        ("patch_max", [15, 30]),
+        # The variance of 0..15 is (16^2 - 1) / 12, that of 0, 10, 20, 30 is 125.
+        ("patch_mean_std", [7.5, 15, (255 / 12) ** 0.5, 125**0.5]),
+        ("patch_grid_2", [2.5, 5, 4.5, 5, 10.5, 25, 12.5, 25]),
+        ("patch_grid_4", GRID[0].flatten().tolist()),
+    ],
+)
+@pytest.mark.parametrize("has_class_token", [False, True])
+def test_readouts_of_patches_are_those_by_hand(readout, expected, has_class_token):
+    tokens = torch.cat([torch.full((1, 1, 2), 99.0), GRID], 1) if has_class_token else GRID
+    torch.testing.assert_close(
+        read_out(tokens, readout, has_class_token), torch.tensor([expected]).float()
+    )
+
+
+@pytest.mark.parametrize("count", [9, 12])
+def test_a_grid_that_does_not_fit_is_refused(count):
+    with pytest.raises(ValueError, match=f"{count} patches are not a square grid of 4 x 4"):
+        read_out(torch.zeros(1, count, 2), "patch_grid_4", False)
+
+
+@pytest.mark.parametrize("settings", [FewShot, Finetune])
+def test_an_encoder_is_trained_under_a_readout_of_its_width_only(settings):
+    with pytest.raises(BadSettingsError, match=r"allowed: default, class, patch_mean$"):
+        settings(readout="patch_max")
