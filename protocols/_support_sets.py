@@ -5,7 +5,8 @@ equal for all methods, and independent of the order of files in a folder.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Literal
 
@@ -75,6 +76,24 @@ def support_set(
         return order
     starts = np.repeat(np.cumsum(counts) - counts, counts)
     return order[np.arange(len(order)) - starts < shots]
+
+
+def of_equal_size(
+    episodes: Sequence[Int[np.ndarray, " _"]], most: Callable[[int], int]
+) -> Iterator[list[int]]:
+    """Yield the numbers of episodes with equally many chips, for runs that are computed together.
+
+    Args:
+        episodes: Indices of the labelled training chips of each run.
+        most: From the chips of an episode to the largest number of runs together, at least 1.
+    """
+    runs: dict[int, list[int]] = defaultdict(list)
+    for number, episode in enumerate(episodes):
+        runs[len(episode)].append(number)
+    for size, numbers in runs.items():
+        together = max(1, most(size))
+        for first in range(0, len(numbers), together):
+            yield numbers[first : first + together]
 
 
 def support_digest(ids: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ chips train in lockstep as one weight (R, C, D). Each has its own support set, i
 batch order, so the result is that of training it alone (`tests/protocols/test_linear.py`).
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from torch.nn.functional import batch_norm, one_hot
 from torch.optim.adamw import adamw
 
 from ._settings import Linear
+from ._support_sets import of_equal_size
 from ._training import batches, head_weight
 from ._types import BadFeaturesError, Features, Predictions
 
@@ -57,24 +57,23 @@ def run(
         BadFeaturesError: A batch would have a single chip.
         NotConvergedError: A head became NaN or infinite.
     """
-    lockstep: dict[int, list[int]] = defaultdict(list)
-    for index, episode in enumerate(episodes):
+    for episode in episodes:
         if min(len(episode), settings.batch) < 2:
             raise BadFeaturesError(
                 f"a batch of linear needs 2 labelled chips, for the variance of BatchNorm, got "
                 f"{len(episode)} chips and batches of {settings.batch}; set more shots or a larger "
                 "`batch`"
             )
-        lockstep[len(episode)].append(index)
     width = features.train.shape[1]
     predictions: dict[int, Predictions] = {}
-    for size, runs in lockstep.items():
-        together = max(1, CHUNK_VALUES // (min(size, settings.batch) * width))
-        for first in range(0, len(runs), together):
-            chunk = runs[first : first + together]
-            support = torch.from_numpy(np.stack([episodes[i] for i in chunk]))
-            heads = _train(features, support, [rngs[i] for i in chunk], settings)
-            predictions |= zip(chunk, _predict(features.test, heads, settings), strict=True)
+
+    def most(size: int) -> int:
+        return CHUNK_VALUES // (min(size, settings.batch) * width)
+
+    for runs in of_equal_size(episodes, most):
+        support = torch.from_numpy(np.stack([episodes[i] for i in runs]))
+        heads = _train(features, support, [rngs[i] for i in runs], settings)
+        predictions |= zip(runs, _predict(features.test, heads, settings), strict=True)
     return [predictions[index] for index in range(len(episodes))]
 
 

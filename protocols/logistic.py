@@ -10,7 +10,6 @@ Optimization, algorithm 7.4) in double precision. The logits are linear in the w
 search needs no pass over the features and can be exact.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
 from ._settings import Logistic
+from ._support_sets import of_equal_size
 from ._types import Features, NotConvergedError, Predictions
 
 CHUNK_VALUES = 32_000_000  # feature values solved together: 256 MB
@@ -49,29 +49,24 @@ def run(
         NotConvergedError: The gradient is not small enough after 5,000 iterations.
     """
     del rngs
-    together: dict[int, list[int]] = defaultdict(list)
-    for index, episode in enumerate(episodes):
-        together[len(episode)].append(index)
     device, width = features.train.device, features.train.shape[1]
     predictions: dict[int, Predictions] = {}
-    for size, runs in together.items():
-        most = max(1, CHUNK_VALUES // (size * width))
-        for chunk in (runs[first : first + most] for first in range(0, len(runs), most)):
-            rows = torch.from_numpy(np.stack([episodes[i] for i in chunk])).to(device)
-            chips = features.train[rows].double()
-            mean = chips.mean(1, keepdim=True)
-            scale = chips.std(1, correction=0, keepdim=True)
-            scale = torch.where(scale > 0, scale, 1)  # a constant feature becomes 0
-            labels = one_hot(features.train_labels[rows].long(), features.classes).double()
-            chips = (chips - mean) / scale
-            basis = torch.linalg.qr(chips.mT).Q if width > size else None
-            weights = minimise(chips if basis is None else chips @ basis, labels, settings.penalty)
-            if basis is not None:  # the minimum is in the span of the chips
-                weights = torch.cat([basis @ weights[:, :-1], weights[:, -1:]], dim=1)
-            for index, one, m, s in zip(chunk, weights, mean, scale, strict=True):
-                parts = features.test.split(CHUNK)
-                logits = [_ones((part.double() - m) / s) @ one for part in parts]
-                predictions[index] = Predictions.of_logits(torch.cat(logits))
+    for runs in of_equal_size(episodes, lambda size: CHUNK_VALUES // (size * width)):
+        rows = torch.from_numpy(np.stack([episodes[i] for i in runs])).to(device)
+        chips = features.train[rows].double()
+        mean = chips.mean(1, keepdim=True)
+        scale = chips.std(1, correction=0, keepdim=True)
+        scale = torch.where(scale > 0, scale, 1)  # a constant feature becomes 0
+        chips = (chips - mean) / scale
+        labels = one_hot(features.train_labels[rows].long(), features.classes).double()
+        basis = torch.linalg.qr(chips.mT).Q if width > rows.shape[1] else None
+        weights = minimise(chips if basis is None else chips @ basis, labels, settings.penalty)
+        if basis is not None:  # the minimum is in the span of the chips
+            weights = torch.cat([basis @ weights[:, :-1], weights[:, -1:]], dim=1)
+        for index, one, m, s in zip(runs, weights, mean, scale, strict=True):
+            parts = features.test.split(CHUNK)
+            logits = [_ones((part.double() - m) / s) @ one for part in parts]
+            predictions[index] = Predictions.of_logits(torch.cat(logits))
     return [predictions[index] for index in range(len(episodes))]
 
 

@@ -1,6 +1,9 @@
 """Makes speckled chips for any test: a bright rectangle, its shadow, exponential speckle."""
 
+from pathlib import Path
+
 import numpy as np
+from PIL import Image
 
 
 def speckled_chips(
@@ -37,3 +40,11 @@ def labelled_chips(
         aside = across * np.sin(angle) - across[:, None] * np.cos(angle)
         chip[(np.abs(along) < px / 3) & (np.abs(aside) < px / 16)] *= 8
     return np.minimum(chips, 1).astype(np.float32), labels
+
+
+def write_pool(data: Path, first: int = 0) -> None:
+    """Write four images of noise, drawn from `first` on, for the pool `folder:pool`."""
+    (data / "pool").mkdir(parents=True)
+    for number in range(4):
+        pixels = np.random.default_rng(first + number).integers(0, 255, (64, 64), dtype=np.uint8)
+        Image.fromarray(pixels).save(data / "pool" / f"{number}.png")

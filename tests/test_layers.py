@@ -46,7 +46,7 @@ def imports(tree: ast.Module) -> list[tuple[int, str]]:
 
 
 def place_of(path: Path) -> str:
-    """Return the place that a module of ours belongs to: `methods`, `bench/grid`, `results`."""
+    """Return the place of a file: `methods`, `bench/grid`, `results`."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     if parts[0] in ("methods", "protocols") or len(parts) == 1:
         return parts[0]

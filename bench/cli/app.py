@@ -104,6 +104,11 @@ def warn(message: str) -> None:
     err.print(f"warning: {message}", markup=False, style="yellow")
 
 
+def print_status(message: str) -> None:
+    """Print a message about the work in progress on the error stream."""
+    err.print(message, markup=False)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     out.file.write(json_text(value))

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from ..data.chips import Chips
+from ..data.find_set import describe_set
 from ..data.names import card_of, full_name, split_name
 from ..data.prepare import prepare, source_exists, summary
 from ..data.registry import card, dataset_names, describe, pool_names
@@ -18,6 +19,10 @@ from ..store.records import Store
 from .app import COMMANDS, app, out, print_error, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
 from .progress import Bar, Progress, progress
+
+if TYPE_CHECKING:  # `data ls` needs no plan
+    from ..plan.plan import Plan
+    from .grid_arguments import Request
 
 data = typer.Typer(no_args_is_help=True, help=COMMANDS["data"][1])
 app.add_typer(data, name="data")
@@ -44,6 +49,16 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
             if bar.done:
                 shown.line(f"prepared {given}: {len(chips)} chips")
     return result
+
+
+def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
+    """Prepare the data of the missing work; return the plan made afterwards."""
+    if names := [*plan.to_prepare(), *plan.uncompared]:
+        prepare_all(names, request.data, request.store)
+        plan = request.plan()
+    for name, known in plan.data.items():
+        describe_set(name, known, request.store.root)
+    return plan
 
 
 def _shows(bar: Bar, shown: Progress) -> Callable[[int, int], None]:

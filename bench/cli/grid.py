@@ -7,14 +7,14 @@ import typer
 from ..contract.plugins import check_contracts
 from ..grid.applicable import sentences
 from ..grid.schema import bundled_grids, claim_warning
-from ..plan.before_work import move_aside, prepare_missing
+from ..plan.before_work import move_aside
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.plan import Filters, Plan
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
-from .app import app, err, out, print_json, warn
-from .data import prepare_all
+from .app import app, err, out, print_json, print_status, warn
+from .data import prepare_missing
 from .grid_arguments import Request, grid_command
 from .options import DATA, RUNS, Json, RunsDir
 from .plan_output import describe, pretrain_json, print_states, run_json
@@ -98,22 +98,17 @@ def run_grid(
     """Prepare, plan and execute a grid with progress; return the number of failures."""
     made = request.plan()  # refuses a wrong grid before anything is written
     for line in sentences(made.not_applicable):
-        err.print(f"n/a: {line}", markup=False)
+        print_status(f"n/a: {line}")
     request.store.check_writable()
     methods = [entry.planned.method for entry in made.pretrain]
-    check_contracts(request.store, methods, warn, lambda text: err.print(text, markup=False))
-    made = prepare_missing(
-        made,
-        request.store,
-        lambda names: prepare_all(names, request.data, request.store),
-        request.plan,
-    )
+    check_contracts(request.store, methods, warn, print_status)
+    made = prepare_missing(request, made)
     resources = []
     if force or made.jobs():  # a missing device is an error before anything is moved aside
         from ..execution.local_pool import local_resources
 
         resources = local_resources(device, workers, threads)
-    move_aside(made, request.store, lambda text: err.print(text, markup=False), finished=force)
+    move_aside(made, request.store, print_status, finished=force)
     if force:
         made = request.plan()
     jobs = made.jobs()
@@ -140,7 +135,7 @@ def run_grid(
         if entry.state != "done" and str(entry.key) not in left
     ]
     for entry in missing[:10]:
-        err.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
+        print_status(f"  {entry.state}: {describe(entry)}: {entry.reason}")
     if len(missing) > 10:
         err.print(f"  and {len(missing) - 10} more: {request.command('plan')}")
     err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")

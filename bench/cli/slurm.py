@@ -9,7 +9,6 @@ import typer
 
 from ..contract.plugins import check_contracts
 from ..grid.schema import GridError, claim_warning
-from ..plan.before_work import prepare_missing
 from ..plan.entry import Entry
 from ..plan.failure_class import CLASSES
 from ..plan.plan import counted
@@ -22,8 +21,8 @@ from ..slurm.profile import Profile, check_site, parse_profile, read_profile
 from ..slurm.selection import accepted_by_retry, accepted_by_submit
 from ..store.records import Store
 from ..suggest import unknown
-from .app import err, out, warn
-from .data import prepare_all
+from .app import out, print_status, warn
+from .data import prepare_missing
 from .grid_arguments import Request, grid_command
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def submit_work(
     made = request.plan()
     if claim := claim_warning(request.grid):
         warn(claim)
-    site = read_site(_report)
+    site = read_site(print_status)
     check_site(profile, site)
     limits = limits_of(profile, site)
     if dry_run:
@@ -70,20 +69,15 @@ def submit_work(
             _print_dry(array, script)
         return
     store.check_writable()
-    made = prepare_missing(
-        made, store, lambda names: prepare_all(names, request.data, store), request.plan
-    )
-    check_contracts(store, [entry.planned.method for entry in made.pretrain], warn)
+    made = prepare_missing(request, made)
+    methods = [entry.planned.method for entry in made.pretrain]
+    check_contracts(store, methods, warn, print_status)
     submitted = submit_missing(
         request.plan, store, profile, limits, accept,
         on_array=lambda array, job: out.print(_describe_array(array, job)),
-        report=_report, warn=warn,
+        report=print_status, warn=warn,
     )  # fmt: skip
     _print_summary(request, submitted)
-
-
-def _report(message: str) -> None:
-    err.print(message, markup=False)
 
 
 def _describe_array(array: JobArray, job: str) -> str:

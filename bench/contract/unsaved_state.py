@@ -72,8 +72,9 @@ def _equal(one: Any, other: Any, same: Same, depth: int) -> bool:
             _equal(value, other[key], same, depth - 1) for key, value in one.items()
         )
     if isinstance(one, (list, tuple, deque)):
-        pairs = zip(one, other, strict=False)
-        return len(one) == len(other) and all(_equal(*pair, same, depth - 1) for pair in pairs)
+        return len(one) == len(other) and all(
+            _equal(*pair, same, depth - 1) for pair in zip(one, other, strict=True)
+        )
     if isinstance(one, torch.Generator):
         return torch.equal(one.get_state(), other.get_state())
     if hasattr(one, "__dict__") and type(one).__eq__ is object.__eq__:

@@ -1,5 +1,6 @@
 """A data set: its cards, its files, its chips."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ def count(chips: "Counter[tuple[str, bool]]") -> Counts:
     }
 
 
-class Source:
+class Source(ABC):
     """A data set with all its variants and pools; one subclass in each file of `sources/`.
 
     Attributes:
@@ -111,13 +112,13 @@ class Source:
     has_renderings = False
     version: int | None = None
 
+    @abstractmethod
     def cards(self) -> tuple[Card, ...]:
         """Return its variants and pools."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place(self, card: Card, files: list[ImageFile], listing: Listing) -> None:
         """Sort each file into `listing.entries`, `listing.refused` or `listing.unexpected`."""
-        raise NotImplementedError
 
     def find(self, card: Card, data_dir: Path) -> Path | None:
         """Return the folder or archive of the files; None if no files are needed.

@@ -53,13 +53,22 @@ def find_fit(setup: MethodSetup) -> Fit:
     except UnknownTimmModelError as error:
         return Fit(problem=str(error), unknown=True)
     except (MethodConfigError, MaskingError, TimmModelError) as error:
-        return Fit(problem=str(error))
+        return Fit(problem=str(error), passing=_is_of_machine(error))
     except Exception:  # confirmed below
         try:
             with warnings.catch_warnings(action="ignore"):
                 return _run_once(method, setup, "cpu")
         except Exception as error:  # a plug-in may raise anything
-            return Fit(problem=f"{type(error).__name__}: {error}", passing=True)
+            problem = f"{type(error).__name__}: {error}"
+            return Fit(problem=problem, passing=_is_of_machine(error))
+
+
+def _is_of_machine(error: BaseException | None) -> bool:
+    """Return whether an error, or its cause, is about memory or files and may not come again."""
+    if error is None:
+        return False
+    memory = "allocate memory" in str(error) or "out of memory" in str(error)
+    return memory or isinstance(error, MemoryError | OSError) or _is_of_machine(error.__cause__)
 
 
 @torch.no_grad()

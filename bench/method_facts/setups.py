@@ -34,5 +34,5 @@ class Fit:
     width: int = 0  # 0: the number of pixels of the chip
     architecture: str = ""
     patches: int = 0  # tokens that are not a class token; 0: not known
-    passing: bool = False  # an error of the machine or of unknown kind; it is not cached
+    passing: bool = False  # the problem is one of memory or files, so it is not cached
     unknown: bool = False  # timm has no such network

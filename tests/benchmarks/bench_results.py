@@ -48,7 +48,7 @@ def build(folder: Path, records: int) -> int:
     Its imports are here: a process that holds torch would count as the memory of its children.
     """
     import numpy as np
-    from PIL import Image
+    from chips import write_pool
     from stores import encoder_file, labelled, planned, pretrain_record, provenance
 
     from sarbench.bench.data.prepare import prepare
@@ -59,11 +59,7 @@ def build(folder: Path, records: int) -> int:
     grid, runs = folder / "many.toml", folder / "runs"
     values = list(range(1, max(2, round(records / PER_EPOCH)) + 1))
     grid.write_text(GRID.format(epochs=values))
-    pool = runs / "data" / "pool"
-    pool.mkdir(parents=True)
-    for number in range(4):
-        pixels = np.random.default_rng(number).integers(0, 255, (64, 64), dtype=np.uint8)
-        Image.fromarray(pixels).save(pool / f"{number}.png")
+    write_pool(runs / "data")
     plan, store = planned(grid, runs)
     chips = prepare("synthetic", runs / "data", store.prepared).chips
     labels = chips.labels[chips.is_test]

@@ -1,9 +1,8 @@
 """A store that several files of tests read."""
 
-import numpy as np
 import pytest
+from chips import write_pool
 from commands import Sarbench
-from PIL import Image
 from stores import MISSING, fill, share
 
 GRID = """
@@ -42,10 +41,7 @@ def known(tmp_path_factory) -> Sarbench:
     """A store with known winners, known ties, a failing method and a missing seed."""
     folder = tmp_path_factory.mktemp("known")
     data = folder / "runs" / "data"
-    (data / "pool").mkdir(parents=True)
-    for number in range(4):
-        pixels = np.random.default_rng(number).integers(0, 255, (64, 64), dtype=np.uint8)
-        Image.fromarray(pixels).save(data / "pool" / f"{number}.png")
+    write_pool(data)
     sarbench = Sarbench(folder, GRID, SARBENCH_DATA=str(data))
     fill(sarbench.grid, sarbench.runs, right, fails=lambda method: method == "sar_hog")
     return sarbench

@@ -188,7 +188,7 @@ def test_a_wrong_command_is_refused(sarbench, tmp_path, monkeypatch, words, mess
 def test_an_unknown_device_is_refused_before_anything_is_moved_aside(
     sarbench, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("sarbench.bench.cli.grid.prepare_all", lambda *_: [])
+    monkeypatch.setattr("sarbench.bench.cli.data.prepare_all", lambda *_: [])
     monkeypatch.setattr("sarbench.bench.cli.grid.move_aside", None)  # called, it would fail
     status, said = sarbench("run", write_grid(tmp_path), "--force", "--device", "tpu")
     assert (status, "unknown device 'tpu'; allowed: auto, cpu, cuda" in said) == (2, True), said

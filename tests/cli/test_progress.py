@@ -24,7 +24,7 @@ class Log:
 
 
 class Key:
-    """Stands in for a pretraining or a run: only its key is read."""
+    """A pretraining or a run, of which only the key is read."""
 
     def __init__(self, key: str) -> None:
         self.key = key

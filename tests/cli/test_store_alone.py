@@ -5,10 +5,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
+from chips import write_pool
 from commands import Answer, call_here
-from PIL import Image
 from stores import fill, share
 
 from sarbench.bench.data.find_set import describe_set
@@ -42,13 +41,6 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Call:
     """Return a function that runs `sarbench` in this process."""
     monkeypatch.setenv("COLUMNS", "200")
     return call_here
-
-
-def write_pool(data: Path, first: int = 0) -> None:
-    (data / "pool").mkdir(parents=True)
-    for number in range(4):
-        pixels = np.random.default_rng(first + number).integers(0, 255, (64, 64), dtype=np.uint8)
-        Image.fromarray(pixels).save(data / "pool" / f"{number}.png")
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,7 @@ def test_run_and_submit_check_the_contract_before_any_work(tmp_path, monkeypatch
 
     monkeypatch.setattr("sarbench.bench.cli.grid.check_contracts", reached)
     monkeypatch.setattr(_cluster, "check_contracts", reached)
-    monkeypatch.setattr(_cluster, "prepare_missing", lambda plan, *_: plan)
+    monkeypatch.setattr(_cluster, "prepare_missing", lambda request, plan: plan)
     monkeypatch.setattr(_cluster, "check_site", lambda *_: None)
     site = Site(max_array=100, partitions={}, default_partition=None, accounting=False)
     monkeypatch.setattr(_cluster, "read_site", lambda *_: site)

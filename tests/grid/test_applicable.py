@@ -20,6 +20,7 @@ from sarbench.bench.reporting.notes import notes
 from sarbench.bench.store.records import Store
 from sarbench.methods import SIZES, get, names
 from sarbench.methods._method import Method
+from sarbench.methods._timm import TimmModelError
 from sarbench.protocols._settings import BadSettingsError, FewShot, Finetune, Linear
 
 MIXED = (
@@ -291,10 +292,13 @@ def test_default_values_of_a_recipe_change_no_key(tmp_path):
     assert keys[0] == keys[1]
 
 
-def test_an_error_of_the_machine_is_not_remembered(tmp_path, monkeypatch):
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_error_of_the_machine_is_not_remembered(tmp_path, monkeypatch, wrapped):
     """A login node with little memory must not make a method n/a for good."""
 
     def full(*_: object, **__: object) -> None:
+        if wrapped:  # as timm's errors are
+            raise TimmModelError("no memory") from RuntimeError("can't allocate memory")
         raise MemoryError("no memory")
 
     monkeypatch.setattr("sarbench.bench.method_facts.fit.build", full)

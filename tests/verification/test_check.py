@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from chips import write_pool
 from commands import Sarbench
 from made_scores import METRICS
-from PIL import Image
 from safetensors.numpy import save
 from sklearn.metrics import accuracy_score, f1_score
 from stores import fill, share
@@ -51,11 +51,7 @@ linear = [5]
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clean")
-    pool = folder / "runs" / "data" / "pool"
-    pool.mkdir(parents=True)
-    for number in range(4):
-        pixels = np.random.default_rng(number).integers(0, 255, (64, 64), dtype=np.uint8)
-        Image.fromarray(pixels).save(pool / f"{number}.png")
+    write_pool(folder / "runs" / "data")
     (folder / "grid.toml").write_text(GRID)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthetic, "generate", noise)
