@@ -19,6 +19,7 @@ from ...methods._registry import own_names
 from ...protocols._support_sets import SupportSetError, support_digest, support_set
 from ...results.metrics import score_runs
 from ...results.record import PretrainRecord, RunRecord
+from ..augmentation.conditions import SHIFT
 from ..data.find_set import Splits
 from ..data.splits import Split, shipped
 from ..store.atomic import file_digest
@@ -110,6 +111,9 @@ class RunVerifier:
         identity = record.identity
         if missing := _missing_fields(identity):
             problem = Problem("identity", f"its identity lacks {', '.join(missing)}")
+            return CheckedRun(record, None, None, [problem])
+        if not SHIFT.fullmatch(str(identity.get("condition", "shift:1"))):  # clean: no condition
+            problem = Problem("identity", f"unknown condition {identity['condition']!r}")
             return CheckedRun(record, None, None, [problem])
         split, found = self.split(record), []
         ours = shipped(identity["dataset"])
