@@ -49,13 +49,15 @@ def build(folder: Path, records: int) -> int:
     """
     import numpy as np
     from chips import write_pool
-    from stores import encoder_file, labelled, planned, pretrain_record, provenance
+    from stores import Shared, encoder_file, labelled, planned, pretrain_record, provenance
 
     from sarbench.bench.data.prepare import prepare
     from sarbench.bench.store.atomic import file_digest, npz
     from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
     from sarbench.results.record import RunRecord
 
+    Shared.session = Shared.process = folder / "packed"
+    Shared.session.mkdir()
     grid, runs = folder / "many.toml", folder / "runs"
     values = list(range(1, max(2, round(records / PER_EPOCH)) + 1))
     grid.write_text(GRID.format(epochs=values))

@@ -1,0 +1,182 @@
+"""Archives: one zip file with the records of a grid, without weights.
+
+Members have the names that they have in a store. `manifest.json` holds the SHA-256 of every other
+member, so a file that was cut or edited is refused. The same members give the same bytes, with the
+same version of zlib.
+"""
+
+import re
+import tempfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from ...results.record import Strict
+from .atomic import write_atomic
+from .records import HISTORY
+from .run_predictions import PREDICTIONS_FILE
+
+SUFFIX = ".zip"
+FORMAT = 1  # raised when an older sarbench could no longer read an archive, or would misread it
+MANIFEST, GRID, PLAN = "manifest.json", "grid.toml", "plan.json"
+MEMBER = re.compile(
+    rf"{MANIFEST}|{GRID}|{PLAN}|sets/[A-Za-z0-9_][A-Za-z0-9_.-]*\.json"
+    rf"|(pretrain|evaluate)/[0-9a-f]{{64}}/(record\.json|{HISTORY}|{PREDICTIONS_FILE})"
+)
+LARGEST_MEMBER = 2**26  # bytes
+LARGEST_TOTAL = 2**31  # bytes of all members
+NAMED = 3  # members that a message names
+AGAIN = "get a whole copy of it, or make it again with `sarbench archive`"
+
+
+class ArchiveError(ValueError):
+    """A file that is not a whole, unchanged archive."""
+
+
+class Manifest(Strict):
+    """The description of an archive.
+
+    Attributes:
+        format: Of the archive.
+        sarbench: Version that wrote it.
+        files: Name of each other member -> its SHA-256.
+    """
+
+    format: int = Field(ge=1)
+    sarbench: str
+    files: dict[str, str]
+
+
+def write_archive(path: Path, members: Mapping[str, bytes | Path]) -> None:
+    """Write or replace an archive as a whole.
+
+    Args:
+        path: The archive.
+        members: Name of each member -> its content, or the file to read it from.
+
+    Raises:
+        ArchiveError: A member is too large.
+    """
+
+    def write(temporary: Path) -> None:
+        digests = {}
+        with zipfile.ZipFile(temporary, "w") as target:
+            for name in sorted(members):
+                given = members[name]
+                content = given.read_bytes() if isinstance(given, Path) else given
+                if len(content) > LARGEST_MEMBER:
+                    raise ArchiveError(f"{name} is larger than {LARGEST_MEMBER >> 20} MB")
+                digests[name] = sha256(content).hexdigest()
+                _add(target, name, content)
+            manifest = Manifest(format=FORMAT, sarbench=version("sarbench"), files=digests)
+            _add(target, MANIFEST, manifest.model_dump_json(indent=1).encode())
+
+    write_atomic(path, write)
+
+
+def _add(target: zipfile.ZipFile, name: str, content: bytes) -> None:
+    about = zipfile.ZipInfo(name)  # of 1980-01-01, so that the bytes do not depend on the time
+    about.create_system, about.external_attr = 3, 0o644 << 16
+    target.writestr(about, content, zipfile.ZIP_DEFLATED, 9)
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder with the verified members of an archive; it is a store.
+
+    Raises:
+        ArchiveError: The file is not a whole, unchanged archive.
+    """
+    if not path.is_file():
+        raise ArchiveError(f"no archive {path}; `sarbench archive GRID --out {path}` makes one")
+    with tempfile.TemporaryDirectory(prefix="sarbench-") as folder:
+        try:
+            with zipfile.ZipFile(path) as source:
+                _unpack(source, path, Path(folder))
+        except zipfile.BadZipFile as error:
+            raise ArchiveError(
+                f"{path} is cut off, damaged or not a zip file ({error}); {AGAIN}"
+            ) from error
+        yield Path(folder)
+
+
+def _unpack(source: zipfile.ZipFile, path: Path, folder: Path) -> None:
+    names = _names(source, path)
+    manifest = _manifest(source, path)
+    if missing := manifest.files.keys() - names:
+        raise ArchiveError(f"{path} lacks {_listed(missing)}; {AGAIN}")
+    if added := names - manifest.files.keys():
+        raise ArchiveError(
+            f"{path} holds {_listed(added)}, which its manifest does not list; it was edited: "
+            f"{AGAIN}"
+        )
+    changed = []
+    for name, digest in manifest.files.items():
+        content = _content(source, name)
+        if content is None or sha256(content).hexdigest() != digest:
+            changed.append(name)
+        elif not changed:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    if changed:
+        raise ArchiveError(
+            f"{path} was edited or is damaged: {_listed(changed)} differ from the manifest; {AGAIN}"
+        )
+
+
+def _names(source: zipfile.ZipFile, path: Path) -> set[str]:
+    """Return the names of all members but the manifest, none of which is outside an archive."""
+    listed = source.infolist()
+    names = [one.filename for one in listed]
+    if MANIFEST not in names:
+        raise ArchiveError(
+            f"{path} is a zip file, but not an archive of sarbench: it has no {MANIFEST}; "
+            "`sarbench archive` makes archives"
+        )
+    if foreign := [name for name in names if not MEMBER.fullmatch(name)]:
+        raise ArchiveError(f"{path} holds {_listed(foreign)}, which no archive has; {AGAIN}")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ArchiveError(f"{path} holds {_listed(twice)} more than once; {AGAIN}")
+    if large := [one.filename for one in listed if one.file_size > LARGEST_MEMBER]:
+        raise ArchiveError(
+            f"{path}: {_listed(large)} would be larger than {LARGEST_MEMBER >> 20} MB; {AGAIN}"
+        )
+    if sum(one.file_size for one in listed) > LARGEST_TOTAL:
+        raise ArchiveError(f"{path} would unpack to more than {LARGEST_TOTAL >> 30} GB; {AGAIN}")
+    return set(names) - {MANIFEST}
+
+
+def _manifest(source: zipfile.ZipFile, path: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate_json(_content(source, MANIFEST) or b"")
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ArchiveError(f"{path}: {MANIFEST} is damaged ({problem['msg']}); {AGAIN}") from None
+    if manifest.format > FORMAT:
+        raise ArchiveError(
+            f"{path} has format {manifest.format} of sarbench {manifest.sarbench}; this is "
+            f"sarbench {version('sarbench')}, which reads formats up to {FORMAT}: update it"
+        )
+    return manifest
+
+
+def _content(source: zipfile.ZipFile, name: str) -> bytes | None:
+    """Return the content of a member, or None if it cannot be read."""
+    try:
+        return source.read(name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError):
+        return None
+
+
+def _listed(names: set[str] | list[str]) -> str:
+    shown = sorted(names)[:NAMED]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
