@@ -14,7 +14,7 @@ from ..data.names import full_name
 from ..grid.schema import Grid, bundled_grids, read_grid
 from ..plan.archived import read_plan
 from ..plan.plan import Filters, Plan, make_plan
-from ..store.archive import GRID, SUFFIX, unpacked
+from ..store.archive import GRID, SUFFIX, ArchivedStore, unpacked
 from ..store.records import Store
 from ..suggest import RequestError
 from .app import app
@@ -35,10 +35,11 @@ class Request:
 
     Attributes:
         path: The grid file, or an archive.
-        runs: The store's folder as the user gave it; of an archive, where it is unpacked.
+        runs: The store's folder as the user gave it.
         data: The folder of the data sets.
         part: The filters.
         versions: Name of a set -> start of the pixel digest of its version.
+        archived: The store in an archive.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Request:
     data: Path
     part: Filters
     versions: Mapping[str, str] = field(default_factory=dict)
+    archived: ArchivedStore | None = None
 
     @cached_property
     def grid(self) -> Grid:
@@ -55,7 +57,7 @@ class Request:
     @property
     def file(self) -> Path:
         """The grid file."""
-        return self.runs / GRID if self.of_archive else self.path
+        return self.archived.root / GRID if self.archived else self.path
 
     @property
     def of_archive(self) -> bool:
@@ -65,12 +67,12 @@ class Request:
     @cached_property
     def store(self) -> Store:
         """The store of all results."""
-        return open_store(self.runs)
+        return self.archived or open_store(self.runs)
 
     def plan(self) -> Plan:
         """Compare the grid with the store as it is now; the plan of an archive is stored."""
-        if self.of_archive:
-            return read_plan(self.runs, self.part, self.path)
+        if self.archived:
+            return read_plan(self.archived, self.part)
         return make_plan(self.grid, self.store, self.data, self.part, self.versions)
 
     def command(self, name: str) -> str:
@@ -100,6 +102,8 @@ class Request:
 
 def _explain_no_results(made: Plan, store: Store) -> str:
     """Return why a store has no result of a plan, and what to do."""
+    if isinstance(store, ArchivedStore):
+        return f"{store.path} holds no result of this part of its grid; leave out some filters"
     if not store.root.is_dir():
         return f"no store at {store.root}; name its folder with --runs or SARBENCH_RUNS"
     runs = len(store.keys("evaluate"))
@@ -186,8 +190,8 @@ def grid_command(command: Callable[..., None]) -> Callable[..., None]:
             command(request, **given)
             return
         _check_archive(request, command.__name__)
-        with unpacked(request.path) as folder:
-            command(replace(request, runs=folder), **given)
+        with unpacked(request.path) as store:
+            command(replace(request, archived=store), **given)
 
     # required arguments come first, GRID before all
     parameters = sorted([*shared.values(), *own], key=lambda one: one.default is not one.empty)

@@ -101,7 +101,9 @@ def merge(
     found = Merged()
     with ExitStack() as opened:
         stores = [
-            Store(opened.enter_context(unpacked(other)) if _is_archive(other) else other.resolve())
+            opened.enter_context(unpacked(other, whole=True))
+            if _is_archive(other)
+            else Store(other.resolve())
             for other in (path.expanduser() for path in others)
         ]
         for store in stores:

@@ -21,7 +21,7 @@ from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import read_grid
 from ..identity import Kind, Run
 from ..method_facts.method_info import MethodInfo, describe
-from ..store.archive import AGAIN, GRID, PLAN, ArchiveError
+from ..store.archive import AGAIN, GRID, PLAN, ArchivedStore, ArchiveError
 from ..store.records import HISTORY, Store
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE
@@ -153,19 +153,18 @@ def _runs(plan: Plan) -> Iterator[ArchivedRun]:
         )
 
 
-def read_plan(folder: Path, filters: Filters, archive: Path) -> Plan:
-    """Return the plan of an unpacked archive, with its records.
+def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
+    """Return the plan of an archive, with its records.
 
     Args:
-        folder: The unpacked archive, which is a store.
+        store: The store in the archive.
         filters: The part of the plan to return.
-        archive: The archive, for messages.
 
     Raises:
         ArchiveError: This version of sarbench cannot read its plan.
         GridError: A filter matches nothing.
     """
-    store = Store(folder)
+    folder, archive = store.root, store.path
     try:
         read = ArchivedPlan.model_validate_json((folder / PLAN).read_bytes(), strict=True)
         starts = [one.planned for one in read.pretrain]

@@ -37,7 +37,7 @@ class ChipPredictions:
         """
         self._store = store
         self._records = {record.key: record for record in records}
-        self._verifier = RunVerifier(Splits([store.root], store.prepared))
+        self._verifier = RunVerifier(Splits([store.root], store.prepared), store.content)
         self._predicted: dict[str, Int[np.ndarray, " M"]] = {}
         self._first: dict[str, RunRecord] = {}  # the first run on each data set
         for record in self._records.values():
@@ -89,8 +89,9 @@ class ChipPredictions:
         if record.key not in self._predicted:
             try:
                 stored = read_predictions(
-                    self._path(record), record.predictions_digest, ("classes",)
-                )
+                    self._path(record), record.predictions_digest, ("classes",),
+                    self._store.content,
+                )  # fmt: skip
             except FileNotFoundError:
                 return None
             self._predicted[record.key] = stored["classes"]
@@ -145,7 +146,7 @@ class ChipPredictions:
             listed.append(f"and {len(lines) - MOST_PROBLEMS} more")
         raise LeaderboardError(
             f"{len(lines)} records disagree with their predictions or their split; `sarbench check "
-            f"{self._store.root}` lists all. Move their folders out of the store and run the grid "
+            f"{self._store.shown}` lists all. Move their folders out of the store and run the grid "
             "again:\n" + "\n".join(listed)
         )
 

@@ -12,6 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +20,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from ...results.record import Strict
-from .atomic import write_atomic
-from .records import HISTORY
+from .atomic import TooLargeError, write_atomic
+from .records import HISTORY, Store
 from .run_predictions import PREDICTIONS_FILE
 
 SUFFIX = ".zip"
@@ -30,6 +31,7 @@ MEMBER = re.compile(
     rf"{MANIFEST}|{GRID}|{PLAN}|sets/[A-Za-z0-9_][A-Za-z0-9_.-]*\.json"
     rf"|(pretrain|evaluate)/[0-9a-f]{{64}}/(record\.json|{HISTORY}|{PREDICTIONS_FILE})"
 )
+IN_MEMORY = re.compile(r"evaluate/.*|pretrain/.*/record\.json")
 LARGEST_MEMBER = 2**26  # bytes
 LARGEST_TOTAL = 2**31  # bytes of all members
 NAMED = 3  # members that a message names
@@ -38,6 +40,37 @@ AGAIN = "get a whole copy of it, or make it again with `sarbench archive`"
 
 class ArchiveError(ValueError):
     """A file that is not a whole, unchanged archive."""
+
+
+@dataclass(frozen=True)
+class ArchivedStore(Store):
+    """The store in an archive, for reading.
+
+    Records and predictions of runs are in memory, because writing 20,000 files takes minutes on
+    some file systems; the other members are in a temporary folder.
+    """
+
+    path: Path
+    members: dict[Path, bytes]
+
+    @property
+    def shown(self) -> Path:
+        """The archive."""
+        return self.path
+
+    @property
+    def has_results(self) -> bool:
+        """True: an archive without a result is not written."""
+        return True
+
+    def content(self, path: Path, largest: int | None = None) -> bytes:
+        """Return the content of a member; arguments and errors as of `read_file`."""
+        found = self.members.get(path)
+        if found is None:
+            return super().content(path, largest)
+        if largest is not None and len(found) > largest:
+            raise TooLargeError(f"{path} is larger than {largest >> 20} MB")
+        return found
 
 
 class Manifest(Strict):
@@ -88,8 +121,12 @@ def _add(target: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder with the verified members of an archive; it is a store.
+def unpacked(path: Path, *, whole: bool = False) -> Iterator[ArchivedStore]:
+    """Yield the verified store of an archive.
+
+    Args:
+        path: The archive.
+        whole: Write every member into the temporary folder.
 
     Raises:
         ArchiveError: The file is not a whole, unchanged archive.
@@ -99,15 +136,17 @@ def unpacked(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="sarbench-") as folder:
         try:
             with zipfile.ZipFile(path) as source:
-                _unpack(source, path, Path(folder))
+                store = ArchivedStore(Path(folder), path, {})
+                _unpack(source, store, whole)
         except zipfile.BadZipFile as error:
             raise ArchiveError(
                 f"{path} is cut off, damaged or not a zip file ({error}); {AGAIN}"
             ) from error
-        yield Path(folder)
+        yield store
 
 
-def _unpack(source: zipfile.ZipFile, path: Path, folder: Path) -> None:
+def _unpack(source: zipfile.ZipFile, store: ArchivedStore, whole: bool) -> None:
+    path, changed = store.path, list[str]()
     names = _names(source, path)
     manifest = _manifest(source, path)
     if missing := manifest.files.keys() - names:
@@ -117,13 +156,14 @@ def _unpack(source: zipfile.ZipFile, path: Path, folder: Path) -> None:
             f"{path} holds {_listed(added)}, which its manifest does not list; it was edited: "
             f"{AGAIN}"
         )
-    changed = []
     for name, digest in manifest.files.items():
         content = _content(source, name)
         if content is None or sha256(content).hexdigest() != digest:
             changed.append(name)
-        elif not changed:
-            target = folder / name
+        elif not whole and IN_MEMORY.fullmatch(name):
+            store.members[store.root / name] = content
+        else:
+            target = store.root / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
     if changed:

@@ -42,6 +42,11 @@ class Store:
     root: Path
 
     @property
+    def shown(self) -> Path:
+        """The path that a user knows."""
+        return self.root
+
+    @property
     def prepared(self) -> Path:
         """The folder of prepared data sets."""
         return self.root / "prepared"
@@ -74,6 +79,10 @@ class Store:
         except FileNotFoundError:
             return set()
 
+    def content(self, path: Path, largest: int | None = None) -> bytes:
+        """Return the content of a file of the store; arguments and errors as of `read_file`."""
+        return read_file(path, largest)
+
     def read(self, kind: Kind, key: str, identity: dict[str, Any] | None = None) -> Any:
         """Return the record of `key`, or None if there is none.
 
@@ -87,7 +96,7 @@ class Store:
         """
         path = self.record(kind, key)
         try:
-            text = read_file(path)
+            text = self.content(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

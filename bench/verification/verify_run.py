@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import compress, islice
 from math import prod
@@ -21,7 +21,7 @@ from ...results.metrics import score_runs
 from ...results.record import PretrainRecord, RunRecord
 from ..data.find_set import Splits
 from ..data.splits import Split, shipped
-from ..store.atomic import file_digest
+from ..store.atomic import file_digest, read_file
 from ..store.run_predictions import (
     NAMES,
     PREDICTIONS_FILE,
@@ -76,9 +76,9 @@ class CheckedRun:
 class RunVerifier:
     """A checker of runs that reads each split and draws each support set once."""
 
-    def __init__(self, splits: Splits) -> None:
-        """Keep the look-up of splits."""
-        self.splits = splits
+    def __init__(self, splits: Splits, content: Callable[[Path, int], bytes] = read_file) -> None:
+        """Keep the look-up of splits, and `Store.content` of the store of the runs."""
+        self.splits, self._content = splits, content
         self._supports: dict[tuple[str, str, object, object], tuple[int, str] | str] = {}
 
     def split(self, record: RunRecord) -> Split | None:
@@ -128,7 +128,7 @@ class RunVerifier:
         classes = None
         try:
             names = NAMES if whole else NAMES[:1]
-            stored = read_predictions(path, record.predictions_digest, names)
+            stored = read_predictions(path, record.predictions_digest, names, self._content)
         except FileNotFoundError:
             found.append(Problem("missing", f"{path.name} is missing"))
         except (DamagedPredictionsError, OSError) as error:
