@@ -10,6 +10,7 @@ from ..grid.schema import bundled_grids, claim_warning
 from ..plan.before_work import move_aside
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
+from ..plan.entry import Cause
 from ..plan.plan import Filters, Plan
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
@@ -51,7 +52,12 @@ def plan(request: Request, as_json: Json = False) -> None:
         })  # fmt: skip
         return
     print_states(made, "reason")
-    for entry in [entry for entry in made.runs if entry.state in ("failed", "stale")][:10]:
+    explained = [
+        entry
+        for entry in made.runs
+        if entry.state in ("failed", "stale") or entry.cause == Cause.NO_WEIGHTS
+    ]
+    for entry in explained[:10]:
         out.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     for line in recipe_lines(made):
         out.print(line, markup=False)

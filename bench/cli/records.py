@@ -128,7 +128,7 @@ def merge(
                 "done, new runs of them need the weights"
             )
         if found.completed:
-            out.print(f"{len(found.completed)} present before lacked files, which {added}")
+            out.print(f"{len(found.completed)} of those present before lacked files: {added} too")
     raise typer.Exit(1 if found.conflicts or found.refused else 0)
 
 

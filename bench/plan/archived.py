@@ -173,11 +173,10 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         data = {name: read_set(folder / FOLDER / file).summary for name, file in read.sets.items()}
     except FileNotFoundError as error:
         raise ArchiveError(f"{archive} has no {Path(error.filename).name}; {AGAIN}") from None
-    except (ValidationError, TypeError, ValueError, LookupError) as error:
-        reason = error.errors()[0] if isinstance(error, ValidationError) else str(error)
+    except (TypeError, ValueError, LookupError) as error:
         raise ArchiveError(
             f"{archive}: this version of sarbench cannot read its plan or a record of it "
-            f"({reason}); use the version that wrote it, named in its manifest.json"
+            f"({_reason(error)}); use the version that wrote it, named in its manifest.json"
         ) from error
     filters.check([entry.planned for entry in runs])
     runs = [entry for entry in runs if filters.matches(entry.planned)]
@@ -193,6 +192,13 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         failing=set(read.failing),
         moved=_moved(read.methods, runs, archive),
     )
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
 
 
 def _entry_of_start(read: ArchivedStart, store: Store) -> Entry[PlannedPretraining]:

@@ -17,9 +17,8 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from ...results.record import Strict
 from .atomic import TooLargeError, write_atomic
 from .records import HISTORY, Store
 from .run_predictions import PREDICTIONS_FILE
@@ -73,7 +72,14 @@ class ArchivedStore(Store):
         return found
 
 
-class Manifest(Strict):
+class Format(BaseModel):
+    """The part of a manifest that every version reads."""
+
+    format: int = Field(ge=1)
+    sarbench: str
+
+
+class Manifest(Format):
     """The description of an archive.
 
     Attributes:
@@ -82,8 +88,6 @@ class Manifest(Strict):
         files: Name of each other member -> its SHA-256.
     """
 
-    format: int = Field(ge=1)
-    sarbench: str
     files: dict[str, str]
 
 
@@ -139,9 +143,7 @@ def unpacked(path: Path, *, whole: bool = False) -> Iterator[ArchivedStore]:
                 store = ArchivedStore(Path(folder), path, {})
                 _unpack(source, store, whole)
         except zipfile.BadZipFile as error:
-            raise ArchiveError(
-                f"{path} is cut off, damaged or not a zip file ({error}); {AGAIN}"
-            ) from error
+            raise ArchiveError(f"{path} is cut off or not a zip file; {AGAIN}") from error
         yield store
 
 
@@ -168,7 +170,7 @@ def _unpack(source: zipfile.ZipFile, store: ArchivedStore, whole: bool) -> None:
             target.write_bytes(content)
     if changed:
         raise ArchiveError(
-            f"{path} was edited or is damaged: {_listed(changed)} differ from the manifest; {AGAIN}"
+            f"{path} was edited or is damaged; not as in its manifest: {_listed(changed)}; {AGAIN}"
         )
 
 
@@ -195,17 +197,18 @@ def _names(source: zipfile.ZipFile, path: Path) -> set[str]:
 
 
 def _manifest(source: zipfile.ZipFile, path: Path) -> Manifest:
+    content = _content(source, MANIFEST) or b""
     try:
-        manifest = Manifest.model_validate_json(_content(source, MANIFEST) or b"")
+        written = Format.model_validate_json(content)
+        if written.format > FORMAT:
+            raise ArchiveError(
+                f"{path} has format {written.format}, of sarbench {written.sarbench}; this is "
+                f"sarbench {version('sarbench')}, which reads formats up to {FORMAT}: update it"
+            )
+        return Manifest.model_validate_json(content)
     except ValidationError as error:
         problem = error.errors()[0]
         raise ArchiveError(f"{path}: {MANIFEST} is damaged ({problem['msg']}); {AGAIN}") from None
-    if manifest.format > FORMAT:
-        raise ArchiveError(
-            f"{path} has format {manifest.format} of sarbench {manifest.sarbench}; this is "
-            f"sarbench {version('sarbench')}, which reads formats up to {FORMAT}: update it"
-        )
-    return manifest
 
 
 def _content(source: zipfile.ZipFile, name: str) -> bytes | None:
