@@ -23,7 +23,10 @@ from .options import DATA, RUNS, DataDir, RunsDir, open_store
 Many = list[str] | None
 
 ARCHIVE_READERS = ("plan", "table", "compare", "paper", "report", "check")  # GRID may be one
-GRID_HELP = f"grid file (TOML) or name of a bundled grid: {', '.join(bundled_grids())}"
+GRID_HELP = (
+    "grid file (TOML), archive (.zip; to read) or name of a bundled grid: "
+    f"{', '.join(bundled_grids())}"
+)
 MORE = "(repeatable)"
 SEED_HELP = f"only this evaluation seed, of every pretraining seed {MORE}"
 PIXELS_HELP = "version of a set, by the first digits of its pixel digest, if the store has several"

@@ -80,7 +80,7 @@ def _check(request: Request, on_progress: OnProgress) -> Checked:
 @app.command()
 def merge(
     others: Annotated[
-        list[Path], typer.Argument(metavar="STORE_OR_ZIP...", help="other stores, or archives")
+        list[Path], typer.Argument(metavar="STORE_OR_ZIP", help="other stores, or archives")
     ],
     runs: RunsDir = RUNS,
     dry_run: Annotated[
