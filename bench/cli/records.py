@@ -10,8 +10,7 @@ import typer
 from ..grid.schema import GridError, grid_file
 from ..plan.archived import members_of
 from ..plan.plan import Filters, counted
-from ..reporting.leaderboard import predictions_of
-from ..store.archive import SUFFIX, unpacked, write_archive
+from ..store.archive import SUFFIX, ArchivedStore, unpacked, write_archive
 from ..store.records import Store
 from ..suggest import RequestError
 from ..verification.check import (
@@ -54,6 +53,8 @@ def check(request: Request, as_json: Json = False) -> None:
         out.print(found.summary(), markup=False)
         if request.of_archive:
             out.print("weights were not checked: an archive holds none")
+        if request.archived and request.archived.classes:
+            out.print("scores of single chips were not checked: this archive holds none")
     raise typer.Exit(1 if found.findings else 0)
 
 
@@ -101,7 +102,7 @@ def merge(
     found = Merged()
     with ExitStack() as opened:
         stores = [
-            opened.enter_context(unpacked(other, whole=True))
+            _with_scores(opened.enter_context(unpacked(other, whole=True)))
             if _is_archive(other)
             else Store(other.resolve())
             for other in (path.expanduser() for path in others)
@@ -132,6 +133,20 @@ def merge(
     raise typer.Exit(1 if found.conflicts or found.refused else 0)
 
 
+def _with_scores(store: ArchivedStore) -> ArchivedStore:
+    """Return an archive that can be merged.
+
+    Raises:
+        RequestError: It has no scores of single chips, which a record describes.
+    """
+    if store.classes:
+        raise RequestError(
+            f"{store.path} was made with --no-scores, so its runs cannot be merged; make it again "
+            "without that option"
+        )
+    return store
+
+
 def _is_archive(path: Path) -> bool:
     return path.suffix.lower() == SUFFIX and not path.is_dir()
 
@@ -141,21 +156,31 @@ def archive(
     request: Request,
     path: Annotated[Path, typer.Option("--out", callback=new_file, help="file to write (.zip)")],
     replace: Annotated[bool, typer.Option("--replace", help="replace an existing archive")] = False,
+    no_scores: Annotated[
+        bool,
+        typer.Option(
+            "--no-scores",
+            help="leave out the scores of single chips, most of the size, which only merge needs",
+        ),
+    ] = False,
 ) -> None:
     """Write the records and predictions of a grid into one zip file, without weights.
 
     `table`, `compare`, `paper`, `report`, `plan`, `check` and `merge` read it without a store.
     """
+    from ..reporting.leaderboard import predictions_of  # imports scipy
+
     if path.suffix.lower() != SUFFIX:
         raise RequestError(f"--out {path}: the name of an archive ends with {SUFFIX}")
     if path.exists() and not replace:
         raise RequestError(f"{path} exists; give another --out, or add --replace")
     made = request.results()
     predictions_of(made, request.store)  # refuses false records
-    write_archive(path, members_of(made, request.store, grid_file(request.path).read_bytes()))
+    grid = grid_file(request.path).read_bytes()
+    write_archive(path, members_of(made, request.store, grid, scores=not no_scores))
     done = made.counts().pop("done", 0)
     missing = {state: count for state, count in made.counts().items() if state != "done"}
     size = path.stat().st_size
-    out.print(f"written: {path} ({done} runs, {size / 1e6:.1f} MB, without weights)")
+    out.print(f"written: {path} ({done} runs, {size / 1e6:.2g} MB, without weights)")
     if missing:
         out.print(f"of {len(made.runs)} runs, the archive lacks: {counted(missing)}")

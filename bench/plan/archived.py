@@ -3,17 +3,19 @@
 So an archive shows what its records say, even if methods, protocols or defaults have changed since.
 """
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from ...methods._registry import names as method_names
 from ...methods._registry import own_names
 from ...protocols import PROTOCOLS
-from ...results.record import RunRecord, Strict
+from ...results.record import PretrainRecord, RunRecord, Strict
 from ..data.set_descriptions import FOLDER, read_set, set_path
 from ..data.sharing import Sharing
 from ..grid.applicable import NotApplicable
@@ -75,7 +77,9 @@ class ArchivedPlan(Strict):
     failing: list[str]
 
 
-def members_of(plan: Plan, store: Store, grid: bytes) -> dict[str, bytes | Path]:
+def members_of(
+    plan: Plan, store: Store, grid: bytes, *, scores: bool = True
+) -> dict[str, bytes | Path]:
     """Return the members of the archive of a plan: contents, or files of the store.
 
     Weights are left out. Of the predictions of pretrainings, those that a report draws are kept:
@@ -85,24 +89,31 @@ def members_of(plan: Plan, store: Store, grid: bytes) -> dict[str, bytes | Path]
         plan: The grid, or the part to archive.
         store: The store with its records.
         grid: Content of the grid file.
+        scores: Keep the score of each test chip, not only its predicted class.
 
     Raises:
-        ArchiveError: The store does not describe a data set or pool.
+        ArchiveError: The store does not describe a data set or pool, or predictions are missing
+            without which there would be nothing to verify.
     """
     members: dict[str, bytes | Path] = {GRID: grid}
     drawn = set[str]()
     for entry in plan.pretrain:
         if entry.record is not None and entry.key:
-            files = ["record.json", HISTORY]
+            files = [HISTORY]
             method = entry.planned.method
             sample = store.folder("pretrain", entry.key) / SAMPLES_FILE
             if plan.methods[method].predicts and method not in drawn and sample.exists():
                 drawn.add(method)
                 files.append(SAMPLES_FILE)
             members |= _files(store, "pretrain", entry.key, files)
-    for entry in plan.runs:
-        if entry.record is not None and entry.key:
-            members |= _files(store, "evaluate", entry.key, ["record.json", PREDICTIONS_FILE])
+    records = [entry.record for entry in plan.runs if isinstance(entry.record, RunRecord)]
+    starts = [entry.record for entry in plan.pretrain if entry.record]
+    members |= {"pretrain.jsonl": _lines(starts), "evaluate.jsonl": _lines(records)}
+    if scores:
+        for record in records:
+            members |= _files(store, "evaluate", record.key, [PREDICTIONS_FILE])
+    else:
+        members |= _classes(store, records)
     sets = {}
     for name, known in plan.data.items():
         path = set_path(store.root, name, known.data_digest, known.split_digest)
@@ -129,6 +140,33 @@ def members_of(plan: Plan, store: Store, grid: bytes) -> dict[str, bytes | Path]
 def _files(store: Store, kind: Kind, key: str, names: list[str]) -> dict[str, Path]:
     found = {f"{kind}/{key}/{name}": store.folder(kind, key) / name for name in names}
     return {name: path for name, path in found.items() if path.is_file()}
+
+
+def _lines(records: Sequence[PretrainRecord | RunRecord]) -> bytes:
+    """Return one record in each line, in the order of their keys."""
+    ordered = sorted(records, key=lambda record: record.key)
+    return "".join(f"{record.model_dump_json()}\n" for record in ordered).encode()
+
+
+def _classes(store: Store, records: list[RunRecord]) -> dict[str, bytes]:
+    """Return the predicted classes of all runs of each split as an array (chips, runs)."""
+    columns: dict[str, list[np.ndarray]] = {}
+    for record in sorted(records, key=lambda record: record.key):
+        path = store.folder("evaluate", record.key) / PREDICTIONS_FILE
+        try:
+            found = store.read_predictions(path, record.predictions_digest, ("classes",))
+        except FileNotFoundError:
+            raise ArchiveError(
+                f"{path} is missing; run the grid again with --force for this run, or keep scores"
+            ) from None
+        columns.setdefault(record.identity["split_digest"], []).append(found["classes"])
+    members = {}
+    for split, found in columns.items():
+        table = np.stack(found, axis=1)
+        content = io.BytesIO()
+        np.save(content, table.astype(np.int8 if table.max() < 128 else np.int16))
+        members[f"classes/{split}.npy"] = content.getvalue()
+    return members
 
 
 def _state(entry: Entry[Any]) -> dict[str, Any]:
@@ -161,7 +199,7 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         filters: The part of the plan to return.
 
     Raises:
-        ArchiveError: This version of sarbench cannot read its plan.
+        ArchiveError: Its plan cannot be read by this version.
         GridError: A filter matches nothing.
     """
     folder, archive = store.root, store.path
@@ -175,7 +213,7 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         raise ArchiveError(f"{archive} has no {Path(error.filename).name}; {AGAIN}") from None
     except (TypeError, ValueError, LookupError) as error:
         raise ArchiveError(
-            f"{archive}: this version of sarbench cannot read its plan or a record of it "
+            f"{archive}: its plan or a record of it cannot be read by this version "
             f"({_reason(error)}); use the version that wrote it, named in its manifest.json"
         ) from error
     filters.check([entry.planned for entry in runs])

@@ -14,7 +14,7 @@ from ...results.scores import MOST_PROBLEMS, LeaderboardError, Score
 from ..data.find_set import Splits
 from ..data.splits import Split
 from ..store.records import Store
-from ..store.run_predictions import PREDICTIONS_FILE, DamagedPredictionsError, read_predictions
+from ..store.run_predictions import PREDICTIONS_FILE, DamagedPredictionsError
 from ..verification.verify_run import UNCHECKED, Problem, RunVerifier
 
 __all__ = ["ChipPredictions", "DamagedPredictionsError"]
@@ -37,7 +37,7 @@ class ChipPredictions:
         """
         self._store = store
         self._records = {record.key: record for record in records}
-        self._verifier = RunVerifier(Splits([store.root], store.prepared), store.content)
+        self._verifier = RunVerifier(Splits([store.root], store.prepared), store.read_predictions)
         self._predicted: dict[str, Int[np.ndarray, " M"]] = {}
         self._first: dict[str, RunRecord] = {}  # the first run on each data set
         for record in self._records.values():
@@ -88,10 +88,9 @@ class ChipPredictions:
             return None
         if record.key not in self._predicted:
             try:
-                stored = read_predictions(
-                    self._path(record), record.predictions_digest, ("classes",),
-                    self._store.content,
-                )  # fmt: skip
+                stored = self._store.read_predictions(
+                    self._path(record), record.predictions_digest, ("classes",)
+                )
             except FileNotFoundError:
                 return None
             self._predicted[record.key] = stored["classes"]

@@ -1,10 +1,14 @@
 """Archives: one zip file with the records of a grid, without weights.
 
-Members have the names that they have in a store. `manifest.json` holds the SHA-256 of every other
-member, so a file that was cut or edited is refused. The same members give the same bytes, with the
-same version of zlib.
+`pretrain.jsonl` and `evaluate.jsonl` hold one record in each line. Without the scores of single
+chips, `classes/` holds an array (chips, runs) for each split, whose columns are its runs in the
+order of `evaluate.jsonl`. Other members have the names that they have in a store. `manifest.json`
+holds the SHA-256 of every other member, so a file that was cut or edited is refused. The same
+members give the same bytes, with the same version of zlib.
 """
 
+import io
+import json
 import re
 import tempfile
 import zipfile
@@ -12,26 +16,29 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
+from ..identity import KINDS
 from .atomic import TooLargeError, write_atomic
 from .records import HISTORY, Store
-from .run_predictions import PREDICTIONS_FILE
+from .run_predictions import NAMES, PREDICTIONS_FILE
 
 SUFFIX = ".zip"
 FORMAT = 1  # raised when an older sarbench could no longer read an archive, or would misread it
 MANIFEST, GRID, PLAN = "manifest.json", "grid.toml", "plan.json"
+KEY = re.compile("[0-9a-f]{64}")
 MEMBER = re.compile(
-    rf"{MANIFEST}|{GRID}|{PLAN}|sets/[A-Za-z0-9_][A-Za-z0-9_.-]*\.json"
-    rf"|(pretrain|evaluate)/[0-9a-f]{{64}}/(record\.json|{HISTORY}|{PREDICTIONS_FILE})"
+    rf"{MANIFEST}|{GRID}|{PLAN}|(pretrain|evaluate)\.jsonl|sets/[A-Za-z0-9_][A-Za-z0-9_.-]*\.json"
+    rf"|(pretrain|evaluate)/{KEY.pattern}/({HISTORY}|{PREDICTIONS_FILE})"
+    rf"|classes/{KEY.pattern}\.npy"
 )
-IN_MEMORY = re.compile(r"evaluate/.*|pretrain/.*/record\.json")
-LARGEST_MEMBER = 2**26  # bytes
+LARGEST_MEMBER = 2**28  # bytes
 LARGEST_TOTAL = 2**31  # bytes of all members
 NAMED = 3  # members that a message names
 AGAIN = "get a whole copy of it, or make it again with `sarbench archive`"
@@ -50,7 +57,8 @@ class ArchivedStore(Store):
     """
 
     path: Path
-    members: dict[Path, bytes]
+    members: dict[Path, bytes] = field(default_factory=dict)
+    classes: dict[str, np.ndarray] = field(default_factory=dict)  # predicted, without scores
 
     @property
     def shown(self) -> Path:
@@ -70,6 +78,14 @@ class ArchivedStore(Store):
         if largest is not None and len(found) > largest:
             raise TooLargeError(f"{path} is larger than {largest >> 20} MB")
         return found
+
+    def read_predictions(
+        self, path: Path, digest: str, names: tuple[str, ...] = NAMES
+    ) -> dict[str, np.ndarray]:
+        """Return the predictions of a run; of an archive without scores, its classes."""
+        if (classes := self.classes.get(path.parent.name)) is not None:
+            return {"classes": classes}
+        return super().read_predictions(path, digest, names)
 
 
 class Format(BaseModel):
@@ -140,7 +156,7 @@ def unpacked(path: Path, *, whole: bool = False) -> Iterator[ArchivedStore]:
     with tempfile.TemporaryDirectory(prefix="sarbench-") as folder:
         try:
             with zipfile.ZipFile(path) as source:
-                store = ArchivedStore(Path(folder), path, {})
+                store = ArchivedStore(Path(folder), path)
                 _unpack(source, store, whole)
         except zipfile.BadZipFile as error:
             raise ArchiveError(f"{path} is cut off or not a zip file; {AGAIN}") from error
@@ -148,7 +164,7 @@ def unpacked(path: Path, *, whole: bool = False) -> Iterator[ArchivedStore]:
 
 
 def _unpack(source: zipfile.ZipFile, store: ArchivedStore, whole: bool) -> None:
-    path, changed = store.path, list[str]()
+    path, changed, contents = store.path, list[str](), dict[str, bytes]()
     names = _names(source, path)
     manifest = _manifest(source, path)
     if missing := manifest.files.keys() - names:
@@ -162,16 +178,40 @@ def _unpack(source: zipfile.ZipFile, store: ArchivedStore, whole: bool) -> None:
         content = _content(source, name)
         if content is None or sha256(content).hexdigest() != digest:
             changed.append(name)
-        elif not whole and IN_MEMORY.fullmatch(name):
+        else:
+            contents[name] = content
+    if changed:
+        raise ArchiveError(
+            f"{path} was edited or is damaged; not as in its manifest: {_listed(changed)}; {AGAIN}"
+        )
+    try:
+        _fill(store, contents, whole)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ArchiveError(f"{path}: its records cannot be read ({error}); {AGAIN}") from error
+
+
+def _fill(store: ArchivedStore, contents: dict[str, bytes], whole: bool) -> None:
+    """Put verified members into a store."""
+    splits: dict[str, list[str]] = {}
+    for kind in KINDS:
+        for line in contents.pop(f"{kind}.jsonl", b"").splitlines():
+            record = json.loads(line)
+            key = record["key"]
+            if not KEY.fullmatch(key):
+                raise ValueError(f"{key!r} is not a key")
+            contents[f"{kind}/{key}/record.json"] = line
+            splits.setdefault(record["identity"].get("split_digest", ""), []).append(key)
+    for name, content in contents.items():
+        if name.startswith("classes/"):
+            columns = np.load(io.BytesIO(content), allow_pickle=False)
+            keys = splits[Path(name).stem]
+            store.classes.update(zip(keys, columns.T, strict=True))
+        elif not whole and (name.startswith("evaluate/") or name.endswith("/record.json")):
             store.members[store.root / name] = content
         else:
             target = store.root / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-    if changed:
-        raise ArchiveError(
-            f"{path} was edited or is damaged; not as in its manifest: {_listed(changed)}; {AGAIN}"
-        )
 
 
 def _names(source: zipfile.ZipFile, path: Path) -> set[str]:

@@ -178,7 +178,7 @@ class _Checker:
 
     def __init__(self, store: Store, weights: bool) -> None:
         self._store, self._weights = store, weights
-        self._verifier = RunVerifier(Splits([store.root], store.prepared), store.content)
+        self._verifier = RunVerifier(Splits([store.root], store.prepared), store.read_predictions)
         self._starts: dict[str, tuple[str | None, str | None, str]] = {}
 
     def of_start(self, record: PretrainRecord) -> list[Finding]:

@@ -21,7 +21,7 @@ from ...results.metrics import score_runs
 from ...results.record import PretrainRecord, RunRecord
 from ..data.find_set import Splits
 from ..data.splits import Split, shipped
-from ..store.atomic import file_digest, read_file
+from ..store.atomic import file_digest
 from ..store.run_predictions import (
     NAMES,
     PREDICTIONS_FILE,
@@ -29,6 +29,7 @@ from ..store.run_predictions import (
     read_predictions,
 )
 
+ReadPredictions = Callable[[Path, str, tuple[str, ...]], dict[str, np.ndarray]]
 TOLERANCE = 1e-9  # between a stored score and the one computed again
 BATCH = 256  # runs that are scored at once
 
@@ -76,9 +77,9 @@ class CheckedRun:
 class RunVerifier:
     """A checker of runs that reads each split and draws each support set once."""
 
-    def __init__(self, splits: Splits, content: Callable[[Path, int], bytes] = read_file) -> None:
-        """Keep the look-up of splits, and `Store.content` of the store of the runs."""
-        self.splits, self._content = splits, content
+    def __init__(self, splits: Splits, predictions: ReadPredictions = read_predictions) -> None:
+        """Keep the look-up of splits, and `Store.read_predictions` of the store of the runs."""
+        self.splits, self._predictions = splits, predictions
         self._supports: dict[tuple[str, str, object, object], tuple[int, str] | str] = {}
 
     def split(self, record: RunRecord) -> Split | None:
@@ -128,7 +129,7 @@ class RunVerifier:
         classes = None
         try:
             names = NAMES if whole else NAMES[:1]
-            stored = read_predictions(path, record.predictions_digest, names, self._content)
+            stored = self._predictions(path, record.predictions_digest, names)
         except FileNotFoundError:
             found.append(Problem("missing", f"{path.name} is missing"))
         except (DamagedPredictionsError, OSError) as error:

@@ -19,7 +19,7 @@ from commands import Answer, call_here
 from stores import MISSING, fill, share
 
 from sarbench.bench.plan import archived
-from sarbench.bench.store.archive import LARGEST_MEMBER
+from sarbench.bench.store import archive as store_archive
 from sarbench.results.figures import style
 
 GRID = """
@@ -38,6 +38,7 @@ seeds = 3
 linear = [5]
 knn = ["all"]
 """
+LARGEST = 2**20  # bytes of a member in these tests
 LEVEL = {"mae": 0.8, "lomar": 0.6, "raw_pixels": 0.9, "random_init": 0.3}
 READING = [
     ("plan",), ("plan", "--json"), ("table",), ("table", "--notes"), ("table", "-f", "csv"),
@@ -88,14 +89,14 @@ def on_store(made: Path) -> list[object]:
 
 def edited(
     made: Path, path: Path, edit: Callable[[str, bytes], bytes | None] = lambda name, content: None,
-    added: dict[str, bytes] | None = None, *, listed: bool = False,
+    added: dict[str, bytes] | None = None, *, listed: bool = False, source: Path | None = None,
 ) -> Path:  # fmt: skip
     """Write a copy of the archive with other contents; b"" removes a member.
 
     `listed`: the manifest is made to fit.
     """
-    with zipfile.ZipFile(made / "kept.zip") as source:
-        members = {name: source.read(name) for name in source.namelist()}
+    with zipfile.ZipFile(source or made / "kept.zip") as stored:
+        members = {name: stored.read(name) for name in stored.namelist()}
     for name, content in list(members.items()):
         members[name] = content if (changed := edit(name, content)) is None else changed
     members = {name: content for name, content in members.items() if content} | (added or {})
@@ -161,8 +162,28 @@ def test_the_same_records_give_the_same_bytes_without_weights(made: Path, call: 
     assert call(*words, "-m", "mae", "--replace").returncode == 0
     assert len(again.read_bytes()) < len(content)
     with zipfile.ZipFile(made / "kept.zip") as stored:
-        kept = {Path(name).name for name in stored.namelist() if "/" in name}
-    assert {name for name in kept if not name.endswith(".json")} == {"predictions.npz"}
+        kept = {Path(name).name for name in stored.namelist() if name.startswith("evaluate/")}
+        assert not [name for name in stored.namelist() if "encoder" in name]
+    assert kept == {"predictions.npz"}
+
+
+def test_an_archive_without_scores_prints_the_same_and_is_not_merged(
+    made: Path, tmp_path: Path, call: Call
+):
+    small = tmp_path / "small.zip"
+    call("archive", made / "grid.toml", *on_store(made), "--no-scores", "--out", small)
+    assert small.stat().st_size < (made / "kept.zip").stat().st_size / 2
+    for command, *options in READING[2:-1]:
+        assert call(command, small, *options) == call(command, made / "kept.zip", *options)
+    status, out, _ = call("check", small)
+    assert (status, "50 runs: all hold" in out) == (0, True)
+    assert "scores of single chips were not checked" in out
+    forged = edited(made, tmp_path / "forged.zip", source=small, listed=True,
+                    edit=lambda n, c: c[:-1] + bytes([1 - c[-1]]) if n.startswith("classes/")
+                    else None)  # fmt: skip
+    assert "record, " in call("table", forged).stderr
+    status, _, errors = call("merge", small, "--runs", tmp_path / "runs")
+    assert (status, "was made with --no-scores" in errors) == (2, True)
 
 
 def test_an_archive_is_printed_with_its_own_versions(
@@ -213,7 +234,11 @@ def test_commands_that_write_and_options_of_a_store_are_refused(made: Path, call
 
 
 def of_run(name: str) -> bool:
-    return name.startswith("evaluate/") and name.endswith("record.json")
+    return name == "evaluate.jsonl"
+
+
+def of_prediction(name: str) -> bool:
+    return name.startswith("evaluate/")
 
 
 DAMAGES = [
@@ -222,13 +247,16 @@ DAMAGES = [
     ("text", lambda made, path: path.write_text("name = 'x'"), "is cut off or not a zip file"),
     ("none", lambda made, path: None, "no archive"),
     ("score", lambda made, path: edited(
-        made, path, lambda n, c: c.replace(b'"accuracy": 0.', b'"accuracy": 0.9') if of_run(n)
-        else None), "not as in its manifest: evaluate/"),
+        made, path, lambda n, c: c.replace(b'"accuracy":0.', b'"accuracy":0.9') if of_run(n)
+        else None), "not as in its manifest: evaluate.jsonl"),
+    ("classes", lambda made, path: edited(
+        made, path, lambda n, c: c + b"0" if of_prediction(n) else None),
+     "predictions.npz and 47 more"),
     ("plan", lambda made, path: edited(
         made, path, lambda n, c: c.replace(b"MAE", b"XAE") if n == "plan.json" else None),
      "not as in its manifest: plan.json"),
-    ("missing", lambda made, path: edited(made, path, lambda n, c: b"" if of_run(n) else None),
-     "lacks evaluate/"),
+    ("missing", lambda made, path: edited(
+        made, path, lambda n, c: b"" if of_run(n) else None), "lacks evaluate.jsonl"),
     ("added", lambda made, path: edited(made, path, added={"sets/x.json": b"{}"}),
      "holds sets/x.json, which its manifest does not list"),
     ("above", lambda made, path: edited(made, path, added={"../x": b"x"}, listed=True),
@@ -236,8 +264,8 @@ DAMAGES = [
     ("absolute", lambda made, path: edited(made, path, added={"/x": b"x"}, listed=True),
      "holds /x, which no archive has"),
     ("large", lambda made, path: edited(
-        made, path, added={"sets/x.json": b"0" * (LARGEST_MEMBER + 1)}, listed=True),
-     "sets/x.json would be larger than 64 MB"),
+        made, path, added={"sets/x.json": b"0" * (LARGEST + 1)}, listed=True),
+     "sets/x.json would be larger than 1 MB"),
     ("manifest", lambda made, path: edited(
         made, path, lambda n, c: b"" if n == "manifest.json" else None), "it has no manifest.json"),
     ("digests", lambda made, path: edited(
@@ -248,21 +276,25 @@ DAMAGES = [
         lambda n, c: b'{"format": 2, "sarbench": "9.1", "more": 1}' if n == "manifest.json"
         else None), "has format 2, of sarbench 9.1; this is sarbench"),
     ("forged", lambda made, path: edited(
-        made, path, lambda n, c: c.replace(b'"accuracy": 0.', b'"accuracy": 0.0') if of_run(n)
+        made, path, lambda n, c: c.replace(b'"accuracy":0.', b'"accuracy":0.0') if of_run(n)
         else None, listed=True), "records disagree with their predictions"),
+    ("bad record", lambda made, path: edited(
+        made, path, lambda n, c: c.replace(b'"key":"', b'"key":"../') if of_run(n) else None,
+        listed=True), "its records cannot be read ('../"),
     ("no record", lambda made, path: edited(
-        made, path, lambda n, c: b"" if of_run(n) else None, listed=True),
+        made, path, lambda n, c: c.split(b"\n", 1)[1] if of_run(n) else None, listed=True),
      "is missing); use the version that wrote it"),
     ("other plan", lambda made, path: edited(
         made, path, lambda n, c: c.replace(b'"start":', b'"starts":') if n == "plan.json" else None,
-        listed=True), "cannot read its plan or a record of it (runs.0.start: Field required)"),
+        listed=True), "cannot be read by this version (runs.0.start: Field required)"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("damage", "said"), [d[1:] for d in DAMAGES], ids=[d[0] for d in DAMAGES])
 def test_a_damaged_archive_is_refused_with_the_reason(
-    damage, said: str, made: Path, tmp_path: Path, call: Call
+    damage, said: str, made: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(store_archive, "LARGEST_MEMBER", LARGEST)
     path = tmp_path / "bad.zip"
     damage(made, path)
     with no_folder_left():
