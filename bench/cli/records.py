@@ -72,9 +72,7 @@ def _check(request: Request, on_progress: OnProgress) -> Checked:
     refuse_no_store(request.store)
     found = check_plan(request.plan(), request.store, on_progress, weights=not request.of_archive)
     if found.empty:
-        raise RequestError(
-            f"the store {request.store.root} holds no record of the grid {grid.name}"
-        )
+        raise RequestError(f"{request.store.shown} holds no record of the grid {grid.name}")
     return found
 
 
