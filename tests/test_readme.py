@@ -15,7 +15,7 @@ def test_the_tables_of_a_page_are_those_of_its_archives(page: Path):
 
 
 def test_a_changed_number_is_found_and_printed_again():
-    text = EXAMPLE.read_text("utf-8")
+    text = printed_again(EXAMPLE.read_text("utf-8"))
     assert text.count("18.8 ± 10.6") == 1
     assert printed_again(text.replace("18.8 ± 10.6", "81.8 ± 10.6")) == text
 

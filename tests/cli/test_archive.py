@@ -179,7 +179,7 @@ def test_an_archive_without_scores_prints_the_same_and_is_not_merged(
     assert (status, "50 runs: all hold" in out) == (0, True)
     assert "scores of single chips were not checked" in out
     forged = edited(made, tmp_path / "forged.zip", source=small, listed=True,
-                    edit=lambda n, c: c[:-1] + bytes([1 - c[-1]]) if n.startswith("classes/")
+                    edit=lambda n, c: c[:-1] + bytes([c[-1] ^ 1]) if n.startswith("classes/")
                     else None)  # fmt: skip
     assert "record, " in call("table", forged).stderr
     status, _, errors = call("merge", small, "--runs", tmp_path / "runs")
