@@ -183,7 +183,7 @@ def report(
     published = None if name == "none" else read_published(name)
     with stages("report") as on_step:
         page = write_report(
-            request.results(), request.store, request.path, folder, published,
+            request.results(), request.store, request.file, folder, published,
             encoders=encoders, on_step=on_step,
         )  # fmt: skip
     out.print(f"written: {page} (with figures/, leaderboard.* and paper.* next to it)")

@@ -44,6 +44,7 @@ class Plan:
     sharing: Shared = field(default_factory=dict)
     not_applicable: list[NotApplicable] = field(default_factory=list)  # left out
     failing: set[str] = field(default_factory=set)  # methods that fail their contract
+    moved: list[str] = field(default_factory=list)  # of an archive: versions that differ from ours
 
     @property
     def overlaps(self) -> list[str]:
@@ -79,7 +80,7 @@ class Plan:
         for start, own in self.grouped():
             if start.state == "running":
                 continue
-            missing = [e.planned.identity for e in own if e.planned.identity and e.state != "done"]
+            missing = [e.planned.identity for e in own if e.planned.identity and e.to_do]
             if start.planned.identity and (missing or start.state != "done"):
                 label = describe_pretraining(start.planned)
                 result.append(Job(label, start.planned.identity, start.planned.pool, missing))
@@ -196,6 +197,8 @@ def make_plan(
         start = entry_of[id(entry.planned.pretraining)]
         if entry.state != "done" and start.state == "failed":
             entry.set("failed", Cause.PRETRAINING_FAILED, start.reason, entry.failure_class)
+        elif entry.state != "done" and start.record and not store.encoder(str(start.key)).exists():
+            entry.set(entry.state, Cause.NO_WEIGHTS, start.planned.label, entry.failure_class)
     return Plan(
         grid=grid,
         methods=methods,

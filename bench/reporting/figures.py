@@ -238,7 +238,7 @@ def encoder_figures(plan: Plan, store: Store) -> tuple[list[Drawn], list[str]]:
     every = with_encoder(plan, store)
     rows = dict(list(every.items())[:MOST_ROWS])
     if not rows:
-        return [], ["t-SNE and attention distances: no finished encoder is stored"]
+        return [], ["t-SNE and attention distances: no weights are here (an archive holds none)"]
     datasets = [plan.data[name] for name in _datasets(plan) if name in plan.data]
     for number, dataset in enumerate(datasets):
         try:

@@ -16,8 +16,8 @@ from ..plan.plan import Plan, describe_pretraining
 def notes(plan: Plan) -> list[Note]:
     """Return everything that a reader needs to judge the numbers of a plan."""
     return [
-        *_rows(plan), *_pools(plan), *_datasets(plan), *_provenance(plan), *_untraced(plan),
-        *_not_applicable(plan),
+        *_rows(plan), *_pools(plan), *_datasets(plan), *_provenance(plan), *_moved(plan),
+        *_untraced(plan), *_not_applicable(plan),
     ]  # fmt: skip
 
 
@@ -140,6 +140,16 @@ def _provenance(plan: Plan) -> list[Note]:
             "by rounding errors."
         )))  # fmt: skip
     return found
+
+
+def _moved(plan: Plan) -> list[Note]:
+    """Name the versions of an archive that differ from those of this code."""
+    if not plan.moved:
+        return []
+    return [Note("Provenance", (
+        f"Archived results of other versions than those of this code: {'; '.join(plan.moved)}. The "
+        "numbers are those of the archive."
+    ), f"Archived results of other versions: {'; '.join(plan.moved)}.")]  # fmt: skip
 
 
 def _untraced(plan: Plan) -> list[Note]:
