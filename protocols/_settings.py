@@ -44,6 +44,8 @@ class _Settings:
                 raise BadSettingsError(f"{name} is {value}; it must be in [0, 1]")
             if name == "penalty" and not value > 0:  # without it there may be no minimum
                 raise BadSettingsError(f"penalty is {value}; it must be above 0")
+            if name == "whiten" and value is not None and type(value) is not bool:
+                raise BadSettingsError(f"whiten is {value!r}; it must be true or false")
             if isinstance(value, int | float) and not 0 <= value < inf:
                 raise BadSettingsError(f"{name} is {value}; it must be finite, 0 or more")
         epochs, warmup = (getattr(self, name, 0) for name in ("epochs", "warmup_epochs"))
@@ -131,11 +133,16 @@ class Finetune(_Settings):
 
 @dataclass(frozen=True)
 class KNN(_Settings):
-    """Let the nearest labelled chips vote, by cosine similarity; nothing is trained."""
+    """Let the nearest labelled chips vote, by cosine similarity; nothing is trained.
+
+    `whiten` makes the features uncorrelated with variance 1 (PCA). It is fitted once for a data
+    set, on all its training chips without labels. So with k shots it uses unlabelled chips too.
+    """
 
     version: ClassVar[int] = 2
     neighbours: int = 1
     readout: Readout = "patch_mean"
+    whiten: bool | None = None  # None = false, so that no key has it
 
 
 @dataclass(frozen=True)
