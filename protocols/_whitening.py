@@ -22,10 +22,11 @@ def whitened(
         train: Features of N training chips; mean and directions are theirs.
         test: Features of M test chips.
     """
-    mean = train.double().mean(0)
-    floor = SMALLEST**2 * train.double().square().mean()
-    centred = train.double() - mean
-    chips, width = centred.shape
+    chips, width = train.shape
+    centred = train.to(torch.float64, copy=True)
+    floor = SMALLEST**2 * centred.square().mean()
+    mean = centred.mean(0)
+    centred -= mean
     # The smaller of the two matrices of products: both have the same eigenvalues above 0.
     products = centred.T @ centred if width <= chips else centred @ centred.T
     sums, vectors = torch.linalg.eigh(products)
