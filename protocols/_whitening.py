@@ -1,29 +1,28 @@
 """PCA whitening: features with mean 0, variance 1 and no correlation over the training chips."""
 
+from dataclasses import replace
+
 import torch
-from jaxtyping import Float, Float64
 from torch import Tensor
+
+from ._types import Features
 
 CHUNK = 512  # chips projected at a time; bounds memory
 SMALLEST = 1e-5  # deviation of a kept direction, as a share of the root mean square of a value
 
 
-def whitened(
-    train: Float[Tensor, "N D"], test: Float[Tensor, "M D"]
-) -> tuple[Float64[Tensor, "N K"], Float64[Tensor, "M K"]]:
-    """Return both parts in the principal directions of the training part, with variance 1 there.
+def whitened(features: Features) -> Features:
+    """Return K principal directions of the training chips as features, with variance 1 there.
 
-    Directions with a deviation below 1e-5 of the root mean square of a feature value are left out,
-    because they may be rounding: single precision rounds a value to 6e-8 of it, and an encoder adds
-    to that. So K is at most D and at most N - 1; it is 0 for equal chips. As in scikit-learn's
-    `PCA(whiten=True)` the variance is that of N - 1 degrees of freedom.
-
-    Args:
-        train: Features of N training chips; mean and directions are theirs.
-        test: Features of M test chips.
+    Mean and directions are those of all training chips of the data set, without their labels and
+    without a test chip. Directions with a deviation below 1e-5 of the root mean square of a feature
+    value are left out, because they may be rounding: single precision rounds a value to 6e-8 of it,
+    and an encoder adds to that. So K is at most D and at most N - 1. Equal chips have no direction
+    and become a single feature of 0. The result is in double precision. As in scikit-learn's
+    `PCA(whiten=True)`, the variance has N - 1 degrees of freedom.
     """
-    chips, width = train.shape
-    centred = train.to(torch.float64, copy=True)
+    chips, width = features.train.shape
+    centred = features.train.to(torch.float64, copy=True)
     floor = SMALLEST**2 * centred.square().mean()
     mean = centred.mean(0)
     centred -= mean
@@ -35,5 +34,10 @@ def whitened(
     if width > chips:  # directions as sums over chips -> unit directions of the features
         axes = centred.T @ (axes * sums[kept].rsqrt())
     axes = axes * ((chips - 1) / sums[kept]).sqrt()
-    parts = [[(one.double() - mean) @ axes for one in part.split(CHUNK)] for part in (train, test)]
-    return torch.cat(parts[0]), torch.cat(parts[1])
+    if axes.shape[1] == 0:
+        axes = centred.new_zeros(width, 1)
+
+    def projected(part: Tensor) -> Tensor:
+        return torch.cat([(one.double() - mean) @ axes for one in part.split(CHUNK)])
+
+    return replace(features, train=projected(features.train), test=projected(features.test))

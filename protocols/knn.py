@@ -56,15 +56,14 @@ def run(
             )
     device = features.train.device
     supports = [torch.from_numpy(episode).to(device) for episode in episodes]
-    train, every_test = features.train, features.test
     if settings.whiten:
-        train, every_test = whitened(train, every_test)
-    train_scale = _inverse_norm(train)
+        features = whitened(features)
+    train_scale = _inverse_norm(features.train)
     votes: list[list[tuple[Tensor, Tensor]]] = [[] for _ in episodes]
-    for test in every_test.split(CHUNK):
+    for test in features.test.split(CHUNK):
         # All runs share the products; each uses its own columns.
         wide = test.double()
-        products = torch.cat([wide @ p.double().T for p in train.split(CHUNK)], dim=1)
+        products = torch.cat([wide @ p.double().T for p in features.train.split(CHUNK)], dim=1)
         similarity = (products * train_scale * _inverse_norm(test)[:, None]).round(
             decimals=DECIMALS
         )
