@@ -170,6 +170,10 @@ class Finetune(_Settings):
         done = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
         return 0.5 * self.lr * (1 + cos(pi * done))
 
+    def step_count(self, chips: int) -> int:
+        """Return the number of steps on so many labelled chips."""
+        return self.epochs * steps_per_epoch(chips, self.batch)
+
     def rates(self, chips: int) -> Iterator[list[float]]:
         """Yield the head's learning rates of the steps of each epoch."""
         each = steps_per_epoch(chips, self.batch)
