@@ -40,4 +40,8 @@ def whitened(features: Features) -> Features:
     def projected(part: Tensor) -> Tensor:
         return torch.cat([(one.double() - mean) @ axes for one in part.split(CHUNK)])
 
-    return replace(features, train=projected(features.train), test=projected(features.test))
+    return replace(
+        features,
+        train=projected(features.train),
+        tests=[projected(test) for test in features.tests],
+    )

@@ -179,8 +179,11 @@ def correlated(width: int, train: int) -> Features:
     features = made_up(width, train)
     mix = torch.randn(width, width, generator=torch_stream(1, "mix")) / width**0.5
     mix = mix * torch.logspace(0.7, -1.3, width)
-    return Features(
-        features.train @ mix + 3, features.train_labels, features.test @ mix + 3, features.classes
+    return features_of(
+        features.train @ mix + 3,
+        features.train_labels,
+        features.tests[0] @ mix + 3,
+        features.classes,
     )
 
 
@@ -188,10 +191,10 @@ def correlated(width: int, train: int) -> Features:
 def test_whitened_features_are_those_of_scikit_learn_up_to_signs(width: int) -> None:
     features = correlated(width, 200)
     white = whitened(features)
-    train, test = white.train, white.test
+    train, test = white.train, white.tests[0]
     kept = min(width, 199)
     model = PCA(kept, whiten=True, svd_solver="full").fit(features.train.double().numpy())
-    for found, part in ((train, features.train), (test, features.test)):
+    for found, part in ((train, features.train), (test, features.tests[0])):
         expected = model.transform(part.double().numpy())[:, ::-1]
         found = found.numpy() * np.sign((found.numpy() * expected).sum(0))
         np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -201,22 +204,22 @@ def test_whitened_features_are_those_of_scikit_learn_up_to_signs(width: int) -> 
 def test_whitening_is_fitted_on_all_training_chips_and_no_test_chip() -> None:
     features = correlated(8, 200)
     episodes = [np.arange(200), np.arange(0, 200, 9)]
-    found = knn.run(features, episodes, [], KNN(whiten=True))
+    found = run_all(knn, features, episodes, [], KNN(whiten=True))
     model = PCA(whiten=True).fit(features.train.double().numpy())
-    white = Features(
+    white = features_of(
         torch.from_numpy(model.transform(features.train.double().numpy())),
         features.train_labels,
-        torch.from_numpy(model.transform(features.test.double().numpy())),
+        torch.from_numpy(model.transform(features.tests[0].double().numpy())),
         5,
     )
     for episode, one in zip(episodes, found, strict=True):
         np.testing.assert_array_equal(one.classes, by_sklearn(white, episode))
-    plain = knn.run(features, episodes, [], KNN())
+    plain = run_all(knn, features, episodes, [], KNN())
     assert all(
         (one.classes != other.classes).any() for one, other in zip(found, plain, strict=True)
     )
-    half = Features(features.train, features.train_labels, features.test[::2], 5)
-    (fewer,) = knn.run(half, episodes[:1], [], KNN(whiten=True))
+    half = features_of(features.train, features.train_labels, features.tests[0][::2], 5)
+    (fewer,) = run_all(knn, half, episodes[:1], [], KNN(whiten=True))
     np.testing.assert_array_equal(fewer.classes, found[0].classes[::2])
 
 
@@ -227,15 +230,15 @@ def test_directions_that_are_only_rounding_are_left_out(scale: float) -> None:
     variances = np.linalg.eigvalsh(np.cov(more.double().numpy().T))
     assert (variances[:2] > 0).any()  # rounding of single precision
     assert variances[2] > 1e3 * variances[1]
-    features = Features(more, torch.zeros(200, dtype=torch.int64), more[:1], 1)
+    features = features_of(more, torch.zeros(200, dtype=torch.int64), more[:1], 1)
     assert whitened(features).train.shape == (200, 8)
 
 
 def test_equal_chips_are_equally_near_after_whitening() -> None:
     chips = torch.ones(7, 4)
-    features = Features(chips, torch.tensor([0, 1, 1, 2, 0, 1, 1]), chips[:2], 3)
-    assert whitened(features).test.tolist() == [[0], [0]]
-    (found,) = knn.run(features, [np.arange(7)], [], KNN(whiten=True))
+    features = features_of(chips, torch.tensor([0, 1, 1, 2, 0, 1, 1]), chips[:2], 3)
+    assert whitened(features).tests[0].tolist() == [[0], [0]]
+    (found,) = run_all(knn, features, [np.arange(7)], [], KNN(whiten=True))
     np.testing.assert_array_equal(found.classes, [1, 1])
     np.testing.assert_array_equal(found.scores, [0, 0])
 

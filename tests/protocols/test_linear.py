@@ -100,7 +100,7 @@ def test_a_run_does_not_depend_on_runs_trained_with_it(monkeypatch: pytest.Monke
 def test_linear_takes_the_given_number_of_steps() -> None:
     features, runs = made_up(), episodes([60, 60])
     one, same, other = (
-        linear.run(features, runs, streams(2), Linear(batch=25, steps=steps))
+        run_all(linear, features, runs, streams(2), Linear(batch=25, steps=steps))
         for steps in (None, 80, 81)  # 2 steps in each of 40 epochs
     )
     for first, second, third in zip(one, same, other, strict=True):
