@@ -36,7 +36,7 @@ def board_of(scores, controls=CONTROLS, chips=None, compares="methods"):
 def gain(board, row, column=DRAWN):
     (found,) = [
         one for one in board.to_json()
-        if (one["method"], one["protocol"], one["shots"]) == (row, *column[1:])
+        if (one["method"], one["protocol"], one["shots"]) == (row, *column[1:3])
     ]  # fmt: skip
     return found["gain"], found["gain_low"], found["gain_high"], found["gain_over"]
 
