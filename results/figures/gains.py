@@ -76,7 +76,7 @@ def gain_figure(scores: Sequence[Measured], score: str, title: str) -> Figure | 
                     transform=axes.get_yaxis_transform(), zorder=0)  # fmt: skip
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(f"{score} (%)")
-        axes.set_title(plain(title, LONGEST))
+        drawn.suptitle(plain(title, LONGEST), fontsize=8)
         drawn.legend(handles=_legend(values), loc="outside right upper")
     return drawn
 
@@ -126,7 +126,8 @@ def swept_figure(scores: Sequence[Measured], what: str, score: str, title: str) 
                 **look(number, ordered[0].control),
             )  # fmt: skip
         _value_axis(axes, values)
-        axes.set(xlabel=plain(what, LONGEST), title=plain(title, LONGEST))
+        axes.set_xlabel(plain(what, LONGEST))
+        drawn.suptitle(plain(title, LONGEST), fontsize=8)
         percent_axis(axes, score)
         drawn.legend(loc="outside right upper")
     return drawn

@@ -82,7 +82,6 @@ WRONG_GRIDS = [
     (*settings("few_shot", "5", 'precision = "fp16"'), "Allowed: bf16, fp32"),
     (*settings("finetune", '"all"', "drop_path = 2.0"), "drop_path is 2.0; it must be in [0, 1]"),
     (KNN, "knn = {shots = [5], settings = {neighbours = 0}}", "neighbours is 0"),
-    (KNN, "knn = {shots = [5], settings = {whiten = 1}}", "whiten is 1; it must be true or false"),
     (EPOCHS, "epochs = 0", "epochs must be >= 1"),
     (EPOCHS, "epochs = 1.5", "epochs must be of type int"),
     (EPOCHS, "epochs = []", "pretrain.epochs has no value"),

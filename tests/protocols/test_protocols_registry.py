@@ -47,6 +47,20 @@ def test_the_papers_schedule_is_that_of_its_code(settings: FewShot | Linear) -> 
     assert settings.lr_at(7.9) == rates[7]  # constant within an epoch
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("KNN(whiten=1)", "whiten is 1; it must be true or false"),
+        ("Linear(steps=2.5)", "steps is 2.5; it must be a whole number of 1 or more"),
+    ],
+)
+def test_settings_without_a_default_value_are_checked_for_their_type(given, message) -> None:
+    # In another process, because in this one the type checker of the tests answers first.
+    code = f"from sarbench.protocols._settings import *; {given}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert f"BadSettingsError: {message}" in done.stderr
+
+
 @pytest.mark.parametrize(("chips", "each"), [(100, 2), (149, 2), (50, 1), (7, 1)])
 def test_the_length_is_the_full_batches_of_all_epochs(chips: int, each: int) -> None:
     rates = list(FewShot().rates(chips))
