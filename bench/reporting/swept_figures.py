@@ -60,7 +60,9 @@ def _groups(columns: Sequence[Column]) -> dict[Group, dict[str | float, Column]]
         if column.settings:
             parts = [part.split(" ", 1) for part in column.settings.split(", ")]
             group = column._replace(settings=""), ", ".join(name for name, _ in parts)
-            found.setdefault(group, {})[parts[0][1] if len(parts) == 1 else column.settings] = column
+            found.setdefault(group, {})[parts[0][1] if len(parts) == 1 else column.settings] = (
+                column
+            )
         px = float(shift_px(column.condition)) if column.condition else 0.0
         found.setdefault((column._replace(condition=""), SHIFT), {})[px] = column
     return {group: _numbers(of) for group, of in found.items() if len(of) > 1}
