@@ -234,7 +234,7 @@ def fill(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Return the defaults, updated by the values of a grid, for an identity.
 
     An integer becomes a float where the default is a float, so that 1 and 1.0 give one key. A field
-    that is None is left out.
+    that is None is left out, and so is one that is false where the default is None.
     """
     filled = defaults | {name: _fitted(value, defaults[name]) for name, value in given.items()}
     return {name: value for name, value in filled.items() if value is not None}
@@ -243,6 +243,8 @@ def fill(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 def _fitted(value: Any, like: Any) -> Any:
     if isinstance(like, float) and type(value) is int:
         return float(value)
+    if like is None and value is False:
+        return None
     if isinstance(like, list) and like and isinstance(value, list):
         return [_fitted(one, like[0]) for one in value]
     return value

@@ -86,12 +86,13 @@ def train_and_predict(
         optimizer = torch.optim.AdamW(
             parameter_groups(classifier), betas=settings.betas, weight_decay=settings.weight_decay
         )
-        for epoch in range(settings.epochs):
+        schedule = list(settings.rates(len(support)))
+        for epoch, rates in enumerate(schedule):
             order = batches(len(support), settings.batch, rng)
             losses = []
-            for step, positions in enumerate(order):
+            for lr, positions in zip(rates, order, strict=False):  # the last may be incomplete
                 for group in optimizer.param_groups:
-                    group["lr"] = settings.lr_at(epoch + step / len(order)) * group["lr_scale"]
+                    group["lr"] = lr * group["lr_scale"]
                 rows = support[positions].to(device)
                 with _precision(device, settings):
                     logits = classifier(images.train[rows])
@@ -102,7 +103,7 @@ def train_and_predict(
                 losses.append(loss.detach())
             if not torch.stack(losses).isfinite().all():  # once an epoch, because it waits
                 raise NotConvergedError(
-                    f"the loss is not finite in epoch {epoch} of {settings.epochs}; check the "
+                    f"the loss is not finite in epoch {epoch} of {len(schedule)}; check the "
                     f"encoder's weights, or set a learning rate below {settings.lr:g}"
                 )
         classifier.eval()

@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine similarity; nothing is trained or drawn.
+"""Nearest neighbours by cosine similarity; nothing is trained on labels, and nothing is drawn.
 
 Similarities are doubles, because those of a nearly collapsed encoder differ by about the rounding
 of single precision. They are compared to 12 decimals, so that equal chips are equally near for any
@@ -15,6 +15,7 @@ from torch.nn.functional import one_hot
 
 from ._settings import KNN
 from ._types import Features, Predictions
+from ._whitening import whitened
 
 CHUNK = 512  # test and training chips compared at a time; bounds memory
 DECIMALS = 12  # of a similarity; the sums of doubles below are off by less than 1e-13
@@ -34,7 +35,8 @@ def run(
 
     Chips as near as the last neighbour vote too, so the order of the chips has no effect. Most
     votes win, then the higher sum of similarities, then the lower class. The similarity of a zero
-    feature is 0.
+    feature is 0. With `whiten`, features are first whitened on all training chips of the data set,
+    without their labels, so also on those that are not among the k labelled ones per class.
 
     Args:
         features: The data set under a frozen encoder.
@@ -54,6 +56,8 @@ def run(
             )
     device = features.train.device
     supports = [torch.from_numpy(episode).to(device) for episode in episodes]
+    if settings.whiten:
+        features = whitened(features)
     train_scale = _inverse_norm(features.train)
     of_tests = [
         _predict(features, test, supports, train_scale, settings) for test in features.tests

@@ -93,9 +93,9 @@ def _train(
     heads = _Heads(weight, bias, mean, torch.ones_like(mean))
     step = _adamw([weight, bias], settings)
     targets = one_hot(features.train_labels.long(), features.classes).to(weight.dtype)
-    for epoch in range(settings.epochs):
-        lr = settings.lr_at(epoch)
-        for rows in _epoch(support, rngs, settings.batch, device):
+    for rates in settings.rates(support.shape[1]):
+        order = _epoch(support, rngs, settings.batch, device)
+        for lr, rows in zip(rates, order, strict=False):  # the last may be incomplete
             inputs = _normalised(features.train, rows, heads, settings)
             # The gradient of the mean cross-entropy over the batch, in closed form.
             error = (heads.logits(inputs).softmax(1) - targets[rows].mT) / rows.shape[1]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .cells import Cell, Outcome, make_cell, outcomes_of
+from .gain import Gains
 from .notes import Note
 from .places import Standing, place_checkpoints, place_methods
 from .scores import (
@@ -53,6 +54,7 @@ class Leaderboard:
         rank_columns: Tested columns that every ranked row completes.
         mean_rank: Mean rank of each ranked row over `rank_columns`; 1 is best.
         seeds: Evaluation seeds and pretraining seeds.
+        gains: Gains over the untrained controls; None in a table without them.
     """
 
     metric: str
@@ -69,6 +71,7 @@ class Leaderboard:
     rank_columns: list[Column] = field(default_factory=list)
     mean_rank: dict[str, float] = field(default_factory=dict)
     seeds: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    gains: Gains | None = None
 
     def cell(self, row: str, column: Column) -> Cell | None:
         """Return one cell, or None where the pair is not in the grid."""
@@ -80,7 +83,11 @@ class Leaderboard:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the cells as plain values, as in `table --format json`."""
-        return [asdict(cell) for cell in self.cells]
+        gains = self.gains
+        return [
+            asdict(cell) | (gains.to_json(cell.method, cell.column) if gains else {})
+            for cell in self.cells
+        ]
 
 
 def check_metric(metric: str) -> None:

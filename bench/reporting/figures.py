@@ -48,7 +48,7 @@ def score_figures(
     """Return the figures of records, histories and predictions, and reasons for missing ones."""
     drawn: list[Drawn] = []
     skipped: list[str] = []
-    rows = _shown(board)
+    rows = shown_rows(board)
     if len(rows) < len(board.rows):
         skipped.append(
             f"{len(board.rows) - len(rows)} of {len(board.rows)} rows in the figures; the methods "
@@ -85,7 +85,7 @@ def score_figures(
     return drawn, skipped
 
 
-def _shown(board: Leaderboard) -> list[str]:
+def shown_rows(board: Leaderboard) -> list[str]:
     """Return the rows to draw, in the order of the board."""
     methods = [row for row in board.rows if row not in board.controls]
     return [*methods[: max(1, MOST_ROWS - len(board.controls))], *board.controls]

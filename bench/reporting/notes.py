@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from ...protocols import PROTOCOLS
+from ...protocols._settings import Finetune, HeadTraining
 from ...results.notes import Note
 from ...results.record import RunRecord
 from ..data.names import set_of, split_source
@@ -9,6 +11,7 @@ from ..data.sharing import Sharing
 from ..grid.applicable import sentences
 from ..grid.expand import pools_of
 from ..grid.schema import describe_pool
+from ..identity import from_json, to_json
 from ..plan.comparability import compute_note, differences
 from ..plan.plan import Plan, describe_pretraining
 
@@ -17,7 +20,7 @@ def notes(plan: Plan) -> list[Note]:
     """Return everything that a reader needs to judge the numbers of a plan."""
     return [
         *_rows(plan), *_pools(plan), *_datasets(plan), *_provenance(plan), *_moved(plan),
-        *_untraced(plan), *_not_applicable(plan),
+        *_untraced(plan), *_not_applicable(plan), *_settings(plan), *_steps(plan),
     ]  # fmt: skip
 
 
@@ -175,3 +178,33 @@ def _not_applicable(plan: Plan) -> list[Note]:
         if set(plan.grid.evaluate.protocols) - set(info.protocols):
             parts.append(f"{info.label} is measured by {' and '.join(info.protocols)} only")
     return [Note("Methods", f"Not applicable (n/a): {'. '.join(parts)}.")] if parts else []
+
+
+def _settings(plan: Plan) -> list[Note]:
+    """List settings that differ from the defaults and are the same in all runs of a protocol."""
+    found: dict[tuple[str, str], set[str]] = {}
+    changed: dict[tuple[str, str], str] = {}
+    for identity in (e.record.identity for e in plan.runs if isinstance(e.record, RunRecord)):
+        protocol = identity["protocol"]
+        for name, default in to_json(PROTOCOLS[protocol].settings()).items():
+            value = identity["settings"].get(name)
+            found.setdefault((protocol, name), set()).add(str(value))
+            if value != default:
+                shown = str(value).lower() if isinstance(value, bool) else str(value)
+                changed[protocol, name] = f"{protocol} {name} {shown}"
+    same = [text for place, text in changed.items() if len(found[place]) == 1]
+    text = f"Settings other than the defaults: {', '.join(same)}."
+    return [Note("Methods", text, text)] if same else []
+
+
+def _steps(plan: Plan) -> list[Note]:
+    """State the length of every training on labelled chips in steps."""
+    found: dict[str, dict[str, None]] = {}
+    for record in (e.record for e in plan.runs if isinstance(e.record, RunRecord)):
+        protocol, chips = record.identity["protocol"], record.train_count
+        settings = from_json(PROTOCOLS[protocol].settings, record.identity["settings"])
+        if isinstance(settings, HeadTraining | Finetune):
+            length = f"{settings.step_count(chips):,} on {chips:,} chips"
+            found.setdefault(protocol, {})[length] = None
+    listed = "; ".join(f"{name} {', '.join(lengths)}" for name, lengths in found.items())
+    return [Note("Methods", f"Steps of the training on labelled chips: {listed}.")] if found else []

@@ -8,6 +8,7 @@ from ..notes import Note, flags
 from ..places import ALPHA
 from ..scores import Column, column_name
 from ..statistics.units import FEWEST_PRETRAINED, OVER, Unit, covers
+from .gain_notes import gain_notes
 
 INCOMPLETE = "Incomplete cells (a/b: a of b runs finished) are not ranked or tested."
 
@@ -26,7 +27,10 @@ def caption(board: Leaderboard, notes: Sequence[Note]) -> list[str]:
 
 def notes(board: Leaderboard) -> list[Note]:
     """Return everything that a reader needs to judge the numbers."""
-    return [*_numbers(board), *_test(board), *_ranks(board), *_rows(board), *board.notes]
+    return [
+        *_numbers(board), *gain_notes(board), *_test(board), *_ranks(board), *_rows(board),
+        *board.notes,
+    ]  # fmt: skip
 
 
 def _numbers_line(board: Leaderboard) -> str:
@@ -50,6 +54,8 @@ def _units(board: Leaderboard, *, controls: bool) -> set[Unit]:
 
 def _marks_line(board: Leaderboard) -> list[str]:
     parts = []
+    if board.gains and board.gains.differences:
+        parts.append("(+d): gain over the untrained encoder of the same architecture, in points")
     places = {cell.place for cell in board.cells}
     if 1 in places:
         test = "Student's test" if board.compares == "checkpoints" else "Tukey's test"

@@ -66,6 +66,12 @@ def format_cell(cell: Cell | None) -> str:
     return text
 
 
+def format_gain(board: Leaderboard, row: str, column: Column) -> str:
+    """Return ` (+19.1)`, the gain of a cell in points; empty for a cell without one."""
+    found = board.gains.differences.get((row, column)) if board.gains else None
+    return f" ({100 * found.mean:+z.1f})" if found else ""
+
+
 def _leaderboard(board: Leaderboard) -> list[Sheet]:
     """Return one sheet with every column."""
     heads = _heads(board, board.columns)
@@ -165,7 +171,8 @@ def _sections(
         for column in columns:
             cell = board.cell(row, column)
             mean = cell.mean if cell else None
-            line.append(Entry(format_cell(cell), cell.place if cell else None, mean))
+            text = format_cell(cell) + format_gain(board, row, column)
+            line.append(Entry(text, cell.place if cell else None, mean))
         if ranks:
             rank = board.mean_rank.get(row)
             line.append(Entry("" if rank is None else f"{rank:.2f}", None, rank))

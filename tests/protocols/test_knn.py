@@ -6,13 +6,16 @@ import pytest
 import torch
 from one_test_set import features_of, run_all
 from PIL import Image
+from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
+from sarbench.bench.identity import fill, to_json
 from sarbench.bench.seeding import torch_stream
 from sarbench.protocols import knn
 from sarbench.protocols._settings import KNN
 from sarbench.protocols._support_sets import support_set
 from sarbench.protocols._types import Features
+from sarbench.protocols._whitening import whitened
 
 
 def made_up(width: int = 8, train: int = 200, test: int = 600, classes: int = 5) -> Features:
@@ -169,6 +172,82 @@ def test_a_zero_feature_is_similar_to_nothing() -> None:
 def test_more_neighbours_than_chips_are_refused() -> None:
     with pytest.raises(knn.TooManyNeighboursError, match=r"neighbours is 6, .* 5 labelled"):
         run_all(knn, made_up(), [np.arange(5)], [], KNN(neighbours=6))
+
+
+def correlated(width: int, train: int) -> Features:
+    """Return features far from 0 whose deviations range from 5 to 0.05."""
+    features = made_up(width, train)
+    mix = torch.randn(width, width, generator=torch_stream(1, "mix")) / width**0.5
+    mix = mix * torch.logspace(0.7, -1.3, width)
+    return features_of(
+        features.train @ mix + 3,
+        features.train_labels,
+        features.tests[0] @ mix + 3,
+        features.classes,
+    )
+
+
+@pytest.mark.parametrize("width", [8, 300])  # fewer and more values than the 200 training chips
+def test_whitened_features_are_those_of_scikit_learn_up_to_signs(width: int) -> None:
+    features = correlated(width, 200)
+    white = whitened(features)
+    train, test = white.train, white.tests[0]
+    kept = min(width, 199)
+    model = PCA(kept, whiten=True, svd_solver="full").fit(features.train.double().numpy())
+    for found, part in ((train, features.train), (test, features.tests[0])):
+        expected = model.transform(part.double().numpy())[:, ::-1]
+        found = found.numpy() * np.sign((found.numpy() * expected).sum(0))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(np.cov(train.numpy().T), np.eye(kept), atol=1e-9)
+
+
+def test_whitening_is_fitted_on_all_training_chips_and_no_test_chip() -> None:
+    features = correlated(8, 200)
+    episodes = [np.arange(200), np.arange(0, 200, 9)]
+    found = run_all(knn, features, episodes, [], KNN(whiten=True))
+    model = PCA(whiten=True).fit(features.train.double().numpy())
+    white = features_of(
+        torch.from_numpy(model.transform(features.train.double().numpy())),
+        features.train_labels,
+        torch.from_numpy(model.transform(features.tests[0].double().numpy())),
+        5,
+    )
+    for episode, one in zip(episodes, found, strict=True):
+        np.testing.assert_array_equal(one.classes, by_sklearn(white, episode))
+    plain = run_all(knn, features, episodes, [], KNN())
+    assert all(
+        (one.classes != other.classes).any() for one, other in zip(found, plain, strict=True)
+    )
+    half = features_of(features.train, features.train_labels, features.tests[0][::2], 5)
+    (fewer,) = run_all(knn, half, episodes[:1], [], KNN(whiten=True))
+    np.testing.assert_array_equal(fewer.classes, found[0].classes[::2])
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_directions_that_are_only_rounding_are_left_out(scale: float) -> None:
+    train = scale * correlated(8, 200).train
+    more = torch.cat([train, train @ torch.ones(8, 2) / 3], dim=1)  # sums of the others
+    variances = np.linalg.eigvalsh(np.cov(more.double().numpy().T))
+    assert (variances[:2] > 0).any()  # rounding of single precision
+    assert variances[2] > 1e3 * variances[1]
+    features = features_of(more, torch.zeros(200, dtype=torch.int64), more[:1], 1)
+    assert whitened(features).train.shape == (200, 8)
+
+
+def test_equal_chips_are_equally_near_after_whitening() -> None:
+    chips = torch.ones(7, 4)
+    features = features_of(chips, torch.tensor([0, 1, 1, 2, 0, 1, 1]), chips[:2], 3)
+    assert whitened(features).tests[0].tolist() == [[0], [0]]
+    (found,) = run_all(knn, features, [np.arange(7)], [], KNN(whiten=True))
+    np.testing.assert_array_equal(found.classes, [1, 1])
+    np.testing.assert_array_equal(found.scores, [0, 0])
+
+
+def test_whiten_changes_a_key_only_if_it_is_true() -> None:
+    defaults = to_json(KNN())
+    assert fill(defaults, {}) == fill(defaults, {"whiten": False})
+    assert "whiten" not in fill(defaults, {})
+    assert fill(defaults, {"whiten": True})["whiten"] is True
 
 
 @pytest.fixture(scope="module")

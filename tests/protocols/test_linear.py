@@ -97,6 +97,17 @@ def test_a_run_does_not_depend_on_runs_trained_with_it(monkeypatch: pytest.Monke
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
 
 
+def test_linear_takes_the_given_number_of_steps() -> None:
+    features, runs = made_up(), episodes([60, 60])
+    one, same, other = (
+        run_all(linear, features, runs, streams(2), Linear(batch=25, steps=steps))
+        for steps in (None, 80, 81)  # 2 steps in each of 40 epochs
+    )
+    for first, second, third in zip(one, same, other, strict=True):
+        np.testing.assert_array_equal(first.scores, second.scores)
+        assert (first.scores != third.scores).any()
+
+
 def test_same_stream_same_numbers_and_another_stream_others() -> None:
     features, runs = made_up(), episodes([30]) * 2
     first, second = run_all(linear, features, runs, streams(2), SETTINGS)

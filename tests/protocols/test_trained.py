@@ -263,6 +263,16 @@ def test_few_shot_equals_a_plain_loop_of_torch() -> None:
     np.testing.assert_allclose(found.scores, expected.amax(1).detach().numpy(), atol=1e-6)
 
 
+def test_steps_as_many_as_those_of_all_epochs_give_the_same_numbers() -> None:
+    images, chips = quadrants(), np.arange(60)
+    one, same, other = (
+        run_one(few_shot, Maker(), images, chips, torch_stream(0, "run"), settings)
+        for settings in (FewShot(batch=25, steps=steps) for steps in (None, 80, 81))
+    )
+    np.testing.assert_array_equal(one.scores, same.scores)
+    assert (one.scores != other.scores).any()
+
+
 def test_few_shot_decays_every_weight_and_drops_no_path(
     steps: list[list[dict]], rng: torch.Generator
 ) -> None:
