@@ -77,7 +77,7 @@ def gain_figure(scores: Sequence[Measured], score: str, title: str) -> Figure | 
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(f"{score} (%)")
         drawn.suptitle(plain(title, LONGEST), fontsize=8)
-        drawn.legend(handles=_legend(values), loc="outside right upper")
+        drawn.legend(handles=_legend(values), loc="outside right center")
     return drawn
 
 
@@ -129,7 +129,7 @@ def swept_figure(scores: Sequence[Measured], what: str, score: str, title: str) 
         axes.set_xlabel(plain(what, LONGEST))
         drawn.suptitle(plain(title, LONGEST), fontsize=8)
         percent_axis(axes, score)
-        drawn.legend(loc="outside right upper")
+        drawn.legend(loc="outside right center")
     return drawn
 
 
