@@ -4,6 +4,7 @@ torch takes those of MKL, which uses AVX-512 on Intel's processors only. On othe
 AVX-512, oneDNN's are twice as fast (tests/benchmarks/README.md).
 """
 
+import math
 from typing import Any
 
 import torch
@@ -11,9 +12,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+from torch.utils.flop_counter import register_flop_formula
 
 # Not documented; torch's own compiler calls it.
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+if ONEDNN:
+
+    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
+    def _flop(x: Any, weight: Any, *others: Any, out_shape: Any, **more: Any) -> int:
+        """Return 2 R I O, because torch's counter does not know this product."""
+        return 2 * math.prod(x) * weight[0]
 
 
 def on_cpu(*tensors: Tensor) -> bool:

@@ -99,7 +99,7 @@ class BlockedAttention(torch.autograd.Function):
         for part, out in zip(qkv.split(step), attended.split(step), strict=True):
             q, k, v = _heads_first(part)
             second = (q @ table).flatten(1).index_select(1, places).view(-1, tokens, tokens)
-            softmax = second.baddbmm_(q, k.mT, alpha=length**-0.5).softmax(-1)
+            softmax = torch.baddbmm(second, q, k.mT, alpha=length**-0.5).softmax(-1)
             out.copy_((softmax @ v).unflatten(0, (-1, heads)).transpose(1, 2))
             if trained:
                 weights.append(softmax)
@@ -122,8 +122,8 @@ class BlockedAttention(torch.autograd.Function):
             of_l = softmax_backward(of_out @ v.mT, softmax, -1, softmax.dtype)
             of_s = q.new_zeros(len(q), tokens * table.shape[1])
             of_s = of_s.index_add_(1, places, of_l.flatten(1)).view(-1, table.shape[1])
-            of_table.addmm_(q.reshape(-1, length).T, of_s)
-            of_q = (of_s @ table.T).view_as(q).baddbmm_(of_l, k, alpha=length**-0.5)
+            of_table += q.reshape(-1, length).T @ of_s
+            of_q = torch.baddbmm((of_s @ table.T).view_as(q), of_l, k, alpha=length**-0.5)
             of_k = torch.bmm(of_l.mT, q).mul_(length**-0.5)
             found = torch.stack([of_q, of_k, softmax.mT @ of_out]).unflatten(1, (-1, heads))
             of_part.copy_(found.permute(1, 3, 0, 2, 4))
