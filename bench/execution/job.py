@@ -5,6 +5,7 @@ job can be started again.
 """
 
 import ctypes
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,10 @@ from ..store.attempts import attempt_of, record_failure
 from ..store.progress import Progress
 from ..store.records import Store
 
+SLOW_BF16 = (
+    "precision is bf16, which this processor computes more slowly than fp32; use a processor with "
+    'AVX-512 BF16 or AMX, or set precision = "fp32" under [pretrain]'
+)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -79,6 +84,13 @@ def _keep_freed_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25)  # limit of old glibc
 
 
+def _emulates_bf16() -> bool:
+    """Return whether this processor has no arithmetic for bf16; known for x86 only."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    return not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def execute(
     job: Job,
     store: Store,
@@ -99,6 +111,8 @@ def execute(
     key = job.pretraining.key
     if store.read("pretrain", key) is None:
         report(Event("started", "pretrain", [key], job.label))
+        if job.pretraining.precision == "bf16" and resources.device == "cpu" and _emulates_bf16():
+            report(Event("warning", "pretrain", [key], SLOW_BF16))
         with recording_failures("pretrain", [key], store, report) as failed:
             pretrain(
                 job.pretraining,

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from sarbench.methods import SIZES, get, names
 from sarbench.methods import _linear as module
@@ -56,6 +57,14 @@ def test_autocast_and_double_precision_are_torchs(rng):
         assert layer(x).dtype == torch.bfloat16
     x, weight = x.double(), torch.randn(4, 8, generator=rng, dtype=torch.float64)
     assert torch.equal(linear(x, weight, None), functional.linear(x, weight))
+
+
+def test_operations_are_counted(rng):
+    x = torch.randn(6, 5, generator=rng, requires_grad=True)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        Linear(5, 4)(x).sum().backward()
+    assert counter.get_total_flops() == 3 * 2 * 6 * 5 * 4
 
 
 @pytest.mark.parametrize("name", [name for name in names() if not get(name).control])
