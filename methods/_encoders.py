@@ -1,13 +1,22 @@
 """Named encoders and their sizes; imports no torch, so that a grid is checked quickly."""
 
 import re
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NoReturn
 
 TIMM = re.compile(r"timm:(?P<model>[A-Za-z0-9_.]+)(@(?P<px>[1-9][0-9]{0,3}))?")
+OURS = re.compile(
+    r"(?P<base>vit_[a-z]+)(@(?P<px>[1-9]\d{0,3}))?"
+    r"|vit:(?P<width>\d{1,4})x(?P<depth>\d{1,2})x(?P<heads>\d{1,2})"
+    r"@(?P<px_>[1-9]\d{0,3})/(?P<patch>[1-9]\d{0,2})"
+)
 TIMM_PX = 224  # input side of a timm encoder without one in its name
 PREDICTOR = (512, 8, 16)  # width, blocks, heads at every encoder size: SAR-JEPA's released code
 NARROW = 192  # encoders below this width get a predictor of their own width
+
+
+class EncoderError(ValueError):
+    """The name of an encoder that cannot be built, or that has another name."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +85,40 @@ SIZES = {
 def encoder_named(name: str) -> AnyEncoder | None:
     """Return the encoder of a name in a grid, or None for a name that is neither ours nor timm's.
 
-    A name of timm is not looked up here.
+    `vit_nano@80` is `vit_nano` for chips of 80 px, and `vit:128x4x4@112/8` a ViT of 4 blocks, 128
+    wide, with 4 heads, for chips of 112 px in patches of 8 px. Each encoder has one name. A name of
+    timm is not looked up here.
+
+    Raises:
+        EncoderError: The name is that of a ViT that cannot be built.
     """
     if match := TIMM.fullmatch(name):
         return TimmConfig(name, int(match["px"] or TIMM_PX))
-    return SIZES.get(name)
+    match = OURS.fullmatch(name)
+    if match is None or (match["base"] and match["base"] not in SIZES):
+        return None
+    if match["base"]:
+        base = SIZES[match["base"]]
+        found = replace(base, name=name, input_px=int(match["px"] or base.input_px))
+    else:
+        sizes = (int(match[n]) for n in ("px_", "patch", "width", "depth", "heads"))
+        found = EncoderConfig(name, *sizes)
+    for base in SIZES.values():  # one name for each encoder, because it is part of keys
+        px = found.input_px
+        usual = base.name if px == base.input_px else f"{base.name}@{px}"
+        if name != usual and replace(base, name=name, input_px=px) == found:
+            _refuse(name, f"use its other name, {usual!r}")
+    if found.input_px % found.patch_px:
+        below = found.input_px // found.patch_px * found.patch_px
+        near = " or ".join(f"{px} px" for px in (below, below + found.patch_px) if px)
+        _refuse(name, f"patches of {found.patch_px} px do not divide its input; use {near}")
+    if min(found.depth, found.heads) < 1 or found.width % found.heads or found.width % 4:
+        _refuse(name, "its width must be a multiple of 4 and of its heads, and all 1 or more")
+    return found
+
+
+def _refuse(name: str, reason: str) -> NoReturn:
+    raise EncoderError(f"encoder {name!r}: {reason}")
 
 
 def predictor_shape(encoder: EncoderConfig) -> tuple[int, int, int]:

@@ -70,3 +70,20 @@ def check_predictor(shape: PredictorShape | None) -> None:
 def shape_of(configured: PredictorShape | None, encoder: EncoderConfig) -> PredictorShape:
     """Return the predictor's (width, blocks, heads) as configured, or the default."""
     return configured or predictor_shape(encoder)
+
+
+def part_of_patch(name: str, at_16: int, encoder: EncoderConfig) -> int:
+    """Return a length in px, given for patches of 16 px, in the patches of an encoder.
+
+    Raises:
+        MethodConfigError: It does not divide a patch.
+    """
+    px, rest = divmod(at_16 * encoder.patch_px, 16)
+    if rest or px < 1 or encoder.patch_px % px:
+        allowed = [n for n in (1, 2, 4, 8, 16) if n * encoder.patch_px % 16 == 0]
+        raise MethodConfigError(
+            f"{name} is {at_16} in a patch of 16 px, so {at_16 * encoder.patch_px / 16:g} in the "
+            f"{encoder.patch_px} px of {encoder.name}; it must divide a patch: "
+            f"{', '.join(map(str, allowed))}"
+        )
+    return px

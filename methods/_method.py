@@ -96,8 +96,10 @@ class Method(nn.Module):
     Attributes:
         encoder: The network that evaluation uses: chips (B, 1, H, W) in [0, 1] -> tokens (B, N, D),
             with the class token first if `encoder.has_class_token`.
+        steps: Length of the whole training, set before its first step; 0 if it is unknown.
     """
 
+    steps: int = 0
     # Set by @register:
     name: ClassVar[str]
     label: ClassVar[str]

@@ -35,8 +35,13 @@ class Encoder(VisionTransformer):
         positions: Positions = "absolute",
         class_token: bool = True,
         drop_path: float = 0.0,
+        standardise: tuple[float, float] | None = None,
     ) -> None:
-        """Build the network; `initialise` draws its weights."""
+        """Build the network; `initialise` draws its weights.
+
+        `standardise` is a mean, which is subtracted from pixels, and a deviation, which divides
+        them.
+        """
         super().__init__(
             img_size=config.input_px,
             patch_size=config.patch_px,
@@ -55,6 +60,7 @@ class Encoder(VisionTransformer):
         )
         self.has_class_token = class_token
         self.width = config.width
+        self.standardise = standardise
         fixed = None
         if positions == "absolute":
             fixed = sincos_positions(config.patch_grid, config.width)
@@ -82,6 +88,8 @@ class Encoder(VisionTransformer):
 
         Absolute positions are included.
         """
+        if self.standardise:
+            images = (images - self.standardise[0]) / self.standardise[1]
         pixels = patchify(images, self.patch_embed.patch_size[0])
         positions = self.positions
         if patches is not None:

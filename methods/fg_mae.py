@@ -9,7 +9,7 @@ Sensing, arXiv 2310.18653.
 Source: zhu-xlab/FGMAE at 1144e55, the script for SAR and ViT-B.
 Differs from the source:
 - one channel (36 values per patch); the source has VV and VH (72);
-- at input sizes other than 224 px, cell and Gaussian window scale with the input;
+- in patches other than 16 px, cell and Gaussian window scale with the patch;
 - the recipes `paper` and `quick` replace that of the source (`source_recipe`): base rate 1.5e-4,
   100 epochs with 10 of warm-up, batch 256, bilinear crops, no change of contrast.
 Unknown: the settings of the SAR-JEPA authors' run.
@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._gradients import BINS, orientation_histograms, sobel_gradients, standardise
+from ._masked import part_of_patch
 from ._registry import register
 from ._vit import patchify
 from .mae import MAE
@@ -30,7 +31,7 @@ from .mae import Config as MAEConfig
 
 @dataclass(frozen=True)
 class Config(MAEConfig):
-    """Defaults of the source's script for SAR; lengths at 224 px."""
+    """Defaults of the source's script for SAR; lengths in patches of 16 px."""
 
     mask_ratio: float = 0.7
     standardise: bool = True
@@ -51,14 +52,15 @@ class FGMAE(MAE):
 
     def target_values(self) -> int:
         """Return the number of bins times the cells of a patch."""
-        return BINS * (self.encoder_config.patch_px // self._scaled(self.config.cell_px)) ** 2
+        return BINS * (self.encoder_config.patch_px // self._scaled("cell_px")) ** 2
 
     def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N P"]:
         """Return the histograms of the cells of each patch, bin after bin."""
-        cell_px, gaussian_px = map(self._scaled, (self.config.cell_px, self.config.gaussian_px))
+        cell_px = self._scaled("cell_px")
+        gaussian_px = self._scaled("gaussian_px") if self.config.gaussian_px else 0
         cells = orientation_histograms(sobel_gradients(images), cell_px, gaussian_px)
         histograms = patchify(cells, self.encoder_config.patch_px // cell_px)
         return standardise(histograms) if self.config.standardise else histograms
 
-    def _scaled(self, at_224: int) -> int:
-        return round(self.encoder_config.scaled_px(at_224))
+    def _scaled(self, name: str) -> int:
+        return part_of_patch(name, getattr(self.config, name), self.encoder_config)

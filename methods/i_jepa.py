@@ -9,7 +9,10 @@ Paper: Assran et al., Self-Supervised Learning from Images with a Joint-Embeddin
 Architecture, CVPR 2023, arXiv 2301.08243.
 Source: facebookresearch/ijepa at 52c1ae9.
 Differs from the source:
-- one channel, amplitude in [0, 1];
+- one channel; the encoder standardises amplitude by `mean` and `deviation`, about those of MSTAR
+  chips, where the source has those of ImageNet;
+- the target encoder averages at most an eighth of the steps (`momentum`): the source's 1 / 0.004 =
+  250 steps are 0.13% of its schedule, but half of one of 500 steps;
 - all draws are from the generator of the step; the source seeds block sizes by a count of batches
   and does not seed places;
 - the predictor has half the width of the encoder (the source's 384 is half of ViT-B) and 6 blocks
@@ -44,6 +47,8 @@ from ._method import Batch, Loss, MethodConfigError
 from ._registry import register
 from ._vit import Encoder, Trunk, initialise_truncated, sincos_positions
 
+LONGEST_SPAN = 1 / 8  # of the steps, averaged by the target encoder
+
 
 @dataclass(frozen=True)
 class Config:
@@ -56,7 +61,11 @@ class Config:
     context_least: int = 11  # patches; the source demands more than its min_keep of 10
     predictor_share: float = 0.5  # of the encoder's width
     predictor_depth: int = 6
-    momentum: float = 0.996  # of the target encoder at the start; rises linearly to 1
+    # Of the target encoder at the start; rises linearly to 1. It is lower in a training of less
+    # than 2,000 steps, so that 1 / (1 - momentum) is at most an eighth of the steps.
+    momentum: float = 0.996
+    mean: float = 0.15  # of amplitude, subtracted from the encoder's input
+    deviation: float = 0.15  # of amplitude, divides the encoder's input
 
     def __post_init__(self) -> None:
         """Refuse blocks and momenta outside their ranges."""
@@ -68,8 +77,28 @@ class Config:
             raise MethodConfigError(f"target_aspect is {self.target_aspect}; need 0 < low <= high")
         if min(self.targets, self.context_least, self.predictor_depth) < 1:
             raise MethodConfigError("targets, context_least and predictor_depth must be 1 or more")
+        if self.deviation <= 0:
+            raise MethodConfigError(f"deviation is {self.deviation}; it must be above 0")
         if not 0 <= self.momentum <= 1:
             raise MethodConfigError(f"momentum is {self.momentum}; it must be between 0 and 1")
+
+
+def _check_context(config: Config, encoder: EncoderConfig) -> None:
+    """Refuse targets that leave too small a context in most draws.
+
+    Raises:
+        MethodConfigError: The mean number of patches left, if the places of blocks were independent
+            of each other and of the border, is below `context_least`.
+    """
+    rows, columns = encoder.patch_grid
+    left = rows * columns * sum(config.context_scale) / 2
+    left *= (1 - sum(config.target_scale) / 2) ** config.targets
+    if left < config.context_least:
+        raise MethodConfigError(
+            f"{config.targets} targets leave no context of {config.context_least} patches on the "
+            f"{rows} x {columns} patches of {encoder.name}, but {left:.1f} on average; set an "
+            "encoder with more patches, fewer or smaller targets, or a smaller context_least"
+        )
 
 
 class BlockPredictor(Trunk):
@@ -104,7 +133,7 @@ class BlockPredictor(Trunk):
         return self.decode(torch.cat([known, hidden], dim=1))[:, known.shape[1] :]
 
 
-@register(label="I-JEPA", paper="arXiv:2301.08243", version=2)
+@register(label="I-JEPA", paper="arXiv:2301.08243", version=3)
 class IJEPA(MaskedPrediction):
     """Prediction of features of a moving average of the encoder."""
 
@@ -120,6 +149,7 @@ class IJEPA(MaskedPrediction):
     def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
         """Build encoder, predictor and the target encoder, which starts as a copy."""
         super().__init__(config, encoder, rng)
+        _check_context(config, encoder)
         self.predictor = BlockPredictor(config, encoder)
         stacks = self.encoder.blocks, self.predictor.blocks
         initialise_truncated(self, rng, stacks)
@@ -130,7 +160,8 @@ class IJEPA(MaskedPrediction):
         cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
     ) -> Encoder:
         """Return a ViT with fixed sin-cos positions and without class token."""
-        return Encoder(encoder, "absolute", class_token=False, drop_path=drop_path)
+        standardise = config.mean, config.deviation
+        return Encoder(encoder, "absolute", False, drop_path, standardise)
 
     @torch.no_grad()
     def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N D"]:
@@ -170,9 +201,12 @@ class IJEPA(MaskedPrediction):
     def after_step(self, progress: float, index: Int[Tensor, " G"], kept: Tensor | None) -> None:
         """Move the target encoder towards the encoder, in step i of n by m + (1 - m) i / n.
 
-        m is `momentum`. Steps count from 0 as in the source, so the first one has m itself and the
-        last one still moves.
+        m is `momentum`, or 1 - 8 / n if that is lower. Steps count from 0 as in the source, so the
+        first one has m itself and the last one still moves.
         """
-        momentum = self.config.momentum + progress * (1 - self.config.momentum)
+        start = self.config.momentum
+        if self.steps:
+            start = min(start, max(0.0, 1 - 1 / (LONGEST_SPAN * self.steps)))
+        momentum = start + progress * (1 - start)
         move = get_ema_multi_avg_fn(momentum)
         move(list(self.target_encoder.parameters()), list(self.encoder.parameters()), 0)

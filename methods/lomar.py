@@ -93,8 +93,7 @@ class LoMaR(MaskedPrediction):
 
     def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N P"]:
         """Return the pixels of each patch."""
-        pixels = patchify(images, self.encoder_config.patch_px)
-        return standardise(pixels) if self.config.standardise else pixels
+        return patchify(images, self.encoder_config.patch_px)
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
         """Encode each window with its hidden patches replaced; predict all its patches."""
@@ -108,9 +107,10 @@ class LoMaR(MaskedPrediction):
         of_image = patches.reshape(batch, -1)  # (B, windows * M)
         tokens = self.encoder.embed(images, of_image).reshape(rows, area, -1)
         tokens = torch.where(mask[..., None], self.mask_token.to(tokens.dtype), tokens)
+        target = take(self.target(images), of_image).reshape(rows, area, -1)
         return Prediction(
             predicted=self.predictor(self.encoder.encode(tokens))[:, 1:],
-            target=take(self.target(images), of_image).reshape(rows, area, -1),
+            target=standardise(target) if config.standardise else target,
             mask=mask,
             patches=patches,
             images=torch.arange(batch, device=images.device).repeat_interleave(config.windows),

@@ -50,7 +50,7 @@ def method_like(like: str) -> type[Method]:
     return method
 
 
-@register(label="Random init", paper="control", control=True)
+@register(label="Random init", paper="control", control=True, version=2)
 class RandomInit(Method):
     """An untrained encoder."""
 

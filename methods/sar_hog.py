@@ -10,7 +10,7 @@ from secondary sources). The feature is from Song et al., SAR-HOG, Remote Sensin
 Source: waterdisappear/SAR-JEPA at 1f17f90, an unused part of the target.
 Differs from the source:
 - as `sar_jepa`;
-- at input sizes other than 224 px, the cell scales with the input.
+- in patches other than 16 px, the cell scales with the patch.
 Unknown:
 - the radius, and whether there are several: `radius_px` is one radius, 5;
 - whether halves overlap: `halves`, as in `sar_jepa`.
@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._gradients import BINS, Halves, orientation_histograms, ratio_gradients
-from ._method import MethodConfigError
+from ._masked import part_of_patch
 from ._registry import register
 from ._vit import patchify
 from .lomar_sar import Config as LoMaRSARConfig
@@ -32,20 +32,16 @@ from .sar_jepa import check_radii, scaled_radii
 
 @dataclass(frozen=True)
 class Config(LoMaRSARConfig):
-    """Defaults of the released code where it has them; lengths at 224 px."""
+    """Defaults of the released code where it has them; the radius at 224 px."""
 
     radius_px: int = 5
     halves: Halves = "overlap"
-    cell_px: int = 8
+    cell_px: int = 8  # in patches of 16 px
 
     def __post_init__(self) -> None:
-        """Refuse a radius below 1, and a cell that does not divide a patch."""
+        """Refuse a radius below 1."""
         super().__post_init__()
         check_radii((self.radius_px,), self.halves)
-        if self.cell_px not in (2, 4, 8, 16):
-            raise MethodConfigError(
-                f"cell_px is {self.cell_px}; it must divide a patch at 224 px: 2, 4, 8 or 16"
-            )
 
 
 @register(label="SAR-HOG", paper="10.1016/j.isprsjprs.2024.09.013", unconfirmed=True)
@@ -66,4 +62,4 @@ class SARHOG(LoMaRSAR):
         return patchify(cells, self.encoder_config.patch_px // self._cell_px())
 
     def _cell_px(self) -> int:
-        return round(self.encoder_config.scaled_px(self.config.cell_px))
+        return part_of_patch("cell_px", self.config.cell_px, self.encoder_config)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ...methods import _registry
-from ...methods._encoders import SIZES
+from ...methods._encoders import SIZES, EncoderConfig, EncoderError, encoder_named
 from ...methods._masked import MaskedPrediction
 from ...methods._method import Batch
 from ..augmentation.augment import Augmentation, augment
@@ -30,16 +30,25 @@ def check_drawable(name: str, encoder: str) -> None:
     """Refuse what cannot be drawn, before any chip is prepared.
 
     Raises:
-        RequestError: The encoder is unknown, or the method predicts no patches.
+        RequestError: The encoder is unknown or not a ViT, or the method predicts no patches.
     """
-    if encoder not in SIZES:
-        raise RequestError(unknown("encoder", encoder, SIZES))
+    _vit_named(encoder)
     kind = _registry.get(name)
     if not (kind.control or issubclass(kind, MaskedPrediction)):
         raise RequestError(
             f"{name} is not a MaskedPrediction: it predicts no patches that a picture could show. "
             f"To check that it works: sarbench methods check {name}"
         )
+
+
+def _vit_named(name: str) -> EncoderConfig:
+    try:
+        found = encoder_named(name)
+    except EncoderError as error:
+        raise RequestError(str(error)) from None
+    if not isinstance(found, EncoderConfig):
+        raise RequestError(unknown("encoder", name, SIZES))
+    return found
 
 
 def draw_method(
@@ -56,22 +65,22 @@ def draw_method(
 
     Args:
         name: Of the method.
-        encoder: Name of one of our sizes.
+        encoder: Name of one of our ViTs.
         chips: Give the training and the chips of the picture.
         steps: Train exactly this long. None = 100 steps, or as many as fit into 6 s.
         path: Where the picture is written.
         on_step: Called with the number of steps done.
     """
-    kind = _registry.get(name)
-    method = kind(kind.Config(), SIZES[encoder], torch_stream(0, "show", "weights"))
+    kind, size = _registry.get(name), _vit_named(encoder)
+    method = kind(kind.Config(), size, torch_stream(0, "show", "weights"))
     chosen = np.flatnonzero(~chips.is_test)
     done = 0
     if isinstance(method, MaskedPrediction):
         done = _train(method, chips, chosen, steps, on_step)
     shown = chosen[np.linspace(0, len(chosen) - 1, CHIPS_SHOWN).astype(int)]
-    images = resize(torch.from_numpy(chips.stack(shown)), SIZES[encoder].input_px)
+    images = resize(torch.from_numpy(chips.stack(shown)), size.input_px)
     made = predictions_of(method, images, torch_stream(0, "show", "mask"))
-    draw_predictions(made, method.label, SIZES[encoder]).savefig(path, dpi=110)
+    draw_predictions(made, method.label, size).savefig(path, dpi=110)
     return done
 
 
@@ -89,6 +98,7 @@ def _train(
     px = method.encoder_config.input_px
     size = BATCH if px <= SIZES["vit_nano"].input_px else BATCH_224
     method.train()
+    method.steps = total
     began = time.monotonic()
     for step in range(total):
         pixels = chips.stack(stream(0, "show", "batch", step).choice(chosen, size))

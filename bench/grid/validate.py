@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from ...methods._encoders import SIZES, encoder_named
+from ...methods._encoders import SIZES, EncoderError, encoder_named
 from ...protocols import PROTOCOLS, Protocol
 from ...protocols._settings import Precision, Readout
 from ..data.names import TRAIN, card_of
@@ -114,9 +114,17 @@ def _claim_problems(grid: Grid) -> Iterator[str]:
 def _pretrain_problems(grid: Grid) -> Iterator[str]:
     pretrain = grid.pretrain
     for encoder in as_list(pretrain.encoder):
-        if encoder_named(encoder) is None:
-            known = unknown("encoder", encoder, SIZES)
-            yield f"pretrain.encoder: {known}, or any network of timm, such as 'timm:resnet18'"
+        try:
+            known = encoder_named(encoder)
+        except EncoderError as error:
+            yield f"pretrain.encoder: {error}"
+        else:
+            if known is None:
+                yield (
+                    f"pretrain.encoder: {unknown('encoder', encoder, SIZES)}, another input side "
+                    "such as 'vit_nano@80', a ViT of any size such as 'vit:128x4x4@112/8' (width x "
+                    "blocks x heads @ input / patch), or a network of timm such as 'timm:resnet18'"
+                )
     for fraction in as_list(pretrain.pool_fraction):
         if not 0 < fraction <= 1:
             yield f"pretrain.pool_fraction must be in (0, 1], got {fraction}"

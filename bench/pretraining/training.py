@@ -63,7 +63,7 @@ class Loop:
             pool, self.recipe, identity.seed, views, method.encoder_config.input_px,
             resources.device, ranks, labelled=method.needs_labels, resident=resident, warn=warn,
         )  # fmt: skip
-        self.steps = self.batches.per_epoch * self.recipe.epochs
+        self.steps = method.steps = self.batches.per_epoch * self.recipe.epochs
         self.optimizer = make_optimizer(method, self.recipe)
         self.spread_chips = self.batches.plain(SPREAD_CHIPS)
         self.step, self.loss_sum = 0, 0.0

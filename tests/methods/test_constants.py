@@ -11,6 +11,7 @@ from sarbench.bench.method_facts.sample_batches import TINY, TINY_224
 from sarbench.bench.pretraining.optimisation import learning_rate, weight_decay
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import SIZES, Method, get, names
+from sarbench.methods._encoders import encoder_named
 from sarbench.methods._gradients import multi_scale_ratio_gradient
 from sarbench.methods._method import Batch, MethodConfigError
 from sarbench.methods.i_jepa import BlockPredictor
@@ -116,11 +117,14 @@ def test_fg_mae_standardises_histograms_of_2_by_2_cells():
     torch.testing.assert_close(raw.norm(dim=1), torch.ones(196, 4))
 
 
-def test_standardised_pixels_are_an_option_of_mae_and_lomar():
-    for name in ("mae", "lomar", "lomar_sar"):
-        plain, standard = (build(name, standardise=on).target(chips(1)) for on in (False, True))
-        wanted = (plain - plain.mean(-1, keepdim=True)) / plain.std(-1, keepdim=True)
-        torch.testing.assert_close(standard, wanted, atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("name", ["mae", *LOCAL])
+def test_a_standardised_target_is_an_option_of_mae_and_all_local_methods(name):
+    plain, standard = (
+        build(name, standardise=on).predict(chips(1), torch_stream(0)).target
+        for on in (False, True)
+    )
+    variance, mean = torch.var_mean(plain, dim=-1, keepdim=True)
+    torch.testing.assert_close(standard, (plain - mean) / (variance + 1e-6).sqrt())
 
 
 def test_the_predictor_of_i_jepa_is_half_as_wide_and_6_deep():
@@ -159,6 +163,36 @@ def test_the_target_encoder_follows_ever_more_slowly(progress, momentum):
     built.after_step(progress, torch.arange(2), None)
     for slow, expected in zip(built.target_encoder.parameters(), wanted, strict=True):
         torch.testing.assert_close(slow, expected)
+
+
+@pytest.mark.parametrize(("steps", "momentum"), [(80, 0.9), (1_000, 0.992), (5_000, 0.996)])
+def test_the_target_encoder_averages_an_eighth_of_a_short_training_at_most(steps, momentum):
+    built = build("i_jepa", TINY)
+    built.steps = steps
+    weight = built.encoder.norm.bias
+    with torch.no_grad():
+        weight.fill_(1.0)
+    built.after_step(0.0, torch.arange(2), None)
+    torch.testing.assert_close(
+        built.target_encoder.norm.bias, torch.full_like(weight, 1 - momentum)
+    )
+
+
+def test_i_jepa_standardises_amplitude():
+    images, shifted = chips(2), build("i_jepa", mean=0.05, deviation=0.3).encoder.eval()
+    assert build("i_jepa").encoder.standardise == (0.15, 0.15)
+    plain = build("i_jepa", mean=0.0, deviation=1.0).encoder.eval()
+    torch.testing.assert_close(shifted(images), plain((images - 0.05) / 0.3))
+
+
+@pytest.mark.parametrize(("encoder", "fits"), [("vit_nano@40", False), ("vit_nano@80", True)])
+def test_i_jepa_refuses_an_encoder_with_too_few_patches_for_its_masks(encoder, fits):
+    size = encoder_named(encoder)
+    if fits:
+        assert build("i_jepa", size).encoder_config == size
+    else:
+        with pytest.raises(MethodConfigError, match="no context of 11 patches on the 5 x 5"):
+            build("i_jepa", size)
 
 
 def test_the_target_encoder_is_saved_with_the_method_and_not_with_the_encoder():
@@ -268,7 +302,6 @@ def test_the_recipe_of_pgga_is_unknown():
         ("lomar", {"window": 0}, "window is 0 and windows is 4"),
         ("lomar", {"mask_ratio": 0.01}, "hides no patch or every patch"),
         ("sar_jepa", {"radii_px": ()}, "one or more radii"),
-        ("sar_hog", {"cell_px": 3}, "2, 4, 8 or 16"),
         ("pgga", {"radii_px": (0,)}, "radii >= 1"),
         ("low_pass", {"cycles_per_image": 0.0}, "cycles_per_image is 0.0"),
         ("i_jepa", {"target_scale": (0.2, 0.1)}, "target_scale is"),
@@ -278,6 +311,26 @@ def test_the_recipe_of_pgga_is_unknown():
 def test_a_config_that_cannot_work_is_refused(name, config, message):
     with pytest.raises(MethodConfigError, match=message):
         get(name).Config(**config)
+
+
+@pytest.mark.parametrize("name", ["fg_mae", "sar_hog"])
+@pytest.mark.parametrize(
+    ("encoder", "cells"), [("vit_base", 2), ("vit_nano", 2), ("vit_nano@80", 2), ("vit_tiny@96", 2)]
+)
+def test_a_patch_has_four_cells_of_directions_at_any_input_size(name, encoder, cells):
+    size = encoder_named(encoder)
+    built = build(name, size)
+    target = built.target(chips(2, size.input_px))
+    assert target.shape == (2, (size.input_px // size.patch_px) ** 2, 9 * cells**2)
+
+
+@pytest.mark.parametrize("name", ["fg_mae", "sar_hog"])
+@pytest.mark.parametrize("cell_px", [3, 1, 32])
+def test_cells_that_do_not_divide_a_patch_are_refused(name, cell_px):
+    with pytest.raises(
+        MethodConfigError, match=f"cell_px is {cell_px} in .*divide a patch: 2, 4, 8"
+    ):
+        build(name, SIZES["vit_nano"], cell_px=cell_px)
 
 
 def test_unknown_halves_are_refused_with_the_allowed_ones():

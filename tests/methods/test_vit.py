@@ -10,7 +10,13 @@ from torch import nn
 
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import _relative
-from sarbench.methods._encoders import SIZES, EncoderConfig, predictor_shape
+from sarbench.methods._encoders import (
+    SIZES,
+    EncoderConfig,
+    EncoderError,
+    encoder_named,
+    predictor_shape,
+)
 from sarbench.methods._masking import (
     MaskingError,
     block_size,
@@ -354,3 +360,36 @@ def test_a_short_context_is_drawn_again_and_never_overlaps_a_target():
 def test_a_context_that_cannot_be_found_is_an_error(rng):
     with pytest.raises(MaskingError, match="no context of 150 patches"):
         context_and_targets(GRID, 2, 4, (0.15, 0.2), (0.75, 1.5), (0.85, 1.0), 150, rng)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("vit_nano@80", (80, 8, 64, 3, 4)),
+        ("vit_base@112", (112, 16, 768, 12, 12)),
+        ("vit:128x4x4@112/8", (112, 8, 128, 4, 4)),
+    ],
+)
+def test_an_encoder_is_named_by_its_sizes(name, sizes):
+    assert encoder_named(name) == EncoderConfig(name, *sizes)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("vit_nano@81", "use 80 px or 88 px"),
+        ("vit_nano@4", "use 8 px"),
+        ("vit_nano@112", "use its other name, 'vit_nano'"),
+        ("vit:64x3x4@80/8", "use its other name, 'vit_nano@80'"),
+        ("vit:130x4x4@112/8", "multiple of 4 and of its heads"),
+        ("vit:128x0x4@112/8", "all 1 or more"),
+    ],
+)
+def test_an_encoder_that_cannot_be_built_or_has_another_name_is_refused(name, says):
+    with pytest.raises(EncoderError, match=says):
+        encoder_named(name)
+
+
+@pytest.mark.parametrize("name", ["vit_huge", "vit_nano@", "vit:128x4x4", "vit_nano@80/8"])
+def test_other_names_are_not_encoders_of_ours(name):
+    assert encoder_named(name) is None
