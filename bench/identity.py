@@ -164,7 +164,11 @@ class Pretraining(Identity):
 
 @dataclass(frozen=True)
 class Run(Identity):
-    """The identity of one run; `start` is the key of its pretraining."""
+    """The identity of one run.
+
+    `start` is the key of its pretraining. `condition` is that of the test chips, such as `shift:4`,
+    and None for chips as they are. Runs that differ only in it have the same head.
+    """
 
     start: str
     method: str
@@ -176,6 +180,14 @@ class Run(Identity):
     settings: dict[str, Any]
     shots: Shots
     seed: int
+    condition: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values; a condition that is None is left out."""
+        found = super().to_json()
+        if self.condition is None:
+            del found["condition"]
+        return found
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def train_and_predict(
     episode: Int[np.ndarray, " S"],
     rng: torch.Generator,
     settings: FewShot | Finetune,
-) -> Predictions:
-    """Train encoder and head on an episode; predict the test chips once, after the last epoch.
+) -> list[Predictions]:
+    """Train encoder and head on an episode; predict each set of test chips after the last epoch.
 
     Args:
         make_encoder: Returns a new encoder with pretrained weights for a drop path rate.
@@ -107,8 +107,11 @@ def train_and_predict(
                 )
         classifier.eval()
         with torch.no_grad(), _precision(device, settings):
-            logits = [classifier(part).float() for part in images.test.split(settings.eval_batch)]
-    return Predictions.of_logits(torch.cat(logits))
+            logits = [
+                torch.cat([classifier(part).float() for part in test.split(settings.eval_batch)])
+                for test in images.tests
+            ]
+    return [Predictions.of_logits(one) for one in logits]
 
 
 def _precision(device: torch.device, settings: FewShot | Finetune) -> torch.autocast:

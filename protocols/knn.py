@@ -29,8 +29,8 @@ def run(
     episodes: Sequence[Int[np.ndarray, " _"]],
     rngs: Sequence[torch.Generator],
     settings: KNN,
-) -> list[Predictions]:
-    """Let the nearest labelled chips vote, once per episode; in the order of the episodes.
+) -> list[list[Predictions]]:
+    """Let the nearest labelled chips vote, once per episode, on each set of test chips.
 
     Chips as near as the last neighbour vote too, so the order of the chips has no effect. Most
     votes win, then the higher sum of similarities, then the lower class. The similarity of a zero
@@ -55,8 +55,22 @@ def run(
     device = features.train.device
     supports = [torch.from_numpy(episode).to(device) for episode in episodes]
     train_scale = _inverse_norm(features.train)
-    votes: list[list[tuple[Tensor, Tensor]]] = [[] for _ in episodes]
-    for test in features.test.split(CHUNK):
+    of_tests = [
+        _predict(features, test, supports, train_scale, settings) for test in features.tests
+    ]
+    return list(map(list, zip(*of_tests, strict=True)))
+
+
+def _predict(
+    features: Features,
+    every: Float[Tensor, "M D"],
+    supports: Sequence[Int[Tensor, " _"]],
+    train_scale: Float64[Tensor, " N"],
+    settings: KNN,
+) -> list[Predictions]:
+    """Return the predictions of each support for one set of test chips."""
+    votes: list[list[tuple[Tensor, Tensor]]] = [[] for _ in supports]
+    for test in every.split(CHUNK):
         # All runs share the products; each uses its own columns.
         wide = test.double()
         products = torch.cat([wide @ p.double().T for p in features.train.split(CHUNK)], dim=1)

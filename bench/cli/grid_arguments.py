@@ -22,6 +22,7 @@ Many = list[str] | None
 GRID_HELP = f"grid file (TOML) or name of a bundled grid: {', '.join(bundled_grids())}"
 MORE = "(repeatable)"
 SEED_HELP = f"only this evaluation seed, of every pretraining seed {MORE}"
+CONDITION_HELP = f"only this condition of the test chips: clean, shift:4, ... {MORE}"
 PIXELS_HELP = "version of a set, by the first digits of its pixel digest, if the store has several"
 
 
@@ -112,13 +113,14 @@ def _request(
         Many, typer.Option("-k", "--shots", help=f"only this number of shots {MORE}")
     ] = None,
     seed: Annotated[list[int] | None, typer.Option("-s", "--seed", help=SEED_HELP)] = None,
+    condition: Annotated[Many, typer.Option("--condition", help=CONDITION_HELP)] = None,
     pixels: Annotated[
         Many, typer.Option("--pixels", metavar="SET=DIGEST", help=PIXELS_HELP)
     ] = None,
 ) -> Request:
     part = Filters(
         tuple(method or ()), tuple(dataset or ()), tuple(protocol or ()), tuple(shots or ()),
-        tuple(seed or ()),
+        tuple(seed or ()), tuple(condition or ()),
     )  # fmt: skip
     return Request(grid, runs, data, part, _versions(pixels or []))
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from ...methods._registry import own_names
 from ...results.statistics.units import FEWEST_PRETRAINED, FEWEST_SEEDS, Compares
+from ..augmentation.conditions import CLEAN
 from ..data.registry import card
 from ..identity import CHOICES, RECIPES, SOURCE, Recipe, Shots
 from ..method_facts.method_info import MethodInfo, inspect_method
@@ -80,7 +81,10 @@ class PretrainSection(Section):
 
 
 class ProtocolEntry(Section):
-    """The shots of a protocol, its seeds, data sets and settings; a bare list means the shots."""
+    """The shots of a protocol, its seeds, data sets and settings; a bare list means the shots.
+
+    Lists of settings are swept.
+    """
 
     shots: list[Shots]
     seeds: Seeds | None = None
@@ -94,9 +98,10 @@ class ProtocolEntry(Section):
 
 
 class EvaluateSection(Section):
-    """The section `[evaluate]`: data sets, protocols and seeds."""
+    """The section `[evaluate]`: data sets, conditions of their test chips, protocols and seeds."""
 
     datasets: list[str] = ["synthetic"]
+    conditions: list[str] = [CLEAN]
     seeds: Seeds = 10
     protocols: dict[str, ProtocolEntry]
 
@@ -206,6 +211,33 @@ def describe_pool(pool: Sequence[str]) -> str:
 def as_list(value: Any) -> list[Any]:
     """Return a swept value, which is a list, or a single one as a list."""
     return value if isinstance(value, list) else [value]
+
+
+def swept_values(value: Any, default: Any) -> list[Any] | None:
+    """Return the values of a swept setting; None if it is a single one, which may be a list too."""
+    if not isinstance(value, list):
+        return None
+    single = isinstance(default, list) and not any(isinstance(one, list) for one in value)
+    return None if single else value
+
+
+def sweep_settings(
+    given: dict[str, Any], defaults: dict[str, Any]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return the swept values as a text, and the given settings, at each point of the sweep."""
+    every = {name: swept_values(value, defaults[name]) for name, value in given.items()}
+    swept = {name: values for name, values in every.items() if values is not None}
+    points = [dict(zip(swept, one, strict=True)) for one in itertools.product(*swept.values())]
+    return [
+        (", ".join(f"{name} {_shown(value)}" for name, value in point.items()), given | point)
+        for point in points
+    ]
+
+
+def _shown(value: Any) -> str:
+    """Return a value of a setting without blanks: `0.9/0.999`, `true`."""
+    parts = as_list(value)
+    return "/".join(str(one).lower() if isinstance(one, bool) else str(one) for one in parts)
 
 
 def sweep(pretrain: PretrainSection) -> list[dict[str, Any]]:

@@ -152,9 +152,7 @@ def _line(run: PlannedRun, entry: Entry[PlannedRun]) -> RunLine:
     record = entry.record if isinstance(entry.record, RunRecord) else None
     return RunLine(
         method=run.pretraining.row,
-        dataset=run.dataset,
-        protocol=run.protocol,
-        shots=run.shots,
+        column=run.column,
         pretrain_seed=run.pretraining.seed,
         seed=run.seed,
         state=entry.state,

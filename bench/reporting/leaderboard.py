@@ -119,7 +119,7 @@ def shared_columns(plan: Plan, first: str, second: str) -> int:
     for entry in plan.runs:
         run = entry.planned
         if run.pretraining.row in columns:
-            columns[run.pretraining.row].add((run.dataset, run.protocol, run.shots))
+            columns[run.pretraining.row].add(run.column)
     return len(columns[first] & columns[second])
 
 
@@ -166,6 +166,8 @@ def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
         name=start.method,
         encoder=start.encoder["name"] if start.encoder else None,
         fails_contract=start.method in plan.failing,
+        condition=planned.condition,
+        settings=planned.swept,
     )
 
 

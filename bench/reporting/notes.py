@@ -114,12 +114,13 @@ def _datasets(plan: Plan) -> list[Note]:
 def _provenance(plan: Plan) -> list[Note]:
     found = []
     runs = [(e.planned, e.record) for e in plan.runs if isinstance(e.record, RunRecord)]
-    protocols = {record.identity["protocol"]: record.identity for _, record in runs}
-    if protocols:
-        listed = ", ".join(
-            f"{name} {identity['protocol_version']} (readout {identity['settings']['readout']})"
-            for name, identity in protocols.items()
-        )
+    readouts: dict[str, dict[str, None]] = {}
+    for _, record in runs:
+        identity = record.identity
+        protocol = f"{identity['protocol']} {identity['protocol_version']}"
+        readouts.setdefault(protocol, {})[identity["settings"]["readout"]] = None
+    if readouts:
+        listed = ", ".join(f"{name} (readout {', '.join(one)})" for name, one in readouts.items())
         found.append(Note("Methods", f"Protocol versions: {listed}."))
     weights: dict[str, str] = {}
     for planned, record in runs:

@@ -217,5 +217,6 @@ class _Checker:
 
 
 def _describe(record: RunRecord) -> str:
-    names = ("method", "dataset", "protocol", "shots", "seed")
-    return ", ".join(f"{name} {record.identity.get(name)}" for name in names)
+    names = ("method", "dataset", "protocol", "shots", "seed", "condition")
+    known = record.identity
+    return ", ".join(f"{n} {known.get(n)}" for n in names if n != "condition" or n in known)

@@ -21,7 +21,7 @@ def metric_name(metric: str) -> str:
 
 def caption(board: Leaderboard, notes: Sequence[Note]) -> list[str]:
     """Return the lines below a table: the numbers, the marks, and the flags of its notes."""
-    return [_numbers_line(board), *_marks_line(board), *flags(notes)]
+    return [_numbers_line(board), *_marks_line(board), *_conditions_line(board), *flags(notes)]
 
 
 def notes(board: Leaderboard) -> list[Note]:
@@ -68,6 +68,18 @@ def _marks_line(board: Leaderboard) -> list[str]:
         parts.append("n/a: not applicable")
     line = "; ".join(parts)
     return [f"{line[0].upper()}{line[1:]}."] if line else []
+
+
+def _conditions_line(board: Leaderboard) -> list[str]:
+    """Return the meaning of the conditions of test chips, which are shifts."""
+    conditions = dict.fromkeys(filter(None, (column.condition for column in board.columns)))
+    if not conditions:
+        return []
+    return [
+        f"{', '.join(conditions)}: each test chip is moved by up to so many pixels along each axis "
+        "(drawn from its id, the same for every row; border reflected); the classifier is that of "
+        "the clean column."
+    ]
 
 
 def _numbers(board: Leaderboard) -> list[Note]:
