@@ -148,7 +148,7 @@ def execute(
             evaluation = Evaluation(job.pretraining, chips, store, resources, readouts)
         if failed:
             continue
-        for together in group_runs(runs):
+        for together in group_runs(runs, device):
             if all(store.read("evaluate", run.key) for run in together.runs):
                 continue  # another process has stored them
             keys = [run.key for run in together.runs]
