@@ -34,8 +34,8 @@ class RanksDifferError(RuntimeError):
 class StepGenerator(torch.Generator):
     """A generator of a process that holds part `part[0]` of `part[1]` of the batch.
 
-    `host` draws in its place where `methods/_masking.py` draws: a generator of the same stream on
-    the CPU.
+    On a GPU, `host` draws in its place where `methods/_masking.py` draws: the generator of the same
+    stream on the CPU.
     """
 
     part: tuple[int, int]
@@ -78,7 +78,9 @@ class Ranks:
             return host
         rng = StepGenerator(device)
         rng.manual_seed(host.initial_seed())
-        rng.part, rng.host = (self.rank, self.count), host
+        rng.part = (self.rank, self.count)
+        if rng.device.type != "cpu":
+            rng.host = host
         return rng
 
     def mean_gradients(self, module: nn.Module) -> None:
