@@ -6,6 +6,7 @@ bits.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -110,11 +111,12 @@ def pixels_of(
     needed = int(_sizes(pool).prod(1).sum()) * _stored_type(pool).itemsize
     free, _ = torch.cuda.mem_get_info(device)
     if needed <= DEVICE_SHARE * free:
-        return DevicePixels(pool, device)
+        with suppress(torch.OutOfMemoryError):  # another process was faster
+            return DevicePixels(pool, device)
     warn(
-        f"the pool takes {needed / 2**30:.1f} GiB, more than {DEVICE_SHARE:.0%} of the "
-        f"{free / 2**30:.1f} GiB that are free on {device}, so it stays in host memory and its "
-        "chips are copied batch by batch; the numbers are the same"
+        f"the pool takes {needed / 2**30:.1f} GiB, but at most {DEVICE_SHARE:.0%} of the "
+        f"{free / 2**30:.1f} GiB that are free on {device} are used for it; it stays in host "
+        "memory, and its chips are copied batch by batch; the numbers are the same"
     )
     return HostPixels(pool, device)
 

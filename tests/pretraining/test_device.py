@@ -109,8 +109,19 @@ def test_a_pool_that_a_gpu_cannot_hold_stays_on_the_host_with_a_message(monkeypa
     messages: list[str] = []
     assert type(pixels_of(pool, "cuda:0", True, messages.append)) is kind
     assert len(messages) == (kind is HostPixels)
-    assert all("more than 25% of the" in text for text in messages)
+    assert all("at most 25% of the" in text for text in messages)
     assert type(pixels_of(pool, "cuda:0", False, pytest.fail)) is HostPixels
+
+
+def test_a_pool_stays_on_the_host_where_its_place_on_the_gpu_is_taken(monkeypatch):
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda where: (10**6, 10**6))
+    monkeypatch.setattr(DevicePixels, "__init__", full)
+    messages: list[str] = []
+    assert type(pixels_of(make_pool(1), "cuda:0", True, messages.append)) is HostPixels
+    assert len(messages) == 1
 
 
 @pytest.mark.parametrize("method", ["mae", "i_jepa", "simclr"])
