@@ -3,7 +3,7 @@
 A protocol on features computes those of the frozen encoder once, for all shots and seeds, and
 trains all its runs together. A protocol that trains the encoder does one run after the other. Runs
 that differ only in the condition of their test chips share one head. If some of them are stored
-already, the head is trained again for the others, to the same weights.
+already, the head is trained again for the others, to the same weights up to rounding.
 """
 
 import io

@@ -10,7 +10,8 @@ from ..data.packed import Summary
 from ..data.registry import card, dataset_names
 from ..identity import fill, from_json, to_json
 from ..suggest import unknown
-from .schema import Grid, ProtocolEntry, as_list, sweep_settings, swept_values
+from .schema import Grid, ProtocolEntry, as_list
+from .sweeps import sweep_settings, swept_values
 from .value_problems import kind_of, list_problems, same_kind, seed_problems
 
 CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}

@@ -24,8 +24,8 @@ from .schema import (
     recipe_of,
     seeds_of,
     sweep,
-    sweep_settings,
 )
+from .sweeps import sweep_settings
 
 
 @dataclass(frozen=True)

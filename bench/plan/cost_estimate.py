@@ -52,7 +52,7 @@ class Costs:
         timings: dict[Kind, list[float]] = {}
         self.used = 0
         # Runs that differ in the condition only share a head, and its time.
-        self._sharing = len(plan.grid.evaluate.conditions)
+        self._sharing = len({entry.planned.condition for entry in plan.runs}) or 1
         for entry in plan.pretrain:
             if entry.record and entry.planned.identity:
                 self.used += 1

@@ -19,7 +19,7 @@ from ...methods._registry import own_names
 from ...protocols._support_sets import SupportSetError, support_digest, support_set
 from ...results.metrics import score_runs
 from ...results.record import PretrainRecord, RunRecord
-from ..augmentation.conditions import BadConditionError, shift_px
+from ..augmentation.conditions import SHIFT
 from ..data.find_set import Splits
 from ..data.splits import Split, shipped
 from ..store.atomic import file_digest
@@ -112,8 +112,9 @@ class RunVerifier:
         if missing := _missing_fields(identity):
             problem = Problem("identity", f"its identity lacks {', '.join(missing)}")
             return CheckedRun(record, None, None, [problem])
-        if wrong := _condition_problem(identity):
-            return CheckedRun(record, None, None, [Problem("identity", wrong)])
+        if not SHIFT.fullmatch(str(identity.get("condition", "shift:1"))):  # clean: no condition
+            problem = Problem("identity", f"unknown condition {identity['condition']!r}")
+            return CheckedRun(record, None, None, [problem])
         split, found = self.split(record), []
         ours = shipped(identity["dataset"])
         if ours is not None and ours[0] != identity["split_digest"]:
@@ -182,17 +183,6 @@ class RunVerifier:
 def _missing_fields(identity: dict[str, Any]) -> list[str]:
     """Return the fields of a run's identity that are missing or have another type."""
     return [name for name, types in IDENTITY.items() if type(identity.get(name)) not in types]
-
-
-def _condition_problem(identity: dict[str, Any]) -> str:
-    """Return the problem of the condition of a run; empty if there is none."""
-    if "condition" not in identity:
-        return ""
-    try:
-        shift_px(str(identity["condition"]))
-    except BadConditionError as error:
-        return f"its identity has an {error}"
-    return ""
 
 
 def _array_problem(record: RunRecord, stored: dict[str, np.ndarray]) -> str:

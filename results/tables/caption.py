@@ -72,13 +72,13 @@ def _marks_line(board: Leaderboard) -> list[str]:
 
 def _conditions_line(board: Leaderboard) -> list[str]:
     """Return the meaning of the conditions of test chips, which are shifts."""
-    conditions = dict.fromkeys(filter(None, (column.condition for column in board.columns)))
-    if not conditions:
+    shifts = list(dict.fromkeys(c.condition for c in board.columns if c.condition))
+    if not shifts:
         return []
+    most = " or ".join(name.removeprefix("shift:") for name in shifts)
     return [
-        f"{', '.join(conditions)}: each test chip is moved by up to so many pixels along each axis "
-        "(drawn from its id, the same for every row; border reflected); the classifier is that of "
-        "the clean column."
+        f"{', '.join(shifts)}: each test chip is moved by up to {most} px along each axis (drawn "
+        "by its id, the same for every row; border reflected); training chips are not moved."
     ]
 
 
