@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from chips import speckled_chips
+from torch import Tensor
 
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.pools import Pool
@@ -16,6 +17,7 @@ from sarbench.bench.store.records import Store
 from sarbench.methods import get
 from sarbench.methods._encoders import SIZES
 from sarbench.methods._method import Method
+from sarbench.methods._relative import plain_attention
 
 RECIPE = Recipe(epochs=3, batch=4, base_lr=2e-2, warmup_epochs=1.0)
 STEPS = 6  # 9 chips, 2 whole batches of 4, 3 epochs
@@ -89,3 +91,12 @@ class NotFinite(get("mae")):
 
 def use(monkeypatch: pytest.MonkeyPatch, method: type[Method]) -> None:
     monkeypatch.setattr("sarbench.methods._registry.get", lambda name: method)
+
+
+class AnyDevice:
+    """Relative attention as every device can do it, in place of one that is for a CPU only."""
+
+    @staticmethod
+    def apply(qkv: Tensor, table: Tensor, buckets: Tensor, trained: bool) -> Tensor:
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return plain_attention(q, k, v, table, buckets).transpose(1, 2).flatten(2)
