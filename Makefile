@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 # the virtual environment is ours alone: nothing of the caller's may shadow it
 unexport PYTHONPATH
 
-.PHONY: demo test test-slow cluster test-slurm check benchmarks clean
+.PHONY: demo test test-slow cluster test-slurm check benchmarks gpu clean
 
 demo: .venv/.installed
 	$(BIN)/sarbench demo
@@ -32,6 +32,11 @@ check: .venv/.installed-dev
 
 benchmarks: .venv/.installed-dev
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+# everything that needs a GPU, without a network: in .venv if there is one, else in $(PYTHON);
+# STEPS="tests pretrain:sar_jepa" does a part (python tests/benchmarks/bench_gpu.py --list)
+gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tests/benchmarks/bench_gpu.py $(STEPS)
 
 .venv/bin/python:
 	@echo "== creating a virtual environment in .venv"

@@ -23,13 +23,28 @@ def part(rng: torch.Generator) -> tuple[int, int]:
     return getattr(rng, "part", (0, 1))
 
 
+def host_of(rng: torch.Generator) -> torch.Generator:
+    """Return the generator that draws for `rng`: on the host, if the training gave it one.
+
+    So crops and masks are the same on every device, and their sizes are known without waiting.
+    """
+    return getattr(rng, "host", rng)
+
+
+def on_device(values: Tensor, device: torch.device | str) -> Tensor:
+    """Return values of the host on a device, without waiting for it."""
+    if torch.device(device).type != "cuda" or values.is_cuda:
+        return values.to(device)
+    return values.contiguous().pin_memory().to(device, non_blocking=True)
+
+
 def draw(shape: tuple[int, ...], rng: torch.Generator, batch: int = 0) -> Tensor:
     """Return uniform numbers in [0, 1) on the rng's device; axis `batch` is the caller's part."""
     index, of = part(rng)
-    rows = shape[batch]
+    rows, host = shape[batch], host_of(rng)
     whole = [size * of if axis == batch else size for axis, size in enumerate(shape)]
-    drawn = torch.rand(whole, generator=rng, device=rng.device)
-    return drawn.narrow(batch, index * rows, rows)
+    drawn = torch.rand(whole, generator=host, device=host.device)
+    return on_device(drawn.narrow(batch, index * rows, rows), rng.device)
 
 
 def random_order(rows: int, count: int, rng: torch.Generator) -> Int[Tensor, "R N"]:
@@ -127,6 +142,7 @@ def context_and_targets(
     """
     count = patch_grid[0] * patch_grid[1]
     index, of = part(rng)
+    device, rng = rng.device, host_of(rng)  # on a GPU, sizes and lengths would wait for it
     own = slice(index * images, (index + 1) * images)
     images *= of
     target_size = block_size(patch_grid, target_scale, target_aspect, rng)
@@ -150,7 +166,8 @@ def context_and_targets(
         if shortest >= least:
             # Sorting is stable, so True patches come first and in row order.
             order = context.logical_not().to(torch.uint8).argsort(dim=1, stable=True)
-            return order[own, :shortest], blocks[own].reshape(-1, math.prod(target_size))
+            targets_of = blocks[own].reshape(-1, math.prod(target_size))
+            return on_device(order[own, :shortest], device), on_device(targets_of, device)
     raise MaskingError(
         f"no context of {least} patches fits next to {targets} targets of {target_size} patches "
         f"on a patch grid of {patch_grid}; set fewer or smaller targets"

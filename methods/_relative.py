@@ -151,10 +151,17 @@ def _bucket(distance: int) -> int:
     return int(math.copysign(min(BETA, round(ALPHA + share * (BETA - ALPHA))), distance))
 
 
+def relative_buckets(tokens: int, device: torch.device) -> Int[Tensor, "N N"]:
+    """Return the bucket of each pair (query, key) of a class token and a square of patches.
+
+    A constant for a compiler, which does not see through `cache`.
+    """
+    return _cached_buckets(tokens, device)
+
+
 @cache
 @torch.inference_mode(False)  # a cached inference tensor could not be trained with later
-def relative_buckets(tokens: int, device: torch.device) -> Int[Tensor, "N N"]:
-    """Return the bucket of each pair (query, key) of a class token and a square of patches."""
+def _cached_buckets(tokens: int, device: torch.device) -> Int[Tensor, "N N"]:
     side = round((tokens - 1) ** 0.5)
     if side * side != tokens - 1:
         raise ValueError(

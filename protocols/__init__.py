@@ -22,6 +22,7 @@ class Protocol:
         allows_shots: True if it runs on k labelled chips per class.
         allows_all: True if it runs on all labelled chips.
         draws: True if a run draws a head or an order, so that runs on all labelled chips differ.
+        together: True if it trains encoders and has a `run_together` for runs of the same shots.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Protocol:
     allows_shots: bool
     allows_all: bool
     draws: bool = True
+    together: bool = False
 
     @property
     def version(self) -> int:
@@ -42,7 +44,7 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "few_shot": Protocol("few_shot", FewShot, "encoder", allows_shots=True, allows_all=False),
+    "few_shot": Protocol("few_shot", FewShot, "encoder", True, allows_all=False, together=True),
     "linear": Protocol("linear", Linear, "features", allows_shots=True, allows_all=True),
     "logistic": Protocol("logistic", Logistic, "features", True, True, draws=False),
     "finetune": Protocol("finetune", Finetune, "encoder", allows_shots=False, allows_all=True),

@@ -94,7 +94,7 @@ def train_and_predict(
                 for group in optimizer.param_groups:
                     group["lr"] = lr * group["lr_scale"]
                 rows = support[positions].to(device)
-                with _precision(device, settings):
+                with precision_of(device, settings):
                     logits = classifier(images.train[rows])
                 loss = cross_entropy(logits.float(), images.train_labels[rows].long())
                 optimizer.zero_grad()
@@ -107,7 +107,7 @@ def train_and_predict(
                     f"encoder's weights, or set a learning rate below {settings.lr:g}"
                 )
         classifier.eval()
-        with torch.no_grad(), _precision(device, settings):
+        with torch.no_grad(), precision_of(device, settings):
             logits = [
                 torch.cat([classifier(part).float() for part in test.split(settings.eval_batch)])
                 for test in images.tests
@@ -115,7 +115,8 @@ def train_and_predict(
     return [Predictions.of_logits(one) for one in logits]
 
 
-def _precision(device: torch.device, settings: FewShot | Finetune) -> torch.autocast:
+def precision_of(device: torch.device, settings: FewShot | Finetune) -> torch.autocast:
+    """Return the context of the forward pass in the precision of the settings."""
     return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
 
 

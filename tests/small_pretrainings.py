@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
+import pytest
 from chips import speckled_chips
+from torch import Tensor
 
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.pools import Pool
@@ -14,6 +16,8 @@ from sarbench.bench.store.atomic import read_lines
 from sarbench.bench.store.records import Store
 from sarbench.methods import get
 from sarbench.methods._encoders import SIZES
+from sarbench.methods._method import Method
+from sarbench.methods._relative import plain_attention
 
 RECIPE = Recipe(epochs=3, batch=4, base_lr=2e-2, warmup_epochs=1.0)
 STEPS = 6  # 9 chips, 2 whole batches of 4, 3 epochs
@@ -72,3 +76,27 @@ def stop_after(steps: int):
         return calls >= steps
 
     return should_stop
+
+
+class NotFinite(get("mae")):
+    """MAE that computes a loss that is not finite in its third step."""
+
+    calls = 0
+
+    def loss(self, batch, rng):
+        self.calls += 1
+        loss, kept = super().loss(batch, rng)
+        return loss * (float("inf") if self.calls == 3 else 1.0), kept
+
+
+def use(monkeypatch: pytest.MonkeyPatch, method: type[Method]) -> None:
+    monkeypatch.setattr("sarbench.methods._registry.get", lambda name: method)
+
+
+class AnyDevice:
+    """Relative attention as every device can do it, in place of one that is for a CPU only."""
+
+    @staticmethod
+    def apply(qkv: Tensor, table: Tensor, buckets: Tensor, trained: bool) -> Tensor:
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return plain_attention(q, k, v, table, buckets).transpose(1, 2).flatten(2)

@@ -98,6 +98,11 @@ class Pool:
         """Return the number of drawn chips."""
         return len(self._rows)
 
+    @property
+    def places(self) -> tuple[tuple[Chips, ...], Int[np.ndarray, "N 2"]]:
+        """The prepared pools, and (pool, index in it) of each drawn chip."""
+        return self._chips, self._rows
+
     def chip(self, index: int) -> np.ndarray:
         """Return one chip (H, W) in its stored type, without a copy."""
         pool, row = self._rows[index].tolist()

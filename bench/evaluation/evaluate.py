@@ -66,10 +66,12 @@ class RunGroup:
     runs: list[Run]
 
 
-def group_runs(runs: list[Run]) -> list[RunGroup]:
+def group_runs(runs: list[Run], device: str = "cpu") -> list[RunGroup]:
     """Group runs by protocol and settings.
 
-    If the protocol trains the encoder, a group has the runs that differ only in their condition.
+    If the protocol trains the encoder, a group has the runs that differ only in their condition. On
+    a GPU it also has all seeds of the same shots, if the protocol can train them together; on a CPU
+    that takes longer.
     """
 
     def kind(run: Run) -> tuple[str, str]:
@@ -79,7 +81,11 @@ def group_runs(runs: list[Run]) -> list[RunGroup]:
     for _, group in groupby(sorted(runs, key=kind), kind):
         members = list(group)
         parts = [members]
-        if PROTOCOLS[members[0].protocol].kind == "encoder":
+        protocol = PROTOCOLS[members[0].protocol]
+        if protocol.together and device.startswith("cuda"):
+            members.sort(key=lambda run: str(run.shots))
+            parts = [list(part) for _, part in groupby(members, lambda run: run.shots)]
+        elif protocol.kind == "encoder":
             parts = list(by_head(members).values())
         result += [RunGroup(part[0].protocol, part[0].settings, part) for part in parts]
     return result
@@ -146,7 +152,10 @@ class Evaluation:
         return encoder.to(self.resources.device)
 
     def run(self, group: RunGroup) -> Iterator[RunRecord]:
-        """Compute a group of runs, and yield each record after storing it."""
+        """Compute a group of runs, and yield each record after storing it.
+
+        If one of several heads fails, the others are stored before its error is raised.
+        """
         clock = Clock(self.resources)
         protocol = PROTOCOLS[group.protocol]
         settings = from_json(protocol.settings, group.settings)
@@ -171,11 +180,20 @@ class Evaluation:
             predicted = work.run(features, episodes, rngs, settings)
         else:
             images = self._labelled_images(conditions)
-            predicted = [work.run(self.make_encoder, images, episodes[0], rngs[0], settings)]
+            if len(heads) > 1:
+                predicted = work.run_together(self.make_encoder, images, episodes, rngs, settings)
+            else:
+                predicted = [work.run(self.make_encoder, images, episodes[0], rngs[0], settings)]
+        errors: list[Exception] = []
         for runs, episode, of_conditions in zip(heads.values(), episodes, predicted, strict=True):
+            if isinstance(of_conditions, Exception):
+                errors.append(of_conditions)
+                continue
             for run in runs:
                 predictions = of_conditions[conditions.index(run.condition)]
                 yield self._store(run, episode, predictions, clock, 1 / len(group.runs))
+        if errors:
+            raise errors[0]
 
     def _episode(self, run: Run) -> np.ndarray:
         ids, labels = self.chips.ids[self._train], self.chips.labels[self._train]

@@ -5,6 +5,7 @@ job can be started again.
 """
 
 import ctypes
+import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,10 +36,28 @@ SLOW_BF16 = (
     'AVX-512 BF16 or AMX, or set precision = "fp32" under [pretrain]'
 )
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+DETERMINISTIC = "SARBENCH_DETERMINISTIC"  # 1: the same bits in every run on one GPU, more slowly
 
 
 class DeviceError(ValueError):
     """The requested device does not exist."""
+
+    failure_class = "node_failure"  # a request is checked before; a job finds no GPU on its node
+
+
+class DeviceLostError(RuntimeError):
+    """A GPU that stopped working, at least for this process."""
+
+    failure_class = "node_failure"
+
+
+class KernelError(RuntimeError):
+    """Code that broke the work of the GPU for this process."""
+
+    failure_class = "exception"
+
+
+CODE_ERRORS = "device-side assert", "illegal memory access", "misaligned address"  # CUDA's words
 
 
 @dataclass(frozen=True)
@@ -60,16 +79,34 @@ def prepare_process(resources: Resources) -> None:
     """Set the device and the number of threads of this process.
 
     Raises:
-        DeviceError: The device is a GPU and torch sees none.
+        DeviceError: The device is a GPU, and torch sees none or cannot compute on it.
     """
     torch.set_num_threads(resources.threads)
     _keep_freed_memory()
-    if resources.device.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise DeviceError(
-                f"the device is {resources.device}, but torch sees no GPU in this job"
-            )
-        torch.cuda.set_device(resources.device)
+    if not resources.device.startswith("cuda"):
+        return
+    if os.environ.get(DETERMINISTIC) == "1":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    if not torch.cuda.is_available():
+        raise DeviceError(f"the device is {resources.device}, but torch sees no GPU in this job")
+    if reason := device_fault(resources.device):
+        raise DeviceError(
+            f"the device is {resources.device}, but it does not compute: {reason}; check it with "
+            "nvidia-smi, or choose another one"
+        )
+    torch.cuda.set_device(resources.device)
+
+
+def device_fault(device: str) -> str:
+    """Return the reason for which a device does not compute in this process; empty if it does."""
+    if not device.startswith("cuda"):
+        return ""
+    try:
+        torch.zeros(1, device=device).item()
+    except RuntimeError as error:  # after a fault every call fails
+        return str(error).strip().splitlines()[0]
+    return ""
 
 
 def _keep_freed_memory() -> None:
@@ -113,7 +150,7 @@ def execute(
         report(Event("started", "pretrain", [key], job.label))
         if job.pretraining.precision == "bf16" and resources.device == "cpu" and _emulates_bf16():
             report(Event("warning", "pretrain", [key], SLOW_BF16))
-        with recording_failures("pretrain", [key], store, report) as failed:
+        with recording_failures("pretrain", [key], store, report, resources.device) as failed:
             pretrain(
                 job.pretraining,
                 _pool(job, store),
@@ -132,19 +169,20 @@ def execute(
         runs = list(group)
         every = [run.key for run in runs]
         report(Event("started", "evaluate", every, f"{job.label}: opening {dataset}"))
-        with recording_failures("evaluate", every, store, report) as failed:
+        device = resources.device
+        with recording_failures("evaluate", every, store, report, device) as failed:
             digests = runs[0].data_digest, runs[0].split_digest
             chips = open_version(card_of(dataset), *digests, store.prepared)
             readouts = {run.settings["readout"] for run in runs if _reads_features(run)}
             evaluation = Evaluation(job.pretraining, chips, store, resources, readouts)
         if failed:
             continue
-        for together in group_runs(runs):
+        for together in group_runs(runs, device):
             if all(store.read("evaluate", run.key) for run in together.runs):
                 continue  # another process has stored them
             keys = [run.key for run in together.runs]
             report(Event("started", "evaluate", keys, job.label))
-            with recording_failures("evaluate", keys, store, report):
+            with recording_failures("evaluate", keys, store, report, device):
                 for record in evaluation.run(together):
                     report(Event("done", "evaluate", [record.key], job.label))
             if should_stop():
@@ -169,11 +207,16 @@ def _pool(job: Job, store: Store) -> Pool | None:
 
 @contextmanager
 def recording_failures(
-    what: Kind, keys: list[str], store: Store, report: Callable[[Event], None]
+    what: Kind, keys: list[str], store: Store, report: Callable[[Event], None], device: str
 ) -> Iterator[list[str]]:
     """Store an exception as a failed attempt of every key without a record, and report it.
 
     The list that it yields is empty until the work fails or is skipped; then it holds the keys.
+
+    Raises:
+        DeviceLostError: The GPU does not compute any more. The caller ends the process, whose
+            parent records the failure and does the rest in a new one.
+        KernelError: The same, by an error in the code.
     """
     ended: list[str] = []
     try:
@@ -186,8 +229,24 @@ def recording_failures(
     except Exception as error:  # a method may raise anything; other work continues
         if isinstance(error, OSError) and is_full(error):
             raise no_space(Path(error.filename or store.root)) from error
+        if fault := device_fault(device):
+            raise _device_error(device, error, fault) from error
         ended += keys
         report_failure(what, keys, store, report, attempt_of(error))
+
+
+def _device_error(device: str, error: Exception, fault: str) -> RuntimeError:
+    """Return the error of a GPU that does not compute any more, after `error`."""
+    if any(words in f"{error} {fault}" for words in CODE_ERRORS):
+        return KernelError(
+            f"an error in the code has broken {device} for this process: {error}; run it on a "
+            "CPU to see the line"
+        )
+    return DeviceLostError(
+        f"{device} does not compute any more: {fault} (first seen as {type(error).__name__}: "
+        f"{error}); checkpoints and finished runs are kept. Check the GPU with nvidia-smi and "
+        "rerun, or resubmit on another node"
+    )
 
 
 def report_failure(

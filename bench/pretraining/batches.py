@@ -1,11 +1,12 @@
 """The batches of a pretraining: chips in a new random order each epoch, cropped for each view."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...methods._masking import on_device
 from ...methods._method import Batch, View
 from ..augmentation.augment import augment
 from ..augmentation.resample import resize
@@ -14,6 +15,7 @@ from ..data.pools import Pool
 from ..identity import Recipe
 from ..seeding import stream
 from .distributed import ALONE, Ranks
+from .pixels import DevicePixels, HostPixels, pixels_of
 
 
 class PoolTooSmallError(ValueError):
@@ -34,8 +36,13 @@ class Batches:
         ranks: Ranks = ALONE,
         *,
         labelled: bool = False,
+        resident: bool = True,
+        warn: Callable[[str], None] = lambda message: None,
     ) -> None:
-        """Prepare to draw; `px` is the side of views without a size."""
+        """Prepare to draw; `px` is the side of views without a size.
+
+        `resident` and `warn` as in `pixels_of`.
+        """
         self.pool, self.recipe, self.seed, self.px, self.device = pool, recipe, seed, px, device
         self.ranks, self.share = ranks, ranks.share(recipe.batch)
         self.per_epoch = len(pool) // recipe.batch
@@ -44,9 +51,13 @@ class Batches:
                 f"the pool holds {len(pool)} chips, a batch takes {recipe.batch}; "
                 "set a smaller `batch` under [pretrain], or a larger pool"
             )
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+        self._pixels = pixels_of(pool, device, resident, warn)
+        self._epoch, self._order = -1, np.empty(0, np.int64)
+        self._order_there = torch.empty(0, dtype=torch.long)
         self._crops = crops(views, recipe, px)
-        self._labels = pool.labels if labelled else None
+        self._labels = None
+        if labelled and pool.labels is not None:
+            self._labels = torch.from_numpy(pool.labels).to(device)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of `step`, or this process's share of it.
@@ -54,36 +65,32 @@ class Batches:
         The last, incomplete batch of an epoch is skipped.
         """
         epoch, place = divmod(step, self.per_epoch)
-        if self._order[0] != epoch:
-            order = stream(self.seed, "order", epoch).permutation(len(self.pool))
-            self._order = (epoch, order)
-        chosen = self._order[1][place * self.recipe.batch : (place + 1) * self.recipe.batch]
-        own = chosen[self.share]
-        images, height, width = self._stack(own)
+        if self._epoch != epoch:
+            self._order = stream(self.seed, "order", epoch).permutation(len(self.pool))
+            self._epoch = epoch
+            self._order_there = on_device(torch.from_numpy(self._order), self.device)
+        chosen = slice(place * self.recipe.batch, (place + 1) * self.recipe.batch)
+        own, index = self._order[chosen][self.share], self._order_there[chosen][self.share]
+        images, height, width = self._pixels.stack(own, index)
         views = []
         for number, (px, augmentation) in enumerate(self._crops):
             purpose = ("augment", step, *([number] if number else []))
             rng = self.ranks.stream(self.seed, *purpose, device=self.device)
             views.append(augment(images, height, width, px, augmentation, rng))
-        labels = None if self._labels is None else torch.from_numpy(self._labels[own])
         return Batch(
             views=tuple(views),
-            index=torch.from_numpy(own).to(self.device),
-            labels=None if labels is None else labels.to(self.device),
+            index=index,
+            labels=None if self._labels is None else self._labels[index],
         )
+
+    @property
+    def resident(self) -> bool:
+        """True if the pool is in the memory of a GPU."""
+        return isinstance(self._pixels, DevicePixels)
 
     def plain(self, count: int) -> Tensor:
         """Return the first chips of the pool without augmentation."""
-        chips = [self._stack(np.array([i])) for i in range(min(count, len(self.pool)))]
+        host = HostPixels(self.pool, self.device)
+        rows = [torch.tensor([i]) for i in range(min(count, len(self.pool)))]
+        chips = [host.stack(row.numpy(), row) for row in rows]
         return torch.cat([resize(image[:, None], self.px) for image, _, _ in chips])
-
-    def _stack(self, chosen: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        rows = chosen.tolist()
-        chips = [self.pool.chip(i) / np.float32(self.pool.full_scale(i)) for i in rows]
-        height = torch.tensor([chip.shape[0] for chip in chips])
-        width = torch.tensor([chip.shape[1] for chip in chips])
-        padded = np.zeros((len(chips), int(height.max()), int(width.max())), np.float32)
-        for row, chip in zip(padded, chips, strict=True):
-            row[: chip.shape[0], : chip.shape[1]] = chip
-        to = self.device
-        return torch.from_numpy(padded).to(to), height.to(to), width.to(to)

@@ -31,10 +31,15 @@ class RanksDifferError(RuntimeError):
     """Processes of one pretraining with different steps or weights."""
 
 
-class PartGenerator(torch.Generator):
-    """A generator of a process that holds part `part[0]` of `part[1]` of the batch."""
+class StepGenerator(torch.Generator):
+    """A generator of a process that holds part `part[0]` of `part[1]` of the batch.
+
+    On a GPU, `host` draws in its place where `methods/_masking.py` draws: the generator of the same
+    stream on the CPU.
+    """
 
     part: tuple[int, int]
+    host: torch.Generator
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,18 @@ class Ranks:
         return slice(self.rank * size, (self.rank + 1) * size)
 
     def stream(self, seed: int, *purpose: str | int, device: str) -> torch.Generator:
-        """Return the random stream of one purpose, with the part that this process keeps."""
-        if self.count == 1:
-            return torch_stream(seed, *purpose, device=device)
-        rng = PartGenerator(device)
-        rng.set_state(torch_stream(seed, *purpose, device=device).get_state())
+        """Return the random stream of one purpose, with the part that this process keeps.
+
+        Crops and masks are drawn on the CPU, so they are the same on every device.
+        """
+        host = torch_stream(seed, *purpose)
+        if self.count == 1 and torch.device(device).type == "cpu":
+            return host
+        rng = StepGenerator(device)
+        rng.manual_seed(host.initial_seed())
         rng.part = (self.rank, self.count)
+        if rng.device.type != "cpu":
+            rng.host = host
         return rng
 
     def mean_gradients(self, module: nn.Module) -> None:
@@ -90,11 +101,15 @@ class Ranks:
 
     def mean(self, value: float, device: str) -> float:
         """Return the mean of a number over all processes, the same bits in each."""
+        return self.means([value], device)[0]
+
+    def means(self, values: list[float], device: str) -> list[float]:
+        """Return the mean of each number over all processes, the same bits in each."""
         if self.count == 1:
-            return value
-        total = torch.tensor(value, dtype=torch.float64, device=device)
-        dist.all_reduce(total)
-        return float(total.item()) / self.count
+            return values
+        totals = torch.tensor(values, dtype=torch.float64, device=device)
+        dist.all_reduce(totals)
+        return [total / self.count for total in totals.tolist()]
 
     def wait(self) -> None:
         """Wait until every process has called this."""

@@ -4,39 +4,31 @@ All random numbers are functions of (seed, purpose, step). So a resumed pretrain
 of a generator and ends with the same bits as an uninterrupted one.
 """
 
-import json
-import time
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
+
+import torch
 
 from ...methods._masked import MaskedPrediction
 from ...methods._method import Method
 from ...results.record import Architecture, PretrainRecord
 from ..data.pools import Pool
-from ..identity import Pretraining, Recipe, Resources
+from ..identity import Pretraining, Resources
 from ..method_facts.architecture import architecture_of
 from ..method_facts.build import build_method
-from ..seeding import torch_stream
-from ..store.atomic import read_lines, write_atomic
-from ..store.progress import Progress, write_progress
+from ..store.progress import Progress
 from ..store.provenance import Clock
-from ..store.records import HISTORY, Store
+from ..store.records import Store
 from ..store.weights import save_encoder
 from .batch_norm import share_statistics
-from .batches import Batches
-from .checkpoints import load_checkpoint, remove_checkpoints, save_checkpoint
-from .claim import Interrupted, RunningElsewhereError, claim
+from .checkpoints import remove_checkpoints
+from .claim import claim
+from .device import check_precision, compile_blocks, out_of_memory
 from .distributed import ALONE, Ranks
-from .feature_spread import feature_spread
-from .optimisation import learning_rate, make_optimizer, weight_decay
 from .sample_predictions import write_predictions
-from .step import NonFiniteLossError, check_weights, train_step
+from .training import Loop
 
-PROGRESS_S = 10.0  # between two writes of the progress file
-SPREAD_CHIPS = 64  # first chips of the pool, whose feature spread the history holds
-SHOWN_EVERY = 16  # every 16th of these is predicted at the end, for the report
+SHOWN_EVERY = 16  # every 16th of the spread's chips is predicted at the end, for the report
 
 
 def pretrain(
@@ -60,12 +52,15 @@ def pretrain(
         store: Holds checkpoints, history, encoder and record.
         resources: Device, threads and time between checkpoints.
         ranks: The processes that train it together.
-        should_stop: Asked after every step; True saves the state and raises `Interrupted`.
-        on_progress: Called after every step.
+        should_stop: Asked after every look at the losses (on a CPU after every step); True saves
+            the state and raises `Interrupted`.
+        on_progress: Called after every look.
         warn: Called with messages that do not stop the training.
 
     Raises:
         NonFiniteLossError: The loss or a weight became NaN or infinite.
+        DeviceMemoryError: The GPU's memory is too small.
+        PrecisionError: The GPU has no bf16.
         PoolTooSmallError: The pool does not fill a batch.
         Interrupted: `should_stop` returned True; the state is saved.
         RunningElsewhereError: Another process trains it.
@@ -76,23 +71,77 @@ def pretrain(
     with claim(identity, store, resources, ranks, should_stop) as claimed:
         if not claimed.done:
             clock = Clock(resources, ranks.count)
-            method = build_method(identity).to(resources.device)
-            if ranks.count > 1:
-                share_statistics(method, ranks.gather)
             outcome: dict[str, Any] = {
                 "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
             }  # fmt: skip
-            if identity.recipe is not None and pool is not None:
-                loop = _Loop(identity, method, pool, folder, resources, warn, ranks, clock)
-                outcome = loop.run(should_stop, claimed.lost, on_progress)
+            if identity.recipe is None or pool is None:
+                method = build_method(identity).to(resources.device)
+            else:
+                loop, outcome = _train(
+                    lambda resident: Loop(
+                        identity, _method_on(identity, resources, ranks, warn), pool, folder,
+                        resources, warn, ranks, clock, resident,
+                    ),
+                    lambda loop: loop.run(should_stop, claimed.lost, on_progress),
+                    warn,
+                )  # fmt: skip
+                method = loop.method
                 if ranks.first and isinstance(method, MaskedPrediction):
-                    rng = torch_stream(identity.seed, "predictions", device=resources.device)
+                    rng = ALONE.stream(identity.seed, "predictions", device=resources.device)
                     write_predictions(method, loop.spread_chips[::SHOWN_EVERY], rng, folder, warn)
             ranks.wait()  # no record is written while a process still trains
             if ranks.first:
                 _finish(identity, method, store, clock, outcome, warn)
         ranks.wait()
     return store.read("pretrain", identity.key)
+
+
+def _method_on(
+    identity: Pretraining, resources: Resources, ranks: Ranks, warn: Callable[[str], None]
+) -> Method:
+    """Build the method on its device, as fast as the device allows."""
+    check_precision(identity.precision, resources.device, warn)
+    method = build_method(identity).to(resources.device)
+    if ranks.count > 1:
+        share_statistics(method, ranks.gather)
+    compile_blocks(method, resources.device, warn)
+    return method
+
+
+def _train(
+    make: Callable[[bool], Loop],
+    run: Callable[[Loop], dict[str, Any]],
+    warn: Callable[[str], None],
+) -> tuple[Loop, dict[str, Any]]:
+    """Train; if a GPU that holds the pool runs out of memory, resume with the pool on the host.
+
+    Args:
+        make: Returns the loop at its newest checkpoint; True allows the pool on the device.
+        run: Trains a loop to its end.
+        warn: Called with a message if the pool leaves the device.
+
+    Raises:
+        DeviceMemoryError: The device has too little memory without the pool, too.
+    """
+    loop = make(True)
+    try:
+        return loop, run(loop)
+    except torch.OutOfMemoryError as error:
+        if not loop.batches.resident or loop.ranks.count > 1:
+            raise out_of_memory(error, loop.step, loop.steps, loop.resources.device) from error
+    # Not within `except`, because the exception keeps the tensors of its frames.
+    warn(
+        f"{loop.resources.device} ran out of memory at step {loop.step + 1} of {loop.steps}; the "
+        "training resumes from its last checkpoint with the pool in host memory; the numbers are "
+        "the same"
+    )
+    del loop
+    torch.cuda.empty_cache()
+    loop = make(False)
+    try:
+        return loop, run(loop)
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(error, loop.step, loop.steps, loop.resources.device) from error
 
 
 def _finish(
@@ -127,148 +176,3 @@ def _architecture(identity: Pretraining, warn: Callable[[str], None]) -> Archite
             f"{type(error).__name__}: {error}"
         )
         return None
-
-
-class _Loop:
-    """The state of one pretraining while it runs."""
-
-    def __init__(
-        self,
-        identity: Pretraining,
-        method: Method,
-        pool: Pool,
-        folder: Path,
-        resources: Resources,
-        warn: Callable[[str], None],
-        ranks: Ranks,
-        clock: Clock,
-    ) -> None:
-        self.identity, self.method, self.folder = identity, method, folder
-        self.resources, self.ranks, self.clock = resources, ranks, clock
-        self.recipe = Recipe(**(identity.recipe or {}))
-        views = type(method).views(method.config)
-        self.batches = Batches(
-            pool, self.recipe, identity.seed, views, method.encoder_config.input_px,
-            resources.device, ranks, labelled=method.needs_labels,
-        )  # fmt: skip
-        self.steps = method.steps = self.batches.per_epoch * self.recipe.epochs
-        self.optimizer = make_optimizer(method, self.recipe)
-        self.spread_chips = self.batches.plain(SPREAD_CHIPS)
-        self.step, self.loss_sum = 0, 0.0
-        self.timing = {"wall_s": 0.0, "train_s": 0.0, "steps": 0}  # before the last resume
-        # Only the first process reads: on a network file system others may see older files.
-        found = None
-        if ranks.first:
-            found = [load_checkpoint(folder, warn), read_lines(self._history_path)]
-        state, history = ranks.from_first(found, resources.device)
-        if state is not None:
-            self.step, self.loss_sum = state["step"], state["loss_sum"]
-            self.timing |= state.get("timing", {})  # checkpoints of older versions have none
-            method.load_state_dict(state["method"], strict=True)
-            self.optimizer.load_state_dict(state["optimizer"])
-        self.history = [line for line in history if line["step"] <= self.step]
-        ranks.check_same(self.step, method)
-        clock.before_s = self.timing["wall_s"]
-        self.first, self.began = self.step, time.monotonic()
-
-    @property
-    def _history_path(self) -> Path:
-        return self.folder / HISTORY
-
-    def _timing(self) -> dict[str, float]:
-        """Return the seconds and steps since the first start, over all resumes."""
-        return {
-            "wall_s": self.clock.wall_s,
-            "train_s": self.timing["train_s"] + time.monotonic() - self.began,
-            "steps": self.timing["steps"] + self.step - self.first,
-        }
-
-    def run(
-        self,
-        should_stop: Callable[[], bool],
-        lost: Callable[[], bool],
-        on_progress: Callable[[Progress], None],
-    ) -> dict[str, Any]:
-        """Train to the last step; return the fields of the record."""
-        saved = written = self.began
-        self.method.train()
-        while self.step < self.steps:
-            loss = self._one_step()
-            now = time.monotonic()
-            pace = (self.step - self.first) * self.recipe.batch / (now - self.began)
-            progress = Progress(self.step, self.steps, self.recipe.batch, loss, pace)
-            on_progress(progress)
-            if self.ranks.first and now - written >= PROGRESS_S:
-                write_progress(self.folder, progress)
-                written = now
-            if self.step % self.batches.per_epoch == 0:
-                self._end_epoch(pace)
-            if self.ranks.mean(float(lost()), self.resources.device) > 0:
-                raise RunningElsewhereError("another process took this pretraining over")
-            stop = self.ranks.mean(float(should_stop()), self.resources.device) > 0
-            if self.step < self.steps and (stop or now - saved >= self.resources.checkpoint_s):
-                self._save()
-                saved = now
-            if stop and self.step < self.steps:
-                self.ranks.wait()
-                raise Interrupted(f"stopped after step {self.step} of {self.steps}; state is saved")
-        last, timing = self.history[-1], self._timing()
-        return {
-            "steps": self.steps,
-            "images_per_s": timing["steps"] * self.recipe.batch / timing["train_s"],
-            "final_loss": last["loss"],
-            "feature_spread": last["spread"],
-        }
-
-    def _one_step(self) -> float:
-        epoch = self.step / self.batches.per_epoch
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, epoch)
-        self.optimizer.param_groups[0]["weight_decay"] = weight_decay(self.recipe, epoch)
-        batch = replace(
-            self.batches.batch(self.step),
-            progress=self.step / self.steps,
-            gather=self.ranks.gather,
-        )
-        rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=self.resources.device)
-        try:
-            loss = train_step(
-                self.method, self.optimizer, batch, rng, self.ranks, self.identity.precision
-            )
-        except NonFiniteLossError as error:
-            raise NonFiniteLossError(f"step {self.step + 1} of {self.steps}: {error}") from error
-        self.step += 1
-        self.loss_sum += loss
-        return loss
-
-    def _end_epoch(self, pace: float) -> None:
-        try:
-            check_weights(self.method)  # the last step has no later loss that would show it
-        except NonFiniteLossError as error:
-            raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {error}") from error
-        line = {
-            "step": self.step,
-            "epoch": self.step // self.batches.per_epoch,
-            "loss": self.loss_sum / self.batches.per_epoch,
-            "lr": self.optimizer.param_groups[0]["lr"],
-            "spread": feature_spread(self.method.encoder, self.spread_chips),
-            "images_per_s": round(pace, 1),
-        }
-        self.history.append(line)
-        self.loss_sum = 0.0
-        if not self.ranks.first:
-            return
-        text = "".join(json.dumps(entry) + "\n" for entry in self.history)
-        write_atomic(self._history_path, text)
-
-    def _save(self) -> None:
-        if not self.ranks.first:
-            return
-        state = {
-            "step": self.step,
-            "loss_sum": self.loss_sum,
-            "timing": self._timing(),
-            "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        save_checkpoint(self.folder, self.step, state)

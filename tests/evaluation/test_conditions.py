@@ -16,7 +16,8 @@ from sarbench.bench.evaluation.evaluate import Evaluation, group_runs
 from sarbench.bench.identity import Resources, Run, fill, to_json
 from sarbench.bench.pretraining.loop import pretrain
 from sarbench.bench.store.records import Store
-from sarbench.protocols import PROTOCOLS
+from sarbench.protocols import PROTOCOLS, few_shot
+from sarbench.protocols._types import NotConvergedError, Predictions
 from sarbench.results.record import RunRecord
 
 CLASSES, SIDE = 4, 32
@@ -165,3 +166,43 @@ def test_the_size_of_a_chip_is_the_same_in_every_condition(store):
     records = evaluate(store, runs)
     assert len({record.predictions_digest for record in records.values()}) == 1
     assert len(records) == 3
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # attention on a CPU
+def test_a_gpu_trains_the_seeds_of_the_same_shots_together(store, tmp_path):
+    """Grouped as for a GPU, computed on a CPU."""
+    runs = [
+        run_of("few_shot", method="random_init", shots=shots, seed=seed, condition=condition)
+        for shots in (1, 2)
+        for seed in range(2)
+        for condition in (None, "shift:3")
+    ]
+    groups = group_runs([*runs, *(run_of("knn", seed=seed) for seed in range(2))], "cuda:0")
+    assert Counter(len(group.runs) for group in groups) == {4: 2, 2: 1}
+    apart = Store(tmp_path / "apart")
+    pretrain(START["random_init"], None, apart, Resources())
+    expected = evaluate(apart, runs)
+    evaluation = Evaluation(START["random_init"], CHIPS, store, Resources())
+    for group in groups:
+        if group.protocol == "few_shot":
+            for record in evaluation.run(group):
+                assert record.support_digest == expected[record.key].support_digest
+    for run in runs:
+        both = []
+        for one in (store, apart):
+            with np.load(one.folder("evaluate", run.key) / "predictions.npz") as file:
+                both.append(file["scores"])
+        np.testing.assert_allclose(*both, atol=1e-4)
+
+
+def test_the_error_of_one_seed_comes_after_the_records_of_the_others(store, monkeypatch):
+    runs = [run_of("few_shot", method="random_init", seed=seed) for seed in range(3)]
+    found = Predictions(np.zeros(80, np.int64), np.ones(80, np.float32))
+    given = [[found], NotConvergedError("of the second seed"), [found]]
+    monkeypatch.setattr(few_shot, "run_together", lambda *_: given)
+    (group,) = group_runs(runs, "cuda:0")
+    evaluation = Evaluation(START["random_init"], CHIPS, store, Resources())
+    with pytest.raises(NotConvergedError, match="of the second seed"):
+        for _ in evaluation.run(group):
+            pass
+    assert [store.read("evaluate", run.key) is not None for run in runs] == [True, False, True]

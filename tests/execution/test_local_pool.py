@@ -6,6 +6,7 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+import torch
 from small_pretrainings import identity_of
 
 from sarbench.bench.execution import job as jobs
@@ -13,6 +14,7 @@ from sarbench.bench.execution import local_pool as local
 from sarbench.bench.execution.job import Event
 from sarbench.bench.execution.local_pool import run_jobs
 from sarbench.bench.identity import Job, Resources, Run
+from sarbench.bench.plan.failure_class import classify
 from sarbench.bench.pretraining.loop import pretrain
 from sarbench.bench.store.records import Store
 from sarbench.results.record import Attempt
@@ -194,3 +196,76 @@ def test_runs_of_a_pretraining_in_another_process_are_skipped(tmp_path, monkeypa
     events = run(store)
     assert [event.kind for event in events] == ["started", "elsewhere"]
     assert store.last_attempt("pretrain", CONTROL.key) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "failure", "kind"),
+    [
+        ("CUDA error: unspecified launch failure", "DeviceLostError", "node_failure"),
+        ("CUDA error: device-side assert triggered", "KernelError", "exception"),
+    ],
+)
+def test_a_gpu_that_stops_costs_one_piece_of_work_and_the_rest_is_done_by_a_new_process(
+    tmp_path, monkeypatch, first, failure, kind
+):
+    store, lost = Store(tmp_path / "runs"), tmp_path / "lost"
+    broken: list[str] = []
+
+    def fault(device: str) -> str:
+        return "CUDA error: device is gone" if broken else ""
+
+    def stop_once(card, *_: object) -> None:
+        if card.name == "mstar_soc" and not lost.exists():
+            lost.touch()
+            broken.append("in this process only")
+            raise RuntimeError(first)
+
+    monkeypatch.setattr(jobs, "device_fault", fault)
+    monkeypatch.setattr(jobs, "open_version", stop_once)
+    events = run(store)
+    assert keys(events, "failed") == key_set(runs_of("mstar_soc"))
+    assert key_set(runs_of("sar_acd")) <= keys(events, "done")
+    for one in runs_of("mstar_soc"):
+        attempt = store.last_attempt("evaluate", one.key)
+        assert attempt is not None
+        assert attempt.failure == failure
+        assert classify(attempt) == kind
+        assert first in attempt.message
+        assert ("rerun" in attempt.message) == (kind == "node_failure")
+
+
+def test_a_process_that_gets_no_working_gpu_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(jobs.DeviceError, match="torch sees no GPU in this job"):
+        jobs.prepare_process(Resources("cuda:0"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    def lost(*_: object, **__: object) -> None:
+        raise torch.AcceleratorError("CUDA error: device unavailable\nMore")
+
+    monkeypatch.setattr(torch, "zeros", lost)
+    with pytest.raises(jobs.DeviceError, match=r"does not compute: CUDA error: device unava.*smi"):
+        jobs.prepare_process(Resources("cuda:0"))
+    assert jobs.device_fault("cpu") == ""
+
+
+def test_deterministic_algorithms_are_switched_on_by_the_environment(monkeypatch):
+    asked: list[tuple] = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *a, **k: asked.append((a, k)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(jobs, "device_fault", lambda device: "")
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is restored after the test
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    jobs.prepare_process(Resources("cuda:0"))
+    assert not asked
+    monkeypatch.setenv("SARBENCH_DETERMINISTIC", "1")
+    jobs.prepare_process(Resources("cuda:0"))
+    assert asked == [((True,), {"warn_only": True})]
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_works_has_no_fault():
+    jobs.prepare_process(Resources("cuda:0"))
+    assert jobs.device_fault("cuda:0") == ""

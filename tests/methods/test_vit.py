@@ -9,6 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from sarbench.bench.seeding import torch_stream
+from sarbench.methods import _relative
 from sarbench.methods._encoders import (
     SIZES,
     EncoderConfig,
@@ -249,7 +250,7 @@ def test_an_encoder_can_be_trained_after_it_was_used_in_inference_mode(rng):
     encoder = Encoder(SMALL, "relative")
     initialise(encoder, rng)
     images = torch.rand(2, 1, 32, 32, generator=rng)
-    relative_buckets.cache_clear()
+    _relative._cached_buckets.cache_clear()
     with torch.inference_mode():
         encoder(images)
     encoder(images).sum().backward()

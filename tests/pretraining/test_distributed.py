@@ -17,16 +17,18 @@ from sarbench.bench.augmentation.augment import Augmentation, augment
 from sarbench.bench.data.pools import Pool
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.identity import RECIPES, Pretraining, Resources
-from sarbench.bench.pretraining import checkpoints
+from sarbench.bench.pretraining import checkpoints, training
 from sarbench.bench.pretraining import loop as pretraining
 from sarbench.bench.pretraining.checkpoints import load_checkpoint
+from sarbench.bench.pretraining.claim import Interrupted
 from sarbench.bench.pretraining.distributed import (
     BatchShareError,
     Environment,
     Ranks,
     join_ranks,
 )
-from sarbench.bench.pretraining.loop import Interrupted, pretrain
+from sarbench.bench.pretraining.loop import pretrain
+from sarbench.bench.pretraining.training import Loop
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.store.atomic import read_lines
 from sarbench.bench.store.provenance import Clock
@@ -90,9 +92,9 @@ def stopped_at_step_4(root: Path, environment: Environment) -> None:
 def blind(hidden: int, root: Path, environment: Environment) -> None:
     """Resume while the second process sees neither the newest checkpoints nor the history."""
     if environment.rank == 1:
-        see, read = checkpoints._checkpoints, pretraining.read_lines
+        see, read = checkpoints._checkpoints, training.read_lines
         checkpoints._checkpoints = lambda folder: see(folder)[hidden:]
-        pretraining.read_lines = lambda path: read(path)[:-hidden] if hidden else read(path)
+        training.read_lines = lambda path: read(path)[:-hidden] if hidden else read(path)
     work(root, "lomar", environment)
 
 
@@ -134,7 +136,7 @@ def test_the_second_process_takes_the_state_of_the_first_and_lists_nothing(tmp_p
     state, history = load_checkpoint(folder, pytest.fail), read_lines(folder / "history.jsonl")
     second = Second(1, 2)
     object.__setattr__(second, "handed", [state, history])
-    loop = pretraining._Loop(
+    loop = Loop(
         identity, pretraining.build_method(identity), make_pool(), tmp_path / "empty",
         Resources(), pytest.fail, second, Clock(Resources()),
     )  # fmt: skip

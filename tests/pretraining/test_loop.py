@@ -18,10 +18,12 @@ from small_pretrainings import (
     EVERY_STEP,
     RECIPE,
     STEPS,
+    NotFinite,
     identity_of,
     make_pool,
     outcome,
     stop_after,
+    use,
 )
 from torch import nn
 
@@ -38,17 +40,12 @@ from sarbench.bench.pretraining.checkpoints import (
     remove_checkpoints,
     save_checkpoint,
 )
-from sarbench.bench.pretraining.claim import Claim, RunningElsewhereError
+from sarbench.bench.pretraining.claim import Claim, Interrupted, RunningElsewhereError
 from sarbench.bench.pretraining.distributed import Ranks
 from sarbench.bench.pretraining.feature_spread import feature_spread
-from sarbench.bench.pretraining.loop import (
-    Interrupted,
-    NonFiniteLossError,
-    build_method,
-    pretrain,
-)
+from sarbench.bench.pretraining.loop import build_method, pretrain
 from sarbench.bench.pretraining.optimisation import learning_rate, make_optimizer, weight_decay
-from sarbench.bench.pretraining.step import train_step
+from sarbench.bench.pretraining.step import NonFiniteLossError, train_step
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.store.progress import Progress
 from sarbench.bench.store.records import Store
@@ -56,7 +53,7 @@ from sarbench.bench.store.sample_predictions import load
 from sarbench.methods import get, mae
 from sarbench.methods._encoders import EncoderConfig
 from sarbench.methods._masking import context_and_targets
-from sarbench.methods._method import Method, View
+from sarbench.methods._method import View
 
 
 @pytest.mark.parametrize("method", ["mae", "i_jepa", "sar_jepa"])
@@ -244,17 +241,6 @@ def test_a_process_killed_again_and_again_ends_with_the_same_bits(tmp_path):
     assert outcome(killed, identity) == outcome(straight, identity)
 
 
-class NotFinite(get("mae")):
-    """MAE that computes a loss that is not finite in its third step."""
-
-    calls = 0
-
-    def loss(self, batch, rng):
-        self.calls += 1
-        loss, kept = super().loss(batch, rng)
-        return loss * (float("inf") if self.calls == 3 else 1.0), kept
-
-
 class Explodes(get("mae")):
     """MAE whose gradients are not finite in its first step of two."""
 
@@ -266,10 +252,6 @@ class Explodes(get("mae")):
         if self.calls == self.fatal:
             loss.register_hook(lambda gradient: gradient * float("nan"))
         return loss, kept
-
-
-def use(monkeypatch: pytest.MonkeyPatch, method: type[Method]) -> None:
-    monkeypatch.setattr("sarbench.methods._registry.get", lambda name: method)
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_the_method(tmp_path, monkeypatch):
@@ -551,9 +533,11 @@ def test_every_chip_is_seen_once_an_epoch_but_for_an_incomplete_batch(monkeypatc
     pool = make_pool()
     batches = Batches(pool, RECIPE, seed=0, views=(View(),), px=16, device="cpu")
     seen: list[int] = []
-    stack = batches._stack
+    stack = batches._pixels.stack
     monkeypatch.setattr(
-        batches, "_stack", lambda rows: (seen.extend(rows.tolist()), stack(rows))[1]
+        batches._pixels,
+        "stack",
+        lambda rows, index: (seen.extend(rows.tolist()), stack(rows, index))[1],
     )
     for step in range(4):
         assert batches.batch(step).views[0].shape == (4, 1, 16, 16)

@@ -21,8 +21,9 @@ from sarbench.bench.method_facts.sample_batches import build, sample_batch
 from sarbench.bench.pretraining import batch_norm
 from sarbench.bench.pretraining.batch_norm import share_statistics
 from sarbench.bench.pretraining.batches import Batches
+from sarbench.bench.pretraining.claim import Interrupted
 from sarbench.bench.pretraining.distributed import ALONE
-from sarbench.bench.pretraining.loop import Interrupted, pretrain
+from sarbench.bench.pretraining.loop import pretrain
 from sarbench.bench.pretraining.optimisation import learning_rate, make_optimizer
 from sarbench.bench.store.records import Store
 from sarbench.methods import View, get

@@ -11,7 +11,8 @@ from small_pretrainings import identity_of, outcome, pool_from, stop_after
 from torch import nn
 
 from sarbench.bench.identity import Recipe, Resources
-from sarbench.bench.pretraining.loop import Interrupted, pretrain
+from sarbench.bench.pretraining.claim import Interrupted
+from sarbench.bench.pretraining.loop import pretrain
 from sarbench.bench.pretraining.optimisation import learning_rate, make_optimizer
 from sarbench.bench.store.records import Store
 from sarbench.methods import get

@@ -9,17 +9,20 @@ import pytest
 import timm
 import torch
 from one_test_set import images_of, run_one
+from small_pretrainings import AnyDevice
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sarbench.bench.seeding import torch_stream
-from sarbench.methods._encoders import SIZES, TimmConfig
+from sarbench.methods import _relative
+from sarbench.methods._encoders import SIZES, EncoderConfig, TimmConfig
 from sarbench.methods._timm import TimmEncoder
-from sarbench.methods._vit import Encoder
+from sarbench.methods._vit import Encoder, initialise
 from sarbench.protocols import few_shot, finetune
 from sarbench.protocols._settings import FewShot, Finetune
 from sarbench.protocols._training import Classifier
+from sarbench.protocols._training_together import train_together
 from sarbench.protocols._types import LabelledImages, NotConvergedError, Predictions
 
 RUNS = {"few_shot": partial(run_one, few_shot), "finetune": partial(run_one, finetune)}
@@ -395,3 +398,145 @@ def test_layers_of_timm_end_below_the_head() -> None:
     for name, weight in with_head.named_parameters():
         expected = head if name.startswith("fc.") else numbers[f"model.{name}"]
         assert scales[id(weight)] == 0.5 ** (head - expected), name
+
+
+def both(
+    make: Callable[[float], nn.Module], settings: FewShot, episodes: int = 3
+) -> tuple[list, list]:
+    """Return what separate runs and one batched run give for some seeds."""
+    images = quadrants()
+    chosen = [np.random.default_rng(seed).permutation(60)[:40] for seed in range(episodes)]
+    apart, together = ([torch_stream(seed, "run") for seed in range(episodes)] for _ in range(2))
+    one = [
+        few_shot.run(make, images, *given, settings) for given in zip(chosen, apart, strict=True)
+    ]
+    other = few_shot.run_together(make, images, chosen, together, settings)
+    for left, right in zip(apart, together, strict=True):
+        assert torch.equal(left.get_state(), right.get_state())
+    return one, other
+
+
+def assert_same(one: list, other: list) -> None:
+    for apart, together in zip(one, other, strict=True):
+        for left, right in zip(apart, together, strict=True):
+            np.testing.assert_allclose(left.scores, right.scores, atol=1e-5)
+            np.testing.assert_array_equal(left.classes, right.classes)
+
+
+class Quiet(TinyEncoder):
+    """The encoder without its notes, which cannot be batched."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.shown = []
+        return super().forward(images)
+
+
+def vit(positions: str) -> Callable[[float], nn.Module]:
+    def make(drop_path: float) -> nn.Module:
+        encoder = Encoder(EncoderConfig("", 8, 2, 24, 2, 2), positions, drop_path=drop_path)
+        initialise(encoder, torch_stream(1, "pretrained"))
+        return encoder
+
+    return make
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # attention on a CPU
+@pytest.mark.parametrize("name", ["tiny", "absolute", "relative", "resnet"])
+def test_seeds_trained_as_one_model_equal_separate_runs(monkeypatch, name: str) -> None:
+    make = {"tiny": lambda _: Quiet(), "resnet": resnet}.get(name) or vit(name)
+    # A CPU may attend in a way of its own, which cannot be batched.
+    monkeypatch.setattr(_relative, "BlockedAttention", AnyDevice, raising=False)
+    done = []
+
+    def noted(*given):
+        done.extend(train_together(*given))
+        return list(done)
+
+    monkeypatch.setattr(few_shot, "train_together", noted)
+    # In float32 a CPU has ways of its own, and batch normalisation and AdamW enlarge rounding.
+    torch.set_default_dtype(torch.float64)
+    try:
+        one, other = both(make, FewShot(epochs=12, batch=15, lr=5e-3, warmup_epochs=0))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_same(one, other)
+    assert done == other  # none was trained alone
+    assert min(np.ptp(run.scores) for (run,) in one) > 1e-3  # something was learned
+
+
+def resnet(drop_path: float) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return TimmEncoder(TimmConfig("timm:test_resnet@8", 8))
+
+
+class Draws(Quiet):
+    """An encoder with dropout, which separate runs draw from their own streams."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.dropout(super().forward(images), 0.3, self.training)
+
+
+def test_an_encoder_that_draws_is_trained_seed_by_seed() -> None:
+    one, other = both(lambda _: Draws(), FewShot(epochs=3, batch=15))
+    for (apart,), (together,) in zip(one, other, strict=True):
+        np.testing.assert_array_equal(apart.scores, together.scores)
+
+
+def test_fewer_seeds_are_trained_at_once_where_memory_is_short(monkeypatch) -> None:
+    sizes = []
+
+    def short_of_memory(make, images, episodes, rngs, settings):
+        sizes.append(len(episodes))
+        if len(episodes) > 2:
+            for rng in rngs:  # a training that has begun
+                torch.rand(3, generator=rng)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train_together(make, images, episodes, rngs, settings)
+
+    monkeypatch.setattr(few_shot, "train_together", short_of_memory)
+    assert_same(*both(lambda _: Quiet(), FewShot(epochs=3, batch=15), episodes=5))
+    assert sizes == [5, 2, 2, 1]
+
+
+def test_a_seed_that_fails_leaves_the_others_whole() -> None:
+    made = []
+
+    def one_is_broken(drop_path: float) -> nn.Module:
+        made.append(Quiet(drop_path))
+        if len(made) in (2, 5):  # the second seed, together and alone
+            nn.init.constant_(made[-1].class_token, torch.nan)
+        return made[-1]
+
+    chosen, rngs = [np.arange(40)] * 3, [torch_stream(seed, "run") for seed in range(3)]
+    settings = FewShot(epochs=2, batch=15)
+    found = few_shot.run_together(one_is_broken, quadrants(), chosen, rngs, settings)
+    assert isinstance(found[1], NotConvergedError)
+    for seed in (0, 2):
+        alone = few_shot.run(
+            lambda _: Quiet(), quadrants(), np.arange(40), torch_stream(seed, "run"), settings
+        )
+        np.testing.assert_array_equal(found[seed][0].scores, alone[0].scores)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("positions", ["absolute", "relative"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gpu_trains_seeds_as_one_model(positions: str, precision: str) -> None:
+    images = quadrants()
+    images = LabelledImages(
+        images.train.cuda(), images.train_labels.cuda(), [one.cuda() for one in images.tests], 4
+    )
+    settings = FewShot(epochs=6, batch=15, lr=5e-3, precision=precision)
+    chosen = [np.random.default_rng(seed).permutation(60)[:40] for seed in range(4)]
+
+    def make(drop_path: float) -> nn.Module:
+        return vit(positions)(drop_path).cuda()
+
+    found = few_shot.run_together(
+        make, images, chosen, [torch_stream(seed, "run") for seed in range(4)], settings
+    )
+    for seed, (together,) in enumerate(found):
+        rng = torch_stream(seed, "run")
+        (alone,) = few_shot.run(make, images, chosen[seed], rng, settings)
+        np.testing.assert_allclose(alone.scores, together.scores, atol=0.05)

@@ -1,0 +1,210 @@
+"""The training of one pretraining, from its newest checkpoint to its last step."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from ...methods._method import Method
+from ..data.pools import Pool
+from ..identity import Pretraining, Recipe, Resources
+from ..store.atomic import read_lines, write_atomic
+from ..store.progress import Progress, write_progress
+from ..store.provenance import Clock
+from ..store.records import HISTORY
+from .batches import Batches
+from .checkpoints import load_checkpoint, save_checkpoint
+from .claim import Interrupted, RunningElsewhereError
+from .distributed import Ranks
+from .feature_spread import feature_spread
+from .optimisation import learning_rate, make_optimizer, weight_decay
+from .step import (
+    NonFiniteLossError,
+    cause_seen_later,
+    check_weights,
+    queue_step,
+    train_step,
+)
+
+Loss = TypeVar("Loss", float, torch.Tensor)
+
+# Steps between two looks at the losses, by the type of the device. A look waits for the device, and
+# nothing else does. An epoch ends with a look, and a checkpoint follows one.
+LOOK_STEPS = {"cpu": 1, "cuda": 16}
+PROGRESS_S = 10.0  # between two writes of the progress file
+SPREAD_CHIPS = 64  # first chips of the pool, whose feature spread the history holds
+
+
+class Loop:
+    """The state of one pretraining while it runs."""
+
+    def __init__(
+        self,
+        identity: Pretraining,
+        method: Method,
+        pool: Pool,
+        folder: Path,
+        resources: Resources,
+        warn: Callable[[str], None],
+        ranks: Ranks,
+        clock: Clock,
+        resident: bool = True,
+    ) -> None:
+        self.identity, self.method, self.folder = identity, method, folder
+        self.resources, self.ranks, self.clock = resources, ranks, clock
+        self.recipe = Recipe(**(identity.recipe or {}))
+        views = type(method).views(method.config)
+        self.batches = Batches(
+            pool, self.recipe, identity.seed, views, method.encoder_config.input_px,
+            resources.device, ranks, labelled=method.needs_labels, resident=resident, warn=warn,
+        )  # fmt: skip
+        self.steps = method.steps = self.batches.per_epoch * self.recipe.epochs
+        self.optimizer = make_optimizer(method, self.recipe)
+        self.spread_chips = self.batches.plain(SPREAD_CHIPS)
+        self.step, self.loss_sum = 0, 0.0
+        self.timing = {"wall_s": 0.0, "train_s": 0.0, "steps": 0}  # before the last resume
+        # Only the first process reads: on a network file system others may see older files.
+        found = None
+        if ranks.first:
+            found = [load_checkpoint(folder, warn), read_lines(self._history_path)]
+        state, history = ranks.from_first(found, resources.device)
+        if state is not None:
+            self.step, self.loss_sum = state["step"], state["loss_sum"]
+            self.timing |= state.get("timing", {})  # checkpoints of older versions have none
+            method.load_state_dict(state["method"], strict=True)
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.history = [line for line in history if line["step"] <= self.step]
+        ranks.check_same(self.step, method)
+        clock.before_s = self.timing["wall_s"]
+        self.first, self.began = self.step, time.monotonic()
+
+    @property
+    def _history_path(self) -> Path:
+        return self.folder / HISTORY
+
+    def _timing(self) -> dict[str, float]:
+        """Return the seconds and steps since the first start, over all resumes."""
+        return {
+            "wall_s": self.clock.wall_s,
+            "train_s": self.timing["train_s"] + time.monotonic() - self.began,
+            "steps": self.timing["steps"] + self.step - self.first,
+        }
+
+    def run(
+        self,
+        should_stop: Callable[[], bool],
+        lost: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+    ) -> dict[str, Any]:
+        """Train to the last step; return the fields of the record."""
+        saved = written = self.began
+        self.method.train()
+        while self.step < self.steps:
+            loss = self._advance()
+            now = time.monotonic()
+            pace = (self.step - self.first) * self.recipe.batch / (now - self.began)
+            progress = Progress(self.step, self.steps, self.recipe.batch, loss, pace)
+            on_progress(progress)
+            if self.ranks.first and now - written >= PROGRESS_S:
+                write_progress(self.folder, progress)
+                written = now
+            if self.step % self.batches.per_epoch == 0:
+                self._end_epoch(pace)
+            if self.ranks.mean(float(lost()), self.resources.device) > 0:
+                raise RunningElsewhereError("another process took this pretraining over")
+            stop = self.ranks.mean(float(should_stop()), self.resources.device) > 0
+            if self.step < self.steps and (stop or now - saved >= self.resources.checkpoint_s):
+                self._save()
+                saved = now
+            if stop and self.step < self.steps:
+                self.ranks.wait()
+                raise Interrupted(f"stopped after step {self.step} of {self.steps}; state is saved")
+        last, timing = self.history[-1], self._timing()
+        return {
+            "steps": self.steps,
+            "images_per_s": timing["steps"] * self.recipe.batch / timing["train_s"],
+            "final_loss": last["loss"],
+            "feature_spread": last["spread"],
+        }
+
+    def _advance(self) -> float:
+        """Do the steps up to the next look at the losses; return the last loss.
+
+        A look at every step comes before the weights move. So the cause of a loss that is not
+        finite is known then; later only its step and its pixels are.
+        """
+        first, epoch = self.step, self.batches.per_epoch
+        look = LOOK_STEPS[torch.device(self.resources.device).type]
+        last = min((first // look + 1) * look, (first // epoch + 1) * epoch)
+        if last == first + 1:
+            losses = [self._one_step(train_step)]
+        else:
+            queued = [self._one_step(queue_step) for _ in range(first, last)]
+            found = torch.stack(queued).tolist()  # waits
+            losses = self.ranks.means(found, self.resources.device)
+        for step, loss in enumerate(losses, start=first):
+            if not math.isfinite(loss):
+                cause = cause_seen_later(self.method, self.batches.batch(step))
+                raise NonFiniteLossError(
+                    f"step {step + 1} of {self.steps}: the loss is {loss}: {cause} (seen after "
+                    f"step {last}; the last checkpoint is from before)"
+                )
+            self.loss_sum += loss
+        return losses[-1]
+
+    def _one_step(self, do_step: Callable[..., Loss]) -> Loss:
+        epoch = self.step / self.batches.per_epoch
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, epoch)
+        self.optimizer.param_groups[0]["weight_decay"] = weight_decay(self.recipe, epoch)
+        batch = replace(
+            self.batches.batch(self.step),
+            progress=self.step / self.steps,
+            gather=self.ranks.gather,
+        )
+        rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=self.resources.device)
+        try:
+            loss = do_step(
+                self.method, self.optimizer, batch, rng, self.ranks, self.identity.precision
+            )
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f"step {self.step + 1} of {self.steps}: {error}") from error
+        self.step += 1
+        return loss
+
+    def _end_epoch(self, pace: float) -> None:
+        try:
+            check_weights(self.method)  # the last step has no later loss that would show it
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {error}") from error
+        line = {
+            "step": self.step,
+            "epoch": self.step // self.batches.per_epoch,
+            "loss": self.loss_sum / self.batches.per_epoch,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "spread": feature_spread(self.method.encoder, self.spread_chips),
+            "images_per_s": round(pace, 1),
+        }
+        self.history.append(line)
+        self.loss_sum = 0.0
+        if not self.ranks.first:
+            return
+        text = "".join(json.dumps(entry) + "\n" for entry in self.history)
+        write_atomic(self._history_path, text)
+
+    def _save(self) -> None:
+        if not self.ranks.first:
+            return
+        state = {
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "timing": self._timing(),
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        save_checkpoint(self.folder, self.step, state)
