@@ -95,6 +95,17 @@ def test_target_and_prediction_are_drawn_at_their_patches(images, rng):
         assert (target.low, target.high) == (predicted.low, predicted.high)
 
 
+def test_all_chips_have_one_grey_scale(images, rng):
+    method = made(Fake)
+    images = images * torch.tensor([1.0, 0.1])[:, None, None, None]  # a dark chip stays dark
+    made_lines = rows_of_panels(predictions_of(method, images, rng), TOY)
+    scales = {(panel.low, panel.high) for _, _, panels in made_lines for panel in panels}
+    assert len(scales) == 1
+    shown = [images[i, 0].numpy()[seen({0, 1, 4, 5, 6, 9, 10})] for i in (0, 1)]
+    ((low, high),) = scales
+    assert (low, high) == pytest.approx(tuple(np.percentile(shown, (0.5, 99.5))), rel=1e-5)
+
+
 def test_windows_that_overlap_are_averaged():
     values = np.array([[[1.0], [2.0]], [[5.0], [7.0]]])
     patches = np.array([[0, 2], [2, 3]])
