@@ -110,7 +110,7 @@ def test_only_one_training_split_alone_has_labels(packed: Store):
         pool = opened(packed, *names)
         assert pool.labels is None
         assert pool.classes == ()
-    assert len(pool) == 800 + 400
+    assert len(pool) == 10 * synthetic.POOL_PER_CLASS + synthetic.POOL_EMPTY + 400
     whole = Pool([prepare("synthetic", packed.root, packed.prepared).chips])
     assert whole.labels is None  # it holds test chips
 
