@@ -37,7 +37,7 @@ class MaskedPrediction(Method):
 
     any_encoder = False
     # The target, for pictures: pixels of one or more maps, or values without a place in the patch.
-    target_kind: ClassVar[Literal["pixels", "features"]] = "pixels"
+    target_kind: ClassVar[Literal["pixels", "features", "histograms"]] = "pixels"
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
         """Hide, encode, predict; `rng` (on the images' device) draws the mask."""

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ...methods._encoders import EncoderConfig
 from ..store.sample_predictions import Predictions
 
+DIRECTIONS = 9  # bins of a histogram, `BINS` of methods/_gradients.py
 MOST_MAPS = 4  # drawn one by one; more are drawn as their mean
 PANEL_INCH = 1.7
 BRIGHT = 99.5  # percentile drawn white, because a few scatterers are far brighter
@@ -110,7 +113,7 @@ def colour_panels(
 ) -> list[Panel]:
     """Return target and prediction as colours: three main directions of the targets, each 0 to 1.
 
-    Histograms and features are no images and have similar norms. Colours show similar patches.
+    Features are not images and have similar norms. Colours show similar patches.
     """
     wanted, got = target @ axes.T, predicted @ axes.T
     low, high = np.nanpercentile(wanted, (2, 98), axis=0)
@@ -119,6 +122,34 @@ def colour_panels(
         Panel(word, np.clip((values - low) / scale, 0, 1).reshape(*patch_grid, 3))
         for word, values in (("target", wanted), ("prediction", got))
     ]
+
+
+def histogram_panels(
+    target: Float[np.ndarray, "N P"],
+    predicted: Float[np.ndarray, "N P"],
+    patch_grid: tuple[int, int],
+) -> list[Panel]:
+    """Return target and prediction as colours of cells: hue = direction, brightness = how clear.
+
+    A cell is the sum of unit vectors at twice the angle of each bin, times the bin's value (the
+    circular mean of axes). So a constant added to all bins, as by standardising, changes nothing,
+    and a cell without a main direction is black.
+    """
+    side = isqrt(target.shape[1] // DIRECTIONS)
+    turns = np.exp(2j * np.pi * np.arange(DIRECTIONS) / DIRECTIONS)
+    wanted, got = (
+        np.tensordot(turns, unpatchify(values, patch_grid, side), 1)
+        for values in (target, predicted)
+    )
+    brightest = np.nanpercentile(np.abs(wanted), BRIGHT)
+    panels = []
+    for word, cells in (("target", wanted), ("prediction", got)):
+        hue = np.angle(np.nan_to_num(cells)) / (2 * np.pi) % 1
+        brightness = np.clip(np.abs(np.nan_to_num(cells)) / max(brightest, 1e-12), 0, 1)
+        colours = hsv_to_rgb(np.stack((hue, np.full(hue.shape, 0.8), brightness), -1))
+        colours[np.isnan(cells)] = np.nan
+        panels.append(Panel(word, colours))
+    return panels
 
 
 def main_directions(values: Float[np.ndarray, "K P"]) -> Float[np.ndarray, "3 P"]:
@@ -182,6 +213,8 @@ def rows_of_panels(
     if as_maps:
         scales = scales_of(targets)
         panels = [map_panels(wanted, got, scales) for _, _, wanted, got in placed]
+    elif made.kind == "histograms":
+        panels = [histogram_panels(wanted, got, encoder.patch_grid) for _, _, wanted, got in placed]
     else:
         axes = main_directions(made.target.reshape(-1, made.target.shape[-1]))
         panels = [
@@ -197,7 +230,8 @@ def draw_predictions(made: Predictions, label: str, encoder: EncoderConfig) -> F
     """Draw one line per chip: the chip, its hidden patches, targets and predictions.
 
     Blue patches are hidden from the encoder, orange frames are windows or blocks, and grey patches
-    have no target or prediction. Similar histograms or features have similar colours.
+    have no target or prediction. Similar features have similar colours. A histogram has the colour
+    of its main direction and is dark without one.
     """
     chips = [Panel("chip", chip, 0.0, float(np.percentile(chip, BRIGHT))) for chip in made.chips]
     lines = rows_of_panels(made, encoder) if len(made.images) else []
