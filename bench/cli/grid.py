@@ -176,6 +176,6 @@ def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None)
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
         write_atomic(folder / f"demo.{ending}", render(board, style))
     out.file.write(render(board, "text"))
-    out.print(f"\n{request.grid.about}", markup=False)
+    out.print(f"\n{request.grid.about.strip()}", markup=False)
     out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {request.store.root}")
     raise typer.Exit(1 if failed else 0)
