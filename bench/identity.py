@@ -164,7 +164,11 @@ class Pretraining(Identity):
 
 @dataclass(frozen=True)
 class Run(Identity):
-    """The identity of one run; `start` is the key of its pretraining."""
+    """The identity of one run.
+
+    `start` is the key of its pretraining. `condition` is that of the test chips, such as `shift:4`,
+    and None for chips as they are. Runs that differ only in it have the same head.
+    """
 
     start: str
     method: str
@@ -176,6 +180,14 @@ class Run(Identity):
     settings: dict[str, Any]
     shots: Shots
     seed: int
+    condition: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values; a condition that is None is left out."""
+        found = super().to_json()
+        if self.condition is None:
+            del found["condition"]
+        return found
 
 
 @dataclass(frozen=True)
@@ -222,7 +234,7 @@ def fill(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Return the defaults, updated by the values of a grid, for an identity.
 
     An integer becomes a float where the default is a float, so that 1 and 1.0 give one key. A field
-    that is None is left out.
+    that is None is left out, and so is one that is false where the default is None.
     """
     filled = defaults | {name: _fitted(value, defaults[name]) for name, value in given.items()}
     return {name: value for name, value in filled.items() if value is not None}
@@ -231,6 +243,8 @@ def fill(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 def _fitted(value: Any, like: Any) -> Any:
     if isinstance(like, float) and type(value) is int:
         return float(value)
+    if like is None and value is False:
+        return None
     if isinstance(like, list) and like and isinstance(value, list):
         return [_fitted(one, like[0]) for one in value]
     return value

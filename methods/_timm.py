@@ -10,6 +10,7 @@ from timm.models import group_parameters  # pyright: ignore[reportPrivateImportU
 from torch import Tensor, nn
 
 from ._encoders import TimmConfig
+from ._linear import replace_linear
 
 
 class TimmModelError(ValueError):
@@ -40,6 +41,7 @@ class TimmEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.model: Any = _create(config, drop_path)
+        replace_linear(self.model)
         self.width = int(getattr(self.model, "head_hidden_size", self.model.num_features))
         self.has_class_token = getattr(self.model, "cls_token", None) is not None
 

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from timm.layers.norm import LayerNorm
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ._encoders import EncoderConfig
+from ._linear import linear, replace_linear
 from ._relative import RelativeBlock
 from ._timm import timm_layers
 
@@ -65,6 +65,7 @@ class Encoder(VisionTransformer):
         if positions == "absolute":
             fixed = sincos_positions(config.patch_grid, config.width)
         self.register_buffer("positions", fixed, persistent=False)
+        replace_linear(self)
 
     def layer_numbers(self) -> tuple[dict[str, int], int]:
         """Return the layer number of each weight by its name, and that of a head on top.
@@ -97,7 +98,7 @@ class Encoder(VisionTransformer):
             positions = None if positions is None else positions[patches]
         # As one matrix product, the strided convolution is several times faster on a CPU.
         projection = self.patch_embed.proj
-        tokens = functional.linear(pixels, projection.weight.flatten(1), projection.bias)
+        tokens = linear(pixels, projection.weight.flatten(1), projection.bias)
         return tokens if positions is None else tokens + positions
 
     def encode(self, patches: Float[Tensor, "R V D"]) -> Float[Tensor, "R N D"]:
@@ -133,6 +134,7 @@ class Trunk(nn.Module):
         )
         self.norm = LayerNorm(width)
         self.predict = nn.Linear(width, outputs)
+        replace_linear(self)
 
     def decode(self, tokens: Float[Tensor, "R N W"]) -> Float[Tensor, "R N P"]:
         """Return the values of embedded tokens."""

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from ._encoders import EncoderConfig
 from ._gradients import standardise
+from ._linear import Linear
 from ._masked import MaskedPrediction, Prediction
 from ._masking import hidden_except, random_order, windows
 from ._method import MethodConfigError
@@ -85,7 +86,7 @@ class LoMaR(MaskedPrediction):
 
     def build_predictor(self, values: int) -> nn.Module:
         """Return the map from tokens to `values` target values."""
-        return nn.Linear(self.encoder_config.width, values)
+        return Linear(self.encoder_config.width, values)
 
     def target_values(self) -> int:
         """Return the number of target values of a patch."""

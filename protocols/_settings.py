@@ -4,6 +4,7 @@ Every change of a value here, or of a protocol's computation, needs a new `versi
 protocol; `tests/protocols/test_versions.py` holds a digest of each.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import cos, inf, pi
 from typing import ClassVar, Literal, get_args
@@ -18,6 +19,11 @@ Precision = Literal["fp32", "bf16"]
 def grid_cells(readout: str) -> int:
     """Return the cells along a side of a `patch_grid_` readout, 0 for another one."""
     return int(readout.removeprefix("patch_grid_")) if readout.startswith("patch_grid_") else 0
+
+
+def steps_per_epoch(chips: int, batch: int) -> int:
+    """Return the steps of one epoch: the full batches, or one batch of fewer chips."""
+    return max(1, chips // batch)
 
 
 class BadSettingsError(ValueError):
@@ -44,6 +50,12 @@ class _Settings:
                 raise BadSettingsError(f"{name} is {value}; it must be in [0, 1]")
             if name == "penalty" and not value > 0:  # without it there may be no minimum
                 raise BadSettingsError(f"penalty is {value}; it must be above 0")
+            if name == "whiten" and value is not None and type(value) is not bool:
+                raise BadSettingsError(f"whiten is {value!r}; it must be true or false")
+            if name == "steps" and value is not None and (type(value) is not int or value < 1):
+                raise BadSettingsError(
+                    f"steps is {value!r}; it must be a whole number of 1 or more"
+                )
             if isinstance(value, int | float) and not 0 <= value < inf:
                 raise BadSettingsError(f"{name} is {value}; it must be finite, 0 or more")
         epochs, warmup = (getattr(self, name, 0) for name in ("epochs", "warmup_epochs"))
@@ -59,6 +71,7 @@ class HeadTraining(_Settings):
     """The SAR-JEPA paper's training of a classifier, the same in few_shot and linear.
 
     The values are from few_shot_classification/finetune in waterdisappear/SAR-JEPA at 1f17f90.
+    N labelled chips take epochs x max(1, N // batch) steps.
     """
 
     epochs: int = 40
@@ -69,6 +82,31 @@ class HeadTraining(_Settings):
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 5e-4  # on every weight, biases and norms too
     readout: Readout = "default"
+    steps: int | None = None  # length in steps for any number of chips; None = that of `epochs`
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values, and two lengths."""
+        super().__post_init__()
+        if self.steps is not None and self.epochs != HeadTraining.epochs:
+            raise BadSettingsError(
+                f"steps is {self.steps} and epochs is {self.epochs}, but both give the length of "
+                "the training; set one of them"
+            )
+
+    def step_count(self, chips: int) -> int:
+        """Return the number of steps on so many labelled chips."""
+        return self.steps or self.epochs * steps_per_epoch(chips, self.batch)
+
+    def rates(self, chips: int) -> Iterator[list[float]]:
+        """Yield the learning rates of the steps of each pass over the labelled chips.
+
+        With `steps`, the schedule of all `epochs` is stretched or shortened to them, warm-up
+        included, and the last pass may be incomplete.
+        """
+        each, total = steps_per_epoch(chips, self.batch), self.step_count(chips)
+        for first in range(0, total, each):
+            last = min(first + each, total)
+            yield [self.lr_at(self.epochs * step / total) for step in range(first, last)]
 
     def lr_at(self, epoch: float | int) -> float:
         """Return the learning rate of an epoch, the same for all its steps.
@@ -83,7 +121,11 @@ class HeadTraining(_Settings):
 
 @dataclass(frozen=True)
 class FewShot(HeadTraining):
-    """Train everything on k labelled chips per class (the paper's "fine-tuning")."""
+    """Train everything on k labelled chips per class (the paper's "fine-tuning").
+
+    The length is epochs x max(1, N // batch) steps for N labelled chips: 80 steps for ten shots of
+    ten classes. `steps` sets another length.
+    """
 
     on_features: ClassVar[bool] = False
     version: ClassVar[int] = 1
@@ -128,14 +170,29 @@ class Finetune(_Settings):
         done = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
         return 0.5 * self.lr * (1 + cos(pi * done))
 
+    def step_count(self, chips: int) -> int:
+        """Return the number of steps on so many labelled chips."""
+        return self.epochs * steps_per_epoch(chips, self.batch)
+
+    def rates(self, chips: int) -> Iterator[list[float]]:
+        """Yield the head's learning rates of the steps of each epoch."""
+        each = steps_per_epoch(chips, self.batch)
+        for epoch in range(self.epochs):
+            yield [self.lr_at(epoch + step / each) for step in range(each)]
+
 
 @dataclass(frozen=True)
 class KNN(_Settings):
-    """Let the nearest labelled chips vote, by cosine similarity; nothing is trained."""
+    """Let the nearest labelled chips vote, by cosine similarity; nothing is trained.
+
+    `whiten` makes the features uncorrelated with variance 1 (PCA). It is fitted once for a data
+    set, on all its training chips without labels. So with k shots it uses unlabelled chips too.
+    """
 
     version: ClassVar[int] = 2
     neighbours: int = 1
     readout: Readout = "patch_mean"
+    whiten: bool | None = None  # None = false, so that no key has it
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,8 @@ def train_and_predict(
     episode: Int[np.ndarray, " S"],
     rng: torch.Generator,
     settings: FewShot | Finetune,
-) -> Predictions:
-    """Train encoder and head on an episode; predict the test chips once, after the last epoch.
+) -> list[Predictions]:
+    """Train encoder and head on an episode; predict each set of test chips after the last epoch.
 
     Args:
         make_encoder: Returns a new encoder with pretrained weights for a drop path rate.
@@ -86,12 +86,13 @@ def train_and_predict(
         optimizer = torch.optim.AdamW(
             parameter_groups(classifier), betas=settings.betas, weight_decay=settings.weight_decay
         )
-        for epoch in range(settings.epochs):
+        schedule = list(settings.rates(len(support)))
+        for epoch, rates in enumerate(schedule):
             order = batches(len(support), settings.batch, rng)
             losses = []
-            for step, positions in enumerate(order):
+            for lr, positions in zip(rates, order, strict=False):  # the last may be incomplete
                 for group in optimizer.param_groups:
-                    group["lr"] = settings.lr_at(epoch + step / len(order)) * group["lr_scale"]
+                    group["lr"] = lr * group["lr_scale"]
                 rows = support[positions].to(device)
                 with _precision(device, settings):
                     logits = classifier(images.train[rows])
@@ -102,13 +103,16 @@ def train_and_predict(
                 losses.append(loss.detach())
             if not torch.stack(losses).isfinite().all():  # once an epoch, because it waits
                 raise NotConvergedError(
-                    f"the loss is not finite in epoch {epoch} of {settings.epochs}; check the "
+                    f"the loss is not finite in epoch {epoch} of {len(schedule)}; check the "
                     f"encoder's weights, or set a learning rate below {settings.lr:g}"
                 )
         classifier.eval()
         with torch.no_grad(), _precision(device, settings):
-            logits = [classifier(part).float() for part in images.test.split(settings.eval_batch)]
-    return Predictions.of_logits(torch.cat(logits))
+            logits = [
+                torch.cat([classifier(part).float() for part in test.split(settings.eval_batch)])
+                for test in images.tests
+            ]
+    return [Predictions.of_logits(one) for one in logits]
 
 
 def _precision(device: torch.device, settings: FewShot | Finetune) -> torch.autocast:

@@ -1,6 +1,6 @@
 """Inputs and outputs of protocols, and the readout of one feature per chip from tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isqrt
 from typing import Protocol, get_args
@@ -54,19 +54,20 @@ class Features:
     Attributes:
         train: Feature of each training chip, in split order.
         train_labels: Class of each training chip.
-        test: Feature of each test chip, in split order.
+        tests: Feature of each test chip, in split order, in each condition of the test chips.
         classes: C, the number of classes.
     """
 
     train: Float[Tensor, "N D"]
     train_labels: Int[Tensor, " N"]
-    test: Float[Tensor, "M D"]
+    tests: Sequence[Float[Tensor, "M D"]]
     classes: int
 
     def __post_init__(self) -> None:
         """Refuse values that would give chance-level scores without an error."""
         _check_labels(self.train_labels, self.classes)
-        for part, values in (("training", self.train), ("test", self.test)):
+        parts = [("training", self.train), *(("test", test) for test in self.tests)]
+        for part, values in parts:
             if len(values) == 0:
                 raise BadFeaturesError(f"there are no {part} chips")
             if not torch.stack(values.aminmax()).isfinite().all():  # without a copy
@@ -84,13 +85,13 @@ class LabelledImages:
     Attributes:
         train: Training chips with values in [0, 1], in split order.
         train_labels: Class of each training chip.
-        test: Test chips, in split order.
+        tests: Test chips, in split order, in each of their conditions.
         classes: C, the number of classes.
     """
 
     train: Float[Tensor, "N 1 H W"]
     train_labels: Int[Tensor, " N"]
-    test: Float[Tensor, "M 1 H W"]
+    tests: Sequence[Float[Tensor, "M 1 H W"]]
     classes: int
 
     def __post_init__(self) -> None:

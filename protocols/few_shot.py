@@ -18,8 +18,8 @@ def run(
     episode: Int[np.ndarray, " _"],
     rng: torch.Generator,
     settings: FewShot,
-) -> Predictions:
-    """Train everything on one episode; return the predictions after the last epoch.
+) -> list[Predictions]:
+    """Train everything on one episode; predict each set of test chips after the last epoch.
 
     No epoch and no learning rate is selected. Arguments as in `train_and_predict`.
     """

@@ -25,8 +25,8 @@ def run(
     episode: Int[np.ndarray, " _"],
     rng: torch.Generator,
     settings: Finetune,
-) -> Predictions:
-    """Train everything; return the predictions after the last epoch.
+) -> list[Predictions]:
+    """Train everything; predict each set of test chips after the last epoch.
 
     Arguments as in `train_and_predict`.
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine similarity; nothing is trained or drawn.
+"""Nearest neighbours by cosine similarity; nothing is trained on labels, and nothing is drawn.
 
 Similarities are doubles, because those of a nearly collapsed encoder differ by about the rounding
 of single precision. They are compared to 12 decimals, so that equal chips are equally near for any
@@ -15,6 +15,7 @@ from torch.nn.functional import one_hot
 
 from ._settings import KNN
 from ._types import Features, Predictions
+from ._whitening import whitened
 
 CHUNK = 512  # test and training chips compared at a time; bounds memory
 DECIMALS = 12  # of a similarity; the sums of doubles below are off by less than 1e-13
@@ -29,12 +30,13 @@ def run(
     episodes: Sequence[Int[np.ndarray, " _"]],
     rngs: Sequence[torch.Generator],
     settings: KNN,
-) -> list[Predictions]:
-    """Let the nearest labelled chips vote, once per episode; in the order of the episodes.
+) -> list[list[Predictions]]:
+    """Let the nearest labelled chips vote, once per episode, on each set of test chips.
 
     Chips as near as the last neighbour vote too, so the order of the chips has no effect. Most
     votes win, then the higher sum of similarities, then the lower class. The similarity of a zero
-    feature is 0.
+    feature is 0. With `whiten`, features are first whitened on all training chips of the data set,
+    without their labels, so also on those that are not among the k labelled ones per class.
 
     Args:
         features: The data set under a frozen encoder.
@@ -54,9 +56,25 @@ def run(
             )
     device = features.train.device
     supports = [torch.from_numpy(episode).to(device) for episode in episodes]
+    if settings.whiten:
+        features = whitened(features)
     train_scale = _inverse_norm(features.train)
-    votes: list[list[tuple[Tensor, Tensor]]] = [[] for _ in episodes]
-    for test in features.test.split(CHUNK):
+    of_tests = [
+        _predict(features, test, supports, train_scale, settings) for test in features.tests
+    ]
+    return list(map(list, zip(*of_tests, strict=True)))
+
+
+def _predict(
+    features: Features,
+    every: Float[Tensor, "M D"],
+    supports: Sequence[Int[Tensor, " _"]],
+    train_scale: Float64[Tensor, " N"],
+    settings: KNN,
+) -> list[Predictions]:
+    """Return the predictions of each support for one set of test chips."""
+    votes: list[list[tuple[Tensor, Tensor]]] = [[] for _ in supports]
+    for test in every.split(CHUNK):
         # All runs share the products; each uses its own columns.
         wide = test.double()
         products = torch.cat([wide @ p.double().T for p in features.train.split(CHUNK)], dim=1)

@@ -43,8 +43,8 @@ def run(
     episodes: Sequence[Int[np.ndarray, " _"]],
     rngs: Sequence[torch.Generator],
     settings: Linear,
-) -> list[Predictions]:
-    """Train one head per episode and return its predictions, in the order of the episodes.
+) -> list[list[Predictions]]:
+    """Train one head per episode; return its predictions for each set of test chips.
 
     Args:
         features: The data set under a frozen encoder.
@@ -65,7 +65,7 @@ def run(
                 "`batch`"
             )
     width = features.train.shape[1]
-    predictions: dict[int, Predictions] = {}
+    predictions: dict[int, list[Predictions]] = {}
 
     def most(size: int) -> int:
         return CHUNK_VALUES // (min(size, settings.batch) * width)
@@ -73,7 +73,8 @@ def run(
     for runs in of_equal_size(episodes, most):
         support = torch.from_numpy(np.stack([episodes[i] for i in runs]))
         heads = _train(features, support, [rngs[i] for i in runs], settings)
-        predictions |= zip(runs, _predict(features.test, heads, settings), strict=True)
+        of_tests = [_predict(test, heads, settings) for test in features.tests]
+        predictions |= zip(runs, map(list, zip(*of_tests, strict=True)), strict=True)
     return [predictions[index] for index in range(len(episodes))]
 
 
@@ -92,9 +93,9 @@ def _train(
     heads = _Heads(weight, bias, mean, torch.ones_like(mean))
     step = _adamw([weight, bias], settings)
     targets = one_hot(features.train_labels.long(), features.classes).to(weight.dtype)
-    for epoch in range(settings.epochs):
-        lr = settings.lr_at(epoch)
-        for rows in _epoch(support, rngs, settings.batch, device):
+    for rates in settings.rates(support.shape[1]):
+        order = _epoch(support, rngs, settings.batch, device)
+        for lr, rows in zip(rates, order, strict=False):  # the last may be incomplete
             inputs = _normalised(features.train, rows, heads, settings)
             # The gradient of the mean cross-entropy over the batch, in closed form.
             error = (heads.logits(inputs).softmax(1) - targets[rows].mT) / rows.shape[1]

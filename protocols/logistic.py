@@ -36,8 +36,8 @@ def run(
     episodes: Sequence[Int[np.ndarray, " _"]],
     rngs: Sequence[torch.Generator],
     settings: Logistic,
-) -> list[Predictions]:
-    """Solve one regression per episode and return its predictions, in the order of the episodes.
+) -> list[list[Predictions]]:
+    """Solve one regression per episode; return its predictions for each set of test chips.
 
     Args:
         features: The data set under a frozen encoder.
@@ -50,7 +50,7 @@ def run(
     """
     del rngs
     device, width = features.train.device, features.train.shape[1]
-    predictions: dict[int, Predictions] = {}
+    predictions: dict[int, list[Predictions]] = {}
     for runs in of_equal_size(episodes, lambda size: CHUNK_VALUES // (size * width)):
         rows = torch.from_numpy(np.stack([episodes[i] for i in runs])).to(device)
         chips = features.train[rows].double()
@@ -64,9 +64,11 @@ def run(
         if basis is not None:  # the minimum is in the span of the chips
             weights = torch.cat([basis @ weights[:, :-1], weights[:, -1:]], dim=1)
         for index, one, m, s in zip(runs, weights, mean, scale, strict=True):
-            parts = features.test.split(CHUNK)
-            logits = [_ones((part.double() - m) / s) @ one for part in parts]
-            predictions[index] = Predictions.of_logits(torch.cat(logits))
+            logits = [
+                torch.cat([_ones((part.double() - m) / s) @ one for part in test.split(CHUNK)])
+                for test in features.tests
+            ]
+            predictions[index] = [Predictions.of_logits(of_test) for of_test in logits]
     return [predictions[index] for index in range(len(episodes))]
 
 

@@ -58,6 +58,8 @@ class Cell:
         stale: Number of runs stored with another version or digest.
         fails_contract: True if the method failed its contract.
         no_interval: Reason for a mean without an interval.
+        condition: As in `Column`.
+        settings: As in `Column`.
     """
 
     method: str
@@ -84,11 +86,13 @@ class Cell:
     stale: int = 0
     fails_contract: bool = False
     no_interval: NoInterval | None = None
+    condition: str = ""
+    settings: str = ""
 
     @property
     def column(self) -> Column:
-        """Data set, protocol and shots."""
-        return self.dataset, self.protocol, self.shots
+        """The column of the cell."""
+        return Column(self.dataset, self.protocol, self.shots, self.condition, self.settings)
 
     @property
     def complete(self) -> bool:
@@ -240,6 +244,8 @@ def make_cell(
         no_interval=None
         if mean is None or half is not None
         else _missing(unit, metric, values, outcome),
+        condition=one.condition,
+        settings=one.settings,
     )
 
 

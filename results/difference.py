@@ -46,10 +46,12 @@ def column_difference(
     starts = tuple(starts_of(cell) for cell in (a, b) if not _without_seeds(cell))
     draws = min(len({score.seed for score in cell}) for cell in (a, b))
     outcomes = outcomes_of({"a": a, "b": b}, compares, metric, chips)
-    unit: Unit = unit_of(compares, column[2], min(starts, default=1), stored=outcomes is not None)
+    unit: Unit = unit_of(
+        compares, column.shots, min(starts, default=1), stored=outcomes is not None
+    )
     if unit == "seeds" and draws == 1 and compares == "methods":  # only test chips can vary
         unit = "chips"
-    draws = 0 if column[2] == "all" else draws
+    draws = 0 if column.shots == "all" else draws
     sides = shared_values(a, b, lambda score: score.values.get(metric))
     if sides is None:
         return Tested(unit, starts=starts, draws=draws)

@@ -1,7 +1,8 @@
 """A leaderboard: cells of a table from the scores of runs, with places and mean ranks.
 
-A row is a method with its swept values; a column is data set, protocol and shots. Each column has
-one unit for its intervals and tests (`statistics/units.py`). Mean ranks are over the tested columns
+A row is a method with its swept values; a column is data set, protocol, shots, condition of the
+test chips and swept settings. Each column has one unit for its intervals and tests
+(`statistics/units.py`). Mean ranks are over the tested columns
 that every ranked row completes. Missing and failed runs stay visible.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .cells import Cell, Outcome, make_cell, outcomes_of
+from .gain import Gains
 from .notes import Note
 from .places import Standing, place_checkpoints, place_methods
 from .scores import (
@@ -52,6 +54,7 @@ class Leaderboard:
         rank_columns: Tested columns that every ranked row completes.
         mean_rank: Mean rank of each ranked row over `rank_columns`; 1 is best.
         seeds: Evaluation seeds and pretraining seeds.
+        gains: Gains over the untrained controls; None in a table without them.
     """
 
     metric: str
@@ -68,18 +71,23 @@ class Leaderboard:
     rank_columns: list[Column] = field(default_factory=list)
     mean_rank: dict[str, float] = field(default_factory=dict)
     seeds: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    gains: Gains | None = None
 
     def cell(self, row: str, column: Column) -> Cell | None:
         """Return one cell, or None where the pair is not in the grid."""
-        return self._index.get((row, *column))
+        return self._index.get((row, column))
 
     @cached_property
-    def _index(self) -> dict[tuple[Any, ...], Cell]:
-        return {(c.method, c.dataset, c.protocol, c.shots): c for c in self.cells}
+    def _index(self) -> dict[tuple[str, Column], Cell]:
+        return {(cell.method, cell.column): cell for cell in self.cells}
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the cells as plain values, as in `table --format json`."""
-        return [asdict(cell) for cell in self.cells]
+        gains = self.gains
+        return [
+            asdict(cell) | (gains.to_json(cell.method, cell.column) if gains else {})
+            for cell in self.cells
+        ]
 
 
 def check_metric(metric: str) -> None:
@@ -132,7 +140,7 @@ def tabulate_scores(
         outcomes = outcomes_of(rows, compares, metric, chips)
         made = {row: make_cell(group, metric, compares, outcomes) for row, group in rows.items()}
         seeds = max(starts_of(group) for group in rows.values())
-        units[column] = unit_of(compares, column[2], seeds, stored=outcomes is not None)
+        units[column] = unit_of(compares, column.shots, seeds, stored=outcomes is not None)
         standing = _standings(rows, made, units[column], outcomes)
         cells += [_placed(cell, standing.get(row)) for row, cell in made.items()]
     first_of: dict[str, Score] = {}
@@ -218,7 +226,7 @@ def _placed(cell: Cell, standing: Standing | None) -> Cell:
 
 def _draws(column: Column, rows: Mapping[str, Sequence[Score]]) -> int:
     """Return the number of draws of labelled chips in a column."""
-    return len({s.seed for row in rows.values() for s in row}) if column[2] != "all" else 0
+    return len({s.seed for row in rows.values() for s in row}) if column.shots != "all" else 0
 
 
 def _tested_ranks(cells: Sequence[Cell]) -> tuple[list[Column], dict[str, float]]:

@@ -4,18 +4,35 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 Shots = int | Literal["all"]
-Column = tuple[str, str, Shots]  # data set, protocol, shots
 MOST_PROBLEMS = 20  # named in one error
 
 
 class LeaderboardError(ValueError):
     """Scores or names that do not give a table."""
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        dataset: The data set.
+        protocol: The protocol.
+        shots: Labelled chips per class, or `all`.
+        condition: Condition of the test chips, such as `shift:4`; empty for chips as they are.
+        settings: Swept settings of the protocol, such as `readout patch_max`; empty without any.
+    """
+
+    dataset: str
+    protocol: str
+    shots: Shots
+    condition: str = ""
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +53,8 @@ class Score:
         name: Name of the method in the registry.
         encoder: Name of the encoder size; None for a method without an encoder.
         fails_contract: True if the method failed its contract.
+        condition: As in `Column`.
+        settings: As in `Column`.
     """
 
     method: str
@@ -56,11 +75,13 @@ class Score:
     name: str = ""
     encoder: str | None = None
     fails_contract: bool = False
+    condition: str = ""
+    settings: str = ""
 
     @property
     def column(self) -> Column:
-        """Data set, protocol and shots."""
-        return self.dataset, self.protocol, self.shots
+        """The column of the run."""
+        return Column(self.dataset, self.protocol, self.shots, self.condition, self.settings)
 
 
 @runtime_checkable
@@ -81,8 +102,10 @@ class ChipSource(Protocol):
 
 
 def column_name(column: Column) -> str:
-    """Return `mstar_soc/linear/10`."""
-    return "/".join(map(str, column))
+    """Return `mstar_soc/linear/10`, `mstar_soc/knn/all/shift:4/readout=patch_max`."""
+    dataset, protocol, shots, condition, settings = column
+    swept = settings.replace(", ", ",").replace(" ", "=")
+    return "/".join(filter(None, (dataset, protocol, str(shots), condition, swept)))
 
 
 def by_column(scores: Iterable[Score]) -> dict[Column, dict[str, list[Score]]]:
@@ -148,7 +171,9 @@ def refuse_mixtures(scores: Sequence[Score]) -> None:
                 ] = None
         where = f"{score.dataset}, {score.protocol}"
         for name, value in score.versions.items():
-            agree((score.dataset, score.protocol, name), value, score.method, f"{where}: {name}")
+            part = score.settings if name == "settings" else ""  # swept on purpose
+            place = (score.dataset, score.protocol, part, name)
+            agree(place, value, score.method, f"{where}: {name}")
         if score.weights:
             start = f"{score.method}, pretraining seed {score.pretrain_seed}"
             agree(("weights", start), score.weights, where, f"{start}: the weights digest")

@@ -4,18 +4,18 @@ import numpy as np
 import scipy.stats
 
 from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
-from sarbench.results.scores import Score
+from sarbench.results.scores import Column, Score
 from sarbench.results.tables.render import render
 
 METRICS = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1}
-DRAWN, WHOLE = ("synthetic", "linear", 10), ("synthetic", "linear", "all")
+DRAWN, WHOLE = Column("synthetic", "linear", 10), Column("synthetic", "linear", "all")
 
 
 def score(method, value, *, start=0, seed=0, column=DRAWN, state="done", **more):
     return Score(
-        method=method, control=more.pop("control", False), unconfirmed=False, dataset=column[0],
-        protocol=column[1], shots=column[2], pretrain_seed=start, seed=seed, state=state,
-        values={} if value is None else {"accuracy": value}, **more,
+        method=method, control=more.pop("control", False), unconfirmed=False, pretrain_seed=start,
+        seed=seed, state=state, values={} if value is None else {"accuracy": value},
+        **Column(*column)._asdict(), **more,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ RUN = Run(
     start=PRETRAINING.key, method="mae", dataset="synthetic", data_digest="d", split_digest="s",
     protocol="linear", protocol_version=1, settings={"epochs": 40}, shots=10, seed=0,
 )  # fmt: skip
+SHIFTED = replace(RUN, condition="shift:4")
 # Every field of every identity and of `Resources`; put a new field into one of these classes.
 CHANGES_A_NUMBER = {
     "Pretraining": {
@@ -25,7 +26,7 @@ CHANGES_A_NUMBER = {
     },
     "Run": {
         "start", "method", "dataset", "data_digest", "split_digest", "protocol",
-        "protocol_version", "settings", "shots", "seed",
+        "protocol_version", "settings", "shots", "seed", "condition",
     },
     "Recipe": {
         "epochs", "batch", "base_lr", "warmup_epochs", "weight_decay", "beta1", "beta2",
@@ -47,6 +48,13 @@ def test_the_key_is_the_sha256_of_the_sorted_json():
     assert RUN.key == sha256(text.encode()).hexdigest()
 
 
+def test_a_run_on_clean_chips_has_no_condition_in_its_identity_and_keeps_its_key():
+    assert "condition" not in RUN.to_json()
+    # SHA-256 of the sorted JSON of its ten older fields
+    assert RUN.key == "0ddcd01c952d4d1640a57c05380235c1dca34f7b0cc83230579bb3881d22a2ba"
+    assert SHIFTED.to_json() == RUN.to_json() | {"condition": "shift:4"}
+
+
 def another(value):
     """Return another value of the same type."""
     if value is None:
@@ -58,7 +66,7 @@ def another(value):
     return f"{value}x" if isinstance(value, str) else value + 1
 
 
-@pytest.mark.parametrize("identity", [PRETRAINING, RUN])
+@pytest.mark.parametrize("identity", [PRETRAINING, SHIFTED])
 def test_every_field_of_an_identity_changes_its_key(identity):
     for field in fields(identity):
         changed = replace(identity, **{field.name: another(getattr(identity, field.name))})
@@ -66,9 +74,10 @@ def test_every_field_of_an_identity_changes_its_key(identity):
 
 
 def test_an_identity_survives_json():
-    again = from_json(Run, json.loads(json.dumps(RUN.to_json())))
-    assert again == RUN
-    assert again.key == RUN.key
+    for run in (RUN, SHIFTED):
+        again = from_json(Run, json.loads(json.dumps(run.to_json())))
+        assert again == run
+        assert again.key == run.key
 
 
 def test_the_order_of_a_config_does_not_change_the_key():

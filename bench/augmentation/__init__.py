@@ -1,1 +1,1 @@
-"""Resize, crop, flip and change the contrast of batches of chips."""
+"""Resize, crop, flip and change the contrast of batches of chips; conditions of test chips."""

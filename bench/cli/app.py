@@ -23,7 +23,14 @@ COMMANDS = {
     "compare": ("results", "Compare two methods on the runs they share, in plain words."),
     "paper": ("results", "Print a paper's tables with measured values and a verdict per cell."),
     "report": ("results", "Write an HTML page with leaderboards, figures, runs and failures."),
-    "merge": ("records", "Copy another user's records into the store after checking them."),
+    "archive": (
+        "records",
+        "Write the records and predictions of a grid into one zip file, without weights.",
+    ),
+    "merge": (
+        "records",
+        "Copy records of other stores or archives into the store after checking them.",
+    ),
     "check": ("records", "Recompute what records claim and list what is wrong."),
     "doctor": ("doctor", "Check this machine: versions, GPU, store, data, SLURM, a profile."),
     "data": ("data", "List, describe, prepare, verify and draw data sets and pools."),

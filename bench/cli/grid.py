@@ -10,6 +10,7 @@ from ..grid.schema import bundled_grids, claim_warning
 from ..plan.before_work import move_aside
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
+from ..plan.entry import Cause
 from ..plan.plan import Filters, Plan
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
@@ -37,7 +38,8 @@ def plan(request: Request, as_json: Json = False) -> None:
     States: new, queued, running, done, failed, stale (stored with other code, data or settings).
     """
     made = request.plan()
-    update_from_queue(request.store, made, warn)
+    if not request.of_archive:
+        update_from_queue(request.store, made, warn)
     if claim := claim_warning(request.grid):
         warn(claim)
     if as_json:
@@ -50,10 +52,17 @@ def plan(request: Request, as_json: Json = False) -> None:
         })  # fmt: skip
         return
     print_states(made, "reason")
-    for entry in [entry for entry in made.runs if entry.state in ("failed", "stale")][:10]:
+    explained = [
+        entry
+        for entry in made.runs
+        if entry.state in ("failed", "stale") or entry.cause == Cause.NO_WEIGHTS
+    ]
+    for entry in explained[:10]:
         out.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
     for line in recipe_lines(made):
         out.print(line, markup=False)
+    if made.moved:
+        out.print(f"archived results of other versions: {'; '.join(made.moved)}", markup=False)
     if names := made.to_prepare():
         out.print(f"not prepared: {' '.join(names)} (`sarbench run` or `sarbench data prepare`)")
     for name in made.uncompared:
@@ -119,8 +128,8 @@ def run_grid(
     err.print(f"{len(made.runs)} runs: {done} done before, {total} to do in {len(jobs)} jobs")
     elsewhere = {str(entry.key) for entry in made.pretrain if entry.state == "running"}
     if not jobs:
-        _report_elsewhere(made, elsewhere)
-        return 0
+        left = _report_elsewhere(made, elsewhere)
+        return _report_missing(request, made, left)
     from ..execution.local_pool import run_jobs
     from .job_progress import JobProgress
 
@@ -129,16 +138,22 @@ def run_grid(
         watched.follow(jobs, run_jobs(jobs, request.store, resources))
     after = request.plan()
     left = _report_elsewhere(after, elsewhere | watched.elsewhere)
+    missing = _report_missing(request, after, left)
+    err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
+    return missing
+
+
+def _report_missing(request: Request, made: Plan, elsewhere: set[str]) -> int:
+    """Report the first missing entries, without those of other processes; return their number."""
     missing = [
         entry
-        for entry in (*after.pretrain, *after.runs)
-        if entry.state != "done" and str(entry.key) not in left
+        for entry in (*made.pretrain, *made.runs)
+        if entry.state != "done" and str(entry.key) not in elsewhere
     ]
     for entry in missing[:10]:
         print_status(f"  {entry.state}: {describe(entry)}: {entry.reason}")
     if len(missing) > 10:
         err.print(f"  and {len(missing) - 10} more: {request.command('plan')}")
-    err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
     return len(missing)
 
 

@@ -1,7 +1,8 @@
 """The arguments that all commands on a grid share."""
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from inspect import Signature, signature
 from pathlib import Path
@@ -11,7 +12,9 @@ import typer
 
 from ..data.names import full_name
 from ..grid.schema import Grid, bundled_grids, read_grid
+from ..plan.archived import read_plan
 from ..plan.plan import Filters, Plan, make_plan
+from ..store.archive import GRID, SUFFIX, ArchivedStore, unpacked
 from ..store.records import Store
 from ..suggest import RequestError
 from .app import app
@@ -19,9 +22,14 @@ from .options import DATA, RUNS, DataDir, RunsDir, open_store
 
 Many = list[str] | None
 
-GRID_HELP = f"grid file (TOML) or name of a bundled grid: {', '.join(bundled_grids())}"
+ARCHIVE_READERS = ("plan", "table", "compare", "paper", "report", "check")  # GRID may be one
+GRID_HELP = (
+    "grid file (TOML), archive (.zip; to read) or name of a bundled grid: "
+    f"{', '.join(bundled_grids())}"
+)
 MORE = "(repeatable)"
 SEED_HELP = f"only this evaluation seed, of every pretraining seed {MORE}"
+CONDITION_HELP = f"only this condition of the test chips: clean, shift:4, ... {MORE}"
 PIXELS_HELP = "version of a set, by the first digits of its pixel digest, if the store has several"
 
 
@@ -30,11 +38,12 @@ class Request:
     """A grid, a part of it, and the folders of store and data.
 
     Attributes:
-        path: The grid file.
+        path: The grid file, or an archive.
         runs: The store's folder as the user gave it.
         data: The folder of the data sets.
         part: The filters.
         versions: Name of a set -> start of the pixel digest of its version.
+        archived: The store in an archive.
     """
 
     path: Path
@@ -42,19 +51,32 @@ class Request:
     data: Path
     part: Filters
     versions: Mapping[str, str] = field(default_factory=dict)
+    archived: ArchivedStore | None = None
 
     @cached_property
     def grid(self) -> Grid:
         """The grid, read strictly."""
-        return read_grid(self.path)
+        return read_grid(self.file)
+
+    @property
+    def file(self) -> Path:
+        """The grid file."""
+        return self.archived.root / GRID if self.archived else self.path
+
+    @property
+    def of_archive(self) -> bool:
+        """True if an archive is read instead of a grid and a store."""
+        return self.path.suffix.lower() == SUFFIX
 
     @cached_property
     def store(self) -> Store:
         """The store of all results."""
-        return open_store(self.runs)
+        return self.archived or open_store(self.runs)
 
     def plan(self) -> Plan:
-        """Compare the grid with the store as it is now."""
+        """Compare the grid with the store as it is now; the plan of an archive is stored."""
+        if self.archived:
+            return read_plan(self.archived, self.part)
         return make_plan(self.grid, self.store, self.data, self.part, self.versions)
 
     def command(self, name: str) -> str:
@@ -84,6 +106,8 @@ class Request:
 
 def _explain_no_results(made: Plan, store: Store) -> str:
     """Return why a store has no result of a plan, and what to do."""
+    if isinstance(store, ArchivedStore):
+        return f"{store.path} holds no result of this part of its grid; leave out some filters"
     if not store.root.is_dir():
         return f"no store at {store.root}; name its folder with --runs or SARBENCH_RUNS"
     runs = len(store.keys("evaluate"))
@@ -112,13 +136,14 @@ def _request(
         Many, typer.Option("-k", "--shots", help=f"only this number of shots {MORE}")
     ] = None,
     seed: Annotated[list[int] | None, typer.Option("-s", "--seed", help=SEED_HELP)] = None,
+    condition: Annotated[Many, typer.Option("--condition", help=CONDITION_HELP)] = None,
     pixels: Annotated[
         Many, typer.Option("--pixels", metavar="SET=DIGEST", help=PIXELS_HELP)
     ] = None,
 ) -> Request:
     part = Filters(
         tuple(method or ()), tuple(dataset or ()), tuple(protocol or ()), tuple(shots or ()),
-        tuple(seed or ()),
+        tuple(seed or ()), tuple(condition or ()),
     )  # fmt: skip
     return Request(grid, runs, data, part, _versions(pixels or []))
 
@@ -132,6 +157,32 @@ def _versions(given: list[str]) -> dict[str, str]:
     return {full_name(name): digest for name, _, digest in pairs}
 
 
+def _check_archive(request: Request, command: str) -> None:
+    """Refuse what an archive cannot be used for.
+
+    Raises:
+        RequestError: The command writes, or an option names another store or other data.
+    """
+    path = request.path
+    if command not in ARCHIVE_READERS:
+        raise RequestError(
+            f"{path} is an archive, which `sarbench {command}` cannot use. Archives are read by "
+            f"{', '.join(ARCHIVE_READERS)}, and `sarbench merge {path}` copies one into a store; "
+            f"give `sarbench {command}` the grid file"
+        )
+    unset = (
+        ("runs", request.runs, RUNS),
+        ("data", request.data, DATA),
+        ("pixels", request.versions, {}),
+    )
+    for name, value, default in unset:
+        if value != default and str(value) != os.environ.get(f"SARBENCH_{name.upper()}"):
+            raise RequestError(
+                f"{path} is an archive, which holds its own records and descriptions of data; "
+                f"leave out --{name}"
+            )
+
+
 def grid_command(command: Callable[..., None]) -> Callable[..., None]:
     """Add a command on a grid: its first argument is a `Request`, the others are its options."""
     shared = signature(_request).parameters
@@ -139,7 +190,13 @@ def grid_command(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def called(**given: Any) -> None:
-        command(_request(**{name: given.pop(name) for name in shared}), **given)
+        request = _request(**{name: given.pop(name) for name in shared})
+        if not request.of_archive:
+            command(request, **given)
+            return
+        _check_archive(request, command.__name__)
+        with unpacked(request.path) as store:
+            command(replace(request, archived=store), **given)
 
     # required arguments come first, GRID before all
     parameters = sorted([*shared.values(), *own], key=lambda one: one.default is not one.empty)

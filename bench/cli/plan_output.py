@@ -42,7 +42,8 @@ def run_json(entry: Entry[PlannedRun]) -> dict[str, Any]:
     return {
         "key": entry.key, "method": start.method, "label": start.label, "axes": start.axes,
         "pretrain_seed": start.seed, "dataset": planned.dataset, "protocol": planned.protocol,
-        "shots": planned.shots, "seed": planned.seed, "state": entry.state,
+        "shots": planned.shots, "condition": planned.condition, "settings": planned.swept,
+        "seed": planned.seed, "state": entry.state,
         "cause": entry.cause, "reason": entry.reason,
         "identity": planned.identity.to_json() if planned.identity else None,
     }  # fmt: skip

@@ -1,13 +1,16 @@
-"""Commands that check records: check, merge."""
+"""Commands that check, merge and archive records: check, merge, archive."""
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..grid.schema import GridError
-from ..plan.plan import Filters
+from ..grid.schema import GridError, grid_file
+from ..plan.archived import members_of
+from ..plan.plan import Filters, counted
+from ..store.archive import SUFFIX, ArchivedStore, unpacked, write_archive
 from ..store.records import Store
 from ..suggest import RequestError
 from ..verification.check import (
@@ -17,10 +20,11 @@ from ..verification.check import (
     check_store,
     refuse_no_store,
 )
+from ..verification.merge import Merged
 from ..verification.merge import merge as merge_stores
 from .app import app, out, print_json
 from .grid_arguments import Request, grid_command
-from .options import RUNS, Json, RunsDir, open_store
+from .options import RUNS, Json, RunsDir, new_file, open_store
 from .progress import Bar, progress
 
 SILENT_S = 2.0  # a check that takes longer shows its progress
@@ -30,7 +34,7 @@ SILENT_S = 2.0  # a check that takes longer shows its progress
 def check(request: Request, as_json: Json = False) -> None:
     """Recompute what records claim and list what is wrong.
 
-    GRID may also be the folder of a store, which is then checked whole.
+    GRID may also be an archive, or the folder of a store, which is then checked whole.
     """
     bar = Bar("checking", None, "records")
     with progress(SILENT_S) as shown:
@@ -47,6 +51,10 @@ def check(request: Request, as_json: Json = False) -> None:
         for finding in found.findings:
             out.print(finding.line(), markup=False)
         out.print(found.summary(), markup=False)
+        if request.of_archive:
+            out.print("weights were not checked: an archive holds none")
+        if request.archived and request.archived.classes:
+            out.print("scores of single chips were not checked: this archive holds none")
     raise typer.Exit(1 if found.findings else 0)
 
 
@@ -62,18 +70,16 @@ def _check(request: Request, on_progress: OnProgress) -> Checked:
             raise
         raise RequestError(f"{request.path} is neither a store nor a grid: {error}") from error
     refuse_no_store(request.store)
-    found = check_plan(request.plan(), request.store, on_progress)
+    found = check_plan(request.plan(), request.store, on_progress, weights=not request.of_archive)
     if found.empty:
-        raise RequestError(
-            f"the store {request.store.root} holds no record of the grid {grid.name}"
-        )
+        raise RequestError(f"{request.store.shown} holds no record of the grid {grid.name}")
     return found
 
 
 @app.command()
 def merge(
-    other: Annotated[
-        Path, typer.Argument(metavar="OTHER_RUNS", help="folder of the other user's store")
+    others: Annotated[
+        list[Path], typer.Argument(metavar="STORE_OR_ZIP", help="other stores, or archives")
     ],
     runs: RunsDir = RUNS,
     dry_run: Annotated[
@@ -87,14 +93,24 @@ def merge(
     ] = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Copy another user's records into the store after checking them.
+    """Copy records of other stores or archives into the store after checking them.
 
     Conflicts are listed. Nothing is overwritten.
     """
-    found = merge_stores(
-        Store(other.expanduser().resolve()), open_store(runs),
-        dry_run=dry_run, allow_unscored=allow_unscored,
-    )  # fmt: skip
+    found = Merged()
+    with ExitStack() as opened:
+        stores = [
+            _with_scores(opened.enter_context(unpacked(other, whole=True)))
+            if _is_archive(other)
+            else Store(other.resolve())
+            for other in (path.expanduser() for path in others)
+        ]
+        for store in stores:
+            found.extend(
+                merge_stores(
+                    store, open_store(runs), dry_run=dry_run, allow_unscored=allow_unscored
+                )
+            )
     if as_json:
         print_json(asdict(found))
     else:
@@ -105,4 +121,64 @@ def merge(
                             ("unscored", found.unscored)):  # fmt: skip
             for what, why in lines:
                 out.print(f"  {word}: {what}: {why}", markup=False)
+        if found.unweighted:
+            out.print(
+                f"{len(found.unweighted)} pretrainings are without weights: their runs count as "
+                "done, new runs of them need the weights"
+            )
+        if found.completed:
+            out.print(f"{len(found.completed)} of those present before lacked files: {added} too")
     raise typer.Exit(1 if found.conflicts or found.refused else 0)
+
+
+def _with_scores(store: ArchivedStore) -> ArchivedStore:
+    """Return an archive that can be merged.
+
+    Raises:
+        RequestError: It has no scores of single chips, which a record describes.
+    """
+    if store.classes:
+        raise RequestError(
+            f"{store.path} was made with --no-scores, so its runs cannot be merged; make it again "
+            "without that option"
+        )
+    return store
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() == SUFFIX and not path.is_dir()
+
+
+@grid_command
+def archive(
+    request: Request,
+    path: Annotated[Path, typer.Option("--out", callback=new_file, help="file to write (.zip)")],
+    replace: Annotated[bool, typer.Option("--replace", help="replace an existing archive")] = False,
+    no_scores: Annotated[
+        bool,
+        typer.Option(
+            "--no-scores",
+            help="leave out the scores of single chips, most of the size, which only merge needs",
+        ),
+    ] = False,
+) -> None:
+    """Write the records and predictions of a grid into one zip file, without weights.
+
+    `table`, `compare`, `paper`, `report`, `plan`, `check` and `merge` read it without a store.
+    """
+    from ..reporting.leaderboard import predictions_of  # imports scipy
+
+    if path.suffix.lower() != SUFFIX:
+        raise RequestError(f"--out {path}: the name of an archive ends with {SUFFIX}")
+    if path.exists() and not replace:
+        raise RequestError(f"{path} exists; give another --out, or add --replace")
+    made = request.results()
+    predictions_of(made, request.store)  # refuses false records
+    grid = grid_file(request.path).read_bytes()
+    write_archive(path, members_of(made, request.store, grid, scores=not no_scores))
+    done = made.counts().pop("done", 0)
+    missing = {state: count for state, count in made.counts().items() if state != "done"}
+    size = path.stat().st_size
+    out.print(f"written: {path} ({done} runs, {size / 1e6:.2g} MB, without weights)")
+    if missing:
+        out.print(f"of {len(made.runs)} runs, the archive lacks: {counted(missing)}")

@@ -39,6 +39,7 @@ TARGET_HELP = "file to write; its suffix gives the format"
 Target = Annotated[Path | None, typer.Option("--out", callback=new_file, help=TARGET_HELP)]
 FORMAT_HELP = f"{', '.join(FORMATS)}; default: that of --out, or text"
 Notes = Annotated[bool, typer.Option("--notes", help="add everything needed to judge the numbers")]
+GAIN_HELP = "add the difference from the untrained encoder of the same architecture"
 PAPER_HELP = f"{', '.join((*STYLES, 'json'))}; default: that of --out, or text"
 
 
@@ -94,6 +95,7 @@ def table(
     sort: Annotated[
         str, typer.Option(help="rank, name, or a column such as mstar_soc/linear/10")
     ] = "rank",
+    gain: Annotated[bool, typer.Option("--gain", help=GAIN_HELP)] = False,
     notes: Notes = False,
     as_json: Json = False,
     path: Target = None,
@@ -105,7 +107,7 @@ def table(
     style = chosen_format(style, as_json, path, FORMATS)
     made = request.results()
     check_class(made, metric)
-    board = leaderboard(made, metric, predictions_of(made, request.store), sort)
+    board = leaderboard(made, metric, predictions_of(made, request.store), sort, gain=gain)
     write_or_print(render(board, style, layout, notes=notes), path)
 
 
@@ -183,7 +185,7 @@ def report(
     published = None if name == "none" else read_published(name)
     with stages("report") as on_step:
         page = write_report(
-            request.results(), request.store, request.path, folder, published,
+            request.results(), request.store, request.file, folder, published,
             encoders=encoders, on_step=on_step,
         )  # fmt: skip
     out.print(f"written: {page} (with figures/, leaderboard.* and paper.* next to it)")

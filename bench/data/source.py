@@ -27,6 +27,7 @@ class Card:
         crop_px: Side of the central square that is kept (zero-padded); None keeps whole chips.
         transform: `none`, or `chip_max`: float amplitude over the maximum of its chip.
         total: Number of images in a pool; None allows any number.
+        whole_px: Side of the chips if they are whole and all have the same; else None.
     """
 
     name: str
@@ -37,6 +38,12 @@ class Card:
     crop_px: int | None = None
     transform: Transform = "none"
     total: int | None = None
+    whole_px: int | None = None
+
+    @property
+    def side_px(self) -> int | None:
+        """The side of the chips in pixels; None where chips differ."""
+        return self.crop_px or self.whole_px
 
     @property
     def counts(self) -> Counts:

@@ -1,16 +1,18 @@
 """Runs of one encoder on one data set: encoder and protocol -> predictions and records.
 
 A protocol on features computes those of the frozen encoder once, for all shots and seeds, and
-trains all its runs together. A protocol that trains the encoder does one run after the other.
+trains all its runs together. A protocol that trains the encoder does one run after the other. Runs
+that differ only in the condition of their test chips share one head. If some of them are stored
+already, the head is trained again for the others, to the same weights up to rounding.
 """
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,15 +26,17 @@ from ...protocols._support_sets import support_digest, support_set
 from ...protocols._types import Features, LabelledImages, Predictions, read_out
 from ...results.metrics import accuracy, balanced_accuracy, macro_f1
 from ...results.record import RunRecord
+from ..augmentation.conditions import in_condition
 from ..augmentation.resample import resize
 from ..data.chips import Chips
-from ..identity import Pretraining, Resources, Run, from_json
+from ..identity import Pretraining, Resources, Run, Shots, from_json
 from ..seeding import torch_stream
 from ..store.atomic import file_digest, npz, write_atomic, write_once
 from ..store.provenance import Clock
 from ..store.records import Store
 from ..store.weights import CheckpointMismatchError, load_encoder
 
+Head = tuple[Shots, int]  # shots and seed, which choose the labelled chips and the random numbers
 CHUNK = 256  # chips in one pass of the encoder; fixed, so that no number depends on memory
 
 
@@ -40,6 +44,17 @@ class StaleDataError(ValueError):
     """Prepared data other than those of the run."""
 
     failure_class = "data"
+
+
+class Part(NamedTuple):
+    """The training chips of a data set, or its test chips in one condition."""
+
+    is_test: bool
+    condition: str | None = None
+
+
+def _parts(conditions: Iterable[str | None]) -> list[Part]:
+    return [Part(is_test=False), *(Part(is_test=True, condition=one) for one in conditions)]
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,10 @@ class RunGroup:
 
 
 def group_runs(runs: list[Run]) -> list[RunGroup]:
-    """Group runs by protocol and settings; a run that trains the encoder is a group of its own."""
+    """Group runs by protocol and settings.
+
+    If the protocol trains the encoder, a group has the runs that differ only in their condition.
+    """
 
     def kind(run: Run) -> tuple[str, str]:
         return run.protocol, json.dumps(run.settings, sort_keys=True)
@@ -60,10 +78,19 @@ def group_runs(runs: list[Run]) -> list[RunGroup]:
     result = []
     for _, group in groupby(sorted(runs, key=kind), kind):
         members = list(group)
-        together = PROTOCOLS[members[0].protocol].kind == "features"
-        parts = [members] if together else [[run] for run in members]
+        parts = [members]
+        if PROTOCOLS[members[0].protocol].kind == "encoder":
+            parts = list(by_head(members).values())
         result += [RunGroup(part[0].protocol, part[0].settings, part) for part in parts]
     return result
+
+
+def by_head(runs: Iterable[Run]) -> dict[Head, list[Run]]:
+    """Return the runs of one protocol and settings by their head; they differ in the condition."""
+    found: dict[Head, list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.shots, run.seed), []).append(run)
+    return found
 
 
 class Evaluation:
@@ -105,9 +132,10 @@ class Evaluation:
         self._method = _registry.get(identity.method)
         self._train = np.flatnonzero(~chips.is_test)
         self._test = np.flatnonzero(chips.is_test)
-        self._images: LabelledImages | None = None
         self._readouts = set(readouts)
-        self._features: dict[str, tuple[Tensor, Tensor]] = {}
+        # by part: the training chips, or the test chips in one condition
+        self._images: dict[Part, Tensor] = {}
+        self._features: dict[Part, dict[str, Tensor]] = {}
 
     def make_encoder(self, drop_path: float = 0.0) -> nn.Module:
         """Return a fresh encoder with the pretrained weights."""
@@ -130,27 +158,35 @@ class Evaluation:
                     f"{run.dataset} as prepared has data digest {self.chips.data_digest[:12]}, but "
                     f"the run was planned on {run.data_digest[:12]}; rerun `sarbench plan`"
                 )
-        episodes = [self._episode(run) for run in group.runs]
+        heads = by_head(group.runs)
+        conditions = list(dict.fromkeys(run.condition for run in group.runs))
+        episodes = [self._episode(runs[0]) for runs in heads.values()]
         rngs = [
             torch_stream(run.seed, "head", run.protocol, run.split_digest, str(run.shots))
-            for run in group.runs
+            for run, *_ in heads.values()
         ]
         work = protocol.load()
         if protocol.kind == "features":
-            features = self._features_for(settings.readout)
+            features = self._features_for(settings.readout, conditions)
             predicted = work.run(features, episodes, rngs, settings)
         else:
-            images = self._labelled_images()
+            images = self._labelled_images(conditions)
             predicted = [work.run(self.make_encoder, images, episodes[0], rngs[0], settings)]
-        for run, episode, predictions in zip(group.runs, episodes, predicted, strict=True):
-            yield self._store(run, episode, predictions, clock, 1 / len(group.runs))
+        for runs, episode, of_conditions in zip(heads.values(), episodes, predicted, strict=True):
+            for run in runs:
+                predictions = of_conditions[conditions.index(run.condition)]
+                yield self._store(run, episode, predictions, clock, 1 / len(group.runs))
 
     def _episode(self, run: Run) -> np.ndarray:
         ids, labels = self.chips.ids[self._train], self.chips.labels[self._train]
         return support_set(run.split_digest, run.seed, ids, labels, run.shots, self.chips.classes)
 
-    def inputs(self, indices: np.ndarray) -> Iterator[Tensor]:
-        """Yield the inputs of the method's encoder in chunks, on the device."""
+    def inputs(self, indices: np.ndarray, condition: str | None = None) -> Iterator[Tensor]:
+        """Yield the inputs of the method's encoder in chunks, on the device.
+
+        Chips are changed by a condition as prepared, before they are resized. Their source size,
+        the only input of `chip_size`, stays.
+        """
         kind, px = self._method.evaluation_input, (self.identity.encoder or {}).get("input_px", 0)
         for start in range(0, len(indices), CHUNK):
             chunk = indices[start : start + CHUNK]
@@ -158,36 +194,47 @@ class Evaluation:
                 images = torch.from_numpy(self.chips.source_size[chunk].astype(np.float32))
                 images = images[:, None, None]
             else:
-                images = torch.from_numpy(self.chips.stack(chunk))
+                pixels = self.chips.stack(chunk)
+                if condition:
+                    pixels = in_condition(pixels, self.chips.ids[chunk], condition)
+                images = torch.from_numpy(pixels)
             images = images.to(self.resources.device)
             yield resize(images, px) if kind == "encoder" else images
 
     @torch.no_grad()
-    def features(self, indices: np.ndarray, readouts: Iterable[str]) -> dict[str, Tensor]:
+    def features(
+        self, indices: np.ndarray, readouts: Iterable[str], condition: str | None = None
+    ) -> dict[str, Tensor]:
         """Return the feature of each chip under the frozen encoder, (M, D), for each readout."""
         encoder = self.make_encoder().eval()
         parts: dict[str, list[Tensor]] = {readout: [] for readout in readouts}
-        for images in self.inputs(indices):
+        for images in self.inputs(indices, condition):
             tokens = encoder(images)
             for readout, found in parts.items():
                 found.append(read_out(tokens, readout, bool(encoder.has_class_token)))
         return {readout: torch.cat(found) for readout, found in parts.items()}
 
-    def _features_for(self, readout: str) -> Features:
-        if readout not in self._features:
-            wanted = {readout} | (self._readouts - self._features.keys())
-            train, test = (self.features(part, wanted) for part in (self._train, self._test))
-            self._features |= {name: (train[name], test[name]) for name in wanted}
-        train, test = self._features[readout]
-        return Features(train, self._train_labels(), test, len(self.chips.classes))
+    def _features_for(self, readout: str, conditions: Sequence[str | None]) -> Features:
+        train, *tests = (self._part_features(part, readout) for part in _parts(conditions))
+        return Features(train, self._train_labels(), tests, len(self.chips.classes))
 
-    def _labelled_images(self) -> LabelledImages:
-        if self._images is None:
-            train, test = (torch.cat([*self.inputs(part)]) for part in (self._train, self._test))
-            self._images = LabelledImages(
-                train, self._train_labels(), test, len(self.chips.classes)
-            )
-        return self._images
+    def _part_features(self, part: Part, readout: str) -> Tensor:
+        known = self._features.setdefault(part, {})
+        if readout not in known:
+            wanted = {readout} | (self._readouts - known.keys())
+            known.update(self.features(self._indices(part), wanted, part.condition))
+        return known[readout]
+
+    def _labelled_images(self, conditions: Sequence[str | None]) -> LabelledImages:
+        parts = _parts(conditions)
+        for part in parts:
+            if part not in self._images:
+                self._images[part] = torch.cat([*self.inputs(self._indices(part), part.condition)])
+        train, *tests = (self._images[part] for part in parts)
+        return LabelledImages(train, self._train_labels(), tests, len(self.chips.classes))
+
+    def _indices(self, part: Part) -> np.ndarray:
+        return self._test if part.is_test else self._train
 
     def _train_labels(self) -> Tensor:
         labels = torch.from_numpy(self.chips.labels[self._train].astype(np.int64))

@@ -4,6 +4,8 @@ A job holds plain values and finds its work in the store by key. Stored work is 
 job can be started again.
 """
 
+import ctypes
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +29,12 @@ from ..store.atomic import NoSpaceError, is_full, no_space
 from ..store.attempts import attempt_of, record_failure
 from ..store.progress import Progress
 from ..store.records import Store
+
+SLOW_BF16 = (
+    "precision is bf16, which this processor computes more slowly than fp32; use a processor with "
+    'AVX-512 BF16 or AMX, or set precision = "fp32" under [pretrain]'
+)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 class DeviceError(ValueError):
@@ -55,12 +63,32 @@ def prepare_process(resources: Resources) -> None:
         DeviceError: The device is a GPU and torch sees none.
     """
     torch.set_num_threads(resources.threads)
+    _keep_freed_memory()
     if resources.device.startswith("cuda"):
         if not torch.cuda.is_available():
             raise DeviceError(
                 f"the device is {resources.device}, but torch sees no GPU in this job"
             )
         torch.cuda.set_device(resources.device)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep freed memory for the next step instead of returning it to the system.
+
+    Else a step may fault in its pages again and again, up to 20% of its time on a CPU. The peak is
+    the same (tests/benchmarks/README.md). Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25)  # limit of old glibc
+
+
+def _emulates_bf16() -> bool:
+    """Return whether this processor has no arithmetic for bf16; known for x86 only."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    return not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def execute(
@@ -83,6 +111,8 @@ def execute(
     key = job.pretraining.key
     if store.read("pretrain", key) is None:
         report(Event("started", "pretrain", [key], job.label))
+        if job.pretraining.precision == "bf16" and resources.device == "cpu" and _emulates_bf16():
+            report(Event("warning", "pretrain", [key], SLOW_BF16))
         with recording_failures("pretrain", [key], store, report) as failed:
             pretrain(
                 job.pretraining,

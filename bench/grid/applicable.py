@@ -1,27 +1,25 @@
 """Runs that are not applicable: a method cannot train the encoder, or a protocol cannot read it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isqrt
 from pathlib import Path
 
-from ...protocols import PROTOCOLS
 from ...protocols._settings import grid_cells
 from ..method_facts.method_info import fits
 from ..method_facts.setups import Fit, MethodSetup
 from .expand import PlannedPretraining, PlannedRun
-from .schema import GridError, ProtocolEntry
+from .schema import GridError
 
 NotApplicable = tuple[str, str, str]  # row, encoder or protocol, reason
 
 
 def applicable(
-    planned: list[PlannedRun], protocols: Mapping[str, ProtocolEntry], folder: Path
+    planned: list[PlannedRun], folder: Path
 ) -> tuple[list[PlannedRun], list[NotApplicable]]:
     """Split runs into those that can be done and the reasons why others cannot.
 
     Args:
         planned: Every run of the grid.
-        protocols: The protocols of the grid, with their settings.
         folder: The store, which caches the facts of each method.
 
     Raises:
@@ -33,7 +31,7 @@ def applicable(
     kept, refused = list[PlannedRun](), dict[NotApplicable, None]()
     for run in planned:
         start = run.pretraining
-        reason = _problem(run, known[_setup(start).key], protocols)
+        reason = _problem(run, known[_setup(start).key])
         if reason is None:
             kept.append(run)
         else:
@@ -56,16 +54,12 @@ def _setup(start: PlannedPretraining) -> MethodSetup:
     return MethodSetup(start.method, start.config, start.encoder)
 
 
-def _problem(
-    run: PlannedRun, fit: Fit, protocols: Mapping[str, ProtocolEntry]
-) -> tuple[str, str] | None:
+def _problem(run: PlannedRun, fit: Fit) -> tuple[str, str] | None:
     """Return the part that a run cannot do and the reason, or None."""
     if fit.problem:
         encoder = run.pretraining.encoder
         return f"encoder {encoder['name'] if encoder else 'none'}", fit.problem
-    entry = protocols.get(run.protocol)
-    default = PROTOCOLS[run.protocol].settings().readout
-    readout = entry.settings.get("readout", default) if entry else default
+    readout = run.settings["readout"]
     if readout == "class" and not fit.has_class_token:
         reason = "the encoder has no class token; use readout = 'patch_mean'"
         return f"{run.protocol} with readout 'class'", reason

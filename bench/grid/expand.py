@@ -7,6 +7,8 @@ from typing import Any
 
 from ...methods._encoders import EncoderConfig, encoder_json, encoder_named
 from ...protocols import PROTOCOLS
+from ...results.scores import Column
+from ..augmentation.conditions import CLEAN
 from ..data.packed import Summary
 from ..data.pools import pool_members
 from ..data.registry import card
@@ -23,6 +25,7 @@ from .schema import (
     seeds_of,
     sweep,
 )
+from .sweeps import sweep_settings
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ class PlannedRun:
     shots: Shots
     seed: int
     identity: Run | None
+    condition: str = ""  # of the test chips; empty for clean ones
+    swept: str = ""  # swept settings of the protocol, as in `Column`
+    settings: dict[str, Any] = field(default_factory=dict)  # of the protocol
+
+    @property
+    def column(self) -> Column:
+        """Its column of the table."""
+        return Column(self.dataset, self.protocol, self.shots, self.condition, self.swept)
 
 
 def pools_of(planned: Iterable[PlannedPretraining]) -> list[tuple[str, ...]]:
@@ -181,6 +192,7 @@ def runs(
     A protocol that draws nothing has one run on all labels, with seed 0.
     """
     evaluate, result = grid.evaluate, []
+    conditions = ["" if one == CLEAN else one for one in evaluate.conditions]
     extra = {name: card(name).source.extra_controls for name in evaluate.datasets}
     named = {entry.name for entry in (*grid.methods, *grid.controls)}
     for start in planned:
@@ -194,16 +206,19 @@ def runs(
             for protocol, entry in protocols.items():
                 if protocol not in allowed or name not in (entry.datasets or [name]):
                     continue
-                settings = fill(to_json(PROTOCOLS[protocol].settings()), entry.settings)
-                for shots in entry.shots:
+                defaults, data = to_json(PROTOCOLS[protocol].settings()), summary(name)
+                for (swept, given), shots, condition in itertools.product(
+                    sweep_settings(entry.settings, defaults), entry.shots, conditions
+                ):
                     seeds = seeds_of(evaluate.seeds if entry.seeds is None else entry.seeds)
                     if shots == "all" and not PROTOCOLS[protocol].draws:
                         seeds = [0]
-                    data = summary(name)
+                    settings = fill(defaults, given)
                     result.extend(
                         PlannedRun(
                             start, name, protocol, shots, seed,
-                            _identity(start, protocol, settings, shots, seed, data),
+                            _identity(start, protocol, settings, shots, seed, condition, data),
+                            condition, swept, settings,
                         )
                         for seed in seeds
                     )  # fmt: skip
@@ -222,6 +237,7 @@ def _identity(
     settings: dict[str, Any],
     shots: Shots,
     seed: int,
+    condition: str,
     data: Summary | None,
 ) -> Run | None:
     if start.identity is None or data is None:
@@ -237,4 +253,5 @@ def _identity(
         settings=settings,
         shots=shots,
         seed=seed,
+        condition=condition or None,
     )

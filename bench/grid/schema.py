@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from ...methods._registry import own_names
 from ...results.statistics.units import FEWEST_PRETRAINED, FEWEST_SEEDS, Compares
+from ..augmentation.conditions import CLEAN
 from ..data.registry import card
 from ..identity import CHOICES, RECIPES, SOURCE, Recipe, Shots
 from ..method_facts.method_info import MethodInfo, inspect_method
@@ -80,7 +81,10 @@ class PretrainSection(Section):
 
 
 class ProtocolEntry(Section):
-    """The shots of a protocol, its seeds, data sets and settings; a bare list means the shots."""
+    """The shots of a protocol, its seeds, data sets and settings; a bare list means the shots.
+
+    Lists of settings are swept.
+    """
 
     shots: list[Shots]
     seeds: Seeds | None = None
@@ -94,9 +98,10 @@ class ProtocolEntry(Section):
 
 
 class EvaluateSection(Section):
-    """The section `[evaluate]`: data sets, protocols and seeds."""
+    """The section `[evaluate]`: data sets, conditions of their test chips, protocols and seeds."""
 
     datasets: list[str] = ["synthetic"]
+    conditions: list[str] = [CLEAN]
     seeds: Seeds = 10
     protocols: dict[str, ProtocolEntry]
 

@@ -2,24 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ...methods._encoders import SIZES, EncoderError, encoder_named
-from ...protocols import PROTOCOLS, Protocol
-from ...protocols._settings import Precision, Readout
 from ..data.names import TRAIN, card_of
 from ..data.packed import Summary
 from ..data.pools import pool_members
-from ..data.registry import card, dataset_names
-from ..identity import RECIPES, SOURCE, Recipe, fill, from_json, pool_count, to_json
+from ..identity import RECIPES, SOURCE, Recipe, fill, pool_count
 from ..method_facts.method_info import MethodInfo, check_config
 from ..suggest import unknown
+from .evaluate_problems import evaluate_problems, shots_problems
 from .schema import (
     Grid,
     GridError,
     MethodEntry,
-    ProtocolEntry,
-    Seeds,
     as_list,
     describe_pool,
     label_of,
@@ -28,9 +24,7 @@ from .schema import (
     seeds_of,
     sweep,
 )
-
-MOST_SEEDS = 1_000
-CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
+from .value_problems import kind_of, list_problems, same_kind, seed_problems
 
 
 def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = None) -> None:
@@ -43,7 +37,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
     """
     problems = [
         *_claim_problems(grid), *_pretrain_problems(grid), *_pool_problems(grid, methods),
-        *_recipe_problems(grid, methods), *_evaluate_problems(grid),
+        *_recipe_problems(grid, methods), *evaluate_problems(grid),
     ]  # fmt: skip
     entries = (*grid.methods, *grid.controls)
     if not entries:
@@ -54,8 +48,10 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
         for key, value in entry.config.items():
             if key not in defaults:
                 problems.append(f"{entry.name}: " + unknown("config field", key, defaults))
-            elif not _same_kind(value, defaults[key]):
-                problems.append(f"{entry.name}.{key} must be {_kind(defaults[key])}, got {value!r}")
+            elif not same_kind(value, defaults[key]):
+                problems.append(
+                    f"{entry.name}.{key} must be {kind_of(defaults[key])}, got {value!r}"
+                )
         if entry.config and len(problems) == before:
             try:
                 check_config(entry.name, fill(defaults, entry.config), folder)
@@ -66,38 +62,6 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
         problems.append(f"two methods have the label {label!r}; give one of them a `label`")
     if problems:
         raise GridError("\n".join(dict.fromkeys(problems)))
-
-
-def _same_kind(value: Any, default: Any) -> bool:
-    if isinstance(default, float):
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(default, list | tuple) and isinstance(value, list):
-        return not default or all(_same_kind(item, default[0]) for item in value)
-    return default is None or type(value) is type(default)
-
-
-def _kind(default: Any) -> str:
-    if isinstance(default, list | tuple):
-        return f"a list like {list(default)}"
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-    return names.get(type(default), f"a {type(default).__name__}")
-
-
-def _list_problems(where: str, values: list[Any], thing: str) -> Iterator[str]:
-    if not values:
-        yield f"{where} has no {thing}; give at least one"
-    for value in dict.fromkeys(value for value in values if values.count(value) > 1):
-        yield f"{where} has {value!r} more than once; give it once"
-
-
-def _seed_problems(where: str, seeds: Seeds) -> Iterator[str]:
-    if isinstance(seeds, int) and seeds > MOST_SEEDS:
-        yield f"{where} = {seeds} is more than {MOST_SEEDS} seeds; give fewer"
-        return
-    yield from _list_problems(where, seeds_of(seeds), "seed")
-    for seed in seeds_of(seeds):
-        if seed < 0:
-            yield f"{where} must be 0 or more, got {seed}"
 
 
 def _claim_problems(grid: Grid) -> Iterator[str]:
@@ -130,8 +94,8 @@ def _pretrain_problems(grid: Grid) -> Iterator[str]:
             yield f"pretrain.pool_fraction must be in (0, 1], got {fraction}"
     swept = {"encoder": pretrain.encoder, "pool_fraction": pretrain.pool_fraction}
     for name, value in (swept | pretrain.overrides).items():
-        yield from _list_problems(f"pretrain.{name}", as_list(value), "value")
-    yield from _seed_problems("pretrain.seeds", pretrain.seeds)
+        yield from list_problems(f"pretrain.{name}", as_list(value), "value")
+    yield from seed_problems("pretrain.seeds", pretrain.seeds)
 
 
 def _given(grid: Grid, key: str) -> list[tuple[str, Any]]:
@@ -150,7 +114,7 @@ def _control_problems(grid: Grid, methods: dict[str, MethodInfo], key: str) -> I
 def _pool_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
     yield from _control_problems(grid, methods, "pool")
     for where, pool in _given(grid, "pool"):
-        yield from _list_problems(where, pool, "pool")
+        yield from list_problems(where, pool, "pool")
         for name in pool:
             try:
                 card_of(f"pool:{name}")
@@ -190,58 +154,6 @@ def _recipes(
             yield axes, recipe_of(grid.pretrain, axes, entry, methods[entry.name])
 
 
-def _evaluate_problems(grid: Grid) -> Iterator[str]:
-    evaluate = grid.evaluate
-    yield from _list_problems("evaluate.datasets", evaluate.datasets, "data set")
-    for name in evaluate.datasets:
-        if name not in dataset_names():
-            known = unknown("data set", name, dataset_names())
-            yield f"evaluate.datasets: {known}"
-    yield from _seed_problems("evaluate.seeds", evaluate.seeds)
-    yield from _list_problems("evaluate.protocols", list(evaluate.protocols), "protocol")
-    for name, entry in evaluate.protocols.items():
-        where = f"evaluate.protocols.{name}"
-        if name not in PROTOCOLS:
-            yield "evaluate.protocols: " + unknown("protocol", name, PROTOCOLS)
-            continue
-        protocol = PROTOCOLS[name]
-        yield from _settings_problems(where, entry, protocol)
-        if entry.seeds is not None:
-            yield from _seed_problems(f"{where}.seeds", entry.seeds)
-        for dataset in entry.datasets or []:
-            if dataset not in evaluate.datasets:
-                known = unknown("data set of this grid", dataset, evaluate.datasets)
-                yield f"{where}.datasets: {known}"
-        yield from _list_problems(f"{where}.shots", entry.shots, "value")
-        for shots in entry.shots:
-            if shots == "all" and not protocol.allows_all:
-                yield f'{where}: shots must be a number, got "all"'
-            elif shots != "all" and not protocol.allows_shots:
-                yield f'{where}: shots must be "all", got {shots}'
-            elif shots != "all" and shots < 1:
-                yield f"{where}: shots must be >= 1, got {shots}"
-
-
-def _settings_problems(where: str, entry: ProtocolEntry, protocol: Protocol) -> Iterator[str]:
-    defaults, good = to_json(protocol.settings()), True
-    for key, value in entry.settings.items():
-        problem = ""
-        if key not in defaults:
-            problem = f"{where}: " + unknown("setting", key, defaults)
-        elif not _same_kind(value, defaults[key]):
-            problem = f"{where}.{key} must be {_kind(defaults[key])}, got {value!r}"
-        elif key in CHOICES and value not in CHOICES[key]:
-            problem = f"{where}: " + unknown(key, value, CHOICES[key])
-        if problem:
-            good = False
-            yield problem
-    if good:
-        try:
-            from_json(protocol.settings, fill(defaults, entry.settings))
-        except ValueError as error:
-            yield f"{where}: {error}"
-
-
 def check_data(grid: Grid, data: dict[str, Summary], methods: dict[str, MethodInfo]) -> None:
     """Check shots and batches against the number of chips, where that is known.
 
@@ -253,31 +165,9 @@ def check_data(grid: Grid, data: dict[str, Summary], methods: dict[str, MethodIn
     Raises:
         GridError: A class has fewer training chips than shots, or a pool fewer than a batch.
     """
-    problems = [*_shots_problems(grid, data), *_batch_problems(grid, data, methods)]
+    problems = [*shots_problems(grid, data), *_batch_problems(grid, data, methods)]
     if problems:
         raise GridError("\n".join(dict.fromkeys(problems)))
-
-
-def _shots_problems(grid: Grid, data: dict[str, Summary]) -> Iterator[str]:
-    for protocol, entry in grid.evaluate.protocols.items():
-        for name in entry.datasets or grid.evaluate.datasets:
-            known = data[name].counts if name in data else card(name).counts
-            counts = known.get("train", {})
-            neighbours = entry.settings.get("neighbours", 1)
-            for shots in entry.shots:
-                short = [f"{c} has {n}" for c, n in counts.items() if shots != "all" and n < shots]
-                if short:
-                    yield (
-                        f"evaluate.protocols.{protocol}: {name} has too few training chips for "
-                        f"{shots} shots ({', '.join(short)}); give at most "
-                        f"{min(counts.values())} shots, or 'all' if the protocol allows it"
-                    )
-                labelled = sum(counts.values()) if shots == "all" else shots * len(counts)
-                if counts and neighbours > labelled:
-                    yield (
-                        f"evaluate.protocols.{protocol}: neighbours must be at most {labelled}, "
-                        f"the number of labelled chips of {name}, got {neighbours}"
-                    )
 
 
 def _batch_problems(

@@ -51,6 +51,8 @@ class Costs:
     def __init__(self, plan: Plan) -> None:
         timings: dict[Kind, list[float]] = {}
         self.used = 0
+        # Runs that differ in the condition only share a head, and its time.
+        self._sharing = len({entry.planned.condition for entry in plan.runs}) or 1
         for entry in plan.pretrain:
             if entry.record and entry.planned.identity:
                 self.used += 1
@@ -79,7 +81,7 @@ class Costs:
             return mean_s, True
         rough = ROUGH_RUN_S.get(planned.protocol, 60.0)
         nano = _encoder(planned.pretraining) == "vit_nano"
-        return rough * (NANO_RUN if nano else 1.0), False
+        return rough / self._sharing * (NANO_RUN if nano else 1.0), False
 
     def _mean_s(self, kinds: list[Kind]) -> float | None:
         """Return the mean of the most similar work that is timed; per image for a pretraining."""
@@ -108,8 +110,9 @@ class Costs:
 def _kinds_of_run(planned: PlannedRun) -> list[Kind]:
     """Return the kinds of comparable runs, the most similar first."""
     encoder = _encoder(planned.pretraining)
-    near = (planned.protocol, planned.dataset, planned.shots, encoder)
-    return [near, near[:2] + near[3:], (planned.protocol, encoder)]
+    alike = (planned.protocol, planned.swept, planned.dataset, encoder)
+    near = (*alike, planned.shots)
+    return [(*near, planned.condition), near, alike, (planned.protocol, encoder)]
 
 
 def _kinds_of_pretraining(planned: PlannedPretraining) -> list[Kind]:

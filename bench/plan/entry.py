@@ -27,6 +27,7 @@ class Cause(StrEnum):
     DAMAGED = "damaged"
     ERROR = "error"  # stored as an attempt
     PRETRAINING_FAILED = "pretraining_failed"
+    NO_WEIGHTS = "no_weights"  # its pretraining is done, but the store holds no weights of it
     JOB_ENDED = "job_ended"  # on the cluster, without a record or an attempt
 
 
@@ -39,6 +40,10 @@ SENTENCES = {
     Cause.DAMAGED: "its record is damaged: {}",
     Cause.ERROR: "{}",
     Cause.PRETRAINING_FAILED: "its pretraining failed: {}",
+    Cause.NO_WEIGHTS: (
+        "the weights of its pretraining are not in the store; merge a store that has them, or "
+        "repeat the pretraining and its runs: `sarbench run GRID -m '{}' --force`"
+    ),
     Cause.JOB_ENDED: "{}",
 }
 
@@ -60,6 +65,11 @@ class Entry(Generic[P]):
     def key(self) -> str | None:
         """The key, or None until the data are prepared."""
         return self.planned.identity.key if self.planned.identity else None
+
+    @property
+    def to_do(self) -> bool:
+        """True if it is missing and can be done."""
+        return self.state != "done" and self.cause != Cause.NO_WEIGHTS
 
     @property
     def reason(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..augmentation.conditions import CLEAN
 from ..data.find_set import find_set
 from ..data.names import set_of
 from ..data.packed import Summary
@@ -43,6 +44,7 @@ class Plan:
     sharing: Shared = field(default_factory=dict)
     not_applicable: list[NotApplicable] = field(default_factory=list)  # left out
     failing: set[str] = field(default_factory=set)  # methods that fail their contract
+    moved: list[str] = field(default_factory=list)  # of an archive: versions that differ from ours
 
     @property
     def overlaps(self) -> list[str]:
@@ -78,7 +80,7 @@ class Plan:
         for start, own in self.grouped():
             if start.state == "running":
                 continue
-            missing = [e.planned.identity for e in own if e.planned.identity and e.state != "done"]
+            missing = [e.planned.identity for e in own if e.planned.identity and e.to_do]
             if start.planned.identity and (missing or start.state != "done"):
                 label = describe_pretraining(start.planned)
                 result.append(Job(label, start.planned.identity, start.planned.pool, missing))
@@ -96,11 +98,12 @@ def describe_pretraining(planned: PlannedPretraining) -> str:
 
 
 def describe_run(run: PlannedRun) -> str:
-    """Return a run in words: pretraining, data set, protocol, shots and seed."""
-    return (
-        f"{describe_pretraining(run.pretraining)}, {run.dataset}, {run.protocol}, "
-        f"{run.shots} shots, seed {run.seed}"
-    )
+    """Return a run in words: pretraining, data set, protocol, settings, shots, condition, seed."""
+    parts = (
+        describe_pretraining(run.pretraining), run.dataset, run.protocol, run.swept,
+        f"{run.shots} shots", run.condition, f"seed {run.seed}",
+    )  # fmt: skip
+    return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class Filters:
     protocols: tuple[str, ...] = ()
     shots: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    conditions: tuple[str, ...] = ()  # `clean` for chips without one
 
     def check(self, planned: list[PlannedRun]) -> None:
         """Refuse a filter value that matches nothing in the grid.
@@ -125,6 +129,7 @@ class Filters:
             ("protocol", self.protocols, {run.protocol for run in planned}),
             ("shots", self.shots, {str(run.shots) for run in planned}),
             ("seed", self.seeds, {run.seed for run in planned}),
+            ("condition", self.conditions, {run.condition or CLEAN for run in planned}),
         ):
             for value in wanted:
                 if value not in have:
@@ -139,6 +144,7 @@ class Filters:
             and (not self.protocols or run.protocol in self.protocols)
             and (not self.shots or str(run.shots) in self.shots)
             and (not self.seeds or run.seed in self.seeds)
+            and (not self.conditions or (run.condition or CLEAN) in self.conditions)
         )
 
 
@@ -177,7 +183,7 @@ def make_plan(
     filters = filters or Filters()
     filters.check(planned)
     planned = [run for run in planned if filters.matches(run)]
-    planned, refused = applicable(planned, grid.evaluate.protocols, store.root)
+    planned, refused = applicable(planned, store.root)
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
     check_data(grid, data, methods)
@@ -191,6 +197,8 @@ def make_plan(
         start = entry_of[id(entry.planned.pretraining)]
         if entry.state != "done" and start.state == "failed":
             entry.set("failed", Cause.PRETRAINING_FAILED, start.reason, entry.failure_class)
+        elif entry.state != "done" and start.record and not store.encoder(str(start.key)).exists():
+            entry.set(entry.state, Cause.NO_WEIGHTS, start.planned.label, entry.failure_class)
     return Plan(
         grid=grid,
         methods=methods,

@@ -49,4 +49,5 @@ def make_optimizer(method: Method, recipe: Recipe) -> torch.optim.Optimizer:
         return torch.optim.SGD(groups, lr=0.0, momentum=momentum)
     if recipe.optimizer == "lars":  # adapts no one-dimensional weights, as in SimCLR
         return Lars(groups, lr=0.0, momentum=momentum)  # pyright: ignore[reportArgumentType]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(recipe.beta1, recipe.beta2))
+    betas = recipe.beta1, recipe.beta2
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)  # one call for all weights

@@ -14,7 +14,7 @@ from ...results.scores import MOST_PROBLEMS, LeaderboardError, Score
 from ..data.find_set import Splits
 from ..data.splits import Split
 from ..store.records import Store
-from ..store.run_predictions import PREDICTIONS_FILE, DamagedPredictionsError, read_predictions
+from ..store.run_predictions import PREDICTIONS_FILE, DamagedPredictionsError
 from ..verification.verify_run import UNCHECKED, Problem, RunVerifier
 
 __all__ = ["ChipPredictions", "DamagedPredictionsError"]
@@ -37,7 +37,7 @@ class ChipPredictions:
         """
         self._store = store
         self._records = {record.key: record for record in records}
-        self._verifier = RunVerifier(Splits([store.root], store.prepared))
+        self._verifier = RunVerifier(Splits([store.root], store.prepared), store.read_predictions)
         self._predicted: dict[str, Int[np.ndarray, " M"]] = {}
         self._first: dict[str, RunRecord] = {}  # the first run on each data set
         for record in self._records.values():
@@ -88,7 +88,7 @@ class ChipPredictions:
             return None
         if record.key not in self._predicted:
             try:
-                stored = read_predictions(
+                stored = self._store.read_predictions(
                     self._path(record), record.predictions_digest, ("classes",)
                 )
             except FileNotFoundError:
@@ -145,7 +145,7 @@ class ChipPredictions:
             listed.append(f"and {len(lines) - MOST_PROBLEMS} more")
         raise LeaderboardError(
             f"{len(lines)} records disagree with their predictions or their split; `sarbench check "
-            f"{self._store.root}` lists all. Move their folders out of the store and run the grid "
+            f"{self._store.shown}` lists all. Move their folders out of the store and run the grid "
             "again:\n" + "\n".join(listed)
         )
 

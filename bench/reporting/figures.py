@@ -48,7 +48,7 @@ def score_figures(
     """Return the figures of records, histories and predictions, and reasons for missing ones."""
     drawn: list[Drawn] = []
     skipped: list[str] = []
-    rows = _shown(board)
+    rows = shown_rows(board)
     if len(rows) < len(board.rows):
         skipped.append(
             f"{len(board.rows) - len(rows)} of {len(board.rows)} rows in the figures; the methods "
@@ -85,7 +85,7 @@ def score_figures(
     return drawn, skipped
 
 
-def _shown(board: Leaderboard) -> list[str]:
+def shown_rows(board: Leaderboard) -> list[str]:
     """Return the rows to draw, in the order of the board."""
     methods = [row for row in board.rows if row not in board.controls]
     return [*methods[: max(1, MOST_ROWS - len(board.controls))], *board.controls]
@@ -116,7 +116,7 @@ def _add_ranks(board: Leaderboard, drawn: list[Drawn], skipped: list[str]) -> No
         skipped.append(f"critical-difference diagram: {error}")
         return
     drawn.append(Drawn("ranks", "Mean ranks", (
-        f"Over {ranking.blocks} blocks (data set, protocol, shots); Friedman p = "
+        f"Over {ranking.blocks} blocks (columns of the table); Friedman p = "
         f"{ranking.friedman_p:.2g}; bars join methods within Nemenyi's critical difference. Blocks "
         "of one data set share test chips and are not independent, so the true critical difference "
         "is larger. The diagram is a description, not a test."
@@ -124,10 +124,11 @@ def _add_ranks(board: Leaderboard, drawn: list[Drawn], skipped: list[str]) -> No
 
 
 def _most_labels(columns: Sequence[Column]) -> Column:
-    """Return the column with most labels, of `linear` if there is one."""
+    """Return the clean column with most labels, of `linear` if there is one."""
 
-    def labels(column: Column) -> tuple[bool, float]:
-        return column[1] == "linear", np.inf if column[2] == "all" else float(column[2])
+    def labels(column: Column) -> tuple[bool, bool, float]:
+        count = np.inf if column.shots == "all" else float(column.shots)
+        return not column.condition, column.protocol == "linear", count
 
     return max(columns, key=labels)
 
@@ -162,14 +163,14 @@ def _add_classes(
     skipped: list[str],
 ) -> None:
     """Add confusion and recall of each data set, in its column with most labels."""
-    names = dict.fromkeys(column[0] for column in board.columns)
+    names = dict.fromkeys(column.dataset for column in board.columns)
     for number, dataset in enumerate(names):
-        column = _most_labels([c for c in board.columns if c[0] == dataset])
+        column = _most_labels([c for c in board.columns if c.dataset == dataset])
         matrices: dict[str, np.ndarray] = {}
         classes: tuple[str, ...] = ()
         for entry in plan.runs:
             run = entry.planned
-            if (run.dataset, run.protocol, run.shots) != column or entry.record is None:
+            if run.column != column or entry.record is None:
                 continue
             if run.pretraining.row not in rows:
                 continue
@@ -237,7 +238,7 @@ def encoder_figures(plan: Plan, store: Store) -> tuple[list[Drawn], list[str]]:
     every = with_encoder(plan, store)
     rows = dict(list(every.items())[:MOST_ROWS])
     if not rows:
-        return [], ["t-SNE and attention distances: no finished encoder is stored"]
+        return [], ["t-SNE and attention distances: no weights are here (an archive holds none)"]
     datasets = [plan.data[name] for name in _datasets(plan) if name in plan.data]
     for number, dataset in enumerate(datasets):
         try:

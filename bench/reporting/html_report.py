@@ -21,6 +21,7 @@ from .chip_predictions import ChipPredictions
 from .figures import Drawn, encoder_figures, interquartile_means, prediction_figures, score_figures
 from .leaderboard import notes_of, predictions_of, scores_of, tabulate
 from .published import compare_with
+from .swept_figures import swept_figures
 
 MOST_FINDINGS = 20  # listed on the page
 OnStep = Callable[[str], None]
@@ -111,6 +112,7 @@ def _figures(
 ) -> tuple[list[Drawn], list[str]]:
     on_step("figures")
     drawn, skipped = score_figures(plan, store, predictions, board)
+    drawn += swept_figures(plan, board)
     more, left_out = prediction_figures(plan, store)
     drawn, skipped = drawn + more, skipped + left_out
     step = "t-SNE and attention distances"
@@ -153,9 +155,7 @@ def _line(run: PlannedRun, entry: Entry[PlannedRun]) -> RunLine:
     record = entry.record if isinstance(entry.record, RunRecord) else None
     return RunLine(
         method=run.pretraining.row,
-        dataset=run.dataset,
-        protocol=run.protocol,
-        shots=run.shots,
+        column=run.column,
         pretrain_seed=run.pretraining.seed,
         seed=run.seed,
         state=entry.state,

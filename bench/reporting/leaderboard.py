@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ...results.gain import gains_of
 from ...results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
 from ...results.metrics import recalls
 from ...results.notes import Note
@@ -12,6 +13,7 @@ from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
 from ..method_facts.method_info import inspect_method
 from ..plan.entry import Entry
 from ..plan.plan import Plan
+from ..seeding import stream
 from ..store.records import Store
 from ..suggest import nearest
 from .chip_predictions import ChipPredictions
@@ -23,6 +25,8 @@ def leaderboard(
     metric: str = "accuracy",
     predictions: ChipPredictions | None = None,
     sort: str = "rank",
+    *,
+    gain: bool = False,
 ) -> Leaderboard:
     """Return the leaderboard of a plan.
 
@@ -31,12 +35,15 @@ def leaderboard(
         metric: accuracy, balanced_accuracy, macro_f1 or `recall:<class>`.
         predictions: Predictions, for the recall of a class and for tests over test chips.
         sort: `rank`, `name` or a column.
+        gain: Add the gain of trained rows over their untrained controls.
 
     Raises:
         LeaderboardError: The plan has no run, the metric or class is unknown, or the records
             cannot be compared.
     """
-    return tabulate(plan, scores_of(plan), metric, notes_of(plan, predictions), predictions, sort)
+    return tabulate(
+        plan, scores_of(plan), metric, notes_of(plan, predictions), predictions, sort, gain=gain
+    )
 
 
 def tabulate(
@@ -46,13 +53,19 @@ def tabulate(
     notes: Sequence[Note],
     predictions: ChipPredictions | None = None,
     sort: str = "rank",
+    *,
+    gain: bool = False,
 ) -> Leaderboard:
     """Return the leaderboard of the scores of a plan; arguments as in `leaderboard`."""
     if metric.startswith(RECALL) and predictions:
         scores = [_with_recall(score, metric, predictions) for score in scores]
-    return tabulate_scores(
-        scores, metric, notes, sort=sort, chips=predictions, compares=plan.grid.compare
-    )
+    compares = plan.grid.compare
+    board = tabulate_scores(scores, metric, notes, sort=sort, chips=predictions, compares=compares)
+    if not gain:
+        return board
+    rng = stream(0, "statistics")
+    controls = untrained_rows(plan)
+    return replace(board, gains=gains_of(scores, controls, metric, predictions, rng, compares))
 
 
 def notes_of(plan: Plan, predictions: ChipPredictions | None) -> list[Note]:
@@ -76,14 +89,36 @@ def resolve_rows(plan: Plan, first: str, second: str) -> tuple[str, str]:
     found = [_matches(plan, name) for name in (first, second)]
     for side, other in ((0, 1), (1, 0)):
         if len(found[other]) == 1 and all(one.method == UNTRAINED for one in found[side]):
-            wanted = _encoder(plan, found[other][0])
-            alike = [one for one in found[side] if _encoder(plan, one) == wanted]
-            found[side] = alike if len(alike) == 1 else found[side]
+            control = _untrained_of(plan, found[other][0], found[side])
+            found[side] = [control] if control else found[side]
     for name, starts in zip((first, second), found, strict=True):
         if len(starts) > 1:
             listed = "; ".join(start.row for start in starts)
             raise LeaderboardError(f"{name!r} matches {len(starts)} rows; give one of: {listed}")
     return found[0][0].row, found[1][0].row
+
+
+def untrained_rows(plan: Plan) -> dict[str, str]:
+    """Return the row of the untrained control of each trained row that has exactly one."""
+    starts: dict[str, PlannedPretraining] = {}
+    for entry in plan.pretrain:
+        starts.setdefault(entry.planned.row, entry.planned)
+    untrained = [start for start in starts.values() if start.method == UNTRAINED]
+    found = {
+        row: _untrained_of(plan, start, untrained)
+        for row, start in starts.items()
+        if start.encoder and not plan.methods[start.method].control
+    }
+    return {row: control.row for row, control in found.items() if control}
+
+
+def _untrained_of(
+    plan: Plan, start: PlannedPretraining, untrained: Sequence[PlannedPretraining]
+) -> PlannedPretraining | None:
+    """Return the untrained control with the encoder of a row; None if there is not exactly one."""
+    wanted = _encoder(plan, start)
+    alike = [one for one in untrained if _encoder(plan, one) == wanted]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _matches(plan: Plan, name: str) -> list[PlannedPretraining]:
@@ -119,7 +154,7 @@ def shared_columns(plan: Plan, first: str, second: str) -> int:
     for entry in plan.runs:
         run = entry.planned
         if run.pretraining.row in columns:
-            columns[run.pretraining.row].add((run.dataset, run.protocol, run.shots))
+            columns[run.pretraining.row].add(run.column)
     return len(columns[first] & columns[second])
 
 
@@ -166,6 +201,8 @@ def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
         name=start.method,
         encoder=start.encoder["name"] if start.encoder else None,
         fails_contract=start.method in plan.failing,
+        condition=planned.condition,
+        settings=planned.swept,
     )
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from ...protocols import PROTOCOLS
+from ...protocols._settings import Finetune, HeadTraining
 from ...results.notes import Note
 from ...results.record import RunRecord
 from ..data.names import set_of, split_source
@@ -9,6 +11,7 @@ from ..data.sharing import Sharing
 from ..grid.applicable import sentences
 from ..grid.expand import pools_of
 from ..grid.schema import describe_pool
+from ..identity import from_json, to_json
 from ..plan.comparability import compute_note, differences
 from ..plan.plan import Plan, describe_pretraining
 
@@ -16,8 +19,8 @@ from ..plan.plan import Plan, describe_pretraining
 def notes(plan: Plan) -> list[Note]:
     """Return everything that a reader needs to judge the numbers of a plan."""
     return [
-        *_rows(plan), *_pools(plan), *_datasets(plan), *_provenance(plan), *_untraced(plan),
-        *_not_applicable(plan),
+        *_rows(plan), *_pools(plan), *_datasets(plan), *_provenance(plan), *_moved(plan),
+        *_untraced(plan), *_not_applicable(plan), *_settings(plan), *_steps(plan),
     ]  # fmt: skip
 
 
@@ -114,12 +117,13 @@ def _datasets(plan: Plan) -> list[Note]:
 def _provenance(plan: Plan) -> list[Note]:
     found = []
     runs = [(e.planned, e.record) for e in plan.runs if isinstance(e.record, RunRecord)]
-    protocols = {record.identity["protocol"]: record.identity for _, record in runs}
-    if protocols:
-        listed = ", ".join(
-            f"{name} {identity['protocol_version']} (readout {identity['settings']['readout']})"
-            for name, identity in protocols.items()
-        )
+    readouts: dict[str, dict[str, None]] = {}
+    for _, record in runs:
+        identity = record.identity
+        protocol = f"{identity['protocol']} {identity['protocol_version']}"
+        readouts.setdefault(protocol, {})[identity["settings"]["readout"]] = None
+    if readouts:
+        listed = ", ".join(f"{name} (readout {', '.join(one)})" for name, one in readouts.items())
         found.append(Note("Methods", f"Protocol versions: {listed}."))
     weights: dict[str, str] = {}
     for planned, record in runs:
@@ -139,6 +143,16 @@ def _provenance(plan: Plan) -> list[Note]:
             "by rounding errors."
         )))  # fmt: skip
     return found
+
+
+def _moved(plan: Plan) -> list[Note]:
+    """Name the versions of an archive that differ from those of this code."""
+    if not plan.moved:
+        return []
+    return [Note("Provenance", (
+        f"Archived results of other versions than those of this code: {'; '.join(plan.moved)}. The "
+        "numbers are those of the archive."
+    ), f"Archived results of other versions: {'; '.join(plan.moved)}.")]  # fmt: skip
 
 
 def _untraced(plan: Plan) -> list[Note]:
@@ -164,3 +178,33 @@ def _not_applicable(plan: Plan) -> list[Note]:
         if set(plan.grid.evaluate.protocols) - set(info.protocols):
             parts.append(f"{info.label} is measured by {' and '.join(info.protocols)} only")
     return [Note("Methods", f"Not applicable (n/a): {'. '.join(parts)}.")] if parts else []
+
+
+def _settings(plan: Plan) -> list[Note]:
+    """List settings that differ from the defaults and are the same in all runs of a protocol."""
+    found: dict[tuple[str, str], set[str]] = {}
+    changed: dict[tuple[str, str], str] = {}
+    for identity in (e.record.identity for e in plan.runs if isinstance(e.record, RunRecord)):
+        protocol = identity["protocol"]
+        for name, default in to_json(PROTOCOLS[protocol].settings()).items():
+            value = identity["settings"].get(name)
+            found.setdefault((protocol, name), set()).add(str(value))
+            if value != default:
+                shown = str(value).lower() if isinstance(value, bool) else str(value)
+                changed[protocol, name] = f"{protocol} {name} {shown}"
+    same = [text for place, text in changed.items() if len(found[place]) == 1]
+    text = f"Settings other than the defaults: {', '.join(same)}."
+    return [Note("Methods", text, text)] if same else []
+
+
+def _steps(plan: Plan) -> list[Note]:
+    """State the length of every training on labelled chips in steps."""
+    found: dict[str, dict[str, None]] = {}
+    for record in (e.record for e in plan.runs if isinstance(e.record, RunRecord)):
+        protocol, chips = record.identity["protocol"], record.train_count
+        settings = from_json(PROTOCOLS[protocol].settings, record.identity["settings"])
+        if isinstance(settings, HeadTraining | Finetune):
+            length = f"{settings.step_count(chips):,} on {chips:,} chips"
+            found.setdefault(protocol, {})[length] = None
+    listed = "; ".join(f"{name} {', '.join(lengths)}" for name, lengths in found.items())
+    return [Note("Methods", f"Steps of the training on labelled chips: {listed}.")] if found else []

@@ -81,21 +81,24 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
 
 
 def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: float) -> list[Job]:
-    """Return jobs of about `pack_s` each; runs of one data set and protocol stay together."""
-    runs = sorted(
-        ((entry.planned.identity, costs.run_s(entry.planned)[0]) for entry in entries),
-        key=lambda pair: (pair[0].dataset, pair[0].protocol) if pair[0] else ("", ""),
-    )
+    """Return jobs of about `pack_s` each, sorted by data set and protocol.
+
+    Runs that differ only in their condition are in one job, because they share a head.
+    """
+    heads: dict[str, list[tuple[Run, float]]] = {}
+    for entry in entries:
+        if run := entry.planned.identity:
+            seconds = costs.run_s(entry.planned)[0]
+            heads.setdefault(replace(run, condition=None).key, []).append((run, seconds))
     packs: list[list[Run]] = []
     filled = 0.0
-    for run, seconds in runs:
-        if run is None:
-            continue
-        if not packs or filled + seconds > pack_s - START_S:
+    for head in sorted(heads.values(), key=lambda head: (head[0][0].dataset, head[0][0].protocol)):
+        needed = sum(seconds for _, seconds in head)
+        if not packs or filled + needed > pack_s - START_S:
             packs.append([])
             filled = 0.0
-        packs[-1].append(run)
-        filled += seconds
+        packs[-1] += [run for run, _ in head]
+        filled += needed
     return [replace(job, runs=pack) for pack in packs]
 
 

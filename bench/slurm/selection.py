@@ -34,7 +34,7 @@ def select(plan: Plan, states: JobStates, accept: Callable[[Entry], bool]) -> Se
             blocked.add(id(entry.planned))
     for entry in plan.runs:
         start = entry.planned.pretraining
-        if entry.key is None or entry.state == "done" or states.live(entry.key):
+        if entry.key is None or not entry.to_do or states.live(entry.key):
             continue
         waited = entry.cause == Cause.PRETRAINING_FAILED or entry.state == "new"
         follows = waited and start.identity is not None and start.identity.key in wanted

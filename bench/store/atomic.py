@@ -84,15 +84,26 @@ def write_atomic(
         temporary.replace(target)
 
 
-def read_file(path: Path) -> bytes:
+class TooLargeError(ValueError):
+    """A file that is larger than its kind can be."""
+
+
+def read_file(path: Path, largest: int | None = None) -> bytes:
     """Return the content of a regular file, without waiting on a FIFO or a device.
+
+    Args:
+        path: The file.
+        largest: Largest size in bytes.
 
     Raises:
         OSError: The file cannot be read, or is not a regular file.
+        TooLargeError: It is larger than `largest`.
     """
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if largest is not None and os.fstat(file.fileno()).st_size > largest:
+            raise TooLargeError(f"{path} is larger than {largest >> 20} MB")
         return file.read()
 
 

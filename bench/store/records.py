@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from ...results.record import Attempt, PretrainRecord, RunRecord
 from ..identity import Kind
 from .atomic import NoSpaceError, is_full, link_once, no_space, read_file, sync, writing
+from .run_predictions import NAMES, read_predictions
 
 ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
 ATTEMPT = re.compile(r"attempt-(\d+)\.json$")
@@ -40,6 +42,11 @@ class Store:
     """The folder of all results."""
 
     root: Path
+
+    @property
+    def shown(self) -> Path:
+        """The path that a user knows."""
+        return self.root
 
     @property
     def prepared(self) -> Path:
@@ -74,6 +81,16 @@ class Store:
         except FileNotFoundError:
             return set()
 
+    def content(self, path: Path, largest: int | None = None) -> bytes:
+        """Return the content of a file of the store; arguments and errors as of `read_file`."""
+        return read_file(path, largest)
+
+    def read_predictions(
+        self, path: Path, digest: str, names: tuple[str, ...] = NAMES
+    ) -> dict[str, np.ndarray]:
+        """Return the predictions of a run; arguments and errors as of `read_predictions`."""
+        return read_predictions(path, digest, names, self.content)
+
     def read(self, kind: Kind, key: str, identity: dict[str, Any] | None = None) -> Any:
         """Return the record of `key`, or None if there is none.
 
@@ -87,7 +104,7 @@ class Store:
         """
         path = self.record(kind, key)
         try:
-            text = read_file(path)
+            text = self.content(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

@@ -7,13 +7,14 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
-from .atomic import read_file
+from .atomic import TooLargeError, read_file
 
 PREDICTIONS_FILE = "predictions.npz"  # in the folder of a run
 NAMES = ("classes", "scores")
@@ -28,7 +29,10 @@ class DamagedPredictionsError(ValueError):
 
 
 def read_predictions(
-    path: Path, digest: str, names: tuple[str, ...] = NAMES
+    path: Path,
+    digest: str,
+    names: tuple[str, ...] = NAMES,
+    read: Callable[[Path, int], bytes] = read_file,
 ) -> dict[str, np.ndarray]:
     """Return the stored arrays of one run.
 
@@ -36,14 +40,16 @@ def read_predictions(
         path: The file.
         digest: SHA-256 in the record of the run.
         names: Names of the arrays to return.
+        read: `Store.content` of the store of the file.
 
     Raises:
         FileNotFoundError: The file is missing.
         DamagedPredictionsError: The file has another digest or other arrays.
     """
-    if path.stat().st_size > LARGEST:
-        raise DamagedPredictionsError(f"{path} is larger than {LARGEST >> 20} MB")
-    content = read_file(path)
+    try:
+        content = read(path, LARGEST)
+    except TooLargeError as error:
+        raise DamagedPredictionsError(str(error)) from None
     found = sha256(content).hexdigest()
     if found != digest:
         raise DamagedPredictionsError(

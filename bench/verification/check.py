@@ -106,6 +106,7 @@ def check_plan(
     on_progress: OnProgress = lambda done, total: None,
     *,
     encoders: bool = True,
+    weights: bool = True,
 ) -> Checked:
     """Check the records of a grid; missing records are skipped.
 
@@ -114,10 +115,11 @@ def check_plan(
         store: The store; nothing is written.
         on_progress: Called with (done, total) before each record.
         encoders: Check the pretrainings and their weights too.
+        weights: False for the plan of an archive, which holds no weights.
     """
     starts = [entry.key for entry in plan.pretrain if entry.key] if encoders else []
     runs = [entry.key for entry in plan.runs if entry.key]
-    found = check_keys(store, starts, runs, on_progress)
+    found = check_keys(store, starts, runs, on_progress, weights=weights)
     unknown = [
         Finding("split", name, "it is not prepared, and the store does not describe it, so the "
                 f"records that need it were not checked; run `sarbench data prepare {name}`")
@@ -128,11 +130,16 @@ def check_plan(
 
 
 def check_keys(
-    store: Store, starts: Collection[str], runs: Collection[str], on_progress: OnProgress
+    store: Store,
+    starts: Collection[str],
+    runs: Collection[str],
+    on_progress: OnProgress,
+    *,
+    weights: bool = True,
 ) -> Checked:
     """Check the records with these keys; keys without a record are skipped."""
     findings = list(_set_findings(store))
-    checker = _Checker(store)
+    checker = _Checker(store, weights)
     counts = {"pretrain": 0, "evaluate": 0}
 
     def readable(kind: Kind, keys: Collection[str]) -> Iterator[Any]:
@@ -169,16 +176,20 @@ def _finding(kind: Kind, key: str, problem: Problem, more: str = "") -> Finding:
 class _Checker:
     """A checker of records that reads each pretraining once."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._verifier = RunVerifier(Splits([store.root], store.prepared))
+    def __init__(self, store: Store, weights: bool) -> None:
+        self._store, self._weights = store, weights
+        self._verifier = RunVerifier(Splits([store.root], store.prepared), store.read_predictions)
         self._starts: dict[str, tuple[str | None, str | None, str]] = {}
 
     def of_start(self, record: PretrainRecord) -> list[Finding]:
         """Return the problems of a pretraining."""
         self._starts[record.key] = record.weights_digest, record.identity.get("method"), ""
-        path = self._store.encoder(record.key)
-        return [_finding("pretrain", record.key, one) for one in encoder_problems(record, path)]
+        problems = encoder_problems(record, self._store.encoder(record.key))
+        return [
+            _finding("pretrain", record.key, one)
+            for one in problems
+            if self._weights or one.kind != "missing"
+        ]
 
     def of_runs(self, records: Iterable[RunRecord]) -> list[Finding]:
         """Return the problems of runs; all runs with one unknown split are one finding."""
@@ -217,5 +228,6 @@ class _Checker:
 
 
 def _describe(record: RunRecord) -> str:
-    names = ("method", "dataset", "protocol", "shots", "seed")
-    return ", ".join(f"{name} {record.identity.get(name)}" for name in names)
+    names = ("method", "dataset", "protocol", "shots", "seed", "condition")
+    known = record.identity
+    return ", ".join(f"{n} {known.get(n)}" for n in names if n != "condition" or n in known)

@@ -34,6 +34,8 @@ class Merged:
         conflicts: Records that our store has with other values and keeps, with the difference.
         refused: Invalid records, with the reason.
         unscored: Added records whose scores could not be computed again, with the reason.
+        unweighted: Added pretrainings without weights, as in an archive.
+        completed: Records that our store had without some of their files, which were copied.
         sets: Names of the data sets and pools whose descriptions were copied.
     """
 
@@ -42,7 +44,14 @@ class Merged:
     conflicts: list[tuple[str, str]] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     unscored: list[tuple[str, str]] = field(default_factory=list)
+    unweighted: list[str] = field(default_factory=list)
+    completed: list[str] = field(default_factory=list)
     sets: list[str] = field(default_factory=list)
+
+    def extend(self, other: "Merged") -> None:
+        """Add the outcome of another merge."""
+        for name, found in vars(other).items():
+            getattr(self, name).extend(found)
 
 
 def merge(
@@ -123,7 +132,9 @@ class _Merge:
         return self.other.read(kind, name)
 
     def _check_start(self, record: PretrainRecord, folder: Path) -> str:
-        _refuse(encoder_problems(record, folder / ENCODER))
+        _refuse(
+            [one for one in encoder_problems(record, folder / ENCODER) if one.kind != "missing"]
+        )
         history = folder / HISTORY
         if history.exists() and history.stat().st_size > LARGEST_HISTORY:
             raise MergeError(f"{HISTORY} is larger than {LARGEST_HISTORY >> 20} MB")
@@ -160,6 +171,12 @@ class _Merge:
         unscored: str,
     ) -> bool:
         """Copy one record with its files; return whether ours now has it with the same values."""
+        target = self.mine.folder(kind, record.key)
+        files = [
+            name
+            for name in COPIED[kind]
+            if (folder / name).is_file() and not (target / name).exists()
+        ]
         try:
             ours = self.mine.read(kind, record.key)
         except DamagedRecordError as error:
@@ -171,24 +188,30 @@ class _Merge:
                 self.result.conflicts.append((what, difference))
             else:
                 self.result.same.append(what)
+                if files:
+                    self.result.completed.append(what)
+                    self._copy_files(files, folder, target)
             return not difference
-        target = self.mine.folder(kind, record.key)
         busy = [p.name for p in target.glob("*") if not p.name.startswith("attempt-")]
         if busy:
             why = f"it is being computed here ({', '.join(sorted(busy))})"
             self.result.conflicts.append((what, why))
             return False
-        if not self.dry_run:
-            files = [file for file in COPIED[kind] if (folder / file).is_file()]
-            first = all(copy_once(folder / file, target / file) for file in files)
-            if not (first and self.mine.write(kind, record)):
-                why = "another process wrote it in the meantime"
-                self.result.conflicts.append((what, why))
-                return False
+        first = self._copy_files(files, folder, target)
+        if not (first and (self.dry_run or self.mine.write(kind, record))):
+            why = "another process wrote it in the meantime"
+            self.result.conflicts.append((what, why))
+            return False
         self.result.added.append(what)
+        if kind == "pretrain" and ENCODER not in files:
+            self.result.unweighted.append(what)
         if unscored:
             self.result.unscored.append((what, unscored))
         return True
+
+    def _copy_files(self, names: list[str], folder: Path, target: Path) -> bool:
+        """Copy files that our store lacks; return False if another process wrote one first."""
+        return self.dry_run or all(copy_once(folder / one, target / one) for one in names)
 
     def _copy_sets(self, record: PretrainRecord | RunRecord) -> None:
         """Copy the descriptions of the data sets and pools of a record, unless ours has them."""

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import compress, islice
 from math import prod
@@ -19,6 +19,7 @@ from ...methods._registry import own_names
 from ...protocols._support_sets import SupportSetError, support_digest, support_set
 from ...results.metrics import score_runs
 from ...results.record import PretrainRecord, RunRecord
+from ..augmentation.conditions import SHIFT
 from ..data.find_set import Splits
 from ..data.splits import Split, shipped
 from ..store.atomic import file_digest
@@ -29,6 +30,7 @@ from ..store.run_predictions import (
     read_predictions,
 )
 
+ReadPredictions = Callable[[Path, str, tuple[str, ...]], dict[str, np.ndarray]]
 TOLERANCE = 1e-9  # between a stored score and the one computed again
 BATCH = 256  # runs that are scored at once
 
@@ -76,9 +78,9 @@ class CheckedRun:
 class RunVerifier:
     """A checker of runs that reads each split and draws each support set once."""
 
-    def __init__(self, splits: Splits) -> None:
-        """Keep the look-up of splits."""
-        self.splits = splits
+    def __init__(self, splits: Splits, predictions: ReadPredictions = read_predictions) -> None:
+        """Keep the look-up of splits, and `Store.read_predictions` of the store of the runs."""
+        self.splits, self._predictions = splits, predictions
         self._supports: dict[tuple[str, str, object, object], tuple[int, str] | str] = {}
 
     def split(self, record: RunRecord) -> Split | None:
@@ -111,6 +113,9 @@ class RunVerifier:
         if missing := _missing_fields(identity):
             problem = Problem("identity", f"its identity lacks {', '.join(missing)}")
             return CheckedRun(record, None, None, [problem])
+        if not SHIFT.fullmatch(str(identity.get("condition", "shift:1"))):  # clean: no condition
+            problem = Problem("identity", f"unknown condition {identity['condition']!r}")
+            return CheckedRun(record, None, None, [problem])
         split, found = self.split(record), []
         ours = shipped(identity["dataset"])
         if ours is not None and ours[0] != identity["split_digest"]:
@@ -128,7 +133,7 @@ class RunVerifier:
         classes = None
         try:
             names = NAMES if whole else NAMES[:1]
-            stored = read_predictions(path, record.predictions_digest, names)
+            stored = self._predictions(path, record.predictions_digest, names)
         except FileNotFoundError:
             found.append(Problem("missing", f"{path.name} is missing"))
         except (DamagedPredictionsError, OSError) as error:

@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from ..leaderboard import Cell, Leaderboard
+from ..scores import Column
 from ..tables.caption import metric_name
 from .style import LONGEST, SETTINGS, figure, look, percent_axis, plain
 
 
 def shots_figure(board: Leaderboard, rows: Sequence[str] | None = None) -> Figure | None:
-    """Draw the score against the shots with intervals, one panel per data set and protocol.
+    """Draw the score against the shots with intervals, one panel for columns alike but for them.
 
     Incomplete cells are hollow.
 
@@ -24,21 +25,21 @@ def shots_figure(board: Leaderboard, rows: Sequence[str] | None = None) -> Figur
     Returns:
         The figure, or None if no protocol has two numbers of shots.
     """
-    panels: dict[tuple[str, str], list[int]] = {}
-    for dataset, protocol, shots in board.columns:
-        if shots != "all":
-            panels.setdefault((dataset, protocol), []).append(shots)
-    panels = {panel: shots for panel, shots in panels.items() if len(shots) > 1}
+    every: dict[str, list[Column]] = {}
+    for column in board.columns:
+        if column.shots != "all":
+            every.setdefault(_panel(column), []).append(column)
+    panels = {title: sorted(of, key=_shots) for title, of in every.items() if len(of) > 1}
     drawn_rows = board.rows if rows is None else rows
     if not panels:
         return None
     with mpl.rc_context(SETTINGS):
         drawn = figure(3.3 * len(panels) + 1.4, 3.1)
-        for axes, ((dataset, protocol), shots) in zip(
+        for axes, (title, columns) in zip(
             drawn.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
             for number, row in enumerate(drawn_rows):
-                cells = [board.cell(row, (dataset, protocol, k)) for k in sorted(shots)]
+                cells = [board.cell(row, column) for column in columns]
                 known = [c for c in cells if c is not None and c.mean is not None]
                 if not known:
                     continue
@@ -55,17 +56,27 @@ def shots_figure(board: Leaderboard, rows: Sequence[str] | None = None) -> Figur
                         hollow = style | {"markerfacecolor": "white", "zorder": 5}
                         axes.plot(place, 100 * (cell.mean or 0), **hollow)
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(FixedLocator(sorted(shots)))
+            shots = [_shots(column) for column in columns]
+            axes.xaxis.set_major_locator(FixedLocator(shots))
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.set_xticklabels([str(k) for k in sorted(shots)])
+            axes.set_xticklabels([str(k) for k in shots])
             axes.set(
                 xlabel="shots (labelled chips per class)",
-                title=plain(f"{dataset}, {protocol}", LONGEST),
+                title=plain(title, LONGEST),
             )
             percent_axis(axes, metric_name(board.metric))
         handles, labels = drawn.axes[0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside right upper")
     return drawn
+
+
+def _panel(column: Column) -> str:
+    parts = column.dataset, column.protocol, column.settings, column.condition
+    return ", ".join(filter(None, parts))
+
+
+def _shots(column: Column) -> int:
+    return int(column.shots)
 
 
 def _bars(cells: list[Cell]) -> list[list[float]]:
@@ -76,14 +87,14 @@ def _bars(cells: list[Cell]) -> list[list[float]]:
 
 
 def cost_figure(
-    board: Leaderboard, hours: Mapping[str, float], column: object, rows: Sequence[str]
+    board: Leaderboard, hours: Mapping[str, float], column: Column, rows: Sequence[str]
 ) -> Figure | None:
     """Draw the score of one column against the process-hours of the pretraining.
 
     Args:
         board: The scores.
         hours: Process-hours of one pretraining of each row; other rows are left out.
-        column: Data set, protocol and shots.
+        column: The column.
         rows: Rows to draw; figures of the same rows share colours and markers.
 
     Returns:
@@ -107,12 +118,12 @@ def cost_figure(
             axes.set_xscale("log")
         axes.set(
             xlabel="minutes of one process for one pretraining",
-            title=plain(_where(cells[0]), LONGEST),
+            title=plain(_where(column), LONGEST),
         )
         percent_axis(axes, metric_name(board.metric))
         drawn.legend(loc="outside right upper")
     return drawn
 
 
-def _where(cell: Cell) -> str:
-    return f"{cell.dataset}, {cell.protocol}, {cell.shots} shots".replace("all shots", "all labels")
+def _where(column: Column) -> str:
+    return f"{_panel(column)}, {column.shots} shots".replace("all shots", "all labels")

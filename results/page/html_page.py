@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from ..leaderboard import Cell, Leaderboard
-from ..scores import Column, Shots
+from ..scores import Column, column_name
 from ..statistics.units import OVER
 from ..tables.caption import caption, metric_name, notes
 from ..tables.html import html_notes, html_sheet
-from ..tables.sheets import Sheet, format_cell, row_title
+from ..tables.sheets import Sheet, column_head, format_cell, row_title
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,7 @@ class RunLine:
     """One run of the grid with its provenance."""
 
     method: str
-    dataset: str
-    protocol: str
-    shots: Shots
+    column: Column
     pretrain_seed: int
     seed: int
     state: str
@@ -91,6 +89,8 @@ def report_page(report: Report) -> str:
         base64=lambda png: base64.b64encode(png).decode(),
         caption=caption,
         cell_name=_cell_name,
+        column_head=column_head,
+        column_name=column_name,
         decimals=_decimals,
         details=_details,
         format_cell=format_cell,
@@ -103,7 +103,7 @@ def report_page(report: Report) -> str:
 
 
 def _cell_name(row: str, column: Column) -> str:
-    return " | ".join((row, *map(str, column)))
+    return f"{row} | {column_name(column)}"
 
 
 def _details(cell: Cell) -> str:

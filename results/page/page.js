@@ -33,7 +33,7 @@ for (const table of all("table.sortable")) {
   });
 }
 
-// Filtering: rows by words, columns of the leaderboards by data set and protocol.
+// Filtering: rows by words, columns of the leaderboards by data set, protocol and condition.
 const filterRows = (input) => {
   const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
   for (const table of all(input.dataset.tables)) {
@@ -57,8 +57,8 @@ const filterColumns = () => {
   const hidden = new Set(all("input[data-axis]").filter((box) => !box.checked)
     .map((box) => `${box.dataset.axis}:${box.value}`));
   for (const cell of all("[data-dataset]")) {
-    cell.hidden = hidden.has(`dataset:${cell.dataset.dataset}`)
-      || hidden.has(`protocol:${cell.dataset.protocol}`);
+    cell.hidden = ["dataset", "protocol", "condition"]
+      .some((axis) => hidden.has(`${axis}:${cell.dataset[axis]}`));
   }
 };
 for (const box of all("input[data-axis]")) box.addEventListener("change", filterColumns);

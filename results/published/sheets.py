@@ -87,7 +87,7 @@ def _sources(paper: Published) -> list[Note]:
 
 def _side_by_side(title: str, cells: Sequence[CheckedCell]) -> Sheet:
     columns = list(dict.fromkeys(cell.column for cell in cells))
-    names = [(name, len(list(run))) for name, run in groupby(columns, lambda c: c[0])]
+    names = [(name, len(list(run))) for name, run in groupby(columns, lambda c: c.dataset)]
     rows = list(dict.fromkeys((cell.label, cell.row) for cell in cells))
     place = {(cell.label, cell.row, cell.column): cell for cell in cells}
     lines = []
@@ -98,7 +98,7 @@ def _side_by_side(title: str, cells: Sequence[CheckedCell]) -> Sheet:
             cell = place.get((label, row, column))
             line.append(Entry(_both(cell) if cell else "? / -"))
         lines.append(line)
-    return Sheet(title, [names, [(f"{c[2]} shots", 1) for c in columns]], [lines],
+    return Sheet(title, [names, [(f"{c.shots} shots", 1) for c in columns]], [lines],
                  ["Letter: grade of the evidence for the published value; ?: no published value is "
                   "known; -: not measured."])  # fmt: skip
 

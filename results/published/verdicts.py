@@ -121,14 +121,18 @@ def check_cells(
 def _columns(
     paper: Published, board: Leaderboard, dataset: str, protocol: str, shots: int
 ) -> list[Column]:
-    """Return our columns for a column of the paper; without one, the column with our names."""
+    """Return our columns for a column of the paper; without one, the column with our names.
+
+    Columns with a condition or swept settings have no published value.
+    """
     ours, as_protocol = paper.datasets[dataset], paper.protocols[protocol]
     columns = [
         column
         for column in board.columns
-        if column[0].split("/")[0] == ours and column[1:] == (as_protocol, shots)
+        if column.dataset.split("/")[0] == ours
+        and column == Column(column.dataset, as_protocol, shots)
     ]
-    return columns or [(ours, as_protocol, shots)]
+    return columns or [Column(ours, as_protocol, shots)]
 
 
 def _verdict(
@@ -202,7 +206,7 @@ def _cases(
     paper: Published, order: Ordering, grouped: Iterable[Column]
 ) -> Iterator[tuple[_Side, _Side]]:
     """Yield the higher and the lower side of each case of a statement."""
-    ours = list(dict.fromkeys(column[0] for column in grouped))
+    ours = list(dict.fromkeys(column.dataset for column in grouped))
     for dataset, protocol, shots in product(order.datasets, order.protocols, order.shots):
         other = order.lower_protocol or protocol
         base = paper.datasets[dataset]
@@ -211,7 +215,7 @@ def _cases(
             sides = (order.higher, protocol), (key, other)
             higher, lower = (
                 _Side(
-                    (name, paper.protocols[used], shots),
+                    Column(name, paper.protocols[used], shots),
                     row,
                     paper.rows[row].label + (f", {used}" if order.lower_protocol else ""),
                 )

@@ -8,6 +8,7 @@ from ..notes import Note, flags
 from ..places import ALPHA
 from ..scores import Column, column_name
 from ..statistics.units import FEWEST_PRETRAINED, OVER, Unit, covers
+from .gain_notes import gain_notes
 
 INCOMPLETE = "Incomplete cells (a/b: a of b runs finished) are not ranked or tested."
 
@@ -21,12 +22,15 @@ def metric_name(metric: str) -> str:
 
 def caption(board: Leaderboard, notes: Sequence[Note]) -> list[str]:
     """Return the lines below a table: the numbers, the marks, and the flags of its notes."""
-    return [_numbers_line(board), *_marks_line(board), *flags(notes)]
+    return [_numbers_line(board), *_marks_line(board), *_conditions_line(board), *flags(notes)]
 
 
 def notes(board: Leaderboard) -> list[Note]:
     """Return everything that a reader needs to judge the numbers."""
-    return [*_numbers(board), *_test(board), *_ranks(board), *_rows(board), *board.notes]
+    return [
+        *_numbers(board), *gain_notes(board), *_test(board), *_ranks(board), *_rows(board),
+        *board.notes,
+    ]  # fmt: skip
 
 
 def _numbers_line(board: Leaderboard) -> str:
@@ -50,6 +54,8 @@ def _units(board: Leaderboard, *, controls: bool) -> set[Unit]:
 
 def _marks_line(board: Leaderboard) -> list[str]:
     parts = []
+    if board.gains and board.gains.differences:
+        parts.append("(+d): gain over the untrained encoder of the same architecture, in points")
     places = {cell.place for cell in board.cells}
     if 1 in places:
         test = "Student's test" if board.compares == "checkpoints" else "Tukey's test"
@@ -68,6 +74,18 @@ def _marks_line(board: Leaderboard) -> list[str]:
         parts.append("n/a: not applicable")
     line = "; ".join(parts)
     return [f"{line[0].upper()}{line[1:]}."] if line else []
+
+
+def _conditions_line(board: Leaderboard) -> list[str]:
+    """Return the meaning of the conditions of test chips, which are shifts."""
+    shifts = list(dict.fromkeys(c.condition for c in board.columns if c.condition))
+    if not shifts:
+        return []
+    most = " or ".join(name.removeprefix("shift:") for name in shifts)
+    return [
+        f"{', '.join(shifts)}: each test chip is moved by up to {most} px along each axis (drawn "
+        "by its id, the same for every row; border reflected); training chips are not moved."
+    ]
 
 
 def _numbers(board: Leaderboard) -> list[Note]:

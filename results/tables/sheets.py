@@ -1,8 +1,9 @@
 """A leaderboard laid out as sheets of text, the same for every format; scores are in percent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 
 from ..leaderboard import Cell, Leaderboard
 from ..notes import Note
@@ -65,9 +66,15 @@ def format_cell(cell: Cell | None) -> str:
     return text
 
 
+def format_gain(board: Leaderboard, row: str, column: Column) -> str:
+    """Return ` (+19.1)`, the gain of a cell in points; empty for a cell without one."""
+    found = board.gains.differences.get((row, column)) if board.gains else None
+    return f" ({100 * found.mean:+z.1f})" if found else ""
+
+
 def _leaderboard(board: Leaderboard) -> list[Sheet]:
     """Return one sheet with every column."""
-    heads = [_head(board, board.columns, level) for level in range(4)]
+    heads = _heads(board, board.columns)
     last = len(heads) - 1
     listed = notes(board)
     heads = [[*head, ("mean rank" if level == last else "", 1)] for level, head in enumerate(heads)]
@@ -86,10 +93,11 @@ def _paper(board: Leaderboard) -> list[Sheet]:
     """Return one sheet per protocol with the data sets side by side, as in papers."""
     sheets = []
     listed = notes(board)
-    protocols = list(dict.fromkeys(protocol for _, protocol, _ in board.columns))
+    protocols = list(dict.fromkeys(column.protocol for column in board.columns))
     for number, protocol in enumerate(protocols):
-        columns = [column for column in board.columns if column[1] == protocol]
-        heads = [_head(board, columns, level) for level in (0, 2, 3)]
+        columns = [column for column in board.columns if column.protocol == protocol]
+        heads = _heads(board, columns)
+        del heads[1]  # the protocol is the title
         rows = [r for r in board.rows if any(board.cell(r, column) for column in columns)]
         sheets.append(
             Sheet(
@@ -124,15 +132,30 @@ def _of(board: Leaderboard) -> str:
     return " of checkpoints" if board.compares == "checkpoints" else ""
 
 
-def _head(board: Leaderboard, columns: list[Column], level: int) -> list[tuple[str, int]]:
-    """Return one header line (data set, protocol, unit or shots); equal neighbours are merged."""
-    lines = [(c[0], c[1], OVER[board.units[c]], _shots(c)) for c in columns]
-    shared = groupby(lines, lambda line: line[: level + 1])
-    return [(line[level], len(list(run))) for line, run in shared]
+def _heads(board: Leaderboard, columns: list[Column]) -> list[list[tuple[str, int]]]:
+    """Return the header lines; equal neighbours are merged."""
+    lines = [column_head(column, OVER[board.units[column]], columns) for column in columns]
+    heads = []
+    for level in range(len(lines[0])):
+        shared = groupby(lines, itemgetter(slice(level + 1)))
+        heads.append([(line[level], len(list(run))) for line, run in shared])
+    return heads
 
 
-def _shots(column: tuple[object, ...]) -> str:
-    return "all labels" if column[2] == "all" else f"{column[2]} shots"
+def column_head(column: Column, over: str, among: Sequence[Column]) -> list[str]:
+    """Return the lines above a column: data set, protocol, settings, unit, shots, condition.
+
+    Settings and condition are lines only if one of the columns `among` has some.
+    """
+    shots = "all labels" if column.shots == "all" else f"{column.shots} shots"
+    return [
+        column.dataset,
+        column.protocol,
+        *([column.settings] if any(one.settings for one in among) else []),
+        over,
+        shots,
+        *([column.condition or "clean"] if any(one.condition for one in among) else []),
+    ]
 
 
 def _sections(
@@ -148,7 +171,8 @@ def _sections(
         for column in columns:
             cell = board.cell(row, column)
             mean = cell.mean if cell else None
-            line.append(Entry(format_cell(cell), cell.place if cell else None, mean))
+            text = format_cell(cell) + format_gain(board, row, column)
+            line.append(Entry(text, cell.place if cell else None, mean))
         if ranks:
             rank = board.mean_rank.get(row)
             line.append(Entry("" if rank is None else f"{rank:.2f}", None, rank))

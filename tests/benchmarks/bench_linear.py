@@ -33,7 +33,7 @@ def made_up() -> tuple[Features, np.ndarray]:
     labels, test_labels = torch.arange(TRAIN) % CLASSES, torch.arange(TEST) % CLASSES
     train = centres[labels] + torch.randn(TRAIN, WIDTH, generator=rng)
     test = centres[test_labels] + torch.randn(TEST, WIDTH, generator=rng)
-    return Features(train, labels, test, CLASSES), test_labels.numpy()
+    return Features(train, labels, [test], CLASSES), test_labels.numpy()
 
 
 def episode(features: Features, seed: int, shots: int) -> np.ndarray:
@@ -48,7 +48,7 @@ def stream(seed: int, shots: int) -> torch.Generator:
 def together(features: Features, runs: Sequence[tuple[int, int]]) -> list[np.ndarray]:
     episodes = [episode(features, *run) for run in runs]
     found = linear.run(features, episodes, [stream(*run) for run in runs], Linear())
-    return [predictions.classes for predictions in found]
+    return [predictions.classes for (predictions,) in found]
 
 
 def plain(features: Features, seed: int, shots: int) -> np.ndarray:
@@ -71,7 +71,7 @@ def plain(features: Features, seed: int, shots: int) -> np.ndarray:
             loss.backward()
             optimizer.step()
     with torch.no_grad():
-        return model.eval()(features.test).argmax(1).numpy()
+        return model.eval()(features.tests[0]).argmax(1).numpy()
 
 
 def in_a_process(features_file: Path, seed: int, shots: int) -> None:
@@ -100,7 +100,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "features.pt"
-        torch.save((features.train, features.train_labels, features.test), file)
+        torch.save((features.train, features.train_labels, features.tests[0]), file)
         start = time.perf_counter()
         for shots in SHOTS:
             in_a_process(file, 0, shots)
@@ -119,6 +119,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if len(sys.argv) == 4:
         train, labels, test = torch.load(sys.argv[1], weights_only=True)
-        together(Features(train, labels, test, CLASSES), [(int(sys.argv[2]), int(sys.argv[3]))])
+        together(Features(train, labels, [test], CLASSES), [(int(sys.argv[2]), int(sys.argv[3]))])
     else:
         main()

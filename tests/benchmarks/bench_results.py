@@ -49,13 +49,15 @@ def build(folder: Path, records: int) -> int:
     """
     import numpy as np
     from chips import write_pool
-    from stores import encoder_file, labelled, planned, pretrain_record, provenance
+    from stores import Shared, encoder_file, labelled, planned, pretrain_record, provenance
 
     from sarbench.bench.data.prepare import prepare
     from sarbench.bench.store.atomic import file_digest, npz
     from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
     from sarbench.results.record import RunRecord
 
+    Shared.session = Shared.process = folder / "packed"
+    Shared.session.mkdir()
     grid, runs = folder / "many.toml", folder / "runs"
     values = list(range(1, max(2, round(records / PER_EPOCH)) + 1))
     grid.write_text(GRID.format(epochs=values))
@@ -111,7 +113,7 @@ def measure(name: str, words: list[str], environment: dict[str, str]) -> None:
         raise subprocess.CalledProcessError(process.returncode, command)
     goal_s = GOALS_S.get(name)
     goal = f"goal {goal_s:.0f} s per 10,000 records" if goal_s else ""
-    print(f"{name:8} {time.perf_counter() - start:7.1f} s wall "
+    print(f"{name:11} {time.perf_counter() - start:7.1f} s wall "
           f"{usage.ru_utime + usage.ru_stime:7.1f} s processor {usage.ru_maxrss / 1024:6.0f} MB  "
           f"{goal}")  # fmt: skip
 
@@ -143,6 +145,10 @@ def main() -> None:
             measure("check", ["check", str(folder / "runs")], environment)
             rows = ["MAE, epochs 1", "SAR-JEPA, epochs 1"]
             measure("compare", ["compare", words[0], *rows, *words[1:]], environment)
+            archive = str(folder / "many.zip")
+            measure("archive", ["archive", *words, "--no-scores", "--replace", "--out", archive],
+                    environment)  # fmt: skip
+            measure("table of it", ["table", archive, "--json"], environment)
             measure("report", ["report", *words, "--out", str(folder / "report"),
                                "--no-encoders"], environment)  # fmt: skip
 

@@ -20,8 +20,8 @@ SWEPT = TEXT.replace("[pretrain]", "[pretrain]\nepochs = [10, 30]\nwarmup_epochs
 )
 
 
-def plan_of(folder: Path, summary) -> Plan:
-    grid = grid_of(folder, SWEPT)
+def plan_of(folder: Path, summary, text: str = SWEPT) -> Plan:
+    grid = grid_of(folder, text)
     starts, planned = spread(grid, summary)
     pretrain, entries = [[Entry(one, "new") for one in part] for part in (starts, planned)]
     return Plan(grid, METHODS, pretrain, entries, {})
@@ -58,6 +58,18 @@ def test_the_time_of_a_pretraining_scales_with_its_images_and_a_run_takes_that_o
     assert (estimate.timings, estimate.unknown) == (5, 0)
     assert estimate.pretrain_h == pytest.approx(180.0 / 3600, rel=1e-3)  # controls take nothing
     assert "5 stored timings" in str(estimate)
+
+
+def test_conditions_share_the_time_of_a_head_in_the_table(tmp_path):
+    clean, shifted = (
+        Costs(made := plan_of(tmp_path, make_summary(), text)).missing(made)
+        for text in (
+            SWEPT,
+            SWEPT.replace("seeds = 3", 'seeds = 3\nconditions = ["clean", "shift:4"]'),
+        )
+    )
+    assert shifted.evaluate_h == pytest.approx(clean.evaluate_h)
+    assert shifted.rough == 2 * clean.rough - 2  # two pretrainings, each run twice
 
 
 def test_a_pretraining_without_a_prepared_pool_is_reported_and_not_counted(tmp_path):

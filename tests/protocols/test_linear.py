@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from one_test_set import features_of, run_all
 from torch import nn
 
 from sarbench.bench.seeding import torch_stream
@@ -18,7 +19,7 @@ def made_up(width: int = 16, classes: int = 3, noise: float = 1.0) -> Features:
     labels, test_labels = torch.arange(90) % classes, torch.arange(60) % classes
     train = centres[labels] + noise * torch.randn(90, width, generator=rng)
     test = centres[test_labels] + noise * torch.randn(60, width, generator=rng)
-    return Features(3 + 2 * train, labels, 3 + 2 * test, classes)
+    return features_of(3 + 2 * train, labels, 3 + 2 * test, classes)
 
 
 def episodes(sizes: list[int]) -> list[np.ndarray]:
@@ -57,17 +58,17 @@ def one_by_one(
             nn.functional.cross_entropy(model(inputs), labels).backward()
             optimizer.step()
     model.eval()
-    return model, model(features.test).argmax(1).numpy()
+    return model, model(features.tests[0]).argmax(1).numpy()
 
 
 def test_all_runs_together_equal_training_them_one_by_one() -> None:
     features = made_up()
     runs = episodes([30, 7, 30, 90, 30, 7, 13])  # below, above and at no multiple of the batch
-    together = linear.run(features, runs, streams(len(runs)), SETTINGS)
+    together = run_all(linear, features, runs, streams(len(runs)), SETTINGS)
     for episode, rng, predictions in zip(runs, streams(len(runs)), together, strict=True):
         model, classes = one_by_one(features, episode, rng, SETTINGS)
         np.testing.assert_array_equal(predictions.classes, classes)
-        probability = model(features.test).softmax(1).amax(1).detach().numpy()
+        probability = model(features.tests[0]).softmax(1).amax(1).detach().numpy()
         np.testing.assert_allclose(predictions.scores, probability, atol=1e-5)
 
 
@@ -87,38 +88,51 @@ def test_weights_and_running_statistics_equal_those_of_torch_modules() -> None:
 
 def test_a_run_does_not_depend_on_runs_trained_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     features, runs = made_up(), episodes([30, 30, 30, 30])
-    together = linear.run(features, runs, streams(4), SETTINGS)
+    together = run_all(linear, features, runs, streams(4), SETTINGS)
     monkeypatch.setattr(linear, "CHUNK_VALUES", 1)  # every run alone, test chips one by one
-    for one, other in zip(linear.run(features, runs, streams(4), SETTINGS), together, strict=True):
+    for one, other in zip(
+        run_all(linear, features, runs, streams(4), SETTINGS), together, strict=True
+    ):
         np.testing.assert_array_equal(one.classes, other.classes)
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
 
 
+def test_linear_takes_the_given_number_of_steps() -> None:
+    features, runs = made_up(), episodes([60, 60])
+    one, same, other = (
+        run_all(linear, features, runs, streams(2), Linear(batch=25, steps=steps))
+        for steps in (None, 80, 81)  # 2 steps in each of 40 epochs
+    )
+    for first, second, third in zip(one, same, other, strict=True):
+        np.testing.assert_array_equal(first.scores, second.scores)
+        assert (first.scores != third.scores).any()
+
+
 def test_same_stream_same_numbers_and_another_stream_others() -> None:
     features, runs = made_up(), episodes([30]) * 2
-    first, second = linear.run(features, runs, streams(2), SETTINGS)
-    again = linear.run(features, runs[:1], streams(1), SETTINGS)[0]
+    first, second = run_all(linear, features, runs, streams(2), SETTINGS)
+    again = run_all(linear, features, runs[:1], streams(1), SETTINGS)[0]
     np.testing.assert_array_equal(first.scores, again.scores)
     assert not np.array_equal(first.scores, second.scores)
 
 
 def test_the_papers_settings_solve_a_separable_problem() -> None:
     features = made_up(noise=0.1)
-    (predictions,) = linear.run(features, [np.arange(90)], streams(1), Linear())
+    (predictions,) = run_all(linear, features, [np.arange(90)], streams(1), Linear())
     np.testing.assert_array_equal(predictions.classes, np.arange(60) % 3)
 
 
 def test_a_constant_feature_is_harmless() -> None:
     features = made_up(noise=0.1)
-    features.train[:, 0] = features.test[:, 0] = 0.25
-    (predictions,) = linear.run(features, [np.arange(90)], streams(1), Linear())
+    features.train[:, 0] = features.tests[0][:, 0] = 0.25
+    (predictions,) = run_all(linear, features, [np.arange(90)], streams(1), Linear())
     np.testing.assert_array_equal(predictions.classes, np.arange(60) % 3)
 
 
 def test_the_features_and_the_global_random_state_are_left_alone() -> None:
     features = made_up()
     before, state = features.train.clone(), torch.get_rng_state()
-    linear.run(features, episodes([30]), streams(1), SETTINGS)
+    run_all(linear, features, episodes([30]), streams(1), SETTINGS)
     torch.testing.assert_close(features.train, before, rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -126,12 +140,12 @@ def test_the_features_and_the_global_random_state_are_left_alone() -> None:
 @pytest.mark.parametrize(("chips", "batch"), [(1, 50), (30, 1)])
 def test_a_batch_of_one_chip_is_refused(chips: int, batch: int) -> None:
     with pytest.raises(BadFeaturesError, match=f"got {chips} chips and batches of {batch}"):
-        linear.run(made_up(), episodes([chips]), streams(1), Linear(batch=batch))
+        run_all(linear, made_up(), episodes([chips]), streams(1), Linear(batch=batch))
 
 
 def test_a_head_that_diverges_is_an_error() -> None:
     with pytest.raises(NotConvergedError, match="diverged"):
-        linear.run(made_up(), episodes([30]), streams(1), Linear(lr=1e35, warmup_lr=1e35))
+        run_all(linear, made_up(), episodes([30]), streams(1), Linear(lr=1e35, warmup_lr=1e35))
 
 
 @pytest.mark.parametrize(
@@ -163,12 +177,15 @@ def test_the_initial_head_is_normal_without_outliers(std: float, rng: torch.Gene
 @pytest.mark.gpu
 def test_a_gpu_trains_the_same_heads() -> None:
     features, runs = made_up(), episodes([30, 90])
-    on_gpu = Features(
-        features.train.cuda(), features.train_labels.cuda(), features.test.cuda(), features.classes
+    on_gpu = features_of(
+        features.train.cuda(),
+        features.train_labels.cuda(),
+        features.tests[0].cuda(),
+        features.classes,
     )
     for one, other in zip(
-        linear.run(features, runs, streams(2), SETTINGS),
-        linear.run(on_gpu, runs, streams(2), SETTINGS),
+        run_all(linear, features, runs, streams(2), SETTINGS),
+        run_all(linear, on_gpu, runs, streams(2), SETTINGS),
         strict=True,
     ):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from one_test_set import features_of, run_all
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -24,7 +25,7 @@ def make_features(
         return (centres[labels] + noise) @ mixing * 0.01 + 0.3, labels
 
     train, labels = draw(chips)
-    return Features(train, labels, draw(60)[0], classes)
+    return features_of(train, labels, draw(60)[0], classes)
 
 
 def theirs(features: Features, episode: np.ndarray, penalty: float) -> np.ndarray:
@@ -33,7 +34,7 @@ def theirs(features: Features, episode: np.ndarray, penalty: float) -> np.ndarra
     scaler = StandardScaler().fit(chips)
     model = LogisticRegression(C=1 / penalty, tol=1e-9, max_iter=20_000)
     model.fit(scaler.transform(chips), features.train_labels[episode].numpy())
-    return model.predict_proba(scaler.transform(features.test.double().numpy()))
+    return model.predict_proba(scaler.transform(features.tests[0].double().numpy()))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def theirs(features: Features, episode: np.ndarray, penalty: float) -> np.ndarra
 def test_it_is_the_regression_of_scikit_learn(rng, chips, width, penalty):
     features = make_features(rng, chips, width)
     episodes = [np.arange(0, chips, 2), np.arange(1, chips, 2), np.arange(chips)]
-    found = logistic.run(features, episodes, [], Logistic(penalty=penalty))
+    found = run_all(logistic, features, episodes, [], Logistic(penalty=penalty))
     for episode, predictions in zip(episodes, found, strict=True):
         expected = theirs(features, episode, penalty)
         np.testing.assert_array_equal(predictions.classes, expected.argmax(1))
@@ -66,9 +67,9 @@ def test_the_gradient_vanishes_by_autograd(rng):
 def test_runs_together_are_as_each_alone(rng):
     features = make_features(rng)
     episodes = [np.arange(5 * k, 5 * k + 50) for k in range(8)] + [np.arange(120)]
-    together = logistic.run(features, episodes, [], Logistic())
+    together = run_all(logistic, features, episodes, [], Logistic())
     for episode, one in zip(episodes, together, strict=True):
-        (alone,) = logistic.run(features, [episode], [], Logistic())
+        (alone,) = run_all(logistic, features, [episode], [], Logistic())
         np.testing.assert_array_equal(one.classes, alone.classes)
         np.testing.assert_allclose(one.scores, alone.scores, atol=1e-6)
 
@@ -76,9 +77,11 @@ def test_runs_together_are_as_each_alone(rng):
 def test_chunks_change_nothing(rng, monkeypatch):
     features = make_features(rng)
     episodes = [np.arange(k, k + 50) for k in range(4)]
-    whole = logistic.run(features, episodes, [], Logistic())
+    whole = run_all(logistic, features, episodes, [], Logistic())
     monkeypatch.setattr(logistic, "CHUNK_VALUES", 1)
-    for one, other in zip(whole, logistic.run(features, episodes, [], Logistic()), strict=True):
+    for one, other in zip(
+        whole, run_all(logistic, features, episodes, [], Logistic()), strict=True
+    ):
         np.testing.assert_array_equal(one.classes, other.classes)
 
 
@@ -87,19 +90,19 @@ def test_under_a_huge_penalty_only_the_share_of_each_class_remains(rng):
     shares = [10, 20, 30]
     order = features.train_labels.argsort(stable=True).reshape(3, 40)
     episode = np.concatenate([order[k, :n].numpy() for k, n in enumerate(shares)])
-    (found,) = logistic.run(features, [episode], [], Logistic(penalty=1e9))
+    (found,) = run_all(logistic, features, [episode], [], Logistic(penalty=1e9))
     assert set(found.classes) == {2}
     np.testing.assert_allclose(found.scores, 0.5, atol=1e-5)
 
 
 def test_a_shift_a_scale_or_a_constant_feature_changes_nothing(rng):
     features = make_features(rng)
-    moved = Features(
+    moved = features_of(
         torch.cat([3 * features.train - 2, torch.ones(120, 1)], 1), features.train_labels,
-        torch.cat([3 * features.test - 2, torch.ones(60, 1)], 1), features.classes,
+        torch.cat([3 * features.tests[0] - 2, torch.ones(60, 1)], 1), features.classes,
     )  # fmt: skip
     (one,), (other,) = (
-        logistic.run(f, [np.arange(120)], [], Logistic()) for f in (features, moved)
+        run_all(logistic, f, [np.arange(120)], [], Logistic()) for f in (features, moved)
     )
     np.testing.assert_array_equal(one.classes, other.classes)
     np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)  # float32 features move
@@ -107,14 +110,14 @@ def test_a_shift_a_scale_or_a_constant_feature_changes_nothing(rng):
 
 def test_classes_that_can_be_separated_have_a_minimum(rng):
     features = make_features(rng, spread=50.0)
-    (found,) = logistic.run(features, [np.arange(120)], [], Logistic(penalty=1e-3))
+    (found,) = run_all(logistic, features, [np.arange(120)], [], Logistic(penalty=1e-3))
     np.testing.assert_array_equal(found.classes, np.arange(60) % 5)
 
 
 def test_a_regression_that_does_not_converge_is_an_error(rng, monkeypatch):
     monkeypatch.setattr(logistic, "ITERATIONS", 2)
     with pytest.raises(NotConvergedError, match="larger `penalty`"):
-        logistic.run(make_features(rng), [np.arange(120)], [], Logistic())
+        run_all(logistic, make_features(rng), [np.arange(120)], [], Logistic())
 
 
 @pytest.mark.parametrize("penalty", [0.0, -1.0, float("nan"), float("inf")])

@@ -48,6 +48,46 @@ def test_the_papers_schedule_is_that_of_its_code(settings: FewShot | Linear) -> 
 
 
 @pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("KNN(whiten=1)", "whiten is 1; it must be true or false"),
+        ("Linear(steps=2.5)", "steps is 2.5; it must be a whole number of 1 or more"),
+    ],
+)
+def test_settings_without_a_default_value_are_checked_for_their_type(given, message) -> None:
+    # In another process, because in this one the type checker of the tests answers first.
+    code = f"from sarbench.protocols._settings import *; {given}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert f"BadSettingsError: {message}" in done.stderr
+
+
+@pytest.mark.parametrize(("chips", "each"), [(100, 2), (149, 2), (50, 1), (7, 1)])
+def test_the_length_is_the_full_batches_of_all_epochs(chips: int, each: int) -> None:
+    rates = list(FewShot().rates(chips))
+    assert rates == [[FewShot().lr_at(epoch)] * each for epoch in range(40)]
+    assert FewShot().step_count(chips) == 40 * each
+
+
+def test_a_length_in_steps_is_the_same_for_any_number_of_chips() -> None:
+    settings = FewShot(steps=163)
+    for chips, each in ((100, 2), (400, 8), (10, 1)):
+        rates = list(settings.rates(chips))
+        assert [len(part) for part in rates[:-1]] == [each] * (163 // each - (163 % each == 0))
+        flat = [rate for part in rates for rate in part]
+        assert len(flat) == settings.step_count(chips) == 163
+        # The cosine has 40 levels, of which the first two are the warm-up.
+        assert flat == [settings.lr_at(40 * step // 163) for step in range(163)]
+
+
+@pytest.mark.parametrize("kind", [FewShot, Linear])
+def test_steps_and_other_epochs_are_two_lengths(kind: type[FewShot | Linear]) -> None:
+    with pytest.raises(BadSettingsError, match="steps is 80 and epochs is 20, but both"):
+        kind(steps=80, epochs=20)
+    with pytest.raises(BadSettingsError, match="steps is 0; it must be a whole number of 1"):
+        kind(steps=0)
+
+
+@pytest.mark.parametrize(
     ("epoch", "rate"), [(0, 0), (2.5, 2.5e-4), (5, 5e-4), (27.5, 2.5e-4), (50, 0)]
 )
 def test_fine_tuning_warms_up_and_falls_to_zero(epoch: float, rate: float) -> None:

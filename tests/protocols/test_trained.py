@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import timm
 import torch
+from one_test_set import images_of, run_one
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -18,9 +20,9 @@ from sarbench.methods._vit import Encoder
 from sarbench.protocols import few_shot, finetune
 from sarbench.protocols._settings import FewShot, Finetune
 from sarbench.protocols._training import Classifier
-from sarbench.protocols._types import LabelledImages, NotConvergedError
+from sarbench.protocols._types import LabelledImages, NotConvergedError, Predictions
 
-RUNS = {"few_shot": few_shot.run, "finetune": finetune.run}
+RUNS = {"few_shot": partial(run_one, few_shot), "finetune": partial(run_one, finetune)}
 QUICK = {
     "few_shot": FewShot(epochs=3, batch=16),
     "finetune": Finetune(epochs=3, warmup_epochs=1, batch=16),
@@ -96,7 +98,7 @@ def quadrants(train: int = 60, test: int = 40) -> LabelledImages:
     for image, label in zip(images, labels.tolist(), strict=True):
         row, column = 4 * (label // 2), 4 * (label % 2)
         image[0, row : row + 4, column : column + 4] += 0.6
-    return LabelledImages(images[:train], labels[:train], images[train:], 4)
+    return images_of(images[:train], labels[:train], images[train:], 4)
 
 
 @pytest.fixture
@@ -120,9 +122,26 @@ def test_the_test_chips_are_seen_once_after_training(name: str, rng: torch.Gener
     training = [was for was, _ in make.made.shown]
     assert training == [True] * 9 + [False] * 3  # 60 // 16 steps in each of 3 epochs; 40 / 15
     evaluated = torch.cat([shown for was, shown in make.made.shown if not was])
-    assert torch.equal(evaluated, images.test)
+    assert torch.equal(evaluated, images.tests[0])
     trained = torch.cat([shown for was, shown in make.made.shown if was])
-    assert not (trained[:, None] == images.test[None]).flatten(2).all(-1).any()
+    assert not (trained[:, None] == images.tests[0][None]).flatten(2).all(-1).any()
+
+
+@pytest.mark.parametrize("work", [few_shot, finetune])
+def test_one_training_predicts_each_set_of_test_chips_as_if_it_were_the_only_one(work) -> None:
+    images, settings = quadrants(), QUICK[work.__name__.rpartition(".")[2]]
+    tests = [images.tests[0], images.tests[0].flip(3), images.tests[0].flip(2)]
+
+    def predicted(sets: list[Tensor]) -> list[Predictions]:
+        data = LabelledImages(images.train, images.train_labels, sets, images.classes)
+        return work.run(Maker(), data, np.arange(60), torch_stream(0, "run"), settings)
+
+    together = predicted(tests)
+    for found, test in zip(together, tests, strict=True):
+        (alone,) = predicted([test])
+        np.testing.assert_array_equal(found.classes, alone.classes)
+        np.testing.assert_array_equal(found.scores, alone.scores)
+    assert not np.array_equal(together[0].scores, together[1].scores)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -213,7 +232,7 @@ def test_a_loss_that_is_not_finite_names_the_epoch(name: str, rng: torch.Generat
 
 def test_few_shot_equals_a_plain_loop_of_torch() -> None:
     images, settings = quadrants(), FewShot(epochs=5, batch=16)
-    found = few_shot.run(Maker(), images, np.arange(50), torch_stream(0, "run"), settings)
+    found = run_one(few_shot, Maker(), images, np.arange(50), torch_stream(0, "run"), settings)
 
     rng = torch_stream(0, "run")
     torch.randint(2**63 - 1, (), generator=rng)  # the seed of the encoder's own draws
@@ -239,16 +258,26 @@ def test_few_shot_equals_a_plain_loop_of_torch() -> None:
             loss.backward()
             optimizer.step()
         schedule.step()
-    expected = head(encoder(images.test)[:, 0]).softmax(1)
+    expected = head(encoder(images.tests[0])[:, 0]).softmax(1)
     np.testing.assert_array_equal(found.classes, expected.argmax(1).numpy())
     np.testing.assert_allclose(found.scores, expected.amax(1).detach().numpy(), atol=1e-6)
+
+
+def test_steps_as_many_as_those_of_all_epochs_give_the_same_numbers() -> None:
+    images, chips = quadrants(), np.arange(60)
+    one, same, other = (
+        run_one(few_shot, Maker(), images, chips, torch_stream(0, "run"), settings)
+        for settings in (FewShot(batch=25, steps=steps) for steps in (None, 80, 81))
+    )
+    np.testing.assert_array_equal(one.scores, same.scores)
+    assert (one.scores != other.scores).any()
 
 
 def test_few_shot_decays_every_weight_and_drops_no_path(
     steps: list[list[dict]], rng: torch.Generator
 ) -> None:
     make = Maker()
-    few_shot.run(make, quadrants(), np.arange(60), rng, FewShot(batch=30))
+    run_one(few_shot, make, quadrants(), np.arange(60), rng, FewShot(batch=30))
     assert make.made.drop_path == 0
     assert len(steps) == 2 * 40
     for number, (group,) in enumerate(steps):
@@ -283,7 +312,7 @@ def test_finetune_steps_along_its_schedule_and_drops_paths(
     steps: list[list[dict]], rng: torch.Generator
 ) -> None:
     make, settings = Maker(), Finetune(epochs=10, batch=15)
-    finetune.run(make, quadrants(), np.arange(60), rng, settings)
+    run_one(finetune, make, quadrants(), np.arange(60), rng, settings)
     assert make.made.drop_path == 0.1
     assert len(steps) == 4 * 10
     for number, groups in enumerate(steps):
@@ -296,9 +325,14 @@ def test_finetune_steps_along_its_schedule_and_drops_paths(
 
 def test_dropped_paths_are_drawn_from_the_stream() -> None:
     images, settings = quadrants(), replace(QUICK["finetune"], drop_path=0.5)
-    with_drop = finetune.run(Maker(), images, np.arange(60), torch_stream(0, "run"), settings)
-    without = finetune.run(
-        Maker(), images, np.arange(60), torch_stream(0, "run"), replace(settings, drop_path=0.0)
+    with_drop = run_one(finetune, Maker(), images, np.arange(60), torch_stream(0, "run"), settings)
+    without = run_one(
+        finetune,
+        Maker(),
+        images,
+        np.arange(60),
+        torch_stream(0, "run"),
+        replace(settings, drop_path=0.0),
     )
     assert not np.array_equal(with_drop.scores, without.scores)
 
@@ -316,8 +350,8 @@ def test_an_encoder_without_blocks_cannot_be_fine_tuned_by_layer(rng: torch.Gene
 
     make: Callable[[float], nn.Module] = lambda _: Flat()  # noqa: E731
     with pytest.raises(finetune.NoLayersError, match="layer_numbers"):
-        finetune.run(make, quadrants(), np.arange(60), rng, QUICK["finetune"])
-    few_shot.run(make, quadrants(), np.arange(60), rng, QUICK["few_shot"])
+        run_one(finetune, make, quadrants(), np.arange(60), rng, QUICK["finetune"])
+    run_one(few_shot, make, quadrants(), np.arange(60), rng, QUICK["few_shot"])
 
 
 @pytest.mark.gpu
@@ -326,8 +360,8 @@ def test_a_gpu_sees_the_same_batches_and_leaves_its_global_state_alone(name: str
     images, settings = quadrants(), replace(QUICK[name], epochs=20, lr=1e-2, batch=15)
     if name == "finetune":
         settings = replace(settings, drop_path=0.0)  # drawn by the device, so differently
-    on_gpu = LabelledImages(
-        images.train.cuda(), images.train_labels.cuda(), images.test.cuda(), images.classes
+    on_gpu = images_of(
+        images.train.cuda(), images.train_labels.cuda(), images.tests[0].cuda(), images.classes
     )
     state = torch.cuda.get_rng_state()
     one, other = (

@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from one_test_set import features_of, images_of
 
 from sarbench.protocols._settings import BadSettingsError, FewShot, Finetune
 from sarbench.protocols._types import (
     BadFeaturesError,
-    Features,
-    LabelledImages,
     NotConvergedError,
     Predictions,
     read_out,
@@ -48,28 +47,28 @@ def test_features_that_are_not_finite_are_counted_and_refused() -> None:
     bad[1, 2], bad[3, 0] = torch.nan, torch.inf
     labels = torch.arange(4)
     with pytest.raises(BadFeaturesError, match="2 of 4 training chips"):
-        Features(bad, labels, good, 4)
+        features_of(bad, labels, good, 4)
     with pytest.raises(BadFeaturesError, match="2 of 4 test chips"):
-        Features(good, labels, bad, 4)
+        features_of(good, labels, bad, 4)
 
 
 def test_opposite_infinities_are_found_too() -> None:
     bad = torch.tensor([[torch.inf, -torch.inf]])
     with pytest.raises(BadFeaturesError, match="1 of 1 training"):
-        Features(bad, torch.zeros(1).long(), torch.zeros(1, 2), 1)
+        features_of(bad, torch.zeros(1).long(), torch.zeros(1, 2), 1)
 
 
 def test_a_data_set_without_test_chips_is_refused() -> None:
     with pytest.raises(BadFeaturesError, match="no test chips"):
-        Features(torch.zeros(1, 2), torch.zeros(1).long(), torch.zeros(0, 2), 1)
+        features_of(torch.zeros(1, 2), torch.zeros(1).long(), torch.zeros(0, 2), 1)
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [-1, 0, 1]])
 def test_labels_outside_the_classes_are_refused(labels: list[int]) -> None:
     with pytest.raises(BadFeaturesError, match=r"must be in 0\.\.1"):
-        Features(torch.zeros(3, 2), torch.tensor(labels), torch.zeros(1, 2), 2)
+        features_of(torch.zeros(3, 2), torch.tensor(labels), torch.zeros(1, 2), 2)
     with pytest.raises(BadFeaturesError, match=r"must be in 0\.\.1"):
-        LabelledImages(torch.zeros(3, 1, 4, 4), torch.tensor(labels), torch.zeros(1, 1, 4, 4), 2)
+        images_of(torch.zeros(3, 1, 4, 4), torch.tensor(labels), torch.zeros(1, 1, 4, 4), 2)
 
 
 def test_predictions_are_the_likeliest_class_and_its_probability() -> None:

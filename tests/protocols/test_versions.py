@@ -18,9 +18,10 @@ FROZEN = {
 
 
 def settings_digest(name: str) -> str:
-    """Return the SHA-256 of a protocol's name, version and frozen settings."""
+    """Return the SHA-256 of a protocol's name, version and frozen settings, without None."""
     protocol = PROTOCOLS[name]
-    content = {"name": name, "version": protocol.version, "settings": asdict(protocol.settings())}
+    settings = {k: v for k, v in asdict(protocol.settings()).items() if v is not None}
+    content = {"name": name, "version": protocol.version, "settings": settings}
     return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

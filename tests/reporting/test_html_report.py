@@ -16,7 +16,7 @@ from sarbench.results.figures.training import training_figure
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.notes import Note
 from sarbench.results.page.html_page import Drawing, Report, RunLine, report_page
-from sarbench.results.scores import Score
+from sarbench.results.scores import Column, Score
 from sarbench.results.statistics.ranks import rank_methods
 from sarbench.results.tables.latex import escape_latex
 from sarbench.results.tables.render import STYLES, render
@@ -56,7 +56,7 @@ def board(runs):
 
 
 def test_places_are_bold_and_underlined_in_each_format(board):
-    column = ("synthetic", "linear", 10)
+    column = Column("synthetic", "linear", 10)
     assert [board.cell(r, column).place for r in ("Alpha", "Beta", "Gamma")] == [1, 2, None]
     value = r"81\.0 ± 0\.2"  # 4.303 * 0.1 / sqrt(3)
     assert re.search(rf"\*\*{value}\*\*", render(board, "markdown"))
@@ -123,7 +123,7 @@ def test_shots_are_drawn_at_their_means_with_their_intervals(board):
     figure = shots_figure(board)
     (axes,) = figure.axes
     lines = {c.get_label(): c.lines[0].get_ydata() for c in axes.containers}
-    expected = [100 * board.cell("Alpha", ("synthetic", "linear", k)).mean for k in (10, 20)]
+    expected = [100 * board.cell("Alpha", Column("synthetic", "linear", k)).mean for k in (10, 20)]
     assert list(lines["Alpha"]) == pytest.approx(expected)
     assert len(lines) == len(board.rows)
     alone = tabulate_scores(scores("Alpha", 0.8, shots=(10,)))
@@ -132,11 +132,11 @@ def test_shots_are_drawn_at_their_means_with_their_intervals(board):
 
 def test_the_cost_figure_leaves_out_rows_without_a_cost(board):
     figure = cost_figure(
-        board, {"Alpha": 1.0, "Beta": 2.0}, ("synthetic", "linear", 10), board.rows
+        board, {"Alpha": 1.0, "Beta": 2.0}, Column("synthetic", "linear", 10), board.rows
     )
     (axes,) = figure.axes
     assert sorted(c.lines[0].get_xdata()[0] for c in axes.containers) == [60.0, 120.0]
-    assert cost_figure(board, {"Alpha": 1.0}, ("synthetic", "linear", 10), board.rows) is None
+    assert cost_figure(board, {"Alpha": 1.0}, Column("synthetic", "linear", 10), board.rows) is None
 
 
 MATRIX = np.array([[8, 2, 0], [1, 9, 0], [0, 0, 10]])
@@ -173,7 +173,7 @@ def test_every_figure_is_written_as_vectors_and_pixels(tmp_path):
 
 def page(board, runs) -> str:
     lines = [
-        RunLine(s.method, s.dataset, s.protocol, s.shots, 0, s.seed, "done",
+        RunLine(s.method, s.column, 0, s.seed, "done",
                 s.values["accuracy"], 1.5, "cpu", "abc", f"key{s.seed}") for s in runs
     ]  # fmt: skip
     return report_page(Report(

@@ -47,3 +47,25 @@ def test_a_table_prints_flags_and_with_notes_everything(tmp_path):
     assert "recipes" in flag
     assert len(short.split("\n\n")[-1].splitlines()) <= 4
     assert all(note.text in full for note in every)
+
+
+def test_changed_settings_are_flagged_and_the_steps_of_a_training_are_given(tmp_path):
+    changed = """
+knn = {shots = [5, 10], settings = {whiten = true}}
+linear = {shots = [5, 10], settings = {epochs = 20, readout = "default"}}
+few_shot = {shots = [5], settings = {steps = 300}}
+finetune = ["all"]
+"""
+    path = tmp_path / "grid.toml"
+    path.write_text(GRID.replace("\nknn = [5]\n", changed))
+    fill(path, tmp_path / "runs", lambda run, labels: share(0.5, run.seed, len(labels)))
+    store = Store(tmp_path / "runs")
+    plan = make_plan(grid_of(tmp_path, path.read_text()), store, tmp_path / "runs" / "data")
+    found = notes(plan)
+    flag = (
+        "Settings other than the defaults: knn whiten true, linear epochs 20, few_shot steps 300."
+    )
+    assert flag in flags(found)
+    # ten classes: 50 and 100 labelled chips in batches of 50, 400 in batches of 64
+    steps = "linear 20 on 50 chips, 40 on 100 chips; few_shot 300 on 50 chips; finetune 300 on 400"
+    assert any(steps in note.text for note in found)

@@ -12,11 +12,12 @@ from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.metrics import balanced_accuracy
 from sarbench.results.notes import Note
 from sarbench.results.page.html_page import Report, report_page
+from sarbench.results.scores import Column, column_name
 from sarbench.results.statistics.two_way import two_way_mean
 from sarbench.results.tables.render import render
 from sarbench.results.tables.sheets import lay_out
 
-KNN = ("synthetic", "knn", 10)
+KNN = Column("synthetic", "knn", 10)
 STARTS = np.array([-0.01, 0.0, 0.01])
 
 
@@ -92,7 +93,7 @@ def test_a_missing_interval_has_its_reason(scores, more, why):
     board = tabulate_scores(scores, **more)
     (cell,) = board.cells
     assert (cell.low, cell.no_interval) == (None, why)
-    assert f"No interval in {'/'.join(map(str, cell.column))}: {why}." in said(board)
+    assert f"No interval in {column_name(cell.column)}: {why}." in said(board)
     assert board.to_json()[0]["no_interval"] == str(why)
 
 

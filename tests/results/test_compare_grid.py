@@ -10,7 +10,7 @@ from stores import fill, share
 
 from sarbench.bench.cli import main
 from sarbench.bench.plan.plan import make_plan
-from sarbench.bench.reporting.leaderboard import resolve_rows, shared_columns
+from sarbench.bench.reporting.leaderboard import resolve_rows, shared_columns, untrained_rows
 from sarbench.bench.store.records import Store
 from sarbench.results.scores import LeaderboardError
 
@@ -72,6 +72,18 @@ def test_the_untrained_control_has_the_size_of_the_other_row(tmp_path):
         resolve_rows(plan, "lomar", "random_init")
 
 
+def test_each_trained_row_has_the_untrained_row_of_its_kind_and_size(tmp_path):
+    text = GRID.replace('"vit_nano"', '["vit_nano", "vit_tiny"]')
+    found = untrained_rows(plan_of(tmp_path, text))
+    assert found == {
+        f"{label}, encoder {size}": f"{control}, encoder {size}"
+        for label, control in (("MAE", ABSOLUTE), ("LoMaR", RELATIVE), ("SAR-JEPA", RELATIVE))
+        for size in ("vit_nano", "vit_tiny")
+    }
+    without = GRID.replace("[pretrain]", 'controls = ["raw_pixels"]\n[pretrain]')
+    assert untrained_rows(plan_of(tmp_path, without)) == {}
+
+
 def test_shared_columns_are_the_columns_of_both_rows(tmp_path):
     text = GRID.replace("linear = [5, 10]", "linear = [5, 10]\nfew_shot = [5]")
     plan = plan_of(tmp_path, text)
@@ -96,11 +108,11 @@ def stored(tmp_path_factory):
 
 @pytest.fixture
 def compared(stored, monkeypatch, capsys):
-    """Call `compare --json` in this process and return what it printed."""
+    """Call `compare --json`, or another command, in this process and return what it printed."""
 
-    def call(*words):
+    def call(*words, command="compare"):
         runs = stored.parent / "runs"
-        asked = ["sarbench", "compare", stored, *words, "--json", "--runs", runs]
+        asked = ["sarbench", command, stored, *words, "--json", "--runs", runs]
         monkeypatch.setattr(sys, "argv", [*map(str, asked)])
         with suppress(SystemExit):
             main()
@@ -137,3 +149,17 @@ def test_compare_reads_from_the_grid_if_it_compares_checkpoints(stored, compared
     assert {one["unit"] for one in balanced if one["column"][2] == "all"} == {
         "pretrain_seeds+chips"
     }
+
+
+def test_the_gain_in_a_table_is_the_difference_of_compare(compared):
+    cells = compared("--gain", command="table")
+    for method in ("mae", "lomar"):
+        for one in compared(method, "random_init"):
+            (cell,) = [
+                c for c in cells
+                if (c["name"], c["protocol"], c["shots"]) == (method, *one["column"][1:3])
+            ]  # fmt: skip
+            found = [cell["gain"], cell["gain_low"], cell["gain_high"]]
+            expected = one["effect"]["difference"]
+            assert found == pytest.approx([expected[name] for name in ("mean", "low", "high")])
+    assert {c["gain_over"] for c in cells if c["name"] == "sar_jepa"} == {RELATIVE}

@@ -11,6 +11,7 @@ from made_scores import DRAWN, WHOLE, Chips, cell_scores, said, score
 from sarbench.bench.reporting.figures import _add_ranks
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.places import place_methods
+from sarbench.results.scores import Column
 from sarbench.results.statistics.intervals import Variance, add
 from sarbench.results.statistics.tukey import range_p, range_quantile, spreads
 from sarbench.results.tables.caption import notes
@@ -170,7 +171,7 @@ def test_the_test_of_all_labels_counts_chips_too():
 
 def test_mean_ranks_are_over_the_columns_that_every_ranked_row_completes():
     """A is complete in the first column only, so the mean ranks are over that column."""
-    other = ("synthetic", "knn", 10)
+    other = Column("synthetic", "knn", 10)
     starts = np.array([-0.01, 0.0, 0.01])
     scores = [
         *cell_scores("A", 0.40 + starts), *cell_scores("B", 0.60 + starts),
@@ -187,7 +188,7 @@ def test_mean_ranks_are_over_the_columns_that_every_ranked_row_completes():
 
 def test_without_a_shared_column_there_is_no_mean_rank():
     """A and B are complete in different columns, so no mean rank compares them."""
-    other = ("synthetic", "knn", 10)
+    other = Column("synthetic", "knn", 10)
     starts = np.array([-0.01, 0.0, 0.01])
     scores = [
         *cell_scores("A", 0.40 + starts),

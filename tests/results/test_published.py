@@ -1,5 +1,7 @@
 """A paper next to our numbers: published values, verdicts, statements of order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -8,7 +10,7 @@ from sarbench.bench.reporting.published import FOLDER, PublishedError, papers, r
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.published.sheets import paper_sheets
 from sarbench.results.published.verdicts import check_cells, check_orders, setup_differences
-from sarbench.results.scores import Score
+from sarbench.results.scores import Column, Score
 from sarbench.results.tables.render import STYLES, render_sheets
 
 ROWS = {"sar_jepa": ["SAR-JEPA"], "lomar": ["LoMaR"], "mae": ["MAE"], "i_jepa": ["I-JEPA"]}
@@ -53,7 +55,7 @@ def test_the_known_values_of_table_6_carry_their_grade_and_source(paper):
 
 
 def test_verdicts_by_hand(paper):
-    column = ("mstar_soc", "few_shot", 40)
+    column = Column("mstar_soc", "few_shot", 40)
     runs = scores("SAR-JEPA", [0.910, 0.915, 0.920, 0.918]) + scores(
         "LoMaR", [0.60, 0.61, 0.6, 0.61]
     )
@@ -73,26 +75,28 @@ def test_verdicts_by_hand(paper):
     assert found["6", "I-JEPA", column].verdict == "not measured"
     assert found["6", "I-JEPA", column].reason == "3 of 4 runs"
     assert found["6", "ImageNet", column].verdict == "not ours"
-    assert found["6", "LoMaR", ("fusar_ship", "few_shot", 40)].verdict == "not measured"
+    assert found["6", "LoMaR", Column("fusar_ship", "few_shot", 40)].verdict == "not measured"
     assert found["5", "SAR-JEPA", column].verdict == "reproduced"
 
 
 def test_a_cell_without_a_published_value_is_not_published(paper):
-    column = ("mstar_soc", "linear", 20)
+    column = Column("mstar_soc", "linear", 20)
     runs = scores("SAR-JEPA", [0.5, 0.52], protocol="linear", shots=20)
     assert verdicts(paper, runs)["6", "SAR-JEPA", column].verdict == "not published"
 
 
 def test_one_run_is_undecided(paper):
     runs = scores("SAR-JEPA", [0.5])
-    found = verdicts(paper, runs)["6", "SAR-JEPA", ("mstar_soc", "few_shot", 40)]
+    found = verdicts(paper, runs)["6", "SAR-JEPA", Column("mstar_soc", "few_shot", 40)]
     assert (found.verdict, found.reason) == ("undecided", "one run, so the spread is unknown")
 
 
 def test_a_variant_of_a_data_set_is_compared_under_its_own_name(paper):
     runs = scores("LoMaR", [0.67, 0.68, 0.675], dataset="sar_acd/paper_random")
     found = verdicts(paper, runs)
-    assert found["6", "LoMaR", ("sar_acd/paper_random", "few_shot", 40)].verdict == "reproduced"
+    assert (
+        found["6", "LoMaR", Column("sar_acd/paper_random", "few_shot", 40)].verdict == "reproduced"
+    )
 
 
 def test_statements_of_order_are_tested(paper, draw):
@@ -104,7 +108,7 @@ def test_statements_of_order_are_tested(paper, draw):
     found = {
         (o.higher, o.lower): o
         for o in check_orders(paper, runs, ROWS, draw)
-        if o.column == ("mstar_soc", "few_shot", 40) and "table 6" in o.statement
+        if o.column == Column("mstar_soc", "few_shot", 40) and "table 6" in o.statement
     }
     assert found["SAR-JEPA", "LoMaR"].verdict == "holds for these checkpoints"
     assert found["SAR-JEPA", "LoMaR"].p_holm == pytest.approx(3 * 2 / 2**10)
@@ -127,8 +131,9 @@ def test_an_order_of_methods_is_tested_over_pretraining_seeds(paper, draw):
     values = {"SAR-JEPA": [0.80, 0.82, 0.84], "LoMaR": [0.70, 0.71, 0.72], "MAE": [0.79, 0.82, 0.8]}
     runs = [s for row, means in values.items() for start, mean in enumerate(means)
             for s in scores(row, [mean - 0.01, mean + 0.01], start=start)]  # fmt: skip
+    column = Column("mstar_soc", "few_shot", 40)
     found = {o.lower: o for o in check_orders(paper, runs, ROWS, draw)
-             if o.column == ("mstar_soc", "few_shot", 40) and "table 6" in o.statement}  # fmt: skip
+             if o.column == column and "table 6" in o.statement}  # fmt: skip
     clear, unclear = (
         scipy.stats.ttest_ind(values["SAR-JEPA"], values[row], equal_var=False).pvalue
         for row in ("LoMaR", "MAE")
@@ -152,7 +157,7 @@ def test_two_protocols_on_the_same_encoders_are_paired_by_pretraining_seed(paper
 
 
 def test_a_difference_is_reproduced_within_the_margin_and_differs_outside(paper):
-    column = ("mstar_soc", "few_shot", 40)
+    column = Column("mstar_soc", "few_shot", 40)
     for gap, verdict in ((0.02, "reproduced"), (0.06, "differs")):
         runs = scores("SAR-JEPA", 0.916 - gap + np.array([-1, 0, 1, 0]) * 1e-3)
         found = verdicts(paper, runs)["6", "SAR-JEPA", column]
@@ -163,7 +168,7 @@ def test_with_several_pretraining_seeds_the_published_value_is_one_checkpoint(pa
     means = np.array([0.90, 0.92, 0.91])
     runs = [s for start, mean in enumerate(means)
             for s in scores("SAR-JEPA", [mean - 0.001, mean + 0.001], start=start)]  # fmt: skip
-    found = verdicts(paper, runs)["6", "SAR-JEPA", ("mstar_soc", "few_shot", 40)]
+    found = verdicts(paper, runs)["6", "SAR-JEPA", Column("mstar_soc", "few_shot", 40)]
     half = scipy.stats.t.ppf(0.975, 2) * 0.01 * np.sqrt(1 / 3 + 1)
     assert found.half == pytest.approx(half)
     assert found.verdict == "undecided"
@@ -184,7 +189,7 @@ def test_a_true_gap_at_the_margin_is_seldom_called_reproduced(paper, gap, seeds,
         theirs = value.model_copy(update={"value": 100 * draw.normal(0.7, 0.03, 5).mean()})
         one = paper.model_copy(update={"value": [theirs]})
         runs = scores("SAR-JEPA", draw.normal(0.7 - gap, 0.03, seeds))
-        found = verdicts(one, runs)["6", "SAR-JEPA", ("mstar_soc", "few_shot", 40)]
+        found = verdicts(one, runs)["6", "SAR-JEPA", Column("mstar_soc", "few_shot", 40)]
         reproduced += found.verdict == "reproduced"
     level = 0.10 if gap < 0.05 else 0.025  # within the margin it may be called reproduced
     assert reproduced / repetitions <= scipy.stats.binom.isf(3e-5, repetitions, level) / repetitions
@@ -238,3 +243,14 @@ def test_a_wrong_file_is_refused_with_the_place(tmp_path, change, says):
 def test_an_unknown_paper_names_the_known_ones():
     with pytest.raises(PublishedError, match="sar_jepa"):
         read_published("nothing")
+
+
+def test_only_clean_columns_without_swept_settings_have_published_values(paper):
+    runs = scores("SAR-JEPA", [0.910, 0.915, 0.920, 0.918])
+    column = Column("mstar_soc", "few_shot", 40)
+    more = [replace(s, condition="shift:4") for s in runs]
+    more += [replace(s, settings="epochs 80") for s in runs]
+    found = verdicts(paper, [*runs, *more])
+    assert found == verdicts(paper, runs)
+    assert found["6", "SAR-JEPA", column].verdict == "reproduced"
+    assert verdicts(paper, more)["6", "SAR-JEPA", column].verdict == "not measured"

@@ -52,6 +52,17 @@ def test_submit_takes_everything_that_is_missing(plan):
     assert select(plan, Queue(), accepted_by_submit) == (keys_of(plan), set())
 
 
+def test_runs_that_need_weights_which_are_not_here_are_neither_run_nor_submitted(plan):
+    plan.pretrain[0].set("done")
+    first, second = runs_of(plan, 0)
+    first.set("new", Cause.NO_WEIGHTS, "M0")
+    found = select(plan, Queue(), accepted_by_submit)
+    assert found.wanted == keys_of(plan) - keys(plan.pretrain[0], first)
+    assert next(job.runs for job in plan.jobs()) == [second.planned.identity]
+    second.set("failed", Cause.NO_WEIGHTS, "M0")
+    assert len(plan.jobs()) == 1
+
+
 def test_what_is_done_or_in_a_job_is_not_submitted_again(plan):
     plan.pretrain[0].set("done")
     done, queued = runs_of(plan, 0)

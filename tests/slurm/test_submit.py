@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from small_plans import keys_of, make_plan
@@ -10,7 +11,7 @@ from small_plans import keys_of, make_plan
 from sarbench.bench.data.images import UnreadableImageError
 from sarbench.bench.data.packed import DamagedPreparedError
 from sarbench.bench.data.prepare import NotPreparedError
-from sarbench.bench.plan.entry import Cause
+from sarbench.bench.plan.entry import Cause, Entry
 from sarbench.bench.plan.failure_class import CLASSES, classify
 from sarbench.bench.plan.plan import Plan
 from sarbench.bench.pretraining.step import NonFiniteLossError
@@ -114,6 +115,17 @@ def test_packs_are_filled_by_estimated_time():
     # The estimate is 0.4 s for a linear run of a nano encoder, and 12 s for the start of a job.
     (array,) = make_arrays(plan, keys_of(plan), set(), limits(pack_s=12 + 3 * 0.4 + 0.1))
     assert [len(job.runs) for job in array.jobs] == [3, 3, 3, 1]
+
+
+def test_runs_that_differ_only_in_their_condition_are_in_one_job():
+    plan = make_plan(runs_each=4, trained=0)
+    for entry in list(plan.runs):
+        run = replace(entry.planned.identity, condition="shift:4")
+        plan.runs.append(Entry(replace(entry.planned, identity=run, condition="shift:4"), "new"))
+    (array,) = make_arrays(plan, keys_of(plan), set(), limits(pack_s=12 + 3 * 0.4 + 0.1))
+    assert [[(run.seed, run.condition) for run in job.runs] for job in array.jobs] == [
+        [(seed, None), (seed, "shift:4")] for seed in range(4)
+    ]
 
 
 def test_an_array_is_split_at_the_limit_of_the_site_and_its_parts_share_the_throttle():

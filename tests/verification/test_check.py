@@ -218,6 +218,17 @@ def test_an_identity_that_lacks_a_field_is_found(store):
     assert "lacks shots" in the_one(store).text
 
 
+@pytest.mark.parametrize("condition", ["clean", "shift:04", None, 4])
+def test_an_identity_with_an_unknown_condition_is_found(store, condition):
+    with_identity(store, condition=condition)
+    assert "unknown condition" in the_one(store).text
+
+
+def test_a_run_in_a_condition_is_verified_like_a_clean_one(store):
+    with_identity(store, condition="shift:4")
+    assert not found(store)
+
+
 def test_another_method_than_that_of_the_pretraining_is_found(store):
     with_identity(store, method="sar_jepa")
     finding = the_one(store)

@@ -45,7 +45,7 @@ class FusarShip(Source):
             "does."
         )
         return (
-            Card("fusar_ship", "dataset", "FUSAR-Ship", whole, self),
+            Card("fusar_ship", "dataset", "FUSAR-Ship", whole, self, whole_px=512),
             Card(
                 "fusar_ship/crop_128",
                 "dataset",

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from ...seeding import stream
 from ..files import ImageFile
 from ..source import Card, Entry, Listing, Members, Source
-from .simulator import Box, Scatterers, quantise, simulate
+from .simulator import CHIP_PX, Box, Scatterers, quantise, simulate
 
 VERSION = 2  # raise it with every change that moves a pixel
 TRAIN_PER_CLASS, TEST_PER_CLASS = 40, 60
@@ -201,7 +201,7 @@ class Synthetic(Source):
         """Return data set and pool, which have one name."""
         what = "Ten made-up vehicles from a small physical simulator."
         return (
-            Card("synthetic", "dataset", "Synthetic", what, self),
+            Card("synthetic", "dataset", "Synthetic", what, self, whole_px=CHIP_PX),
             Card("synthetic", "pool", "Synthetic pool", what, self),
         )
 

@@ -1,0 +1,120 @@
+"""Problems in the section `[evaluate]` of a grid."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from ...protocols import PROTOCOLS, Protocol
+from ...protocols._settings import Precision, Readout
+from ..augmentation.conditions import CLEAN, BadConditionError, check_side, shift_px
+from ..data.packed import Summary
+from ..data.registry import card, dataset_names
+from ..identity import fill, from_json, to_json
+from ..suggest import unknown
+from .schema import Grid, ProtocolEntry, as_list
+from .sweeps import sweep_settings, swept_values
+from .value_problems import kind_of, list_problems, same_kind, seed_problems
+
+CHOICES = {"readout": get_args(Readout), "precision": get_args(Precision)}
+
+
+def evaluate_problems(grid: Grid) -> Iterator[str]:
+    """Yield the problems of data sets, conditions, seeds and protocols."""
+    evaluate = grid.evaluate
+    yield from list_problems("evaluate.datasets", evaluate.datasets, "data set")
+    for name in evaluate.datasets:
+        if name not in dataset_names():
+            known = unknown("data set", name, dataset_names())
+            yield f"evaluate.datasets: {known}"
+    yield from list_problems("evaluate.conditions", evaluate.conditions, "condition")
+    yield from _condition_problems(grid)
+    yield from seed_problems("evaluate.seeds", evaluate.seeds)
+    yield from list_problems("evaluate.protocols", list(evaluate.protocols), "protocol")
+    for name, entry in evaluate.protocols.items():
+        where = f"evaluate.protocols.{name}"
+        if name not in PROTOCOLS:
+            yield "evaluate.protocols: " + unknown("protocol", name, PROTOCOLS)
+            continue
+        protocol = PROTOCOLS[name]
+        yield from _settings_problems(where, entry, protocol)
+        if entry.seeds is not None:
+            yield from seed_problems(f"{where}.seeds", entry.seeds)
+        for dataset in entry.datasets or []:
+            if dataset not in evaluate.datasets:
+                known = unknown("data set of this grid", dataset, evaluate.datasets)
+                yield f"{where}.datasets: {known}"
+        yield from list_problems(f"{where}.shots", entry.shots, "value")
+        for shots in entry.shots:
+            if shots == "all" and not protocol.allows_all:
+                yield f'{where}: shots must be a number, got "all"'
+            elif shots != "all" and not protocol.allows_shots:
+                yield f'{where}: shots must be "all", got {shots}'
+            elif shots != "all" and shots < 1:
+                yield f"{where}: shots must be >= 1, got {shots}"
+
+
+def _condition_problems(grid: Grid) -> Iterator[str]:
+    for condition in grid.evaluate.conditions:
+        if condition == CLEAN:
+            continue
+        try:
+            shift_px(condition)
+            for name in grid.evaluate.datasets:
+                if name in dataset_names() and (side := card(name).side_px):
+                    check_side(condition, side)
+        except BadConditionError as error:
+            yield f"evaluate.conditions: {error}"
+
+
+def _settings_problems(where: str, entry: ProtocolEntry, protocol: Protocol) -> Iterator[str]:
+    """Yield the problems of each setting, else those of each point of the sweep."""
+    defaults = to_json(protocol.settings())
+    problems = [
+        problem
+        for key, value in entry.settings.items()
+        for problem in _setting_problems(where, key, value, defaults)
+    ]
+    yield from problems
+    for _, given in [] if problems else sweep_settings(entry.settings, defaults):
+        try:
+            from_json(protocol.settings, fill(defaults, given))
+        except ValueError as error:
+            yield f"{where}: {error}"
+
+
+def _setting_problems(
+    where: str, key: str, given: Any, defaults: Mapping[str, Any]
+) -> Iterator[str]:
+    if key not in defaults:
+        yield f"{where}: " + unknown("setting", key, defaults)
+        return
+    swept = swept_values(given, defaults[key])
+    values = [given] if swept is None else swept
+    yield from list_problems(f"{where}.{key}", values, "value")
+    for value in values:
+        if not same_kind(value, defaults[key]):
+            yield f"{where}.{key} must be {kind_of(defaults[key])}, got {value!r}"
+        elif key in CHOICES and value not in CHOICES[key]:
+            yield f"{where}: " + unknown(key, value, CHOICES[key])
+
+
+def shots_problems(grid: Grid, data: Mapping[str, Summary]) -> Iterator[str]:
+    """Yield the protocols that need more training chips than a known data set has."""
+    for protocol, entry in grid.evaluate.protocols.items():
+        for name in entry.datasets or grid.evaluate.datasets:
+            known = data[name].counts if name in data else card(name).counts
+            counts = known.get("train", {})
+            neighbours = max(as_list(entry.settings.get("neighbours", 1)))
+            for shots in entry.shots:
+                short = [f"{c} has {n}" for c, n in counts.items() if shots != "all" and n < shots]
+                if short:
+                    yield (
+                        f"evaluate.protocols.{protocol}: {name} has too few training chips for "
+                        f"{shots} shots ({', '.join(short)}); give at most "
+                        f"{min(counts.values())} shots, or 'all' if the protocol allows it"
+                    )
+                labelled = sum(counts.values()) if shots == "all" else shots * len(counts)
+                if counts and neighbours > labelled:
+                    yield (
+                        f"evaluate.protocols.{protocol}: neighbours must be at most {labelled}, "
+                        f"the number of labelled chips of {name}, got {neighbours}"
+                    )

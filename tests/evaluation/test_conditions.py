@@ -1,0 +1,167 @@
+"""Runs that differ in the condition of their test chips: one head, the same shifted chips."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from chips import labelled_chips
+from small_pretrainings import identity_of
+
+from sarbench.bench.augmentation.conditions import drawn_shifts
+from sarbench.bench.augmentation.resample import resize
+from sarbench.bench.data.chips import Chips
+from sarbench.bench.evaluation.evaluate import Evaluation, group_runs
+from sarbench.bench.identity import Resources, Run, fill, to_json
+from sarbench.bench.pretraining.loop import pretrain
+from sarbench.bench.store.records import Store
+from sarbench.protocols import PROTOCOLS
+from sarbench.results.record import RunRecord
+
+CLASSES, SIDE = 4, 32
+CONDITIONS = (None, "shift:3", "shift:9")
+QUICK = {
+    "few_shot": {"epochs": 2},
+    "finetune": {"epochs": 1, "warmup_epochs": 0},
+    "linear": {"epochs": 3},
+}
+
+
+def make_chips() -> Chips:
+    """Return 120 chips with two test chips after each training chip."""
+    pixels, labels = labelled_chips(CLASSES, 30, SIDE)
+    order = np.random.default_rng(0).permutation(len(labels))
+    count = len(labels)
+    return Chips(
+        name="bars", ids=np.array([f"chip {i:03d}" for i in range(count)]), labels=labels[order],
+        classes=tuple("abcd"), is_test=np.arange(count) % 3 > 0, pixels=pixels[order].ravel(),
+        offset=np.arange(count) * SIDE**2, height=np.full(count, SIDE),
+        width=np.full(count, SIDE), source_size=np.stack([40 + labels[order]] * 2, 1),
+        content=np.arange(count, dtype=np.uint64), full_scale=1.0, data_digest="d" * 64,
+        split_digest="s" * 64,
+    )  # fmt: skip
+
+
+CHIPS = make_chips()
+START = {
+    "raw_pixels": identity_of("raw_pixels", None, encoder=None, pool=[]),
+    "chip_size": identity_of("chip_size", None, encoder=None, pool=[]),
+    "random_init": identity_of("random_init", None, pool=[]),
+}
+
+
+def run_of(protocol: str, *, method="raw_pixels", shots=5, seed=0, condition=None) -> Run:
+    settings = fill(to_json(PROTOCOLS[protocol].settings()), QUICK.get(protocol, {}))
+    return Run(
+        START[method].key, method, "bars", CHIPS.data_digest, CHIPS.split_digest, protocol,
+        PROTOCOLS[protocol].version, settings, shots, seed, condition,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    made = Store(tmp_path)
+    for identity in START.values():
+        pretrain(identity, None, made, Resources())
+    return made
+
+
+def evaluate(store: Store, runs: list[Run], chips: Chips = CHIPS) -> dict[str, RunRecord]:
+    """Evaluate runs of one encoder, and return their records by key."""
+    evaluation = Evaluation(START[runs[0].method], chips, store, Resources())
+    return {record.key: record for group in group_runs(runs) for record in evaluation.run(group)}
+
+
+def predicted(store: Store, run: Run) -> np.ndarray:
+    with np.load(store.folder("evaluate", run.key) / "predictions.npz") as file:
+        return file["classes"]
+
+
+def shifted_by_numpy(condition: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the training chips and the shifted test chips as vectors."""
+    chips = CHIPS.pixels.reshape(-1, SIDE, SIDE)
+    test, most = chips[CHIPS.is_test], int(condition.removeprefix("shift:"))
+    padded = np.pad(test, ((0, 0), (most, most), (most, most)), mode="reflect")
+    moved = [
+        one[most - down : most - down + SIDE, most - right : most - right + SIDE]
+        for one, (down, right) in zip(
+            padded, drawn_shifts(condition, CHIPS.ids[CHIPS.is_test]), strict=True
+        )
+    ]
+    train = chips[~CHIPS.is_test].reshape(-1, SIDE**2).astype(np.float64)
+    return train, np.stack(moved).reshape(-1, SIDE**2).astype(np.float64)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS[1:])
+def test_knn_on_shifted_pixels_is_that_of_a_few_lines_of_numpy(store, condition):
+    clean, run = (run_of("knn", shots="all", condition=one) for one in (None, condition))
+    records = evaluate(store, [clean, run])
+    train, test = shifted_by_numpy(condition)
+    cosine = test @ train.T / np.linalg.norm(train, axis=1)
+    expected = CHIPS.labels[~CHIPS.is_test][cosine.argmax(1)]
+    np.testing.assert_array_equal(predicted(store, run), expected)
+    truth = CHIPS.labels[CHIPS.is_test]
+    assert records[run.key].accuracy == pytest.approx((expected == truth).mean())
+    assert records[run.key].accuracy < records[clean.key].accuracy
+    assert records[run.key].identity["condition"] == condition
+    assert "condition" not in records[clean.key].identity
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_one_head_predicts_all_conditions_and_clean_predictions_stay(store, monkeypatch, name):
+    protocol = PROTOCOLS[name]
+    method = "random_init" if protocol.kind == "encoder" else "raw_pixels"
+    shots = 5 if protocol.allows_shots else "all"
+    runs = [
+        run_of(name, method=method, shots=shots, seed=seed, condition=condition)
+        for condition in CONDITIONS
+        for seed in (0, 1)
+    ]
+    calls, work = Counter(), protocol.load()
+
+    def counted(*given):
+        calls["trainings"] += 1
+        calls["heads"] += len(given[2]) if protocol.kind == "features" else 1
+        return work.run(*given)
+
+    monkeypatch.setattr(type(protocol), "load", lambda _: SimpleNamespace(run=counted))
+    records = evaluate(store, runs)
+    assert calls == {"trainings": 1 if protocol.kind == "features" else 2, "heads": 2}
+    assert set(records) == {run.key for run in runs}
+    if protocol.kind == "features":
+        assert len({record.predictions_digest for record in records.values()}) == 6
+    alone = Store(store.root / "alone")
+    pretrain(START[method], None, alone, Resources())
+    for key, record in evaluate(alone, runs[:2]).items():
+        assert record.predictions_digest == records[key].predictions_digest
+
+
+def test_a_shifted_run_alone_has_the_predictions_that_it_has_next_to_the_clean_one(store):
+    clean, run = (run_of("linear", condition=one) for one in CONDITIONS[:2])
+    both = evaluate(store, [clean, run])
+    alone = Store(store.root / "alone")
+    pretrain(START["raw_pixels"], None, alone, Resources())
+    assert evaluate(alone, [run])[run.key].predictions_digest == both[run.key].predictions_digest
+
+
+def test_every_encoder_sees_the_same_shifted_chips_before_they_are_resized(store):
+    test = np.flatnonzero(CHIPS.is_test)
+    inputs = {
+        method: torch.cat([
+            *Evaluation(START[method], CHIPS, store, Resources()).inputs(test, "shift:3")
+        ])
+        for method in START
+    }  # fmt: skip
+    _, expected = shifted_by_numpy("shift:3")
+    assert np.array_equal(inputs["raw_pixels"].flatten(1).double().numpy(), expected)
+    px = START["random_init"].encoder["input_px"]
+    assert torch.equal(inputs["random_init"], resize(inputs["raw_pixels"], px))
+    assert inputs["chip_size"].flatten(1).tolist() == CHIPS.source_size[test].tolist()
+
+
+def test_the_size_of_a_chip_is_the_same_in_every_condition(store):
+    runs = [run_of("knn", method="chip_size", condition=one) for one in CONDITIONS]
+    records = evaluate(store, runs)
+    assert len({record.predictions_digest for record in records.values()}) == 1
+    assert len(records) == 3

@@ -1,0 +1,91 @@
+"""Figures of gains: positions of the points, and names that hold markup."""
+
+import pytest
+from matplotlib.colors import to_hex
+
+from sarbench.results.figures.gains import Measured, gain_figure, swept_figure
+from sarbench.results.figures.style import inline_svg, save
+
+EVIL = '<img src=x onerror="alert(1)"> & $x_1^2$ %#{}~'
+READOUTS = ("patch_mean", "patch_max")
+SCORES = [
+    Measured("MAE", "patch_mean", 0.76, 0.74, 0.78, 0.22),
+    Measured("MAE", "patch_max", 0.78, 0.76, 0.80, 0.45),
+    Measured("I-JEPA", "patch_mean", 0.20, None, None, 0.22),
+    Measured("I-JEPA", "patch_max", 0.50, 0.48, 0.55, 0.52),
+    Measured("Raw pixels", "patch_mean", 0.97, control=True),
+]
+
+
+def joined(axes):
+    """Return the two ends of every line between two points, with its height."""
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 2]
+    return [(*map(float, line.get_xdata()), float(line.get_ydata()[0])) for line in lines]
+
+
+def test_a_gain_is_a_line_from_the_untrained_to_the_trained_score():
+    figure = gain_figure(SCORES, "Accuracy", "synthetic, knn, 10 shots")
+    (axes,) = figure.axes
+    ends = joined(axes)
+    assert [end[0] for end in ends] == pytest.approx([22, 45, 22, 52])
+    assert [end[1] for end in ends] == pytest.approx([76, 78, 20, 50])
+    heights = [end[2] for end in ends]
+    assert heights == sorted(heights)  # from top to bottom, because the axis is inverted
+    assert [round(height) for height in heights] == [0, 0, 1, 1]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["MAE", "I-JEPA"]
+    assert axes.get_xlabel() == "Accuracy (%)"
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == [*READOUTS, "pretrained", "untrained"]
+
+
+def test_the_untrained_point_is_hollow_and_the_trained_one_has_its_interval():
+    (axes,) = gain_figure(SCORES, "Accuracy", "").axes
+    hollow = [line for line in axes.lines if to_hex(line.get_markerfacecolor()) == "#ffffff"]
+    points = [float(line.get_xdata()[0]) for line in hollow if len(line.get_xdata()) == 1]
+    assert points == pytest.approx([22, 45, 22, 52])
+    bars = [bar.lines[2][0].get_segments()[0][:, 0] for bar in axes.containers]
+    limits = [(74, 78), (76, 80), (20, 20), (48, 55)]
+    assert [tuple(bar) for bar in bars] == [pytest.approx(one) for one in limits]
+
+
+def test_without_two_values_of_a_row_there_is_no_figure():
+    assert gain_figure(SCORES[:1], "Accuracy", "") is None
+    assert gain_figure(SCORES[-1:], "Accuracy", "") is None
+    assert swept_figure([Measured("MAE", 4, 0.5), Measured("B", 8, 0.5)], "x", "y", "") is None
+
+
+def over(row, points, **more):
+    return [Measured(row, value, mean, **more) for value, mean in points]
+
+
+def test_scores_over_a_swept_number_are_in_its_order_with_grey_controls():
+    scores = over("MAE", [(8, 0.57), (0, 0.84), (4, 0.71)], low=0.5, high=0.9)
+    scores += over("Raw pixels", [(0, 0.98), (4, 0.54), (8, 0.32)], control=True)
+    figure = swept_figure(scores, "shift (pixels)", "Accuracy", "mstar_soc, knn")
+    (axes,) = figure.axes
+    lines = {c.get_label(): c.lines[0] for c in axes.containers}
+    assert list(lines["MAE"].get_xdata()) == [0, 4, 8]
+    assert list(lines["MAE"].get_ydata()) == pytest.approx([84, 71, 57])
+    assert list(lines["Raw pixels"].get_ydata()) == pytest.approx([98, 54, 32])
+    assert lines["MAE"].get_linestyle() == "-" != lines["Raw pixels"].get_linestyle()
+    assert (axes.get_xscale(), axes.get_xlabel()) == ("linear", "shift (pixels)")
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "4", "8"]
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"), [((20, 40, 80), "linear"), ((20, 40, 160), "log"), ((0, 160), "linear")]
+)
+def test_values_over_a_wide_range_have_a_logarithmic_axis(values, scale):
+    scores = over("MAE", [(value, 0.5) for value in values])
+    assert swept_figure(scores, "epochs", "Accuracy", "").axes[0].get_xscale() == scale
+
+
+def test_no_name_becomes_markup(tmp_path):
+    readouts = [Measured(EVIL, value, 0.5, untrained=0.4) for value in ("a", EVIL)]
+    for number, figure in enumerate([
+        gain_figure(readouts, "Accuracy", EVIL),
+        swept_figure(over(EVIL, [(1, 0.4), (2, 0.5)]), EVIL, "Accuracy", EVIL),
+    ]):  # fmt: skip
+        svg, *_ = save(figure, tmp_path, str(number))
+        assert "<img" not in inline_svg(svg)
