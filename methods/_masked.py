@@ -36,8 +36,9 @@ class MaskedPrediction(Method):
     """A method that hides patches from the encoder and predicts something of them."""
 
     any_encoder = False
-    # The target, for pictures: pixels of one or more maps, or values without a place in the patch.
-    target_kind: ClassVar[Literal["pixels", "features"]] = "pixels"
+    # The target, for pictures: pixels of one or more maps, values without a place in the patch, or
+    # histograms of 9 directions, bin after bin, of the cells of a patch.
+    target_kind: ClassVar[Literal["pixels", "features", "histograms"]] = "pixels"
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
         """Hide, encode, predict; `rng` (on the images' device) draws the mask."""

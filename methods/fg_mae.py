@@ -43,6 +43,7 @@ class Config(MAEConfig):
 class FGMAE(MAE):
     """MAE with histograms of gradients as the target."""
 
+    target_kind = "histograms"
     config: Config
     source_recipe: ClassVar = {  # srun_train_fgmae_vitb16_mfp_hog_B2.sh and pretrain_fgmae.py
         "epochs": 100, "batch": 256, "base_lr": 1.5e-4, "warmup_epochs": 10.0,

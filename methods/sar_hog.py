@@ -48,6 +48,7 @@ class Config(LoMaRSARConfig):
 class SARHOG(LoMaRSAR):
     """LoMaR-SAR with histograms of ratio gradients as the target."""
 
+    target_kind = "histograms"
     config: Config
 
     def target_values(self) -> int:

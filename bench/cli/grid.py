@@ -186,10 +186,11 @@ def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None)
     err.print("pretrains, evaluates and ranks every method on simulated chips; takes some minutes")
     failed = run_grid(request, device, workers)
     made = request.plan()
-    board = leaderboard(made, predictions=predictions_of(made, request.store))
+    board = leaderboard(made, predictions=predictions_of(made, request.store), gain=True)
     folder = request.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
         write_atomic(folder / f"demo.{ending}", render(board, style))
     out.file.write(render(board, "text"))
+    out.print(f"\n{request.grid.about.strip()}", markup=False)
     out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {request.store.root}")
     raise typer.Exit(1 if failed else 0)

@@ -113,6 +113,7 @@ class Grid(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
         description="letters, digits, `_`, `.` and `-`, first a letter or a digit",
     )
+    about: str = ""  # advice on reading the results; printed by `demo` and on the report's page
     compare: Compares = "methods"
     methods: list[MethodEntry]
     controls: list[MethodEntry] = [MethodEntry(name=name) for name in CONTROLS]

@@ -76,6 +76,7 @@ def write_report(
     on_step("page")
     report = Report(
         title=f"sarbench: {plan.grid.name}",
+        about=plan.grid.about,
         facts=_facts(plan, checked),
         boards=list(boards.values()),
         drawings=drawings,

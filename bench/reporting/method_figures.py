@@ -1,16 +1,20 @@
 """Figures of a pretraining method: chips, masks, targets and predictions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ...methods._encoders import EncoderConfig
 from ..store.sample_predictions import Predictions
 
+DIRECTIONS = 9  # bins of a histogram, `BINS` of methods/_gradients.py
 MOST_MAPS = 4  # drawn one by one; more are drawn as their mean
 PANEL_INCH = 1.7
 BRIGHT = 99.5  # percentile drawn white, because a few scatterers are far brighter
@@ -64,19 +68,41 @@ def unpatchify(
 
 
 def map_panels(
-    target: Float[np.ndarray, "C h w"], predicted: Float[np.ndarray, "C h w"]
+    target: Float[np.ndarray, "C h w"],
+    predicted: Float[np.ndarray, "C h w"],
+    scales: Float[np.ndarray, "M 2"],
 ) -> list[Panel]:
-    """Return target and prediction of each map, or of the mean map, with one scale per pair."""
+    """Return target and prediction of each map, or of the mean map.
+
+    Args:
+        target: Maps of one chip.
+        predicted: The same maps as predicted.
+        scales: Value drawn black and value drawn white of each drawn map (`scales_of`).
+    """
     count = len(target)
-    if count > MOST_MAPS:
-        target, predicted = target.mean(0, keepdims=True), predicted.mean(0, keepdims=True)
+    target, predicted = drawn_maps(target), drawn_maps(predicted)
     panels: list[Panel] = []
-    for number, (wanted, got) in enumerate(zip(target, predicted, strict=True), start=1):
-        low, high = np.nanpercentile(wanted, (0.5, BRIGHT))
+    for number, (wanted, got, (low, high)) in enumerate(
+        zip(target, predicted, scales, strict=True), start=1
+    ):
         which = "" if count == 1 else f" {number}" if count <= MOST_MAPS else f", mean of {count}"
         for word, values in (("target", wanted), ("prediction", got)):
             panels.append(Panel(word + which, values, float(low), float(high)))
     return panels
+
+
+def drawn_maps(maps: Float[np.ndarray, "C h w"]) -> Float[np.ndarray, "M h w"]:
+    """Return the maps that are drawn: all, or the mean of many."""
+    return maps.mean(0, keepdims=True) if len(maps) > MOST_MAPS else maps
+
+
+def scales_of(targets: Sequence[Float[np.ndarray, "C h w"]]) -> Float[np.ndarray, "M 2"]:
+    """Return the value drawn black and the value drawn white of each map, the same for all chips.
+
+    So a window of ground looks dark next to one of a vehicle, and its speckle is not amplified.
+    """
+    drawn = np.stack([drawn_maps(maps) for maps in targets])
+    return np.nanpercentile(drawn, (0.5, BRIGHT), axis=(0, 2, 3)).T
 
 
 def colour_panels(
@@ -87,7 +113,7 @@ def colour_panels(
 ) -> list[Panel]:
     """Return target and prediction as colours: three main directions of the targets, each 0 to 1.
 
-    Histograms and features are no images and have similar norms. Colours show similar patches.
+    Features are not images and have similar norms. Colours show similar patches.
     """
     wanted, got = target @ axes.T, predicted @ axes.T
     low, high = np.nanpercentile(wanted, (2, 98), axis=0)
@@ -96,6 +122,34 @@ def colour_panels(
         Panel(word, np.clip((values - low) / scale, 0, 1).reshape(*patch_grid, 3))
         for word, values in (("target", wanted), ("prediction", got))
     ]
+
+
+def histogram_panels(
+    target: Float[np.ndarray, "N P"],
+    predicted: Float[np.ndarray, "N P"],
+    patch_grid: tuple[int, int],
+) -> list[Panel]:
+    """Return target and prediction as colours of cells: hue = direction, brightness = how clear.
+
+    A cell is the sum of unit vectors at twice the angle of each bin, times the bin's value (the
+    circular mean of axes). So a constant added to all bins, as by standardising, changes nothing,
+    and a cell without a main direction is black.
+    """
+    side = isqrt(target.shape[1] // DIRECTIONS)
+    turns = np.exp(2j * np.pi * np.arange(DIRECTIONS) / DIRECTIONS)
+    wanted, got = (
+        np.tensordot(turns, unpatchify(values, patch_grid, side), 1)
+        for values in (target, predicted)
+    )
+    brightest = np.nanpercentile(np.abs(wanted), BRIGHT)
+    panels = []
+    for word, cells in (("target", wanted), ("prediction", got)):
+        hue = np.angle(np.nan_to_num(cells)) / (2 * np.pi) % 1
+        brightness = np.clip(np.abs(np.nan_to_num(cells)) / max(brightest, 1e-12), 0, 1)
+        colours = hsv_to_rgb(np.stack((hue, np.full(hue.shape, 0.8), brightness), -1))
+        colours[np.isnan(cells)] = np.nan
+        panels.append(Panel(word, colours))
+    return panels
 
 
 def main_directions(values: Float[np.ndarray, "K P"]) -> Float[np.ndarray, "3 P"]:
@@ -139,9 +193,7 @@ def rows_of_panels(
     """Return the hidden patches of each chip, the patches of its windows, and its panels."""
     rows, columns = encoder.patch_grid
     as_maps = made.kind == "pixels" and made.target.shape[-1] % encoder.patch_px**2 == 0
-    flat = made.target.reshape(-1, made.target.shape[-1])
-    directions = None if as_maps else main_directions(flat)
-    result = []
+    placed = []
     for number in range(len(made.chips)):
         mine = made.images == number
         which, hidden_here = made.patches[mine], made.mask[mine]
@@ -150,24 +202,36 @@ def rows_of_panels(
         shown = hidden_here if hidden_here.any() else everywhere
         wanted = place(made.target[mine].astype(float), which, everywhere, rows * columns)
         got = place(made.predicted[mine].astype(float), which, shown, rows * columns)
-        if directions is None:
+        if as_maps:
             wanted, got = (
                 unpatchify(values, encoder.patch_grid, encoder.patch_px) for values in (wanted, got)
             )
-            panels = map_panels(wanted, got)
-        else:
-            panels = colour_panels(wanted, got, directions, encoder.patch_grid)
         hidden = np.zeros(rows * columns, bool)
         hidden[which[hidden_here]] = True
-        result.append((hidden.reshape(rows, columns), list(which), panels))
-    return result
+        placed.append((hidden.reshape(rows, columns), list(which), wanted, got))
+    targets = [wanted for _, _, wanted, _ in placed]
+    if as_maps:
+        scales = scales_of(targets)
+        panels = [map_panels(wanted, got, scales) for _, _, wanted, got in placed]
+    elif made.kind == "histograms":
+        panels = [histogram_panels(wanted, got, encoder.patch_grid) for _, _, wanted, got in placed]
+    else:
+        axes = main_directions(made.target.reshape(-1, made.target.shape[-1]))
+        panels = [
+            colour_panels(wanted, got, axes, encoder.patch_grid) for _, _, wanted, got in placed
+        ]
+    return [
+        (hidden, blocks, drawn)
+        for (hidden, blocks, _, _), drawn in zip(placed, panels, strict=True)
+    ]
 
 
 def draw_predictions(made: Predictions, label: str, encoder: EncoderConfig) -> Figure:
     """Draw one line per chip: the chip, its hidden patches, targets and predictions.
 
     Blue patches are hidden from the encoder, orange frames are windows or blocks, and grey patches
-    have no target or prediction. Similar histograms or features have similar colours.
+    have no target or prediction. Similar features have similar colours. A histogram has the colour
+    of its main direction and is dark without one.
     """
     chips = [Panel("chip", chip, 0.0, float(np.percentile(chip, BRIGHT))) for chip in made.chips]
     lines = rows_of_panels(made, encoder) if len(made.images) else []

@@ -32,7 +32,7 @@ class Predictions:
         mask: True where the patch was hidden from the encoder.
         patches: Index of each patch on the patch grid, row-major.
         images: Index of the chip that each row belongs to.
-        kind: `pixels` or `features`.
+        kind: `pixels`, `features` or `histograms`.
     """
 
     chips: Float[np.ndarray, "B H W"]

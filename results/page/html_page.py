@@ -47,6 +47,7 @@ class Report:
         facts: Names and values.
         boards: One leaderboard per metric; the first one is open.
         paper: Comparison with published values.
+        about: Sentences below the title.
         failures: Failed pretrainings and runs, with reasons.
         skipped: Parts that are missing on the page, with reasons.
         commands: Commands that reproduce the numbers.
@@ -61,6 +62,7 @@ class Report:
     paper: Sequence[Sheet]
     runs: Sequence[RunLine]
     failures: Sequence[tuple[str, str]]
+    about: str = ""
     skipped: Sequence[str] = ()
     commands: str = ""
     grid: str = ""

@@ -13,6 +13,7 @@ from sarbench.bench.pretraining.sample_predictions import predictions_of
 from sarbench.bench.reporting.method_figures import (
     PANEL_INCH,
     draw_predictions,
+    histogram_panels,
     main_directions,
     place,
     rows_of_panels,
@@ -95,6 +96,17 @@ def test_target_and_prediction_are_drawn_at_their_patches(images, rng):
         assert (target.low, target.high) == (predicted.low, predicted.high)
 
 
+def test_all_chips_have_one_grey_scale(images, rng):
+    method = made(Fake)
+    images = images * torch.tensor([1.0, 0.1])[:, None, None, None]  # a dark chip stays dark
+    made_lines = rows_of_panels(predictions_of(method, images, rng), TOY)
+    scales = {(panel.low, panel.high) for _, _, panels in made_lines for panel in panels}
+    assert len(scales) == 1
+    shown = [images[i, 0].numpy()[seen({0, 1, 4, 5, 6, 9, 10})] for i in (0, 1)]
+    ((low, high),) = scales
+    assert (low, high) == pytest.approx(tuple(np.percentile(shown, (0.5, 99.5))), rel=1e-5)
+
+
 def test_windows_that_overlap_are_averaged():
     values = np.array([[[1.0], [2.0]], [[5.0], [7.0]]])
     patches = np.array([[0, 2], [2, 3]])
@@ -129,6 +141,16 @@ def test_features_are_drawn_as_one_colour_per_patch(images, rng):
     assert np.nanmin(target.values) == 0
     assert np.nanmax(target.values) == 1
     assert np.isnan(target.values[3, 3]).all()
+
+
+def test_a_histogram_has_the_colour_of_its_main_direction():
+    one_bin = np.zeros((4, 9))
+    one_bin[range(4), [0, 3, 6, 3]] = [1, 1, 1, 0.5]
+    target, predicted = histogram_panels(one_bin - 7, np.full((4, 9), 0.2), (2, 2))
+    colours = target.values.reshape(4, 3)
+    assert colours[:3].argmax(1).tolist() == [0, 1, 2]  # thirds of a half turn: red, green, blue
+    np.testing.assert_allclose(colours[3], colours[1] / 2)
+    np.testing.assert_allclose(predicted.values, 0, atol=1e-12)
 
 
 def test_the_colours_are_the_main_components():

@@ -179,7 +179,7 @@ def page(board, runs) -> str:
     return report_page(Report(
         title=EVIL, facts=[(EVIL, EVIL)], boards=[board], paper=[], runs=lines,
         drawings=[Drawing(EVIL, EVIL, png=b"\x89PNG")], failures=[(EVIL, EVIL)], skipped=[EVIL],
-        commands=EVIL, grid=EVIL, ranking=[EVIL],
+        commands=EVIL, grid=EVIL, ranking=[EVIL], about=f"Read {EVIL} first.",
     ))  # fmt: skip
 
 
@@ -190,6 +190,7 @@ def test_the_page_needs_no_other_file_and_escapes_everything(board, runs):
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|http-equiv', "", text)
     assert "default-src 'none'" in text
     assert text.count("A note about") == 1
+    assert text.index("</h1>") < text.index("Read &lt;img") < text.index('id="leaderboards"')
     assert text.index('<details class="notes">') < text.index("A note about")
 
 

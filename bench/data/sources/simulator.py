@@ -5,6 +5,10 @@ the scatterers visible at one azimuth and depression, the ground clutter outside
 shadow, and receiver noise, all with one point-spread function. Speckle, shadow and layover follow
 from the physics.
 
+Differences between passes of the sensor are random too: the ground is brighter or darker, the gain
+of the receiver is unknown, and a detector places the chip with an error. So neither the level of a
+chip nor the place of the vehicle in it reveals the vehicle.
+
 The radar is below the chip: row 0 is the far end, and a shadow points upwards, as in MSTAR. The
 image plane is the ground plane. Sensor values follow MSTAR: X band, 0.3 m resolution, 0.2 m pixels.
 """
@@ -20,14 +24,16 @@ CHIP_PX = 96
 PIXEL_M = 0.2
 RESOLUTION_M = 0.3  # half-power width of the point-spread function
 WAVELENGTH_M = 0.0312
-FULL_SCALE = 8.0  # amplitude stored as 255, in roots of the mean clutter power (18 dB above it)
+FULL_SCALE = 40.0  # amplitude stored as 255, in roots of the mean clutter power (32 dB above it)
 NOISE_POWER = 0.05  # share of the mean clutter power; the power in a shadow
-CLUTTER_SPREAD_DB = 2.0  # deviation of the mean level between chips; the same for every class
+CLUTTER_SPREAD_DB = 3.0  # deviation of the mean level between chips; the same for every class
+GAIN_SPREAD_DB = 3.0  # deviation of the receiver's gain between chips
 TEXTURE_PX = 6  # correlation length of the ground's reflectivity
 TEXTURE_SPREAD = (0.1, 0.35)  # range of the deviation of its logarithm
 CENTRE_M = (-1.6, 0.0)  # (range, cross-range) of the vehicle; there is room for the shadow
-SHIFT_M = 0.4  # largest random shift in each direction
-FAINTEST = 0.05  # scatterers below this amplitude are left out; FULL_SCALE / 160
+PLACE_ERROR_M = 1.9  # largest error of the detector that cuts the chip, in each direction
+HEADING_DEG = (-30.0, 30.0)  # from down-range: vehicles on a road that is watched along its length
+FAINTEST = 0.05  # scatterers below this amplitude are left out; FULL_SCALE / 800
 MARGIN_PX = 4  # width of the ground drawn around the chip; beyond it, points are too faint to see
 
 HAMMING_SIDE = 0.23 / 0.54  # first cosine coefficient of the Hamming window over its mean
@@ -185,20 +191,25 @@ def simulate(
 ) -> Float[np.ndarray, "H W"]:
     """Draw the detected amplitude of a chip of one vehicle, or of empty ground without one.
 
-    Heading, position, ground and noise are random. The unit is the root of the mean clutter power.
+    Heading, position, ground, noise and gain are random. The unit is the root of the mean clutter
+    power at the mean gain.
     """
     slope = np.tan(np.deg2rad(depression_deg))
-    azimuth = rng.uniform(0, 2 * np.pi)
-    place_m = np.array(CENTRE_M) + rng.uniform(-SHIFT_M, SHIFT_M, 2)
+    azimuth = np.deg2rad(rng.uniform(*HEADING_DEG))
+    place_m = np.array(CENTRE_M) + rng.uniform(-PLACE_ERROR_M, PLACE_ERROR_M, 2)
     surface, ray = horizon(boxes, azimuth, place_m, slope)
     lit = (surface == 0) & (ray <= 1e-9)
     level = 10 ** (rng.normal(0, CLUTTER_SPREAD_DB) / 10)
     image = speckle(lit * ground(level, rng.uniform(*TEXTURE_SPREAD), rng) + NOISE_POWER, rng)
     if scatterers is not None:
         image += render(scatterers, azimuth, place_m, slope, ray)
-    return np.abs(image)
+    return 10 ** (rng.normal(0, GAIN_SPREAD_DB) / 20) * np.abs(image)
 
 
 def quantise(amplitude: Float[np.ndarray, "N H W"]) -> UInt8[np.ndarray, "N H W"]:
-    """Return the stored pixels: linear, 255 at `FULL_SCALE` and above."""
-    return np.rint(255 * np.minimum(amplitude / FULL_SCALE, 1)).astype(np.uint8)
+    """Return the stored pixels: the root of the amplitude, 255 at `FULL_SCALE` and above.
+
+    The root is a usual display scale of SAR images. On a linear one, the ground below a vehicle
+    that is 30 dB brighter would be black.
+    """
+    return np.rint(255 * np.sqrt(np.minimum(amplitude / FULL_SCALE, 1))).astype(np.uint8)
