@@ -1,0 +1,66 @@
+"""Figures of swept settings and shifts are drawn from the right columns of a board."""
+
+import pytest
+from made_scores import cell_scores
+
+from sarbench.bench.plan.plan import Plan
+from sarbench.bench.reporting import swept_figures as module
+from sarbench.results.leaderboard import tabulate_scores
+from sarbench.results.scores import Column
+
+CONTROL = "Random init"
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    def draw(columns):
+        scores = [
+            one
+            for column, (trained, untrained) in columns.items()
+            for one in (
+                *cell_scores("MAE", [trained - 0.01, trained, trained + 0.01], column),
+                *cell_scores(CONTROL, [untrained] * 3, column, control=True),
+            )
+        ]
+        monkeypatch.setattr(module, "untrained_rows", lambda plan: {"MAE": CONTROL})
+        return module.swept_figures(object.__new__(Plan), tabulate_scores(scores))
+
+    return draw
+
+
+def lines_of(figure):
+    """Return the points of every line as (x, y) pairs."""
+    return [
+        [(float(x), round(float(y), 6)) for x, y in line.get_xydata()]
+        for line in figure.axes[0].lines
+    ]
+
+
+def test_shifts_are_drawn_as_scores_over_pixels_with_the_clean_column_at_0(drawn):
+    column = Column("mstar_soc", "knn", "all")
+    (found,) = drawn({
+        column: (0.9, 0.3), column._replace(condition="shift:8"): (0.5, 0.2),
+    })  # fmt: skip
+    assert "shift of the test chips" in found.title
+    assert [(0.0, 90.0), (8.0, 50.0)] in lines_of(found.figure)
+    assert [(0.0, 30.0), (8.0, 20.0)] in lines_of(found.figure)
+
+
+def test_readouts_are_drawn_as_gains_from_the_untrained_control(drawn):
+    column = Column("mstar_soc", "knn", "all")
+    (found,) = drawn({
+        column._replace(settings="readout class"): (0.6, 0.4),
+        column._replace(settings="readout patch_max"): (0.7, 0.3),
+    })  # fmt: skip
+    ends = [sorted(x for x, _ in line) for line in lines_of(found.figure) if len(line) == 2]
+    assert [pytest.approx([40, 60]), pytest.approx([30, 70])] == ends[:2]
+
+
+def test_a_number_that_is_swept_is_an_axis_and_single_columns_have_no_figure(drawn):
+    column = Column("mstar_soc", "few_shot", 10)
+    (found,) = drawn({
+        column._replace(settings="epochs 40"): (0.3, 0.2),
+        column._replace(settings="epochs 160"): (0.5, 0.4),
+    })  # fmt: skip
+    assert [(40.0, 30.0), (160.0, 50.0)] in lines_of(found.figure)
+    assert drawn({column: (0.3, 0.2)}) == []
