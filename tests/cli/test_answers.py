@@ -43,7 +43,7 @@ def test_a_file_is_written_in_the_format_of_its_suffix():
 def test_table_follows_the_suffix(sarbench, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("grid.toml").write_text(TINY)
-    monkeypatch.setattr(_results, "leaderboard", lambda *rest: None)
+    monkeypatch.setattr(_results, "leaderboard", lambda *rest, **more: None)
     monkeypatch.setattr(Request, "check_results", lambda *rest: None)
     monkeypatch.setattr(_results, "render", lambda board, style, layout, **more: style)
     for suffix, style in SUFFIXES.items():

@@ -109,7 +109,7 @@ def test_a_grid_runs_to_a_leaderboard(finished):
         assert (cell["n"], cell["expected"], cell["failed"]) == (expected, expected, 0)
         assert 0 < cell["mean"] <= 1
         assert cell["unit"] == ("chips" if cell["shots"] == "all" else "seeds")
-        assert cell["low"] < cell["mean"] < cell["high"]
+        assert cell["low"] <= cell["mean"] <= cell["high"]  # equal if all draws score the same
         assert (cell["place"], cell["pretrain_seeds"], cell["compares"]) == (None, 1, "methods")
     raw = next(c for c in cells if (c["method"], c["shots"]) == ("Raw pixels", "all"))
     assert raw["mean"] > 0.5  # chance is 0.1

@@ -122,7 +122,8 @@ def test_runs_that_differ_only_in_their_condition_are_in_one_job():
     for entry in list(plan.runs):
         run = replace(entry.planned.identity, condition="shift:4")
         plan.runs.append(Entry(replace(entry.planned, identity=run, condition="shift:4"), "new"))
-    (array,) = make_arrays(plan, keys_of(plan), set(), limits(pack_s=12 + 3 * 0.4 + 0.1))
+    # A head takes 0.4 s, so its two runs 0.2 s each.
+    (array,) = make_arrays(plan, keys_of(plan), set(), limits(pack_s=12 + 0.4 + 0.1))
     assert [[(run.seed, run.condition) for run in job.runs] for job in array.jobs] == [
         [(seed, None), (seed, "shift:4")] for seed in range(4)
     ]
