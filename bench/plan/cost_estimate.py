@@ -5,8 +5,10 @@ of a few. `plan` says how many estimates come from the table.
 """
 
 from dataclasses import dataclass
+from math import log, prod
 from statistics import mean
 
+from ...methods._encoders import SIZES, EncoderConfig, encoder_named
 from ..grid.expand import PlannedPretraining, PlannedRun
 from .plan import Plan
 
@@ -72,7 +74,8 @@ class Costs:
         mean_s = self._mean_s(_kinds_of_pretraining(planned))
         if mean_s is not None:
             return mean_s * (images or 1), True
-        return images / ROUGH_IMAGES_PER_S.get(_encoder(planned), 1500.0), not images
+        like, share = _listed(planned)
+        return images * share / ROUGH_IMAGES_PER_S[like], not images
 
     def run_s(self, planned: PlannedRun) -> tuple[float, bool]:
         """Return the estimated seconds, and True if they come from stored timings."""
@@ -80,8 +83,8 @@ class Costs:
         if mean_s is not None:
             return mean_s, True
         rough = ROUGH_RUN_S.get(planned.protocol, 60.0)
-        nano = _encoder(planned.pretraining) == "vit_nano"
-        return rough / self._sharing * (NANO_RUN if nano else 1.0), False
+        like, share = _listed(planned.pretraining)
+        return rough / self._sharing * share * (NANO_RUN if like == "vit_nano" else 1.0), False
 
     def _mean_s(self, kinds: list[Kind]) -> float | None:
         """Return the mean of the most similar work that is timed; per image for a pretraining."""
@@ -120,6 +123,21 @@ def _kinds_of_pretraining(planned: PlannedPretraining) -> list[Kind]:
     if not _images(planned):
         return [("untrained", planned.method)]
     return [("pretrain", planned.method, _encoder(planned)), ("pretrain", _encoder(planned))]
+
+
+def _listed(planned: PlannedPretraining) -> tuple[str, float]:
+    """Return the encoder of the table with the nearest work, and the share of its work."""
+    named = encoder_named(_encoder(planned))
+    if not isinstance(named, EncoderConfig):
+        return "vit_base", 1.0
+    work = {name: _work(SIZES[name]) for name in ROUGH_IMAGES_PER_S}
+    like = min(work, key=lambda name: abs(log(_work(named) / work[name])))
+    return like, _work(named) / work[like]
+
+
+def _work(encoder: EncoderConfig) -> int:
+    """Return a number proportional to the products of all layers, without attention."""
+    return encoder.depth * encoder.width**2 * prod(encoder.patch_grid)
 
 
 def _encoder(planned: PlannedPretraining) -> str:

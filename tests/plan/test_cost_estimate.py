@@ -97,3 +97,23 @@ def test_the_estimate_of_runs_does_not_depend_on_prepared_data(tmp_path):
     )]  # fmt: skip
     assert estimates[0].evaluate_h > 0
     assert estimates[1].evaluate_h == pytest.approx(estimates[0].evaluate_h)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "images_per_s"),
+    [
+        ("vit_nano", 400.0),
+        ("vit_nano@80", 400.0 * 14**2 / 10**2),  # 100 of 196 patches
+        ("vit:128x4x4@112/8", 400.0 * 3 / 4 / 2**2),  # 4 blocks of 3, twice as wide
+        ("vit_base@112", 3500.0),  # the work of vit_small: half as wide, four times the patches
+        ("timm:resnet18", 1500.0),
+    ],
+)
+def test_an_encoder_that_is_not_in_the_table_takes_its_share_of_the_nearest_one(
+    tmp_path, encoder, images_per_s
+):
+    made = plan_of(tmp_path, make_summary(), TEXT.replace("vit_nano", encoder))
+    (start,) = [one.planned for one in made.pretrain if one.planned.method == "mae"]
+    images = start.identity.pool_count * start.identity.recipe["epochs"]
+    seconds, measured = Costs(made).pretraining_s(start)
+    assert (images / seconds, measured) == (pytest.approx(images_per_s), False)
