@@ -95,7 +95,11 @@ class Cluster(Sarbench):
                     for key in element["runs"] or [element["pretraining"]]:
                         job = array["job_id"]
                         found[key] = job if alone or job is None else f"{job}_{index}"
-        return found
+        if None in found.values():  # `submit` was killed before it could write their ids
+            states = self.status()
+            known = {e["key"]: e["job"] for e in (*states["pretrain"], *states["runs"])}
+            found |= {key: known.get(key) for key, job in found.items() if job is None}
+        return {key: job for key, job in found.items() if job}
 
     def wait(self, seconds: float = 1500) -> dict[str, Any]:
         """Wait until no job is queued or running; return the last status."""
