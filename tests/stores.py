@@ -26,6 +26,23 @@ from sarbench.protocols._support_sets import support_digest, support_set
 from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
 from sarbench.results.record import Attempt, PretrainRecord, Provenance, RunRecord
 
+# A grid whose pool is a folder of images; formatted with the protocols and the rest.
+_GRID = """
+name = "{name}"
+methods = {methods}
+[pretrain]
+seeds = 3
+pool = ["folder:pool"]
+encoder = "vit_nano"
+recipe = "quick"
+batch = 4
+[evaluate]
+datasets = ["synthetic"]
+{evaluate}
+[evaluate.protocols]
+{protocols}
+"""
+
 # Returns the correctly classified test chips of a run; None for a failed run, MISSING for none.
 Right = Callable[[PlannedRun, np.ndarray], "np.ndarray | None"]
 MISSING = np.zeros(0, bool)
@@ -61,6 +78,18 @@ def synthetic_sets() -> Path:
 def copy_synthetic(store: Store) -> None:
     """Copy the packed synthetic sets into a store."""
     shutil.copytree(synthetic_sets(), store.prepared, dirs_exist_ok=True)
+
+
+def pooled_grid(
+    name: str,
+    methods: list[str],
+    evaluate: str = "seeds = 3",
+    protocols: str = 'linear = [5]\nknn = ["all"]',
+) -> str:
+    """Return a grid with three pretraining seeds and the pool of `chips.write_pool`."""
+    return _GRID.format(
+        name=name, methods=json.dumps(methods), evaluate=evaluate, protocols=protocols
+    )
 
 
 @cache

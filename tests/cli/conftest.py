@@ -3,25 +3,12 @@
 import pytest
 from chips import write_pool
 from commands import Sarbench
-from stores import MISSING, fill, share
+from stores import MISSING, fill, pooled_grid, share
 
-GRID = """
-name = "known"
-methods = ["mae", "lomar", "i_jepa", "fg_mae", "sar_hog", "sar_jepa"]
-[pretrain]
-seeds = 3
-pool = ["folder:pool"]
-encoder = "vit_nano"
-recipe = "quick"
-batch = 4
-[evaluate]
-datasets = ["synthetic"]
-seeds = 10
-[evaluate.protocols]
-linear = [5]
-knn = ["all"]
-few_shot = { shots = [5], seeds = 3 }
-"""
+GRID = pooled_grid(
+    "known", ["mae", "lomar", "i_jepa", "fg_mae", "sar_hog", "sar_jepa"], "seeds = 10",
+    'linear = [5]\nknn = ["all"]\nfew_shot = { shots = [5], seeds = 3 }',
+)  # fmt: skip
 # sar_jepa and mae differ only in the sign of a small variation; so do fg_mae and lomar, lower down.
 LEVEL = {"sar_jepa": 0.80, "mae": 0.80, "lomar": 0.60, "fg_mae": 0.60, "i_jepa": 0.40,
          "raw_pixels": 0.90, "random_init": 0.30}  # fmt: skip

@@ -11,33 +11,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from chips import write_pool
 from commands import Answer, call_here
-from stores import MISSING, fill, share
+from stores import MISSING, fill, pooled_grid, share
 
 from sarbench.bench.plan import archived
 from sarbench.bench.store import archive as store_archive
 from sarbench.results.figures import style
 
-GRID = """
-name = "kept"
-methods = ["mae", "lomar", "sar_hog"]
-[pretrain]
-seeds = 3
-pool = ["folder:pool"]
-encoder = "vit_nano"
-recipe = "quick"
-batch = 4
-[evaluate]
-datasets = ["synthetic"]
-seeds = 3
-[evaluate.protocols]
-linear = [5]
-knn = ["all"]
-"""
+GRID = pooled_grid("kept", ["mae", "lomar", "sar_hog"])
 LARGEST = 2**20  # bytes of a member in these tests
 LEVEL = {"mae": 0.8, "lomar": 0.6, "raw_pixels": 0.9, "random_init": 0.3}
 READING = [
@@ -113,9 +99,10 @@ def edited(
 @contextmanager
 def no_folder_left() -> Iterator[None]:
     """Expect that no temporary folder of an archive is left."""
-    before = set(Path(tempfile.gettempdir()).glob("sarbench-*"))
-    yield
-    assert set(Path(tempfile.gettempdir()).glob("sarbench-*")) == before
+    # In a folder of its own, because tests in other processes unpack archives too.
+    with tempfile.TemporaryDirectory() as own, patch.object(tempfile, "tempdir", own):
+        yield
+        assert list(Path(own).iterdir()) == []
 
 
 @pytest.mark.parametrize("words", READING, ids=" ".join)

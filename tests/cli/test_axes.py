@@ -5,25 +5,13 @@ import json
 import pytest
 from chips import write_pool
 from commands import Sarbench
-from stores import fill, share
+from stores import fill, pooled_grid, share
 
-GRID = """
-name = "axes"
-methods = ["mae"]
-[pretrain]
-seeds = 3
-pool = ["folder:pool"]
-encoder = "vit_nano"
-recipe = "quick"
-batch = 4
-[evaluate]
-datasets = ["synthetic"]
-conditions = ["clean", "shift:4"]
-seeds = 2
-[evaluate.protocols]
-linear = [5, 10]
-knn = { shots = ["all"], settings = { readout = ["patch_mean", "patch_max"] } }
-"""
+GRID = pooled_grid(
+    "axes", ["mae"], 'conditions = ["clean", "shift:4"]\nseeds = 2',
+    'linear = [5, 10]\n'
+    'knn = { shots = ["all"], settings = { readout = ["patch_mean", "patch_max"] } }',
+)  # fmt: skip
 LEVEL = {"": 0.8, "shift:4": 0.6}
 
 

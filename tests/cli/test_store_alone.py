@@ -8,27 +8,12 @@ from pathlib import Path
 import pytest
 from chips import write_pool
 from commands import Answer, call_here
-from stores import fill, share
+from stores import fill, pooled_grid, share
 
 from sarbench.bench.data.find_set import describe_set
 from sarbench.results.figures import style
 
-GRID = """
-name = "alone"
-methods = ["mae", "lomar"]
-[pretrain]
-seeds = 3
-pool = ["folder:pool"]
-encoder = "vit_nano"
-recipe = "quick"
-batch = 4
-[evaluate]
-datasets = ["synthetic"]
-seeds = 3
-[evaluate.protocols]
-linear = [5]
-knn = ["all"]
-"""
+GRID = pooled_grid("alone", ["mae", "lomar"])
 READING = [
     ("plan", "--json"), ("status", "--json"), ("table",), ("table", "--format", "csv"),
     ("table", "--metric", "recall:battle_tank"), ("compare", "mae", "lomar"), ("paper",),
