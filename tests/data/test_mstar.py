@@ -60,6 +60,17 @@ def test_mstar_rest_has_no_chip_of_a_soc_test_set():
     assert len(rest) == 17_096 - 3_203 - 1  # one chip is in no JPEG-e
 
 
+def test_mstar_rest_without_eoc_has_no_chip_of_any_test_set():
+    rest = mstar.members("mstar_rest/without_eoc").keys()
+    assert rest < mstar.members("mstar_rest").keys()
+    for name in mstar.TITLES:
+        sides = mstar.members(name)
+        assert not rest & {i for i, (_, is_test) in sides.items() if is_test}
+    trained = {i for n in mstar.TITLES for i, (_, t) in mstar.members(n).items() if not t}
+    tested = {i for n in mstar.TITLES for i, (_, t) in mstar.members(n).items() if t}
+    assert trained - tested - mstar.table().absent <= rest
+
+
 @pytest.mark.parametrize(
     ("path", "chip_id"),
     [

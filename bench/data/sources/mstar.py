@@ -94,10 +94,13 @@ def table() -> Table:
 
 
 def members(name: str) -> Members:
-    """Return class and side of each chip of a data set; `mstar_rest` has no test chips."""
+    """Return class and side of each chip of a data set; a pool has no test chips."""
     everything = table()
-    if name == "mstar_rest":
-        tested = {i for i, is_test in everything.splits["mstar_soc/all_serials"].items() if is_test}
+    if name in POOLS:
+        left_out = [
+            everything.splits[split] for split in everything.splits if split.startswith(POOLS[name])
+        ]
+        tested = {i for split in left_out for i, is_test in split.items() if is_test}
         rest = everything.by_id.keys() - tested - everything.absent
         return {i: (everything.by_id[i].class_name, False) for i in rest}
     split = everything.splits[name]
@@ -224,6 +227,9 @@ def _numbers(ranges: str) -> frozenset[int]:
     return frozenset(found)
 
 
+# Pools, and how the names of the splits begin whose test chips they leave out.
+POOLS = {"mstar_rest": "mstar_soc", "mstar_rest/without_eoc": "mstar_"}
+
 TITLES = {  # name -> title, description
     "mstar_soc": (
         "MSTAR SOC",
@@ -254,7 +260,7 @@ TITLES = {  # name -> title, description
 
 
 class Mstar(Source):
-    """MSTAR with its splits, and the pool of all chips outside the SOC test sets."""
+    """MSTAR with its splits, and the pools of all chips outside their test sets."""
 
     where = (
         "https://www.sdms.afrl.af.mil (raw); 8-bit JPEG renderings: "
@@ -278,17 +284,28 @@ class Mstar(Source):
     has_renderings = True
 
     def cards(self) -> tuple[Card, ...]:
-        """Return the six splits and `mstar_rest`."""
+        """Return the six splits and two pools."""
         rest = (
             "All MSTAR chips that are in no test set of mstar_soc, either variant. It shares chips "
             "with the test sets of mstar_eoc_*. It needs the CD layout."
         )
+        training = "All MSTAR chips that are in no test set at all. It needs the CD layout."
         splits = (
             Card(name, "dataset", title, what, self, crop_px=CROP_PX)
             for name, (title, what) in TITLES.items()
         )
-        title = "MSTAR without the SOC test sets"
-        return (*splits, Card("mstar_rest", "pool", title, rest, self, total=13_892))
+        return (
+            *splits,
+            Card("mstar_rest", "pool", "MSTAR without SOC test sets", rest, self, total=13_892),
+            Card(
+                "mstar_rest/without_eoc",
+                "pool",
+                "MSTAR without test sets",
+                training,
+                self,
+                total=6_497,
+            ),
+        )
 
     def members(self, card: Card) -> Members:
         """Return class and side of every chip."""
