@@ -109,7 +109,7 @@ def pretrainings(
             recipe = recipe_of(pretrain, axes, entry, info) if trained else None
             identity = Pretraining(
                 method=entry.name,
-                method_version=info.version,
+                method_version=_version(info, config, methods),
                 config=config,
                 encoder=_encoder(named) if info.needs_encoder else None,
                 precision=pretrain.precision if trained else "fp32",
@@ -142,6 +142,12 @@ def _has_control(entry: MethodEntry, encoder: str, methods: dict[str, MethodInfo
     if like is None or isinstance(encoder_named(encoder), EncoderConfig):
         return True
     return like in methods and methods[like].any_encoder
+
+
+def _version(info: MethodInfo, config: dict[str, Any], methods: dict[str, MethodInfo]) -> int:
+    """Return the version of a method; that of an untrained control rises with that of `like`."""
+    like = methods.get(config.get("like") or "") if info.name == UNTRAINED else None
+    return info.version + (like.version - 1 if like else 0)
 
 
 def _encoder(name: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Recipes by name, own recipes of single methods, and untrained controls of each kind."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,22 @@ def test_a_control_with_a_given_method_is_not_repeated_for_each_kind(tmp_path):
     starts = pretrainings(grid, known, lambda name: SUMMARY)
     assert [start.row for start in starts] == ["MAE", "x"]
     assert starts[1].identity.config == {"like": "pgga"}
+
+
+def test_the_version_of_a_control_rises_with_that_of_the_method_it_imitates(tmp_path):
+    path = tmp_path / "grid.toml"
+    path.write_text(TEXT.format(methods='["mae", "lomar"]', pretrain='recipe = "quick"'))
+    grid = read_grid(path)
+    known = describe(grid.method_names(), tmp_path)
+
+    def versions(methods: dict) -> dict[str, int]:
+        starts = pretrainings(grid, methods, lambda name: SUMMARY)
+        return {s.row: s.identity.method_version for s in starts if s.method == "random_init"}
+
+    raised = known | {"lomar": replace(known["lomar"], version=known["lomar"].version + 1)}
+    alone, imitating = "Random init", "Random init (relative positions)"
+    assert versions(raised)[imitating] == versions(known)[imitating] + 1
+    assert versions(raised)[alone] == versions(known)[alone]
 
 
 def test_a_recipe_can_be_read_from_its_identity():
