@@ -10,7 +10,6 @@ import pytest
 from sarbench.results.figures.confusion import confusion_figure, recall_figure
 from sarbench.results.figures.critical_difference import ranks_figure
 from sarbench.results.figures.encoders import attention_figure, features_figure
-from sarbench.results.figures.scores import cost_figure, shots_figure
 from sarbench.results.figures.style import inline_svg, save
 from sarbench.results.figures.training import training_figure
 from sarbench.results.leaderboard import tabulate_scores
@@ -119,35 +118,17 @@ def test_the_latex_compiles(board, layout, tmp_path):
     assert "Overfull \\hbox" not in done.stdout
 
 
-def test_shots_are_drawn_at_their_means_with_their_intervals(board):
-    figure = shots_figure(board)
-    (axes,) = figure.axes
-    lines = {c.get_label(): c.lines[0].get_ydata() for c in axes.containers}
-    expected = [100 * board.cell("Alpha", Column("synthetic", "linear", k)).mean for k in (10, 20)]
-    assert list(lines["Alpha"]) == pytest.approx(expected)
-    assert len(lines) == len(board.rows)
-    alone = tabulate_scores(scores("Alpha", 0.8, shots=(10,)))
-    assert shots_figure(alone) is None
-
-
-def test_the_cost_figure_leaves_out_rows_without_a_cost(board):
-    figure = cost_figure(
-        board, {"Alpha": 1.0, "Beta": 2.0}, Column("synthetic", "linear", 10), board.rows
-    )
-    (axes,) = figure.axes
-    assert sorted(c.lines[0].get_xdata()[0] for c in axes.containers) == [60.0, 120.0]
-    assert cost_figure(board, {"Alpha": 1.0}, Column("synthetic", "linear", 10), board.rows) is None
-
-
 MATRIX = np.array([[8, 2, 0], [1, 9, 0], [0, 0, 10]])
 
 
 def test_classes_are_drawn_as_percent_of_the_true_class():
     confusion = confusion_figure({"A": MATRIX}, ["a", "b", "c"], "title")
     assert [t.get_text() for t in confusion.axes[0].texts] == ["80", "20", "10", "90", "100"]
-    recall = recall_figure({"A": np.array([0.8, 0.9, 1.0])}, ["a", "b", "c"], [], "title")
-    assert list(recall.axes[0].lines[0].get_ydata()) == [80, 90, 100]
-    assert training_figure({"none": []}) is None
+    recalls = {"A": np.array([0.8, 0.9, 1.0]), "B": np.array([0.1, 0.2, 0.3])}
+    (axes,) = recall_figure(recalls, ["a", "b", "c"], ["B"], "title").axes
+    assert [t.get_text() for t in axes.texts] == ["80", "90", "100", "10", "20", "30"]
+    assert axes.images[0].get_array().tolist() == [[80, 90, 100], [10, 20, 30]]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["A", "B"]
 
 
 @pytest.mark.slow
@@ -155,7 +136,7 @@ def test_every_figure_is_written_as_vectors_and_pixels(tmp_path):
     draw = np.random.default_rng(0)
     classes, matrix = ["T72", EVIL, "$"], MATRIX
     figures = {
-        "training": training_figure({EVIL: [(1.0, 2.0), (2.0, 1.0)], "none": []}),
+        "training": training_figure({EVIL: [(1.0, 2.0), (2.0, 1.0)]}),
         "ranks": ranks_figure(rank_methods(["A", EVIL, "C", "D"], draw.random((7, 4)))),
         "confusion": confusion_figure({"A": matrix, EVIL: matrix}, classes, EVIL),
         "recall": recall_figure({"A": np.array([0.8, 0.9, 1.0])}, classes, [], EVIL),
