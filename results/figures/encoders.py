@@ -42,14 +42,13 @@ def features_figure(
 
 
 def attention_figure(
-    distances: Mapping[str, Float[np.ndarray, "L h"]], uniform_px: float, side_px: int
+    distances: Mapping[str, Float[np.ndarray, "L h"]], uniform_px: Mapping[str, float]
 ) -> Figure:
     """Draw the mean attention distance of every head, one panel per encoder.
 
     Args:
         distances: Distances of L blocks with h heads each, in pixels of the input.
-        uniform_px: Distance of uniform attention, drawn as a dashed line.
-        side_px: Side of the input.
+        uniform_px: Distance of uniform attention in each encoder, drawn as a dashed line.
     """
     rows, across = -(-len(distances) // COLUMNS), min(COLUMNS, len(distances))
     with mpl.rc_context(SETTINGS):
@@ -57,11 +56,12 @@ def attention_figure(
         grid = panels(drawn, len(distances), COLUMNS, sharey=True)
         for axes, (name, values) in zip(grid, distances.items(), strict=True):
             blocks = np.repeat(np.arange(1, len(values) + 1), values.shape[1])
-            axes.axhline(uniform_px, color=GREY, linestyle="--", linewidth=0.8)
+            axes.axhline(uniform_px[name], color=GREY, linestyle="--", linewidth=0.8)
             axes.plot(blocks, values.ravel(), "o", color=COLOURS[0], markersize=3, alpha=0.8)
             axes.set(xticks=range(1, len(values) + 1))
             axes.set_title(wrapped(name), fontsize=7)
-            axes.set_ylim(0, 1.15 * max(uniform_px, float(values.max())))
+        highest = max(float(values.max()) for values in distances.values())
+        grid[0].set_ylim(0, 1.15 * max(highest, *uniform_px.values()))
         drawn.supxlabel("block", fontsize=8)
-        drawn.supylabel(f"attention distance (pixels of {side_px})", fontsize=8)
+        drawn.supylabel("attention distance (pixels of the input)", fontsize=8)
     return drawn

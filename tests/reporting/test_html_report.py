@@ -6,6 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from drawings import outside
 
 from sarbench.results.figures.confusion import confusion_figure, recall_figure
 from sarbench.results.figures.critical_difference import ranks_figure
@@ -118,6 +119,31 @@ def test_the_latex_compiles(board, layout, tmp_path):
     assert "Overfull \\hbox" not in done.stdout
 
 
+MANY = [f"SAR-JEPA (Gaussian) {n}, encoder vit:128x4x4@112/8, epochs 16" for n in range(17)]
+
+
+def test_ranks_of_many_methods_with_long_names_do_not_overlap():
+    ranking = rank_methods(MANY, np.random.default_rng(0).random((9, len(MANY))))
+    figure = ranks_figure(ranking)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    names = [text.get_text() for text in axes.texts]
+    assert all(sum(row in text for text in names) == 1 for row in MANY)
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[:n])
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+def test_recall_of_many_methods_with_long_names_is_whole():
+    recalls = {row: np.full(3, n / 17) for n, row in enumerate(MANY)}
+    figure = recall_figure(recalls, ["a", "b", "c"], MANY[12:], "title")
+    assert outside(figure) == []
+    labels = [text.get_text().replace("\n", " ") for text in figure.axes[0].get_yticklabels()]
+    assert labels == MANY
+    boxes = [text.get_window_extent() for text in figure.axes[0].get_yticklabels()]
+    assert not any(one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[:n])
+
+
 MATRIX = np.array([[8, 2, 0], [1, 9, 0], [0, 0, 10]])
 
 
@@ -129,6 +155,13 @@ def test_classes_are_drawn_as_percent_of_the_true_class():
     assert [t.get_text() for t in axes.texts] == ["80", "90", "100", "10", "20", "30"]
     assert axes.images[0].get_array().tolist() == [[80, 90, 100], [10, 20, 30]]
     assert [t.get_text() for t in axes.get_yticklabels()] == ["A", "B"]
+
+
+def test_encoders_of_two_sizes_have_their_own_uniform_attention_and_one_scale():
+    figure = attention_figure({"A": MATRIX[:2] + 0.5, "B": MATRIX * 9.0}, {"A": 41.0, "B": 58.0})
+    dashed = [line for axes in figure.axes for line in axes.lines if line.get_linestyle() == "--"]
+    assert [list(line.get_ydata()) for line in dashed] == [[41, 41], [58, 58]]
+    assert [axes.get_ylim() for axes in figure.axes] == [(0, pytest.approx(103.5))] * 2  # 1.15 * 90
 
 
 @pytest.mark.slow
@@ -143,7 +176,7 @@ def test_every_figure_is_written_as_vectors_and_pixels(tmp_path):
         "features": features_figure(
             {"A": draw.random((9, 2))}, np.repeat([0, 1, 2], 3), classes, EVIL
         ),
-        "attention": attention_figure({"A": draw.random((3, 4)) * 50}, 58.0, 112),
+        "attention": attention_figure({"A": draw.random((3, 4)) * 50}, {"A": 58.0}),
     }
     for name, figure in figures.items():
         paths = save(figure, tmp_path, name)
@@ -213,7 +246,7 @@ def test_the_page_works_in_a_browser(board, runs, tmp_path):
         tab.locator("input[data-axis=protocol]").check()
         tab.locator("#board-0 td[data-runs^='Gamma']").first.click()
         shown = tab.locator("#runs-table tbody tr:visible")
-        assert shown.count() == 10
+        assert shown.count() == 3 * 10  # pretraining and evaluation seeds
         tab.get_by_label("filter runs").fill("alpha 20")
         assert tab.locator("#runs-table tbody tr:visible").count() > 0
         tab.set_viewport_size({"width": 400, "height": 800})
