@@ -25,7 +25,14 @@ from ..store.sample_predictions import load
 from .chip_predictions import ChipPredictions
 from .compute_figure import compute_figures
 from .method_figures import draw_predictions
-from .named_figure import MOST_ROWS, NamedFigure, figure_name, main_column, shown_rows
+from .named_figure import (
+    MOST_ROWS,
+    NamedFigure,
+    figure_name,
+    left_out,
+    main_column,
+    shown_rows,
+)
 from .swept_figures import swept_figures
 
 ENCODERS = "t-SNE and attention distances"
@@ -44,19 +51,13 @@ def all_figures(
         board: Scores of one metric.
         encoders: Include t-SNE and attention distances, which run the encoders when drawn.
     """
-    rows, skipped = shown_rows(board), list[str]()
-    if len(rows) < len(board.rows):
-        skipped.append(
-            f"{len(board.rows) - len(rows)} of {len(board.rows)} rows in some figures; the methods "
-            f"of best rank and all controls are drawn, {MOST_ROWS} rows together"
-        )
-    found: list[NamedFigure] = []
+    found, skipped = list[NamedFigure](), list[str]()
     for some, reasons in (
         compute_figures(plan, board),
         (swept_figures(plan, board), []),
         _ranks(board),
-        _classes(plan, predictions, board, rows),
-        _training(plan, store, rows),
+        _classes(plan, predictions, board),
+        _training(plan, store, board),
         prediction_figures(plan, store),
         encoder_figures(plan, store) if encoders else ([], [f"{ENCODERS} (switched off)"]),
     ):
@@ -90,14 +91,15 @@ def _ranks(board: Leaderboard) -> Offer:
     ), lambda: ranks_figure(ranking))], []  # fmt: skip
 
 
-def _training(plan: Plan, store: Store, rows: Sequence[str]) -> Offer:
+def _training(plan: Plan, store: Store, board: Leaderboard) -> Offer:
+    rows = shown_rows(board)
     histories = {row: of for row, of in _histories(plan, store).items() if row in rows}
     if not histories:
         return [], ["training curves: no history with two epochs"]
     return [NamedFigure(
         "training", "Training curves",
         "Loss of each pretraining. Methods have different targets, so their losses cannot be "
-        "compared.",
+        "compared." + left_out(board, rows),
         lambda: training_figure(histories),
     )], []  # fmt: skip
 
@@ -114,10 +116,9 @@ def _histories(plan: Plan, store: Store) -> dict[str, list[tuple[float, float]]]
     return found
 
 
-def _classes(
-    plan: Plan, predictions: ChipPredictions, board: Leaderboard, rows: Sequence[str]
-) -> Offer:
+def _classes(plan: Plan, predictions: ChipPredictions, board: Leaderboard) -> Offer:
     """Return confusion and recall of each data set, in its column with most labels."""
+    rows = shown_rows(board)
     found, skipped = list[NamedFigure](), list[str]()
     for dataset in dict.fromkeys(column.dataset for column in board.columns):
         column = main_column([c for c in board.columns if c.dataset == dataset])
@@ -146,10 +147,12 @@ def _classes(
         }
         where = f"{column_name(column)}, sum over all seeds"
         note = "Rows are shares of a true class, summed over seeds, which share test chips."
+        fewer = left_out(board, rows)
         found += [
-            NamedFigure(figure_name("confusion", dataset), f"Confusion on {dataset}", note,
+            NamedFigure(figure_name("confusion", dataset), f"Confusion on {dataset}", note + fewer,
                         partial(confusion_figure, ordered, classes, where)),
-            NamedFigure(figure_name("recall", dataset), f"Recall of each class on {dataset}", where,
+            NamedFigure(figure_name("recall", dataset), f"Recall of each class on {dataset}",
+                        f"{where}.{fewer}",
                         partial(recall_figure, recalls, classes, board.controls, where)),
         ]  # fmt: skip
     return found, skipped
@@ -191,13 +194,12 @@ def encoder_figures(plan: Plan, store: Store) -> Offer:
     """Return t-SNE of features and attention distances of the first encoder of each row."""
     from .encoder_figures import attention_of, places_of, with_encoder
 
-    found, skipped = list[NamedFigure](), list[str]()
+    found = list[NamedFigure]()
     every = with_encoder(plan, store)
     rows = dict(list(every.items())[:MOST_ROWS])
     if not rows:
         return [], [f"{ENCODERS}: no weights are here (an archive holds none)"]
-    if len(rows) < len(every):
-        skipped.append(f"{ENCODERS}: of the first {len(rows)} of {len(every)} rows")
+    fewer = f" Drawn: {len(rows)} of {len(every)} encoders." if len(rows) < len(every) else ""
     datasets = [plan.data[name] for name in _datasets(plan) if name in plan.data]
 
     def features(dataset: Summary) -> Figure:
@@ -209,16 +211,16 @@ def encoder_figures(plan: Plan, store: Store) -> Offer:
         found.append(NamedFigure(name, f"Features on {dataset.name}", (
             "t-SNE of frozen features of test chips (readout as in the linear protocol). Sizes of "
             "groups and distances between groups have no meaning, and t-SNE can show groups in "
-            "data without groups."
+            "data without groups." + fewer
         ), partial(features, dataset)))  # fmt: skip
     attentive = {row: one for row, one in rows.items() if one.encoder and "patch_px" in one.encoder}
     if not attentive:
-        return found, [*skipped, "attention distances: drawn for the encoders vit_* only"]
+        return found, ["attention distances: drawn for the encoders vit_* only"]
     found.append(NamedFigure("attention", "Attention distance", (
         "Mean distance between a patch and the patches that it attends to, for each head, over "
-        "whole chips without a mask and without the class token. Dashed: uniform attention."
+        "whole chips without a mask and without the class token. Dashed: uniform attention." + fewer
     ), lambda: attention_figure(*attention_of(attentive, datasets[0], store))))  # fmt: skip
-    return found, skipped
+    return found, []
 
 
 def prediction_figures(plan: Plan, store: Store) -> Offer:

@@ -11,6 +11,7 @@ from ...results.leaderboard import Leaderboard
 from ...results.scores import Column
 
 MOST_ROWS = 24  # in one figure: the best methods and every control
+MOST_PANELS = 60  # of small panels in one figure
 PROTOCOLS = ("linear", "logistic")  # the last one is preferred
 READOUT = "readout patch_mean"  # preferred among swept settings
 
@@ -37,10 +38,19 @@ def figure_name(*parts: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9_.]+", "-", part).strip("-") for part in parts)
 
 
-def shown_rows(board: Leaderboard) -> list[str]:
-    """Return the rows to draw, in the order of the board."""
+def shown_rows(board: Leaderboard, most: int = MOST_ROWS) -> list[str]:
+    """Return at most `most` rows to draw, in the order of the board, but every control."""
     methods = [row for row in board.rows if row not in board.controls]
-    return [*methods[: max(1, MOST_ROWS - len(board.controls))], *board.controls]
+    return [*methods[: max(1, most - len(board.controls))], *board.controls]
+
+
+def left_out(board: Leaderboard, rows: Sequence[str]) -> str:
+    """Return a sentence for a caption if a figure of these rows lacks methods."""
+    methods = set(board.rows) - set(board.controls)
+    shown = methods & set(rows)
+    if shown == methods:
+        return ""
+    return f" Drawn: {len(shown)} of {len(methods)} methods, those of best rank."
 
 
 def main_column(columns: Sequence[Column]) -> Column:

@@ -12,7 +12,7 @@ from ...results.tables.caption import metric_name
 from ..augmentation.conditions import shift_px
 from ..plan.plan import Plan
 from .leaderboard import untrained_rows
-from .named_figure import NamedFigure, figure_name, shown_rows
+from .named_figure import MOST_PANELS, NamedFigure, figure_name, left_out, shown_rows
 
 SHOTS = "shots (labelled chips per class)"
 PANELS = (
@@ -48,9 +48,10 @@ def swept_figures(plan: Plan, board: Leaderboard) -> list[NamedFigure]:
     untrained, metric, found = untrained_rows(plan), metric_name(board.metric), []
     for group, columns in _groups(board.columns).items():
         numbers = all(isinstance(value, float) for value in columns)
+        rows = _panel_rows(board) if numbers else shown_rows(board)
         scores = [
             measured
-            for row in (_panel_rows(board) if numbers else shown_rows(board))
+            for row in rows
             for value, column in columns.items()
             if (measured := _measured(board, row, untrained.get(row, ""), value, column))
         ]
@@ -64,14 +65,16 @@ def swept_figures(plan: Plan, board: Leaderboard) -> list[NamedFigure]:
             has_lines = has_several_values(scores)
         if has_lines:
             name = figure_name(group.name, *group.shared)
-            found.append(NamedFigure(name, f"{metric} by {group.what}, {title}", caption, draw))
+            heading = f"{metric} by {group.what}, {title}"
+            found.append(NamedFigure(name, heading, caption + left_out(board, rows), draw))
     return found
 
 
 def _panel_rows(board: Leaderboard) -> list[str]:
     """Return the methods and the controls without an encoder."""
     bare = {cell.method for cell in board.cells if cell.encoder is None}
-    return [row for row in board.rows if row not in board.controls or row in bare]
+    rows = shown_rows(board, MOST_PANELS + len(board.controls))
+    return [row for row in rows if row not in board.controls or row in bare]
 
 
 def _measured(

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -107,8 +108,9 @@ def rendered(
     """
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path", "pdf.fonttype": 42}):
-        drawn.draw_without_rendering()  # one layout for all formats
-        drawn.set_layout_engine("none")
+        if not isinstance(drawn.get_layout_engine(), PlaceHolderLayoutEngine | None):
+            drawn.draw_without_rendering()  # one layout for all formats
+            drawn.set_layout_engine("none")
         meta = {"CreationDate": None} if ending == "pdf" else {"Date": None, **(about or {})}
         extra: dict[str, Any] = {} if ending == "png" else {"metadata": meta}
         drawn.savefig(content, format=ending, dpi=dpi, bbox_inches="tight", pad_inches=0.05,

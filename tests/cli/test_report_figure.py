@@ -14,12 +14,14 @@ from matplotlib.figure import Figure
 from readme_tables import about
 from stores import fill, pooled_grid, share
 
+from sarbench.bench.data.prepare import NotPreparedError
 from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.reporting import encoder_figures
 from sarbench.bench.reporting.leaderboard import leaderboard
 from sarbench.bench.reporting.swept_figures import swept_figures
 from sarbench.bench.store.records import Store
+from sarbench.results.figures import style
 
 ARCHIVE = Path(__file__).parent.parent / "readme" / "small.zip"
 GRID = pooled_grid(
@@ -149,15 +151,19 @@ def test_an_svg_of_an_archive_has_the_digest_of_its_manifest(tmp_path):
     assert "date" not in found
 
 
-def test_an_unknown_figure_is_refused_with_the_names_that_the_grid_has(made, tmp_path):
+@pytest.mark.parametrize(
+    ("filters", "shots"),
+    [((), ", shift-synthetic-linear-5-shots, shots-synthetic-linear, shots-"),
+     (("--condition", "clean"), "recall-synthetic, shots-synthetic-linear\nmissing: ")],
+)  # fmt: skip
+def test_an_unknown_figure_is_refused_with_the_names_that_the_grid_has(
+    made, tmp_path, filters, shots
+):
     out = tmp_path / "x.svg"
-    for words, also in (((), True), (("--condition", "clean"), False)):
-        done = made.here("report", made.grid, *words, "--figure", "shots", "--out", out, status=2)
-        assert "unknown figure 'shots'" in done.stderr
-        assert "recall-synthetic, shots-synthetic-linear" in done.stderr or also
-        assert ("shift-synthetic-knn-all-labels" in done.stderr) is also
-        assert "features-synthetic" in done.stderr
-        assert "score over compute: no finished pretraining with compute" in done.stderr
+    done = made.here("report", made.grid, *filters, "--figure", "shots", "--out", out, status=2)
+    assert "unknown figure 'shots'. Allowed: attention, " in done.stderr
+    assert shots in done.stderr
+    assert "missing: score over compute: no finished pretraining with compute" in done.stderr
     assert not out.exists()
 
 
@@ -174,3 +180,25 @@ def test_a_file_that_cannot_be_written_is_refused_first(tmp_path, monkeypatch, o
     assert done.returncode == 2
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_figure_whose_pixels_are_missing_is_left_out_of_the_page_with_the_reason(
+    made, tmp_path, monkeypatch
+):
+    def refuse(*given):
+        raise NotPreparedError("synthetic is not prepared")
+
+    monkeypatch.setattr(style, "FORMATS", ("svg",))
+    monkeypatch.setattr(encoder_figures, "places_of", refuse)
+    monkeypatch.setattr(encoder_figures, "attention_of", refuse)
+    part = ("-p", "knn", "--condition", "clean", "--paper", "none")
+    made.here("report", made.grid, *part, "--out", tmp_path / "page")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "features-synthetic: synthetic is not prepared" in page
+    assert "attention: synthetic is not prepared" in page
+    names = {path.name for path in (tmp_path / "page" / "figures").iterdir()}
+    assert names == {"confusion-synthetic.svg", "recall-synthetic.svg"}
+    done = made.here(
+        "report", made.grid, "--figure", "attention", "--out", tmp_path / "a.svg", status=2
+    )
+    assert "synthetic is not prepared" in done.stderr

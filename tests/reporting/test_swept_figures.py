@@ -88,3 +88,18 @@ def test_a_number_that_is_swept_is_an_axis_and_single_columns_have_no_figure(dra
     })  # fmt: skip
     assert [(40.0, 30.0), (160.0, 50.0)] in lines_of(found.draw())
     assert drawn({column: (0.3, 0.2)}) == []
+
+
+def test_a_caption_counts_the_methods_that_a_large_figure_lacks(monkeypatch):
+    column = Column("mstar_soc", "knn", "all")
+    scores = [
+        one
+        for number in range(62)
+        for px, part in ((0, column), (4, column._replace(condition="shift:4")))
+        for one in cell_scores(f"Method {number}", [0.9 - number / 100 - px / 100] * 3, part)
+    ]
+    monkeypatch.setattr(module, "untrained_rows", lambda plan: {})
+    (found,) = module.swept_figures(object.__new__(Plan), tabulate_scores(scores))
+    assert found.caption.endswith(" Drawn: 60 of 62 methods, those of best rank.")
+    titles = [axes.get_title() for axes in found.draw().axes if axes.get_visible()]
+    assert titles == [f"Method {number}" for number in range(60)]
