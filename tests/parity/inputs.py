@@ -33,6 +33,12 @@ def chips(number: int) -> Tensor:
     return torch.from_numpy(np.floor(256 * level * speckle) / 256).float()[:, None]
 
 
+def labelled_chips(number: int, classes: int) -> tuple[Tensor, Tensor]:
+    """Return chips (N, 1, 224, 224) and their classes; a class is brighter than the one before."""
+    labels = torch.arange(number) % classes
+    return chips(number) * ((labels + classes) / (2 * classes))[:, None, None, None], labels
+
+
 def rounded_chip() -> Tensor:
     """Return a chip of 8 bit as it is usually read, in multiples of 1 / 255, which are rounded."""
     return chips(1) * 256 / 255

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from parity.checkouts import MissingCheckoutError
 from parity.frozen import FOLDER, save
-from parity.reference_methods import CHECKOUTS, MissingCheckoutError, histograms, results
+from parity.reference_methods import CHECKOUTS, histograms, results
 
 
 def main() -> None:

@@ -1,20 +1,13 @@
-"""The published code of the methods, run with our inputs from checkouts that a person names.
-
-Nothing of that code is in this project. Old dependencies are replaced while it is imported.
-"""
+"""The published code of the methods, run with our inputs."""
 
 import importlib
-import os
 import sys
 import tempfile
 import types
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -23,6 +16,7 @@ from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 from torch.nn import functional
 
+from parity.checkouts import Attributes, checkout, importable
 from parity.inputs import chips, rounded_chip, sample, weight
 from parity.our_methods import ENCODER, IMAGES, MOMENTUM, PREDICTOR, RATE, STEPS, Draw, Outcome
 
@@ -35,60 +29,18 @@ CHECKOUTS = {  # method -> environment variable, repository and commit, folder o
 }
 
 
-class MissingCheckoutError(ValueError):
-    """The code of a method is not on this machine; the message says what to set."""
-
-
-def checkout(name: str) -> Path:
+def code_of(name: str) -> Path:
     """Return the folder of a method's published code.
 
     Raises:
-        MissingCheckoutError: Its variable names no such folder.
+        MissingCheckoutError: It is not on this machine.
     """
-    variable, repository, folder = CHECKOUTS[name]
-    named = os.environ.get(variable, "")
-    if not named or not (Path(named) / folder).is_dir():
-        raise MissingCheckoutError(
-            f"{variable} is {named!r}; it must be the folder of a checkout of {repository}"
-        )
-    return Path(named) / folder
-
-
-class Attributes(dict):
-    """The part of easydict that the references need."""
-
-    __getattr__ = dict.__getitem__
-    __setattr__ = dict.__setitem__
+    return checkout(*CHECKOUTS[name])
 
 
 def block_without_scale(*values: Any, qk_scale: None = None, **named: Any) -> nn.Module:
     """Return timm's block, which has lost an argument that the references leave at its default."""
     return vision_transformer.Block(*values, **named)
-
-
-@contextmanager
-def importable(folder: Path, **modules: dict[str, Any]) -> Iterator[None]:
-    """Let the modules of a folder be imported, and nothing of them stay.
-
-    `modules` are missing ones, by name with what is read of them.
-    """
-    before = dict(sys.modules)
-    with (
-        mock.patch.object(sys, "path", [str(folder), *sys.path]),
-        mock.patch.dict(vars(np), {"float": float}),  # of older numpy
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        for name, content in modules.items():
-            sys.modules[name] = types.ModuleType(name)
-            vars(sys.modules[name]).update(content)
-        try:
-            yield
-        finally:
-            for name in set(sys.modules) - set(before):
-                found = getattr(sys.modules[name], "__file__", None) or ""
-                if name in modules or found.startswith(str(folder)):
-                    del sys.modules[name]
 
 
 def sizes(**more: Any) -> dict[str, Any]:
@@ -111,7 +63,7 @@ def patches_of(images: Tensor) -> Tensor:
 def network_of(name: str) -> nn.Module:
     """Return the network of MAE, FG-MAE, LoMaR or SAR-JEPA, for chips of one channel."""
     if name == "fg_mae":
-        with importable(checkout(name), kornia={}):
+        with importable(code_of(name), kornia={}):
             module = importlib.import_module("models.mae.models_mae")
             network = module.MaskedAutoencoderViT(
                 **sizes(feature="hog", hog_norm=True, norm_pix_loss=True)
@@ -120,12 +72,12 @@ def network_of(name: str) -> nn.Module:
         network.decoder_pred = nn.Linear(PREDICTOR[0], 36)
         return network
     if name == "mae":
-        with importable(checkout(name)):
+        with importable(code_of(name)):
             module = importlib.import_module("models_mae")
             module.Block = block_without_scale
             network = module.MaskedAutoencoderViT(**sizes())
     else:
-        with importable(checkout(name), easydict={"EasyDict": Attributes}):
+        with importable(code_of(name), easydict={"EasyDict": Attributes}):
             network = importlib.import_module("models_lomar").MaskedAutoencoderViT(**sizes())
     if name != "sar_jepa":
         network.patchify = patches_of
@@ -298,7 +250,7 @@ def i_jepa_outcome() -> tuple[list[Draw], Outcome]:
         "src.transforms": {"make_transforms": lambda **_: None},
         "src.datasets.imagenet1k": {"make_imagenet1k": loader},
     }
-    with importable(checkout("i_jepa"), **stubs), tempfile.TemporaryDirectory() as folder:
+    with importable(code_of("i_jepa"), **stubs), tempfile.TemporaryDirectory() as folder:
         train = importlib.import_module("src.train")
         train.init_model = networks
         train.DistributedDataParallel = lambda network, **_: network

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parity.checkouts import MissingCheckoutError
 from parity.frozen import FOLDER, LIMITS, differences, inputs_digest, load
 from parity.inputs import rounded_chip
 from parity.methods_table import END, PAGE, START
 from parity.our_methods import CASES
-from parity.reference_methods import MissingCheckoutError, checkout
+from parity.reference_methods import code_of
 from sarbench.methods import get
 from sarbench.methods._gradients import orientation_histograms, sobel_gradients
 
@@ -79,7 +80,7 @@ def test_another_target_is_seen(monkeypatch):
 @pytest.mark.parametrize("name", CASES)
 def test_the_published_code_still_gives_the_files(name, tmp_path):
     try:
-        checkout(name)
+        code_of(name)
     except MissingCheckoutError as error:
         pytest.skip(str(error))
     command = [sys.executable, "-m", "parity.make_methods", name, "--out", str(tmp_path)]
