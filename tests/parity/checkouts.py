@@ -15,6 +15,14 @@ from unittest import mock
 
 import numpy as np
 
+CHECKOUTS = {  # method -> environment variable, repository and commit, folder of the code
+    "mae": ("MAE_REFERENCE", "facebookresearch/mae at efb2a80", ""),
+    "fg_mae": ("FGMAE_REFERENCE", "zhu-xlab/FGMAE at 1144e55", "src/pretrain_ssl"),
+    "lomar": ("LOMAR_REFERENCE", "junchen14/LoMaR at d9ca9c8", ""),
+    "sar_jepa": ("SARJEPA_REFERENCE", "waterdisappear/SAR-JEPA at 1f17f90", "Pretraining"),
+    "i_jepa": ("IJEPA_REFERENCE", "facebookresearch/ijepa at 52c1ae9", ""),
+}
+
 
 class MissingCheckoutError(ValueError):
     """The code of a method is not on this machine; the message says what to set."""
@@ -32,6 +40,15 @@ def checkout(variable: str, repository: str, folder: str) -> Path:
             f"{variable} is {named!r}; it must be the folder of a checkout of {repository}"
         )
     return Path(named) / folder
+
+
+def code_of(name: str) -> Path:
+    """Return the folder of a method's published code.
+
+    Raises:
+        MissingCheckoutError: It is not on this machine.
+    """
+    return checkout(*CHECKOUTS[name])
 
 
 class Attributes(dict):

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 CHIP_PX = 224
 KEPT = 600  # values kept of a large array
@@ -58,6 +58,13 @@ def weight(name: str, shape: tuple[int, ...]) -> Tensor:
     else:
         values *= 0.1
     return torch.from_numpy(values).float()
+
+
+def fill(weights: dict[str, nn.Parameter]) -> None:
+    """Set the first values of the weights."""
+    with torch.no_grad():
+        for name, value in weights.items():
+            value.copy_(weight(name.removeprefix("target_"), tuple(value.shape)))
 
 
 def sample(values: Tensor) -> np.ndarray:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from parity.checkouts import MissingCheckoutError
+from parity.checkouts import CHECKOUTS, MissingCheckoutError
 from parity.frozen import FOLDER, save
-from parity.reference_methods import CHECKOUTS, histograms, results
+from parity.reference_i_jepa import i_jepa_outcome
+from parity.reference_methods import histograms, masked_outcome
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
     missing = False
     for name in options.methods or CHECKOUTS:
         try:
-            draws, found = results(name)
+            draws, found = i_jepa_outcome() if name == "i_jepa" else masked_outcome(name)
         except MissingCheckoutError as error:
             missing = True
             sys.stderr.write(f"{name}: {error}\n")

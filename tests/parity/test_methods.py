@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity.checkouts import MissingCheckoutError
+from parity.checkouts import MissingCheckoutError, code_of
 from parity.frozen import FOLDER, LIMITS, differences, inputs_digest, load
 from parity.inputs import rounded_chip
 from parity.methods_table import END, PAGE, START
 from parity.our_methods import CASES
-from parity.reference_methods import code_of
 from sarbench.methods import get
 from sarbench.methods._gradients import orientation_histograms, sobel_gradients
 

@@ -10,9 +10,12 @@ from scipy.special import softmax
 from scipy.stats import ks_2samp
 
 from parity.checkouts import MissingCheckoutError, checkout
+from parity.effects import CROP_PX, by_pillow, ours
+from parity.inputs import labelled_chips
 from parity.make_protocols import FOLDER
 from parity.our_protocols import outcome
-from parity.reference_protocols import CHECKOUT, TRAINERS
+from parity.reference_protocols import CHECKOUT, CLASSES, TRAINERS
+from sarbench.bench.data.images import centre_crop
 from sarbench.bench.seeding import torch_stream
 from sarbench.protocols._settings import FewShot, Linear
 from sarbench.protocols._training import head_weight
@@ -58,6 +61,15 @@ def test_the_head_is_drawn_from_the_same_distribution(name):
     ours = head_weight((50, 500), SETTINGS[name].head_std, torch_stream(0, "head"))
     assert ks_2samp(drawn.flatten(), ours.flatten().numpy()).pvalue > 0.01
     assert not theirs["first bias"].any()
+
+
+def test_an_input_differs_from_that_of_the_paper_by_rounding_to_grey_levels_only():
+    speckle = labelled_chips(1, CLASSES)[0][0, 0, :158, :158]
+    image = (64 + 127 * speckle).byte().numpy()  # far from 0 and 255, where Pillow clips too
+    for px in (112, 224):  # Pillow rounds after each of its two passes
+        levels = 255 * (ours(image, px) - by_pillow(centre_crop(image, CROP_PX), px)).abs()
+        assert levels.max() < 1.1
+        assert levels.mean() < 0.5
 
 
 @pytest.mark.parametrize("name", TRAINERS)
