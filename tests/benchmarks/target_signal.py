@@ -1,4 +1,4 @@
-"""Measure how much of a target can be predicted at all: do neighbouring patches resemble each other?
+"""Measure how much of a target can be predicted: do neighbouring patches resemble each other?
 
     python tests/benchmarks/target_signal.py GRID --data DIR
 
