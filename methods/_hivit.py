@@ -50,9 +50,9 @@ class Merge(nn.Module):
 class HiViTEncoder(nn.Module):
     """A HiViT whose weights have the names of the authors' code, from chips to tokens.
 
-    Two stages of MLPs on the 4 x 4 parts of each patch come before the blocks with attention. It has
-    neither class token nor final norm: the norm of a pretraining file is on the features of all
-    stages together, and that of a classifier on the mean of the tokens.
+    Two stages of MLPs on the 4 x 4 parts of each patch come before the blocks with attention. There
+    are neither a class token nor a final norm: the norm of a pretraining file is on the features of
+    all stages together, and that of a classifier on the mean of the tokens.
 
     Attributes:
         has_class_token: False.

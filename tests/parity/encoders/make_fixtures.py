@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from drawn import chips, weight
+from drawn import CHECKOUTS, chips, weight
 from torch import Tensor, nn
 
 HERE = Path(__file__).parent
@@ -32,18 +32,6 @@ HIVIT_PATCH = 16  # the only one in the code of SARATR-X
 FG_MAE_PATCH = 16  # its histograms are made for patches of 14 and 16 px
 NORM = partial(nn.LayerNorm, eps=1e-6)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-# name -> environment variable, repository and commit, folder of the code
-CHECKOUTS = {
-    "mae": ("MAE_REFERENCE", "facebookresearch/mae at efb2a80", ""),
-    "fg_mae": ("FGMAE_REFERENCE", "zhu-xlab/FGMAE at 1144e55", "src/pretrain_ssl"),
-    "sar_jepa": ("SARJEPA_REFERENCE", "waterdisappear/SAR-JEPA at 1f17f90", "Pretraining"),
-    "lomar": ("LOMAR_REFERENCE", "junchen14/LoMaR at d9ca9c8", ""),
-    "i_jepa": ("IJEPA_REFERENCE", "facebookresearch/ijepa at 52c1ae9", ""),
-    "sarmae": ("SARMAE_REFERENCE", "MiliLab/SARMAE at c657755", "SARMAE_Pretrain"),
-    "dinov2": ("DINOV2_REFERENCE", "facebookresearch/dinov2 at b8931f7", ""),
-    "hivit": ("SARATRX_REFERENCE", "waterdisappear/SARATR-X at e71184d", "pre-training"),
-    "itpn": ("SARATRX_V2_REFERENCE", "waterdisappear/SARATR-X-v2 at 0041e6c", "pre-training"),
-}
 Made = tuple[dict[str, Any], Tensor]  # a checkpoint, and the tokens of the chips
 
 
@@ -268,13 +256,13 @@ def paths(value: dict[Any, Any], above: tuple[Any, ...] = ()) -> list[Any]:
     return found
 
 
-def make(name: str, checkpoints: Path | None) -> None:
+def make(name: str, out: Path, checkpoints: Path | None) -> None:
     source, function = FIXTURES[name]
     modernise()
     sys.path.insert(0, str(checkout(source)))
     saved, tokens = function()
     keys = json.dumps(paths(saved))
-    np.savez_compressed(HERE / f"{name}.npz", tokens=tokens.detach().numpy(), keys=np.array(keys))
+    np.savez_compressed(out / f"{name}.npz", tokens=tokens.detach().numpy(), keys=np.array(keys))
     if checkpoints:
         torch.save(saved, checkpoints / f"{name}.pth")
 
@@ -282,12 +270,14 @@ def make(name: str, checkpoints: Path | None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *FIXTURES])
+    parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--checkpoints", type=Path)
     given = parser.parse_args()
     if len(given.names) == 1:
-        make(given.names[0], given.checkpoints)
+        make(given.names[0], given.out, given.checkpoints)
         return
-    more = ["--checkpoints", str(given.checkpoints)] if given.checkpoints else []
+    more = ["--out", str(given.out)]
+    more += ["--checkpoints", str(given.checkpoints)] if given.checkpoints else []
     for name in given.names or FIXTURES:  # modules of two checkouts have equal names
         subprocess.run([sys.executable, __file__, name, *more], check=True)
 
