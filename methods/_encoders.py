@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 TIMM = re.compile(r"timm:(?P<model>[A-Za-z0-9_.]+)(@(?P<px>[1-9][0-9]{0,3}))?")
 OURS = re.compile(
@@ -68,7 +68,68 @@ class TimmConfig:
         return self.name.removeprefix("timm:").partition("@")[0]
 
 
-AnyEncoder = EncoderConfig | TimmConfig
+@dataclass(frozen=True)
+class GivenConfig:
+    """The ViT or HiViT of a file; each number is a shape in the file, or stated by a person.
+
+    Attributes:
+        input_px: Side of the square input.
+        patch_px: Side of a patch.
+        width: Length D of a token.
+        depth: Number of blocks.
+        heads: Attention heads of a block.
+        hidden: Rows of the first matrix of an MLP.
+        gated: Whether its MLPs are gated (SwiGLU); half of the rows are then gates.
+        qkv_bias: Whether queries, keys and values have a bias.
+        layer_scale: Whether the branches of a block are scaled by learned factors.
+        class_token: Whether token 0 is a class token.
+        registers: Number of register tokens, which are no part of the result.
+        positions: A stored table with a row for each token, or LoMaR's relative attention.
+        stem_blocks: Of a HiViT, the blocks in each of the two stages before `depth`.
+        stem_hidden: Of a HiViT, rows of the first matrix of an MLP in the first stage; the second
+            stage has twice as many.
+        family: Kind of network.
+        name: Name in tables, width x depth x heads @ input / patch; empty = made from them.
+    """
+
+    input_px: int
+    patch_px: int
+    width: int
+    depth: int
+    heads: int
+    hidden: int
+    gated: bool = False
+    qkv_bias: bool = True
+    layer_scale: bool = False
+    class_token: bool = True
+    registers: int = 0
+    positions: Literal["table", "relative"] = "table"
+    stem_blocks: int = 0
+    stem_hidden: int = 0
+    family: Literal["vit", "hivit"] = "vit"
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Set the name, and refuse sizes that do not fit together.
+
+        Raises:
+            EncoderError: The heads do not divide the width, or the patches not the input.
+        """
+        sizes = f"{self.width}x{self.depth}x{self.heads}@{self.input_px}/{self.patch_px}"
+        object.__setattr__(self, "name", self.name or f"given:{sizes}")
+        if self.heads < 1 or self.width % self.heads:
+            _refuse(self.name, f"{self.heads} heads do not divide its width, {self.width}")
+        if self.input_px < self.patch_px or self.input_px % self.patch_px:
+            _refuse(self.name, _near_sizes(self.input_px, self.patch_px))
+
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        side = self.input_px // self.patch_px
+        return side, side
+
+
+AnyEncoder = EncoderConfig | TimmConfig | GivenConfig
 
 SIZES = {
     size.name: size
@@ -109,12 +170,16 @@ def encoder_named(name: str) -> AnyEncoder | None:
         if name != usual and replace(base, name=name, input_px=px) == found:
             _refuse(name, f"use its other name, {usual!r}")
     if found.input_px % found.patch_px:
-        below = found.input_px // found.patch_px * found.patch_px
-        near = " or ".join(f"{px} px" for px in (below, below + found.patch_px) if px)
-        _refuse(name, f"patches of {found.patch_px} px do not divide its input; use {near}")
+        _refuse(name, _near_sizes(found.input_px, found.patch_px))
     if min(found.depth, found.heads) < 1 or found.width % found.heads or found.width % 4:
         _refuse(name, "its width must be a multiple of 4 and of its heads, and all 1 or more")
     return found
+
+
+def _near_sizes(input_px: int, patch_px: int) -> str:
+    below = input_px // patch_px * patch_px
+    near = " or ".join(f"{px} px" for px in (below, below + patch_px) if px)
+    return f"patches of {patch_px} px do not divide its input; use {near}"
 
 
 def _refuse(name: str, reason: str) -> NoReturn:
@@ -133,7 +198,7 @@ def encoder_json(encoder: AnyEncoder) -> dict[str, Any]:
 
     It includes the predictor's default sizes, which are part of the keys of all records.
     """
-    if isinstance(encoder, TimmConfig):
+    if isinstance(encoder, TimmConfig | GivenConfig):
         return asdict(encoder)
     names = ("predictor_width", "predictor_depth", "predictor_heads")
     return asdict(encoder) | dict(zip(names, predictor_shape(encoder), strict=True))
@@ -141,6 +206,8 @@ def encoder_json(encoder: AnyEncoder) -> dict[str, Any]:
 
 def encoder_from_json(values: dict[str, Any]) -> AnyEncoder:
     """Return the encoder of an identity."""
+    if "family" in values:
+        return GivenConfig(**values)
     if str(values["name"]).startswith("timm:"):
         return TimmConfig(**values)
     return EncoderConfig(**{k: v for k, v in values.items() if not k.startswith("predictor_")})

@@ -107,6 +107,8 @@ class Method(nn.Module):
     version: ClassVar[int]
     control: ClassVar[bool]
     unconfirmed: ClassVar[bool]  # the paper leaves the definition open; marked in tables
+    # False for a control, and for the weights of a file: it has no loss.
+    trains: ClassVar[bool] = True
     # True: trains any encoder. False: needs one that can encode some of the patches (`Encoder`).
     any_encoder: ClassVar[bool] = True
     # True: `loss` reads `Batch.labels`, and the pool must be one training split.

@@ -65,6 +65,7 @@ def register(
         method.name = module.rpartition(".")[2]
         method.label, method.paper, method.version = label, paper, version
         method.control, method.unconfirmed = control, unconfirmed
+        method.trains = method.trains and not control
         _registered[module] = method
         return method
 

@@ -22,7 +22,7 @@ class UnknownTimmModelError(TimmModelError):
 
 
 class TimmEncoder(nn.Module):
-    """An untrained network of timm for one channel.
+    """An untrained network of timm.
 
     Attributes:
         has_class_token: Whether token 0 is a class token.
@@ -31,8 +31,8 @@ class TimmEncoder(nn.Module):
 
     draws_own_weights = True  # by timm's rules, when the network is built
 
-    def __init__(self, config: TimmConfig, drop_path: float = 0.0) -> None:
-        """Build the network and draw its weights from torch's global state.
+    def __init__(self, config: TimmConfig, drop_path: float = 0.0, channels: int = 1) -> None:
+        """Build the network for `channels` and draw its weights from torch's global state.
 
         Raises:
             TimmModelError: timm has no such model, or it does not take the input size or the drop
@@ -40,7 +40,7 @@ class TimmEncoder(nn.Module):
         """
         super().__init__()
         self.config = config
-        self.model: Any = _create(config, drop_path)
+        self.model: Any = create(config, drop_path, channels)
         replace_linear(self.model)
         self.width = int(getattr(self.model, "head_hidden_size", self.model.num_features))
         self.has_class_token = getattr(self.model, "cls_token", None) is not None
@@ -52,7 +52,10 @@ class TimmEncoder(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N D"]:
         """Return the tokens of whole chips with values in [0, 1]."""
-        found = self.model(images)
+        return self.tokens(self.model(images))
+
+    def tokens(self, found: Tensor) -> Float[Tensor, "B N D"]:
+        """Return the tokens of what the network gives: its tokens, or a map of features."""
         if found.ndim == 3:
             prefix = getattr(self.model, "num_prefix_tokens", int(self.has_class_token))
             if found.shape[1] <= prefix:
@@ -86,7 +89,8 @@ def timm_layers(model: Any) -> tuple[dict[str, int], int]:
     return numbers, max(numbers.values()) + 1
 
 
-def _create(config: TimmConfig, drop_path: float) -> nn.Module:
+def create(config: TimmConfig, drop_path: float, channels: int, classes: int = 0) -> nn.Module:
+    """Return a network of timm without pooling; with a classifier if `classes` is not 0."""
     if not timm.is_model(config.model):
         near = get_close_matches(config.model, timm.list_models(), n=3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -94,7 +98,8 @@ def _create(config: TimmConfig, drop_path: float) -> nn.Module:
             f"timm {timm.__version__} has no model {config.model!r}.{hint} "
             "timm.list_models() lists all"
         )
-    asked: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+    asked: dict[str, Any] = {"in_chans": channels, "num_classes": classes}
+    asked |= {"drop_path_rate": drop_path} if drop_path else {}
     try:  # transformers need the input size, convolutional networks have no argument for it
         try:
             return _built(config, asked | {"img_size": config.input_px})
@@ -111,6 +116,4 @@ def _create(config: TimmConfig, drop_path: float) -> nn.Module:
 
 
 def _built(config: TimmConfig, options: dict[str, Any]) -> nn.Module:
-    return timm.create_model(
-        config.model, pretrained=False, in_chans=1, num_classes=0, global_pool="", **options
-    )
+    return timm.create_model(config.model, pretrained=False, global_pool="", **options)

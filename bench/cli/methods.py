@@ -43,7 +43,8 @@ def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
         "name", "label", "version", "kind", "protocols", "paper", box=None, pad_edge=False
     )
     for info in found.values():
-        kind = "control" if info.control else "open definition" if info.unconfirmed else "method"
+        kind = "open definition" if info.unconfirmed else "method"
+        kind = kind if info.trains else "control" if info.control else "file"
         row = (
             info.name, info.label, str(info.version), kind, " ".join(info.protocols), info.paper,
         )  # fmt: skip

@@ -153,9 +153,9 @@ TRAINED: tuple[Check, ...] = (
 def checks_for(method: type[Method]) -> tuple[Check, ...]:
     """Return the checks that a method must pass.
 
-    Those of training leave out controls; those of masks are for `MaskedPrediction` only.
+    Those of training are for methods that train; those of masks are for `MaskedPrediction` only.
     """
-    if method.control:
+    if method.control or not method.trains:
         return ALWAYS
     masked = issubclass(method, MaskedPrediction)
     general = ALWAYS + tuple(check for check in TRAINED if masked or check not in MASKED)

@@ -64,7 +64,7 @@ def global_random_state_is_left_alone(method: type[Method]) -> None:
     before = _global_states()
     built = build(method)
     _check_states(before, "the constructor")
-    if method.control:
+    if not method.trains:
         return
     batch = sample_batch(built, LEAST_BATCH)
     _, kept = built.loss(batch, fresh_rng())
@@ -80,7 +80,7 @@ def encoder_reloads_strictly(method: type[Method]) -> None:
     They are saved before any step and after two steps of training.
     """
     for encoder_config in encoders_for(method, TINY):
-        if method.control:
+        if not method.trains:
             _check_reloaded(method, build(method, encoder_config).encoder, encoder_config, "")
             continue
         training = _Training(method, encoder_config)

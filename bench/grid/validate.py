@@ -43,6 +43,11 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
     if not entries:
         problems.append("methods and controls are both empty; name at least one method")
     for entry in entries:
+        if not (methods[entry.name].trains or methods[entry.name].control):
+            problems.append(
+                f"{entry.name} is not a method to pretrain with: its weights come from a file; "
+                'name the file under `encoders = [{weights = "FILE", label = "NAME"}]`'
+            )
         before = len(problems)
         defaults = methods[entry.name].defaults
         for key, value in entry.config.items():

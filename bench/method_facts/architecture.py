@@ -70,9 +70,9 @@ def _count(method: Method, batch: Callable[[], Batch], device: torch.device) -> 
     return Architecture(
         encoder=type(encoder).__name__ + (f", {described}" if described else ""),
         encoder_parameters=sum(weight.numel() for weight in encoder.parameters()),
-        trained_parameters=0 if method.control else sum(weight.numel() for weight in trained),
+        trained_parameters=sum(weight.numel() for weight in trained) if method.trains else 0,
         encoder_gflop=forward,
-        step_gflop=None if method.control else _step(method, batch()),
+        step_gflop=_step(method, batch()) if method.trains else None,
     )
 
 

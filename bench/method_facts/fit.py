@@ -77,7 +77,7 @@ def _run_once(method: type[Method], setup: MethodSetup, device: str) -> Fit:
     size = encoder_from_json(setup.encoder) if setup.encoder else None
     with torch.device(device):
         built = build(method, size, config)
-    if size and not method.control:
+    if size and method.trains:
         if device == "meta":
             EqualBlocks(built)
         built.loss(sample_batch(built, CHIPS), fresh_rng())

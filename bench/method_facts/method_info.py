@@ -42,6 +42,7 @@ class MethodInfo:
     source_recipe: dict[str, Any] | None = None  # the recipe of its source
     any_encoder: bool = False  # True: it also trains networks of timm
     needs_labels: bool = False  # its pool must be one training split
+    trains: bool = True  # False for a control, and for the weights of a file
     predicts: bool = False  # it hides and predicts patches, which a figure shows
 
 
@@ -56,6 +57,7 @@ def inspect_method(name: str) -> MethodInfo:
         paper=method.paper,
         version=method.version,
         control=method.control,
+        trains=method.trains,
         unconfirmed=method.unconfirmed,
         needs_encoder=method.evaluation_input == "encoder",
         protocols=list(method.protocols),

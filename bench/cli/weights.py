@@ -1,0 +1,176 @@
+"""Commands on files of weights: what they are, and features under their encoders."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..suggest import RequestError
+from .app import COMMANDS, app, out, print_error, print_json, print_status, warn
+from .options import DATA, RUNS, DataDir, Json, RunsDir, new_file, open_store
+from .progress import Bar, progress
+
+if TYPE_CHECKING:  # `--help` needs no torch
+    from ..weights.given_weights import GivenWeights
+
+weights = typer.Typer(no_args_is_help=True, help=COMMANDS["weights"][1])
+app.add_typer(weights, name="weights")
+
+SHOWN = 12  # keys of one kind on the page
+File = Annotated[Path, typer.Argument(metavar="FILE", help="file of weights")]
+Heads = Annotated[
+    int | None, typer.Option(min=1, help="attention heads of a block; default: 64 wide each")
+]
+Part = Annotated[
+    str | None, typer.Option(help="encoder of a file with two: target_encoder (default), encoder")
+]
+InputPx = Annotated[
+    int | None, typer.Option("--input-px", min=1, help="side of the input; resizes positions")
+]
+Encoder = Annotated[
+    str | None,
+    typer.Option(help="read the file as this network of timm: timm:NAME or timm:NAME@PX"),
+]
+
+
+@weights.callback()
+def _group() -> None:
+    pass
+
+
+@weights.command("inspect")
+def inspect(
+    file: File,
+    heads: Heads = None,
+    part: Part = None,
+    input_px: InputPx = None,
+    encoder: Encoder = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a file of weights is; exit with 2 if a key is unaccounted or missing."""
+    found = _find(file, heads, part, input_px, encoder)
+    if as_json:
+        print_json(_described(found))
+    else:
+        _print_page(found)
+    if not found.account.complete:
+        print_error(
+            f"{file} cannot be used: missing weights: {len(found.account.missing)}, unexpected "
+            f"keys: {len(found.account.unexpected)}"
+        )
+        raise typer.Exit(2)
+    from ..weights.fingerprint import looks_untrained
+
+    if looks_untrained(found.network()):
+        warn("all norms have weights of 1 and biases of 0: this encoder looks untrained")
+
+
+@app.command("features")
+def write_features(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE_OR_KEY", help="file of weights, or key of a pretraining")
+    ],
+    images: Annotated[str, typer.Argument(metavar="IMAGES", help="folder of chips, or data set")],
+    path: Annotated[Path, typer.Option("--out", callback=new_file, help="file to write (NPZ)")],
+    readout: Annotated[str, typer.Option(help="class, patch_mean or tokens")] = "patch_mean",
+    heads: Heads = None,
+    part: Part = None,
+    input_px: InputPx = None,
+    encoder: Encoder = None,
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+) -> None:
+    """Write the features of chips under the encoder of a file or of a key."""
+    from ..weights.features import KEY, check_readout, encoder_of_key
+
+    if not Path(source).exists() and KEY.fullmatch(source):
+        if (heads, part, input_px, encoder) != (None, None, None, None):
+            raise RequestError(
+                f"{source} is a key, which says what its encoder is; leave --heads, --part, "
+                "--input-px and --encoder out"
+            )
+        network, px = encoder_of_key(open_store(runs), source)
+    else:
+        found = _find(Path(source), heads, part, input_px, encoder)
+        network, px = found.network(), found.encoder.input_px
+        for note in found.notes:
+            print_status(f"note: {note}")
+    check_readout(network, readout)
+    count = _write(path, network, px, images, readout, runs, data)
+    out.print(f"written: {path} ({count[0]} chips, {readout} {count[1]})", markup=False)
+
+
+def _write(
+    path: Path, network: Any, px: int, images: str, readout: str, runs: Path, data: Path
+) -> tuple[int, str]:
+    """Write features and ids of chips; return their number and the shape of one feature."""
+    import numpy as np
+
+    from ..store.atomic import npz, write_atomic
+    from ..weights.features import chips_in, chips_of_set, features, images_in
+
+    if Path(images).is_dir():
+        folder = Path(images)
+        paths = images_in(folder)
+        chips, total = chips_in(folder, paths), len(paths)
+    else:
+        from .data import prepare_all
+
+        prepared = prepare_all([images], data, open_store(runs))[0]
+        chips, total = chips_of_set(prepared), len(prepared)
+    ids, parts = [], []
+    with progress() as shown:
+        bar = Bar("features", total, "chips")
+        shown.add(bar)
+        for names, found in features(network, px, chips, readout):
+            ids += names
+            parts.append(found.numpy())
+            bar.done = len(ids)
+            shown.update(bar)
+    array = np.concatenate(parts)
+    write_atomic(path, npz(features=array, ids=np.array(ids)))
+    return len(ids), " x ".join(map(str, array.shape[1:]))
+
+
+def _find(
+    file: Path, heads: int | None, part: str | None, input_px: int | None, encoder: str | None
+) -> "GivenWeights":
+    from ..weights.find_encoder import find_encoder
+    from ..weights.given_weights import Stated
+
+    stated = Stated(heads=heads, part=part, input_px=input_px, encoder=encoder)
+    return find_encoder(file, stated)
+
+
+def _described(found: "GivenWeights") -> dict[str, Any]:
+    from ...methods._encoders import encoder_json
+
+    return {
+        "layout": found.layout,
+        "architecture": encoder_json(found.encoder),
+        "input_px": found.encoder.input_px,
+        "channels": found.config.channels,
+        "digest": found.config.digest,
+        "keys": found.account.to_json(),
+    }
+
+
+def _print_page(found: "GivenWeights") -> None:
+    config, account = found.config, found.account
+    of_input = f"{found.encoder.input_px} px, channels: {config.channels}, values in [0, 1]"
+    if config.mean or config.std:
+        of_input += f", mean {config.mean or 0}, deviation {config.std or 1}"
+    for title, text in (
+        ("layout", found.layout), ("architecture", found.architecture), ("input", of_input),
+        ("digest", config.digest), ("used", f"keys: {len(account.used)}"),
+    ):  # fmt: skip
+        out.print(f"{title:13} {text}", markup=False)
+    for reason, keys in account.skipped.items():
+        out.print(f"{'skipped':13} keys: {len(keys)}, {reason}", markup=False)
+    for title, keys in (("missing", account.missing), ("unexpected", account.unexpected)):
+        for key in sorted(keys)[:SHOWN]:
+            out.print(f"{title:13} {key}", markup=False)
+        if len(keys) > SHOWN:
+            out.print(f"{title:13} and {len(keys) - SHOWN} more", markup=False)
+    for note in found.notes:
+        out.print(f"{'note':13} {note}", markup=False)

@@ -1,0 +1,1 @@
+"""Given weights: files of encoders that were pretrained elsewhere."""

@@ -1,0 +1,44 @@
+"""The account of a file: each key is used, skipped for a reason, or stops the import."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Account:
+    """The keys of a file by their use.
+
+    Attributes:
+        used: Keys whose tensors are weights of the encoder.
+        skipped: Reason -> keys of tensors that the encoder does not need.
+        missing: Weights of the encoder that the file lacks.
+        unexpected: Keys that the layout does not have, or whose shape does not fit.
+    """
+
+    used: list[str] = field(default_factory=list)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """True if each key is accounted for and no weight is missing."""
+        return not (self.missing or self.unexpected)
+
+    def skip(self, key: str, reason: str) -> None:
+        """Add a skipped key."""
+        self.skipped.setdefault(reason, []).append(key)
+
+    def to_json(self) -> dict[str, int | list[str]]:
+        """Return the number of used keys, and the lists of all others."""
+        return {
+            "used": len(self.used),
+            "skipped": sorted(key for keys in self.skipped.values() for key in keys),
+            "missing": sorted(self.missing),
+            "unexpected": sorted(self.unexpected),
+        }
+
+
+class UnaccountedKeysError(ValueError):
+    """A file with keys that the layout does not have, or without weights that the encoder needs."""
+
+    failure_class = "data"

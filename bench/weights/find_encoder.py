@@ -1,0 +1,38 @@
+"""The encoder of a file of weights."""
+
+from pathlib import Path
+
+from .given_weights import GivenWeights, Stated, StatedValueError
+from .layouts import LAYOUTS, recognise
+from .own_weights import HEADER, own_weights
+from .reading import WeightsFileError, read_file
+from .timm_weights import timm_weights
+from .vit_weights import vit_weights
+
+NOTHING_STATED = Stated()
+
+
+def find_encoder(path: Path, stated: Stated = NOTHING_STATED) -> GivenWeights:
+    """Return the encoder of a file, with the account of its keys, which may be incomplete.
+
+    Raises:
+        WeightsFileError: The file cannot be read, or no layout recognises it.
+        StatedValueError: A stated value does not fit the file.
+    """
+    file = read_file(path)
+    try:
+        if HEADER in file.metadata:
+            return own_weights(file, stated)
+        if stated.encoder is not None:
+            return timm_weights(file, stated)
+        layout = recognise(file.tensors)
+        if layout is None:
+            first = ", ".join(list(file.tensors)[:3])
+            raise WeightsFileError(
+                f"no layout recognises its {len(file.tensors)} tensors ({first}, ...). Layouts: "
+                f"{', '.join(one.name for one in LAYOUTS)}. For a network of timm, name it: "
+                "--encoder timm:NAME"
+            )
+        return vit_weights(file, layout, stated)
+    except (WeightsFileError, StatedValueError) as error:
+        raise type(error)(f"{path}: {error}") from error

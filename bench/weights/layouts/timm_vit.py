@@ -1,0 +1,20 @@
+"""A plain ViT with timm's names, such as the encoders `*_enc.pth` of FG-MAE and SSL4EO-S12."""
+
+from ..layout import IMAGENET, Layout, Tensors, has
+
+
+def _recognises(tensors: Tensors) -> bool:
+    return has(tensors, r"patch_embed\.proj\.weight$") and has(
+        tensors, r"blocks\.\d+\.attn\.qkv\.weight$"
+    )
+
+
+TIMM_VIT = Layout(
+    name="vit",
+    title="plain ViT with timm's names",
+    recognises=_recognises,
+    containers=("model", "state_dict", "model_state_dict", "module", "backbone", "encoder"),
+    skipped=((r"head\.", "classifier"), (r"mask_token$", "mask token")),
+    three=IMAGENET,
+    class_row=False,
+)

@@ -1,0 +1,126 @@
+"""Networks of given weights, for chips of one channel.
+
+The weights stay as they are in the file, with all their input channels (`_channels.py`).
+"""
+
+import torch
+from jaxtyping import Float
+from timm.layers.mlp import Mlp, SwiGLUPacked
+from timm.layers.norm import LayerNorm
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+from ._channels import ONE_CHANNEL, InputChannels
+from ._encoders import GivenConfig, TimmConfig
+from ._hivit import HiViTEncoder
+from ._linear import linear, replace_linear
+from ._relative import RelativeBlock
+from ._timm import TimmEncoder, timm_layers
+from ._vit import patchify
+
+
+class GivenEncoder(VisionTransformer):
+    """A ViT whose weights have timm's names, from chips to tokens.
+
+    Attributes:
+        has_class_token: Whether token 0 is a class token.
+        width: Length D of a token.
+    """
+
+    draws_own_weights = True  # by timm's rules, when the network is built
+
+    @torch.random.fork_rng(devices=[])  # the weights are loaded, or drawn from a seeded state
+    def __init__(
+        self, config: GivenConfig, channels: InputChannels = ONE_CHANNEL, drop_path: float = 0.0
+    ) -> None:
+        """Build the network; `drop_path` is the rate of the last block."""
+        relative = config.positions == "relative"
+        super().__init__(
+            img_size=config.input_px,
+            patch_size=config.patch_px,
+            in_chans=channels.count,
+            num_classes=0,
+            global_pool="",
+            embed_dim=config.width,
+            depth=config.depth,
+            num_heads=config.heads,
+            mlp_ratio=(config.hidden + 0.5) / config.width,  # timm rounds the product down
+            qkv_bias=config.qkv_bias,
+            init_values=1.0 if config.layer_scale else None,
+            class_token=config.class_token,
+            pos_embed="none" if relative else "learn",
+            no_embed_class=config.registers > 0 or not config.class_token,
+            reg_tokens=config.registers,
+            drop_path_rate=drop_path,
+            norm_layer=LayerNorm,
+            act_layer=nn.SiLU if config.gated else nn.GELU,
+            block_fn=RelativeBlock if relative else Block,
+            mlp_layer=SwiGLUPacked if config.gated else Mlp,  # pyright: ignore[reportArgumentType]
+        )
+        self.config = config
+        self.has_class_token = config.class_token
+        self.width = config.width
+        self.channels = channels
+        replace_linear(self)
+
+    def layer_numbers(self) -> tuple[dict[str, int], int]:
+        """Return the layer number of each weight by its name, and that of a head on top.
+
+        The final norm has the head's number, as in MAE's and BEiT's fine-tuning.
+        """
+        numbers, head = timm_layers(self)
+        return {n: head if n.startswith("norm.") else at for n, at in numbers.items()}, head
+
+    @property
+    def kind(self) -> str:
+        """The kind of network, the same for all sizes."""
+        if self.pos_embed is None:
+            return "relative positions"
+        return "stored positions" if self.has_class_token else "stored positions, no class token"
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride], chips and nothing else
+        self, images: Float[Tensor, "B 1 H W"]
+    ) -> Float[Tensor, "B N D"]:
+        """Return the tokens of whole chips with values in [0, 1], without registers."""
+        kernel, bias = self.channels.kernel(self.patch_embed.proj)
+        tokens = linear(patchify(images, self.config.patch_px), kernel.flatten(1), bias)
+        if self.pos_embed is not None and self.no_embed_class:
+            tokens = tokens + self.pos_embed
+        prefix = [one for one in (self.cls_token, self.reg_token) if one is not None]
+        prefix = [one.expand(len(images), -1, -1).to(tokens.dtype) for one in prefix]
+        tokens = torch.cat([*prefix, tokens], dim=1)
+        if self.pos_embed is not None and not self.no_embed_class:
+            tokens = tokens + self.pos_embed
+        tokens = self.norm(self.blocks(tokens))
+        if not self.config.registers:
+            return tokens
+        kept = int(self.has_class_token)
+        return torch.cat([tokens[:, :kept], tokens[:, kept + self.config.registers :]], dim=1)
+
+
+class GivenTimmEncoder(TimmEncoder):
+    """A network of timm for given weights; its input are normalised channels."""
+
+    def __init__(
+        self, config: TimmConfig, channels: InputChannels = ONE_CHANNEL, drop_path: float = 0.0
+    ) -> None:
+        """Build the network; errors as for `TimmEncoder`."""
+        super().__init__(config, drop_path, channels.count)
+        self.channels = channels
+
+    def forward(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N D"]:
+        """Return the tokens of whole chips with values in [0, 1].
+
+        Convolutions pad with zeros after the normalisation, so a kernel cannot be summed exactly.
+        """
+        return self.tokens(self.model(self.channels.expand(images)))
+
+
+def given_encoder(
+    encoder: GivenConfig | TimmConfig, channels: InputChannels, drop_path: float = 0.0
+) -> nn.Module:
+    """Return the network of a file before its weights are loaded."""
+    if isinstance(encoder, TimmConfig):
+        return GivenTimmEncoder(encoder, channels, drop_path)
+    kind = HiViTEncoder if encoder.family == "hivit" else GivenEncoder
+    return kind(encoder, channels, drop_path)
