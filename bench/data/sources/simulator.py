@@ -206,7 +206,7 @@ def simulate(
     looks = speckle(lit * ground(level, rng.uniform(*TEXTURE_SPREAD), rng) + NOISE_POWER, rng)
     if scatterers is not None:
         looks += render(scatterers, azimuth, place_m, slope, ray)
-    intensity = (looks.real**2 + looks.imag**2).mean(0)
+    intensity = (np.square(np.real(looks)) + np.square(np.imag(looks))).mean(0)
     return 10 ** (rng.normal(0, GAIN_SPREAD_DB) / 20) * np.sqrt(intensity)
 
 
