@@ -18,13 +18,13 @@ def test_the_winners_and_ties_are_the_known_ones(cells):
 
 
 def test_all_labels_are_tested_over_pretraining_seeds_and_chips(cells):
-    # on the same chips, 0.80 and 0.60 of 600 differ; equal methods do not
+    # on the same chips, 0.80 and 0.60 of 1200 differ; equal methods do not
     assert cells["SAR-JEPA", "knn"]["place"] == cells["MAE", "knn"]["place"] == 1
     assert cells["LoMaR", "knn"]["place"] == cells["FG-MAE", "knn"]["place"] == 2
     assert cells["SAR-JEPA", "knn"]["unit"] == "pretrain_seeds+chips"
     assert cells["Raw pixels", "knn"]["unit"] == "chips"
-    # raw pixels: 0.90 of 600 chips, each its own group; 73 degrees of freedom
-    half = 1.993 * np.sqrt(0.9 * 0.1 / 599 + 1 / 600**2)
+    # raw pixels: 0.90 of 1200 chips, each its own group; 147 degrees of freedom
+    half = 1.976 * np.sqrt(0.9 * 0.1 / 1199 + 1 / 1200**2)
     assert cells["Raw pixels", "knn"]["high"] - 0.9 == pytest.approx(half, rel=1e-3)
 
 
@@ -59,7 +59,7 @@ def test_the_same_store_as_checkpoints_claims_nothing_of_methods(known):
     assert {c["compares"] for c in cells.values()} == {"checkpoints"}
     assert cells["MAE", "linear"]["unit"] == "seeds+chips"
     assert cells["MAE", "knn"]["unit"] == "chips"
-    # the checkpoints of seed 0 are right on 0.81, 0.79 and 0.61 of the same 600 chips
+    # the checkpoints of seed 0 are right on 0.81, 0.79 and 0.61 of the same 1200 chips
     assert [cells[m, "knn"]["place"] for m in ("SAR-JEPA", "MAE", "LoMaR")] == [1, 2, None]
     assert "no claim about their methods" in said
 

@@ -146,7 +146,7 @@ def test_a_training_split_names_the_files_of_its_data_set(packed: Store, tmp_pat
     assert full_name("folder:chips:train") == "pool:folder:chips:train"
     name, pool = split_name("pool:synthetic:train")
     before = sorted(packed.prepared.rglob("*"))
-    assert len(prepare(name, tmp_path, packed.prepared, pool=pool).chips) == 1000
+    assert len(prepare(name, tmp_path, packed.prepared, pool=pool).chips) == 1600
     assert sorted(packed.prepared.rglob("*")) == before  # nothing is packed twice
 
 
@@ -346,7 +346,7 @@ def test_merging_copies_the_description_of_the_data_set(packed: Store, tmp_path:
     assert (len(found.added), found.sets, found.refused) == (1, ["synthetic"], [])
     (one,) = descriptions_of(mine.root, "synthetic")
     assert one.summary == plan.data["synthetic"]
-    assert len(one.split.ids) == 1000
+    assert len(one.split.ids) == 1600
 
 
 def test_merging_refuses_a_description_with_another_number_of_training_chips(

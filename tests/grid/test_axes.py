@@ -48,8 +48,8 @@ def test_conditions_add_runs_and_move_no_key(tmp_path):
         ('["shift:2", "clean", "shift:2"]',
          "evaluate.conditions has 'shift:2' more than once; give it once"),
         ("[]", "evaluate.conditions has no condition; give at least one"),
-        ('["shift:96"]', "evaluate.conditions: shift:96 is impossible for chips with a side of 96 "
-         "px, because the border is filled by reflection; N must be at most 95: use a smaller N"),
+        ('["shift:80"]', "evaluate.conditions: shift:80 is impossible for chips with a side of 80 "
+         "px, because the border is filled by reflection; N must be at most 79: use a smaller N"),
     ],
 )  # fmt: skip
 def test_impossible_conditions_are_refused_in_the_plan(tmp_path, conditions, expected):
@@ -58,7 +58,7 @@ def test_impossible_conditions_are_refused_in_the_plan(tmp_path, conditions, exp
 
 
 def test_a_shift_by_less_than_the_side_is_allowed(tmp_path):
-    text = TEXT.replace("seeds = 3", 'seeds = 3\nconditions = ["shift:95"]')
+    text = TEXT.replace("seeds = 3", 'seeds = 3\nconditions = ["shift:79"]')
     validate(grid_of(tmp_path, text), METHODS)
 
 

@@ -185,14 +185,14 @@ def test_missing_predictions_and_encoders_are_found(store):
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"classes": np.zeros(10, np.int16)}, "(10,) int16 classes of 600 chips"),
-        ({"classes": np.zeros(600)}, "(600,) float64 classes"),
-        ({"classes": np.full(600, 10, np.int16)}, "a class outside 0..9"),
-        ({"classes": np.full(600, -1, np.int16)}, "a class outside 0..9"),
-        ({"classes": np.zeros((600, 1), np.int16)}, "not one number for each chip"),
-        ({"classes": np.array([print] * 600, dtype=object)}, "not one number for each chip"),
-        ({"scores": np.full(600, np.nan, np.float32)}, "not finite"),
-        ({"scores": np.ones(599, np.float32)}, "(599,) float32 scores"),
+        ({"classes": np.zeros(10, np.int16)}, "(10,) int16 classes of 1200 chips"),
+        ({"classes": np.zeros(1200)}, "(1200,) float64 classes"),
+        ({"classes": np.full(1200, 10, np.int16)}, "a class outside 0..9"),
+        ({"classes": np.full(1200, -1, np.int16)}, "a class outside 0..9"),
+        ({"classes": np.zeros((1200, 1), np.int16)}, "not one number for each chip"),
+        ({"classes": np.array([print] * 1200, dtype=object)}, "not one number for each chip"),
+        ({"scores": np.full(1200, np.nan, np.float32)}, "not finite"),
+        ({"scores": np.ones(1199, np.float32)}, "(1199,) float32 scores"),
         ({"more": np.zeros(1)}, "instead of classes, scores"),
     ],
 )
@@ -395,7 +395,7 @@ def test_predictions_of_chips_are_read_from_the_store_alone(store):
     records = [store.read("evaluate", key) for key in sorted(store.keys("evaluate"))]
     predictions = ChipPredictions(store, records)
     labels, classes = predictions.labels("synthetic")
-    assert (len(labels), len(classes)) == (600, 10)
+    assert (len(labels), len(classes)) == (1200, 10)
     assert predictions.groups("synthetic") is None
     assert predictions.labels("mstar_soc") is None
     assert "no run on mstar_soc" in predictions.why_not("mstar_soc")

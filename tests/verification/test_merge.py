@@ -161,7 +161,7 @@ def test_the_same_number_from_another_machine_is_not_a_conflict(mine, other):
         ({"accuracy": 0.9}, r"accuracy is 0\.900000 in the record, 0\.8"),
         ({"predictions_digest": "0" * 64}, "its record says 000000000000"),
         ({"weights_digest": "1" * 64}, "measured with weights 111111111111"),
-        ({"test_count": 601}, "it claims 601 test chips, its split has 600"),
+        ({"test_count": 1201}, "it claims 1201 test chips, its split has 1200"),
         ({"train_count": 51}, "claims 51 labelled chips, its shots and seed give 50"),
         ({"support_digest": "2" * 64}, "its labelled chips have digest 222222222222"),
         ({"identity": {"method": "sar_jepa"}}, "names the method sar_jepa"),

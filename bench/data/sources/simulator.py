@@ -1,16 +1,18 @@
 """A small physical simulator of SAR chips.
 
-A vehicle is a set of boxes that carry point scatterers. A chip is the amplitude of a coherent sum:
-the scatterers visible at one azimuth and depression, the ground clutter outside the vehicle and its
-shadow, and receiver noise, all with one point-spread function. Speckle, shadow and layover follow
-from the physics.
+A vehicle is a set of boxes that carry point scatterers. A look is a coherent sum: the scatterers
+visible at one azimuth and depression, the ground clutter outside the vehicle and its shadow, and
+receiver noise, all with one point-spread function. Speckle, shadow and layover follow from the
+physics. A chip is the amplitude of several looks, as in most SAR products: their intensities are
+averaged, the clutter and the noise are independent, and the vehicle is the same in each.
 
 Differences between passes of the sensor are random too: the ground is brighter or darker, the gain
 of the receiver is unknown, and a detector places the chip with an error. So neither the level of a
 chip nor the place of the vehicle in it reveals the vehicle.
 
 The radar is below the chip: row 0 is the far end, and a shadow points upwards, as in MSTAR. The
-image plane is the ground plane. Sensor values follow MSTAR: X band, 0.3 m resolution, 0.2 m pixels.
+image plane is the ground plane. Sensor values follow MSTAR but for its single look: X band, 0.3 m
+resolution, 0.2 m pixels.
 """
 
 from dataclasses import dataclass
@@ -19,12 +21,13 @@ from functools import cache
 import numpy as np
 from jaxtyping import Complex, Float, UInt8
 
-CHIP_PX = 96
+CHIP_PX = 80
 
 PIXEL_M = 0.2
 RESOLUTION_M = 0.3  # half-power width of the point-spread function
 WAVELENGTH_M = 0.0312
-FULL_SCALE = 40.0  # amplitude stored as 255, in roots of the mean clutter power (32 dB above it)
+LOOKS = 4  # whose intensities are averaged; 1 in MSTAR, about 4 in Sentinel-1's detected products
+FULL_SCALE = 25.0  # amplitude stored as 255, in roots of the mean clutter power (28 dB above it)
 NOISE_POWER = 0.05  # share of the mean clutter power; the power in a shadow
 CLUTTER_SPREAD_DB = 3.0  # deviation of the mean level between chips; the same for every class
 GAIN_SPREAD_DB = 3.0  # deviation of the receiver's gain between chips
@@ -33,7 +36,7 @@ TEXTURE_SPREAD = (0.1, 0.35)  # range of the deviation of its logarithm
 CENTRE_M = (-1.6, 0.0)  # (range, cross-range) of the vehicle; there is room for the shadow
 PLACE_ERROR_M = 1.9  # largest error of the detector that cuts the chip, in each direction
 HEADING_DEG = (-30.0, 30.0)  # from down-range: vehicles on a road that is watched along its length
-FAINTEST = 0.05  # scatterers below this amplitude are left out; FULL_SCALE / 800
+FAINTEST = 0.05  # scatterers below this amplitude are left out; FULL_SCALE / 500
 MARGIN_PX = 4  # width of the ground drawn around the chip; beyond it, points are too faint to see
 
 HAMMING_SIDE = 0.23 / 0.54  # first cosine coefficient of the Hamming window over its mean
@@ -141,14 +144,14 @@ def clutter_kernel() -> Float[np.ndarray, "H R"]:
 
 def speckle(
     power: Float[np.ndarray, "R C"], rng: np.random.Generator
-) -> Complex[np.ndarray, "H W"]:
-    """Draw the complex image of a rough surface.
+) -> Complex[np.ndarray, "L H W"]:
+    """Draw `LOOKS` independent complex images of a rough surface.
 
     A resolution cell holds very many scatterers, so each pixel of the surface returns a complex
     circular Gaussian amplitude; the point-spread function then correlates neighbours.
     """
     kernel = clutter_kernel()
-    real, imaginary = rng.standard_normal((2, *power.shape)) * np.sqrt(power / 2)
+    real, imaginary = rng.standard_normal((2, LOOKS, *power.shape)) * np.sqrt(power / 2)
     return kernel @ real @ kernel.T + 1j * (kernel @ imaginary @ kernel.T)
 
 
@@ -200,10 +203,11 @@ def simulate(
     surface, ray = horizon(boxes, azimuth, place_m, slope)
     lit = (surface == 0) & (ray <= 1e-9)
     level = 10 ** (rng.normal(0, CLUTTER_SPREAD_DB) / 10)
-    image = speckle(lit * ground(level, rng.uniform(*TEXTURE_SPREAD), rng) + NOISE_POWER, rng)
+    looks = speckle(lit * ground(level, rng.uniform(*TEXTURE_SPREAD), rng) + NOISE_POWER, rng)
     if scatterers is not None:
-        image += render(scatterers, azimuth, place_m, slope, ray)
-    return 10 ** (rng.normal(0, GAIN_SPREAD_DB) / 20) * np.abs(image)
+        looks += render(scatterers, azimuth, place_m, slope, ray)
+    intensity = (np.square(np.real(looks)) + np.square(np.imag(looks))).mean(0)
+    return 10 ** (rng.normal(0, GAIN_SPREAD_DB) / 20) * np.sqrt(intensity)
 
 
 def quantise(amplitude: Float[np.ndarray, "N H W"]) -> UInt8[np.ndarray, "N H W"]:

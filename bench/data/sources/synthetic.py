@@ -20,8 +20,8 @@ from ..files import ImageFile
 from ..source import Card, Entry, Listing, Members, Source
 from .simulator import CHIP_PX, Box, Scatterers, quantise, simulate
 
-VERSION = 2  # raise it with every change that moves a pixel
-TRAIN_PER_CLASS, TEST_PER_CLASS = 40, 60
+VERSION = 3  # raise it with every change that moves a pixel
+TRAIN_PER_CLASS, TEST_PER_CLASS = 40, 120
 POOL_PER_CLASS, POOL_EMPTY = 200, 100  # empty: ground without a vehicle
 TRAIN_DEPRESSION_DEG, TEST_DEPRESSION_DEG = 17.0, 15.0
 POOL_DEPRESSION_DEG = (14.0, 20.0)
@@ -120,19 +120,19 @@ def draw_scatterers(boxes: tuple[Box, ...], rng: np.random.Generator) -> Scatter
         for axis, sign in ((0, 1), (1, 1), (0, -1), (1, -1)):
             normal = (0 if axis == 0 else np.pi / 2) + (0 if sign == 1 else np.pi)
             breadth = box.width if axis == 0 else box.length
-            count = int(np.ceil(5 * breadth * box.height))
+            count = int(np.ceil(15 * breadth * box.height))
             unit = rng.uniform(-0.5, 0.5, (count, 3))
             unit[:, axis] = sign / 2
-            add(box, unit, 33.0, normal + rng.normal(0, 0.5, count), rng.uniform(10, 45, count))
+            add(box, unit, 28.0, normal + rng.normal(0, 0.5, count), rng.uniform(10, 45, count))
             if box.base == 0:
-                count = int(np.ceil(3 * breadth))
+                count = int(np.ceil(9 * breadth))
                 unit = rng.uniform(-0.5, 0.5, (count, 3))
                 unit[:, axis], unit[:, 2] = sign / 2, -0.5
-                add(box, unit, 39.0, np.full(count, normal), rng.uniform(4, 12, count))
-        count = int(np.ceil(4 * box.length * box.width))
+                add(box, unit, 34.0, np.full(count, normal), rng.uniform(4, 12, count))
+        count = int(np.ceil(12 * box.length * box.width))
         unit = rng.uniform(-0.5, 0.5, (count, 3))
         unit[:, 2] = 0.5
-        add(box, unit, 32.0, rng.uniform(0, 2 * np.pi, count), rng.uniform(20, 60, count))
+        add(box, unit, 27.0, rng.uniform(0, 2 * np.pi, count), rng.uniform(20, 60, count))
         unit = rng.choice([-0.5, 0.5], (4, 3))
         add(box, unit, 37.0, rng.uniform(0, 2 * np.pi, 4), np.full(4, 50.0))
     return Scatterers(*(np.concatenate(values) for values in zip(*parts, strict=True)))
