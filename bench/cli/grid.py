@@ -1,5 +1,8 @@
 """Commands that take a grid: plan, run, demo."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -133,7 +136,7 @@ def run_grid(
     from ..execution.local_pool import run_jobs
     from .job_progress import JobProgress
 
-    with progress() as shown:
+    with stopping_on_sigterm(), progress() as shown:
         watched = JobProgress(shown, Bar(request.grid.name, total, "runs"))
         watched.follow(jobs, run_jobs(jobs, request.store, resources))
     after = request.plan()
@@ -141,6 +144,16 @@ def run_grid(
     missing = _report_missing(request, after, left)
     err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
     return missing
+
+
+@contextmanager
+def stopping_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM, by which a system or `kill` ends a process, stop the work as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report_missing(request: Request, made: Plan, elsewhere: set[str]) -> int:

@@ -1,9 +1,12 @@
 """Commands that show the results of a grid: table, compare, paper, report."""
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
+from zipfile import ZipFile
 
 import typer
 
@@ -25,6 +28,7 @@ from ..reporting.leaderboard import (
 )
 from ..reporting.published import compare_with, papers, read_published
 from ..seeding import stream
+from ..store.archive import MANIFEST
 from ..store.atomic import write_atomic
 from ..suggest import RequestError
 from .app import err, json_text, out
@@ -40,6 +44,13 @@ Target = Annotated[Path | None, typer.Option("--out", callback=new_file, help=TA
 FORMAT_HELP = f"{', '.join(FORMATS)}; default: that of --out, or text"
 Notes = Annotated[bool, typer.Option("--notes", help="add everything needed to judge the numbers")]
 GAIN_HELP = "add the difference from the untrained encoder of the same architecture"
+REPORT_HELP = "folder to write; with --figure, the file (.svg, .pdf or .png)"
+FIGURE_HELP = "draw only this figure of the page; a wrong name lists those that GRID has"
+FIGURE_SUFFIXES = (".svg", ".pdf", ".png")
+FILTER_OPTIONS = {
+    "methods": "-m", "datasets": "-d", "protocols": "-p", "shots": "-k", "seeds": "-s",
+    "conditions": "--condition",
+}  # fmt: skip
 PAPER_HELP = f"{', '.join((*STYLES, 'json'))}; default: that of --out, or text"
 
 
@@ -171,15 +182,25 @@ def paper(
 @grid_command
 def report(
     request: Request,
-    folder: Annotated[Path, typer.Option("--out", callback=new_folder, help="folder to write")],
+    target: Annotated[Path, typer.Option("--out", help=REPORT_HELP)],
     name: Annotated[str, typer.Option("--paper", help="paper to compare with, or none")] = (
         "sar_jepa"
     ),
     encoders: Annotated[
         bool, typer.Option(help="draw t-SNE and attention, which runs the encoders")
     ] = True,
+    figure: Annotated[
+        str | None, typer.Option("--figure", metavar="NAME", help=FIGURE_HELP)
+    ] = None,
 ) -> None:
-    """Write an HTML page with leaderboards, figures, runs and failures."""
+    """Write an HTML page with leaderboards, figures, runs and failures.
+
+    With --figure, draw one figure of the page and print its title and caption.
+    """
+    if figure is not None:
+        _report_figure(request, figure, target)
+        return
+    folder = new_folder(target)
     from ..reporting.html_report import write_report  # imports matplotlib
 
     published = None if name == "none" else read_published(name)
@@ -189,3 +210,34 @@ def report(
             encoders=encoders, on_step=on_step,
         )  # fmt: skip
     out.print(f"written: {page} (with figures/, leaderboard.* and paper.* next to it)")
+
+
+def _report_figure(request: Request, name: str, target: Path) -> None:
+    """Draw one figure into a file.
+
+    Raises:
+        RequestError: The suffix is not a format of figures, or the grid has no such figure.
+    """
+    new_file(target)
+    if target.suffix.lower() not in FIGURE_SUFFIXES:
+        raise RequestError(
+            f"--out {target}: the suffix {target.suffix!r} is not a format of figures; allowed: "
+            f"{', '.join(FIGURE_SUFFIXES)}"
+        )
+    from ..reporting.html_report import write_figure  # imports matplotlib
+
+    words = [request.path.name, "--figure", name, *_filter_words(request.part)]
+    about = {"Description": shlex.join(["sarbench", "report", *words])}
+    if request.of_archive:
+        with ZipFile(request.path) as archive:
+            digest = sha256(archive.read(MANIFEST)).hexdigest()
+        about["Source"] = f"{request.path.name}, SHA-256 of its {MANIFEST}: {digest}"
+    drawn = write_figure(request.results(), request.store, name, target, about)
+    out.file.write(f"{drawn.title}\n\n{drawn.caption}\n")
+    err.print(f"written: {target}")
+
+
+def _filter_words(part: Filters) -> list[str]:
+    """Return the options of a command that give its filters."""
+    return [word for name, option in FILTER_OPTIONS.items() for value in getattr(part, name)
+            for word in (option, str(value))]  # fmt: skip

@@ -9,7 +9,9 @@ from math import log, prod
 from statistics import mean
 
 from ...methods._encoders import SIZES, EncoderConfig, encoder_named
+from ...protocols import PROTOCOLS
 from ..grid.expand import PlannedPretraining, PlannedRun
+from .entry import Entry
 from .plan import Plan
 
 START_S = 12.0  # imports, opening data, loading an encoder: per job
@@ -61,11 +63,17 @@ class Costs:
                 per_image_s = entry.record.provenance.wall_s / (_images(entry.planned) or 1)
                 for kind in _kinds_of_pretraining(entry.planned):
                     timings.setdefault(kind, []).append(per_image_s)
-        for entry in plan.runs:
-            if entry.record and entry.planned.identity:
-                self.used += 1
-                for kind in _kinds_of_run(entry.planned):
-                    timings.setdefault(kind, []).append(entry.record.provenance.wall_s)
+        timed = [e for e in plan.runs if e.record and e.planned.identity]
+        self.used += len(timed)
+        first = _first_of_features(timed)
+        for group in first:
+            seconds = sum(_wall_s(entry) for entry in group)
+            for kind in _kinds_of_pass(group[0].planned):
+                timings.setdefault(kind, []).append(seconds)
+        with_pass = {id(entry) for group in first for entry in group}
+        for entry in timed:
+            for kind in _kinds_of_run(entry.planned) if id(entry) not in with_pass else ():
+                timings.setdefault(kind, []).append(_wall_s(entry))
         self._means = {kind: mean(values) for kind, values in timings.items()}
 
     def pretraining_s(self, planned: PlannedPretraining) -> tuple[float, bool]:
@@ -102,12 +110,44 @@ class Costs:
             seconds, measured = self.pretraining_s(entry.planned)
             estimate.rough += not measured
             estimate.pretrain_h += seconds / 3600
-        for entry in plan.runs:
-            if entry.state != "done":
-                seconds, measured = self.run_s(entry.planned)
-                estimate.rough += not measured
-                estimate.evaluate_h += seconds / 3600
+        missing = [entry for entry in plan.runs if entry.state != "done"]
+        for entry in missing:
+            seconds, measured = self.run_s(entry.planned)
+            estimate.rough += not measured
+            estimate.evaluate_h += seconds / 3600
+        for group in _of_features(missing):
+            passed = self._mean_s(_kinds_of_pass(group[0].planned))
+            estimate.evaluate_h += (passed or 0.0) / 3600
         return estimate
+
+
+def _wall_s(entry: Entry[PlannedRun]) -> float:
+    return entry.record.provenance.wall_s if entry.record else 0.0
+
+
+def _of_features(entries: list[Entry[PlannedRun]]) -> list[list[Entry[PlannedRun]]]:
+    """Return the runs on features of each encoder and data set, which share the features."""
+    found: dict[Kind, list[Entry[PlannedRun]]] = {}
+    for entry in entries:
+        if PROTOCOLS[entry.planned.protocol].kind == "features":
+            shared = id(entry.planned.pretraining), entry.planned.dataset
+            found.setdefault(shared, []).append(entry)
+    return list(found.values())
+
+
+def _first_of_features(entries: list[Entry[PlannedRun]]) -> list[list[Entry[PlannedRun]]]:
+    """Return the runs of each encoder and data set whose time holds that of the features.
+
+    They are those of the protocol and settings that took longest. Computing the features often
+    takes longer than everything else, and is done once.
+    """
+    first = []
+    for runs in _of_features(entries):
+        groups: dict[Kind, list[Entry[PlannedRun]]] = {}
+        for entry in runs:
+            groups.setdefault((entry.planned.protocol, entry.planned.swept), []).append(entry)
+        first.append(max(groups.values(), key=lambda group: sum(map(_wall_s, group))))
+    return first
 
 
 def _kinds_of_run(planned: PlannedRun) -> list[Kind]:
@@ -116,6 +156,12 @@ def _kinds_of_run(planned: PlannedRun) -> list[Kind]:
     alike = (planned.protocol, planned.swept, planned.dataset, encoder)
     near = (*alike, planned.shots)
     return [(*near, planned.condition), near, alike, (planned.protocol, encoder)]
+
+
+def _kinds_of_pass(planned: PlannedRun) -> list[Kind]:
+    """Return the kinds of comparable passes over a data set, the most similar first."""
+    encoder = _encoder(planned.pretraining)
+    return [("pass", planned.dataset, encoder), ("pass", encoder)]
 
 
 def _kinds_of_pretraining(planned: PlannedPretraining) -> list[Kind]:

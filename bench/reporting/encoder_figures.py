@@ -71,20 +71,18 @@ def _test_labels(dataset: Summary, store: Store) -> Int[np.ndarray, " M"]:
 
 def attention_of(
     rows: dict[str, Pretraining], dataset: Summary, store: Store
-) -> tuple[dict[str, Float[np.ndarray, "L h"]], float, int]:
-    """Return the attention distances of each encoder and of uniform attention, and the input side.
-
-    Distances and side are in pixels.
+) -> tuple[dict[str, Float[np.ndarray, "L h"]], dict[str, float]]:
+    """Return the attention distances of each encoder, and those of uniform attention, in pixels.
 
     Raises:
         NotPreparedError: Distances are missing, and so are the pixels to compute them.
     """
     chosen = _evenly(sum(dataset.counts["test"].values()), ATTENTION_CHIPS)
-    distances, sizes = {}, []
+    distances, uniform = {}, {}
     for row, identity in rows.items():
         size = cast(dict[str, Any], identity.encoder)
         grid = (size["input_px"] // size["patch_px"],) * 2
-        sizes.append((size["input_px"], uniform_distance(grid, size["patch_px"], class_token=True)))
+        uniform[row] = uniform_distance(grid, size["patch_px"], class_token=True)
 
         def make(
             identity: Pretraining = identity, grid: Any = grid, size: Any = size
@@ -97,8 +95,7 @@ def attention_of(
 
         path = _kept(store, "attention", identity, dataset)
         distances[row] = _cached(path, make)["px"]
-    side, uniform = sizes[0]
-    return distances, uniform, side
+    return distances, uniform
 
 
 def _evenly(count: int, wanted: int) -> Int[np.ndarray, " K"]:

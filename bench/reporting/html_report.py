@@ -1,29 +1,31 @@
 """The report of a plan: page, figures, and tables in other formats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ...results.figures.style import inline_svg, save
-from ...results.leaderboard import METRICS, Leaderboard
+from ...results.figures.style import inline_svg, rendered, save
+from ...results.leaderboard import METRICS
 from ...results.page.html_page import Drawing, Report, RunLine, report_page
 from ...results.published.schema import Published
 from ...results.published.sheets import paper_sheets
 from ...results.record import RunRecord
 from ...results.tables.render import render, render_sheets
+from ..data.prepare import NotPreparedError
 from ..grid.expand import PlannedRun
 from ..grid.schema import grid_file
 from ..plan.entry import Cause, Entry
 from ..plan.plan import Plan, counted, describe_pretraining, describe_run
 from ..store.atomic import write_atomic
 from ..store.records import Store
+from ..suggest import RequestError, unknown
 from ..verification.check import Checked, check_plan
-from .chip_predictions import ChipPredictions
-from .figures import Drawn, encoder_figures, interquartile_means, prediction_figures, score_figures
-from .leaderboard import notes_of, predictions_of, scores_of, tabulate
+from .figures import all_figures, interquartile_means
+from .leaderboard import leaderboard, notes_of, predictions_of, scores_of, tabulate
+from .named_figure import NamedFigure
 from .published import compare_with
-from .swept_figures import swept_figures
 
 MOST_FINDINGS = 20  # listed on the page
+PICTURE_DPI = 110  # of pictures of chips
 OnStep = Callable[[str], None]
 
 
@@ -55,15 +57,21 @@ def write_report(
     scores, notes = scores_of(plan), notes_of(plan, predictions)
     boards = {metric: tabulate(plan, scores, metric, notes, predictions) for metric in METRICS}
     board = boards["accuracy"]
-    drawn, skipped = _figures(plan, store, predictions, board, encoders, on_step)
+    on_step("figures")
+    figures, skipped = all_figures(plan, store, predictions, board, encoders=encoders)
     sheets = []
     if paper:
         on_step("paper")
         # in a table of checkpoints the intervals over test chips would change the comparison
         ours = boards[paper.metric] if plan.grid.compare == "methods" else None
         sheets = paper_sheets(paper, *compare_with(plan, paper, scores, ours), [])
-    on_step("drawing")
-    drawings = [_saved(one, folder / "figures") for one in drawn]
+    drawings = []
+    for one in figures:
+        on_step(f"drawing {one.name}")
+        try:
+            drawings.append(_saved(one, folder / "figures"))
+        except NotPreparedError as error:
+            skipped.append(f"{one.name}: {error}")
     endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
     for style, ending in endings.items():
         layout = "paper" if style == "latex" else "leaderboard"
@@ -93,34 +101,44 @@ def write_report(
     return page
 
 
-def _saved(drawn: Drawn, folder: Path) -> Drawing:
-    """Write a figure in its formats; return it for the page."""
-    if drawn.figure is None:
-        write_atomic(folder / f"{drawn.name}.png", drawn.png)
-        return Drawing(drawn.title, drawn.caption, png=drawn.png)
-    paths = save(drawn.figure, folder, drawn.name)
-    return Drawing(drawn.title, drawn.caption, svg=inline_svg(paths[0]))
+def write_figure(
+    plan: Plan, store: Store, name: str, path: Path, about: Mapping[str, str]
+) -> NamedFigure:
+    """Draw one figure of a grid into a file and return it; no other figure is computed.
+
+    Args:
+        plan: The whole grid, or the part to draw.
+        store: The store with its records.
+        name: Name of the figure.
+        path: The file; its suffix is one of `FORMATS`.
+        about: Metadata of an SVG, by the names of Dublin Core.
+
+    Raises:
+        RequestError: The grid has no figure of this name; the message lists those that it has.
+        NotPreparedError: The figure shows chips whose pixels are missing.
+    """
+    predictions = predictions_of(plan, store)
+    board = leaderboard(plan, predictions=predictions)
+    figures, skipped = all_figures(plan, store, predictions, board, encoders=True)
+    found = {one.name: one for one in figures}
+    if name not in found:
+        reasons = "".join(f"\nmissing: {reason}" for reason in skipped)
+        raise RequestError(unknown("figure", name, found) + reasons)
+    one = found[name]
+    about = {"Title": one.title, **about}
+    write_atomic(path, rendered(one.draw(), path.suffix[1:].lower(), about=about))
+    return one
 
 
-def _figures(
-    plan: Plan,
-    store: Store,
-    predictions: ChipPredictions,
-    board: Leaderboard,
-    encoders: bool,
-    on_step: OnStep,
-) -> tuple[list[Drawn], list[str]]:
-    on_step("figures")
-    drawn, skipped = score_figures(plan, store, predictions, board)
-    drawn += swept_figures(plan, board)
-    more, left_out = prediction_figures(plan, store)
-    drawn, skipped = drawn + more, skipped + left_out
-    step = "t-SNE and attention distances"
-    if not encoders:
-        return drawn, [*skipped, f"{step} (switched off)"]
-    on_step(step)
-    more, left_out = encoder_figures(plan, store)
-    return drawn + more, skipped + left_out
+def _saved(one: NamedFigure, folder: Path) -> Drawing:
+    """Draw and write a figure in its formats; return it for the page."""
+    drawn = one.draw()
+    if one.pixels:
+        png = rendered(drawn, "png", dpi=PICTURE_DPI)
+        write_atomic(folder / f"{one.name}.png", png)
+        return Drawing(one.title, one.caption, png=png)
+    paths = save(drawn, folder, one.name)
+    return Drawing(one.title, one.caption, svg=inline_svg(paths[0]))
 
 
 def _facts(plan: Plan, checked: Checked) -> list[tuple[str, str]]:

@@ -1,71 +1,119 @@
-"""Figures of columns that differ only in swept settings, or in the shift of the test chips."""
+"""Figures of columns that differ only in their shots, swept settings, or shift of test chips."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
-from ...results.figures.gains import Measured, gain_figure, swept_figure
+from ...results.figures.gains import Measured, gain_figure, has_several_values
+from ...results.figures.swept import swept_figure
 from ...results.leaderboard import Leaderboard
-from ...results.scores import Column, column_name
+from ...results.scores import Column
 from ...results.tables.caption import metric_name
 from ..augmentation.conditions import shift_px
 from ..plan.plan import Plan
-from .figures import Drawn, shown_rows
 from .leaderboard import untrained_rows
+from .named_figure import MOST_PANELS, NamedFigure, figure_name, left_out, shown_rows
 
+SHOTS = "shots (labelled chips per class)"
+PANELS = (
+    "Mean and 95% Student interval over the unit of each cell; hollow: incomplete; dashed: the "
+    "untrained encoder of the same architecture; grey: controls without an encoder."
+)
+GAINS = (
+    "From the untrained encoder of the same architecture to the pretrained one, with the 95% "
+    "Student interval of its cell: the length of a line is the gain."
+)
 SHIFT = "shift of the test chips up to (pixels)"
-Group = tuple[Column, str]  # the columns without their swept part, and the name of that part
 
 
-def swept_figures(plan: Plan, board: Leaderboard) -> list[Drawn]:
-    """Return a figure for each group of columns: gains by name, or scores over a number."""
-    controls, rows = untrained_rows(plan), shown_rows(board)
-    score, drawn = metric_name(board.metric), []
-    for (shared, what), columns in _groups(board.columns).items():
+class Group(NamedTuple):
+    """Columns that differ only in one part.
+
+    Attributes:
+        name: Of the part: `shots`, `shift`, or the swept settings.
+        what: The same in words.
+        shared: The other parts.
+    """
+
+    name: str
+    what: str
+    shared: tuple[str, ...]
+
+
+def swept_figures(plan: Plan, board: Leaderboard) -> list[NamedFigure]:
+    """Return a figure for each group of columns: gains by name, or panels of scores over numbers.
+
+    Panels are for all methods; each also shows the controls without an encoder.
+    """
+    untrained, metric, found = untrained_rows(plan), metric_name(board.metric), []
+    for group, columns in _groups(board.columns).items():
+        numbers = all(isinstance(value, float) for value in columns)
+        rows = _panel_rows(board) if numbers else shown_rows(board)
         scores = [
             measured
             for row in rows
             for value, column in columns.items()
-            if (measured := _measured(board, row, controls.get(row, ""), value, column))
+            if (measured := _measured(board, row, untrained.get(row, ""), value, column))
         ]
-        title = column_name(shared)
-        if all(isinstance(value, float) for value in columns):
-            figure = swept_figure(scores, what, score, title)
-            caption = "Mean and 95% Student interval of each cell; dashed grey: controls."
+        title = ", ".join(group.shared)
+        if numbers:
+            draw, caption = partial(swept_figure, scores, group.what, metric, title), PANELS
+            has_lines = has_several_values([one for one in scores if not one.control])
         else:
-            figure = gain_figure(scores, score, title)
-            caption = (
-                "From the untrained encoder of the same architecture to the pretrained one, with "
-                "the 95% Student interval of its cell: the length of a line is the gain."
-            )
-        if figure:
-            name = f"swept-{len(drawn)}"
-            drawn.append(Drawn(name, f"{score} by {what}, {title}", caption, figure))
-    return drawn
+            scores = [one for one in scores if one.untrained is not None]
+            draw, caption = partial(gain_figure, scores, metric, title), GAINS
+            has_lines = has_several_values(scores)
+        if has_lines:
+            name = figure_name(group.name, *group.shared)
+            heading = f"{metric} by {group.what}, {title}"
+            found.append(NamedFigure(name, heading, caption + left_out(board, rows), draw))
+    return found
+
+
+def _panel_rows(board: Leaderboard) -> list[str]:
+    """Return the methods and the controls without an encoder."""
+    bare = {cell.method for cell in board.cells if cell.encoder is None}
+    rows = shown_rows(board, MOST_PANELS + len(board.controls))
+    return [row for row in rows if row not in board.controls or row in bare]
 
 
 def _measured(
-    board: Leaderboard, row: str, control: str, value: str | float, column: Column
+    board: Leaderboard, row: str, untrained: str, value: str | float, column: Column
 ) -> Measured | None:
     """Return a cell with that of its untrained control; None without a score."""
-    cell, untrained = board.cell(row, column), board.cell(control, column)
+    cell, control = board.cell(row, column), board.cell(untrained, column)
     if cell is None or cell.mean is None:
         return None
-    below = untrained.mean if untrained else None
-    return Measured(row, value, cell.mean, cell.low, cell.high, below, cell.control)
+    below = control.mean if control else None
+    return Measured(
+        row, value, cell.mean, cell.low, cell.high, below, cell.control, complete=cell.complete
+    )
 
 
 def _groups(columns: Sequence[Column]) -> dict[Group, dict[str | float, Column]]:
-    """Return the columns that differ only in settings, or only in the shift, by their value."""
+    """Return the columns that differ only in one part, by its value."""
     found: dict[Group, dict[str | float, Column]] = {}
     for column in columns:
+        if column.shots != "all":
+            group = Group("shots", SHOTS, _others(column, "shots"))
+            found.setdefault(group, {})[float(column.shots)] = column
         if column.settings:
             parts = [part.split(" ", 1) for part in column.settings.split(", ")]
-            group = column._replace(settings=""), ", ".join(name for name, _ in parts)
-            found.setdefault(group, {})[parts[0][1] if len(parts) == 1 else column.settings] = (
-                column
-            )
+            names = ", ".join(name for name, _ in parts)
+            value = parts[0][1] if len(parts) == 1 else column.settings
+            group = Group(names, names, _others(column, "settings"))
+            found.setdefault(group, {})[value] = column
         px = float(shift_px(column.condition)) if column.condition else 0.0
-        found.setdefault((column._replace(condition=""), SHIFT), {})[px] = column
+        found.setdefault(Group("shift", SHIFT, _others(column, "condition")), {})[px] = column
     return {group: _numbers(of) for group, of in found.items() if len(of) > 1}
+
+
+def _others(column: Column, varied: str) -> tuple[str, ...]:
+    """Return the other parts of a column: `mstar_soc`, `knn`, `all labels`."""
+    parts = column._asdict() | {
+        "shots": "all labels" if column.shots == "all" else f"{column.shots} shots"
+    }
+    return tuple(value for name, value in parts.items() if name != varied and value)
 
 
 def _numbers(columns: dict[str | float, Column]) -> dict[str | float, Column]:

@@ -1,19 +1,27 @@
 """Style of the figures, with colours that differ for colour-blind readers and in grey."""
 
+import io
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import FixedLocator, NullLocator
 
 # Okabe and Ito (2008), without light colours; markers differ where colours repeat.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 GREY = "0.45"
-BROKEN = ("--", ":", "-.")
 LONGEST = 90  # letters of a text in a figure
-LONGEST_NAME = 34  # of a method or class
+GLUE = "\u00a0"  # a blank at which no line ends
+LONGEST_LINE = 34  # letters of a line of a name
+WIDE_RATIO = 8  # of the largest to the smallest value of a logarithmic axis
+MOST_TICKS = 6  # each at a value; more values have matplotlib's own ticks
 FORMATS = ("svg", "pdf", "png")
 SETTINGS: dict[Any, Any] = {
     "font.size": 8.0,
@@ -40,22 +48,30 @@ def panels(drawn: Figure, count: int, columns: int, **options: Any) -> list[Axes
     return grid[:count]
 
 
-def look(number: int, control: bool = False) -> dict[str, Any]:
-    """Return colour, marker and line of the n-th method; controls are grey with broken lines."""
-    return {
-        "color": GREY if control else COLOURS[number % len(COLOURS)],
-        "marker": MARKERS[number % len(MARKERS)],
-        "linestyle": BROKEN[number % len(BROKEN)] if control else "-",
-        "markersize": 4,
-        "linewidth": 1.2,
-    }
-
-
-def plain(text: str, longest: int = LONGEST_NAME) -> str:
-    """Return text without formulas for matplotlib, cut to `longest` letters."""
+def plain(text: str) -> str:
+    """Return text without formulas for matplotlib, cut to 90 letters."""
     text = " ".join(text.split())
-    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    text = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
     return text.replace("$", r"\$")
+
+
+def wrapped(name: str, longest: int = LONGEST_LINE) -> str:
+    """Return the name of a row or class as lines of at most `longest` letters.
+
+    Lines end between the parts of a name, `encoder vit_nano` stays together where it fits.
+    """
+    glued = ", ".join(
+        part.replace(" ", GLUE) if len(part) < longest else part for part in plain(name).split(", ")
+    )
+    lines = textwrap.wrap(glued, longest, break_on_hyphens=False)
+    return "\n".join(lines).replace(GLUE, " ")
+
+
+def width_of(texts: Iterable[str], size: int) -> float:
+    """Return the width of the longest line in inches, with a margin; size in points."""
+    lines = [line for text in texts for line in text.split("\n") if line]
+    shown = [TextPath((0, 0), line, size=size).get_extents().width for line in lines]
+    return float(max(shown, default=0.0)) / 70 + 0.15
 
 
 def percent_axis(axes: Axes, what: str) -> None:
@@ -63,17 +79,51 @@ def percent_axis(axes: Axes, what: str) -> None:
     axes.set_ylabel(f"{what} (%)")
 
 
+def value_axis(axes: Axes, values: Sequence[float]) -> None:
+    """Put a tick at each of a few sorted values; logarithmic if they span a factor of 8 or more."""
+    if is_wide(values):
+        axes.set_xscale("log")
+    if len(values) <= MOST_TICKS:
+        axes.xaxis.set_major_locator(FixedLocator(list(values)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xticks(list(values), [f"{value:g}" for value in values])
+
+
+def is_wide(values: Iterable[float]) -> bool:
+    """Return True if the values are above 0 and span a factor of 8 or more."""
+    every = list(values)
+    return min(every) > 0 and max(every) >= WIDE_RATIO * min(every)
+
+
+def rendered(
+    drawn: Figure, ending: str, *, about: Mapping[str, str] | None = None, dpi: int = 200
+) -> bytes:
+    """Return the figure as a file; the same figure is the same file.
+
+    Args:
+        drawn: The figure.
+        ending: svg, pdf or png.
+        about: Metadata of an SVG, by the names of matplotlib (Dublin Core).
+        dpi: Dots per inch of a PNG, and of the pictures in other formats.
+    """
+    content = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path", "pdf.fonttype": 42}):
+        if not isinstance(drawn.get_layout_engine(), PlaceHolderLayoutEngine | None):
+            drawn.draw_without_rendering()  # one layout for all formats
+            drawn.set_layout_engine("none")
+        meta = {"CreationDate": None} if ending == "pdf" else {"Date": None, **(about or {})}
+        extra: dict[str, Any] = {} if ending == "png" else {"metadata": meta}
+        drawn.savefig(content, format=ending, dpi=dpi, bbox_inches="tight", pad_inches=0.05,
+                      **extra)  # fmt: skip
+    return content.getvalue()
+
+
 def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
-    """Write the figure as SVG, PDF and PNG (200 dots per inch); return the paths."""
+    """Write the figure as SVG, PDF and PNG; return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{ending}" for ending in FORMATS]
-    with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path", "pdf.fonttype": 42}):
-        drawn.draw_without_rendering()  # one layout for all formats
-        drawn.set_layout_engine("none")
-        for path in paths:
-            meta = {"CreationDate": None} if path.suffix == ".pdf" else {"Date": None}
-            extra: dict[str, Any] = {} if path.suffix == ".png" else {"metadata": meta}
-            drawn.savefig(path, dpi=200, bbox_inches="tight", pad_inches=0.05, **extra)
+    for path in paths:
+        path.write_bytes(rendered(drawn, path.suffix[1:]))
     return paths
 
 

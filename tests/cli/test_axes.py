@@ -93,4 +93,5 @@ def test_a_report_shows_filters_and_runs_of_each_condition(axes, tmp_path):
     )
     assert 'data-cell="MAE | synthetic/knn/all/shift:4/readout=patch_max"' in page
     assert 'data-runs="MAE | synthetic/knn/all/shift:4/readout=patch_max"' in page
-    assert "synthetic, linear, shift:4" in (tmp_path / "page/figures/shots.svg").read_text()
+    figure = tmp_path / "page" / "figures" / "shots-synthetic-linear-shift-4.svg"
+    assert "synthetic, linear, shift:4" in figure.read_text()

@@ -245,11 +245,11 @@ ENOUGH = TINY.replace("epochs = 1", "epochs = 30").replace("seeds = 2", "seeds =
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_the_same_command_resumes_to_the_same_bits(tmp_path):
+def test_sigterm_saves_and_the_same_command_resumes_to_the_same_bits(tmp_path):
     stopped, straight = Sarbench(tmp_path / "stopped", ENOUGH), Sarbench(tmp_path / "a", ENOUGH)
     process = stopped.start("run", stopped.grid, "-m", "mae", "--workers", "1")
     folder = wait_for(lambda: [p.parent for p in stopped.runs.glob("pretrain/*/history.jsonl")])[0]
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # raises KeyboardInterrupt, as Ctrl-C does
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "run the same command again" in errors

@@ -1,5 +1,6 @@
 """Missing work is estimated from stored timings or a table, and the estimate names its source."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -36,28 +37,42 @@ def set_done(entry: Entry, wall_s: float) -> None:
     )
 
 
-def test_the_time_of_a_pretraining_scales_with_its_images_and_a_run_takes_that_of_its_kind(
-    tmp_path,
-):
+def test_the_time_of_a_pretraining_scales_with_its_images(tmp_path):
     made = plan_of(tmp_path, make_summary())
     short, long = [entry for entry in made.pretrain if entry.planned.method == "mae"]
     set_done(short, 60.0)  # 20 chips, 10 epochs: 0.3 s an image
-    timed = {}
-    for entry in made.runs:
-        kind = (entry.planned.pretraining.method, entry.planned.protocol, entry.planned.shots)
-        if entry.planned.pretraining is short.planned and kind not in timed:
-            timed[kind] = len(timed) + 1.0  # 1 to 4 s
-            set_done(entry, timed[kind])
     costs = Costs(made)
     assert costs.pretraining_s(long.planned) == (180.0, True)
-    for entry in made.runs:
-        if entry.planned.pretraining is long.planned:
-            kind = ("mae", entry.planned.protocol, entry.planned.shots)
-            assert costs.run_s(entry.planned) == (timed[kind], True)
     estimate = costs.missing(made)
-    assert (estimate.timings, estimate.unknown) == (5, 0)
+    assert (estimate.timings, estimate.unknown) == (1, 0)
     assert estimate.pretrain_h == pytest.approx(180.0 / 3600, rel=1e-3)  # controls take nothing
-    assert "5 stored timings" in str(estimate)
+    assert "1 stored timings" in str(estimate)
+
+
+def test_the_pass_over_the_chips_counts_once_and_a_run_takes_the_time_of_its_kind(tmp_path):
+    made = plan_of(tmp_path, make_summary())
+    for entry in made.runs:
+        if entry.planned.pretraining.method == "random_init":
+            entry.state = "done"
+    short, long = [entry.planned for entry in made.pretrain if entry.planned.method == "mae"]
+    for entry in made.runs:
+        if entry.planned.pretraining is short:  # knn came first and computed the features
+            knn = entry.planned.protocol == "knn"
+            set_done(entry, 25.0 if knn else 3.0 if entry.planned.shots == 10 else 5.0)
+    costs = Costs(made)
+    for entry in made.runs:
+        if entry.planned.pretraining is long and entry.planned.protocol == "linear":
+            expected = 3.0 if entry.planned.shots == 10 else 5.0
+            assert costs.run_s(entry.planned) == (expected, True)
+    other = [entry for entry in made.runs if entry.planned.pretraining is long]
+    rough = sum(costs.run_s(e.planned)[0] for e in other if e.planned.protocol == "knn")
+    counts = Counter(entry.planned.protocol for entry in other)
+    assert counts == {"linear": 6, "knn": 4}  # knn with all labels draws nothing
+    raw = [e for e in made.runs if e.planned.pretraining.method == "raw_pixels"]
+    of_raw = sum(costs.run_s(entry.planned)[0] for entry in raw)
+    estimate = costs.missing(made)
+    # three runs of 3 s, three of 5 s, those of knn from the table, and one pass: 4 x 25 s
+    assert estimate.evaluate_h * 3600 == pytest.approx(3 * 3 + 3 * 5 + rough + 4 * 25 + of_raw)
 
 
 def test_conditions_share_the_time_of_a_head_in_the_table(tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawings import outside
 from PIL import Image
 
 from sarbench.results.figures.confusion import confusion_figure, recall_figure
@@ -13,21 +14,6 @@ NAMES = [
     "W" * 28,
 ]  # fmt: skip
 TITLE = "sar_acd/paper_random/linear_standardised/40, all its seeds together"
-
-
-def outside(figure):
-    """Return the texts that are cut at the edge of the figure."""
-    figure.draw_without_rendering()
-    shown = [*figure.texts, *(text for legend in figure.legends for text in legend.texts)]
-    for axes in figure.axes:
-        low, high = sorted(axes.get_ylim())
-        shown += [axes.title, axes.yaxis.label, *axes.texts, *axes.get_xticklabels()]
-        shown += [t for t in axes.get_yticklabels() if low <= t.get_position()[1] <= high]
-    edges = figure.bbox.padded(0.5)
-    boxes = {t.get_text(): t.get_window_extent() for t in shown if t.get_text()}
-    return [text for text, box in boxes.items() if not (
-        edges.x0 <= box.x0 and box.x1 <= edges.x1 and edges.y0 <= box.y0 and box.y1 <= edges.y1
-    )]  # fmt: skip
 
 
 @pytest.mark.parametrize(("classes", "rows"), [(10, 1), (10, 4), (5, 3), (3, 2)])

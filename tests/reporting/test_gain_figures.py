@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.colors import to_hex
 
-from sarbench.results.figures.gains import Measured, gain_figure, swept_figure
+from sarbench.results.figures.gains import Measured, gain_figure, has_several_values
 from sarbench.results.figures.style import inline_svg, save
 
 EVIL = '<img src=x onerror="alert(1)"> & $x_1^2$ %#{}~'
@@ -49,43 +49,13 @@ def test_the_untrained_point_is_hollow_and_the_trained_one_has_its_interval():
     assert [tuple(bar) for bar in bars] == [pytest.approx(one) for one in limits]
 
 
-def test_without_two_values_of_a_row_there_is_no_figure():
-    assert gain_figure(SCORES[:1], "Accuracy", "") is None
-    assert gain_figure(SCORES[-1:], "Accuracy", "") is None
-    assert swept_figure([Measured("MAE", 4, 0.5), Measured("B", 8, 0.5)], "x", "y", "") is None
-
-
-def over(row, points, **more):
-    return [Measured(row, value, mean, **more) for value, mean in points]
-
-
-def test_scores_over_a_swept_number_are_in_its_order_with_grey_controls():
-    scores = over("MAE", [(8, 0.57), (0, 0.84), (4, 0.71)], low=0.5, high=0.9)
-    scores += over("Raw pixels", [(0, 0.98), (4, 0.54), (8, 0.32)], control=True)
-    figure = swept_figure(scores, "shift (pixels)", "Accuracy", "mstar_soc, knn")
-    (axes,) = figure.axes
-    lines = {c.get_label(): c.lines[0] for c in axes.containers}
-    assert list(lines["MAE"].get_xdata()) == [0, 4, 8]
-    assert list(lines["MAE"].get_ydata()) == pytest.approx([84, 71, 57])
-    assert list(lines["Raw pixels"].get_ydata()) == pytest.approx([98, 54, 32])
-    assert lines["MAE"].get_linestyle() == "-" != lines["Raw pixels"].get_linestyle()
-    assert (axes.get_xscale(), axes.get_xlabel()) == ("linear", "shift (pixels)")
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "4", "8"]
-
-
-@pytest.mark.parametrize(
-    ("values", "scale"), [((20, 40, 80), "linear"), ((20, 40, 160), "log"), ((0, 160), "linear")]
-)
-def test_values_over_a_wide_range_have_a_logarithmic_axis(values, scale):
-    scores = over("MAE", [(value, 0.5) for value in values])
-    assert swept_figure(scores, "epochs", "Accuracy", "").axes[0].get_xscale() == scale
+def test_a_figure_needs_two_values_of_a_row():
+    assert has_several_values(SCORES)
+    assert not has_several_values(SCORES[:1])
+    assert not has_several_values([Measured("MAE", 4, 0.5), Measured("B", 8, 0.5)])
 
 
 def test_no_name_becomes_markup(tmp_path):
     readouts = [Measured(EVIL, value, 0.5, untrained=0.4) for value in ("a", EVIL)]
-    for number, figure in enumerate([
-        gain_figure(readouts, "Accuracy", EVIL),
-        swept_figure(over(EVIL, [(1, 0.4), (2, 0.5)]), EVIL, "Accuracy", EVIL),
-    ]):  # fmt: skip
-        svg, *_ = save(figure, tmp_path, str(number))
-        assert "<img" not in inline_svg(svg)
+    svg, *_ = save(gain_figure(readouts, "Accuracy", EVIL), tmp_path, "gain")
+    assert "<img" not in inline_svg(svg)

@@ -6,11 +6,11 @@ import subprocess
 
 import numpy as np
 import pytest
+from drawings import outside
 
 from sarbench.results.figures.confusion import confusion_figure, recall_figure
 from sarbench.results.figures.critical_difference import ranks_figure
 from sarbench.results.figures.encoders import attention_figure, features_figure
-from sarbench.results.figures.scores import cost_figure, shots_figure
 from sarbench.results.figures.style import inline_svg, save
 from sarbench.results.figures.training import training_figure
 from sarbench.results.leaderboard import tabulate_scores
@@ -119,24 +119,29 @@ def test_the_latex_compiles(board, layout, tmp_path):
     assert "Overfull \\hbox" not in done.stdout
 
 
-def test_shots_are_drawn_at_their_means_with_their_intervals(board):
-    figure = shots_figure(board)
-    (axes,) = figure.axes
-    lines = {c.get_label(): c.lines[0].get_ydata() for c in axes.containers}
-    expected = [100 * board.cell("Alpha", Column("synthetic", "linear", k)).mean for k in (10, 20)]
-    assert list(lines["Alpha"]) == pytest.approx(expected)
-    assert len(lines) == len(board.rows)
-    alone = tabulate_scores(scores("Alpha", 0.8, shots=(10,)))
-    assert shots_figure(alone) is None
+MANY = [f"SAR-JEPA (Gaussian) {n}, encoder vit:128x4x4@112/8, epochs 16" for n in range(17)]
 
 
-def test_the_cost_figure_leaves_out_rows_without_a_cost(board):
-    figure = cost_figure(
-        board, {"Alpha": 1.0, "Beta": 2.0}, Column("synthetic", "linear", 10), board.rows
-    )
+def test_ranks_of_many_methods_with_long_names_do_not_overlap():
+    ranking = rank_methods(MANY, np.random.default_rng(0).random((9, len(MANY))))
+    figure = ranks_figure(ranking)
+    figure.draw_without_rendering()
     (axes,) = figure.axes
-    assert sorted(c.lines[0].get_xdata()[0] for c in axes.containers) == [60.0, 120.0]
-    assert cost_figure(board, {"Alpha": 1.0}, Column("synthetic", "linear", 10), board.rows) is None
+    names = [text.get_text() for text in axes.texts]
+    assert all(sum(row in text for text in names) == 1 for row in MANY)
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[:n])
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+def test_recall_of_many_methods_with_long_names_is_whole():
+    recalls = {row: np.full(3, n / 17) for n, row in enumerate(MANY)}
+    figure = recall_figure(recalls, ["a", "b", "c"], MANY[12:], "title")
+    assert outside(figure) == []
+    labels = [text.get_text().replace("\n", " ") for text in figure.axes[0].get_yticklabels()]
+    assert labels == MANY
+    boxes = [text.get_window_extent() for text in figure.axes[0].get_yticklabels()]
+    assert not any(one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[:n])
 
 
 MATRIX = np.array([[8, 2, 0], [1, 9, 0], [0, 0, 10]])
@@ -145,9 +150,18 @@ MATRIX = np.array([[8, 2, 0], [1, 9, 0], [0, 0, 10]])
 def test_classes_are_drawn_as_percent_of_the_true_class():
     confusion = confusion_figure({"A": MATRIX}, ["a", "b", "c"], "title")
     assert [t.get_text() for t in confusion.axes[0].texts] == ["80", "20", "10", "90", "100"]
-    recall = recall_figure({"A": np.array([0.8, 0.9, 1.0])}, ["a", "b", "c"], [], "title")
-    assert list(recall.axes[0].lines[0].get_ydata()) == [80, 90, 100]
-    assert training_figure({"none": []}) is None
+    recalls = {"A": np.array([0.8, 0.9, 1.0]), "B": np.array([0.1, 0.2, 0.3])}
+    (axes,) = recall_figure(recalls, ["a", "b", "c"], ["B"], "title").axes
+    assert [t.get_text() for t in axes.texts] == ["80", "90", "100", "10", "20", "30"]
+    assert axes.images[0].get_array().tolist() == [[80, 90, 100], [10, 20, 30]]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["A", "B"]
+
+
+def test_encoders_of_two_sizes_have_their_own_uniform_attention_and_one_scale():
+    figure = attention_figure({"A": MATRIX[:2] + 0.5, "B": MATRIX * 9.0}, {"A": 41.0, "B": 58.0})
+    dashed = [line for axes in figure.axes for line in axes.lines if line.get_linestyle() == "--"]
+    assert [list(line.get_ydata()) for line in dashed] == [[41, 41], [58, 58]]
+    assert [axes.get_ylim() for axes in figure.axes] == [(0, pytest.approx(103.5))] * 2  # 1.15 * 90
 
 
 @pytest.mark.slow
@@ -155,14 +169,14 @@ def test_every_figure_is_written_as_vectors_and_pixels(tmp_path):
     draw = np.random.default_rng(0)
     classes, matrix = ["T72", EVIL, "$"], MATRIX
     figures = {
-        "training": training_figure({EVIL: [(1.0, 2.0), (2.0, 1.0)], "none": []}),
+        "training": training_figure({EVIL: [(1.0, 2.0), (2.0, 1.0)]}),
         "ranks": ranks_figure(rank_methods(["A", EVIL, "C", "D"], draw.random((7, 4)))),
         "confusion": confusion_figure({"A": matrix, EVIL: matrix}, classes, EVIL),
         "recall": recall_figure({"A": np.array([0.8, 0.9, 1.0])}, classes, [], EVIL),
         "features": features_figure(
             {"A": draw.random((9, 2))}, np.repeat([0, 1, 2], 3), classes, EVIL
         ),
-        "attention": attention_figure({"A": draw.random((3, 4)) * 50}, 58.0, 112),
+        "attention": attention_figure({"A": draw.random((3, 4)) * 50}, {"A": 58.0}),
     }
     for name, figure in figures.items():
         paths = save(figure, tmp_path, name)
@@ -232,7 +246,7 @@ def test_the_page_works_in_a_browser(board, runs, tmp_path):
         tab.locator("input[data-axis=protocol]").check()
         tab.locator("#board-0 td[data-runs^='Gamma']").first.click()
         shown = tab.locator("#runs-table tbody tr:visible")
-        assert shown.count() == 10
+        assert shown.count() == 3 * 10  # pretraining and evaluation seeds
         tab.get_by_label("filter runs").fill("alpha 20")
         assert tab.locator("#runs-table tbody tr:visible").count() > 0
         tab.set_viewport_size({"width": 400, "height": 800})
