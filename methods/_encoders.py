@@ -73,7 +73,7 @@ class GivenConfig:
     """The ViT of a file of weights; each number is a shape in the file, or stated by a person.
 
     Attributes:
-        name: Name in tables: `given:768x12x12@224/16`, width x depth x heads @ input / patch.
+        name: Name in tables, see `given_name`.
         input_px: Side of the square input.
         patch_px: Side of a patch.
         width: Length D of a token.
@@ -120,6 +120,11 @@ class GivenConfig:
         """Rows and columns of patches."""
         side = self.input_px // self.patch_px
         return side, side
+
+
+def given_name(width: int, depth: int, heads: int, input_px: int, patch_px: int) -> str:
+    """Return the name of a given ViT in tables."""
+    return f"given:{width}x{depth}x{heads}@{input_px}/{patch_px}"
 
 
 AnyEncoder = EncoderConfig | TimmConfig | GivenConfig

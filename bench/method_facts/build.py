@@ -11,9 +11,22 @@ class NoLabelsError(ValueError):
     """A pool has no labels, but the method needs them."""
 
 
+class NotTrainedHereError(ValueError):
+    """Weights that come from a file, so that no pretraining makes them."""
+
+
 def build_method(identity: Pretraining) -> Method:
-    """Build the method of a pretraining, with the first weights of its seed."""
+    """Build the method of a pretraining, with the first weights of its seed.
+
+    Raises:
+        NotTrainedHereError: The weights come from a file; drawn ones would replace them silently.
+    """
     method = _registry.get(identity.method)
+    if not (method.trains or method.control):
+        raise NotTrainedHereError(
+            f"the weights of {identity.method} ({identity.key[:12]}) come from a file, and the "
+            "store does not have them; rerun where the file is"
+        )
     encoder = encoder_from_json(identity.encoder) if identity.encoder else None
     rng = torch_stream(identity.seed, "weights")
     config = from_json(method.Config, identity.config)

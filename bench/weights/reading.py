@@ -6,7 +6,9 @@ is larger than the memory can be read as long as its encoder is not.
 
 import argparse
 import pickle
+import re
 import stat
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -125,13 +127,21 @@ def _read_safetensors(path: Path) -> WeightsFile:
 
 def _read_torch(path: Path, mapped: bool) -> WeightsFile:
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with (
+            torch.serialization.safe_globals([argparse.Namespace]),
+            warnings.catch_warnings(action="ignore"),  # a file that cannot be read is an error
+        ):
+            if path.suffix == ".safetensors":  # torch believes the name of a path
+                with path.open("rb") as opened:
+                    content = torch.load(opened, map_location="cpu", weights_only=True)
+            else:
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        named = str(error).split("WeightsUnpickler error: ")[-1].split("\n")[0]
+        named = re.search(r"GLOBAL (\S+)|(WeightsUnpickler error: .*)", str(error))
+        what = f" ({(named[1] or named[2])[:200]})" if named else ""
         raise WeightsFileError(
-            f"{path} holds something besides tensors and plain values, which could run code: "
-            f"{named[:200]} It was not loaded; {CONVERT}"
+            f"{path} holds something besides tensors and plain values{what}, which could run code "
+            f"when it is loaded. It was not loaded; {CONVERT}"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
             IndexError, zipfile.BadZipFile) as error:  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
-from ...methods._encoders import EncoderError, GivenConfig
+from ...methods._encoders import EncoderError, GivenConfig, given_name
 from ...methods._given import GivenEncoder
 from ...methods._relative import BUCKETS
 from .account import Account
@@ -45,18 +45,18 @@ def vit_weights(file: WeightsFile, layout: Layout, stated: Stated) -> GivenWeigh
     tensors, notes = as_weights(layout.adapt(found))
     if part:
         notes.append(f"encoder: {part}")
-    encoder, more = _sizes(tensors, _side(file), stated)
+    encoder, more = _sizes(tensors, _side(tensors, file), stated)
     notes += more
-    tensors = _own_positions(tensors, encoder, account)
+    tensors = _own_positions(tensors, encoder)
     channels = tensors["patch_embed.proj.weight"].shape[1]
-    notes += _close_account(account, tensors, sources, encoder, channels)
+    notes += close_account(account, tensors, sources, encoder, channels)
     digest = weights_digest(tensors)
     config, more = input_config(
         layout.name, layout.three, channels, digest, replace(stated, part=part)
     )
     notes += more
     if account.complete and "pos_embed" in tensors:
-        notes += _resized(tensors, encoder)
+        notes += resize_positions(tensors, encoder)
     return GivenWeights(layout.name, encoder, config, tensors, account, tuple(notes))
 
 
@@ -111,9 +111,10 @@ def _skip_or_refuse(
         account.skip(key, reason)
 
 
-def _side(file: WeightsFile) -> int | None:
-    """Return the side of the patch grid, from a table of positions that may be skipped later."""
-    tables = [one for key, one in file.tensors.items() if key.rpartition(".")[2] == "pos_embed"]
+def _side(tensors: dict[str, Tensor], file: WeightsFile) -> int | None:
+    """Return the side of the patch grid, from a table of positions, also from a skipped one."""
+    skipped = [one for key, one in file.tensors.items() if key.rpartition(".")[2] == "pos_embed"]
+    tables = [one for one in (tensors.get("pos_embed"), *skipped) if one is not None]
     return isqrt(tables[0].shape[1]) if tables and tables[0].ndim == 3 else None
 
 
@@ -139,7 +140,7 @@ def _sizes(
         notes.append(f"{px} px input is assumed; the file has no table of positions")
     try:
         encoder = GivenConfig(
-            name=f"given:{width}x{depth}x{heads}@{px}/{patch_px}",
+            name=given_name(width, depth, heads, px, patch_px),
             input_px=px,
             patch_px=patch_px,
             width=width,
@@ -197,9 +198,7 @@ def _heads(width: int, relative: Tensor | None, stated: Stated) -> tuple[int, li
     return heads, [note]
 
 
-def _own_positions(
-    tensors: dict[str, Tensor], encoder: GivenConfig, account: Account
-) -> dict[str, Tensor]:
+def _own_positions(tensors: dict[str, Tensor], encoder: GivenConfig) -> dict[str, Tensor]:
     """Return the weights with a table of positions as the network has it.
 
     With registers the table has no row for prefix tokens: their rows are added to the tokens, as
@@ -224,7 +223,7 @@ def _own_positions(
     return own
 
 
-def _close_account(
+def close_account(
     account: Account,
     tensors: dict[str, Tensor],
     sources: dict[str, list[str]],
@@ -258,7 +257,7 @@ def _can_resize(shape: torch.Size, encoder: GivenConfig) -> bool:
     return len(shape) == 3 and shape[2] == encoder.width and _is_square(shape[1] - extra)
 
 
-def _resized(tensors: dict[str, Tensor], encoder: GivenConfig) -> list[str]:
+def resize_positions(tensors: dict[str, Tensor], encoder: GivenConfig) -> list[str]:
     """Resize the table of positions to the input, as timm does: bicubic, antialiased."""
     table = tensors["pos_embed"]
     extra = 0 if encoder.registers or not encoder.class_token else 1

@@ -3,8 +3,10 @@
 Philox is a counter-based generator whose bits NumPy promises not to change.
 """
 
+import json
 from argparse import Namespace
 from hashlib import sha256
+from pathlib import Path as File
 from typing import Any
 
 import numpy as np
@@ -45,3 +47,15 @@ def checkpoint(paths: list[tuple[Path, tuple[int, ...]]], plain: dict[str, Any])
             place = place.setdefault(key, {})
         place[path[-1]] = weight(".".join(map(str, path)), tuple(shape))
     return result | {"args": Namespace(**plain)} if plain else result
+
+
+def fixture(name: str) -> dict[str, np.ndarray]:
+    """Return the keys of a published checkpoint and the tokens of its authors' code."""
+    with np.load(File(__file__).parent / f"{name}.npz") as file:
+        return dict(file)
+
+
+def published(name: str) -> dict[Any, Any]:
+    """Return the checkpoint of a fixture: the authors' keys and shapes, drawn values."""
+    keys = json.loads(str(fixture(name)["keys"]))
+    return checkpoint(keys, {"batch_size": 64, "model": name})

@@ -6,10 +6,9 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from parity.encoders.drawn import checkpoint, chips
+from parity.encoders.drawn import chips, fixture, published
 
 from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.given_weights import GivenWeights, Stated
@@ -27,16 +26,10 @@ LAYOUTS = {  # fixture -> layout, keys used
 
 def given(name: str, folder: Path) -> GivenWeights:
     """Write the checkpoint of a fixture and read it."""
-    keys = json.loads(str(fixture(name)["keys"]))
     path = folder / f"{name}.pth"
-    torch.save(checkpoint(keys, {"batch_size": 64, "model": name}), path)
+    torch.save(published(name), path)
     part = "encoder" if name == "i_jepa_encoder" else None
     return find_encoder(path, Stated(heads=3, part=part))
-
-
-def fixture(name: str) -> dict[str, np.ndarray]:
-    with np.load(HERE / f"{name}.npz") as file:
-        return dict(file)
 
 
 def test_every_fixture_is_compared():
