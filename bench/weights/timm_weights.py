@@ -77,9 +77,7 @@ def timm_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
         tensors[name], note = _resized(tensors[name], shape, network)
         notes.append(note)
     own_tensors = {f"model.{name}": tensor for name, tensor in tensors.items()}
-    return GivenWeights(
-        LAYOUT, config, given, own_tensors, account, tuple(notes + more + of_input)
-    )
+    return GivenWeights(LAYOUT, config, given, own_tensors, account, tuple(notes + more + of_input))
 
 
 def _config(stated: Stated) -> tuple[TimmConfig, bool]:
