@@ -11,6 +11,7 @@ from ..data.pools import pool_members
 from ..identity import RECIPES, SOURCE, Recipe, fill, pool_count
 from ..method_facts.method_info import MethodInfo, check_config
 from ..suggest import unknown
+from .encoder_problems import encoder_problems
 from .evaluate_problems import evaluate_problems, shots_problems
 from .schema import (
     Grid,
@@ -37,7 +38,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
     """
     problems = [
         *_claim_problems(grid), *_pretrain_problems(grid), *_pool_problems(grid, methods),
-        *_recipe_problems(grid, methods), *evaluate_problems(grid),
+        *_recipe_problems(grid, methods), *evaluate_problems(grid), *encoder_problems(grid),
     ]  # fmt: skip
     entries = (*grid.methods, *grid.controls)
     if not entries and not grid.encoders:

@@ -151,7 +151,7 @@ def _of_missing(entry: EncoderEntry, known: dict[str, Remembered], store: Store)
         f"has {len(done)} encoders from files of that name" if done else "has no encoder from it"
     )
     raise GridError(
-        f"the file {entry.weights} is missing, and the store {store.root} {known_here}; put the file "
+        f"the file {entry.weights} is missing, and the store {store.root} {known_here}; put it "
         "there, or give its path, absolute or relative to the folder of the grid"
     )
 

@@ -21,6 +21,7 @@ from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
 from .entry import Cause, Entry, find_entry
 from .given_files import find_given
+from .seen import seen_sharing
 from .stale import StaleIndex
 
 
@@ -48,6 +49,7 @@ class Plan:
     failing: set[str] = field(default_factory=set)  # methods that fail their contract
     moved: list[str] = field(default_factory=list)  # of an archive: versions that differ from ours
     files: dict[str, GivenFile] = field(default_factory=dict)  # of given weights, by their key
+    seen: Shared = field(default_factory=dict)  # chips that given encoders have seen, as declared
 
     @property
     def overlaps(self) -> list[str]:
@@ -219,6 +221,7 @@ def make_plan(
         not_applicable=refused,
         failing=set(failed_contracts(store, methods)),
         files={one.identity.key: GivenFile(one.entry.weights, one.entry.stated()) for one in given},
+        seen=seen_sharing(grid, data, data_dir, store, versions),
     )
 
 
