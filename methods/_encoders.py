@@ -73,7 +73,6 @@ class GivenConfig:
     """The ViT of a file of weights; each number is a shape in the file, or stated by a person.
 
     Attributes:
-        name: Name in tables, see `given_name`.
         input_px: Side of the square input.
         patch_px: Side of a patch.
         width: Length D of a token.
@@ -87,9 +86,9 @@ class GivenConfig:
         registers: Number of register tokens, which are no part of the result.
         positions: A stored table with a row for each token, or LoMaR's relative attention.
         family: Kind of network.
+        name: Name in tables, width x depth x heads @ input / patch; empty = made from them.
     """
 
-    name: str
     input_px: int
     patch_px: int
     width: int
@@ -103,13 +102,16 @@ class GivenConfig:
     registers: int = 0
     positions: Literal["table", "relative"] = "table"
     family: Literal["vit"] = "vit"
+    name: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse sizes that do not fit together.
+        """Set the name, and refuse sizes that do not fit together.
 
         Raises:
             EncoderError: The heads do not divide the width, or the patches not the input.
         """
+        sizes = f"{self.width}x{self.depth}x{self.heads}@{self.input_px}/{self.patch_px}"
+        object.__setattr__(self, "name", self.name or f"given:{sizes}")
         if self.heads < 1 or self.width % self.heads:
             _refuse(self.name, f"{self.heads} heads do not divide its width, {self.width}")
         if self.input_px < self.patch_px or self.input_px % self.patch_px:
@@ -120,11 +122,6 @@ class GivenConfig:
         """Rows and columns of patches."""
         side = self.input_px // self.patch_px
         return side, side
-
-
-def given_name(width: int, depth: int, heads: int, input_px: int, patch_px: int) -> str:
-    """Return the name of a given ViT in tables."""
-    return f"given:{width}x{depth}x{heads}@{input_px}/{patch_px}"
 
 
 AnyEncoder = EncoderConfig | TimmConfig | GivenConfig

@@ -150,7 +150,7 @@ class GivenTimmEncoder(TimmEncoder):
 
     def forward(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N D"]:
         """Return the tokens of whole chips with values in [0, 1]."""
-        return super().forward(self.expand(images))
+        return self.tokens(self.model(self.expand(images)))
 
     def expand(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B C H W"]:
         """Return the normalised channels of chips.

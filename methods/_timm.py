@@ -52,7 +52,10 @@ class TimmEncoder(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N D"]:
         """Return the tokens of whole chips with values in [0, 1]."""
-        found = self.model(images)
+        return self.tokens(self.model(images))
+
+    def tokens(self, found: Tensor) -> Float[Tensor, "B N D"]:
+        """Return the tokens of what the network gives: its tokens, or a map of features."""
         if found.ndim == 3:
             prefix = getattr(self.model, "num_prefix_tokens", int(self.has_class_token))
             if found.shape[1] <= prefix:

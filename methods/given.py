@@ -77,7 +77,7 @@ class Given(Method):
         """Return the network of the file; an `EncoderConfig` gives one with stored positions."""
         if isinstance(encoder, EncoderConfig):
             encoder = GivenConfig(
-                encoder.name, encoder.input_px, encoder.patch_px, encoder.width, encoder.depth,
-                encoder.heads, hidden=4 * encoder.width,
+                encoder.input_px, encoder.patch_px, encoder.width, encoder.depth, encoder.heads,
+                hidden=4 * encoder.width,
             )  # fmt: skip
         return given_encoder(config, encoder, drop_path)

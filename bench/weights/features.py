@@ -112,7 +112,6 @@ def check_readout(encoder: nn.Module, readout: str) -> None:
         raise RequestError("this encoder has no class token; use --readout patch_mean")
 
 
-@torch.no_grad()
 def features(
     encoder: nn.Module, input_px: int, chips: Iterator[Chip], readout: str
 ) -> Iterator[tuple[list[str], Float[Tensor, "B *rest"]]]:
@@ -133,6 +132,7 @@ def features(
         yield names, _read(encoder, inputs, readout)
 
 
+@torch.no_grad()
 def _read(encoder: nn.Module, inputs: list[Tensor], readout: str) -> Tensor:
     tokens = encoder(torch.cat(inputs))
     if readout == "tokens":

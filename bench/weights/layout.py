@@ -35,6 +35,8 @@ class Layout:
         renamed: Pattern of a name -> its name here. `NAME#0`, `NAME#1` are put one below the other.
         adapt: Changes the renamed tensors.
         three: Mean and deviation of three channels in the family's own code; None = not normalised.
+        class_row: Whether a table of positions always has a row for the class token, if there is
+            one.
         parts: Containers among which a person chooses; the first is the default.
         unsupported: The reason why a recognised file is not read; empty if it is.
     """
@@ -48,6 +50,7 @@ class Layout:
     renamed: Rules = ()
     adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     three: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    class_row: bool = True
     parts: tuple[str, ...] = ()
     unsupported: str = ""
 

@@ -1,6 +1,7 @@
 """The file `encoder.safetensors` of a store, whose header holds the identity of its pretraining."""
 
 import json
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,7 +12,6 @@ from ...methods._encoders import (
     EncoderConfig,
     GivenConfig,
     encoder_from_json,
-    given_name,
 )
 from ...methods._timm import TimmEncoder
 from ...methods._vit import Encoder, sincos_positions
@@ -34,18 +34,20 @@ def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
         WeightsFileError: The header is damaged, or the method builds a network of its own kind.
         StatedValueError: A value is stated that the header tells.
     """
-    if any(getattr(stated, name) is not None for name in ("heads", "part", "encoder", "channel")):
+    if replace(stated, input_px=None) != Stated():
         raise StatedValueError(
-            "the file is an encoder of a store, whose header says what it is; state input_px, "
-            "mean and std only"
+            "the file is an encoder of a store, whose header says what it is; state nothing but "
+            "input_px"
         )
     try:
         identity = Pretraining(**json.loads(file.metadata[HEADER]))
         method = _registry.get(identity.method)
-        size = encoder_from_json(identity.encoder or {})
+        size = encoder_from_json(identity.encoder) if identity.encoder else None
         values = from_json(method.Config, identity.config)
     except (ValueError, TypeError, KeyError) as error:
         raise WeightsFileError(f"the header is not that of a pretraining: {error}") from error
+    if size is None:
+        raise WeightsFileError(f"{identity.method} ({identity.key[:12]}) has no encoder")
     with torch.device("meta"):
         network = method.build_encoder(values, size)
     notes = [f"{identity.method}, pretraining {identity.key[:12]}"]
@@ -68,7 +70,7 @@ def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
     if stated.input_px not in (None, encoder.input_px):
         if not isinstance(encoder, GivenConfig):
             raise StatedValueError(f"the encoder is {encoder.name}; its input cannot be changed")
-        encoder = _at(encoder, stated.input_px)
+        encoder = replace(encoder, input_px=stated.input_px, name="")
         more += resize_positions(tensors, encoder) if "pos_embed" in tensors else []
     return GivenWeights(config.layout, encoder, config, tensors, account, (*notes, *more))
 
@@ -78,7 +80,6 @@ def _of_vit(
 ) -> tuple[GivenConfig, Config, dict[str, Tensor]]:
     """Return a ViT of our methods as a given one, with its fixed positions as a stored table."""
     encoder = GivenConfig(
-        given_name(size.width, size.depth, size.heads, size.input_px, size.patch_px),
         size.input_px, size.patch_px, size.width, size.depth, size.heads, hidden=4 * size.width,
         class_token=network.has_class_token,
         positions="relative" if network.positions is None else "table",
@@ -90,12 +91,6 @@ def _of_vit(
     pixels = network.standardise
     mean, std = ((pixels[0],), (pixels[1],)) if pixels else (None, None)
     return encoder, Config(mean=mean, std=std), tensors
-
-
-def _at(encoder: GivenConfig, input_px: int | None) -> GivenConfig:
-    values = {**vars(encoder), "input_px": input_px}
-    sizes = ("width", "depth", "heads", "input_px", "patch_px")
-    return GivenConfig(**values | {"name": given_name(*(values[name] for name in sizes))})
 
 
 def _account(

@@ -8,7 +8,7 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
-from ...methods._encoders import EncoderError, GivenConfig, given_name
+from ...methods._encoders import EncoderError, GivenConfig
 from ...methods._given import GivenEncoder
 from ...methods._relative import BUCKETS
 from .account import Account
@@ -47,7 +47,7 @@ def vit_weights(file: WeightsFile, layout: Layout, stated: Stated) -> GivenWeigh
         notes.append(f"encoder: {part}")
     encoder, more = _sizes(tensors, _side(tensors, file), stated)
     notes += more
-    tensors = _own_positions(tensors, encoder)
+    tensors = _own_positions(tensors, encoder, layout.class_row)
     channels = tensors["patch_embed.proj.weight"].shape[1]
     notes += close_account(account, tensors, sources, encoder, channels)
     digest = weights_digest(tensors)
@@ -140,7 +140,6 @@ def _sizes(
         notes.append(f"{px} px input is assumed; the file has no table of positions")
     try:
         encoder = GivenConfig(
-            name=given_name(width, depth, heads, px, patch_px),
             input_px=px,
             patch_px=patch_px,
             width=width,
@@ -198,7 +197,9 @@ def _heads(width: int, relative: Tensor | None, stated: Stated) -> tuple[int, li
     return heads, [note]
 
 
-def _own_positions(tensors: dict[str, Tensor], encoder: GivenConfig) -> dict[str, Tensor]:
+def _own_positions(
+    tensors: dict[str, Tensor], encoder: GivenConfig, class_row: bool
+) -> dict[str, Tensor]:
     """Return the weights with a table of positions as the network has it.
 
     With registers the table has no row for prefix tokens: their rows are added to the tokens, as
@@ -218,7 +219,7 @@ def _own_positions(tensors: dict[str, Tensor], encoder: GivenConfig) -> dict[str
             own["cls_token"] = own["cls_token"] + table[:, :1]
         if extra > 1:
             own["reg_token"] = own["reg_token"] + table[:, 1:extra]
-    elif encoder.class_token and not extra:
+    elif encoder.class_token and not extra and not class_row:
         own["pos_embed"] = torch.cat([torch.zeros_like(table[:, :1]), table], 1)
     return own
 

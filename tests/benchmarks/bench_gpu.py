@@ -25,7 +25,7 @@ from sarbench.methods import get, names
 
 ROOT = Path(__file__).parent.parent.parent
 LIMIT_S = 540
-METHODS = [name for name in names() if not get(name).control]
+METHODS = [name for name in names() if get(name).trains]
 PAPER = ["mae", "lomar", "i_jepa", "fg_mae", "sar_hog", "pgga", "sar_jepa"]  # bundled grid `paper`
 STEPS = [
     "tests", "reference", *(f"pretrain:{name}" for name in ["sar_jepa", *METHODS]), "attention",

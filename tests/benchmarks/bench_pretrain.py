@@ -58,7 +58,7 @@ def watch(name: str, pool: Pool, store: Store) -> tuple[float, float, float]:
 def main() -> None:
     """Print a line for each method."""
     torch.set_num_threads(1)
-    chosen = sys.argv[1:] or [name for name in names() if not get(name).control]
+    chosen = sys.argv[1:] or [name for name in names() if get(name).trains]
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors, one thread, vit_nano")
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))

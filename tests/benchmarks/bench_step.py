@@ -77,7 +77,7 @@ def step_of(name: str, precision: str, **config: Any) -> tuple[float, float]:
 def main() -> None:
     """Print a line for each method."""
     prepare_process(Resources(threads=1))
-    chosen = sys.argv[1:] or [name for name in names() if not get(name).control]
+    chosen = sys.argv[1:] or [name for name in names() if get(name).trains]
     mkl, onednn = best_rates()
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors, {ENCODER.name}, one core")
     print(f"a core does {mkl:.0f} GFLOP/s by torch's product, {onednn:.0f} by oneDNN's")

@@ -67,7 +67,7 @@ def test_operations_are_counted(rng):
     assert counter.get_total_flops() == 3 * 2 * 6 * 5 * 4
 
 
-@pytest.mark.parametrize("name", [name for name in names() if not get(name).control])
+@pytest.mark.parametrize("name", [name for name in names() if get(name).trains])
 def test_the_blocks_of_every_method_have_such_layers(rng, name):
     more = {"classes": 2} if get(name).needs_labels else {}
     more |= {"chips": 2} if get(name).has_chip_state else {}

@@ -50,7 +50,7 @@ from sarbench.methods._method import View
 # The compiler warns while it traces, and would give up if that were an error.
 compiles = pytest.mark.filterwarnings("ignore")
 COMPILED = "mae", "i_jepa", "sar_jepa"  # in tests that take long enough for all methods
-TRAINED = [name for name in names() if not get(name).control]
+TRAINED = [name for name in names() if get(name).trains]
 
 
 def mixed_pool(*kinds: tuple[type, float]) -> Pool:

@@ -28,6 +28,7 @@ DINOV2 = Layout(
         (r"\.mlp\.w12\.", ".mlp.fc1."),
         (r"\.mlp\.w3\.", ".mlp.fc2."),
     ),
+    class_row=False,  # timm's files with registers have none
     three=IMAGENET,  # dinov2/data/transforms.py of facebookresearch/dinov2
 )
 DINOV2_HUGGING_FACE = Layout(

@@ -16,4 +16,5 @@ TIMM_VIT = Layout(
     containers=("model", "state_dict", "model_state_dict", "module", "backbone", "encoder"),
     skipped=((r"head\.", "classifier"), (r"mask_token$", "mask token")),
     three=IMAGENET,
+    class_row=False,
 )

@@ -1,0 +1,209 @@
+"""`weights inspect` and `features` on the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import call_here
+from parity.encoders.drawn import chips, published
+from PIL import Image
+from small_pretrainings import identity_of
+
+from sarbench.bench.identity import Resources
+from sarbench.bench.method_facts.build import build_method
+from sarbench.bench.pretraining.loop import pretrain
+from sarbench.bench.store.records import Store
+from sarbench.bench.weights.find_encoder import find_encoder
+from sarbench.bench.weights.given_weights import Stated
+from sarbench.methods import get
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    """Return the file of a published MAE of 3 channels."""
+    torch.save(published("mae"), tmp_path / "mae.pth")
+    return tmp_path / "mae.pth"
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Return a folder of float chips of 32 px, the input of the encoder."""
+    (tmp_path / "chips" / "b").mkdir(parents=True)
+    for name, chip in zip(("b/2.npy", "1.npy"), chips(32), strict=True):
+        np.save(tmp_path / "chips" / name, chip[0].numpy())
+    (tmp_path / "chips" / ".hidden.npy").write_bytes(b"")
+    (tmp_path / "chips" / "readme.txt").write_text("x")
+    return tmp_path / "chips"
+
+
+def test_inspect_prints_the_account_as_json(file):
+    done = call_here("weights", "inspect", file, "--heads", 3, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert set(found) == {"layout", "architecture", "input_px", "channels", "digest", "keys"}
+    assert (found["layout"], found["input_px"], found["channels"]) == ("mae", 32, 3)
+    assert found["architecture"]["width"] == 48
+    assert found["digest"] == find_encoder(file, Stated(heads=3)).config.digest
+    keys = found["keys"]
+    assert set(keys) == {"used", "skipped", "missing", "unexpected"}
+    assert (keys["used"], keys["missing"], keys["unexpected"]) == (30, [], [])
+    assert "model.decoder_pred.weight" in keys["skipped"]
+
+
+def test_inspect_prints_a_page_for_people(file):
+    done = call_here("weights", "inspect", file, "--heads", 3)
+    assert done.returncode == 0
+    for words in ("48 wide, 2 blocks, 3 heads", "mean (0.485, 0.456, 0.406)", "30 keys",
+                  "19 keys: decoder", "the chip is every channel"):  # fmt: skip
+        assert words in done.stdout
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_inspect_prints_an_incomplete_account_and_exits_with_2(as_json, tmp_path):
+    content = published("mae")
+    content["model"]["extra"] = content["model"].pop("norm.bias")
+    torch.save(content, tmp_path / "a.pth")
+    done = call_here("weights", "inspect", tmp_path / "a.pth", "--heads", 3, *["--json"] * as_json)
+    assert done.returncode == 2
+    assert "1 weights are missing and 1 keys are unexpected" in done.stderr
+    if as_json:
+        keys = json.loads(done.stdout)["keys"]
+        assert (keys["missing"], keys["unexpected"]) == (["norm.bias"], ["model.extra"])
+    else:
+        assert "missing       norm.bias" in done.stdout
+        assert "unexpected    model.extra" in done.stdout
+
+
+def test_inspect_warns_of_an_untrained_encoder(tmp_path):
+    method = get("mae")
+    identity = identity_of("mae", recipe=None)
+    from sarbench.bench.store.weights import save_encoder
+
+    save_encoder(tmp_path / "a", build_method(identity).encoder, identity)
+    done = call_here("weights", "inspect", tmp_path / "a")
+    assert done.returncode == 0
+    assert "looks untrained" in done.stderr
+    assert method.label
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ([], "64 does not divide its width, 48; state it: --heads N"),
+        (["--heads", 5], "5 heads do not divide its width"),
+        (["--heads", 3, "--input-px", 30], "use 24 px or 32 px"),
+        (["--heads", 3, "--part", "encoder"], "MAE has no part 'encoder'; leave `part` out"),
+        (["--encoder", "resnet18"], "it must be timm:NAME"),
+        (["--encoder", "timm:resnet81"], "timm.list_models() lists all"),
+        (["--encoder", "timm:resnet18", "--heads", 3], "heads is for files without a named"),
+    ],
+)
+def test_a_wrong_request_says_what_to_do_and_writes_nothing(words, problem, file, folder, tmp_path):
+    done = call_here("weights", "inspect", file, *words)
+    assert done.returncode == 2
+    assert problem in done.stderr
+    done = call_here("features", file, folder, *words, "--out", tmp_path / "f.npz")
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert not (tmp_path / "f.npz").exists()
+
+
+def features_of(*words: object, out: Path) -> tuple[np.ndarray, list[str]]:
+    done = call_here("features", *words, "--out", out)
+    assert done.returncode == 0, done.stderr
+    with np.load(out, allow_pickle=False) as found:
+        assert set(found) == {"features", "ids"}
+        return found["features"], found["ids"].tolist()
+
+
+def test_features_are_those_of_the_tokens_and_ids_are_paths_below_the_folder(
+    file, folder, tmp_path
+):
+    found = {
+        readout: features_of(
+            file, folder, "--heads", 3, "--readout", readout, out=tmp_path / "f.npz"
+        )
+        for readout in ("class", "patch_mean", "tokens")
+    }
+    for _, ids in found.values():
+        assert ids == ["1.npy", "b/2.npy"]
+    with torch.no_grad():
+        tokens = find_encoder(file, Stated(heads=3)).network()(chips(32).flip(0)).numpy()
+    assert np.array_equal(found["tokens"][0], tokens)
+    assert np.array_equal(found["class"][0], tokens[:, 0])
+    np.testing.assert_allclose(found["patch_mean"][0], tokens[:, 1:].mean(1), atol=1e-6)
+
+
+def test_bytes_are_divided_by_255_and_other_sizes_are_resized(file, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pixels = np.arange(64 * 48, dtype=np.uint8).reshape(64, 48)
+    Image.fromarray(pixels).save(folder / "a.png")
+    np.save(folder / "b.npy", (pixels / np.float32(255)).astype(np.float32))
+    (first, second), _ = features_of(file, folder, "--heads", 3, out=tmp_path / "f.npz")
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("chip", "problem"),
+    [(np.full((8, 8), 200.0), "divide them by their full scale"), (np.full((8, 8), -1.0), "dB"),
+     (np.full((8, 8), np.nan), "NaN")],
+)  # fmt: skip
+def test_chips_that_are_not_amplitude_are_refused(chip, problem, file, tmp_path):
+    (tmp_path / "c").mkdir()
+    np.save(tmp_path / "c" / "a.npy", chip)
+    done = call_here("features", file, tmp_path / "c", "--heads", 3, "--out", tmp_path / "f.npz")
+    assert done.returncode == 2
+    assert problem.replace("dB", "decibels") in done.stderr
+    assert not (tmp_path / "f.npz").exists()
+
+
+def test_a_data_set_of_the_registry_is_named(file, tmp_path):
+    words = (file, "synthetic", "--heads", 3, "--runs", tmp_path / "runs")
+    found, ids = features_of(*words, out=tmp_path / "f.npz")
+    assert found.shape == (1000, 48)
+    assert len(set(ids)) == 1000
+
+
+def test_a_readout_that_the_encoder_lacks_is_refused(folder, tmp_path):
+    torch.save(published("i_jepa_encoder"), tmp_path / "a.pth")
+    words = ("features", tmp_path / "a.pth", folder, "--heads", 3, "--out", tmp_path / "f.npz")
+    for readout, problem in (("class", "use --readout patch_mean"), ("max", "allowed: class")):
+        done = call_here(*words, "--readout", readout)
+        assert done.returncode == 2
+        assert problem in done.stderr
+
+
+def test_features_of_a_key_are_those_of_its_encoder(folder, tmp_path):
+    store = Store(tmp_path / "runs")
+    identity = identity_of("mae", recipe=None, pool=[])
+    pretrain(identity, None, store, Resources())
+    runs = ("--runs", store.root, "--readout", "tokens")
+    found, _ = features_of(identity.key[:12], folder, *runs, out=tmp_path / "f.npz")
+    of_file, _ = features_of(
+        store.encoder(identity.key), folder, "--readout", "tokens", out=tmp_path / "g.npz"
+    )
+    assert found.shape == (2, 197, 64)
+    np.testing.assert_allclose(found, of_file, atol=1e-5)
+    for words, problem in (
+        ((identity.key[:12], folder, "--heads", 3), "is a key"),
+        (("0" * 12, folder), "no pretraining has a key beginning with 000000000000"),
+        (("nothing.pth", folder), "No such file"),
+        ((identity.key, tmp_path / "runs" / "pretrain"), "holds no image"),
+        ((identity.key, "mstar_sox"), "Did you mean"),
+    ):
+        done = call_here("features", *words, *runs, "--out", tmp_path / "h.npz")
+        assert done.returncode == 2, words
+        assert problem in done.stderr
+
+
+def test_given_weights_are_not_a_method_of_a_grid(tmp_path):
+    (tmp_path / "g.toml").write_text(
+        'name = "g"\nmethods = ["given"]\n[pretrain]\npool = ["synthetic"]\n'
+        '[evaluate]\ndatasets = ["synthetic"]\nprotocols = {knn = ["all"]}\n'
+    )
+    done = call_here("plan", tmp_path / "g.toml", "--runs", tmp_path / "runs")
+    assert done.returncode == 2
+    assert 'encoders = [{weights = "FILE", label = "NAME"}]' in done.stderr

@@ -1,0 +1,128 @@
+"""Encoders of a store as given weights, and given weights as encoders of a store."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from parity.encoders.drawn import chips, published
+from small_pretrainings import identity_of
+
+from sarbench.bench.data.chips import Chips
+from sarbench.bench.evaluation.evaluate import Evaluation
+from sarbench.bench.identity import Resources
+from sarbench.bench.method_facts.build import NotTrainedHereError, build_method
+from sarbench.bench.pretraining.loop import pretrain
+from sarbench.bench.store.records import Store
+from sarbench.bench.store.weights import CheckpointMismatchError, save_encoder
+from sarbench.bench.weights.find_encoder import find_encoder
+from sarbench.bench.weights.given_weights import Stated, StatedValueError
+from sarbench.bench.weights.reading import WeightsFileError
+from sarbench.bench.weights.storing import store_given
+from sarbench.methods import Encoder, get
+from sarbench.methods._encoders import TimmConfig
+
+RESNET = asdict(TimmConfig("timm:test_resnet@64", 64))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["mae", "sar_jepa", "i_jepa", "fg_mae", "simclr", "lomar"])
+def test_an_encoder_of_a_store_gives_its_tokens_again(name, tmp_path):
+    identity = identity_of(name)
+    method = build_method(identity).eval()
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(path, method.encoder, identity)
+    found = find_encoder(path)
+    assert (found.layout, found.account.complete) == ("sarbench", True)
+    assert found.encoder.heads == 4
+    assert any(identity.key[:12] in note for note in found.notes)
+    expected = method.encoder(chips(112))
+    torch.testing.assert_close(found.network()(chips(112)), expected, rtol=0, atol=1e-5)
+    assert find_encoder(path, Stated(input_px=56)).network()(chips(56)).shape[2] == 64
+
+
+@torch.no_grad()
+def test_a_network_of_timm_of_a_store_gives_its_tokens_again(tmp_path):
+    identity = identity_of("simclr", encoder=RESNET)
+    method = build_method(identity).eval()
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(path, method.encoder, identity)
+    found = find_encoder(path)
+    assert torch.equal(found.network()(chips(64)), method.encoder(chips(64)))
+    with pytest.raises(StatedValueError, match="whose header says what it is"):
+        find_encoder(path, Stated(heads=3))
+
+
+def test_a_control_without_a_network_is_refused_with_its_key(tmp_path):
+    identity = identity_of("raw_pixels", recipe=None, pool=[], encoder=None)
+    save_encoder(tmp_path / "a", torch.nn.Linear(2, 2), identity)
+    with pytest.raises(WeightsFileError, match=identity.key[:12]):
+        find_encoder(tmp_path / "a")
+
+
+@torch.no_grad()
+def test_the_standardised_pixels_of_an_encoder_are_its_mean_and_deviation(tmp_path, monkeypatch):
+    def build(config, size, drop_path=0.0):
+        return Encoder(size, standardise=(0.3, 0.5))
+
+    monkeypatch.setattr(get("mae"), "build_encoder", staticmethod(build))
+    identity = identity_of("mae")
+    method = build_method(identity).eval()
+    save_encoder(tmp_path / "a", method.encoder, identity)
+    found = find_encoder(tmp_path / "a")
+    assert (found.config.mean, found.config.std) == ((0.3,), (0.5,))
+    expected = method.encoder(chips(112))
+    torch.testing.assert_close(found.network()(chips(112)), expected, rtol=0, atol=1e-5)
+
+
+def a_set(pixels: np.ndarray) -> Chips:
+    """Return chips (N, H, W) as a set."""
+    count, height, width = pixels.shape
+    sides = (np.full(count, height), np.full(count, width))
+    return Chips(
+        name="chips", ids=np.array([f"chip {n}" for n in range(count)]),
+        labels=np.zeros(count, int), classes=("one",), is_test=np.zeros(count, bool),
+        pixels=pixels.ravel(), offset=np.arange(count) * height * width, height=sides[0],
+        width=sides[1], source_size=np.stack(sides, 1), content=np.arange(count, dtype=np.uint64),
+        full_scale=1.0, data_digest="d", split_digest="s",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def given(tmp_path):
+    torch.save(published("fg_mae_2"), tmp_path / "a.pth")
+    return find_encoder(tmp_path / "a.pth", Stated(heads=3))
+
+
+@torch.no_grad()
+def test_evaluation_reads_stored_given_weights_like_any_encoder(given, tmp_path):
+    store = Store(tmp_path / "runs")
+    record = store_given(given, store, Resources())
+    assert store_given(given, store, Resources()) == record
+    assert record.key == given.identity().key
+    assert record.architecture.trained_parameters == 0
+    assert record.architecture.step_gflop is None
+    pixels = chips(64, 5).numpy()[:, 0]
+    evaluation = Evaluation(given.identity(), a_set(pixels), store, Resources())
+    features = evaluation.features(np.arange(5), ["class", "patch_mean"])
+    tokens = given.network()(torch.from_numpy(pixels)[:, None])
+    assert torch.equal(features["class"], tokens[:, 0])
+    torch.testing.assert_close(features["patch_mean"], tokens[:, 1:].mean(1))
+    again = find_encoder(store.encoder(record.key))
+    assert again.config == given.config
+    assert torch.equal(again.network()(torch.from_numpy(pixels)[:, None]), tokens)
+
+
+def test_given_weights_are_never_replaced_by_drawn_ones(given, tmp_path):
+    with pytest.raises(NotTrainedHereError, match="come from a file"):
+        pretrain(given.identity(), None, Store(tmp_path / "runs"), Resources())
+    assert not list((tmp_path / "runs").rglob("record.json"))
+
+
+def test_a_stored_encoder_of_other_weights_is_not_evaluated(given, tmp_path):
+    store = Store(tmp_path / "runs")
+    record = store_given(given, store, Resources())
+    path = store.encoder(record.key)
+    path.write_bytes(path.read_bytes()[:-4] + b"abcd")
+    with pytest.raises(CheckpointMismatchError):
+        Evaluation(given.identity(), a_set(np.ones((1, 64, 64), "f4")), store, Resources())
