@@ -298,6 +298,9 @@ def test_the_recipe_of_pgga_is_unknown():
     [
         ("random_init", {"like": "maee"}, "Did you mean 'mae'"),
         ("random_init", {"like": "raw_pixels"}, "must name a method that trains an encoder"),
+        ("random_init", {"mean": (0.5,)}, "mean: like is None, whose encoder has no such setting"),
+        ("random_init", {"like": "mae", "channels": 3}, "channels: like is 'mae'"),
+        ("random_init", {"like": "given", "std": (0.5, 1.0)}, "std has 2 values; give 1"),
         ("mae", {"mask_ratio": 1.0}, "mask_ratio is 1.0"),
         ("lomar", {"window": 0}, "window is 0 and windows is 4"),
         ("lomar", {"mask_ratio": 0.01}, "hides no patch or every patch"),
