@@ -70,7 +70,7 @@ class TimmConfig:
 
 @dataclass(frozen=True)
 class GivenConfig:
-    """The ViT of a file of weights; each number is a shape in the file, or stated by a person.
+    """The ViT or HiViT of a file; each number is a shape in the file, or stated by a person.
 
     Attributes:
         input_px: Side of the square input.
@@ -85,6 +85,9 @@ class GivenConfig:
         class_token: Whether token 0 is a class token.
         registers: Number of register tokens, which are no part of the result.
         positions: A stored table with a row for each token, or LoMaR's relative attention.
+        stem_blocks: Of a HiViT, the blocks in each of the two stages before `depth`.
+        stem_hidden: Of a HiViT, rows of the first matrix of an MLP in the first stage; the second
+            stage has twice as many.
         family: Kind of network.
         name: Name in tables, width x depth x heads @ input / patch; empty = made from them.
     """
@@ -101,7 +104,9 @@ class GivenConfig:
     class_token: bool = True
     registers: int = 0
     positions: Literal["table", "relative"] = "table"
-    family: Literal["vit"] = "vit"
+    stem_blocks: int = 0
+    stem_hidden: int = 0
+    family: Literal["vit", "hivit"] = "vit"
     name: str = ""
 
     def __post_init__(self) -> None:

@@ -1,10 +1,7 @@
 """Networks of given weights, for chips of one channel.
 
-The weights stay as they are in the file, with all their input channels. A chip is the only input:
-it is every channel, or one of them while the others hold their mean.
+The weights stay as they are in the file, with all their input channels (`_channels.py`).
 """
-
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,7 +10,9 @@ from timm.layers.norm import LayerNorm
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
+from ._channels import ONE_CHANNEL, InputChannels
 from ._encoders import GivenConfig, TimmConfig
+from ._hivit import HiViTEncoder
 from ._linear import linear, replace_linear
 from ._relative import RelativeBlock
 from ._timm import TimmEncoder, timm_layers
@@ -32,29 +31,14 @@ class GivenEncoder(VisionTransformer):
 
     @torch.random.fork_rng(devices=[])  # the weights are loaded, or drawn from a seeded state
     def __init__(
-        self,
-        config: GivenConfig,
-        channels: int = 1,
-        channel: int | None = None,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
-        drop_path: float = 0.0,
+        self, config: GivenConfig, channels: InputChannels = ONE_CHANNEL, drop_path: float = 0.0
     ) -> None:
-        """Build the network.
-
-        Args:
-            config: Its sizes.
-            channels: Input channels of the patch embedding.
-            channel: The one that a chip is given to; None = all.
-            mean: Subtracted from each channel; None = 0.
-            std: Divides each channel then; None = 1.
-            drop_path: Rate of the last block.
-        """
+        """Build the network; `drop_path` is the rate of the last block."""
         relative = config.positions == "relative"
         super().__init__(
             img_size=config.input_px,
             patch_size=config.patch_px,
-            in_chans=channels,
+            in_chans=channels.count,
             num_classes=0,
             global_pool="",
             embed_dim=config.width,
@@ -76,7 +60,7 @@ class GivenEncoder(VisionTransformer):
         self.config = config
         self.has_class_token = config.class_token
         self.width = config.width
-        self.channel, self.mean, self.std = channel, mean, std
+        self.channels = channels
         replace_linear(self)
 
     def layer_numbers(self) -> tuple[dict[str, int], int]:
@@ -98,7 +82,7 @@ class GivenEncoder(VisionTransformer):
         self, images: Float[Tensor, "B 1 H W"]
     ) -> Float[Tensor, "B N D"]:
         """Return the tokens of whole chips with values in [0, 1], without registers."""
-        kernel, bias = self.kernel()
+        kernel, bias = self.channels.kernel(self.patch_embed.proj)
         tokens = linear(patchify(images, self.config.patch_px), kernel.flatten(1), bias)
         if self.pos_embed is not None and self.no_embed_class:
             tokens = tokens + self.pos_embed
@@ -113,67 +97,30 @@ class GivenEncoder(VisionTransformer):
         kept = int(self.has_class_token)
         return torch.cat([tokens[:, :kept], tokens[:, kept + self.config.registers :]], dim=1)
 
-    def kernel(self) -> tuple[Float[Tensor, "D 1 p p"], Float[Tensor, " D"]]:
-        """Return the kernel and the bias of the patch embedding for one channel.
-
-        Patches are not padded, so the sum over channels of the kernel, divided by the deviations,
-        gives the tokens of the normalised channels; the means become part of the bias. That costs a
-        third of three channels.
-        """
-        weight: Any = self.patch_embed.proj.weight  # D C p p
-        bias: Any = self.patch_embed.proj.bias
-        if self.std is not None:
-            weight = weight / weight.new_tensor(self.std)[:, None, None]
-        # A channel that the chip is not given to holds its mean, which is 0 once it is normalised.
-        used = slice(None) if self.channel is None else slice(self.channel, self.channel + 1)
-        weight = weight[:, used]
-        if self.mean is not None:
-            bias = bias - weight.sum((2, 3)) @ weight.new_tensor(self.mean[used])
-        return weight.sum(1, keepdim=True), bias
-
 
 class GivenTimmEncoder(TimmEncoder):
     """A network of timm for given weights; its input are normalised channels."""
 
     def __init__(
-        self,
-        config: TimmConfig,
-        channels: int = 1,
-        channel: int | None = None,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
-        drop_path: float = 0.0,
+        self, config: TimmConfig, channels: InputChannels = ONE_CHANNEL, drop_path: float = 0.0
     ) -> None:
-        """Build the network; arguments as for `GivenEncoder`, errors as for `TimmEncoder`."""
-        super().__init__(config, drop_path, channels)
-        self.channels, self.channel, self.mean, self.std = channels, channel, mean, std
+        """Build the network; errors as for `TimmEncoder`."""
+        super().__init__(config, drop_path, channels.count)
+        self.channels = channels
 
     def forward(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N D"]:
-        """Return the tokens of whole chips with values in [0, 1]."""
-        return self.tokens(self.model(self.expand(images)))
-
-    def expand(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B C H W"]:
-        """Return the normalised channels of chips.
+        """Return the tokens of whole chips with values in [0, 1].
 
         Convolutions pad with zeros after the normalisation, so a kernel cannot be summed exactly.
         """
-        images = images.expand(-1, self.channels, -1, -1)
-        if self.mean is not None:
-            images = images - images.new_tensor(self.mean)[:, None, None]
-        if self.std is not None:
-            images = images / images.new_tensor(self.std)[:, None, None]
-        if self.channel is None:
-            return images
-        only = torch.zeros(self.channels, 1, 1, dtype=images.dtype, device=images.device)
-        only[self.channel] = 1
-        return images * only
+        return self.tokens(self.model(self.channels.expand(images)))
 
 
 def given_encoder(
-    config: Any, encoder: GivenConfig | TimmConfig, drop_path: float = 0.0
+    encoder: GivenConfig | TimmConfig, channels: InputChannels, drop_path: float = 0.0
 ) -> nn.Module:
-    """Return the network of a `Given` configuration before its weights are loaded."""
-    kind: Any = GivenTimmEncoder if isinstance(encoder, TimmConfig) else GivenEncoder
-    return kind(
-        encoder, config.channels, config.channel, config.mean, config.std, drop_path=drop_path
-    )
+    """Return the network of a file before its weights are loaded."""
+    if isinstance(encoder, TimmConfig):
+        return GivenTimmEncoder(encoder, channels, drop_path)
+    kind = HiViTEncoder if encoder.family == "hivit" else GivenEncoder
+    return kind(encoder, channels, drop_path)

@@ -18,8 +18,9 @@ from typing import Any
 
 from torch import nn
 
-from ._encoders import EncoderConfig
-from ._given import GivenConfig, given_encoder
+from ._channels import InputChannels
+from ._encoders import EncoderConfig, GivenConfig
+from ._given import given_encoder
 from ._method import Method, MethodConfigError
 from ._registry import register
 
@@ -80,4 +81,5 @@ class Given(Method):
                 encoder.input_px, encoder.patch_px, encoder.width, encoder.depth, encoder.heads,
                 hidden=4 * encoder.width,
             )  # fmt: skip
-        return given_encoder(config, encoder, drop_path)
+        channels = InputChannels(config.channels, config.channel, config.mean, config.std)
+        return given_encoder(encoder, channels, drop_path)

@@ -11,7 +11,6 @@ from ...methods._encoders import AnyEncoder, GivenConfig, encoder_json
 from ...methods.given import Config, Given
 from ..identity import Pretraining, fill, to_json
 from .account import Account, UnaccountedKeysError
-from .layout import Layout
 from .reading import WeightsFileError
 
 METHOD = "given"
@@ -71,12 +70,14 @@ class GivenWeights:
         size = self.encoder
         if not isinstance(size, GivenConfig):
             return size.name
+        kind = "HiViT" if size.family == "hivit" else "ViT"
         token = "a class token" if size.class_token else "no class token"
         more = ["gated MLPs"] * size.gated + ["layer scale"] * size.layer_scale
         more += [f"{size.registers} registers"] * bool(size.registers)
+        more += [f"two stages of {size.stem_blocks} MLPs before"] * bool(size.stem_blocks)
         positions = "relative positions" if size.positions == "relative" else "stored positions"
         return (
-            f"ViT, {size.width} wide, {size.depth} blocks, {size.heads} heads, patches of "
+            f"{kind}, {size.width} wide, {size.depth} blocks, {size.heads} heads, patches of "
             f"{size.patch_px} px, {', '.join([positions, token, *more])}"
         )
 
@@ -192,10 +193,3 @@ def as_weights(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]
                 "an earlier checkpoint"
             )
     return result, notes
-
-
-def unsupported(layout: Layout) -> StatedValueError:
-    """Return the error for a layout that is recognised but not read."""
-    return StatedValueError(
-        f"this is {layout.title}, which is recognised but cannot be read: {layout.unsupported}"
-    )

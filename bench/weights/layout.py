@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -37,8 +38,8 @@ class Layout:
         three: Mean and deviation of three channels in the family's own code; None = not normalised.
         class_row: Whether a table of positions always has a row for the class token, if there is
             one.
+        family: Kind of network, as in `GivenConfig`.
         parts: Containers among which a person chooses; the first is the default.
-        unsupported: The reason why a recognised file is not read; empty if it is.
     """
 
     name: str
@@ -51,8 +52,8 @@ class Layout:
     adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     three: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     class_row: bool = True
+    family: Literal["vit", "hivit"] = "vit"
     parts: tuple[str, ...] = ()
-    unsupported: str = ""
 
     def rename(self, name: str) -> str:
         """Return the name that a weight has here."""

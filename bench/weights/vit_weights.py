@@ -1,6 +1,5 @@
-"""The ViT of a file: sizes from shapes, and the account of its keys."""
+"""The ViT or HiViT of a file, and the account of its keys."""
 
-import re
 from dataclasses import replace
 from math import isqrt
 
@@ -8,8 +7,9 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
-from ...methods._encoders import EncoderError, GivenConfig
-from ...methods._given import GivenEncoder
+from ...methods._channels import InputChannels
+from ...methods._encoders import GivenConfig
+from ...methods._given import given_encoder
 from ...methods._relative import BUCKETS
 from .account import Account
 from .digest import weights_digest
@@ -19,15 +19,10 @@ from .given_weights import (
     StatedValueError,
     as_weights,
     input_config,
-    unsupported,
 )
 from .layout import NEXT_TO_IT, Layout, has, reason_for, unwrap
-from .reading import WeightsFile, WeightsFileError
-
-HEAD_WIDTH = 64  # of every published ViT; a file does not tell it
-WIDE_HEADS = {1280: 16, 1408: 16, 1664: 16}  # heads of ViT-H, ViT-g and ViT-G by their width
-USUAL_PX = 224  # input of a ViT without a table of positions
-BLOCK = re.compile(r"blocks\.(\d+)\.")
+from .reading import WeightsFile
+from .vit_sizes import is_square, sizes
 
 
 def vit_weights(file: WeightsFile, layout: Layout, stated: Stated) -> GivenWeights:
@@ -37,15 +32,13 @@ def vit_weights(file: WeightsFile, layout: Layout, stated: Stated) -> GivenWeigh
         StatedValueError: The layout is not read, or a stated value does not fit the file.
         WeightsFileError: The file has no ViT, or a weight is not finite.
     """
-    if layout.unsupported:
-        raise unsupported(layout)
     part = _part(file, layout, stated)
     account = Account()
     found, sources = _renamed(file, layout, part, account)
     tensors, notes = as_weights(layout.adapt(found))
     if part:
         notes.append(f"encoder: {part}")
-    encoder, more = _sizes(tensors, _side(tensors, file), stated)
+    encoder, more = sizes(tensors, file, layout.family, stated)
     notes += more
     tensors = _own_positions(tensors, encoder, layout.class_row)
     channels = tensors["patch_embed.proj.weight"].shape[1]
@@ -111,92 +104,6 @@ def _skip_or_refuse(
         account.skip(key, reason)
 
 
-def _side(tensors: dict[str, Tensor], file: WeightsFile) -> int | None:
-    """Return the side of the patch grid, from a table of positions, also from a skipped one."""
-    skipped = [one for key, one in file.tensors.items() if key.rpartition(".")[2] == "pos_embed"]
-    tables = [one for one in (tensors.get("pos_embed"), *skipped) if one is not None]
-    return isqrt(tables[0].shape[1]) if tables and tables[0].ndim == 3 else None
-
-
-def _sizes(
-    tensors: dict[str, Tensor], side: int | None, stated: Stated
-) -> tuple[GivenConfig, list[str]]:
-    """Return the architecture, read from shapes and what is stated, and what was assumed."""
-    kernel = tensors.get("patch_embed.proj.weight")
-    blocks = [int(match[1]) for name in tensors if (match := BLOCK.match(name))]
-    if kernel is None or kernel.ndim != 4 or kernel.shape[2] != kernel.shape[3] or not blocks:
-        raise WeightsFileError(
-            "the file has no square patch embedding (patch_embed.proj.weight) with blocks behind "
-            "it, so the sizes of the encoder cannot be read; is it a part of a file?"
-        )
-    width, patch_px, depth = kernel.shape[0], kernel.shape[2], max(blocks) + 1
-    relative = _first(tensors, r"blocks\.\d+\.attn\.relative$")
-    rows, inner = (_first(tensors, rf"blocks\.\d+\.mlp\.fc{n}\.weight$") for n in (1, 2))
-    hidden = 4 * width if rows is None else rows.shape[0]
-    registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
-    heads, notes = _heads(width, relative, stated)
-    px = stated.input_px or patch_px * (side or USUAL_PX // patch_px)
-    if side is None and stated.input_px is None:
-        notes.append(f"{px} px input is assumed; the file has no table of positions")
-    try:
-        encoder = GivenConfig(
-            input_px=px,
-            patch_px=patch_px,
-            width=width,
-            depth=depth,
-            heads=heads,
-            hidden=hidden,
-            gated=inner is not None and inner.ndim == 2 and 2 * inner.shape[1] == hidden,
-            qkv_bias=_first(tensors, r"blocks\.\d+\.attn\.qkv\.bias$") is not None,
-            layer_scale=_first(tensors, r"blocks\.\d+\.ls[12]\.gamma$") is not None,
-            class_token=_has_class_token(tensors, relative is not None),
-            registers=registers,
-            positions="table" if relative is None else "relative",
-        )
-    except EncoderError as error:
-        raise StatedValueError(str(error)) from error
-    return encoder, notes
-
-
-def _first(tensors: dict[str, Tensor], pattern: str) -> Tensor | None:
-    found = re.compile(pattern)
-    return next((tensor for name, tensor in tensors.items() if found.match(name)), None)
-
-
-def _has_class_token(tensors: dict[str, Tensor], relative: bool) -> bool:
-    """Return whether the encoder has a class token; a table with a row for it says so too."""
-    if "cls_token" in tensors or relative:
-        return True
-    table = tensors.get("pos_embed")
-    return table is not None and not _is_square(table.shape[1]) and _is_square(table.shape[1] - 1)
-
-
-def _is_square(count: int) -> bool:
-    return count > 0 and isqrt(count) ** 2 == count
-
-
-def _heads(width: int, relative: Tensor | None, stated: Stated) -> tuple[int, list[str]]:
-    if relative is not None and relative.ndim == 2 and not width % relative.shape[0]:
-        heads = width // relative.shape[0]  # the table has a row for each place of a head
-        if stated.heads not in (None, heads):
-            raise StatedValueError(
-                f"heads is {stated.heads}, but the tables of relative positions are for {heads}"
-            )
-        return heads, []
-    if stated.heads is not None:
-        return stated.heads, []
-    if width % HEAD_WIDTH:
-        raise StatedValueError(
-            f"the file does not tell the number of heads, and {HEAD_WIDTH} does not divide its "
-            f"width, {width}; state it: --heads N, or heads = N in a grid"
-        )
-    heads = width // HEAD_WIDTH
-    note = f"{heads} heads, {HEAD_WIDTH} wide each, are assumed; a file does not tell them"
-    if width in WIDE_HEADS:
-        note += f", but ViTs of this width were published with {WIDE_HEADS[width]}: state them"
-    return heads, [note]
-
-
 def _own_positions(
     tensors: dict[str, Tensor], encoder: GivenConfig, class_row: bool
 ) -> dict[str, Tensor]:
@@ -206,19 +113,19 @@ def _own_positions(
     timm does it. Without registers it has one for the class token, which may be 0.
     """
     table = tensors.get("pos_embed")
-    if table is None or encoder.positions == "relative":
+    if table is None or table.ndim != 3 or encoder.positions == "relative":
         return tensors
     prefix = int(encoder.class_token) + encoder.registers
-    extra = next((n for n in (0, 1, prefix) if _is_square(table.shape[1] - n)), None)
-    if table.ndim != 3 or len(table) != 1 or extra is None or extra > prefix:
+    extra = next((n for n in (0, 1, prefix) if is_square(table.shape[1] - n)), None)
+    if len(table) != 1 or extra is None or extra > prefix:
         return tensors  # a shape that does not fit is found by the account
     own = dict(tensors)
     if encoder.registers:
         own["pos_embed"] = table[:, extra:]
-        if extra and "cls_token" in own:
-            own["cls_token"] = own["cls_token"] + table[:, :1]
-        if extra > 1:
-            own["reg_token"] = own["reg_token"] + table[:, 1:extra]
+        rows = {"cls_token": table[:, : min(extra, 1)], "reg_token": table[:, 1:extra]}
+        for name, of_token in rows.items():
+            if name in own and own[name].shape == of_token.shape:
+                own[name] = own[name] + of_token
     elif encoder.class_token and not extra and not class_row:
         own["pos_embed"] = torch.cat([torch.zeros_like(table[:, :1]), table], 1)
     return own
@@ -233,7 +140,7 @@ def close_account(
 ) -> list[str]:
     """Compare names and shapes with those of the network; return notes."""
     with torch.device("meta"):
-        network = GivenEncoder(encoder, channels)
+        network = given_encoder(encoder, InputChannels(channels))
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
     for name, keys in sources.items():
         shape, found = expected.get(name), tensors[name].shape
@@ -245,17 +152,17 @@ def close_account(
         else:
             account.unexpected += [f"{key} {tuple(found)}, not {tuple(shape)}" for key in keys]
     account.missing += [name for name in expected if name not in sources]
-    if any(name.endswith(".relative") and tensors[name].ndim == 3 for name in sources):
+    tables = [one for name, one in tensors.items() if name.endswith(".relative")]
+    if any(one.ndim == 3 for one in tables):
         return ["tables of relative positions for each head are not read; one for all heads is"]
-    wrong = {t.shape[-1] for n, t in tensors.items() if n.endswith(".relative")} - {BUCKETS}
-    if wrong:
+    if any(one.shape[-1:] != (BUCKETS,) for one in tables):
         return [f"tables of relative positions must have {BUCKETS} buckets"]
     return []
 
 
 def _can_resize(shape: torch.Size, encoder: GivenConfig) -> bool:
     extra = 0 if encoder.registers or not encoder.class_token else 1
-    return len(shape) == 3 and shape[2] == encoder.width and _is_square(shape[1] - extra)
+    return len(shape) == 3 and shape[2] == encoder.width and is_square(shape[1] - extra)
 
 
 def resize_positions(tensors: dict[str, Tensor], encoder: GivenConfig) -> list[str]:

@@ -13,7 +13,7 @@ for size, batch in (("vit_nano", 32), ("vit_base", 300)):
     costs = {}
     for name in names():
         method = get(name)
-        if not method.control:
+        if method.trains:
             identity = Pretraining(
                 method=name, method_version=method.version, config=to_json(method.Config()),
                 encoder=asdict(SIZES[size]), precision="fp32", pool=[], pool_cap=None,

@@ -3,6 +3,9 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -66,6 +69,22 @@ def test_a_given_row_is_measured_as_scikit_learn_measures_its_features(done, tmp
     nearest = KNeighborsClassifier(1, metric="cosine").fit(features[train], chips.labels[train])
     expected = nearest.score(features[test], chips.labels[test])
     assert accuracies(done)["MAE, published"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_second_plan_imports_no_torch(done):
+    settled = max(path.stat().st_ctime for path in (done.folder / "w").iterdir()) + 2.1
+    time.sleep(max(0.0, settled - time.time()))
+    done.here("plan", done.grid)
+    script = (
+        "import sys\nfrom sarbench.bench.cli import main\n"
+        "try:\n    main()\nfinally:\n    print('torch' in sys.modules, file=sys.stderr)"
+    )
+    words = "plan", done.grid, "--runs", done.runs
+    answer = subprocess.run(
+        [sys.executable, "-c", script, *map(str, words)], capture_output=True, text=True,
+        env=done.environment, check=True,
+    )  # fmt: skip
+    assert answer.stderr.splitlines()[-1] == "False"
 
 
 def test_tables_name_the_files_the_input_and_what_was_seen(done):

@@ -250,13 +250,43 @@ def test_a_plain_vit_has_its_classifier_skipped_and_nothing_else(tmp_path):
     assert find_encoder(saved(weights, tmp_path)).account.unexpected == ["fc_norm.weight"]
 
 
-@pytest.mark.parametrize("name", ["hivit", "itpn"])
-def test_a_known_layout_that_is_not_read_is_named(name, tmp_path):
-    keys = {"absolute_pos_embed": (1, 196, 8), "blocks.4.reduction.weight": (4, 8)}
-    keys |= {"fpn_modules.0.norm2.weight": (8,)} if name == "itpn" else {}
-    content = {"model": {key: torch.ones(shape) for key, shape in keys.items()}}
-    with pytest.raises(StatedValueError, match="recognised but cannot be read"):
-        find_encoder(saved(content, tmp_path))
+@pytest.mark.parametrize(("name", "last"), [("hivit", 7), ("itpn", 9)])
+def test_a_hivit_with_a_lost_weight_or_another_attention_is_refused(name, last, tmp_path):
+    content = published(name)
+    model = content["model"]
+    whole = find_encoder(saved(content, tmp_path), HEADS)
+    assert 2 * whole.encoder.stem_blocks + 2 + whole.encoder.depth == last + 1
+    bias = f"blocks.{last}.attn.relative_position_bias_table"
+    content["model"] = model | {bias: torch.ones(49, 3)}  # of the authors' fine-tuning
+    account = find_encoder(saved(content, tmp_path), HEADS).account
+    assert account.unexpected == [f"model.{bias}"]
+    lost = f"blocks.{last}.attn.qkv.weight"
+    content["model"] = {key: one for key, one in model.items() if key != lost}
+    assert find_encoder(saved(content, tmp_path), HEADS).account.missing == [lost]
+    content["model"] = {key: one for key, one in model.items() if "reduction" not in key}
+    if name == "itpn":
+        with pytest.raises(WeightsFileError, match="a HiViT has two"):
+            find_encoder(saved(content, tmp_path), HEADS)
+
+
+def test_a_block_number_beyond_reason_is_refused(tmp_path):
+    content = published("mae")
+    content["model"]["blocks.99999999.norm1.weight"] = torch.ones(48)
+    with pytest.raises(WeightsFileError, match="200 are the most"):
+        find_encoder(saved(content, tmp_path), HEADS)
+
+
+@pytest.mark.parametrize("name", ["mae", "dinov2_registers", "hivit", "sar_jepa"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2), (1, 1, 1, 1, 1)])
+def test_no_shape_of_a_weight_breaks_the_reading(name, shape, tmp_path):
+    weights = weights_of(published(name))
+    for key in weights.keys() - {"args"}:
+        content = dict(weights) | {key: torch.ones(shape)}
+        try:
+            found = find_encoder(saved(content, tmp_path), HEADS)
+        except (WeightsFileError, StatedValueError):
+            continue
+        assert key not in found.account.used
 
 
 def test_a_file_without_a_known_layout_says_how_to_name_a_network(tmp_path):

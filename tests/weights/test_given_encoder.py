@@ -7,6 +7,7 @@ import pytest
 import torch
 from parity.encoders.drawn import published, weight
 from timm import create_model
+from timm.layers.drop import DropPath
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -16,8 +17,10 @@ from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.fingerprint import looks_untrained
 from sarbench.bench.weights.given_weights import Stated, StatedValueError
 from sarbench.methods import SIZES, get
+from sarbench.methods._channels import InputChannels
 from sarbench.methods._encoders import EncoderError, GivenConfig, TimmConfig
 from sarbench.methods._given import GivenEncoder, GivenTimmEncoder
+from sarbench.methods._hivit import HiViTEncoder
 from sarbench.methods.given import Config
 
 SIZE = GivenConfig(32, 8, 48, 2, 3, hidden=192)
@@ -50,7 +53,7 @@ def test_channels_give_the_tokens_of_timm_on_the_normalised_channels(channels, c
     mean = tuple(0.1 * n for n in range(channels))
     std = tuple(1 + 0.2 * n for n in range(channels))
     channel = channel if channel != -1 else channels - 1
-    ours = filled(GivenEncoder(SIZE, channels, channel, mean, std))
+    ours = filled(GivenEncoder(SIZE, InputChannels(channels, channel, mean, std)))
     given = torch.tensor(mean)[:, None, None].expand(2, -1, 32, 32).clone()
     if channel is None:
         given[:] = chips()
@@ -73,7 +76,9 @@ def test_registers_are_computed_and_left_out():
 @torch.no_grad()
 @pytest.mark.parametrize("channel", [None, 2])
 def test_a_convolutional_network_pads_after_the_normalisation(channel):
-    ours = GivenTimmEncoder(TimmConfig("timm:test_resnet", 32), 3, channel, MEAN, STD).eval()
+    ours = GivenTimmEncoder(
+        TimmConfig("timm:test_resnet", 32), InputChannels(3, channel, MEAN, STD)
+    ).eval()
     for name, one in ours.named_parameters():
         one += 0.1 * weight(name, tuple(one.shape))
     theirs = create_model("test_resnet", num_classes=0, global_pool="")
@@ -97,6 +102,25 @@ def test_layers_are_numbered_from_the_input_and_a_head_is_on_top():
     assert numbers["cls_token"] == numbers["reg_token"] == numbers["pos_embed"] == 0
     assert (numbers["blocks.0.ls1.gamma"], numbers["blocks.1.mlp.fc1.bias"]) == (1, 2)
     assert (numbers["norm.weight"], head) == (3, 3)
+
+
+def test_a_hivit_numbers_its_layers_and_takes_a_drop_path_rate():
+    size = replace(SIZE, class_token=False, stem_blocks=1, stem_hidden=36, family="hivit", name="")
+    plain, dropping = HiViTEncoder(size), HiViTEncoder(size, drop_path=0.3)
+    numbers, head = plain.layer_numbers()
+    assert numbers.keys() == {name for name, _ in plain.named_parameters()}
+    assert (numbers["pos_embed"], numbers["patch_embed.proj.weight"]) == (0, 0)
+    assert (numbers["blocks.0.mlp.fc1.weight"], numbers["blocks.5.attn.qkv.bias"], head) == (
+        1,
+        6,
+        7,
+    )
+    assert dropping.state_dict().keys() == plain.state_dict().keys()
+    rates = [one.drop_prob for one in dropping.modules() if isinstance(one, DropPath)]
+    assert rates == pytest.approx([0.1, 0.2, 0.2, 0.3, 0.3])  # blocks 2 to 4; attention has two
+    before = torch.random.get_rng_state()
+    HiViTEncoder(size)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_sizes_that_do_not_fit_are_refused_with_those_that_do():

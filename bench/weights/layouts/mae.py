@@ -4,6 +4,7 @@ FG-MAE predicts features instead of pixels, so its decoder gives another number 
 """
 
 import re
+from math import prod
 
 from ..layout import IMAGENET, Layout, Rules, Tensors, has
 
@@ -31,7 +32,8 @@ def _predicts_features(tensors: Tensors) -> bool:
             found[match[1]] = tensor
     if len(found) < 2:
         return False
-    return found["decoder_pred"].shape[0] != found["patch_embed.proj"][0].numel()
+    values, pixels = found["decoder_pred"].shape[:1], prod(found["patch_embed.proj"].shape[1:])
+    return values != (pixels,)
 
 
 MAE = Layout(

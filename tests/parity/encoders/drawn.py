@@ -13,6 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# name -> environment variable, repository and commit, folder of the code
+CHECKOUTS = {
+    "mae": ("MAE_REFERENCE", "facebookresearch/mae at efb2a80", ""),
+    "fg_mae": ("FGMAE_REFERENCE", "zhu-xlab/FGMAE at 1144e55", "src/pretrain_ssl"),
+    "sar_jepa": ("SARJEPA_REFERENCE", "waterdisappear/SAR-JEPA at 1f17f90", "Pretraining"),
+    "lomar": ("LOMAR_REFERENCE", "junchen14/LoMaR at d9ca9c8", ""),
+    "i_jepa": ("IJEPA_REFERENCE", "facebookresearch/ijepa at 52c1ae9", ""),
+    "sarmae": ("SARMAE_REFERENCE", "MiliLab/SARMAE at c657755", "SARMAE_Pretrain"),
+    "dinov2": ("DINOV2_REFERENCE", "facebookresearch/dinov2 at b8931f7", ""),
+    "hivit": ("SARATRX_REFERENCE", "waterdisappear/SARATR-X at e71184d", "pre-training"),
+    "itpn": ("SARATRX_V2_REFERENCE", "waterdisappear/SARATR-X-v2 at 0041e6c", "pre-training"),
+}
 Path = tuple[str | int, ...]  # keys of nested dicts, from the outside
 
 

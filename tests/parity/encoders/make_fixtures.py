@@ -21,26 +21,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from drawn import chips, weight
+from drawn import CHECKOUTS, chips, weight
 from torch import Tensor, nn
 
 HERE = Path(__file__).parent
 SIZES = {"embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 4}
 DECODER = {"decoder_embed_dim": 32, "decoder_depth": 1, "decoder_num_heads": 2}
 PATCH, SIDE = 8, 4  # patches of 8 px, 4 x 4 of them
+HIVIT_PATCH = 16  # the only one in the code of SARATR-X
 FG_MAE_PATCH = 16  # its histograms are made for patches of 14 and 16 px
 NORM = partial(nn.LayerNorm, eps=1e-6)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-# name -> environment variable, repository and commit, folder of the code
-CHECKOUTS = {
-    "mae": ("MAE_REFERENCE", "facebookresearch/mae at efb2a80", ""),
-    "fg_mae": ("FGMAE_REFERENCE", "zhu-xlab/FGMAE at 1144e55", "src/pretrain_ssl"),
-    "sar_jepa": ("SARJEPA_REFERENCE", "waterdisappear/SAR-JEPA at 1f17f90", "Pretraining"),
-    "lomar": ("LOMAR_REFERENCE", "junchen14/LoMaR at d9ca9c8", ""),
-    "i_jepa": ("IJEPA_REFERENCE", "facebookresearch/ijepa at 52c1ae9", ""),
-    "sarmae": ("SARMAE_REFERENCE", "MiliLab/SARMAE at c657755", "SARMAE_Pretrain"),
-    "dinov2": ("DINOV2_REFERENCE", "facebookresearch/dinov2 at b8931f7", ""),
-}
 Made = tuple[dict[str, Any], Tensor]  # a checkpoint, and the tokens of the chips
 
 
@@ -164,6 +155,26 @@ def dinov2(chunks: int, registers: int, gated: bool, teacher: bool) -> Made:
     return {"teacher": teacher_state}, tokens
 
 
+def hierarchical(
+    of_pretraining: tuple[str, str], of_classifier: tuple[str, str], normalisation: tuple[Any, ...],
+    **more: Any,
+) -> Made:  # fmt: skip
+    """SARATR-X: the pretraining's checkpoint, read by the authors' encoder for a classifier."""
+    px = SIDE * HIVIT_PATCH
+    sizes = {"img_size": px, "embed_dim": 48, "num_heads": 3, "norm_layer": NORM, "rpe": False}
+    module, name = of_pretraining
+    network = getattr(importlib.import_module(module), name)(**sizes, **more, **DECODER)
+    state = fill(network, "model.").state_dict()
+    module, name = of_classifier
+    encoder = getattr(importlib.import_module(module), name)(**sizes, **more, num_classes=0)
+    missing = encoder.load_state_dict(
+        {key: one for key, one in state.items() if not key.startswith("norm.")}, strict=False
+    ).missing_keys
+    if [key for key in missing if not key.startswith("fc_norm.")]:
+        raise ValueError(f"the authors' own model misses {missing}")
+    return {"model": state}, encoder.eval().forward_features(images(px, 3, *normalisation))
+
+
 FIXTURES: dict[str, tuple[str, Callable[[], Made]]] = {  # name -> checkout, function
     "mae": ("mae", mae),
     "mae_1": ("mae", partial(mae, 1)),
@@ -176,6 +187,29 @@ FIXTURES: dict[str, tuple[str, Callable[[], Made]]] = {  # name -> checkout, fun
     "i_jepa_encoder": ("i_jepa", partial(i_jepa, "encoder")),
     "sarmae": ("sarmae", sarmae),
     "dinov2": ("dinov2", partial(dinov2, 0, 0, False, False)),
+    "hivit": (
+        "hivit",
+        partial(
+            hierarchical,
+            ("models.models_hivit_mae", "HiViTMaskedAutoencoder"),
+            ("models.models_hivit", "HiViT"),
+            (),
+            depths=[1, 1, 2],
+            hifeat=True,
+        ),
+    ),
+    "itpn": (
+        "itpn",
+        partial(
+            hierarchical,
+            ("models.models_itpn_mim", "iTPNMaskedAutoencoder"),
+            ("models.models_itpn", "iTPN"),
+            ((0.2109,) * 3, (0.2178,) * 3),
+            mlp_depth=3,
+            depth=2,
+            fpn_dim=24,
+        ),
+    ),
     "dinov2_registers": ("dinov2", partial(dinov2, 0, 4, False, False)),
     "dinov2_gated": ("dinov2", partial(dinov2, 0, 0, True, False)),
     "dinov2_chunked": ("dinov2", partial(dinov2, 1, 4, False, True)),
@@ -222,13 +256,13 @@ def paths(value: dict[Any, Any], above: tuple[Any, ...] = ()) -> list[Any]:
     return found
 
 
-def make(name: str, checkpoints: Path | None) -> None:
+def make(name: str, out: Path, checkpoints: Path | None) -> None:
     source, function = FIXTURES[name]
     modernise()
     sys.path.insert(0, str(checkout(source)))
     saved, tokens = function()
     keys = json.dumps(paths(saved))
-    np.savez_compressed(HERE / f"{name}.npz", tokens=tokens.detach().numpy(), keys=np.array(keys))
+    np.savez_compressed(out / f"{name}.npz", tokens=tokens.detach().numpy(), keys=np.array(keys))
     if checkpoints:
         torch.save(saved, checkpoints / f"{name}.pth")
 
@@ -236,12 +270,14 @@ def make(name: str, checkpoints: Path | None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *FIXTURES])
+    parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--checkpoints", type=Path)
     given = parser.parse_args()
     if len(given.names) == 1:
-        make(given.names[0], given.checkpoints)
+        make(given.names[0], given.out, given.checkpoints)
         return
-    more = ["--checkpoints", str(given.checkpoints)] if given.checkpoints else []
+    more = ["--out", str(given.out)]
+    more += ["--checkpoints", str(given.checkpoints)] if given.checkpoints else []
     for name in given.names or FIXTURES:  # modules of two checkouts have equal names
         subprocess.run([sys.executable, __file__, name, *more], check=True)
 

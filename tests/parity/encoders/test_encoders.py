@@ -4,11 +4,15 @@
 """
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from parity.encoders.drawn import chips, fixture, published
+from parity.encoders.drawn import CHECKOUTS, chips, fixture, published
 
 from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.given_weights import GivenWeights, Stated
@@ -20,7 +24,8 @@ LAYOUTS = {  # fixture -> layout, keys used
     "lomar": ("lomar", 31), "i_jepa_target_encoder": ("i_jepa", 29),
     "i_jepa_encoder": ("i_jepa", 29), "sarmae": ("sarmae", 30), "dinov2": ("dinov2", 34),
     "dinov2_registers": ("dinov2", 35), "dinov2_gated": ("dinov2", 34),
-    "dinov2_chunked": ("dinov2", 35),
+    "dinov2_chunked": ("dinov2", 35), "hivit": ("hivit", 59),
+    "itpn": ("itpn", 71),
 }  # fmt: skip
 
 
@@ -46,7 +51,7 @@ def test_a_published_file_gives_the_tokens_of_its_authors_code(name, tmp_path):
     expected = torch.from_numpy(fixture(name)["tokens"])
     assert tokens.shape == expected.shape
     assert expected.std() > 0.5  # drawn weights that change the tokens
-    torch.testing.assert_close(tokens, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(tokens, expected, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -55,3 +60,17 @@ def test_every_tensor_of_a_published_file_is_used_or_skipped_for_a_reason(name, 
     skipped = [key for keys in account.skipped.values() for key in keys]
     keys = [".".join(map(str, path)) for path, _ in json.loads(str(fixture(name)["keys"]))]
     assert sorted([*account.used, *skipped]) == sorted(keys)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_authors_code_gives_the_frozen_tokens(name, tmp_path):
+    source = max((one for one in CHECKOUTS if name.startswith(one)), key=len)
+    variable, repository, _ = CHECKOUTS[source]
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} names no checkout of {repository}")
+    script = str(HERE / "make_fixtures.py")
+    words = [sys.executable, script, name, "--out", str(tmp_path)]
+    subprocess.run(words, check=True, capture_output=True)
+    with np.load(tmp_path / f"{name}.npz") as made:
+        np.testing.assert_allclose(made["tokens"], fixture(name)["tokens"], rtol=1e-6, atol=1e-5)
+        assert str(made["keys"]) == str(fixture(name)["keys"])
