@@ -75,7 +75,8 @@ def _inputs_of_attention(encoder: Any) -> Iterator[list[tuple[Any, Tensor]]]:
     def collect(module: nn.Module, given: tuple[Tensor, ...]) -> None:
         seen.append((module, given[0]))
 
-    handles = [block.attn.register_forward_pre_hook(collect) for block in encoder.blocks]
+    found = [block.attn for block in encoder.blocks if hasattr(block, "attn")]
+    handles = [attention.register_forward_pre_hook(collect) for attention in found]
     try:
         yield seen
     finally:

@@ -256,7 +256,7 @@ def test_an_untrained_control_is_the_encoder_that_a_method_starts_from(name, see
 
 
 def test_the_control_of_given_weights_has_their_input():
-    size = GivenConfig("given", 32, 8, 48, 2, 3, hidden=192)
+    size = GivenConfig(32, 8, 48, 2, 3, hidden=192)
     values = {"channels": 3, "mean": (0.1, 0.2, 0.3), "std": (1.0, 2.0, 4.0)}
     control = get("random_init")
     method = control(control.Config(like="given", **values), size, torch_stream(0, "weights"))

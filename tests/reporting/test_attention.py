@@ -83,7 +83,7 @@ def test_tsne_keeps_two_far_clouds_apart_and_repeats():
 
 def test_registers_are_no_patches(rng):
     """Uniform attention over 1 class token, 4 registers and 16 patches, of which patches count."""
-    size = GivenConfig("given", 32, 8, 48, 2, 3, hidden=192, registers=4)
+    size = GivenConfig(32, 8, 48, 2, 3, hidden=192, registers=4)
     encoder = given_encoder(Config(), size).eval()
     for block in encoder.blocks:
         torch.nn.init.zeros_(block.attn.qkv.weight)
