@@ -16,9 +16,11 @@ from commands import Sarbench, call_here
 from given_files import EVALUATE, grid_text, write_weights
 from parity.encoders.drawn import published
 from sklearn.neighbors import KNeighborsClassifier
-from stores import copy_synthetic
+from stores import planned
 
 from sarbench.bench.data.prepare import prepare
+from sarbench.bench.execution.job import execute
+from sarbench.bench.identity import Resources
 from sarbench.bench.store.records import Store
 
 ENCODERS = (
@@ -35,8 +37,9 @@ def done(tmp_path_factory) -> Sarbench:
     write_weights(folder / "w" / "mae.pth")
     write_weights(folder / "w" / "dino.pth", "dinov2_registers")
     sarbench = Sarbench(folder, grid_text(ENCODERS))
-    copy_synthetic(Store(sarbench.runs))
-    sarbench.call("run", sarbench.grid, "--workers", "1")
+    plan, store = planned(sarbench.grid, sarbench.runs)
+    for job in plan.jobs():
+        execute(job, store, Resources(), lambda event: None)
     return sarbench
 
 
@@ -168,13 +171,6 @@ def test_an_archive_needs_no_file_and_names_no_folder(done, tmp_path):
     live = done.here("table", done.grid, "--gain", "--notes").stdout
     assert table.stdout == live
     assert call_here("check", tmp_path / "a.zip").returncode == 0
-
-
-def test_the_page_of_a_grid_names_the_given_rows(done, tmp_path):
-    done.here("report", done.grid, "--no-encoders", "--out", tmp_path / "page")
-    page = (tmp_path / "page" / "index.html").read_text()
-    assert "MAE, published has seen labels." in page
-    assert "layout dinov2" in page
 
 
 WRONG = [

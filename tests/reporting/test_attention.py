@@ -7,8 +7,6 @@ import torch
 from sarbench.bench.reporting.attention import attention_distances, places_by_tsne, uniform_distance
 from sarbench.methods import get
 from sarbench.methods._encoders import SIZES, GivenConfig
-from sarbench.methods._given import given_encoder
-from sarbench.methods.given import Config
 
 
 def encoder_of(name, rng):
@@ -84,7 +82,8 @@ def test_tsne_keeps_two_far_clouds_apart_and_repeats():
 def test_registers_are_no_patches(rng):
     """Uniform attention over 1 class token, 4 registers and 16 patches, of which patches count."""
     size = GivenConfig(32, 8, 48, 2, 3, hidden=192, registers=4)
-    encoder = given_encoder(Config(), size).eval()
+    given = get("given")
+    encoder = given.build_encoder(given.Config(), size).eval()
     for block in encoder.blocks:
         torch.nn.init.zeros_(block.attn.qkv.weight)
         torch.nn.init.zeros_(block.attn.qkv.bias)
