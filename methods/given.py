@@ -5,7 +5,7 @@ Predicted: nothing.
 
 Paper: that of the file.
 Source: the file; `bench/weights/` reads it.
-Differs from the source: nothing. The tokens of eight layouts were compared with those of the
+Differs from the source: nothing. The tokens of nine layouts were compared with those of the
 authors' code (`tests/parity/encoders/`). A chip has one channel; `channel` says which of the file's
 channels it is.
 It trains nothing, and it is not a control. Its config and its encoder describe a file of weights

@@ -55,8 +55,8 @@ def inspect(
         _print_page(found)
     if not found.account.complete:
         print_error(
-            f"{file}: {len(found.account.missing)} weights are missing and "
-            f"{len(found.account.unexpected)} keys are unexpected; it cannot be used"
+            f"{file} cannot be used: missing weights: {len(found.account.missing)}, unexpected "
+            f"keys: {len(found.account.unexpected)}"
         )
         raise typer.Exit(2)
     from ..weights.fingerprint import looks_untrained
@@ -157,16 +157,16 @@ def _described(found: "GivenWeights") -> dict[str, Any]:
 
 def _print_page(found: "GivenWeights") -> None:
     config, account = found.config, found.account
-    of_input = f"{found.encoder.input_px} px, {config.channels} channels, values in [0, 1]"
+    of_input = f"{found.encoder.input_px} px, channels: {config.channels}, values in [0, 1]"
     if config.mean or config.std:
         of_input += f", mean {config.mean or 0}, deviation {config.std or 1}"
     for title, text in (
         ("layout", found.layout), ("architecture", found.architecture), ("input", of_input),
-        ("digest", config.digest), ("used", f"{len(account.used)} keys"),
+        ("digest", config.digest), ("used", f"keys: {len(account.used)}"),
     ):  # fmt: skip
         out.print(f"{title:13} {text}", markup=False)
     for reason, keys in account.skipped.items():
-        out.print(f"{'skipped':13} {len(keys)} keys: {reason}", markup=False)
+        out.print(f"{'skipped':13} keys: {len(keys)}, {reason}", markup=False)
     for title, keys in (("missing", account.missing), ("unexpected", account.unexpected)):
         for key in sorted(keys)[:SHOWN]:
             out.print(f"{title:13} {key}", markup=False)
