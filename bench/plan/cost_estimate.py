@@ -96,7 +96,7 @@ class Costs:
         mean_s = self._mean_s(_kinds_of_run(planned))
         if mean_s is not None:
             return mean_s, True
-        rough = ROUGH_RUN_S.get(planned.protocol, 60.0)
+        rough = ROUGH_RUN_S.get(planned.protocol, 60.0) * _share_of_epochs(planned)
         like, share = _listed(planned.pretraining)
         return rough / self._sharing * share * (NANO_RUN if like == "vit_nano" else 1.0), False
 
@@ -154,6 +154,12 @@ def _first_of_features(entries: list[Entry[PlannedRun]]) -> list[list[Entry[Plan
             groups.setdefault((entry.planned.protocol, entry.planned.swept), []).append(entry)
         first.append(max(groups.values(), key=lambda group: sum(map(_wall_s, group))))
     return first
+
+
+def _share_of_epochs(planned: PlannedRun) -> float:
+    """Return the epochs of a run as a share of the protocol's own, to which the table belongs."""
+    own = getattr(PROTOCOLS[planned.protocol].settings(), "epochs", None)
+    return planned.settings.get("epochs", own) / own if own else 1.0
 
 
 def _kinds_of_run(planned: PlannedRun) -> list[Kind]:

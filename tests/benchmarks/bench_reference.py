@@ -1,6 +1,6 @@
 """Time a training step of SAR-JEPA against the released code, on equal work on a CPU.
 
-SARBENCH_REFERENCE=SAR-JEPA/Pretraining python tests/benchmarks/bench_reference.py [THREADS]
+SARJEPA_REFERENCE=SAR-JEPA python tests/benchmarks/bench_reference.py [THREADS]
 
 The folder is that of waterdisappear/SAR-JEPA at 1f17f90. Both train the same network with AdamW on
 the same images, alternately, in one process; the times are the shortest of several repeats.
@@ -30,7 +30,7 @@ from sarbench.methods import SIZES, get
 from sarbench.methods._encoders import EncoderConfig
 from sarbench.methods._method import Batch, Method
 
-VARIABLE = "SARBENCH_REFERENCE"
+VARIABLE = "SARJEPA_REFERENCE"
 SMALL = EncoderConfig("64 wide, 3 deep", 224, 16, 64, 3, 4)
 CASES = [  # encoder, predictor, batch, repeats, smallest ratio of the reference's time to ours
     (SIZES["vit_base"], None, 4, 5, 1.25),
@@ -95,14 +95,15 @@ def best_times(steps: list[Callable[[], object]], repeats: int) -> list[float]:
 
 def main() -> None:
     """Print times, ratio and limit of each size; exit with 1 where a limit is missed."""
-    folder = os.environ.get(VARIABLE, "")
-    if not (Path(folder) / "models_lomar.py").is_file():
+    checkout = os.environ.get(VARIABLE, "")
+    folder = Path(checkout) / "Pretraining"
+    if not (folder / "models_lomar.py").is_file():
         print(
-            f"skipped: {VARIABLE} is {folder!r}; it must be the folder Pretraining of "
+            f"skipped: {VARIABLE} is {checkout!r}; it must be a checkout of "
             "waterdisappear/SAR-JEPA (its licence, CC BY-NC, keeps the code out of this project)"
         )
         return
-    sys.path.insert(0, folder)
+    sys.path.insert(0, str(folder))
     if importlib.util.find_spec("easydict") is None:
         sys.modules["easydict"] = types.ModuleType("easydict")
         sys.modules["easydict"].EasyDict = Attributes  # pyright: ignore[reportAttributeAccessIssue]

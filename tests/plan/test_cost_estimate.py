@@ -132,3 +132,16 @@ def test_an_encoder_that_is_not_in_the_table_takes_its_share_of_the_nearest_one(
     images = start.identity.pool_count * start.identity.recipe["epochs"]
     seconds, measured = Costs(made).pretraining_s(start)
     assert (images / seconds, measured) == (pytest.approx(images_per_s), False)
+
+
+def test_a_run_with_other_epochs_than_the_protocol_takes_their_share(tmp_path):
+    seconds = []
+    for epochs in (40, 10):
+        linear = f'linear = {{ shots = [10, "all"], settings = {{ epochs = {epochs} }} }}'
+        text = TEXT.replace('linear = [10, "all"]', linear)
+        made = plan_of(tmp_path, make_summary(), text)
+        costs = Costs(made)
+        seconds.append([
+            costs.run_s(e.planned)[0] for e in made.runs if e.planned.protocol == "linear"
+        ])  # fmt: skip
+    assert seconds[0] == pytest.approx([4 * one for one in seconds[1]])
