@@ -34,7 +34,7 @@ def given_notes(plan: Plan) -> Iterator[Note]:
 
 
 def _described(start: PlannedPretraining, given: GivenRow) -> Note:
-    notes = [one for one in given.notes if "input channels" not in one]
+    notes = [f"{one[:1].upper()}{one[1:]}" for one in given.notes if "input channels" not in one]
     parts = [f"{start.row}: {describe_given(start)}", given.architecture, _input(start), *notes]
     return Note("Rows", f"Given weights: {'. '.join(parts)}.")
 
