@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from parity.encoders.drawn import chips, published
 from torch import Tensor
 
+from parity.encoders.drawn import chips, published
 from sarbench.bench.weights.account import UnaccountedKeysError
 from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.given_weights import GivenWeights, Stated, StatedValueError

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from commands import call_here
-from parity.encoders.drawn import chips, published
 from PIL import Image
 from small_pretrainings import identity_of
 
+from parity.encoders.drawn import chips, published
 from sarbench.bench.identity import Resources
 from sarbench.bench.method_facts.build import build_method
 from sarbench.bench.pretraining.loop import pretrain

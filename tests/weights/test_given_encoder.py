@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from parity.encoders.drawn import published, weight
 from timm import create_model
 from timm.layers.drop import DropPath
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from parity.encoders.drawn import published, weight
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.fingerprint import looks_untrained

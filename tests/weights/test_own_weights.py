@@ -5,9 +5,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from parity.encoders.drawn import chips, published
 from small_pretrainings import identity_of
 
+from parity.encoders.drawn import chips, published
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.evaluation.evaluate import Evaluation
 from sarbench.bench.identity import Resources

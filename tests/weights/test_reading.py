@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from parity.encoders.drawn import published
 from safetensors.torch import save_file
 
+from parity.encoders.drawn import published
 from sarbench.bench.weights.reading import WeightsFileError, read_file
 
 

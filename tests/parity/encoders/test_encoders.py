@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from parity.encoders.drawn import CHECKOUTS, chips, fixture, published
 
+from parity.encoders.drawn import CHECKOUTS, chips, fixture, published
 from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.given_weights import GivenWeights, Stated
 
