@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+
 from parity.encoders.drawn import published
 
 EVALUATE = """

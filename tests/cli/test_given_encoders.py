@@ -14,10 +14,10 @@ import pytest
 import torch
 from commands import Sarbench, call_here
 from given_files import EVALUATE, grid_text, write_weights
-from parity.encoders.drawn import published
 from sklearn.neighbors import KNeighborsClassifier
 from stores import planned
 
+from parity.encoders.drawn import published
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.execution.job import execute
 from sarbench.bench.identity import Resources
