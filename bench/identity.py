@@ -211,6 +211,17 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class GivenFile:
+    """The file of given weights, and the values stated about it (`bench/weights: Stated`).
+
+    Its digest is in the identity of the pretraining; the path is not.
+    """
+
+    path: str
+    stated: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Job:
     """A pretraining and its runs, as a list of work."""
 
@@ -218,6 +229,7 @@ class Job:
     pretraining: Pretraining
     pool: list[str]  # names in the grid
     runs: list[Run]
+    given: GivenFile | None = None  # the file that the weights come from
 
 
 def to_json(value: Any) -> dict[str, Any]:

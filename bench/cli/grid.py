@@ -10,7 +10,7 @@ import typer
 from ..contract.plugins import check_contracts
 from ..grid.applicable import sentences
 from ..grid.schema import bundled_grids, claim_warning
-from ..plan.before_work import move_aside
+from ..plan.before_work import check_files, move_aside
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause
@@ -120,6 +120,8 @@ def run_grid(
         from ..execution.local_pool import local_resources
 
         resources = local_resources(device, workers, threads)
+    if force:
+        check_files(made)
     move_aside(made, request.store, print_status, finished=force)
     if force:
         made = request.plan()

@@ -1,6 +1,7 @@
 """A plan as text and as JSON, for the commands that show one."""
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 from rich.markup import escape
@@ -32,6 +33,7 @@ def pretrain_json(entry: Entry[PlannedPretraining]) -> dict[str, Any]:
         "axes": planned.axes, "recipe": planned.recipe_name, "state": entry.state,
         "cause": entry.cause, "reason": entry.reason,
         "identity": planned.identity.to_json() if planned.identity else None,
+        "given": asdict(planned.given) if planned.given else None,
     }  # fmt: skip
 
 

@@ -57,8 +57,12 @@ def full_name(given: str) -> str:
 
 
 def set_of(pool: str) -> str:
-    """Return the full name of the set from which a pool of a grid is read."""
-    return full_name(f"pool:{pool}")
+    """Return the full name of the set from which a pool of a grid is read.
+
+    A name that is a data set and not a pool is that data set; a grid refuses it as a pool.
+    """
+    whole = pool in dataset_names() and pool not in pool_names()
+    return pool if whole else full_name(f"pool:{pool}")
 
 
 def card_of(given: str) -> Card:

@@ -30,6 +30,7 @@ from ..store.atomic import NoSpaceError, is_full, no_space
 from ..store.attempts import attempt_of, record_failure
 from ..store.progress import Progress
 from ..store.records import Store
+from .given_import import import_given
 
 SLOW_BF16 = (
     "precision is bf16, which this processor computes more slowly than fp32; use a processor with "
@@ -151,16 +152,23 @@ def execute(
         if job.pretraining.precision == "bf16" and resources.device == "cpu" and _emulates_bf16():
             report(Event("warning", "pretrain", [key], SLOW_BF16))
         with recording_failures("pretrain", [key], store, report, resources.device) as failed:
-            pretrain(
-                job.pretraining,
-                _pool(job, store),
-                store,
-                resources,
-                ranks=ranks,
-                should_stop=should_stop,
-                on_progress=lambda p: report(Event("progress", "pretrain", [key], job.label, p)),
-                warn=lambda message: report(Event("warning", "pretrain", [key], message)),
-            )
+            if job.given is not None:
+                if ranks.first:
+                    import_given(job.pretraining, job.given, store, resources)
+                ranks.wait()
+            else:
+                pretrain(
+                    job.pretraining,
+                    _pool(job, store),
+                    store,
+                    resources,
+                    ranks=ranks,
+                    should_stop=should_stop,
+                    on_progress=lambda p: report(
+                        Event("progress", "pretrain", [key], job.label, p)
+                    ),
+                    warn=lambda message: report(Event("warning", "pretrain", [key], message)),
+                )
             report(Event("done", "pretrain", [key], job.label))
         if failed:
             return

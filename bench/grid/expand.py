@@ -14,6 +14,7 @@ from ..data.pools import pool_members
 from ..data.registry import card
 from ..identity import Pretraining, Recipe, Run, Shots, fill, to_json
 from ..method_facts.method_info import MethodInfo
+from .encoder_entries import GIVEN, GivenRow
 from .schema import (
     Grid,
     MethodEntry,
@@ -42,6 +43,7 @@ class PlannedPretraining:
     recipe_name: str | None = None  # None for a control
     recipe: Recipe | None = None
     pool: list[str] = field(default_factory=list)  # names as in the grid; empty for a control
+    given: GivenRow | None = None  # of the weights of a file
 
     @property
     def row(self) -> str:
@@ -86,7 +88,10 @@ LIKE = {"absolute positions": None, "relative positions": "lomar", "no class tok
 def pretrainings(
     grid: Grid, methods: dict[str, MethodInfo], summary: Summaries
 ) -> list[PlannedPretraining]:
-    """Return every pretraining of the grid, controls included, in the order of the file."""
+    """Return every pretraining of the grid, controls included, in the order of the file.
+
+    `given_rows` returns those of the encoders from files.
+    """
     pretrain = grid.pretrain
     entries, planned = _entries(grid, methods), []
     for entry in entries:
@@ -109,7 +114,7 @@ def pretrainings(
             recipe = recipe_of(pretrain, axes, entry, info) if trained else None
             identity = Pretraining(
                 method=entry.name,
-                method_version=_version(info, config, methods),
+                method_version=version_of(info, config, methods),
                 config=config,
                 encoder=_encoder(named) if info.needs_encoder else None,
                 precision=pretrain.precision if trained else "fp32",
@@ -144,7 +149,7 @@ def _has_control(entry: MethodEntry, encoder: str, methods: dict[str, MethodInfo
     return like in methods and methods[like].any_encoder
 
 
-def _version(info: MethodInfo, config: dict[str, Any], methods: dict[str, MethodInfo]) -> int:
+def version_of(info: MethodInfo, config: dict[str, Any], methods: dict[str, MethodInfo]) -> int:
     """Return the version of a method; that of an untrained control rises with that of `like`."""
     like = methods.get(config.get("like") or "") if info.name == UNTRAINED else None
     return info.version + (like.version - 1 if like else 0)
@@ -156,9 +161,14 @@ def _encoder(name: str) -> dict[str, Any]:
 
 
 def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:
-    """Return the methods, the controls, and the extra controls of data sets."""
+    """Return the methods, the controls, and the extra controls of data sets.
+
+    A grid of encoders alone has the untrained controls of `given_rows` only.
+    """
     entries = [*grid.methods, *grid.controls]
-    named = {entry.name for entry in entries}
+    if grid.encoders and not grid.methods:
+        entries = [one for one in entries if one.name != UNTRAINED or "like" in one.config]
+    named = {entry.name for entry in (*grid.methods, *grid.controls)} | {GIVEN}
     entries += [MethodEntry(name=name) for name in methods if name not in named]
     return [one for entry in entries for one in _of_each_kind(entry, entries, methods)]
 
@@ -200,7 +210,7 @@ def runs(
     evaluate, result = grid.evaluate, []
     conditions = ["" if one == CLEAN else one for one in evaluate.conditions]
     extra = {name: card(name).source.extra_controls for name in evaluate.datasets}
-    named = {entry.name for entry in (*grid.methods, *grid.controls)}
+    named = {entry.name for entry in (*grid.methods, *grid.controls)} | {GIVEN}
     for start in planned:
         allowed = _protocols(start, methods)
         for name in evaluate.datasets:

@@ -16,6 +16,7 @@ from ..identity import CHOICES, RECIPES, SOURCE, Recipe, Shots
 from ..method_facts.method_info import MethodInfo, inspect_method
 from ..suggest import unknown
 from ..toml_file import Section, read_toml
+from .encoder_entries import GIVEN, EncoderEntry
 
 CONTROLS = ["raw_pixels", "random_init"]
 
@@ -116,13 +117,23 @@ class Grid(Section):
     about: str = ""  # advice on reading the results; printed by `demo` and on the report's page
     compare: Compares = "methods"
     methods: list[MethodEntry]
+    encoders: list[EncoderEntry] = []
     controls: list[MethodEntry] = [MethodEntry(name=name) for name in CONTROLS]
     pretrain: PretrainSection = PretrainSection()
     evaluate: EvaluateSection
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_encoders(cls, value: Any) -> Any:
+        """Let a grid with encoders have no methods and compare checkpoints, if it does not say."""
+        if isinstance(value, dict) and value.get("encoders"):
+            return {"methods": [], "compare": "checkpoints"} | value
+        return value
+
     def method_names(self) -> list[str]:
         """Return every method and control, extra controls of data sets included."""
         entries = [entry.name for entry in (*self.methods, *self.controls)]
+        entries += [GIVEN] if self.encoders else []
         extra = [c for name in self.evaluate.datasets for c in card(name).source.extra_controls]
         return list(dict.fromkeys([*entries, *extra]))
 
@@ -170,17 +181,24 @@ def _draws_warning(grid: Grid) -> str | None:
 
 
 def read_grid(path: Path) -> Grid:
-    """Read a grid file, or a bundled grid by its name.
+    """Read a grid file, or a bundled grid by its name; paths of weights become absolute.
 
     Raises:
         GridError: The file is missing, is not TOML, or has unknown keys or wrong types; the
             message lists every problem.
     """
+    file = grid_file(path)
     try:
-        return read_toml(grid_file(path), Grid, GridError)
+        grid = read_toml(file, Grid, GridError)
     except FileNotFoundError:
         listed = unknown("bundled grid", str(path), bundled_grids())
         raise GridError(f"no grid file {path}; {listed}") from None
+    folder = file.absolute().parent
+    encoders = [
+        one.model_copy(update={"weights": str(folder / Path(one.weights).expanduser())})
+        for one in grid.encoders
+    ]
+    return grid.model_copy(update={"encoders": encoders})
 
 
 def label_of(

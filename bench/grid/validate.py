@@ -11,6 +11,7 @@ from ..data.pools import pool_members
 from ..identity import RECIPES, SOURCE, Recipe, fill, pool_count
 from ..method_facts.method_info import MethodInfo, check_config
 from ..suggest import unknown
+from .encoder_problems import encoder_problems
 from .evaluate_problems import evaluate_problems, shots_problems
 from .schema import (
     Grid,
@@ -37,10 +38,10 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
     """
     problems = [
         *_claim_problems(grid), *_pretrain_problems(grid), *_pool_problems(grid, methods),
-        *_recipe_problems(grid, methods), *evaluate_problems(grid),
+        *_recipe_problems(grid, methods), *evaluate_problems(grid), *encoder_problems(grid),
     ]  # fmt: skip
     entries = (*grid.methods, *grid.controls)
-    if not entries:
+    if not entries and not grid.encoders:
         problems.append("methods and controls are both empty; name at least one method")
     for entry in entries:
         if not (methods[entry.name].trains or methods[entry.name].control):
@@ -63,15 +64,25 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
             except (ValueError, TypeError) as error:
                 problems.append(f"{entry.name}: {error}")
     labels = [label_of(entry, methods, entries) for entry in entries]
+    labels += [entry.name for entry in grid.encoders]
     for label in sorted({label for label in labels if labels.count(label) > 1}):
-        problems.append(f"two methods have the label {label!r}; give one of them a `label`")
+        what = "rows" if grid.encoders else "methods"
+        problems.append(f"two {what} have the label {label!r}; give one of them a `label`")
     if problems:
         raise GridError("\n".join(dict.fromkeys(problems)))
 
 
 def _claim_problems(grid: Grid) -> Iterator[str]:
-    """Refuse checkpoints of several pretraining seeds, because a row would average them."""
+    """Refuse checkpoints of several pretraining seeds, because a row would average them.
+
+    Given weights are one checkpoint each, so no claim about a method can be made.
+    """
     seeds = seeds_of(grid.pretrain.seeds)
+    if grid.encoders and grid.compare == "methods":
+        yield (
+            'compare is "methods", but encoders from files are single checkpoints; write compare = '
+            '"checkpoints", or leave compare out'
+        )
     if grid.compare == "checkpoints" and len(seeds) > 1:
         yield (
             f'compare = "checkpoints" allows one checkpoint for each row, but pretrain.seeds has '

@@ -125,7 +125,7 @@ def describe(names: Iterable[str], folder: Path) -> dict[str, MethodInfo]:
 
     Plug-ins are imported each time.
     """
-    path = _cache(folder) / f"methods-{code_digest()}.json"
+    path = cache_folder(folder) / f"methods-{code_digest()}.json"
     known = _read(path, MethodInfo)
     wanted = list(dict.fromkeys(names))
     found = {name: known.get(name) or inspect_method(name) for name in wanted}
@@ -163,10 +163,10 @@ def _fit(setup: MethodSetup) -> Fit:
 
 
 def _fits_file(folder: Path) -> Path:
-    return _cache(folder) / f"fits-{code_digest()}.json"
+    return cache_folder(folder) / f"fits-{code_digest()}.json"
 
 
-def _cache(folder: Path) -> Path:
+def cache_folder(folder: Path) -> Path:
     """Return the store, or the user's cache folder as long as the store does not exist."""
     if folder.is_dir():
         return folder

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ...methods._registry import names as method_names
 from ...methods._registry import own_names
@@ -73,6 +73,7 @@ class ArchivedPlan(Strict):
     methods: dict[str, MethodInfo]
     sets: dict[str, str]  # name of a data set or pool -> file in `sets/`
     sharing: list[tuple[tuple[str, ...], dict[str, Sharing]]]
+    seen: list[tuple[tuple[str, ...], dict[str, Sharing]]] = Field(default_factory=list)
     not_applicable: list[NotApplicable]
     failing: list[str]
 
@@ -130,6 +131,7 @@ def members_of(
         methods=plan.methods,
         sets=sets,
         sharing=list(plan.sharing.items()),
+        seen=list(plan.seen.items()),
         not_applicable=plan.not_applicable,
         failing=sorted(plan.failing),
     )
@@ -226,6 +228,7 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         runs=runs,
         data=data,
         sharing=dict(read.sharing),
+        seen=dict(read.seen),
         not_applicable=read.not_applicable,
         failing=set(read.failing),
         moved=_moved(read.methods, runs, archive),

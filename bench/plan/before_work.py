@@ -5,8 +5,24 @@ from typing import Any
 
 from ..identity import Kind
 from ..store.records import Store
+from ..suggest import RequestError
 from .entry import Cause, Entry
 from .plan import Plan
+
+
+def check_files(plan: Plan) -> None:
+    """Refuse to repeat the import of a file that is missing.
+
+    Raises:
+        RequestError: It names the rows.
+    """
+    rows = [one.planned.row for one in plan.pretrain if one.planned.given and
+            one.planned.given.missing]  # fmt: skip
+    if rows:
+        raise RequestError(
+            f"--force imports files of weights again, but those of {'; '.join(rows)} are missing; "
+            "put them back, or leave these rows out with -m"
+        )
 
 
 def move_aside(

@@ -71,16 +71,26 @@ def compute_note(plan: Plan) -> str:
 
 
 def recipe_lines(plan: Plan) -> list[str]:
-    """Return a line for each recipe of a grid: its name, rows and values."""
+    """Return a line for each recipe of a grid: its name, rows and values; and for each file."""
     rows: dict[tuple[str, Recipe], list[str]] = {}
     for entry in plan.pretrain:
         planned = entry.planned
         if planned.recipe and planned.recipe_name:
             rows.setdefault((planned.recipe_name, planned.recipe), []).append(planned.row)
-    return [
+    lines = [
         f"recipe {name}: {'; '.join(dict.fromkeys(names))}: {describe_recipe(recipe)}"
         for (name, recipe), names in rows.items()
     ]
+    given = [entry.planned for entry in plan.pretrain if entry.planned.given]
+    return lines + [f"given weights: {one.row}: {describe_given(one)}" for one in given]
+
+
+def describe_given(planned: PlannedPretraining) -> str:
+    """Return layout, digest and file of given weights."""
+    config, given = planned.config, planned.given
+    file = f"{given.file}{' (missing)' * given.missing}" if given else "unknown"
+    part = f", {config['part']}" if config.get("part") else ""
+    return f"layout {config['layout']}{part}, digest {config['digest'][:12]}, file {file}"
 
 
 def describe_recipe(recipe: Recipe) -> str:

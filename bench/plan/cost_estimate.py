@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from math import log, prod
 from statistics import mean
 
-from ...methods._encoders import SIZES, EncoderConfig, encoder_named
+from ...methods._encoders import (
+    SIZES,
+    EncoderConfig,
+    GivenConfig,
+    encoder_from_json,
+    encoder_named,
+)
 from ...protocols import PROTOCOLS
 from ..grid.expand import PlannedPretraining, PlannedRun
 from .entry import Entry
@@ -179,15 +185,16 @@ def _kinds_of_pretraining(planned: PlannedPretraining) -> list[Kind]:
 
 def _listed(planned: PlannedPretraining) -> tuple[str, float]:
     """Return the encoder of the table with the nearest work, and the share of its work."""
-    named = encoder_named(_encoder(planned))
-    if not isinstance(named, EncoderConfig):
+    given = planned.encoder or {}
+    named = encoder_from_json(given) if "family" in given else encoder_named(_encoder(planned))
+    if not isinstance(named, EncoderConfig | GivenConfig):
         return "vit_base", 1.0
     work = {name: _work(SIZES[name]) for name in ROUGH_IMAGES_PER_S}
     like = min(work, key=lambda name: abs(log(_work(named) / work[name])))
     return like, _work(named) / work[like]
 
 
-def _work(encoder: EncoderConfig) -> int:
+def _work(encoder: EncoderConfig | GivenConfig) -> int:
     """Return a number proportional to the products of all layers, without attention."""
     return encoder.depth * encoder.width**2 * prod(encoder.patch_grid)
 

@@ -12,13 +12,16 @@ from ..data.packed import Summary
 from ..data.sharing import Sharing, sharing
 from ..grid.applicable import NotApplicable, applicable
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
+from ..grid.given_rows import given_rows
 from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
 from ..grid.validate import check_data, validate
-from ..identity import Job
+from ..identity import GivenFile, Job, Pretraining, Run
 from ..method_facts.contract_outcomes import failed_contracts
 from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
 from .entry import Cause, Entry, find_entry
+from .given_files import find_given
+from .seen import seen_sharing
 from .stale import StaleIndex
 
 
@@ -45,6 +48,8 @@ class Plan:
     not_applicable: list[NotApplicable] = field(default_factory=list)  # left out
     failing: set[str] = field(default_factory=set)  # methods that fail their contract
     moved: list[str] = field(default_factory=list)  # of an archive: versions that differ from ours
+    files: dict[str, GivenFile] = field(default_factory=dict)  # of given weights, by their key
+    seen: Shared = field(default_factory=dict)  # chips that given encoders have seen, as declared
 
     @property
     def overlaps(self) -> list[str]:
@@ -74,6 +79,11 @@ class Plan:
             runs_of[id(entry.planned.pretraining)].append(entry)
         return [(start, runs_of[id(start.planned)]) for start in self.pretrain]
 
+    def job(self, start: PlannedPretraining, identity: Pretraining, own: list[Run]) -> Job:
+        """Return a job with some runs of a pretraining."""
+        file = self.files.get(identity.key)
+        return Job(describe_pretraining(start), identity, start.pool, own, file)
+
     def jobs(self) -> list[Job]:
         """Return the missing work, one job per pretraining, without those that are running."""
         result = []
@@ -82,8 +92,7 @@ class Plan:
                 continue
             missing = [e.planned.identity for e in own if e.planned.identity and e.to_do]
             if start.planned.identity and (missing or start.state != "done"):
-                label = describe_pretraining(start.planned)
-                result.append(Job(label, start.planned.identity, start.planned.pool, missing))
+                result.append(self.job(start.planned, start.planned.identity, missing))
         return sorted(result, key=lambda job: job.pretraining.recipe is None)
 
 
@@ -177,7 +186,8 @@ def make_plan(
     validate(grid, methods, store.root)
     found = {name: find_set(name, data_dir, store.root, versions) for name in needs(grid, methods)}
     data = {name: one.summary for name, one in found.items() if one}
-    starts = pretrainings(grid, methods, data.get)
+    given = find_given(grid, methods, store)
+    starts = [*pretrainings(grid, methods, data.get), *given_rows(grid, given, methods)]
     pools = pools_of(starts)
     planned = runs(grid, starts, methods, data.get)
     filters = filters or Filters()
@@ -210,6 +220,8 @@ def make_plan(
         sharing=shared,
         not_applicable=refused,
         failing=set(failed_contracts(store, methods)),
+        files={one.identity.key: GivenFile(one.entry.weights, one.entry.stated()) for one in given},
+        seen=seen_sharing(grid, data, data_dir, store, versions),
     )
 
 

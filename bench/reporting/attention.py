@@ -13,6 +13,7 @@ from ...methods._relative import RelativeAttention, relative_buckets
 
 SHOWN_CHIPS = 400  # test chips in a t-SNE
 ATTENTION_CHIPS = 64
+CHUNK = 4  # chips whose attention is in memory at once; 45 MB each for DINOv2-S at 518 px
 
 
 def patch_distances(patch_grid: tuple[int, int], patch_px: int) -> Float[np.ndarray, "N N"]:
@@ -34,18 +35,21 @@ def attention_distances(
     """Return the mean attention distance of each head of each block, in pixels.
 
     For a query patch the distances to all patches are weighted with its attention; the mean is over
-    queries and images. The row and column of the class token are dropped without renormalisation,
-    as in the code of SAR-JEPA (Li et al. 2024, figure 6). Attention is computed from queries and
-    keys, because fused attention does not return it.
+    queries and images. The rows and columns of class token and registers, which come first, are
+    dropped without renormalisation, as in the code of SAR-JEPA (Li et al. 2024, figure 6).
+    Attention is computed from queries and keys, because fused attention does not return it.
     """
     far = torch.from_numpy(patch_distances(patch_grid, patch_px)).float().to(images.device)
     found: list[Float[np.ndarray, " h"]] = []
-    skip = int(encoder.has_class_token)
     with _inputs_of_attention(encoder) as seen:
         encoder(images)
         for attention, tokens in seen:
-            weights = attention_weights(attention, tokens)[:, :, skip:, skip:]
-            found.append((weights * far).sum(-1).mean(dim=(0, 2)).double().cpu().numpy())
+            skip = tokens.shape[1] - len(far)
+            parts = [
+                (attention_weights(attention, part)[:, :, skip:, skip:] * far).sum(-1).mean(2)
+                for part in tokens.split(CHUNK)
+            ]
+            found.append(torch.cat(parts).mean(0).double().cpu().numpy())
     return np.stack(found)
 
 
@@ -71,7 +75,8 @@ def _inputs_of_attention(encoder: Any) -> Iterator[list[tuple[Any, Tensor]]]:
     def collect(module: nn.Module, given: tuple[Tensor, ...]) -> None:
         seen.append((module, given[0]))
 
-    handles = [block.attn.register_forward_pre_hook(collect) for block in encoder.blocks]
+    found = [block.attn for block in encoder.blocks if hasattr(block, "attn")]
+    handles = [attention.register_forward_pre_hook(collect) for attention in found]
     try:
         yield seen
     finally:

@@ -9,7 +9,9 @@ from ...results.metrics import recalls
 from ...results.notes import Note
 from ...results.record import RunRecord, digest_json
 from ...results.scores import Column, LeaderboardError, Score
+from ..grid.encoder_entries import GIVEN
 from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
+from ..grid.given_rows import input_of
 from ..method_facts.method_info import inspect_method
 from ..plan.entry import Entry
 from ..plan.plan import Plan
@@ -137,15 +139,20 @@ def _matches(plan: Plan, name: str) -> list[PlannedPretraining]:
     return matches
 
 
-def _encoder(plan: Plan, start: PlannedPretraining) -> tuple[str, str | None]:
-    """Return kind and size of the encoder of a row; an untrained control imitates another."""
+def _encoder(plan: Plan, start: PlannedPretraining) -> tuple[str, str]:
+    """Return kind and sizes of the encoder of a row; an untrained control imitates another.
+
+    The input of given weights counts as well: an untrained network may depend on its scale.
+    """
     kind = plan.methods[start.method].architecture
+    given = GIVEN in (start.method, start.config.get("like"))
+    sizes = digest_json([start.encoder, input_of(start.config) if given else None])
     if start.method == UNTRAINED:
         like = start.config.get("like")
         kinds = {method: kind for kind, method in LIKE.items()}
         kinds |= {name: info.architecture for name, info in plan.methods.items()}
         kind = kinds[like] if like in kinds else inspect_method(str(like)).architecture
-    return kind, start.encoder["name"] if start.encoder else None
+    return kind, sizes
 
 
 def shared_columns(plan: Plan, first: str, second: str) -> int:

@@ -14,12 +14,14 @@ from ..grid.schema import describe_pool
 from ..identity import from_json, to_json
 from ..plan.comparability import compute_note, differences
 from ..plan.plan import Plan, describe_pretraining
+from .given_notes import given_notes, shared_chips
 
 
 def notes(plan: Plan) -> list[Note]:
     """Return everything that a reader needs to judge the numbers of a plan."""
     return [
-        *_rows(plan), *_pools(plan), *_datasets(plan), *_provenance(plan), *_moved(plan),
+        *_rows(plan), *given_notes(plan), *_pools(plan), *_datasets(plan), *_provenance(plan),
+        *_moved(plan),
         *_untraced(plan), *_not_applicable(plan), *_settings(plan), *_steps(plan),
     ]  # fmt: skip
 
@@ -86,16 +88,7 @@ def _drawn(plan: Plan, pool: Sequence[str], one: Sharing) -> Note:
 
 
 def _shared(name: str, one: Sharing, pool: str) -> Note:
-    parts = [
-        f"{one.test:,} of its test chips (allowed by the grid)" if one.test else "no test chip",
-        f"{one.train:,} of its training chips" if one.train else "no training chip",
-    ]
-    text = f"{name}: the pool{pool} holds {' and '.join(parts)}, by id or identical image"
-    if one.vehicles:
-        text += (
-            f"; {one.vehicle_chips:,} of its chips show one of {one.vehicles} vehicles (serial "
-            "numbers) of the test set"
-        )
+    text = f"{name}: the pool{pool} holds {shared_chips(one, ' (allowed by the grid)')}"
     flag = f"The pool{pool} holds {one.test:,} test chips of {name}." if one.test else ""
     return Note("Data", f"{text}.", flag)
 

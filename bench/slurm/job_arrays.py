@@ -6,7 +6,7 @@ from ..grid.expand import PlannedRun
 from ..identity import KINDS, Job, Kind, Run
 from ..plan.cost_estimate import START_S, Costs
 from ..plan.entry import Entry
-from ..plan.plan import Plan, describe_pretraining
+from ..plan.plan import Plan
 from .commands import Site
 from .profile import Profile
 
@@ -62,8 +62,7 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
         identity = start.planned.identity
         if identity is None:
             continue
-        label = describe_pretraining(start.planned)
-        job = Job(label, identity, start.planned.pool, [])
+        job = plan.job(start.planned, identity, [])
         packs = _packs(job, [e for e in own if e.key in wanted], costs, limits.pack_s)
         learns = identity.recipe is not None and start.state != "done"
         if learns and identity.key in wanted:

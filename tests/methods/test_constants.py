@@ -11,7 +11,7 @@ from sarbench.bench.method_facts.sample_batches import TINY, TINY_224
 from sarbench.bench.pretraining.optimisation import learning_rate, weight_decay
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import SIZES, Method, get, names
-from sarbench.methods._encoders import encoder_named
+from sarbench.methods._encoders import GivenConfig, encoder_named
 from sarbench.methods._gradients import multi_scale_ratio_gradient
 from sarbench.methods._method import Batch, MethodConfigError
 from sarbench.methods.i_jepa import BlockPredictor
@@ -238,7 +238,7 @@ def test_random_init_starts_as_mae_does():
         assert torch.equal(weight, maes.state_dict()[name])
 
 
-@pytest.mark.parametrize("name", ["mae", "fg_mae", *LOCAL, "i_jepa"])
+@pytest.mark.parametrize("name", ["mae", "fg_mae", *LOCAL, "i_jepa", "given"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_an_untrained_control_is_the_encoder_that_a_method_starts_from(name, seed):
     method, control = get(name), get("random_init")
@@ -253,6 +253,22 @@ def test_an_untrained_control_is_the_encoder_that_a_method_starts_from(name, see
     rebuilt.load_state_dict(started.state_dict())
     images = chips(2, TINY.input_px)
     torch.testing.assert_close(rebuilt.eval()(images), started.eval()(images))
+
+
+def test_the_control_of_given_weights_has_their_input():
+    size = GivenConfig(32, 8, 48, 2, 3, hidden=192)
+    values = {"channels": 3, "mean": (0.1, 0.2, 0.3), "std": (1.0, 2.0, 4.0)}
+    control = get("random_init")
+    method = control(control.Config(like="given", **values), size, torch_stream(0, "weights"))
+    given = get("given")
+    encoder = given.build_encoder(given.Config(**values), size)
+    encoder.load_state_dict(method.encoder.state_dict(), strict=True)
+    images = chips(2, 32)
+    tokens = method.encoder.eval()(images)
+    torch.testing.assert_close(tokens, encoder.eval()(images))
+    plain = control(control.Config(like="given", channels=3), size, torch_stream(0, "weights"))
+    assert torch.equal(plain.encoder.patch_embed.proj.weight, encoder.patch_embed.proj.weight)
+    assert (plain.encoder.eval()(images) - tokens).abs().max() > 1e-3
 
 
 def test_the_kind_of_an_encoder_is_read_from_the_network():
@@ -298,6 +314,9 @@ def test_the_recipe_of_pgga_is_unknown():
     [
         ("random_init", {"like": "maee"}, "Did you mean 'mae'"),
         ("random_init", {"like": "raw_pixels"}, "must name a method that trains an encoder"),
+        ("random_init", {"mean": (0.5,)}, "mean: like is None, whose encoder has no such setting"),
+        ("random_init", {"like": "mae", "channels": 3}, "channels: like is 'mae'"),
+        ("random_init", {"like": "given", "std": (0.5, 1.0)}, "std has 2 values; give 1"),
         ("mae", {"mask_ratio": 1.0}, "mask_ratio is 1.0"),
         ("lomar", {"window": 0}, "window is 0 and windows is 4"),
         ("lomar", {"mask_ratio": 0.01}, "hides no patch or every patch"),

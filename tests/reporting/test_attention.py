@@ -6,7 +6,7 @@ import torch
 
 from sarbench.bench.reporting.attention import attention_distances, places_by_tsne, uniform_distance
 from sarbench.methods import get
-from sarbench.methods._encoders import SIZES
+from sarbench.methods._encoders import SIZES, GivenConfig
 
 
 def encoder_of(name, rng):
@@ -77,3 +77,18 @@ def test_tsne_keeps_two_far_clouds_apart_and_repeats():
     centres = [places[:30].mean(0), places[30:].mean(0)]
     assert np.linalg.norm(centres[0] - centres[1]) > places[:30].std()
     np.testing.assert_array_equal(places, places_by_tsne(features))
+
+
+def test_registers_are_no_patches(rng):
+    """Uniform attention over 1 class token, 4 registers and 16 patches, of which patches count."""
+    size = GivenConfig(32, 8, 48, 2, 3, hidden=192, registers=4)
+    given = get("given")
+    encoder = given.build_encoder(given.Config(), size).eval()
+    for block in encoder.blocks:
+        torch.nn.init.zeros_(block.attn.qkv.weight)
+        torch.nn.init.zeros_(block.attn.qkv.bias)
+    found = attention_distances(encoder, torch.rand(6, 1, 32, 32, generator=rng), (4, 4), 8)
+    rows, columns = np.divmod(np.arange(16), 4)
+    far = 8 * np.hypot(rows[:, None] - rows, columns[:, None] - columns)
+    np.testing.assert_allclose(found, far.sum(1).mean() / (16 + 1 + 4), rtol=1e-5)
+    assert found.shape == (2, 3)

@@ -1,0 +1,83 @@
+"""Entries under `encoders` of a grid: files of weights, each a row without a pretraining here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from ..toml_file import Section
+
+GIVEN = "given"  # the method of such a row
+SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt")
+STATED = ("heads", "input_px", "part", "encoder", "channel", "mean", "std")
+
+
+class EncoderEntry(Section):
+    """A file of weights, and the values that a person states about it.
+
+    `seen` and `labels` say what the weights were trained on. No number depends on them, so they are
+    not part of a key.
+    """
+
+    weights: str  # absolute after `read_grid`
+    label: str | None = None
+    heads: int | None = Field(default=None, ge=1)
+    input_px: int | None = Field(default=None, ge=1)
+    part: str | None = None
+    encoder: str | None = None
+    channels: int | None = Field(default=None, ge=1)  # that the file must have
+    channel: int | None = Field(default=None, ge=0)
+    mean: float | list[float] | None = None
+    std: float | list[float] | None = None
+    seen: list[str] = Field(default_factory=list)
+    labels: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_file(cls, value: Any) -> Any:
+        return {"weights": value} if isinstance(value, str) else value
+
+    @property
+    def name(self) -> str:
+        """The label in tables: the given one, or the name of the file without its suffixes."""
+        if self.label:
+            return self.label
+        path = Path(self.weights)
+        while path.suffix.lower() in SUFFIXES:
+            path = path.with_suffix("")
+        return path.name
+
+    @property
+    def where(self) -> str:
+        """The place of the entry in messages."""
+        return f"encoders: {self.name}"
+
+    def stated(self) -> dict[str, Any]:
+        """Return the values that change how the file is read, for `bench/weights`."""
+        given = {name: getattr(self, name) for name in STATED}
+        lists = {n: [v] for n, v in given.items() if n in ("mean", "std") and isinstance(v, float)}
+        return {name: value for name, value in (given | lists).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class GivenRow:
+    """The properties of a row of given weights that its identity does not hold.
+
+    Attributes:
+        file: Name of the file, without its folder.
+        architecture: In words.
+        notes: Sentences about what was assumed, converted or resized when the file was read.
+        seen: Declared training data, as in the grid.
+        labels: Whether their labels were used; None = not declared.
+        missing: The file is missing, and the store holds its encoder or records.
+        untrained: The weights look as if they had not been trained.
+    """
+
+    file: str
+    architecture: str
+    notes: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    labels: bool | None = None
+    missing: bool = False
+    untrained: bool = False

@@ -1,0 +1,210 @@
+"""The encoders of the files that a grid names, without reading a file twice.
+
+Reading a file imports torch and takes seconds. The store remembers the encoder of each file and
+settings, with size, times and inode of the file: if one of them changes, the file is read again. So
+a file that was replaced is another encoder, with another key and no results yet.
+
+A missing file is an error, unless the store holds the encoder or the record that was imported from
+it. Results are then those of the weights that the path held last, and tables say so.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ...results.record import digest_json
+from ..grid.encoder_entries import GIVEN, EncoderEntry, GivenRow
+from ..grid.given_rows import GivenEncoder
+from ..grid.schema import Grid, GridError
+from ..identity import Pretraining, from_json
+from ..method_facts.method_info import MethodInfo, cache_folder, code_digest
+from ..store.atomic import write_atomic
+from ..store.records import DamagedRecordError, Store
+
+FILE = "weights-1.json"  # in the store; without it, files are read again
+SETTLED_S = 2.0  # a younger file may change again within the resolution of its times
+
+Stamp = list[int]  # size, times and inode of a file
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The encoder of a file with certain stated values.
+
+    Attributes:
+        path: The file.
+        stated: The stated values.
+        stamp: Of the file; None: read it again.
+        code: Digest of the code that read it.
+        identity: Identity of the encoder.
+        architecture: In words.
+        notes: As in `GivenRow`.
+        untrained: As in `GivenRow`.
+    """
+
+    path: str
+    stated: dict[str, Any]
+    stamp: Stamp | None
+    code: str
+    identity: dict[str, Any]
+    architecture: str
+    notes: list[str]
+    untrained: bool
+
+    @property
+    def key(self) -> str:
+        """The key of file and stated values."""
+        return _key(self.path, self.stated)
+
+
+def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list[GivenEncoder]:
+    """Return the encoder of each entry under `encoders`.
+
+    Raises:
+        GridError: A file cannot be used as stated; one line for each entry.
+    """
+    if not grid.encoders:
+        return []
+    file = cache_folder(store.root) / FILE
+    known = _read(file)
+    found, problems, fresh = [], list[str](), dict[str, Remembered]()
+    for entry in grid.encoders:
+        try:
+            one, missing = _find(entry, known, store)
+            _check_channels(entry, one)
+        except (ValueError, LookupError) as error:
+            problems.append(f"{entry.where}: {error.args[0]}")
+            continue
+        fresh[one.key] = one
+        identity = Pretraining(**one.identity)
+        if missing:
+            identity = replace(identity, method_version=methods[GIVEN].version)
+        row = GivenRow(
+            Path(entry.weights).name, one.architecture, tuple(one.notes), tuple(entry.seen),
+            entry.labels, missing, one.untrained,
+        )  # fmt: skip
+        found.append(GivenEncoder(entry, identity, row))
+    if problems:
+        raise GridError("\n".join(problems))
+    if any(known.get(key) != one for key, one in fresh.items()):
+        with suppress(OSError):  # a read-only store
+            write_atomic(file, _text(_read(file) | fresh))
+    return found
+
+
+def _find(
+    entry: EncoderEntry, known: dict[str, Remembered], store: Store
+) -> tuple[Remembered, bool]:
+    """Return the encoder of an entry, and True if its file is missing."""
+    path, stated = Path(entry.weights), entry.stated()
+    stamp = _stamp(path)
+    if stamp is None:
+        return _of_missing(entry, known, store), True
+    one = known.get(_key(entry.weights, stated))
+    if one and one.stamp == stamp and one.code == reading_digest():
+        return one, False
+    settled = time.time() - max(stamp[1:3]) / 1e9 > SETTLED_S
+    return _read_weights(path, stated, stamp if settled else None), False
+
+
+def _read_weights(path: Path, stated: dict[str, Any], stamp: Stamp | None) -> Remembered:
+    from ..weights.find_encoder import find_encoder  # imports torch
+    from ..weights.fingerprint import looks_untrained
+    from ..weights.given_weights import Stated
+
+    given = find_encoder(path, from_json(Stated, stated))
+    return Remembered(
+        path=str(path),
+        stated=stated,
+        stamp=stamp,
+        code=reading_digest(),
+        identity=given.identity().to_json(),
+        architecture=given.architecture,
+        notes=list(given.notes),
+        untrained=looks_untrained(given.network()),
+    )
+
+
+def _of_missing(entry: EncoderEntry, known: dict[str, Remembered], store: Store) -> Remembered:
+    """Return the encoder that a missing file held last.
+
+    It is found by the path, else by the name of the file, and its record must be in the store.
+
+    Raises:
+        GridError: The store has no record of it, or of several files of that name.
+    """
+    stated, name = entry.stated(), Path(entry.weights).name
+    there = known.get(_key(entry.weights, stated))
+    alike = [there] if there else [
+        one for one in known.values() if (Path(one.path).name, one.stated) == (name, stated)
+    ]  # fmt: skip
+    done = {one.identity["config"]["digest"]: one for one in alike if _is_stored(one, store)}
+    if len(done) == 1:
+        return next(iter(done.values()))
+    known_here = (
+        f"has {len(done)} encoders from files of that name" if done else "has no encoder from it"
+    )
+    raise GridError(
+        f"the file {entry.weights} is missing, and the store {store.root} {known_here}; put it "
+        "there, or give its path, absolute or relative to the folder of the grid"
+    )
+
+
+def _is_stored(one: Remembered, store: Store) -> bool:
+    with suppress(DamagedRecordError):
+        return store.read("pretrain", Pretraining(**one.identity).key) is not None
+    return False
+
+
+def _check_channels(entry: EncoderEntry, one: Remembered) -> None:
+    channels = one.identity["config"]["channels"]
+    if entry.channels not in (None, channels):
+        raise GridError(
+            f"channels is {entry.channels}, but the file has {channels} input channels; correct "
+            "it, or leave it out"
+        )
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return size, times and inode of a file; None if it does not exist."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise GridError(f"{path} cannot be read: {error.strerror}") from error
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def _key(path: str, stated: dict[str, Any]) -> str:
+    return digest_json([path, stated])[:16]
+
+
+@cache
+def reading_digest() -> str:
+    """Return a digest of the code that reads files of weights."""
+    digest = sha256(code_digest().encode())
+    for path in _sources():
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _sources() -> Iterator[Path]:
+    yield from sorted((Path(__file__).parent.parent / "weights").rglob("*.py"))
+
+
+def _read(file: Path) -> dict[str, Remembered]:
+    try:
+        return {key: Remembered(**one) for key, one in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _text(known: dict[str, Remembered]) -> str:
+    return json.dumps({key: vars(one) for key, one in known.items()})
