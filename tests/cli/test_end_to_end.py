@@ -112,7 +112,7 @@ def test_a_grid_runs_to_a_leaderboard(finished):
         assert cell["low"] <= cell["mean"] <= cell["high"]  # equal if all draws score the same
         assert (cell["place"], cell["pretrain_seeds"], cell["compares"]) == (None, 1, "methods")
     raw = next(c for c in cells if (c["method"], c["shots"]) == ("Raw pixels", "all"))
-    assert raw["mean"] > 0.5  # chance is 0.1
+    assert raw["mean"] > 0.4  # chance is 0.1
     text = finished.here("table", finished.grid).stdout
     assert "±" in text
     assert "synthetic" in text

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 from made_scores import DRAWN, WHOLE, Chips, cell_scores, said, score
 
-from sarbench.bench.reporting.figures import _add_ranks
+from sarbench.bench.reporting.figures import _ranks
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.places import place_methods
 from sarbench.results.scores import Column
@@ -288,7 +288,6 @@ def test_critical_differences_are_drawn_of_ranked_methods_only(starts, drawn):
     wobble = np.array([0.01, -0.01, 0.0])[:starts]
     scores = [s for c in columns for m, v in (("A", 0.9), ("B", 0.5), ("C", 0.4))
               for s in cell_scores(m, v + wobble, c)]  # fmt: skip
-    figures, skipped = [], []
-    _add_ranks(tabulate_scores(scores), figures, skipped)
+    figures, skipped = _ranks(tabulate_scores(scores))
     assert len(figures) == drawn
     assert drawn or "3 pretraining seeds or more" in skipped[0]

@@ -163,8 +163,8 @@ def test_chips_that_are_not_amplitude_are_refused(chip, problem, file, tmp_path)
 def test_a_data_set_of_the_registry_is_named(file, tmp_path):
     words = (file, "synthetic", "--heads", 3, "--runs", tmp_path / "runs")
     found, ids = features_of(*words, out=tmp_path / "f.npz")
-    assert found.shape == (1000, 48)
-    assert len(set(ids)) == 1000
+    assert found.shape == (1600, 48)
+    assert len(set(ids)) == 1600
 
 
 def test_a_readout_that_the_encoder_lacks_is_refused(folder, tmp_path):
