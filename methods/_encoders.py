@@ -1,7 +1,7 @@
 """Named encoders and their sizes; imports no torch, so that a grid is checked quickly."""
 
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NoReturn
 
 TIMM = re.compile(r"timm:(?P<model>[A-Za-z0-9_.]+)(@(?P<px>[1-9][0-9]{0,3}))?")
@@ -196,17 +196,21 @@ def predictor_shape(encoder: EncoderConfig) -> tuple[int, int, int]:
 def encoder_json(encoder: AnyEncoder) -> dict[str, Any]:
     """Return an encoder as part of an identity.
 
-    It includes the predictor's default sizes, which are part of the keys of all records.
+    It includes the predictor's default sizes, which are part of the keys of all records. Fields of
+    a `GivenConfig` that have their default are left out, so that a new field changes no key.
     """
-    if isinstance(encoder, TimmConfig | GivenConfig):
+    if isinstance(encoder, TimmConfig):
         return asdict(encoder)
+    if isinstance(encoder, GivenConfig):
+        usual = {one.name: one.default for one in fields(encoder)}
+        return {name: value for name, value in asdict(encoder).items() if value != usual[name]}
     names = ("predictor_width", "predictor_depth", "predictor_heads")
     return asdict(encoder) | dict(zip(names, predictor_shape(encoder), strict=True))
 
 
 def encoder_from_json(values: dict[str, Any]) -> AnyEncoder:
     """Return the encoder of an identity."""
-    if "family" in values:
+    if "hidden" in values:
         return GivenConfig(**values)
     if str(values["name"]).startswith("timm:"):
         return TimmConfig(**values)

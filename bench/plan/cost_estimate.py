@@ -186,7 +186,7 @@ def _kinds_of_pretraining(planned: PlannedPretraining) -> list[Kind]:
 def _listed(planned: PlannedPretraining) -> tuple[str, float]:
     """Return the encoder of the table with the nearest work, and the share of its work."""
     given = planned.encoder or {}
-    named = encoder_from_json(given) if "family" in given else encoder_named(_encoder(planned))
+    named = encoder_from_json(given) if "hidden" in given else encoder_named(_encoder(planned))
     if not isinstance(named, EncoderConfig | GivenConfig):
         return "vit_base", 1.0
     work = {name: _work(SIZES[name]) for name in ROUGH_IMAGES_PER_S}
