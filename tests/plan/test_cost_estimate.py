@@ -16,6 +16,7 @@ from sarbench.bench.store.records import Store
 from sarbench.results.record import PretrainRecord, RunRecord
 
 GRIDS = sorted(Path(bench.__path__[0]).glob("grids/*.toml"))
+GRIDS += sorted((Path(__file__).parents[2] / "docs" / "study").glob("*.toml"))
 SWEPT = TEXT.replace("[pretrain]", "[pretrain]\nepochs = [10, 30]\nwarmup_epochs = 1").replace(
     "20", "2"
 )
@@ -93,14 +94,14 @@ def test_a_pretraining_without_a_prepared_pool_is_reported_and_not_counted(tmp_p
     assert "whose pool is not prepared" in said
 
 
-QUICK = ("demo", "real_small", "paper")  # the others have the same methods
+QUICK = ("demo", "real_small", "paper", "targets")  # the others have the same methods
 
 
 @pytest.mark.parametrize("path", [
     pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else pytest.mark.slow)
     for path in GRIDS
 ])  # fmt: skip
-def test_every_bundled_grid_can_be_planned(path, tmp_path):
+def test_every_grid_of_ours_can_be_planned(path, tmp_path):
     made = make_plan(read_grid(path), Store(tmp_path), tmp_path)
     assert made.runs
     assert {entry.state for entry in (*made.pretrain, *made.runs)} == {"new"}
