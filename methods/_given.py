@@ -15,7 +15,7 @@ from ._encoders import GivenConfig, TimmConfig
 from ._hivit import HiViTEncoder
 from ._linear import linear, replace_linear
 from ._relative import RelativeBlock
-from ._timm import TimmEncoder, timm_layers
+from ._timm import TimmEncoder, vit_layers
 from ._vit import patchify
 
 
@@ -64,12 +64,8 @@ class GivenEncoder(VisionTransformer):
         replace_linear(self)
 
     def layer_numbers(self) -> tuple[dict[str, int], int]:
-        """Return the layer number of each weight by its name, and that of a head on top.
-
-        The final norm has the head's number, as in MAE's and BEiT's fine-tuning.
-        """
-        numbers, head = timm_layers(self)
-        return {n: head if n.startswith("norm.") else at for n, at in numbers.items()}, head
+        """Return the layer number of each weight by its name, and that of a head on top."""
+        return vit_layers(self)
 
     @property
     def kind(self) -> str:

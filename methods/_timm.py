@@ -89,6 +89,15 @@ def timm_layers(model: Any) -> tuple[dict[str, int], int]:
     return numbers, max(numbers.values()) + 1
 
 
+def vit_layers(model: Any) -> tuple[dict[str, int], int]:
+    """Return the layer number of each weight of a ViT, and that of a head on top.
+
+    The final norm has the head's number, as in MAE's and BEiT's fine-tuning.
+    """
+    numbers, head = timm_layers(model)
+    return {n: head if n.startswith("norm.") else at for n, at in numbers.items()}, head
+
+
 def create(config: TimmConfig, drop_path: float, channels: int, classes: int = 0) -> nn.Module:
     """Return a network of timm without pooling; with a classifier if `classes` is not 0."""
     if not timm.is_model(config.model):

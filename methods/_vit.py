@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ._encoders import EncoderConfig
 from ._linear import linear, replace_linear
 from ._relative import RelativeBlock
-from ._timm import timm_layers
+from ._timm import vit_layers
 
 Positions = Literal["absolute", "relative"]
 
@@ -68,12 +68,8 @@ class Encoder(VisionTransformer):
         replace_linear(self)
 
     def layer_numbers(self) -> tuple[dict[str, int], int]:
-        """Return the layer number of each weight by its name, and that of a head on top.
-
-        The final norm has the head's number, as in MAE's and BEiT's fine-tuning.
-        """
-        numbers, head = timm_layers(self)
-        return {n: head if n.startswith("norm.") else at for n, at in numbers.items()}, head
+        """Return the layer number of each weight by its name, and that of a head on top."""
+        return vit_layers(self)
 
     @property
     def kind(self) -> str:
