@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from chips import write_pool
+from commands import Sarbench
 from filelock import FileLock
 from safetensors.numpy import save
 
@@ -196,3 +198,12 @@ def share(level: float, seed: int, size: int) -> np.ndarray:
     correct = np.zeros(size, bool)
     correct[order[:count]] = True
     return correct
+
+
+def filled_store(folder: Path, text: str, right: Right) -> Sarbench:
+    """Return the commands on a grid of `pooled_grid` whose store has made-up results."""
+    data = folder / "runs" / "data"
+    write_pool(data)
+    sarbench = Sarbench(folder, text, SARBENCH_DATA=str(data))
+    fill(sarbench.grid, sarbench.runs, right)
+    return sarbench

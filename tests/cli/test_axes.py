@@ -3,9 +3,8 @@
 import json
 
 import pytest
-from chips import write_pool
 from commands import Sarbench
-from stores import fill, pooled_grid, share
+from stores import filled_store, pooled_grid, share
 
 GRID = pooled_grid(
     "axes", ["mae"], 'conditions = ["clean", "shift:4"]\nseeds = 2',
@@ -22,12 +21,7 @@ def right(run, labels):
 
 @pytest.fixture(scope="module")
 def axes(tmp_path_factory) -> Sarbench:
-    folder = tmp_path_factory.mktemp("axes")
-    data = folder / "runs" / "data"
-    write_pool(data)
-    sarbench = Sarbench(folder, GRID, SARBENCH_DATA=str(data))
-    fill(sarbench.grid, sarbench.runs, right)
-    return sarbench
+    return filled_store(tmp_path_factory.mktemp("axes"), GRID, right)
 
 
 def test_a_table_has_a_column_for_each_condition_and_setting(axes):

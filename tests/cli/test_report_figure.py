@@ -8,11 +8,10 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from chips import write_pool
 from commands import Sarbench, call_here
 from matplotlib.figure import Figure
 from readme_tables import about
-from stores import fill, pooled_grid, share
+from stores import filled_store, pooled_grid, share
 
 from sarbench.bench.data.prepare import NotPreparedError
 from sarbench.bench.grid.schema import read_grid
@@ -42,12 +41,7 @@ def right(run, labels):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Sarbench:
-    folder = tmp_path_factory.mktemp("figures")
-    data = folder / "runs" / "data"
-    write_pool(data)
-    sarbench = Sarbench(folder, GRID, SARBENCH_DATA=str(data))
-    fill(sarbench.grid, sarbench.runs, right)
-    return sarbench
+    return filled_store(tmp_path_factory.mktemp("figures"), GRID, right)
 
 
 def test_the_lines_of_every_panel_are_the_cells_of_the_table(made):

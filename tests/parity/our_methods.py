@@ -74,7 +74,7 @@ CASES = {
 
 
 def reference_name(case: Case, name: str) -> str:
-    """Return the name that a weight of ours has in the reference."""
+    """Return the reference's name of one of our weights."""
     for ours, theirs in case.names.items():
         if name.startswith(ours):
             name = theirs + name.removeprefix(ours)

@@ -63,7 +63,7 @@ def network_of(name: str) -> nn.Module:
 
 
 class Watched:
-    """What the network of a reference draws and computes, in the order of our rows.
+    """Draws and results of the network of a reference, in the order of our rows.
 
     Attributes:
         draws: The masks of each step.

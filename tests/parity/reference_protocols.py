@@ -96,7 +96,7 @@ def trainers(folder: Path) -> Iterator[None]:
 
 
 def make_small(network: Any) -> None:
-    """Let a class of networks build our size, whatever size is asked for."""
+    """Let a class of networks build our size in place of the size that is asked for."""
     build = network.__init__
     ours = {"embed_dim": ENCODER.width, "depth": ENCODER.depth, "num_heads": ENCODER.heads}
     network.__init__ = lambda self, **values: build(self, **values | ours)
