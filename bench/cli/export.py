@@ -1,0 +1,137 @@
+"""Commands that write splits for other tools."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..suggest import RequestError
+from .app import COMMANDS, app, out, warn
+from .options import DATA, RUNS, DataDir, RunsDir, new_folder, open_store
+from .progress import Bar, progress
+
+if TYPE_CHECKING:  # `--help` needs no NumPy
+    from ...protocols._support_sets import Shots
+    from ..dassl.splits import SupportSet
+    from ..data.chips import Chips
+
+export = typer.Typer(no_args_is_help=True, help=COMMANDS["export"][1])
+app.add_typer(export, name="export")
+
+NAMED = 8  # paths of one kind on the page
+
+
+@export.callback()
+def _group() -> None:
+    pass
+
+
+@export.command("splits")
+def export_splits(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="`data ls` lists them")],
+    folder: Annotated[
+        Path, typer.Option("--out", callback=new_folder, help="folder to write, one per data set")
+    ],
+    shots: Annotated[
+        str | None, typer.Option(help="labelled chips per class: 10,20,40 or all; default: 10")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="number of seeds, from 0; default: 5")
+    ] = None,
+    form: Annotated[
+        Literal["dassl", "csv"],
+        typer.Option("--format", help="files that Dassl's users know, or CSV"),
+    ] = "dassl",
+    pickled: Annotated[
+        Path | None,
+        typer.Option("--from", help="convert this shot_K-seed_S.pkl of Dassl's split_fewshot"),
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--chips/--no-chips", help="write the prepared chips as images too")
+    ] = True,
+    runs: RunsDir = RUNS,
+    data: DataDir = DATA,
+) -> None:
+    """Write the split of a data set and the support sets of our runs, without pickles."""
+    from ..dassl.splits import draw_support, split_files, split_of, write_files
+    from ..data.names import split_name
+    from .data import prepare_all
+
+    if pickled is not None and (shots, seeds) != (None, None):
+        raise RequestError(
+            f"the name of {pickled} gives shots and seed; leave --shots and --seeds out"
+        )
+    wanted = _shots(shots or "10")
+    if split_name(dataset)[1] or ":" in dataset:
+        raise RequestError(
+            f"{dataset} is a pool, which has no test chips; name a data set of `sarbench data ls`"
+        )
+    chips = prepare_all([dataset], data, open_store(runs))[0]
+    if pickled is not None:
+        supports = [_converted(pickled, chips)]
+    else:
+        range_of_seeds = range(seeds or 5)
+        supports = [draw_support(chips, one, seed) for one in wanted for seed in range_of_seeds]
+    split = split_of(chips)
+    write_files(folder, split_files(split, supports, form))
+    if images:
+        _write_chips(folder, chips)
+    out.print(
+        f"written: {folder} ({chips.name}: {len(split.train)} training and {len(split.test)} test "
+        f"chips, support sets: {len(supports)}, images: {len(chips) if images else 0})",
+        markup=False,
+    )
+
+
+def _shots(given: str) -> "list[Shots]":
+    """Return the shots of `10,20,all`.
+
+    Raises:
+        RequestError: One of them is not a number from 1 or `all`.
+    """
+    from ..dassl.splits import to_shots
+
+    found: list[Shots] = []
+    for word in map(str.strip, given.split(",")):
+        shots = to_shots(word)
+        if shots is None:
+            raise RequestError(
+                f"--shots has {word!r}; allowed are whole numbers from 1 and `all`, with commas: "
+                "--shots 10,20,40"
+            )
+        found.append(shots)
+    return list(dict.fromkeys(found))
+
+
+def _converted(path: Path, chips: "Chips") -> "SupportSet":
+    from ..dassl.pickles import convert, count_classes
+
+    found = convert(path, chips)
+    low, high = count_classes(found.support)
+    out.print(
+        f"{path}: training chips of {chips.name}: {len(found.support.train)}, per class: "
+        f"{low if low == high else f'{low} to {high}'}",
+        markup=False,
+    )
+    unknown = [one for one in found.support.unknown if one not in set(found.tested)]
+    for paths, what in (
+        (unknown, "are unknown here and left out"),
+        (found.tested, "are test chips of our split and left out"),
+        (found.other_class, "have another class in our split, which is written"),
+    ):
+        if paths:
+            more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+            warn(f"{len(paths)} chips {what}: {', '.join(paths[:NAMED])}{more}")
+    return found.support
+
+
+def _write_chips(folder: Path, chips: "Chips") -> None:
+    from ..dassl.splits import write_chips
+
+    with progress() as shown:
+        bar = Bar("writing chips", len(chips), "chips")
+        shown.add(bar)
+        for done in write_chips(folder, chips):
+            bar.done = done
+            if done % 100 == 0:
+                shown.update(bar)
