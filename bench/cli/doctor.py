@@ -58,7 +58,7 @@ def doctor(
             "--job runs on a node of the cluster; name the site's profile with --profile"
         )
     found = [*_versions(), _gpu(), *_store(store), *_data(store, data)]
-    found += _slurm(store, data, given, job)
+    found += [*_slurm(store, data, given, job), _dassl()]
     if as_json:
         print_json([finding.__dict__ for finding in found])
     else:
@@ -128,6 +128,14 @@ def _data(store: Store, folder: Path) -> Iterator[Finding]:
     missing = "" if folder.is_dir() else " does not exist; only `synthetic` needs no data"
     listed = ", ".join(ready) or "nothing yet"
     yield Finding("data", state, f"{folder}{missing}; prepared: {listed}")
+
+
+def _dassl() -> Finding:
+    from ..dassl.registration import REPOSITORY, dassl_folder
+
+    if folder := dassl_folder():
+        return Finding("Dassl", "ok", f"found in {folder}")
+    return Finding("Dassl", "note", f"not found; only sarbench.bench.dassl needs {REPOSITORY}")
 
 
 def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iterator[Finding]:

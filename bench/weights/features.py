@@ -31,7 +31,7 @@ class NoEncoderError(ValueError):
     """A key without a stored encoder, or a pretraining that has none."""
 
 
-def encoder_of_key(store: Store, key: str) -> tuple[nn.Module, int]:
+def encoder_of_key(store: Store, key: str, drop_path: float = 0.0) -> tuple[nn.Module, int]:
     """Return the encoder of a stored pretraining, and the side of its input.
 
     Raises:
@@ -53,7 +53,9 @@ def encoder_of_key(store: Store, key: str) -> tuple[nn.Module, int]:
     if identity.encoder is None or method.evaluation_input != "encoder":
         raise NoEncoderError(f"{identity.method} ({key[:12]}) has no encoder")
     network = method.build_encoder(
-        from_json(method.Config, identity.config), encoder_from_json(identity.encoder)
+        from_json(method.Config, identity.config),
+        encoder_from_json(identity.encoder),
+        drop_path=drop_path,
     )
     load_encoder(store.encoder(identity.key), network, identity)
     return network.eval(), identity.encoder["input_px"]

@@ -1,0 +1,65 @@
+"""An exported split as a data set of Dassl."""
+
+from pathlib import Path
+from typing import Any
+
+from ..suggest import RequestError
+from .splits import SUPPORT_SETS, Item, SplitFileError, read_split, read_support
+
+
+class SplitDataset:
+    """The split in `DATASET.ROOT`; mixed into Dassl's class.
+
+    `DATASET.NUM_SHOTS` and `SEED` choose the support set; `NUM_SHOTS` below 1 is all chips.
+    """
+
+    dataset: str  # set in a subclass, and Dassl's `Datum`
+    datum: Any
+
+    def __init__(self, cfg: Any) -> None:
+        """Read the files.
+
+        Raises:
+            SplitFileError: A file is missing or damaged, or is of another data set.
+            RequestError: `SEED` is not set.
+        """
+        self.folder = Path(cfg.DATASET.ROOT).expanduser().resolve()
+        if cfg.SEED < 0 and not self._exists(cfg):
+            raise RequestError(
+                f"SEED is {cfg.SEED}, but a support set needs a seed from 0; `train.py` leaves out "
+                "`--seed 0`, so write SEED 0 at its end, or SEED: 0 in a file"
+            )
+        self.split = read_split(self.folder)
+        self.support = read_support(self.folder, _shots(cfg), cfg.SEED)
+        for what, found in (("split.json", self.split), (SUPPORT_SETS, self.support)):
+            if (found.dataset, found.split_digest) != (self.dataset, self.split.split_digest):
+                raise SplitFileError(
+                    f"{what} in {self.folder} is of {found.dataset} (split "
+                    f"{found.split_digest[:12]}), not of {self.dataset} (split "
+                    f"{self.split.split_digest[:12]}); name the right folder in DATASET.ROOT"
+                )
+        missing = [one.impath for one in (*self.support.train, *self.split.test)
+                   if not (self.folder / one.impath).is_file()]  # fmt: skip
+        if missing:
+            raise SplitFileError(
+                f"{self.folder} lacks {len(missing)} images ({missing[0]}); write them with "
+                f"`sarbench export splits {self.dataset} --out {self.folder} --chips`"
+            )
+        train, test = map(self._datums, (self.support.train, self.split.test))
+        super().__init__(train_x=train, test=test)  # pyright: ignore[reportCallIssue]
+
+    def _exists(self, cfg: Any) -> bool:
+        name = f"shot_{_shots(cfg)}-seed_{cfg.SEED}.json"
+        return (self.folder / SUPPORT_SETS / name).is_file()  # converted from a pickle
+
+    def _datums(self, part: list[Item]) -> list[Any]:
+        return [
+            self.datum(
+                impath=str(self.folder / one.impath), label=one.label, classname=one.classname
+            )
+            for one in part
+        ]
+
+
+def _shots(cfg: Any) -> Any:
+    return cfg.DATASET.NUM_SHOTS if cfg.DATASET.NUM_SHOTS > 0 else "all"
