@@ -21,9 +21,8 @@ class DasslNotFoundError(ImportError):
 
 def dassl_folder() -> Path | None:
     """Return the folder of an importable Dassl, without importing it; None if there is none."""
-    spec = find_spec("dassl")
-    found = list(spec.submodule_search_locations or []) if spec else []
-    return Path(found[0]).parent if found else None
+    spec = find_spec("dassl")  # without an origin it is any folder of that name
+    return Path(spec.origin).parents[1] if spec and spec.origin else None
 
 
 def trainer_name(protocol: str) -> str:
