@@ -29,8 +29,8 @@ class SplitDataset:
                 f"SEED is {cfg.SEED}, but a support set needs a seed from 0; `train.py` leaves out "
                 "`--seed 0`, so write SEED 0 at its end, or SEED: 0 in a file"
             )
-        self.split = read_split(self.folder)
-        self.support = read_support(self.folder, _shots(cfg), cfg.SEED)
+        self.split = read_split(self.folder, self.dataset)
+        self.support = read_support(self.folder, self.dataset, _shots(cfg), cfg.SEED)
         for what, found in (("split.json", self.split), (SUPPORT_SETS, self.support)):
             if (found.dataset, found.split_digest) != (self.dataset, self.split.split_digest):
                 raise SplitFileError(

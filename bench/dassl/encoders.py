@@ -62,8 +62,9 @@ class Backbone:
 
 
 def stored_encoders(store: Store) -> list[NamedEncoder]:
-    """Return the pretrainings of a store; one without an encoder fails when it is made."""
-    return [encoder_named(key[:KEY_LETTERS], store) for key in sorted(store.keys("pretrain"))]
+    """Return the finished pretrainings of a store; one without an encoder fails when it is made."""
+    keys = sorted(key for key in store.keys("pretrain") if store.record("pretrain", key).is_file())
+    return [encoder_named(key[:KEY_LETTERS], store) for key in keys]
 
 
 def encoder_named(given: str | Path, store: Store) -> NamedEncoder:

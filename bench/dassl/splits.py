@@ -182,23 +182,23 @@ def write_chips(folder: Path, chips: Chips) -> Iterator[int]:
         yield index + 1
 
 
-def read_split(folder: Path) -> Split:
-    """Read the whole split in a folder.
+def read_split(folder: Path, dataset: str) -> Split:
+    """Read the whole split of a data set, whose name is for the message.
 
     Raises:
         SplitFileError: There is none, or it cannot be read.
     """
-    return _read(folder / SPLIT, Split, "NAME --shots 10 --seeds 5")
+    return _read(folder / SPLIT, Split, f"{dataset} --shots 10 --seeds 5")
 
 
-def read_support(folder: Path, shots: Shots, seed: int) -> SupportSet:
+def read_support(folder: Path, dataset: str, shots: Shots, seed: int) -> SupportSet:
     """Read one support set in the folder of a split.
 
     Raises:
         SplitFileError: It is missing, or it cannot be read.
     """
     path = folder / SUPPORT_SETS / f"{support_name(shots, seed)}.json"
-    return _read(path, SupportSet, f"NAME --shots {shots} --seeds {max(seed, 0) + 1}")
+    return _read(path, SupportSet, f"{dataset} --shots {shots} --seeds {max(seed, 0) + 1}")
 
 
 def _read(path: Path, kind: type[Model], options: str) -> Model:

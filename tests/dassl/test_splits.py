@@ -85,12 +85,15 @@ def test_a_support_set_holds_the_chips_of_a_run_in_its_order(chips):
 def test_what_is_written_is_read_again_and_cannot_be_replaced_by_another_split(chips, tmp_path):
     split, drawn = split_of(chips), [draw_support(chips, 2, 0), draw_support(chips, "all", 1)]
     write_files(tmp_path, split_files(split, drawn, "dassl"))
-    assert read_split(tmp_path) == split
+    assert read_split(tmp_path, chips.name) == split
     assert (len(split.train), len(split.test)) == (400, 1200)
-    assert [read_support(tmp_path, 2, 0), read_support(tmp_path, "all", 1)] == drawn
+    assert [
+        read_support(tmp_path, chips.name, 2, 0),
+        read_support(tmp_path, chips.name, "all", 1),
+    ] == drawn
     assert (tmp_path / "dataset.yaml").read_text() == 'DATASET:\n  NAME: "synthetic"\n'
     with pytest.raises(SplitFileError, match=r"shots 5 --seeds 4 --out"):
-        read_support(tmp_path, 5, 3)
+        read_support(tmp_path, chips.name, 5, 3)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
     other = split.model_copy(update={"data_digest": "0"})
     with pytest.raises(SplitFileError, match="holds something else"):
