@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # `--help` needs no NumPy
 export = typer.Typer(no_args_is_help=True, help=COMMANDS["export"][1])
 app.add_typer(export, name="export")
 
-NAMED = 8  # paths of one kind on the page
+NAMED = 3  # paths of one kind on the page
 
 
 @export.callback()
@@ -104,15 +104,11 @@ def _shots(given: str) -> "list[Shots]":
 
 
 def _converted(path: Path, chips: "Chips") -> "SupportSet":
-    from ..dassl.pickles import convert, count_classes
+    from ..dassl.pickles import convert, in_words
 
     found = convert(path, chips)
-    low, high = count_classes(found.support)
-    out.print(
-        f"{path}: training chips of {chips.name}: {len(found.support.train)}, per class: "
-        f"{low if low == high else f'{low} to {high}'}",
-        markup=False,
-    )
+    counts = in_words(found.support, len(chips.classes))
+    out.print(f"{path}: training chips of {chips.name}: {counts}", markup=False)
     unknown = [one for one in found.support.unknown if one not in set(found.tested)]
     for paths, what in (
         (unknown, "are unknown here and left out"),

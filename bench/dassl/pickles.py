@@ -161,7 +161,10 @@ def _find_chips(paths: list[str], chips: Chips) -> dict[str, str]:
     return found | {rest[entry.file.path]: entry.chip_id for entry in listing.entries}
 
 
-def count_classes(support: SupportSet) -> tuple[int, int]:
-    """Return the smallest and the largest number of chips of a class."""
+def in_words(support: SupportSet, classes: int) -> str:
+    """Return the number of chips, in all and of each class."""
     counts = np.bincount([item.label for item in support.train])
-    return int(counts[counts > 0].min()), int(counts.max())
+    counts = counts[counts > 0]
+    low, high = int(counts.min()), int(counts.max())
+    each = f"{low}" if low == high else f"{low} to {high}"
+    return f"{len(support.train)}, {each} in each of {len(counts)} of {classes} classes"
