@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call_here
 from PIL import Image
-from stores import synthetic_sets
+from stores import copy_synthetic, synthetic_sets
 
 from sarbench.bench.dassl.pickles import UnsafePickleError, convert
 from sarbench.bench.dassl.splits import (
@@ -27,6 +28,7 @@ from sarbench.bench.dassl.splits import (
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.sources.mstar import members
+from sarbench.bench.store.records import Store
 from sarbench.protocols._support_sets import support_set
 
 DASSL = "dassl.data.datasets.base_dataset"
@@ -202,3 +204,21 @@ def test_the_files_of_mstar_are_found_by_their_names(chips, tmp_path, datum):
     found = convert(pickled(tmp_path, {"train": [named]}), mstar)
     assert [item.impath for item in found.support.train] == [f"chips/{known}.png"]
     assert not found.other_class
+
+
+def test_the_command_writes_a_split_or_nothing(tmp_path, chips):
+    copy_synthetic(Store(tmp_path / "runs"))
+    words = "export", "splits", "synthetic", "--no-chips", "--runs", tmp_path / "runs"
+    done = call_here(*words, "--out", tmp_path / "a", "--shots", "2,all", "--seeds", 2)
+    assert done.returncode == 0
+    assert "400 training and 1200 test chips, support sets: 4, images: 0" in done.stdout
+    assert read_support(tmp_path / "a", chips.name, "all", 1) == draw_support(chips, "all", 1)
+    for bad, said in (
+        (["--shots", "0"], "--shots has '0'; allowed are whole numbers from 1 and `all`"),
+        (["--shots", "41"], "set at most 40 shots"),
+        (["--from", "shot_1.pkl"], "rename it to shot_K-seed_S.pkl"),
+        (["--from", "shot_1-seed_1.pkl", "--seeds", 2], "leave --shots and --seeds out"),
+    ):
+        done = call_here(*words, "--out", tmp_path / "b", *bad)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "b").exists()
