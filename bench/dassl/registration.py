@@ -80,7 +80,7 @@ def _dassl(module: str) -> Any:
         if dassl_folder() is None:
             raise DasslNotFoundError(
                 f"Dassl cannot be imported. It is in no package index: clone {REPOSITORY}, then "
-                "put its folder on PYTHONPATH or run `pip install --no-deps -e .` in it. Only the "
+                "put its folder on PYTHONPATH or run `pip install -e .` in it. Only the "
                 "trainers of sarbench.bench.dassl need it"
             ) from error
         raise DasslNotFoundError(

@@ -53,8 +53,8 @@ class SplitTrainer:
             )
         if name.upper() not in cfg.TRAINER:
             raise RequestError(
-                f"TRAINER.{name.upper()} was removed from the configuration; name the trainer on "
-                f"the command line too: --trainer {name}"
+                f"TRAINER.{name.upper()} was removed from the configuration; name the trainer "
+                f"{name} on the command line of train.py too"
             )
         if cfg.MODEL.BACKBONE.NAME not in self.encoders:
             raise RequestError(
@@ -109,8 +109,8 @@ class SplitTrainer:
             raise RequestError(f"split is {split!r}; only the test chips are predicted: 'test'")
         if self.predictions is None:
             raise RequestError(
-                f"{type(self).__name__} keeps no model, so --eval-only and --no-train have nothing "
-                "to test; train again, which gives the same numbers"
+                f"{type(self).__name__} keeps no model, so there is nothing to test without a "
+                "training; train again, which gives the same numbers"
             )
         labels = torch.tensor([item.label for item in self.dataset.split.test])
         self.evaluator.reset()

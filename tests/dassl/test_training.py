@@ -137,7 +137,7 @@ def test_a_trainer_takes_the_settings_of_its_protocol(store, folder):
         ("INPUT", "SIZE", (80, 80), "INPUT.SIZE"),
         ("TEST", "FINAL_MODEL", "best_val", "TEST.FINAL_MODEL = 'best_val'"),
         ("BACKBONE", "NAME", "resnet50", "unknown encoder in MODEL.BACKBONE.NAME 'resnet50'"),
-        ("TRAINER", "SARBENCHLINEAR", None, "--trainer SarbenchLinear"),
+        ("TRAINER", "SARBENCHLINEAR", None, "SarbenchLinear on the command line"),
     ],
 )
 def test_a_value_that_would_be_ignored_is_refused(section, key, value, said, store, folder):
