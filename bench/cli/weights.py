@@ -1,4 +1,4 @@
-"""Commands on files of weights: what they are, and features under their encoders."""
+"""Commands on files of weights: inspect, import, export, and features under their encoders."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # `--help` needs no torch
 weights = typer.Typer(no_args_is_help=True, help=COMMANDS["weights"][1])
 app.add_typer(weights, name="weights")
 
+UNTRAINED = "all norms have weights of 1 and biases of 0: this encoder looks untrained"
 SHOWN = 12  # keys of one kind on the page
 File = Annotated[Path, typer.Argument(metavar="FILE", help="file of weights")]
 Heads = Annotated[
@@ -62,7 +63,7 @@ def inspect(
     from ..weights.fingerprint import looks_untrained
 
     if looks_untrained(found.network()):
-        warn("all norms have weights of 1 and biases of 0: this encoder looks untrained")
+        warn(UNTRAINED)
 
 
 @app.command("features")
@@ -98,6 +99,63 @@ def write_features(
     check_readout(network, readout)
     count = _write(path, network, px, images, readout, runs, data)
     out.print(f"written: {path} ({count[0]} chips, {readout} {count[1]})", markup=False)
+
+
+@weights.command("import")
+def import_file(
+    file: File,
+    heads: Heads = None,
+    part: Part = None,
+    input_px: InputPx = None,
+    encoder: Encoder = None,
+    runs: RunsDir = RUNS,
+) -> None:
+    """Copy the encoder of a file into the store and print its key."""
+    from ..identity import Resources
+    from ..weights.fingerprint import looks_untrained
+    from ..weights.storing import store_given
+
+    found = _find(file, heads, part, input_px, encoder)
+    if looks_untrained(found.network()):
+        warn(UNTRAINED)
+    store, key = open_store(runs), found.identity().key
+    store.check_writable()
+    for note in found.notes:
+        print_status(f"note: {note}")
+    if store.read("pretrain", key) is not None:
+        print_status("the store had this encoder before")
+    out.print(store_given(found, store, Resources()).key, markup=False)
+
+
+@weights.command("export")
+def export_key(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="key of a pretraining, or its first 12 "
+                                       "letters or more")],
+    path: Annotated[Path, typer.Option("--out", callback=new_file, help="file to write "
+                                       "(.safetensors); its model card (.md) is next to it")],
+    runs: RunsDir = RUNS,
+) -> None:  # fmt: skip
+    """Write an encoder of the store for timm, with a model card; a loader if timm lacks it."""
+    from ..weights.export import check_target, companions, export, stored_encoder, write_all
+    from ..weights.features import pretraining_of_key
+
+    check_target(path)
+    store = open_store(runs)
+    record = pretraining_of_key(store, key)
+    given = stored_encoder(store, record)
+    made = export(given, record.key)
+    from ..reporting.model_card import model_card  # imports scipy
+
+    card, loader = companions(path)
+    contents = {card: model_card(store, record, given, made, path.name).encode()}
+    if made.loader:
+        contents[loader] = made.loader.encode()
+    write_all(contents | {path: made.content()})
+    what = f"{given.architecture}; {made.timm}" if made.loader is None else given.architecture
+    out.print(f"written: {path} ({what})", markup=False)
+    out.print(f"written: {card} (model card: how to load it, input, scores)", markup=False)
+    if made.loader:
+        out.print(f"written: {loader} (loader: timm does not have this network)", markup=False)
 
 
 def _write(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from .given_weights import GivenWeights, Stated, StatedValueError
 from .layouts import LAYOUTS, recognise
-from .own_weights import HEADER, own_weights
+from .own_weights import has_own_header, own_weights
 from .reading import WeightsFileError, read_file
 from .timm_weights import timm_weights
 from .vit_weights import vit_weights
@@ -21,7 +21,7 @@ def find_encoder(path: Path, stated: Stated = NOTHING_STATED) -> GivenWeights:
     """
     file = read_file(path)
     try:
-        if HEADER in file.metadata:
+        if has_own_header(file):
             return own_weights(file, stated)
         if stated.encoder is not None:
             return timm_weights(file, stated)
