@@ -151,11 +151,10 @@ def export_key(
     if made.loader:
         contents[loader] = made.loader.encode()
     write_all(contents | {path: made.content()})
-    what = f"{given.architecture}; {made.timm}" if made.loader is None else given.architecture
-    out.print(f"written: {path} ({what})", markup=False)
+    out.print(f"written: {path} ({given.architecture})", markup=False)
     out.print(f"written: {card} (model card: how to load it, input, scores)", markup=False)
     if made.loader:
-        out.print(f"written: {loader} (loader: timm does not have this network)", markup=False)
+        out.print(f"written: {loader} (loader, because timm lacks this network)", markup=False)
 
 
 def _write(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ...methods import _registry
+from ...methods._encoders import GivenConfig
 from ...results.record import PretrainRecord
 from ...results.tables.sheets import format_cell
 from ..identity import Pretraining, Recipe
@@ -44,7 +45,7 @@ def model_card(
                 ("pretraining", f"`{record.key}`"),
                 ("weights in the store, SHA-256 of the file", f"`{record.weights_digest}`"),
                 ("weights in this file, digest", f"`{made.digest}`"),
-                ("made", f"{record.provenance.started[:10]}, commit "
+                ("made on", f"{record.provenance.started[:10]}, commit "
                  f"`{record.provenance.commit[:12]}`{' (edited)' * record.provenance.dirty}"),
             ],
         ),
@@ -113,12 +114,12 @@ def _normalise(made: Export) -> list[str]:
 
 
 def _needs(made: Export) -> str:
-    if made.loader is None:
-        return "In the folder of this file, with timm and safetensors, without sarbench:"
-    return (
-        "timm does not have this network; the loader next to the file does. In the folder of this "
-        "file, with timm and safetensors, without sarbench:"
-    )
+    needs = "With timm and safetensors, without sarbench, in the folder of this file"
+    if made.loader:
+        return f"{needs}. timm lacks this network; the loader next to the file builds it:"
+    if isinstance(made.encoder, GivenConfig):
+        needs += ". The name is that of any such ViT; the arguments give the sizes"
+    return f"{needs}:"
 
 
 def _input(made: Export) -> list[str]:
@@ -172,7 +173,7 @@ def _pretraining(identity: Pretraining, record: PretrainRecord) -> list[str]:
     found.append(f"Pool: {identity.pool_count:,} chips{cap}{share}.")
     members = [(f"`{one['name']}`", f"{one['count']:,}", f"`{one['digest']}`")
                for one in identity.pool]  # fmt: skip
-    return [*found, *_table(("pool", "chips", "digest of the pixels"), members)]
+    return [*found, *_table(("pool", "chips in it", "digest of the pixels"), members)]
 
 
 def _scores(scores: Sequence[CardScore]) -> list[str]:
