@@ -41,7 +41,7 @@ def model_card(
                  f"{identity.method_version})"),
                 ("paper", method.paper),
                 ("encoder", given.architecture),
-                ("parameters", f"{sum(one.numel() for one in made.tensors.values()):,}"),
+                ("parameters", f"{made.parameters:,}"),
                 ("pretraining", f"`{record.key}`"),
                 ("weights in the store, SHA-256 of the file", f"`{record.weights_digest}`"),
                 ("weights in this file, digest", f"`{made.digest}`"),

@@ -47,6 +47,7 @@ class Export:
         ends: Python that turns what the network gives into tokens; empty for a network of tokens.
         shape: Number N and length D of the tokens.
         class_token: Whether token 0 is a class token.
+        parameters: Number of weights, without buffers such as running means.
         header: What the header of the file says.
     """
 
@@ -59,6 +60,7 @@ class Export:
     ends: str
     shape: tuple[int, int]
     class_token: bool
+    parameters: int
     header: dict[str, Any]
 
     @property
@@ -135,7 +137,7 @@ def export(given: GivenWeights, key: str) -> Export:
         "arguments": arguments,
     }
     with torch.no_grad():
-        tokens = network(torch.zeros(1, 1, size.input_px, size.input_px))
+        found = network(torch.zeros(1, 1, size.input_px, size.input_px))
     return Export(
         tensors={name: one.contiguous() for name, one in tensors.items()},
         encoder=size,
@@ -144,8 +146,11 @@ def export(given: GivenWeights, key: str) -> Export:
         arguments=arguments,
         loader=source,
         ends=_ends(size, network),
-        shape=(tokens.shape[1], tokens.shape[2]),
+        shape=(found.shape[1], found.shape[2]),
         class_token=bool(network.has_class_token),
+        parameters=sum(
+            tensors[name.removeprefix(TIMM)].numel() for name, _ in network.named_parameters()
+        ),
         header=header,
     )
 

@@ -207,6 +207,8 @@ def test_the_card_says_what_the_encoder_is(outcome):
                   "batch 4", "64 x 64 px", "sarbench 0.1.0", "no run of this encoder"):  # fmt: skip
         assert words in text, words
     given = (outcome.folder / "given_timm.md").read_text()
+    theirs = timm.create_model("test_resnet", num_classes=0)
+    assert f"| parameters | {sum(one.numel() for one in theirs.parameters()):,} |" in given
     for words in ("3: channel 1 is the chip", "0.1, 0.5, 0.9", "0.2, 0.5, 2"):
         assert words in given, words
 
