@@ -39,8 +39,8 @@ def pretraining_of_key(store: Store, key: str) -> PretrainRecord:
     """
     if not KEY.fullmatch(key):
         raise NoEncoderError(
-            f"{key!r} is not a key; give the first 12 or more of its 64 letters (0 to 9, a to f), as "
-            "`sarbench plan GRID --json` prints them"
+            f"{key!r} is not a key; give the first 12 or more of its 64 letters (0 to 9, a to f), "
+            "as `sarbench plan GRID --json` prints them"
         )
     found = sorted(one for one in store.keys("pretrain") if one.startswith(key))
     if len(found) != 1:
