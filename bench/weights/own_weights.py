@@ -50,7 +50,8 @@ def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
     """
     if replace(stated, input_px=None) != Stated():
         raise StatedValueError(
-            "sarbench wrote the file, whose header says what it is; state nothing but input_px"
+            "the file is an encoder of a store or an exported one, whose header says what it is; "
+            "state nothing but input_px"
         )
     encoder, config, tensors, notes = _exported(file) if EXPORTED in file.metadata else _of(file)
     account = _account(file, tensors, config, encoder)
