@@ -96,8 +96,8 @@ def stored_encoder(store: Store, record: PretrainRecord) -> GivenWeights:
     except OwnNetworkError as error:
         raise RequestError(
             f"{record.identity['method']} builds a network of its own kind, which timm cannot load "
-            "and for which there is no loader; ViTs, HiViTs and networks of timm can be exported. "
-            f" Its weights are {path}"
+            "and no loader is bundled for it; ViTs, HiViTs and networks of timm can be exported. "
+            f"Its weights are in {path}"
         ) from error
 
 

@@ -37,12 +37,12 @@ class OwnNetworkError(WeightsFileError):
 
 
 def has_own_header(file: WeightsFile) -> bool:
-    """Return whether sarbench wrote a file."""
+    """Return whether the header of a file says what it is."""
     return HEADER in file.metadata or EXPORTED in file.metadata
 
 
 def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
-    """Return the encoder of a file that sarbench wrote; the header says what it is.
+    """Return the encoder of a file whose header says what it is.
 
     Raises:
         WeightsFileError: The header is damaged, or the method builds a network of its own kind.
