@@ -123,6 +123,9 @@ def import_file(
     part: Part = None,
     input_px: InputPx = None,
     encoder: Encoder = None,
+    channel: Channel = None,
+    mean: Mean = None,
+    std: Std = None,
     runs: RunsDir = RUNS,
 ) -> None:
     """Copy the encoder of a file into the store and print its key."""
@@ -130,7 +133,7 @@ def import_file(
     from ..weights.fingerprint import looks_untrained
     from ..weights.storing import store_given
 
-    found = _find(file, heads, part, input_px, encoder)
+    found = _find(file, heads, part, input_px, encoder, channel, mean, std)
     if looks_untrained(found.network()):
         warn(UNTRAINED)
     store, key = open_store(runs), found.identity().key
@@ -227,9 +230,9 @@ def _find(
     part: str | None,
     input_px: int | None,
     encoder: str | None,
-    channel: int | None = None,
-    mean: str | None = None,
-    std: str | None = None,
+    channel: int | None,
+    mean: str | None,
+    std: str | None,
 ) -> "GivenWeights":
     from ..weights.find_encoder import find_encoder
     from ..weights.given_weights import Stated

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,14 @@ from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.given_weights import Stated
 from sarbench.bench.weights.storing import store_given
 from sarbench.methods import Encoder, get, names
-from sarbench.methods._encoders import TimmConfig, encoder_json, encoder_named
+from sarbench.methods._encoders import GivenConfig, TimmConfig, encoder_json, encoder_named
 from sarbench.results.record import PretrainRecord
 
 SIZE = encoder_named("vit:32x2x2@64/8")
+TABLES = GivenConfig(  # of biases, as in the fine-tuning files of SARATR-X
+    64, 16, 32, 2, 2, hidden=128, class_token=False, stem_blocks=1, stem_hidden=24, family="hivit",
+    bias_tables=True,
+)  # fmt: skip
 # A method of each kind of encoder, and networks of timm.
 OURS = ("mae", "i_jepa", "lomar")
 TIMM = ("test_resnet", "test_vit3")
@@ -99,6 +104,8 @@ class Outcome:
                 self._ours(name, identity_of(name, encoder=encoder_json(SIZE)))
             for name in TIMM:
                 self._ours(name, timm_identity(name))
+            untrained = identity_of("random_init", config={"like": "given"})
+            self._ours("tables", replace(untrained, encoder=encoder_json(TABLES)))
         for name in PUBLISHED:
             torch.save(published(name), folder / "file.pth")
             part = "encoder" if name == "i_jepa_encoder" else None
@@ -150,7 +157,7 @@ def outcome(tmp_path_factory) -> Outcome:
     return Outcome(tmp_path_factory.mktemp("export"))
 
 
-LABELS = (*OURS, *TIMM, *(f"given_{name}" for name in PUBLISHED), "given_timm")
+LABELS = (*OURS, *TIMM, "tables", *(f"given_{name}" for name in PUBLISHED), "given_timm")
 
 
 @pytest.mark.parametrize("label", LABELS)
@@ -182,7 +189,7 @@ def test_an_exported_file_is_read_back_with_equal_tokens(outcome, label):
 
 def test_files_that_timm_loads_have_no_loader_and_others_have_one(outcome):
     with_loader = {label for label in LABELS if companions(outcome.path(label))[1].exists()}
-    assert with_loader == {"lomar", "given_sar_jepa", "given_lomar", "given_itpn"}
+    assert with_loader == {"lomar", "tables", "given_sar_jepa", "given_lomar", "given_itpn"}
     for label in with_loader:
         assert "sarbench" not in companions(outcome.path(label))[1].read_text()
 

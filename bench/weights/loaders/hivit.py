@@ -46,6 +46,27 @@ class Merge(nn.Module):
         return self.reduction(self.norm(torch.cat(corners, -1)))
 
 
+class BiasedAttention(nn.Module):
+    """Attention with a learned bias for each head and each offset of two patches."""
+
+    def __init__(self, side: int, width: int, heads: int, bias: bool) -> None:
+        super().__init__()
+        self.qkv, self.proj = nn.Linear(width, 3 * width, bias=bias), nn.Linear(width, width)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * side - 1) ** 2, heads))
+        patch = torch.arange(side * side)
+        down, right = (
+            axis[:, None] - axis + side - 1 for axis in (patch // side, patch % side)
+        )  # fmt: skip
+        self.offsets = down * (2 * side - 1) + right
+
+    def forward(self, x: torch.Tensor, *unused: Any, **more: Any) -> torch.Tensor:
+        """Attend over all patches."""
+        table = self.relative_position_bias_table
+        q, k, v = self.qkv(x).unflatten(2, (3, table.shape[1], -1)).permute(2, 0, 3, 1, 4)
+        logits = q @ k.mT * q.shape[-1] ** -0.5 + table[self.offsets].permute(2, 0, 1)
+        return self.proj((logits.softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+
 class HiViT(nn.Module):
     """Two stages of MLPs on the 4 x 4 parts of each patch, then blocks with attention."""
 
@@ -53,9 +74,9 @@ class HiViT(nn.Module):
         super().__init__()
         width, stem = size["width"], size["stem_blocks"]
         self.patch_px, self.merged = size["patch_px"], 2 * (stem + 1)
-        side = self.patch_px // 4
+        step = self.patch_px // 4
         self.patch_embed = nn.ModuleDict({
-            "proj": nn.Conv2d(1, width // 4, side, side),
+            "proj": nn.Conv2d(1, width // 4, step, step),
             "norm": Norm(width // 4),
         })  # fmt: skip
         patches = (size["input_px"] // self.patch_px) ** 2
@@ -66,10 +87,11 @@ class HiViT(nn.Module):
             layers += [*(MlpBlock(*of_stage) for _ in range(stem)), Merge(of_stage[0])]
         ratio = (size["hidden"] + 0.5) / width  # timm rounds the product down
         bias = size.get("qkv_bias", True)
-        layers += [
-            Block(width, size["heads"], ratio, qkv_bias=bias, norm_layer=Norm)
-            for _ in range(size["depth"])
-        ]
+        for _ in range(size["depth"]):
+            layers.append(Block(width, size["heads"], ratio, qkv_bias=bias, norm_layer=Norm))
+            if size.get("bias_tables"):
+                side = size["input_px"] // self.patch_px
+                layers[-1].attn = BiasedAttention(side, width, size["heads"], bias)
         self.blocks = nn.Sequential(*layers)
 
     def forward(self, chips: torch.Tensor) -> torch.Tensor:
