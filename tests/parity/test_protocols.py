@@ -46,7 +46,8 @@ def check(name: str, theirs: dict[str, np.ndarray]) -> None:
     assert {n: d for n in found if not (d := largest(found[n], theirs[n])) < limit} == {}
     probability = softmax(theirs["logits"].astype(np.float64), axis=1)
     np.testing.assert_array_equal(predictions.classes, probability.argmax(1))
-    np.testing.assert_allclose(predictions.scores, probability.max(1), atol=limit)
+    # They are further apart than any loss: less than 1e-4 on one processor, 1.2e-4 on another.
+    np.testing.assert_allclose(predictions.scores, probability.max(1), atol=5 * limit)
 
 
 @pytest.mark.parametrize("name", TRAINERS)
