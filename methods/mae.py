@@ -61,12 +61,13 @@ class Decoder(Trunk):
     def forward(
         self, tokens: Float[Tensor, "B N D"], visible: Int[Tensor, "B V"]
     ) -> Float[Tensor, "B M P"]:
-        """Return the values of all M patches; token 0 is the class token."""
-        class_token, known = self.embed(tokens).split([1, visible.shape[1]], dim=1)
+        """Return the values of all M patches; tokens before those of the visible are kept."""
+        first = tokens.shape[1] - visible.shape[1]  # 1 for a class token
+        class_token, known = self.embed(tokens).split([first, visible.shape[1]], dim=1)
         count, width = self.positions.shape
         patches = self.mask_token.to(known.dtype).expand(len(tokens), count, width)
         patches = patches.scatter(1, visible[..., None].expand_as(known), known) + self.positions
-        return self.decode(torch.cat([class_token, patches], dim=1))[:, 1:]
+        return self.decode(torch.cat([class_token, patches], dim=1))[:, first:]
 
 
 @register(label="MAE", paper="arXiv:2111.06377")

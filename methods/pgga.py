@@ -46,6 +46,7 @@ class Config:
 class PGGA(MaskedPrediction):
     """Regression of gradients from the whole chip."""
 
+    positions = "relative"
     encoder: Encoder
 
     def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
@@ -55,13 +56,6 @@ class PGGA(MaskedPrediction):
         values = encoder.patch_px**2 * len(config.radii_px)
         self.predictor = Predictor(encoder.width, values, shape, "relative")
         initialise(self, rng)
-
-    @classmethod
-    def build_encoder(
-        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
-    ) -> Encoder:
-        """Return a ViT with class token and relative positions in every block."""
-        return Encoder(encoder, "relative", drop_path=drop_path)
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
         """Encode and predict all patches; nothing is drawn."""

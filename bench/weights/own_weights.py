@@ -1,7 +1,7 @@
 """The file `encoder.safetensors` of a store, whose header holds the identity of its pretraining."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor
@@ -11,15 +11,16 @@ from ...methods._encoders import (
     AnyEncoder,
     EncoderConfig,
     GivenConfig,
+    TimmConfig,
     encoder_from_json,
 )
 from ...methods._timm import TimmEncoder
 from ...methods._vit import Encoder, sincos_positions
 from ...methods.given import Config, Given
-from ..identity import Pretraining, from_json
+from ..identity import GIVEN, Pretraining, from_json
 from .account import Account
 from .digest import weights_digest
-from .given_weights import METHOD, GivenWeights, Stated, StatedValueError, as_weights
+from .given_weights import GivenWeights, Stated, StatedValueError, as_weights
 from .reading import WeightsFile, WeightsFileError
 from .vit_weights import resize_positions
 
@@ -54,8 +55,11 @@ def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
     tensors = dict(file.tensors)
     encoder: AnyEncoder = size
     config = Config(layout=LAYOUT)
-    if identity.method == METHOD:
+    if identity.method == GIVEN:
         config = values
+    elif isinstance(size, GivenConfig | TimmConfig) and size.input:  # it continued from a file
+        config = Config(layout=LAYOUT, **asdict(size.input))
+        encoder = replace(size, input=None)
     elif type(network) is Encoder and isinstance(size, EncoderConfig):
         encoder, config, tensors = _of_vit(network, size, tensors)
     elif not isinstance(network, TimmEncoder):
@@ -65,8 +69,8 @@ def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
         )
     tensors, more = as_weights(tensors)
     account = _account(file, tensors, config, encoder)
-    if identity.method != METHOD:
-        config = Config(weights_digest(tensors), LAYOUT, mean=config.mean, std=config.std)
+    if identity.method != GIVEN:
+        config = replace(config, digest=weights_digest(tensors), layout=LAYOUT)
     if stated.input_px not in (None, encoder.input_px):
         if not isinstance(encoder, GivenConfig):
             raise StatedValueError(f"the encoder is {encoder.name}; its input cannot be changed")
