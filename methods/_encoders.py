@@ -152,7 +152,8 @@ class GivenConfig(Patches):
             _refuse(self.name, _near_sizes(self.input_px, self.patch_px))
 
 
-AnyEncoder = EncoderConfig | TimmConfig | GivenConfig
+ViTConfig = EncoderConfig | GivenConfig
+AnyEncoder = ViTConfig | TimmConfig
 
 SIZES = {
     size.name: size
@@ -209,7 +210,7 @@ def _refuse(name: str, reason: str) -> NoReturn:
     raise EncoderError(f"encoder {name!r}: {reason}")
 
 
-def predictor_shape(encoder: EncoderConfig) -> tuple[int, int, int]:
+def predictor_shape(encoder: ViTConfig) -> tuple[int, int, int]:
     """Return the default (width, blocks, heads) of a predictor on an encoder."""
     if encoder.width >= NARROW:
         return PREDICTOR

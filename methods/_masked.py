@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ._encoders import EncoderConfig, predictor_shape
+from ._encoders import ViTConfig, predictor_shape
 from ._given import continues
 from ._method import Batch, Loss, Method, MethodConfigError
 from ._vit import Encoder, Positions
@@ -91,12 +91,12 @@ def check_predictor(shape: PredictorShape | None) -> None:
         )
 
 
-def shape_of(configured: PredictorShape | None, encoder: EncoderConfig) -> PredictorShape:
+def shape_of(configured: PredictorShape | None, encoder: ViTConfig) -> PredictorShape:
     """Return the predictor's (width, blocks, heads) as configured, or the default."""
     return configured or predictor_shape(encoder)
 
 
-def part_of_patch(name: str, at_16: int, encoder: EncoderConfig) -> int:
+def part_of_patch(name: str, at_16: int, encoder: ViTConfig) -> int:
     """Return a length in px, given for patches of 16 px, in the patches of an encoder.
 
     Raises:

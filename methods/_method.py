@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from ._encoders import SIZES, AnyEncoder, EncoderConfig, GivenConfig, TimmConfig
+from ._encoders import SIZES, AnyEncoder, GivenConfig, TimmConfig, ViTConfig
 from ._given import continued_encoder, continues, is_given, load_first_weights
 from ._timm import TimmEncoder
 from ._vit import Encoder
@@ -142,7 +142,7 @@ class Method(nn.Module):
     Config: ClassVar[type]
 
     encoder: Any  # an nn.Module, most often `_vit.Encoder`
-    encoder_config: EncoderConfig  # or None without a network, or a TimmConfig with any_encoder
+    encoder_config: ViTConfig  # or None without a network, or a TimmConfig with any_encoder
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Keep constructors from moving the global random state."""
@@ -161,7 +161,7 @@ class Method(nn.Module):
         """
         super().__init__()
         self.config = config
-        self.encoder_config = cast(EncoderConfig, encoder)
+        self.encoder_config = cast(ViTConfig, encoder)
         self.encoder = self.build_encoder(config, self.encoder_config)
         if continues(encoder) and not is_given(self.encoder):
             raise MethodConfigError(

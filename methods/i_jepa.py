@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ._encoders import EncoderConfig
+from ._encoders import ViTConfig
 from ._given import continues
 from ._masked import MaskedPrediction, Prediction
 from ._masking import context_and_targets
@@ -84,7 +84,7 @@ class Config:
             raise MethodConfigError(f"momentum is {self.momentum}; it must be between 0 and 1")
 
 
-def _check_context(config: Config, encoder: EncoderConfig) -> None:
+def _check_context(config: Config, encoder: ViTConfig) -> None:
     """Refuse targets that leave too small a context in most draws.
 
     Raises:
@@ -107,7 +107,7 @@ class BlockPredictor(Trunk):
 
     positions: Tensor
 
-    def __init__(self, config: Config, encoder: EncoderConfig) -> None:
+    def __init__(self, config: Config, encoder: ViTConfig) -> None:
         """Build a predictor with as many heads as the encoder."""
         width = int(encoder.width * config.predictor_share)
         if width % 4 or width % encoder.heads:
@@ -147,7 +147,7 @@ class IJEPA(MaskedPrediction):
         "crop_scale_min": 0.3, "crop_scale_max": 1.0, "flip": 0.0, "contrast": 0.0,
     }  # fmt: skip
 
-    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+    def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
         """Build encoder, predictor and the target encoder, which starts as a copy."""
         super().__init__(config, encoder, rng)
         _check_context(config, encoder)

@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ._encoders import EncoderConfig
+from ._encoders import ViTConfig
 from ._gradients import standardise
 from ._linear import Linear
 from ._masked import MaskedPrediction, Prediction
@@ -71,7 +71,7 @@ class LoMaR(MaskedPrediction):
         "crop_scale_min": 0.2, "crop_scale_max": 1.0, "flip": 0.5, "contrast": 0.0,
     }  # fmt: skip
 
-    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+    def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
         """Build encoder and predictor."""
         super().__init__(config, encoder, rng)
         self.mask_token = nn.Parameter(torch.empty(1, 1, encoder.width))

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ._encoders import EncoderConfig
+from ._encoders import ViTConfig
 from ._gradients import standardise
 from ._masked import MaskedPrediction, Prediction, PredictorShape, check_predictor, shape_of
 from ._masking import hidden_except, random_order
@@ -51,7 +51,7 @@ class Decoder(Trunk):
 
     positions: Tensor
 
-    def __init__(self, encoder: EncoderConfig, values: int, shape: PredictorShape) -> None:
+    def __init__(self, encoder: ViTConfig, values: int, shape: PredictorShape) -> None:
         """Build a decoder to `values` values per patch."""
         super().__init__(encoder.width, values, shape, "absolute")
         self.mask_token = torch.nn.Parameter(torch.empty(1, 1, shape[0]))
@@ -81,7 +81,7 @@ class MAE(MaskedPrediction):
         "crop_scale_min": 0.2, "crop_scale_max": 1.0, "flip": 0.5, "contrast": 0.0,
     }  # fmt: skip
 
-    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+    def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
         """Build encoder and decoder."""
         super().__init__(config, encoder, rng)
         shape = shape_of(config.predictor, encoder)

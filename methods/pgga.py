@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ._encoders import EncoderConfig
+from ._encoders import ViTConfig
 from ._gradients import Halves
 from ._masked import MaskedPrediction, Prediction, PredictorShape, check_predictor, shape_of
 from ._method import Batch, Loss
@@ -49,7 +49,7 @@ class PGGA(MaskedPrediction):
     positions = "relative"
     encoder: Encoder
 
-    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+    def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
         """Build encoder and predictor."""
         super().__init__(config, encoder, rng)
         shape = shape_of(config.predictor, encoder)

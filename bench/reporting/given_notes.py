@@ -28,6 +28,10 @@ def given_notes(plan: Plan) -> Iterator[Note]:
         digest = (start.init or start.config)["digest"][:12]
         if given.missing:
             text = f"The file of {start.row} is missing; its scores are those of the weights that "
+            if start.init:
+                text = (
+                    f"The file that {start.row} starts from is missing; it started from those that "
+                )
             text += f"it held last ({digest})."
             yield Note("Rows", text, text)
         if given.untrained:
