@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -17,17 +16,18 @@ from sarbench.bench.store.records import Store
 
 GRID = """
 name = "continued"
+compare = "methods"
 methods = ["mae", {{name = "mae", init = false, label = "ours"}}, "sar_jepa"{more}]
 {top}
 [pretrain]
 init = {init}
-encoder = ["vit:24x1x2@32/8", "vit:16x1x2@32/8"]
-pool = ["synthetic"]
+encoder = {encoder}
+pool = ["synthetic:train"]
 pool_cap = 8
 epochs = 1
 warmup_epochs = 0
 batch = 8
-seeds = 2
+seeds = {seeds}
 [evaluate]
 datasets = ["synthetic"]
 [evaluate.protocols]
@@ -36,8 +36,13 @@ knn = ["all"]
 INIT = '{weights = "w/dino.pth", heads = 3, label = "DINO", seen = ["synthetic:train"]}'
 
 
-def text(init: str = INIT, more: str = "", top: str = "") -> str:
-    return GRID.format(init=init, more=more, top=top)
+ONE = '"vit:16x1x2@32/8"'
+
+
+def text(
+    init: str = INIT, more: str = "", top: str = "", encoder: str = ONE, seeds: int = 1
+) -> str:
+    return GRID.format(init=init, more=more, top=top, encoder=encoder, seeds=seeds)
 
 
 @pytest.fixture(scope="module")
@@ -46,25 +51,32 @@ def done(tmp_path_factory) -> Sarbench:
     folder = tmp_path_factory.mktemp("continued")
     (folder / "w").mkdir()
     write_weights(folder / "w" / "dino.pth", "dinov2_registers")
-    sarbench = Sarbench(folder, text())
+    sarbench = Sarbench(folder, text(top='controls = ["random_init"]'))
     plan, store = planned(sarbench.grid, sarbench.runs)
     for job in plan.jobs():
         execute(job, store, Resources(), lambda event: None)
     return sarbench
 
 
+@pytest.mark.slow
 def test_a_row_that_continues_has_the_network_of_the_file_and_each_seed_once(done):
-    rows = [one for one in done.plan()["pretrain"] if one["label"] == "MAE from DINO"]
+    swept = text(encoder=f'[{ONE}, "vit:24x1x2@32/8"]', seeds=2)
+    (done.folder / "swept.toml").write_text(swept)
+    found = json.loads(done.here("plan", done.folder / "swept.toml", "--json").stdout)["pretrain"]
+    rows = [one for one in found if one["label"] == "MAE from DINO"]
     assert [(one["seed"], one["axes"], one["state"]) for one in rows] == [
-        (0, {}, "done"), (1, {}, "done"),
+        (0, {}, "done"), (1, {}, "new"),
     ]  # fmt: skip
     assert {one["identity"]["encoder"]["name"] for one in rows} == {"given:48x2x3@32/8"}
     assert len({one["identity"]["init"]["digest"] for one in rows}) == 1
-    plain = [one["identity"] for one in done.plan()["pretrain"] if one["label"] == "ours"]
+    plain = [one["identity"] for one in found if one["label"] == "ours"]
     assert len(plain) == 4
     assert not any("init" in one for one in plain)
+    controls = [one for one in found if one["label"] == "Random init (given:48x2x3@32/8)"]
+    assert [one["seed"] for one in controls] == [0, 1]
 
 
+@pytest.mark.slow
 def test_tables_compare_the_row_with_its_control_and_say_what_it_starts_from(done):
     found = done.here("table", done.grid, "--gain", "--notes").stdout
     gains = json.loads(done.here("table", done.grid, "--gain", "--json").stdout)
@@ -80,11 +92,11 @@ def test_tables_compare_the_row_with_its_control_and_say_what_it_starts_from(don
     assert "the start of MAE from DINO has seen no test chip and 400 of its training" in found
     assert "Starts differ." in found
     assert re.search(r"SAR-JEPA from DINO, encoder given:48x2x3@32/8: the method needs rel", found)
-    assert "of methods" not in done.here("table", done.grid).stderr
     plan = done.here("plan", done.grid).stdout
     assert re.search(r"starts from: MAE from DINO: layout dinov2, digest \w{12}, file d", plan)
 
 
+@pytest.mark.slow
 def test_an_archive_holds_the_row_without_the_file_and_the_store_holds_both(done, tmp_path):
     assert "all hold" in done.here("check", done.grid).stdout
     done.here("archive", done.grid, "--runs", done.runs, "--out", tmp_path / "a.zip")
@@ -95,15 +107,22 @@ def test_an_archive_holds_the_row_without_the_file_and_the_store_holds_both(done
     assert merged.keys("pretrain") == Store(done.runs).keys("pretrain")
 
 
-def test_the_key_is_of_the_weights_and_not_of_the_path(done, tmp_path):
-    shutil.copy(done.folder / "w" / "dino.pth", tmp_path / "b.pth")
-    init = '{weights = "b.pth", heads = 3, label = "DINO", labels = true}'
-    (tmp_path / "grid.toml").write_text(text(init))
-    answer = call_here("plan", tmp_path / "grid.toml", "--runs", done.runs, "--json")
-    keys = [one["key"] for one in json.loads(answer.stdout)["pretrain"]]
-    assert keys == [one["key"] for one in done.plan()["pretrain"]]
+def test_the_key_is_of_the_weights_and_not_of_the_path(tmp_path):
+    keys = []
+    for name, more in (("a.pth", ""), ("b.pth", ", labels = true"), ("b.pth", ", mean = 0.5")):
+        write_weights(tmp_path / name, "dinov2_registers")
+        init = f'{{weights = "{name}", heads = 3, label = "DINO"{more}}}'
+        (tmp_path / "grid.toml").write_text(text(init))
+        answer = call_here("plan", tmp_path / "grid.toml", "--runs", tmp_path / "runs", "--json")
+        found = json.loads(answer.stdout)["pretrain"]
+        assert found[0]["label"] == "MAE from DINO"
+        keys.append([one["identity"] and one["identity"]["encoder"] for one in found[:2]])
+    assert keys[0] == keys[1]
+    assert keys[1][0] != keys[2][0]
+    assert keys[1][1] == keys[2][1]
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_is_other_work_and_is_not_trained_under_the_old_key(done):
     path = done.folder / "w" / "dino.pth"
     kept, (plan, store) = path.read_bytes(), planned(done.grid, done.runs)
@@ -121,13 +140,18 @@ def test_a_file_that_changes_is_other_work_and_is_not_trained_under_the_old_key(
     given = given_of(job.pretraining)
     assert store.read("pretrain", given.key).identity["config"]["digest"] == given.config["digest"]
     path.write_bytes(kept)
+    assert done.plan()["pretrain"][0]["state"] == "done"
 
 
+@pytest.mark.slow
 def test_without_the_file_results_stay_and_a_new_store_refuses(done):
     path = done.folder / "w" / "dino.pth"
     path.rename(path.with_suffix(".away"))
     try:
-        assert "is missing; it" in done.here("table", done.grid).stdout
+        assert (
+            "starts from is missing; it started from those that"
+            in done.here("table", done.grid).stdout
+        )
         answer = call_here("plan", done.grid, "--runs", done.folder / "other")
         assert answer.returncode == 2
         assert "init: DINO: the file" in answer.stderr
