@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from commands import Sarbench, call_here
 from given_files import write_weights
+from small_grids import grid_of
 from stores import planned
 
 from sarbench.bench.execution.given_import import OtherWeightsError, import_given
 from sarbench.bench.execution.job import execute
 from sarbench.bench.identity import Resources, given_of
+from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.store.records import Store
 
 GRID = """
@@ -107,19 +109,20 @@ def test_an_archive_holds_the_row_without_the_file_and_the_store_holds_both(done
     assert merged.keys("pretrain") == Store(done.runs).keys("pretrain")
 
 
-def test_the_key_is_of_the_weights_and_not_of_the_path(tmp_path):
-    keys = []
+def test_the_identity_is_of_the_weights_and_their_input_and_not_of_the_path(tmp_path):
+    found = []
     for name, more in (("a.pth", ""), ("b.pth", ", labels = true"), ("b.pth", ", mean = 0.5")):
         write_weights(tmp_path / name, "dinov2_registers")
         init = f'{{weights = "{name}", heads = 3, label = "DINO"{more}}}'
-        (tmp_path / "grid.toml").write_text(text(init))
-        answer = call_here("plan", tmp_path / "grid.toml", "--runs", tmp_path / "runs", "--json")
-        found = json.loads(answer.stdout)["pretrain"]
-        assert found[0]["label"] == "MAE from DINO"
-        keys.append([one["identity"] and one["identity"]["encoder"] for one in found[:2]])
-    assert keys[0] == keys[1]
-    assert keys[1][0] != keys[2][0]
-    assert keys[1][1] == keys[2][1]
+        plan = make_plan(grid_of(tmp_path, text(init)), Store(tmp_path / "runs"), tmp_path)
+        start, ours = (entry.planned for entry in plan.pretrain[:2])
+        assert (start.label, ours.label, ours.init) == ("MAE from DINO", "ours", None)
+        found.append((start.init, start.encoder, ours.encoder))
+    assert found[0] == found[1]
+    assert found[1][0] == found[2][0]
+    assert found[1][1] != found[2][1]
+    assert found[2][1]["input"]["mean"] == [0.5, 0.5, 0.5]
+    assert found[1][2] == found[2][2]
 
 
 @pytest.mark.slow
