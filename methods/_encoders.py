@@ -115,6 +115,7 @@ class GivenConfig(Patches):
         stem_hidden: Of a HiViT, rows of the first matrix of an MLP in the first stage; the second
             stage has twice as many.
         family: Kind of network.
+        bias_tables: Of a HiViT, whether each block adds a table of biases to its attention.
         name: Name in tables, width x depth x heads @ input / patch; empty = made from them.
         input: That of the weights from which a pretraining continues; None = as `methods/given.py`
             says.
@@ -135,6 +136,7 @@ class GivenConfig(Patches):
     stem_blocks: int = 0
     stem_hidden: int = 0
     family: Literal["vit", "hivit"] = "vit"
+    bias_tables: bool = False
     name: str = ""
     input: InputConfig | None = None
 

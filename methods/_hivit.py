@@ -1,5 +1,7 @@
 """HiViT (Zhang et al., arXiv 2205.14949), the encoder of SARATR-X (arXiv 2405.09365)."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from timm.layers.drop import DropPath
@@ -8,6 +10,7 @@ from timm.layers.norm import LayerNorm
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from ._bias_tables import BiasedBlock
 from ._channels import ONE_CHANNEL, InputChannels
 from ._encoders import GivenConfig
 from ._linear import linear, replace_linear
@@ -87,8 +90,9 @@ class HiViTEncoder(nn.Module):
             hidden = stage * config.stem_hidden
             blocks += [MlpBlock(width, hidden, next(rates)) for _ in range(count)]
             blocks.append(Merge(width))
+        block = partial(BiasedBlock, config.patch_grid[0]) if config.bias_tables else Block
         blocks += [
-            Block(
+            block(
                 config.width, config.heads, (config.hidden + 0.5) / config.width,
                 qkv_bias=config.qkv_bias, drop_path=next(rates), norm_layer=LayerNorm,
             )

@@ -135,7 +135,9 @@ class Method(nn.Module):
     # The encoder's input in evaluation: "encoder" = the chip resized to `input_px`, "chip" = the
     # prepared chip unchanged, "size" = (height, width) of the chip's source image.
     evaluation_input: ClassVar[Literal["encoder", "chip", "size"]] = "encoder"
-    protocols: ClassVar[tuple[str, ...]] = ("few_shot", "linear", "logistic", "finetune", "knn")
+    protocols: ClassVar[tuple[str, ...]] = (
+        "few_shot", "linear", "logistic", "finetune", "lora", "knn"
+    )  # fmt: skip
     # The recipe of the source, by the field names of `Recipe` in bench/identity.py; None = unknown.
     # Rates are for a batch of 256 and scale with the batch.
     source_recipe: ClassVar[dict[str, float | str] | None] = None

@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Literal
 
-from ._settings import KNN, FewShot, Finetune, Linear, Logistic, Settings
+from ._settings import KNN, FewShot, Finetune, Linear, Logistic, Lora, Settings
 
 
 @dataclass(frozen=True)
@@ -48,5 +48,6 @@ PROTOCOLS = {
     "linear": Protocol("linear", Linear, "features", allows_shots=True, allows_all=True),
     "logistic": Protocol("logistic", Logistic, "features", True, True, draws=False),
     "finetune": Protocol("finetune", Finetune, "encoder", allows_shots=False, allows_all=True),
+    "lora": Protocol("lora", Lora, "encoder", allows_shots=True, allows_all=True),
     "knn": Protocol("knn", KNN, "features", True, True, draws=False),
 }

@@ -14,6 +14,12 @@ Readout = Literal[
 ]
 TRAINABLE = ("default", "class", "patch_mean")  # readouts under which an encoder is trained
 Precision = Literal["fp32", "bf16"]
+Layers = Literal["all", "attention", "mlp", "qkv", "proj", "fc1", "fc2"]
+LAYERS: dict[str, tuple[str, ...]] = {  # groups of linear layers; any other name is that of one
+    "all": ("qkv", "proj", "fc1", "fc2"),
+    "attention": ("qkv", "proj"),
+    "mlp": ("fc1", "fc2"),
+}
 
 
 def grid_cells(readout: str) -> int:
@@ -24,6 +30,25 @@ def grid_cells(readout: str) -> int:
 def steps_per_epoch(chips: int, batch: int) -> int:
     """Return the steps of one epoch: the full batches, or one batch of fewer chips."""
     return max(1, chips // batch)
+
+
+def missing_layers(layers: str, found: list[str]) -> str | None:
+    """Return the reason why an encoder with these kinds of linear layers cannot be updated, if any.
+
+    An encoder that has some of the layers of a group can be.
+    """
+    wanted = LAYERS.get(layers, (layers,))
+    if set(wanted) & set(found):
+        return None
+    if not found:
+        return (
+            f"the encoder has none of the linear layers {', '.join(LAYERS['all'])} of a "
+            "transformer's blocks, which are what is updated; use few_shot or finetune"
+        )
+    return (
+        f"the encoder has no linear layers {' and '.join(wanted)} in its blocks, but "
+        f"{', '.join(found)}; set layers = 'all', or to one of those"
+    )
 
 
 class BadSettingsError(ValueError):
@@ -38,18 +63,21 @@ class _Settings:
     def __post_init__(self) -> None:
         """Refuse values that would fail, or do nothing, hours later."""
         readouts = get_args(Readout) if self.on_features else TRAINABLE
-        allowed = {"readout": readouts, "precision": get_args(Precision)}
+        allowed = {
+            "readout": readouts, "precision": get_args(Precision), "layers": get_args(Layers)
+        }  # fmt: skip
         for name, value in vars(self).items():
             if value not in allowed.get(name, (value,)):
                 raise BadSettingsError(f"{name} is {value!r}; allowed: {', '.join(allowed[name])}")
-            if name in ("epochs", "batch", "eval_batch", "neighbours") and value < 1:
+            if name in ("epochs", "batch", "eval_batch", "neighbours", "rank") and value < 1:
                 raise BadSettingsError(f"{name} is {value}; it must be 1 or more")
             if name == "betas" and not (len(value) == 2 and 0 <= min(value) <= max(value) < 1):
                 raise BadSettingsError(f"betas is {list(value)}; it must be two numbers in [0, 1)")
             if name in ("drop_path", "norm_momentum", "layer_decay") and not 0 <= value <= 1:
                 raise BadSettingsError(f"{name} is {value}; it must be in [0, 1]")
-            if name == "penalty" and not value > 0:  # without it there may be no minimum
-                raise BadSettingsError(f"penalty is {value}; it must be above 0")
+            # Without a penalty there may be no minimum; with alpha = 0 nothing is updated.
+            if name in ("penalty", "alpha") and not value > 0:
+                raise BadSettingsError(f"{name} is {value}; it must be above 0")
             if name == "whiten" and value is not None and type(value) is not bool:
                 raise BadSettingsError(f"whiten is {value!r}; it must be true or false")
             if name == "steps" and value is not None and (type(value) is not int or value < 1):
@@ -145,17 +173,14 @@ class Linear(HeadTraining):
 
 
 @dataclass(frozen=True)
-class Finetune(_Settings):
-    """Train everything on all labels with today's recipe (ours)."""
+class EncoderTraining(_Settings):
+    """Today's recipe for training an encoder, the same in finetune and lora: AdamW, a cosine."""
 
     on_features: ClassVar[bool] = False
-    version: ClassVar[int] = 1
     epochs: int = 50
     batch: int = 64  # shuffled; an incomplete batch as in HeadTraining
-    lr: float = 5e-4  # AdamW; of the head, less in lower layers by layer_decay
+    lr: float = 5e-4  # AdamW, at the end of the warm-up
     warmup_epochs: int = 5
-    layer_decay: float = 0.65
-    drop_path: float = 0.1
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.05  # none on one-dimensional weights
     head_std: float = 2e-5
@@ -182,6 +207,30 @@ class Finetune(_Settings):
 
 
 @dataclass(frozen=True)
+class Finetune(EncoderTraining):
+    """Train everything on all labels with today's recipe (ours)."""
+
+    version: ClassVar[int] = 1
+    layer_decay: float = 0.65  # of the rate, from the head's downwards
+    drop_path: float = 0.1
+
+
+@dataclass(frozen=True)
+class Lora(EncoderTraining):
+    """Train low-rank updates of linear layers, and a head; the encoder's weights stay (LoRA).
+
+    The update of a weight W is (alpha / rank) B A, where A has `rank` rows (Hu et al., arXiv
+    2106.09685). The length and the rates are those of today's recipe, without a decay by layer.
+    """
+
+    version: ClassVar[int] = 1
+    lr: float = 1e-3  # of the updates and the head
+    rank: int = 8
+    alpha: float = 8.0
+    layers: Layers = "all"  # that are updated, in every block
+
+
+@dataclass(frozen=True)
 class KNN(_Settings):
     """Let the nearest labelled chips vote, by cosine similarity; nothing is trained.
 
@@ -204,4 +253,4 @@ class Logistic(_Settings):
     readout: Readout = "patch_mean"
 
 
-Settings = FewShot | Linear | Logistic | Finetune | KNN
+Settings = FewShot | Linear | Logistic | Finetune | Lora | KNN

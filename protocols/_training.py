@@ -1,4 +1,4 @@
-"""The training of a classifier by gradient descent, shared by few_shot, finetune and linear."""
+"""The training of a classifier by gradient descent, shared by four protocols."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ._settings import FewShot, Finetune
+from ._settings import EncoderTraining, FewShot
 from ._types import LabelledImages, NotConvergedError, Predictions, read_out
 
 
@@ -36,7 +36,11 @@ class Classifier(nn.Module):
     """An encoder and a linear head, all trainable."""
 
     def __init__(
-        self, encoder: nn.Module, classes: int, settings: FewShot | Finetune, rng: torch.Generator
+        self,
+        encoder: nn.Module,
+        classes: int,
+        settings: FewShot | EncoderTraining,
+        rng: torch.Generator,
     ) -> None:
         """Add to `encoder` a new head whose weight is drawn from `rng`."""
         super().__init__()
@@ -61,14 +65,15 @@ def train_and_predict(
     images: LabelledImages,
     episode: Int[np.ndarray, " S"],
     rng: torch.Generator,
-    settings: FewShot | Finetune,
+    settings: FewShot | EncoderTraining,
 ) -> list[Predictions]:
     """Train encoder and head on an episode; predict each set of test chips after the last epoch.
 
     Args:
         make_encoder: Returns a new encoder with pretrained weights for a drop path rate.
         drop_path: The drop path rate.
-        parameter_groups: Splits the weights into optimiser groups, each with its `lr_scale`.
+        parameter_groups: Splits the weights into optimiser groups, each with its `lr_scale`. It
+            may freeze weights and add others first.
         images: The data set.
         episode: Indices of the labelled training chips.
         rng: CPU generator; draws the head, the order of each epoch, and the draws of the encoder
@@ -115,7 +120,7 @@ def train_and_predict(
     return [Predictions.of_logits(one) for one in logits]
 
 
-def precision_of(device: torch.device, settings: FewShot | Finetune) -> torch.autocast:
+def precision_of(device: torch.device, settings: FewShot | EncoderTraining) -> torch.autocast:
     """Return the context of the forward pass in the precision of the settings."""
     return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
 

@@ -33,7 +33,7 @@ COMMANDS = {
     ),
     "check": ("records", "Recompute what records claim and list what is wrong."),
     "doctor": ("doctor", "Check this machine: versions, GPU, store, data, SLURM, a profile."),
-    "weights": ("weights", "Say what a file of weights is: layout, sizes, the use of each key."),
+    "weights": ("weights", "Inspect, import and export files of weights."),
     "features": ("weights", "Write the features of chips under the encoder of a file or of a key."),
     "data": ("data", "List, describe, prepare, verify and draw data sets and pools."),
     "methods": ("methods", "List, draw, check and create methods."),

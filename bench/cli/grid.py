@@ -15,6 +15,7 @@ from ..plan.before_work import check_files, move_aside
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause
+from ..plan.input_warnings import input_warnings
 from ..plan.plan import Filters, Plan
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
@@ -44,6 +45,8 @@ def plan(request: Request, as_json: Json = False) -> None:
     made = request.plan()
     if not request.of_archive:
         update_from_queue(request.store, made, warn)
+        for line in input_warnings(made, request.store.root):
+            warn(line)
     if claim := claim_warning(request.grid):
         warn(claim)
     if as_json:
@@ -116,6 +119,8 @@ def run_grid(
     methods = [entry.planned.method for entry in made.pretrain]
     check_contracts(request.store, methods, warn, print_status)
     made = prepare_missing(request, made)
+    for line in input_warnings(made, request.store.root):
+        warn(line)
     resources = []
     if force or made.jobs():  # a missing device is an error before anything is moved aside
         from ..execution.local_pool import local_resources

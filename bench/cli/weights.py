@@ -1,4 +1,4 @@
-"""Commands on files of weights: what they are, and features under their encoders."""
+"""Commands on files of weights: inspect, import, export, and features under their encoders."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # `--help` needs no torch
 weights = typer.Typer(no_args_is_help=True, help=COMMANDS["weights"][1])
 app.add_typer(weights, name="weights")
 
+UNTRAINED = "all norms have weights of 1 and biases of 0: this encoder looks untrained"
 SHOWN = 12  # keys of one kind on the page
 File = Annotated[Path, typer.Argument(metavar="FILE", help="file of weights")]
 Heads = Annotated[
@@ -31,6 +32,14 @@ Encoder = Annotated[
     str | None,
     typer.Option(help="read the file as this network of timm: timm:NAME or timm:NAME@PX"),
 ]
+Channel = Annotated[
+    int | None, typer.Option(min=0, help="only channel that a chip is given to; default: every one")
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(help="subtracted from each channel: 0.5, or 0.485,0.456,0.406, or none"),
+]
+Std = Annotated[str | None, typer.Option(help="divides each channel then, written as --mean")]
 
 
 @weights.callback()
@@ -45,10 +54,13 @@ def inspect(
     part: Part = None,
     input_px: InputPx = None,
     encoder: Encoder = None,
+    channel: Channel = None,
+    mean: Mean = None,
+    std: Std = None,
     as_json: Json = False,
 ) -> None:
     """Say what a file of weights is; exit with 2 if a key is unaccounted or missing."""
-    found = _find(file, heads, part, input_px, encoder)
+    found = _find(file, heads, part, input_px, encoder, channel, mean, std)
     if as_json:
         print_json(_described(found))
     else:
@@ -62,7 +74,7 @@ def inspect(
     from ..weights.fingerprint import looks_untrained
 
     if looks_untrained(found.network()):
-        warn("all norms have weights of 1 and biases of 0: this encoder looks untrained")
+        warn(UNTRAINED)
 
 
 @app.command("features")
@@ -77,6 +89,9 @@ def write_features(
     part: Part = None,
     input_px: InputPx = None,
     encoder: Encoder = None,
+    channel: Channel = None,
+    mean: Mean = None,
+    std: Std = None,
     runs: RunsDir = RUNS,
     data: DataDir = DATA,
 ) -> None:
@@ -84,28 +99,101 @@ def write_features(
     from ..weights.features import KEY, check_readout, encoder_of_key
 
     if not Path(source).exists() and KEY.fullmatch(source):
-        if (heads, part, input_px, encoder) != (None, None, None, None):
+        if any(one is not None for one in (heads, part, input_px, encoder, channel, mean, std)):
             raise RequestError(
                 f"{source} is a key, which says what its encoder is; leave --heads, --part, "
-                "--input-px and --encoder out"
+                "--input-px, --encoder, --channel, --mean and --std out"
             )
+        config = None
         network, px = encoder_of_key(open_store(runs), source)
     else:
-        found = _find(Path(source), heads, part, input_px, encoder)
-        network, px = found.network(), found.encoder.input_px
+        found = _find(Path(source), heads, part, input_px, encoder, channel, mean, std)
+        config, network, px = found.config, found.network(), found.encoder.input_px
         for note in found.notes:
             print_status(f"note: {note}")
     check_readout(network, readout)
-    count = _write(path, network, px, images, readout, runs, data)
+    count = _write(path, network, px, config, images, readout, runs, data)
     out.print(f"written: {path} ({count[0]} chips, {readout} {count[1]})", markup=False)
 
 
+@weights.command("import")
+def import_file(
+    file: File,
+    heads: Heads = None,
+    part: Part = None,
+    input_px: InputPx = None,
+    encoder: Encoder = None,
+    channel: Channel = None,
+    mean: Mean = None,
+    std: Std = None,
+    runs: RunsDir = RUNS,
+) -> None:
+    """Copy the encoder of a file into the store and print its key."""
+    from ..identity import Resources
+    from ..weights.fingerprint import looks_untrained
+    from ..weights.storing import store_given
+
+    found = _find(file, heads, part, input_px, encoder, channel, mean, std)
+    if looks_untrained(found.network()):
+        warn(UNTRAINED)
+    store, key = open_store(runs), found.identity().key
+    store.check_writable()
+    for note in found.notes:
+        print_status(f"note: {note}")
+    if store.read("pretrain", key) is not None:
+        print_status("the store had this encoder before")
+    out.print(store_given(found, store, Resources()).key, markup=False)
+
+
+@weights.command("export")
+def export_key(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="key of a pretraining, or its first 12 "
+                                       "letters or more")],
+    path: Annotated[Path, typer.Option("--out", callback=new_file, help="file to write "
+                                       "(.safetensors); its model card (.md) is next to it")],
+    runs: RunsDir = RUNS,
+) -> None:  # fmt: skip
+    """Write an encoder of the store for timm, with a model card; a loader if timm lacks it."""
+    from ..weights.export import check_target, companions, export, stored_encoder, write_all
+    from ..weights.features import pretraining_of_key
+
+    check_target(path)
+    store = open_store(runs)
+    record = pretraining_of_key(store, key)
+    given = stored_encoder(store, record)
+    made = export(given, record.key)
+    from ..reporting.model_card import model_card  # imports scipy
+
+    card, loader = companions(path)
+    contents = {card: model_card(store, record, given, made, path.name).encode()}
+    if made.loader:
+        contents[loader] = made.loader.encode()
+    write_all(contents | {path: made.content()})
+    out.print(f"written: {path} ({given.architecture})", markup=False)
+    out.print(f"written: {card} (model card: how to load it, input, scores)", markup=False)
+    if made.loader:
+        out.print(f"written: {loader} (loader, because timm lacks this network)", markup=False)
+
+
 def _write(
-    path: Path, network: Any, px: int, images: str, readout: str, runs: Path, data: Path
+    path: Path,
+    network: Any,
+    px: int,
+    config: Any,
+    images: str,
+    readout: str,
+    runs: Path,
+    data: Path,
 ) -> tuple[int, str]:
-    """Write features and ids of chips; return their number and the shape of one feature."""
+    """Write features and ids of chips; return their number and the shape of one feature.
+
+    A warning says if the first chips do not fit the input that `config` declares.
+    """
+    from itertools import chain, islice
+
     import numpy as np
 
+    from ..data.pixel_statistics import MOST, input_problem, pixel_statistics
     from ..store.atomic import npz, write_atomic
     from ..weights.features import chips_in, chips_of_set, features, images_in
 
@@ -118,11 +206,15 @@ def _write(
 
         prepared = prepare_all([images], data, open_store(runs))[0]
         chips, total = chips_of_set(prepared), len(prepared)
+    first = list(islice(chips, MOST)) if config else []
+    pixels = pixel_statistics([chip.numpy() for _, chip in first]) if first else None
+    if pixels and (problem := input_problem(pixels, config.mean, config.std, config.channel)):
+        warn(f"{problem}. If they are for another scale, state others with --mean and --std")
     ids, parts = [], []
     with progress() as shown:
         bar = Bar("features", total, "chips")
         shown.add(bar)
-        for names, found in features(network, px, chips, readout):
+        for names, found in features(network, px, chain(first, chips), readout):
             ids += names
             parts.append(found.numpy())
             bar.done = len(ids)
@@ -133,13 +225,39 @@ def _write(
 
 
 def _find(
-    file: Path, heads: int | None, part: str | None, input_px: int | None, encoder: str | None
+    file: Path,
+    heads: int | None,
+    part: str | None,
+    input_px: int | None,
+    encoder: str | None,
+    channel: int | None,
+    mean: str | None,
+    std: str | None,
 ) -> "GivenWeights":
     from ..weights.find_encoder import find_encoder
     from ..weights.given_weights import Stated
 
-    stated = Stated(heads=heads, part=part, input_px=input_px, encoder=encoder)
+    stated = Stated(
+        heads, input_px, part, encoder, channel, _numbers("mean", mean), _numbers("std", std)
+    )
     return find_encoder(file, stated)
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    """Return the numbers of an option; `none` gives none.
+
+    Raises:
+        RequestError: The text is something else.
+    """
+    if text is None or text == "none":
+        return None if text is None else ()
+    try:
+        return tuple(float(one) for one in text.split(","))
+    except ValueError:
+        raise RequestError(
+            f"--{name} is {text!r}; write a number, one for each channel with commas between "
+            "them, or none"
+        ) from None
 
 
 def _described(found: "GivenWeights") -> dict[str, Any]:

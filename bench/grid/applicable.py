@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isqrt
 from pathlib import Path
 
-from ...protocols._settings import grid_cells
+from ...protocols._settings import grid_cells, missing_layers
 from ..method_facts.method_info import fits
 from ..method_facts.setups import Fit, MethodSetup
 from .expand import PlannedPretraining, PlannedRun
@@ -67,4 +67,7 @@ def _problem(run: PlannedRun, fit: Fit) -> tuple[str, str] | None:
     if fit.patches and cells and (side < cells or side**2 != fit.patches):
         reason = f"its {fit.patches} patches are not a square grid of that size; use 'patch_mean'"
         return f"{run.protocol} with readout {readout!r}", reason
+    layers = run.settings.get("layers")
+    if layers and (reason := missing_layers(layers, fit.linear_layers)):
+        return run.protocol, reason
     return None

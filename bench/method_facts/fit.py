@@ -12,6 +12,7 @@ from ...methods._encoders import encoder_from_json
 from ...methods._masking import MaskingError
 from ...methods._method import Method, MethodConfigError
 from ...methods._timm import TimmModelError, UnknownTimmModelError
+from ...protocols.lora import kinds_of
 from ..identity import from_json
 from .equal_blocks import EqualBlocks
 from .sample_batches import build, evaluation_input, fresh_rng, sample_batch
@@ -88,6 +89,7 @@ def _run_once(method: type[Method], setup: MethodSetup, device: str) -> Fit:
         width=int(encoder.width),
         architecture=_architecture(encoder),
         patches=tokens.shape[1] - int(encoder.has_class_token),
+        linear_layers=kinds_of(encoder),
     )
 
 

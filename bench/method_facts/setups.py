@@ -1,6 +1,6 @@
 """A method with its settings and an encoder, and whether they fit together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...results.record import digest_json
@@ -34,5 +34,6 @@ class Fit:
     width: int = 0  # 0: the number of pixels of the chip
     architecture: str = ""
     patches: int = 0  # tokens that are not a class token; 0: not known
+    linear_layers: list[str] = field(default_factory=list)  # kinds of them that `lora` can update
     passing: bool = False  # the problem is one of memory or files, so it is not cached
     unknown: bool = False  # timm has no such network

@@ -25,7 +25,10 @@ ROUGH_IMAGES_PER_S = {
     "vit_nano": 400.0, "vit_tiny": 6000.0, "vit_small": 3500.0, "vit_base": 1500.0,
     "vit_large": 500.0,
 }  # fmt: skip
-ROUGH_RUN_S = {"knn": 0.2, "linear": 2.0, "logistic": 1.0, "few_shot": 60.0, "finetune": 1800.0}
+ROUGH_RUN_S = {
+    "knn": 0.2, "linear": 2.0, "logistic": 1.0, "few_shot": 60.0, "finetune": 1800.0,
+    "lora": 1200.0,
+}  # fmt: skip
 NANO_RUN = 0.2  # time of a run of the nano encoder on one core, as a share of the table's
 
 Kind = tuple[object, ...]  # of work that takes about as long
@@ -96,7 +99,9 @@ class Costs:
         mean_s = self._mean_s(_kinds_of_run(planned))
         if mean_s is not None:
             return mean_s, True
-        rough = ROUGH_RUN_S.get(planned.protocol, 60.0) * _share_of_epochs(planned)
+        few = planned.protocol == "lora" and planned.shots != "all"
+        table = ROUGH_RUN_S.get("few_shot" if few else planned.protocol, 60.0)
+        rough = table * _share_of_epochs(planned)
         like, share = _listed(planned.pretraining)
         return rough / self._sharing * share * (NANO_RUN if like == "vit_nano" else 1.0), False
 

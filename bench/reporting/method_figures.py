@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Complex, Float
 from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
@@ -16,6 +16,7 @@ from ..store.sample_predictions import Predictions
 
 DIRECTIONS = 9  # bins of a histogram, `BINS` of methods/_gradients.py
 MOST_MAPS = 4  # drawn one by one; more are drawn as their mean
+MOST_BRIGHTENED = 100.0  # times; below it, predictions do not differ between cells
 PANEL_INCH = 1.7
 BRIGHT = 99.5  # percentile drawn white, because a few scatterers are far brighter
 HIDDEN_COLOUR = (0.10, 0.35, 0.80, 0.55)
@@ -125,31 +126,45 @@ def colour_panels(
 
 
 def histogram_panels(
-    target: Float[np.ndarray, "N P"],
-    predicted: Float[np.ndarray, "N P"],
+    pairs: Sequence[tuple[Float[np.ndarray, "N P"], Float[np.ndarray, "N P"]]],
     patch_grid: tuple[int, int],
-) -> list[Panel]:
-    """Return target and prediction as colours of cells: hue = direction, brightness = how clear.
+) -> list[list[Panel]]:
+    """Return target and prediction of each chip as colours of cells.
 
-    A cell is the sum of unit vectors at twice the angle of each bin, times the bin's value (the
-    circular mean of axes). So a constant added to all bins, as by standardising, changes nothing,
-    and a cell without a main direction is black.
+    The hue is the main direction, the brightness shows how clear it is. A cell is the sum of unit
+    vectors at twice the angle of each bin, times the bin's value (the circular mean of axes). So a
+    constant added to all bins, as by standardising, changes nothing, and a cell without a main
+    direction is black. Predictions of noisy histograms are close to their mean and would be black
+    on the scale of the targets; they have a scale of their own, and their title gives its ratio.
     """
-    side = isqrt(target.shape[1] // DIRECTIONS)
+    side = isqrt(pairs[0][0].shape[1] // DIRECTIONS)
     turns = np.exp(2j * np.pi * np.arange(DIRECTIONS) / DIRECTIONS)
+    cells = [
+        [np.tensordot(turns, unpatchify(values, patch_grid, side), 1) for values in pair]
+        for pair in pairs
+    ]
     wanted, got = (
-        np.tensordot(turns, unpatchify(values, patch_grid, side), 1)
-        for values in (target, predicted)
+        max(np.nanpercentile(np.abs(one), BRIGHT), 1e-12) for one in zip(*cells, strict=True)
     )
-    brightest = np.nanpercentile(np.abs(wanted), BRIGHT)
-    panels = []
-    for word, cells in (("target", wanted), ("prediction", got)):
-        hue = np.angle(np.nan_to_num(cells)) / (2 * np.pi) % 1
-        brightness = np.clip(np.abs(np.nan_to_num(cells)) / max(brightest, 1e-12), 0, 1)
-        colours = hsv_to_rgb(np.stack((hue, np.full(hue.shape, 0.8), brightness), -1))
-        colours[np.isnan(cells)] = np.nan
-        panels.append(Panel(word, colours))
-    return panels
+    factor = np.clip(wanted / got, 1, MOST_BRIGHTENED)
+    titles = ("target", f"prediction, {factor:.2g} x brighter" if factor > 1 else "prediction")
+    scales = (wanted, wanted / factor)
+    return [
+        [
+            Panel(title, _colours(one, scale))
+            for title, one, scale in zip(titles, pair, scales, strict=True)
+        ]
+        for pair in cells
+    ]
+
+
+def _colours(cells: Complex[np.ndarray, "h w"], brightest: float) -> Float[np.ndarray, "h w 3"]:
+    """Return the colours of vectors: hue = direction, brightness = length; NaN stays NaN."""
+    hue = np.angle(np.nan_to_num(cells)) / (2 * np.pi) % 1
+    brightness = np.clip(np.abs(np.nan_to_num(cells)) / brightest, 0, 1)
+    colours = hsv_to_rgb(np.stack((hue, np.full(hue.shape, 0.8), brightness), -1))
+    colours[np.isnan(cells)] = np.nan
+    return colours
 
 
 def main_directions(values: Float[np.ndarray, "K P"]) -> Float[np.ndarray, "3 P"]:
@@ -214,7 +229,8 @@ def rows_of_panels(
         scales = scales_of(targets)
         panels = [map_panels(wanted, got, scales) for _, _, wanted, got in placed]
     elif made.kind == "histograms":
-        panels = [histogram_panels(wanted, got, encoder.patch_grid) for _, _, wanted, got in placed]
+        pairs = [(wanted, got) for _, _, wanted, got in placed]
+        panels = histogram_panels(pairs, encoder.patch_grid)
     else:
         axes = main_directions(made.target.reshape(-1, made.target.shape[-1]))
         panels = [
@@ -231,7 +247,7 @@ def draw_predictions(made: Predictions, label: str, encoder: ViTConfig) -> Figur
 
     Blue patches are hidden from the encoder, orange frames are windows or blocks, and grey patches
     have no target or prediction. Similar features have similar colours. A histogram has the colour
-    of its main direction and is dark without one.
+    of its main direction and is dark without one; titles say how much predictions are brightened.
     """
     chips = [Panel("chip", chip, 0.0, float(np.percentile(chip, BRIGHT))) for chip in made.chips]
     lines = rows_of_panels(made, encoder) if len(made.images) else []

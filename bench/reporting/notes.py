@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ...protocols import PROTOCOLS
-from ...protocols._settings import Finetune, HeadTraining
+from ...protocols._settings import EncoderTraining, HeadTraining
 from ...results.notes import Note
 from ...results.record import RunRecord
 from ..data.names import set_of, split_source
@@ -196,7 +196,7 @@ def _steps(plan: Plan) -> list[Note]:
     for record in (e.record for e in plan.runs if isinstance(e.record, RunRecord)):
         protocol, chips = record.identity["protocol"], record.train_count
         settings = from_json(PROTOCOLS[protocol].settings, record.identity["settings"])
-        if isinstance(settings, HeadTraining | Finetune):
+        if isinstance(settings, EncoderTraining | HeadTraining):
             length = f"{settings.step_count(chips):,} on {chips:,} chips"
             found.setdefault(protocol, {})[length] = None
     listed = "; ".join(f"{name} {', '.join(lengths)}" for name, lengths in found.items())

@@ -31,13 +31,17 @@ class NoEncoderError(ValueError):
     """A key without a stored encoder, or a pretraining that has none."""
 
 
-def encoder_of_key(store: Store, key: str) -> tuple[nn.Module, int]:
-    """Return the encoder of a stored pretraining, and the side of its input.
+def pretraining_of_key(store: Store, key: str) -> PretrainRecord:
+    """Return the record of a finished pretraining that has an encoder.
 
     Raises:
         NoEncoderError: No pretraining, or several, have a key that begins so, or it has no encoder.
-        CheckpointMismatchError: The weights are not those of the record.
     """
+    if not KEY.fullmatch(key):
+        raise NoEncoderError(
+            f"{key!r} is not a key; give the first 12 or more of its 64 letters (0 to 9, a to f), "
+            "as `sarbench plan GRID --json` prints them"
+        )
     found = sorted(one for one in store.keys("pretrain") if one.startswith(key))
     if len(found) != 1:
         what = f"{len(found)} pretrainings have keys" if found else "no pretraining has a key"
@@ -52,11 +56,23 @@ def encoder_of_key(store: Store, key: str) -> tuple[nn.Module, int]:
     method = _registry.get(identity.method)
     if identity.encoder is None or method.evaluation_input != "encoder":
         raise NoEncoderError(f"{identity.method} ({key[:12]}) has no encoder")
+    return record
+
+
+def encoder_of_key(store: Store, key: str) -> tuple[nn.Module, int]:
+    """Return the encoder of a stored pretraining, and the side of its input.
+
+    Raises:
+        NoEncoderError: As for `pretraining_of_key`.
+        CheckpointMismatchError: The weights are not those of the record.
+    """
+    identity = Pretraining(**pretraining_of_key(store, key).identity)
+    method, size = _registry.get(identity.method), identity.encoder or {}
     network = method.build_encoder(
-        from_json(method.Config, identity.config), encoder_from_json(identity.encoder)
+        from_json(method.Config, identity.config), encoder_from_json(size)
     )
     load_encoder(store.encoder(identity.key), network, identity)
-    return network.eval(), identity.encoder["input_px"]
+    return network.eval(), size["input_px"]
 
 
 def chips_of_set(chips: Chips) -> Iterator[Chip]:

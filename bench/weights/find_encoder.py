@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from .given_weights import GivenWeights, Stated, StatedValueError
+from .layout import has
 from .layouts import LAYOUTS, recognise
-from .own_weights import HEADER, own_weights
+from .own_weights import has_own_header, own_weights
 from .reading import WeightsFileError, read_file
 from .timm_weights import timm_weights
 from .vit_weights import vit_weights
@@ -21,10 +22,16 @@ def find_encoder(path: Path, stated: Stated = NOTHING_STATED) -> GivenWeights:
     """
     file = read_file(path)
     try:
-        if HEADER in file.metadata:
+        if has_own_header(file):
             return own_weights(file, stated)
         if stated.encoder is not None:
             return timm_weights(file, stated)
+        if has(file.tensors, "storage_tokens$"):
+            raise WeightsFileError(
+                "it has the names of Meta's DINOv3, whose network is timm's: name it, --encoder "
+                "timm:vit_small_patch16_dinov3_qkvb (or base, large and so on; without _qkvb if "
+                "the biases are 0)"
+            )
         layout = recognise(file.tensors)
         if layout is None:
             first = ", ".join(list(file.tensors)[:3])

@@ -1,19 +1,22 @@
-"""The file `encoder.safetensors` of a store, whose header holds the identity of its pretraining."""
+"""Files whose header says what they are: encoders of a store, and exported ones."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...methods import _registry
 from ...methods._encoders import (
     AnyEncoder,
     EncoderConfig,
+    EncoderError,
     GivenConfig,
     TimmConfig,
     encoder_from_json,
 )
+from ...methods._given import GivenEncoder, GivenTimmEncoder
+from ...methods._hivit import HiViTEncoder
 from ...methods._timm import TimmEncoder
 from ...methods._vit import Encoder, sincos_positions
 from ...methods.given import Config, Given
@@ -24,12 +27,22 @@ from .given_weights import GivenWeights, Stated, StatedValueError, as_weights
 from .reading import WeightsFile, WeightsFileError
 from .vit_weights import resize_positions
 
-LAYOUT = "sarbench"
-HEADER = "pretraining"
+STORED, HEADER = "sarbench", "pretraining"  # layout and header of `encoder.safetensors`
+EXPORTED = "exported"  # layout and header of a file that `sarbench weights export` wrote
+TIMM = "model."  # begins the names of weights in a `TimmEncoder`
+
+
+class OwnNetworkError(WeightsFileError):
+    """An encoder of a kind that only its method builds."""
+
+
+def has_own_header(file: WeightsFile) -> bool:
+    """Return whether the header of a file says what it is."""
+    return HEADER in file.metadata or EXPORTED in file.metadata
 
 
 def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
-    """Return the encoder of a store's file; the header says what it is.
+    """Return the encoder of a file whose header says what it is.
 
     Raises:
         WeightsFileError: The header is damaged, or the method builds a network of its own kind.
@@ -37,9 +50,24 @@ def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
     """
     if replace(stated, input_px=None) != Stated():
         raise StatedValueError(
-            "the file is an encoder of a store, whose header says what it is; state nothing but "
-            "input_px"
+            "the file is an encoder of a store or an exported one, whose header says what it is; "
+            "state nothing but input_px"
         )
+    encoder, config, tensors, notes = _exported(file) if EXPORTED in file.metadata else _of(file)
+    account = _account(file, tensors, config, encoder)
+    if stated.input_px not in (None, encoder.input_px):
+        if not isinstance(encoder, GivenConfig):
+            raise StatedValueError(f"the encoder is {encoder.name}; its input cannot be changed")
+        encoder = replace(encoder, input_px=stated.input_px, name="")
+        notes += resize_positions(tensors, encoder) if "pos_embed" in tensors else []
+    return GivenWeights(config.layout, encoder, config, tensors, account, tuple(notes))
+
+
+Found = tuple[AnyEncoder, Config, dict[str, Tensor], list[str]]
+
+
+def _of(file: WeightsFile) -> Found:
+    """Return architecture, configuration, weights and notes of an encoder of a store."""
     try:
         identity = Pretraining(**json.loads(file.metadata[HEADER]))
         method = _registry.get(identity.method)
@@ -52,31 +80,27 @@ def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
     with torch.device("meta"):
         network = method.build_encoder(values, size)
     notes = [f"{identity.method}, pretraining {identity.key[:12]}"]
-    tensors = dict(file.tensors)
-    encoder: AnyEncoder = size
-    config = Config(layout=LAYOUT)
+    tensors, more = as_weights(dict(file.tensors))
+    notes += more
     if identity.method == GIVEN:
-        config = values
-    elif isinstance(size, GivenConfig | TimmConfig) and size.input:  # it continued from a file
-        config = Config(layout=LAYOUT, **asdict(size.input))
-        encoder = replace(size, input=None)
-    elif type(network) is Encoder and isinstance(size, EncoderConfig):
-        encoder, config, tensors = _of_vit(network, size, tensors)
+        digest = weights_digest({name.removeprefix(TIMM): one for name, one in tensors.items()})
+        if digest != values.digest:
+            notes.append(
+                f"weights {digest[:12]}, not {values.digest[:12]} as in the header: they were "
+                "edited, or their positions resized, since they were imported"
+            )
+        return size, replace(values, digest=digest), tensors, notes
+    config = Config(layout=STORED)
+    if type(network) is Encoder and isinstance(size, EncoderConfig):
+        size, config, tensors = _of_vit(network, size, tensors)
+    elif isinstance(network, GivenEncoder | GivenTimmEncoder | HiViTEncoder):
+        size, config = replace(network.config, input=None), _of_input(network)
     elif not isinstance(network, TimmEncoder):
-        raise WeightsFileError(
+        raise OwnNetworkError(
             f"{identity.method} builds a network of its own kind ({type(network).__name__}); "
             f"use the key of its pretraining, {identity.key[:12]}, instead of the file"
         )
-    tensors, more = as_weights(tensors)
-    account = _account(file, tensors, config, encoder)
-    if identity.method != GIVEN:
-        config = replace(config, digest=weights_digest(tensors), layout=LAYOUT)
-    if stated.input_px not in (None, encoder.input_px):
-        if not isinstance(encoder, GivenConfig):
-            raise StatedValueError(f"the encoder is {encoder.name}; its input cannot be changed")
-        encoder = replace(encoder, input_px=stated.input_px, name="")
-        more += resize_positions(tensors, encoder) if "pos_embed" in tensors else []
-    return GivenWeights(config.layout, encoder, config, tensors, account, (*notes, *more))
+    return size, replace(config, digest=weights_digest(tensors)), tensors, notes
 
 
 def _of_vit(
@@ -94,18 +118,41 @@ def _of_vit(
         tensors["pos_embed"] = torch.cat([of_class, table])[None]
     pixels = network.standardise
     mean, std = ((pixels[0],), (pixels[1],)) if pixels else (None, None)
-    return encoder, Config(mean=mean, std=std), tensors
+    return encoder, Config(layout=STORED, mean=mean, std=std), tensors
+
+
+def _of_input(network: GivenEncoder | GivenTimmEncoder | HiViTEncoder) -> Config:
+    """Return the input of a network of given weights that a method was trained with."""
+    own = network.channels
+    return Config("", STORED, None, own.count, own.chosen, own.mean, own.std)
+
+
+def _exported(file: WeightsFile) -> Found:
+    """Return architecture, configuration, weights and notes of an exported file."""
+    try:
+        header = json.loads(file.metadata[EXPORTED])
+        encoder = encoder_from_json(header["encoder"])
+        config = from_json(Config, header["input"] | {"layout": EXPORTED})
+        note = f"exported from pretraining {header['key'][:12]}"
+    except (ValueError, TypeError, KeyError, AttributeError, EncoderError) as error:
+        raise WeightsFileError(f"the header is not that of an exported file: {error}") from error
+    tensors, notes = as_weights(dict(file.tensors))
+    config = replace(config, digest=weights_digest(tensors))
+    if isinstance(encoder, TimmConfig):
+        tensors = {TIMM + name: one for name, one in tensors.items()}
+    return encoder, config, tensors, [note, *notes]
 
 
 def _account(
     file: WeightsFile, tensors: dict[str, Tensor], config: Config, encoder: AnyEncoder
 ) -> Account:
     with torch.device("meta"):
-        network = Given.build_encoder(config, encoder)
+        network: nn.Module = Given.build_encoder(config, encoder)
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     fits = {name for name, one in tensors.items() if shapes.get(name) == one.shape}
+    begins = TIMM if isinstance(encoder, TimmConfig) and EXPORTED in file.metadata else ""
     return Account(
-        used=[name for name in file.tensors if name in fits],
+        used=[name for name in file.tensors if begins + name in fits],
         missing=[name for name in shapes if name not in tensors],
-        unexpected=[name for name in file.tensors if name not in fits],
+        unexpected=[name for name in file.tensors if begins + name not in fits],
     )

@@ -1,5 +1,6 @@
 """A file of weights for a named network of timm, convolutional ones included."""
 
+from dataclasses import replace
 from math import isqrt
 from typing import Any
 
@@ -13,6 +14,7 @@ from .account import Account
 from .digest import weights_digest
 from .given_weights import GivenWeights, Stated, StatedValueError, as_weights, input_config
 from .layout import NEXT_TO_IT, reason_for, unwrap
+from .meta_dinov3 import SAT, is_meta, is_sat, timm_names
 from .reading import WeightsFile
 
 LAYOUT = "timm"
@@ -39,6 +41,15 @@ def timm_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
         else:
             account.unexpected.append(key)
     whole, notes = _network(config, 3, CLASSES), []
+    normalisation = _normalisation(whole)
+    short = {name: file.tensors[key] for name, key in inside.items()}
+    if is_meta(short):
+        biases = any(name.endswith("attn.q_bias") for name in whole.state_dict())
+        renamed, notes = timm_names(short, biases, account)
+        file, inside = replace(file, tensors=renamed), {name: name for name in renamed}
+        if is_sat(short):
+            normalisation = SAT
+            notes.append("weights of SAT-493M, as they have local_cls_norm: its mean and deviation")
     names = _own_names(whole, inside, file)
     if any(own != name for name, own in names.items()):
         notes.append("names are not timm's; tensors were matched in order, by shape and last word")
@@ -70,9 +81,7 @@ def timm_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
             account.unexpected.append(f"{key} {shapes}")
     account.missing += [name for name in expected if name not in {names.get(n, n) for n in inside}]
     tensors, more = as_weights(tensors)
-    given, of_input = input_config(
-        LAYOUT, _normalisation(whole), channels, weights_digest(tensors), stated
-    )
+    given, of_input = input_config(LAYOUT, normalisation, channels, weights_digest(tensors), stated)
     for name, shape in sizes.items():
         tensors[name], note = _resized(tensors[name], shape, network)
         notes.append(note)

@@ -1,6 +1,7 @@
 """The sizes of a ViT or HiViT, read from the shapes of its weights and from what is stated."""
 
 import re
+from dataclasses import replace
 from math import isqrt
 from typing import Any
 
@@ -16,6 +17,7 @@ USUAL_PX = 224  # input of a ViT without a table of positions
 DEEPEST = 200  # blocks
 PARTS = 4  # of a HiViT's patch along each side
 BLOCK = re.compile(r"blocks\.(\d+)\.")
+BIASES = r"blocks\.\d+\.attn\.relative_position_bias_table$"
 MERGE = re.compile(r"blocks\.(\d+)\.reduction\.weight$")
 
 
@@ -47,6 +49,13 @@ def sizes(
         _of_hivit(tensors, kernel, depth) if family == "hivit" else _of_vit(tensors, kernel, depth)
     )
     relative = _first(tensors, r"blocks\.\d+\.attn\.relative$")
+    biases = _first(tensors, BIASES, 2)
+    if biases is not None:  # the table has a column for each head
+        if stated.heads not in (None, biases.shape[1]):
+            raise StatedValueError(
+                f"heads is {stated.heads}, but the tables of biases are for {biases.shape[1]}"
+            )
+        stated = replace(stated, heads=biases.shape[1])
     heads, notes = _heads(own["width"], relative, stated)
     side, patch_px = _side(tensors, file), own["patch_px"]
     px = stated.input_px or patch_px * (side or USUAL_PX // patch_px)
@@ -100,6 +109,7 @@ def _of_hivit(tensors: dict[str, Tensor], kernel: Tensor, blocks: int) -> dict[s
         "stem_hidden": 3 * width // 4 if rows[0] is None else rows[0].shape[0],
         "class_token": False,
         "family": "hivit",
+        "bias_tables": _first(tensors, BIASES, 2) is not None,
     }
 
 

@@ -64,6 +64,23 @@ def test_a_given_row_is_measured_as_scikit_learn_measures_its_features(done, tmp
     assert accuracies(done)["MAE, published"] == pytest.approx(expected, abs=1e-9)
 
 
+def test_values_for_another_scale_are_warned_of_once_for_each_row_and_data_set(done):
+    bytes_ = "heads = 3, mean = 116.3, std = 57.1"
+    grid = done.folder / "scale.toml"
+    grid.write_text(grid_text(
+        f'{{weights = "w/mae.pth", label = "bytes", {bytes_}}}, '
+        '{weights = "w/dino.pth", heads = 3}'
+    ))  # fmt: skip
+    warned = "warning: bytes on synthetic: pixels are amplitudes in [0, 1] with mean 0."
+    for _ in range(2):  # the second time from the store
+        answer = call_here("plan", grid, "--runs", done.runs)
+        assert answer.returncode == 0
+        assert answer.stderr.count("warning: bytes on") == answer.stderr.count(warned) == 1
+        assert "warning: dino" not in answer.stderr
+        assert "mean = NUMBER and std = NUMBER" in answer.stderr
+    assert len(list((done.runs / "pixels").iterdir())) == 1
+
+
 def test_a_second_plan_imports_no_torch(done):
     settled = max(path.stat().st_ctime for path in (done.folder / "w").iterdir()) + 2.1
     time.sleep(max(0.0, settled - time.time()))

@@ -146,11 +146,19 @@ def test_features_are_drawn_as_one_colour_per_patch(images, rng):
 def test_a_histogram_has_the_colour_of_its_main_direction():
     one_bin = np.zeros((4, 9))
     one_bin[range(4), [0, 3, 6, 3]] = [1, 1, 1, 0.5]
-    target, predicted = histogram_panels(one_bin - 7, np.full((4, 9), 0.2), (2, 2))
+    ((target, predicted),) = histogram_panels([(one_bin - 7, np.full((4, 9), 0.2))], (2, 2))
     colours = target.values.reshape(4, 3)
     assert colours[:3].argmax(1).tolist() == [0, 1, 2]  # thirds of a half turn: red, green, blue
     np.testing.assert_allclose(colours[3], colours[1] / 2)
     np.testing.assert_allclose(predicted.values, 0, atol=1e-12)
+
+
+def test_predicted_histograms_are_brightened_by_the_factor_in_their_title():
+    one_bin = np.zeros((4, 9))
+    one_bin[range(4), [0, 3, 6, 3]] = 1
+    ((target, predicted),) = histogram_panels([(one_bin, one_bin / 8)], (2, 2))
+    assert predicted.title == "prediction, 8 x brighter"
+    np.testing.assert_allclose(predicted.values, target.values)
 
 
 def test_the_colours_are_the_main_components():

@@ -25,6 +25,7 @@ CONDITIONS = (None, "shift:3", "shift:9")
 QUICK = {
     "few_shot": {"epochs": 2},
     "finetune": {"epochs": 1, "warmup_epochs": 0},
+    "lora": {"epochs": 1, "warmup_epochs": 0},
     "linear": {"epochs": 3},
 }
 

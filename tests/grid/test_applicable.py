@@ -176,7 +176,8 @@ def test_a_damaged_cache_is_replaced(tmp_path):
         file.write_text(text)
         assert fits(given, tmp_path) == found
         assert json.loads(file.read_text()) == whole
-    assert found == {given[0].key: Fit("", True, 64, "Encoder, absolute positions", 196)}
+    kinds = ["qkv", "proj", "fc1", "fc2"]
+    assert found == {given[0].key: Fit("", True, 64, "Encoder, absolute positions", 196, kinds)}
 
 
 @pytest.mark.parametrize(
@@ -322,3 +323,16 @@ def test_a_readout_of_cells_is_not_applicable_without_a_patch_grid(tmp_path):
     assert "1 patches" in reasons["Raw pixels"]
     assert "not a square grid" in reasons["SimCLR, encoder timm:test_resnet@64"]
     assert "MAE, encoder vit_nano" not in reasons
+
+
+def test_lora_is_not_applicable_without_the_layers_that_it_updates(tmp_path):
+    path = tmp_path / "grid.toml"
+    text = TINY.replace('["mae"]', '["simclr"]').replace("linear = [5]", "lora = [5]")
+    path.write_text(text.replace('"vit_nano"', '["vit_nano", "timm:test_resnet@64"]'))
+    plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
+    reasons = {row: why for row, what, why in plan.not_applicable if what == "lora"}
+    assert {row.split(", ")[1] for row in reasons} == {"encoder timm:test_resnet@64"}
+    assert all("none of the linear layers qkv, proj, fc1, fc2" in why for why in reasons.values())
+    assert {e.planned.pretraining.label for e in plan.runs if e.planned.protocol == "lora"} >= {
+        "SimCLR"
+    }

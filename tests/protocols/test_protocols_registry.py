@@ -9,7 +9,7 @@ from sarbench.protocols._settings import BadSettingsError, FewShot, Finetune, Li
 
 
 def test_each_protocol_has_its_module() -> None:
-    assert list(PROTOCOLS) == ["few_shot", "linear", "logistic", "finetune", "knn"]
+    assert list(PROTOCOLS) == ["few_shot", "linear", "logistic", "finetune", "lora", "knn"]
     for name, protocol in PROTOCOLS.items():
         assert protocol.name == name
         assert protocol.version >= 1
@@ -23,6 +23,7 @@ def test_labels_are_what_each_protocol_allows() -> None:
         "linear": (True, True),
         "logistic": (True, True),
         "finetune": (False, True),
+        "lora": (True, True),
         "knn": (True, True),
     }
 

@@ -98,6 +98,10 @@ def test_inspect_warns_of_an_untrained_encoder(tmp_path):
         (["--encoder", "resnet18"], "it must be timm:NAME"),
         (["--encoder", "timm:resnet81"], "timm.list_models() lists all"),
         (["--encoder", "timm:resnet18", "--heads", 3], "heads is for files without a named"),
+        (["--heads", 3, "--mean", "0.5,0.5"], "mean has 2 values; give one, or 3"),
+        (["--heads", 3, "--std", "0"], "deviations must be above 0"),
+        (["--heads", 3, "--mean", "dark"], "--mean is 'dark'; write a number, one for each"),
+        (["--heads", 3, "--channel", 3], "the weights have channels 0 to 2"),
     ],
 )
 def test_a_wrong_request_says_what_to_do_and_writes_nothing(words, problem, file, folder, tmp_path):
@@ -134,6 +138,24 @@ def test_features_are_those_of_the_tokens_and_ids_are_paths_below_the_folder(
     assert np.array_equal(found["tokens"][0], tokens)
     assert np.array_equal(found["class"][0], tokens[:, 0])
     np.testing.assert_allclose(found["patch_mean"][0], tokens[:, 1:].mean(1), atol=1e-6)
+
+
+def test_the_stated_input_is_that_of_a_grid_and_another_scale_is_warned_of(file, folder, tmp_path):
+    words = "--heads", 3, "--mean", "0.5,0.4,0.3", "--std", "0.25", "--channel", 1
+    stated = Stated(heads=3, mean=(0.5, 0.4, 0.3), std=(0.25,), channel=1)
+    found, _ = features_of(file, folder, *words, "--readout", "tokens", out=tmp_path / "f.npz")
+    with torch.no_grad():
+        tokens = find_encoder(file, stated).network()(chips(32).flip(0)).numpy()
+    assert np.array_equal(found, tokens)
+    done = call_here("weights", "inspect", file, *words)
+    assert "mean (0.5, 0.4, 0.3), deviation (0.25, 0.25, 0.25)" in done.stdout
+    done = call_here("weights", "inspect", file, "--heads", 3, "--mean", "none", "--std", "none")
+    assert "mean" not in done.stdout
+    for mean, warned in (("none", 0), ("116", 1)):
+        words = "--heads", 3, "--mean", mean, "--out", tmp_path / f"{mean}.npz"
+        done = call_here("features", file, folder, *words)
+        assert done.returncode == 0
+        assert done.stderr.count("state others with --mean and --std") == warned
 
 
 def test_bytes_are_divided_by_255_and_other_sizes_are_resized(file, tmp_path):
@@ -189,6 +211,7 @@ def test_features_of_a_key_are_those_of_its_encoder(folder, tmp_path):
     np.testing.assert_allclose(found, of_file, atol=1e-5)
     for words, problem in (
         ((identity.key[:12], folder, "--heads", 3), "is a key"),
+        ((identity.key[:12], folder, "--mean", "none"), "--mean and --std out"),
         (("0" * 12, folder), "no pretraining has a key beginning with 000000000000"),
         (("nothing.pth", folder), "No such file"),
         ((identity.key, tmp_path / "runs" / "pretrain"), "holds no image"),

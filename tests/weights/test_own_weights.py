@@ -5,6 +5,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from small_pretrainings import identity_of
 
 from parity.encoders.drawn import chips, published
@@ -20,7 +22,8 @@ from sarbench.bench.weights.given_weights import Stated, StatedValueError
 from sarbench.bench.weights.reading import WeightsFileError
 from sarbench.bench.weights.storing import store_given
 from sarbench.methods import Encoder, get
-from sarbench.methods._encoders import TimmConfig
+from sarbench.methods._encoders import TimmConfig, encoder_json
+from sarbench.methods._given import GivenTimmEncoder
 
 RESNET = asdict(TimmConfig("timm:test_resnet@64", 64))
 
@@ -126,3 +129,36 @@ def test_a_stored_encoder_of_other_weights_is_not_evaluated(given, tmp_path):
     path.write_bytes(path.read_bytes()[:-4] + b"abcd")
     with pytest.raises(CheckpointMismatchError):
         Evaluation(given.identity(), a_set(np.ones((1, 64, 64), "f4")), store, Resources())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("encoder", [None, "timm:test_resnet@64"])
+def test_an_edited_copy_of_a_stored_encoder_is_another_encoder(encoder, given, tmp_path):
+    if encoder:
+        network = GivenTimmEncoder(TimmConfig(encoder, 64)).model
+        torch.save(network.state_dict(), tmp_path / "a.pth")
+        given = find_encoder(tmp_path / "a.pth", Stated(encoder=encoder))
+    store = Store(tmp_path / "runs")
+    path = store.encoder(store_given(given, store, Resources()).key)
+    assert find_encoder(path).identity() == given.identity()
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    tensors = load_file(path)
+    name = max(tensors)
+    save_file(tensors | {name: tensors[name] + 1}, tmp_path / "b", header)
+    edited = find_encoder(tmp_path / "b")
+    assert edited.identity().key != given.identity().key
+    assert any("not " + given.config.digest[:12] in note for note in edited.notes)
+
+
+@torch.no_grad()
+def test_an_untrained_control_of_given_weights_has_their_input(given, tmp_path):
+    identity = identity_of(
+        "random_init", recipe=None, pool=[], encoder=encoder_json(given.encoder),
+        config={"like": "given", "channels": 2},
+    )  # fmt: skip
+    method = build_method(identity).eval()
+    save_encoder(tmp_path / "a", method.encoder, identity)
+    found = find_encoder(tmp_path / "a")
+    assert (found.config.channels, found.account.complete) == (2, True)
+    assert torch.equal(found.network()(chips(64)), method.encoder(chips(64)))

@@ -1,0 +1,264 @@
+"""Encoders as files for other programs: safetensors with timm's names, and a loader if needed."""
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ...methods._channels import InputChannels
+from ...methods._encoders import GivenConfig, TimmConfig, encoder_json
+from ...methods._timm import TimmEncoder
+from ...methods.given import Config
+from ...results.record import PretrainRecord
+from ..store.atomic import file_digest, link_once, sync, writing
+from ..store.records import Store
+from ..store.weights import CheckpointMismatchError
+from ..suggest import RequestError
+from .digest import weights_digest
+from .given_weights import GivenWeights, Stated
+from .own_weights import EXPORTED, TIMM, OwnNetworkError, own_weights
+from .reading import read_file
+
+SUFFIX = ".safetensors"
+KERNEL, BIAS = "patch_embed.proj.weight", "patch_embed.proj.bias"
+PLAIN, GATED = "vit_base_patch16_224", "vit_giant_patch14_dinov2"  # ViTs whose sizes are replaced
+GATED_DEFAULTS = {"init_values": 0.0}  # 0 = no layer scale; timm drops arguments that are None
+
+
+@dataclass(frozen=True)
+class Export:
+    """An encoder as it is written.
+
+    Attributes:
+        tensors: The weights by their names in the file.
+        encoder: The architecture.
+        input: Channels and normalisation that a caller must apply.
+        timm: Name of a network of timm; None if only the loader builds it.
+        arguments: Of `timm.create_model`.
+        loader: Source of the loader; None where timm loads the file.
+        ends: Python that turns what the network gives into tokens; empty for a network of tokens.
+        shape: Number N and length D of the tokens.
+        class_token: Whether token 0 is a class token.
+        parameters: Number of weights, without buffers such as running means.
+        header: What the header of the file says.
+    """
+
+    tensors: dict[str, Tensor]
+    encoder: GivenConfig | TimmConfig
+    input: Config
+    timm: str | None
+    arguments: dict[str, Any]
+    loader: str | None
+    ends: str
+    shape: tuple[int, int]
+    class_token: bool
+    parameters: int
+    header: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the weights in the file."""
+        return weights_digest(self.tensors)
+
+    def content(self) -> bytes:
+        """Return the content of the file."""
+        text = json.dumps(self.header, sort_keys=True)
+        return save(self.tensors, metadata={"format": "pt", EXPORTED: text})
+
+
+def stored_encoder(store: Store, record: PretrainRecord) -> GivenWeights:
+    """Return the encoder of a finished pretraining.
+
+    Raises:
+        RequestError: The store has no weights of it, or its method builds a network of its own.
+        CheckpointMismatchError: The weights are not those of the record.
+    """
+    path, key = store.encoder(record.key), record.key[:12]
+    if not path.exists():
+        raise RequestError(
+            f"the store {store.shown} has no weights of pretraining {key}; merge a store that has "
+            "them, or run its grid again with --force"
+        )
+    if file_digest(path) != record.weights_digest:
+        raise CheckpointMismatchError(
+            f"{path} does not have the digest of its record; `sarbench check` gives details"
+        )
+    try:
+        return own_weights(read_file(path), Stated())
+    except OwnNetworkError as error:
+        raise RequestError(
+            f"{record.identity['method']} builds a network of its own kind, which timm cannot load "
+            "and no loader is bundled for it; ViTs, HiViTs and networks of timm can be exported. "
+            f"Its weights are in {path}"
+        ) from error
+
+
+def export(given: GivenWeights, key: str) -> Export:
+    """Return an encoder as it is written; `key` is that of its pretraining.
+
+    Everything that an encoder of patches does to the pixels becomes part of its first kernel and
+    bias. That is exact because patches are not padded; convolutions are, so the input of other
+    networks is stated and stays as it is.
+    """
+    size, network = given.encoder, given.network()
+    if isinstance(size, GivenConfig):
+        tensors = _for_one_channel(given)
+        of_input = Config(given.config.digest, EXPORTED)
+        name, arguments = (None, {}) if size.family == "hivit" else _timm_vit(size)
+    elif isinstance(size, TimmConfig):
+        tensors = {name.removeprefix(TIMM): one for name, one in given.tensors.items()}
+        of_input = given.config
+        name, arguments = size.model, _timm_arguments(size, of_input.channels)
+    else:
+        raise TypeError(f"{type(size).__name__} is not the encoder of a file")
+    needs = {("vit", "relative"): "relative", ("hivit", "table"): "hivit"}
+    place = (getattr(size, "family", ""), getattr(size, "positions", ""))
+    loader = needs.get(place)
+    source = None
+    if loader:
+        source = (files("sarbench.bench.weights") / f"loaders/{loader}.py").read_text("utf-8")
+    header = {
+        "key": key,
+        "encoder": encoder_json(size),
+        "input": {
+            name: value
+            for name in ("channels", "channel", "mean", "std")
+            if (value := getattr(of_input, name)) is not None
+        },
+        "timm": name,
+        "arguments": arguments,
+    }
+    with torch.no_grad():
+        found = network(torch.zeros(1, 1, size.input_px, size.input_px))
+    return Export(
+        tensors={name: one.contiguous() for name, one in tensors.items()},
+        encoder=size,
+        input=of_input,
+        timm=name,
+        arguments=arguments,
+        loader=source,
+        ends=_ends(size, network),
+        shape=(found.shape[1], found.shape[2]),
+        class_token=bool(network.has_class_token),
+        parameters=sum(
+            tensors[name.removeprefix(TIMM)].numel() for name, _ in network.named_parameters()
+        ),
+        header=header,
+    )
+
+
+def _for_one_channel(given: GivenWeights) -> dict[str, Tensor]:
+    """Return the weights of an encoder of patches for chips of one channel in [0, 1]."""
+    own, tensors = given.config, dict(given.tensors)
+    projection = nn.Module()
+    projection.weight, projection.bias = tensors[KERNEL], tensors[BIAS]  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+    channels = InputChannels(own.channels, own.channel, own.mean, own.std)
+    tensors[KERNEL], tensors[BIAS] = channels.kernel(projection)
+    return tensors
+
+
+def _timm_vit(size: GivenConfig) -> tuple[str, dict[str, Any]]:
+    """Return a name of timm, and the arguments that give it the sizes of a ViT."""
+    usual = GivenConfig(size.input_px, size.patch_px, size.width, size.depth, size.heads, 0)
+    arguments: dict[str, Any] = {
+        "img_size": size.input_px, "patch_size": size.patch_px, "in_chans": 1,
+        "embed_dim": size.width, "depth": size.depth, "num_heads": size.heads, "global_pool": "",
+    }  # fmt: skip
+    if size.gated:
+        arguments |= GATED_DEFAULTS
+    if size.gated or size.hidden != 4 * size.width:
+        arguments["mlp_ratio"] = (size.hidden + 0.5) / size.width  # timm rounds the product down
+    if size.layer_scale:
+        arguments["init_values"] = 1.0
+    if size.registers:
+        arguments |= {"reg_tokens": size.registers, "no_embed_class": True}
+    for name in ("qkv_bias", "class_token"):
+        if getattr(size, name) != getattr(usual, name):
+            arguments[name] = getattr(size, name)
+    return (GATED if size.gated else PLAIN), arguments
+
+
+def _timm_arguments(size: TimmConfig, channels: int) -> dict[str, Any]:
+    """Return the arguments of a network of timm; convolutional ones take no input size."""
+    arguments: dict[str, Any] = {"in_chans": channels, "global_pool": ""}
+    with_size: dict[str, Any] = arguments | {"img_size": size.input_px}
+    try:
+        with torch.device("meta"):
+            timm.create_model(size.model, num_classes=0, **with_size)
+    except TypeError:
+        return arguments
+    return with_size
+
+
+@torch.no_grad()
+def _ends(size: GivenConfig | TimmConfig, network: nn.Module) -> str:
+    """Return Python that makes `tokens` of what the exported network gives."""
+    if isinstance(size, GivenConfig):
+        return _without(int(size.class_token), size.registers) if size.registers else ""
+    if not isinstance(network, TimmEncoder):
+        raise TypeError(f"{type(network).__name__} is not a network of timm")
+    channels = getattr(network, "channels", InputChannels()).count
+    found = network.model(torch.zeros(1, channels, size.input_px, size.input_px))
+    if found.ndim == 3:
+        kept = int(network.has_class_token)
+        more = getattr(network.model, "num_prefix_tokens", kept) - kept
+        return _without(kept, more) if more else ""
+    first = found.shape[1] == network.width
+    return "tokens = tokens.flatten(2).mT" if first else "tokens = tokens.flatten(1, 2)"
+
+
+def _without(kept: int, registers: int) -> str:
+    first = kept + registers
+    return f"tokens = torch.cat([tokens[:, :{kept}], tokens[:, {first}:]], 1)  # no registers"
+
+
+def companions(path: Path) -> tuple[Path, Path]:
+    """Return the model card and the loader next to an exported file."""
+    return path.with_suffix(".md"), path.with_suffix(".py")
+
+
+def check_target(path: Path) -> None:
+    """Refuse a path at which a file cannot be exported.
+
+    Raises:
+        RequestError: Its name ends otherwise, or the file, its card or its loader exists.
+    """
+    if path.suffix != SUFFIX:
+        raise RequestError(f"--out {path}: the name of an exported file ends with {SUFFIX}")
+    if there := [one for one in (path, *companions(path)) if one.exists() or one.is_symlink()]:
+        raise RequestError(
+            f"{there[0]} exists; files are not replaced: give another --out, or delete it"
+        )
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write new files, all or none, the last one last.
+
+    Raises:
+        RequestError: One of them exists.
+        NoSpaceError: The disk is full.
+    """
+    with ExitStack() as stack:
+        temporary = {}
+        for target, content in contents.items():
+            temporary[target] = stack.enter_context(writing(target))
+            temporary[target].write_bytes(content)
+            sync(temporary[target])
+        written: list[Path] = []
+        try:
+            for target, made in temporary.items():
+                if not link_once(made, target):
+                    raise RequestError(f"{target} exists; files are not replaced")
+                written.append(target)
+        except BaseException:
+            for target in written:
+                target.unlink(missing_ok=True)
+            raise
