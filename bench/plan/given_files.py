@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ...results.record import digest_json
-from ..grid.encoder_entries import GIVEN, EncoderEntry, GivenRow
-from ..grid.given_rows import GivenEncoder
+from ..grid.encoder_entries import EncoderEntry, GivenEncoder, GivenRow
+from ..grid.encoder_problems import places
 from ..grid.schema import Grid, GridError
-from ..identity import Pretraining, from_json
+from ..identity import GIVEN, Pretraining, from_json
 from ..method_facts.method_info import MethodInfo, cache_folder, code_digest
 from ..store.atomic import write_atomic
 from ..store.records import DamagedRecordError, Store
@@ -64,22 +64,22 @@ class Remembered:
 
 
 def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list[GivenEncoder]:
-    """Return the encoder of each entry under `encoders`.
+    """Return the encoder of each entry of `Grid.weights`.
 
     Raises:
         GridError: A file cannot be used as stated; one line for each entry.
     """
-    if not grid.encoders:
+    if not grid.weights():
         return []
     file = cache_folder(store.root) / FILE
     known = _read(file)
     found, problems, fresh = [], list[str](), dict[str, Remembered]()
-    for entry in grid.encoders:
+    for where, entry in places(grid):
         try:
             one, missing = _find(entry, known, store)
             _check_channels(entry, one)
         except (ValueError, LookupError) as error:
-            problems.append(f"{entry.where}: {error.args[0]}")
+            problems.append(f"{where}: {error.args[0]}")
             continue
         fresh[one.key] = one
         identity = Pretraining(**one.identity)
