@@ -11,6 +11,7 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, Literal, TypeVar
 
+from ..methods._encoders import INPUT, InputConfig
 from ..results.record import digest_json
 
 T = TypeVar("T")
@@ -18,7 +19,6 @@ Shots = int | Literal["all"]
 Kind = Literal["pretrain", "evaluate"]  # of work and of a job: a pretraining, or runs
 KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
 GIVEN = "given"  # the method of given weights
-INPUT = ("channels", "channel", "mean", "std")  # of its config: the input of the network
 
 
 # Fields of a recipe that are names. The first one is the default and stored as None.
@@ -181,7 +181,7 @@ def continued_from(given: Pretraining) -> dict[str, Any]:
     config = given.config
     network = given.encoder or {}
     return {
-        "encoder": network | {"input": {name: config[name] for name in INPUT if name in config}},
+        "encoder": network | {"input": InputConfig.pick(config).input_json()},
         "init": {"version": given.method_version}
         | {name: value for name, value in config.items() if name not in INPUT},
     }
@@ -204,6 +204,16 @@ def given_of(identity: Pretraining) -> Pretraining | None:
         recipe=None,
         seed=0,
     )
+
+
+def input_of(encoder: dict[str, Any] | None, config: dict[str, Any]) -> InputConfig:
+    """Return the input of the network of given weights.
+
+    Args:
+        encoder: Of the identity; it has the input if a pretraining continues from the weights.
+        config: Of the identity; else this one has it.
+    """
+    return InputConfig.pick((encoder or {}).get("input") or config)
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,21 @@
 """The input channels of given weights, for chips of one channel."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ._encoders import INPUT, InputConfig
 
-@dataclass(frozen=True)
-class InputChannels:
-    """The channels that the first layer takes, and their normalisation.
 
-    Attributes:
-        count: Their number.
-        chosen: Index of the one that a chip is given to, while the others hold their mean; None =
-            the chip is every channel.
-        mean: Subtracted from each channel; None = 0.
-        std: Divides each channel then; None = 1.
-    """
+class InputChannels(InputConfig):
+    """The channels that the first layer takes, and their normalisation."""
 
-    count: int = 1
-    chosen: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    @classmethod
+    def of(cls, given: InputConfig) -> "InputChannels":
+        """Return the channels of an input."""
+        return cls(*(getattr(given, name) for name in INPUT))
 
     def kernel(self, projection: nn.Module) -> tuple[Float[Tensor, "D 1 p p"], Float[Tensor, " D"]]:
         """Return the kernel and the bias of a patch embedding for one channel.
@@ -37,7 +29,7 @@ class InputChannels:
         if self.std is not None:
             weight = weight / weight.new_tensor(self.std)[:, None, None]
         # A channel that holds its mean is 0 once it is normalised.
-        used = slice(None) if self.chosen is None else slice(self.chosen, self.chosen + 1)
+        used = slice(None) if self.channel is None else slice(self.channel, self.channel + 1)
         weight = weight[:, used]
         if self.mean is not None:
             bias = bias - weight.sum((2, 3)) @ weight.new_tensor(self.mean[used])
@@ -45,15 +37,15 @@ class InputChannels:
 
     def expand(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B C H W"]:
         """Return the normalised channels of chips, for layers that pad them with zeros."""
-        images = images.expand(-1, self.count, -1, -1)
+        images = images.expand(-1, self.channels, -1, -1)
         if self.mean is not None:
             images = images - images.new_tensor(self.mean)[:, None, None]
         if self.std is not None:
             images = images / images.new_tensor(self.std)[:, None, None]
-        if self.chosen is None:
+        if self.channel is None:
             return images
-        only = torch.zeros(self.count, 1, 1, dtype=images.dtype, device=images.device)
-        only[self.chosen] = 1
+        only = torch.zeros(self.channels, 1, 1, dtype=images.dtype, device=images.device)
+        only[self.channel] = 1
         return images * only
 
 

@@ -1,6 +1,7 @@
 """Named encoders and their sizes; imports no torch, so that a grid is checked quickly."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NoReturn
 
@@ -38,11 +39,12 @@ class Patches:
 
 @dataclass(frozen=True)
 class InputConfig:
-    """The input that given weights expect; the fields of `methods/given.py: Config`.
+    """The input that given weights expect.
 
     Attributes:
         channels: Input channels of the first layer.
-        channel: Index of the channel that a chip is given to; None = a chip is every channel.
+        channel: Index of the channel that a chip is given to, while the others hold their mean;
+            None = a chip is every channel.
         mean: Subtracted from each channel; None = 0.
         std: Divides each channel then; None = 1.
     """
@@ -51,6 +53,43 @@ class InputConfig:
     channel: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+
+    @classmethod
+    def pick(cls, values: Mapping[str, Any]) -> "InputConfig":
+        """Return the input among the values of an identity; lists become tuples."""
+        given: dict[str, Any] = {name: values[name] for name in INPUT if name in values}
+        given |= {name: tuple(one) for name, one in given.items() if isinstance(one, list)}
+        return cls(**given)
+
+    def input_json(self) -> dict[str, Any]:
+        """Return the input as part of an identity; a field that is None is left out."""
+        given = {name: getattr(self, name) for name in INPUT}
+        plain = {n: list(v) if isinstance(v, tuple) else v for n, v in given.items()}
+        return {name: value for name, value in plain.items() if value is not None}
+
+    def in_words(self) -> str:
+        """Return the input in words."""
+        if self.channels == 1:
+            rule = "1 channel"
+        elif self.channel is None:
+            rule = f"{self.channels} channels, each the chip"
+        else:
+            rule = (
+                f"{self.channels} channels: {self.channel} is the chip, the others hold their mean"
+            )
+        if self.mean is None and self.std is None:
+            return f"{rule}, amplitude in [0, 1], not normalised"
+        mean, std = _listed(self.mean or (0.0,)), _listed(self.std or (1.0,))
+        return f"{rule}, amplitude in [0, 1], mean {mean}, deviation {std}"
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    if len(set(values)) == 1:
+        return f"{values[0]:g}"
+    return f"({', '.join(f'{one:g}' for one in values)})"
+
+
+INPUT = tuple(field.name for field in fields(InputConfig))
 
 
 @dataclass(frozen=True)
@@ -231,20 +270,14 @@ def encoder_json(encoder: AnyEncoder) -> dict[str, Any]:
     usual = {one.name: one.default for one in fields(encoder)}
     values = {name: value for name, value in asdict(encoder).items() if value != usual[name]}
     if encoder.input is not None:
-        values["input"] = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in values["input"].items() if value is not None
-        }  # fmt: skip
+        values["input"] = encoder.input.input_json()
     return values
 
 
 def encoder_from_json(values: dict[str, Any]) -> AnyEncoder:
     """Return the encoder of an identity."""
     if isinstance(given := values.get("input"), dict):
-        fitted: dict[str, Any] = {
-            name: tuple(one) if isinstance(one, list) else one for name, one in given.items()
-        }
-        values = values | {"input": InputConfig(**fitted)}
+        values = values | {"input": InputConfig.pick(given)}
     if "hidden" in values:
         return GivenConfig(**values)
     if str(values["name"]).startswith("timm:"):

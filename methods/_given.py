@@ -4,7 +4,6 @@ The weights stay as they are in the file, with all their input channels (`_chann
 """
 
 from collections.abc import Mapping
-from dataclasses import astuple
 
 import torch
 from jaxtyping import Float, Int
@@ -41,7 +40,7 @@ class GivenEncoder(VisionTransformer):
         super().__init__(
             img_size=config.input_px,
             patch_size=config.patch_px,
-            in_chans=channels.count,
+            in_chans=channels.channels,
             num_classes=0,
             global_pool="",
             embed_dim=config.width,
@@ -125,7 +124,7 @@ class GivenTimmEncoder(TimmEncoder):
         self, config: TimmConfig, channels: InputChannels = ONE_CHANNEL, drop_path: float = 0.0
     ) -> None:
         """Build the network; errors as for `TimmEncoder`."""
-        super().__init__(config, drop_path, channels.count)
+        super().__init__(config, drop_path, channels.channels)
         self.channels = channels
 
     def forward(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N D"]:
@@ -158,9 +157,7 @@ def is_given(encoder: nn.Module) -> bool:
 
 def continued_encoder(encoder: GivenConfig | TimmConfig, drop_path: float = 0.0) -> nn.Module:
     """Return the network from whose weights a pretraining continues, before they are loaded."""
-    return given_encoder(
-        encoder, InputChannels(*astuple(encoder.input or InputConfig())), drop_path
-    )
+    return given_encoder(encoder, InputChannels.of(encoder.input or InputConfig()), drop_path)
 
 
 @torch.no_grad()
@@ -170,6 +167,11 @@ def load_first_weights(encoder: nn.Module, weights: Mapping[str, Tensor]) -> Non
     A table of positions stays as it is in the training, as the fixed positions of our own ViTs do.
     """
     encoder.load_state_dict(weights, strict=True)
-    for name, weight in encoder.named_parameters():
-        if name.rpartition(".")[2] == "pos_embed":
-            weight.requires_grad_(False)
+    for table in position_tables(encoder):
+        table.requires_grad_(False)
+
+
+def position_tables(encoder: nn.Module) -> list[nn.Parameter]:
+    """Return the tables of positions of a network; ViTs of timm have one too."""
+    named = encoder.named_parameters()
+    return [weight for name, weight in named if name.rpartition(".")[2] == "pos_embed"]

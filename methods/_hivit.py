@@ -79,7 +79,7 @@ class HiViTEncoder(nn.Module):
         rates = iter(drop_path * number / max(1, layers - 1) for number in range(layers))
         side = config.patch_px // PARTS
         self.patch_embed = nn.ModuleDict({
-            "proj": nn.Conv2d(channels.count, config.width // 4, side, side),
+            "proj": nn.Conv2d(channels.channels, config.width // 4, side, side),
             "norm": LayerNorm(config.width // 4),
         })  # fmt: skip
         rows = config.patch_grid[0] * config.patch_grid[1]

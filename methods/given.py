@@ -19,34 +19,25 @@ from typing import Any
 from torch import nn
 
 from ._channels import InputChannels
-from ._encoders import EncoderConfig, GivenConfig
+from ._encoders import EncoderConfig, GivenConfig, InputConfig
 from ._given import given_encoder
 from ._method import Method, MethodConfigError
 from ._registry import register
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(InputConfig):
     """The file of weights, and the input that it expects.
 
     Attributes:
         digest: SHA-256 of the weights that are used (`bench/weights/digest.py`).
         layout: Layout of the file (`bench/weights/layouts/`).
         part: For a file with two encoders, the name of one.
-        channels: Input channels of the first layer.
-        channel: Index of the channel that a chip is given to, while the others hold their mean;
-            None = a chip is every channel.
-        mean: Subtracted from each channel; None = 0.
-        std: Divides each channel then; None = 1.
     """
 
     digest: str = ""
     layout: str = ""
     part: str | None = None
-    channels: int = 1
-    channel: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse channels, means and deviations that do not fit together."""
@@ -81,5 +72,4 @@ class Given(Method):
                 encoder.input_px, encoder.patch_px, encoder.width, encoder.depth, encoder.heads,
                 hidden=4 * encoder.width,
             )  # fmt: skip
-        channels = InputChannels(config.channels, config.channel, config.mean, config.std)
-        return given_encoder(encoder, channels, drop_path)
+        return given_encoder(encoder, InputChannels.of(config), drop_path)

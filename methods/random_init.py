@@ -18,12 +18,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ._encoders import AnyEncoder
+from ._encoders import INPUT, AnyEncoder
 from ._method import Method, MethodConfigError
 from ._registry import UnknownMethodError, get, register
 from ._vit import initialise
-
-INPUT = ("channels", "channel", "mean", "std")
 
 
 @dataclass(frozen=True)

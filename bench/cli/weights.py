@@ -109,8 +109,7 @@ def write_features(
     else:
         found = _find(Path(source), heads, part, input_px, encoder, channel, mean, std)
         config, network, px = found.config, found.network(), found.encoder.input_px
-        for note in found.notes:
-            print_status(f"note: {note}")
+        _print_notes(found)
     check_readout(network, readout)
     count = _write(path, network, px, config, images, readout, runs, data)
     out.print(f"written: {path} ({count[0]} chips, {readout} {count[1]})", markup=False)
@@ -138,8 +137,7 @@ def import_file(
         warn(UNTRAINED)
     store, key = open_store(runs), found.identity().key
     store.check_writable()
-    for note in found.notes:
-        print_status(f"note: {note}")
+    _print_notes(found)
     if store.read("pretrain", key) is not None:
         print_status("the store had this encoder before")
     out.print(store_given(found, store, Resources()).key, markup=False)
@@ -193,7 +191,7 @@ def _write(
 
     import numpy as np
 
-    from ..data.pixel_statistics import MOST, input_problem, pixel_statistics
+    from ..data.pixel_statistics import MOST_CHIPS, input_problem, pixel_statistics
     from ..store.atomic import npz, write_atomic
     from ..weights.features import chips_in, chips_of_set, features, images_in
 
@@ -206,10 +204,13 @@ def _write(
 
         prepared = prepare_all([images], data, open_store(runs))[0]
         chips, total = chips_of_set(prepared), len(prepared)
-    first = list(islice(chips, MOST)) if config else []
+    first = list(islice(chips, MOST_CHIPS)) if config else []
     pixels = pixel_statistics([chip.numpy() for _, chip in first]) if first else None
-    if pixels and (problem := input_problem(pixels, config.mean, config.std, config.channel)):
-        warn(f"{problem}. If they are for another scale, state others with --mean and --std")
+    if pixels and (problem := input_problem(pixels, config)):
+        warn(
+            f"{problem}. If the declared mean and deviation are for another scale, state others "
+            "with --mean and --std"
+        )
     ids, parts = [], []
     with progress() as shown:
         bar = Bar("features", total, "chips")
@@ -273,14 +274,21 @@ def _described(found: "GivenWeights") -> dict[str, Any]:
     }
 
 
+def _print_notes(found: "GivenWeights") -> None:
+    print_status(f"input: {_input(found)}")
+    for note in found.notes:
+        print_status(f"note: {note}")
+
+
+def _input(found: "GivenWeights") -> str:
+    return f"{found.encoder.input_px} px, {found.config.in_words()}"
+
+
 def _print_page(found: "GivenWeights") -> None:
-    config, account = found.config, found.account
-    of_input = f"{found.encoder.input_px} px, channels: {config.channels}, values in [0, 1]"
-    if config.mean or config.std:
-        of_input += f", mean {config.mean or 0}, deviation {config.std or 1}"
+    account = found.account
     for title, text in (
-        ("layout", found.layout), ("architecture", found.architecture), ("input", of_input),
-        ("digest", config.digest), ("used", f"keys: {len(account.used)}"),
+        ("layout", found.layout), ("architecture", found.architecture), ("input", _input(found)),
+        ("digest", found.config.digest), ("used", f"keys: {len(account.used)}"),
     ):  # fmt: skip
         out.print(f"{title:13} {text}", markup=False)
     for reason, keys in account.skipped.items():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...methods._encoders import InputConfig
 from ..store.atomic import write_atomic
 from .chips import Chips
 from .find_set import open_set
@@ -15,7 +16,7 @@ from .packed import Summary
 from .prepare import NotPreparedError
 
 FOLDER = "pixels"  # of the store
-MOST = 500  # chips that are read, at equal distances
+MOST_CHIPS = 500  # read for the statistics
 # Amplitudes of mstar_soc, sar_acd and synthetic have a normalised mean between -2.0 and 0.0 and a
 # deviation between 0.17 and 0.87 under the values of ImageNet, 0.5, SAT-493M and SARATR-X; values
 # for bytes, such as 116 and 58, give a deviation below 0.003.
@@ -41,7 +42,7 @@ def pixel_statistics(chips: Sequence[np.ndarray]) -> PixelStatistics:
 def training_statistics(chips: Chips) -> PixelStatistics:
     """Return the statistics of some training chips of a data set."""
     train = np.flatnonzero(~chips.is_test)
-    some = train[np.linspace(0, len(train) - 1, min(MOST, len(train))).astype(int)]
+    some = train[np.linspace(0, len(train) - 1, min(MOST_CHIPS, len(train))).astype(int)]
     return pixel_statistics([chips.stack(np.array([index])) for index in some])
 
 
@@ -64,32 +65,19 @@ def stored_statistics(name: str, known: Summary, root: Path) -> PixelStatistics 
     return found
 
 
-def input_problem(
-    pixels: PixelStatistics,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    channel: int | None = None,
-) -> str | None:
-    """Return the reason why a declared mean and deviation do not fit pixels, or None.
-
-    Args:
-        pixels: Of the chips.
-        mean: Subtracted from each channel; None = 0.
-        std: Divides each channel then; None = 1.
-        channel: The only one that a chip is given to; None = every channel.
-    """
-    if not (mean or std):
+def input_problem(pixels: PixelStatistics, declared: InputConfig) -> str | None:
+    """Return the reason why a declared mean and deviation do not fit pixels, or None."""
+    if declared.mean is None and declared.std is None:
         return None
-    count = max(len(mean or ()), len(std or ()))
-    declared = list(zip(mean or [0.0] * count, std or [1.0] * count, strict=True))
-    for middle, spread in declared if channel is None else [declared[channel]]:
+    count = declared.channels
+    channels = list(zip(declared.mean or [0.0] * count, declared.std or [1.0] * count, strict=True))
+    for middle, spread in channels if declared.channel is None else [channels[declared.channel]]:
         found = (pixels.mean - middle) / spread, pixels.std / spread
         if abs(found[0]) > FARTHEST_MEAN or not DEVIATIONS[0] <= found[1] <= DEVIATIONS[1]:
             return (
-                f"pixels are amplitudes in [0, 1] with mean {pixels.mean:.3g} and deviation "
-                f"{pixels.std:.3g}, so after the declared mean {middle:g} and deviation "
-                f"{spread:g} the input has mean {found[0]:.3g} and deviation {found[1]:.3g}, not "
-                f"a mean within {FARTHEST_MEAN} of 0 and a deviation of {DEVIATIONS[0]} to "
-                f"{DEVIATIONS[1]:g}"
+                f"with the declared mean {middle:g} and deviation {spread:g} the input has mean "
+                f"{found[0]:.3g} and deviation {found[1]:.3g} (pixels: {pixels.mean:.3g} and "
+                f"{pixels.std:.3g}); usual are a mean within {FARTHEST_MEAN} of 0 and a deviation "
+                f"of {DEVIATIONS[0]} to {DEVIATIONS[1]:g}"
             )
     return None

@@ -67,6 +67,7 @@ class GivenRow:
         labels: Whether their labels were used; None = not declared.
         missing: The file is missing, and the store holds its encoder or records.
         untrained: The weights look as if they had not been trained.
+        position_table: The network has a table of positions, which no pretraining trains.
     """
 
     file: str
@@ -76,6 +77,7 @@ class GivenRow:
     labels: bool | None = None
     missing: bool = False
     untrained: bool = False
+    position_table: bool = False
 
 
 @dataclass(frozen=True)

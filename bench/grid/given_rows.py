@@ -1,10 +1,9 @@
 """Rows of given weights, and an untrained control for each of their architectures."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from ...results.record import digest_json
-from ..identity import GIVEN, INPUT, Pretraining, fill
+from ..identity import GIVEN, Pretraining, fill, input_of
 from ..method_facts.method_info import MethodInfo
 from .encoder_entries import GivenEncoder
 from .expand import UNTRAINED, PlannedPretraining, version_of
@@ -50,7 +49,8 @@ def _untrained(
     rows: list[PlannedPretraining] = []
     for one in given if entries else ():
         info = methods[UNTRAINED]
-        config = fill(info.defaults, {"like": GIVEN} | input_of(one.identity.config))
+        expected = input_of(None, one.identity.config)
+        config = fill(info.defaults, {"like": GIVEN} | expected.input_json())
         size = one.identity.encoder or {}
         architecture = digest_json([config, size])
         if architecture in found:
@@ -77,8 +77,3 @@ def _untrained(
                 )
             )
     return rows
-
-
-def input_of(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the input that given weights expect: channels and normalisation."""
-    return {name: config[name] for name in INPUT if name in config}

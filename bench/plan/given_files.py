@@ -46,6 +46,7 @@ class Remembered:
         architecture: In words.
         notes: As in `GivenRow`.
         untrained: As in `GivenRow`.
+        position_table: As in `GivenRow`.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Remembered:
     architecture: str
     notes: list[str]
     untrained: bool
+    position_table: bool = False
 
     @property
     def key(self) -> str:
@@ -87,7 +89,7 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
             identity = replace(identity, method_version=methods[GIVEN].version)
         row = GivenRow(
             Path(entry.weights).name, one.architecture, tuple(one.notes), tuple(entry.seen),
-            entry.labels, missing, one.untrained,
+            entry.labels, missing, one.untrained, one.position_table,
         )  # fmt: skip
         found.append(GivenEncoder(entry, identity, row))
     if problems:
@@ -114,11 +116,13 @@ def _find(
 
 
 def _read_weights(path: Path, stated: dict[str, Any], stamp: Stamp | None) -> Remembered:
-    from ..weights.find_encoder import find_encoder  # imports torch
+    from ...methods._given import position_tables  # imports torch
+    from ..weights.find_encoder import find_encoder
     from ..weights.fingerprint import looks_untrained
     from ..weights.given_weights import Stated
 
     given = find_encoder(path, from_json(Stated, stated))
+    network = given.network()
     return Remembered(
         path=str(path),
         stated=stated,
@@ -127,7 +131,8 @@ def _read_weights(path: Path, stated: dict[str, Any], stamp: Stamp | None) -> Re
         identity=given.identity().to_json(),
         architecture=given.architecture,
         notes=list(given.notes),
-        untrained=looks_untrained(given.network()),
+        untrained=looks_untrained(network),
+        position_table=bool(position_tables(network)),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..data.pixel_statistics import input_problem, stored_statistics
+from ..identity import input_of
 from .plan import Plan
 
 
@@ -13,16 +14,15 @@ def input_warnings(plan: Plan, root: Path) -> Iterator[str]:
     Only packed data sets are compared; `root` is the store's folder.
     """
     for start, runs in plan.grouped():
-        config = (start.planned.encoder or {}).get("input") or start.planned.config
-        if not (start.planned.given and (config.get("mean") or config.get("std"))):
+        if not start.planned.given:
             continue
+        declared = input_of(start.planned.encoder, start.planned.config)
         for name in dict.fromkeys(entry.planned.dataset for entry in runs):
             known = plan.data.get(name)
             pixels = stored_statistics(name, known, root) if known else None
-            if pixels and (problem := input_problem(
-                pixels, config.get("mean"), config.get("std"), config.get("channel")
-            )):  # fmt: skip
+            if pixels and (problem := input_problem(pixels, declared)):
                 yield (
-                    f"{start.planned.row} on {name}: {problem}. If they are for another scale, "
-                    "state others in its entry: mean = NUMBER and std = NUMBER, or [] for none"
+                    f"{start.planned.row} on {name}: {problem}. If the declared mean and "
+                    "deviation are for another scale, state others in its entry: mean = NUMBER "
+                    "and std = NUMBER, or [] for none"
                 )

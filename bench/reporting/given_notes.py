@@ -7,7 +7,7 @@ from ..data.sharing import Sharing
 from ..grid.encoder_entries import GivenRow
 from ..grid.encoder_problems import known_names
 from ..grid.expand import PlannedPretraining
-from ..identity import GIVEN
+from ..identity import GIVEN, input_of
 from ..plan.comparability import describe_given
 from ..plan.plan import Plan
 
@@ -43,35 +43,19 @@ def given_notes(plan: Plan) -> Iterator[Note]:
 
 
 def _described(start: PlannedPretraining, given: GivenRow) -> Note:
-    notes = [f"{one[:1].upper()}{one[1:]}" for one in given.notes if "input channels" not in one]
-    parts = [f"{start.row}: {describe_given(start)}", given.architecture, _input(start), *notes]
+    encoder = start.encoder or {}
+    sentences = [
+        f"{start.row}: {describe_given(start)}",
+        given.architecture,
+        f"Input {encoder['input_px']} px, {input_of(encoder, start.config).in_words()}",
+        *(f"{one[:1].upper()}{one[1:]}" for one in given.notes),
+    ]
     kind = "Given weights"
     if start.init:
         kind = "Pretraining that continues from given weights"
-        parts.append("The encoder is that of the file; its table of positions is not trained")
-        parts = parts if "stored positions" in given.architecture else parts[:-1]
-    return Note("Rows", f"{kind}: {'. '.join(parts)}.")
-
-
-def _input(start: PlannedPretraining) -> str:
-    """Return the input of an encoder in words."""
-    encoder = start.encoder or {}
-    config, px = encoder.get("input") or start.config, encoder.get("input_px")
-    count, channel = config["channels"], config.get("channel")
-    if count == 1:
-        rule = "1 channel"
-    elif channel is None:
-        rule = f"{count} channels, each the chip"
-    else:
-        rule = f"{count} channels: {channel} is the chip, the others hold their mean"
-    if not (config.get("mean") or config.get("std")):
-        return f"Input {px} px, {rule}, amplitude in [0, 1], not normalised"
-    mean, std = _listed(config.get("mean") or [0.0]), _listed(config.get("std") or [1.0])
-    return f"Input {px} px, {rule}, amplitude in [0, 1], mean {mean}, deviation {std}"
-
-
-def _listed(values: list[float]) -> str:
-    return ", ".join(f"{one:g}" for one in (values if len(set(values)) > 1 else values[:1]))
+        if given.position_table:
+            sentences.append("Its table of positions is not trained")
+    return Note("Rows", f"{kind}: {'. '.join(sentences)}.")
 
 
 def _seen(plan: Plan, start: PlannedPretraining, given: GivenRow) -> Iterator[Note]:

@@ -10,8 +10,7 @@ from ...results.notes import Note
 from ...results.record import RunRecord, digest_json
 from ...results.scores import Column, LeaderboardError, Score
 from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
-from ..grid.given_rows import input_of
-from ..identity import GIVEN
+from ..identity import GIVEN, input_of
 from ..method_facts.method_info import inspect_method
 from ..plan.entry import Entry
 from ..plan.plan import Plan
@@ -146,9 +145,10 @@ def _encoder(plan: Plan, start: PlannedPretraining) -> tuple[str, str]:
     """
     kind = plan.methods[GIVEN if start.init else start.method].architecture
     network = dict(start.encoder or {})
-    given = GIVEN in (start.method, start.config.get("like"))
-    values = network.pop("input", None) or (input_of(start.config) if given else None)
-    sizes = digest_json([network, values])
+    given = start.init or GIVEN in (start.method, start.config.get("like"))
+    expected = input_of(network, start.config).input_json() if given else None
+    network.pop("input", None)
+    sizes = digest_json([network, expected])
     if start.method == UNTRAINED:
         like = start.config.get("like")
         kinds = {method: kind for kind, method in LIKE.items()}

@@ -129,26 +129,15 @@ def _input(made: Export) -> list[str]:
         ("values", "amplitude in [0, 1]: stored values divided by their full scale"),
     ]
     if _normalise(made):
-        rule = "each is the chip" if own.channel is None else (
-            f"channel {own.channel} is the chip, the others hold their mean"
-        )  # fmt: skip
-        rows += [
-            ("channels", f"{own.channels}: {rule}"),
-            ("mean", _listed(own.mean, "0")),
-            ("standard deviation", _listed(own.std, "1")),
-        ]
+        rows.append(("channels and normalisation", own.in_words()))
     else:
         rows += [
             ("channels", "1"),
-            ("mean, standard deviation", "none: what the encoder does to pixels is in its weights"),
+            ("mean, standard deviation", "none: they are part of the first layer's weights"),
         ]
-    kept = ["the class token first"] if made.class_token else ["without a class token"]
-    rows.append(("tokens", f"{made.shape[0]} of length {made.shape[1]}, {kept[0]}"))
+    token = "the class token first" if made.class_token else "without a class token"
+    rows.append(("tokens", f"{made.shape[0]} of length {made.shape[1]}, {token}"))
     return _table(("input", ""), rows)
-
-
-def _listed(values: Sequence[float] | None, usual: str) -> str:
-    return usual if values is None else ", ".join(f"{one:g}" for one in values)
 
 
 def _pretraining(identity: Pretraining, record: PretrainRecord) -> list[str]:

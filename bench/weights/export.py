@@ -14,9 +14,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ...methods._channels import InputChannels
-from ...methods._encoders import GivenConfig, TimmConfig, encoder_json
+from ...methods._encoders import GivenConfig, InputConfig, TimmConfig, encoder_json
 from ...methods._timm import TimmEncoder
-from ...methods.given import Config
 from ...results.record import PretrainRecord
 from ..store.atomic import file_digest, link_once, sync, writing
 from ..store.records import Store
@@ -53,7 +52,7 @@ class Export:
 
     tensors: dict[str, Tensor]
     encoder: GivenConfig | TimmConfig
-    input: Config
+    input: InputConfig
     timm: str | None
     arguments: dict[str, Any]
     loader: str | None
@@ -111,7 +110,7 @@ def export(given: GivenWeights, key: str) -> Export:
     size, network = given.encoder, given.network()
     if isinstance(size, GivenConfig):
         tensors = _for_one_channel(given)
-        of_input = Config(given.config.digest, EXPORTED)
+        of_input = InputConfig()
         name, arguments = (None, {}) if size.family == "hivit" else _timm_vit(size)
     elif isinstance(size, TimmConfig):
         tensors = {name.removeprefix(TIMM): one for name, one in given.tensors.items()}
@@ -128,11 +127,7 @@ def export(given: GivenWeights, key: str) -> Export:
     header = {
         "key": key,
         "encoder": encoder_json(size),
-        "input": {
-            name: value
-            for name in ("channels", "channel", "mean", "std")
-            if (value := getattr(of_input, name)) is not None
-        },
+        "input": of_input.input_json(),
         "timm": name,
         "arguments": arguments,
     }
@@ -157,11 +152,10 @@ def export(given: GivenWeights, key: str) -> Export:
 
 def _for_one_channel(given: GivenWeights) -> dict[str, Tensor]:
     """Return the weights of an encoder of patches for chips of one channel in [0, 1]."""
-    own, tensors = given.config, dict(given.tensors)
+    tensors = dict(given.tensors)
     projection = nn.Module()
     projection.weight, projection.bias = tensors[KERNEL], tensors[BIAS]  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
-    channels = InputChannels(own.channels, own.channel, own.mean, own.std)
-    tensors[KERNEL], tensors[BIAS] = channels.kernel(projection)
+    tensors[KERNEL], tensors[BIAS] = InputChannels.of(given.config).kernel(projection)
     return tensors
 
 
@@ -205,7 +199,7 @@ def _ends(size: GivenConfig | TimmConfig, network: nn.Module) -> str:
         return _without(int(size.class_token), size.registers) if size.registers else ""
     if not isinstance(network, TimmEncoder):
         raise TypeError(f"{type(network).__name__} is not a network of timm")
-    channels = getattr(network, "channels", InputChannels()).count
+    channels = getattr(network, "channels", InputChannels()).channels
     found = network.model(torch.zeros(1, channels, size.input_px, size.input_px))
     if found.ndim == 3:
         kept = int(network.has_class_token)

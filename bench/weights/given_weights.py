@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ...methods import _registry
 from ...methods._encoders import AnyEncoder, GivenConfig, encoder_json
+from ...methods._method import MethodConfigError
 from ...methods.given import Config, Given
 from ..identity import GIVEN, Pretraining, fill, to_json
 from .account import Account, UnaccountedKeysError
@@ -127,10 +128,8 @@ class GivenWeights:
         )
 
 
-def input_config(
-    layout: str, three: Any, channels: int, digest: str, stated: Stated
-) -> tuple[Config, list[str]]:
-    """Return the configuration of an encoder's input, and notes about it.
+def input_config(layout: str, three: Any, channels: int, digest: str, stated: Stated) -> Config:
+    """Return the configuration of an encoder's input.
 
     Args:
         layout: Name of the layout.
@@ -143,20 +142,18 @@ def input_config(
         StatedValueError: Means or deviations do not fit the channels.
     """
     usual = three if channels == 3 and three else (None, None)
-    mean = _per_channel("mean", stated.mean, usual[0], channels)
-    std = _per_channel("std", stated.std, usual[1], channels)
     try:
-        config = Config(digest, layout, stated.part, channels, stated.channel, mean, std)
-    except ValueError as error:
+        return Config(
+            digest=digest,
+            layout=layout,
+            part=stated.part,
+            channels=channels,
+            channel=stated.channel,
+            mean=_per_channel("mean", stated.mean, usual[0], channels),
+            std=_per_channel("std", stated.std, usual[1], channels),
+        )
+    except MethodConfigError as error:
         raise StatedValueError(str(error)) from error
-    notes = []
-    if channels > 1:
-        given = (
-            "the chip is every channel" if stated.channel is None
-            else f"the chip is channel {stated.channel}, the others hold their mean"
-        )  # fmt: skip
-        notes.append(f"{channels} input channels: {given}")
-    return config, notes
 
 
 def _per_channel(

@@ -94,7 +94,10 @@ def _of(file: WeightsFile) -> Found:
     if type(network) is Encoder and isinstance(size, EncoderConfig):
         size, config, tensors = _of_vit(network, size, tensors)
     elif isinstance(network, GivenEncoder | GivenTimmEncoder | HiViTEncoder):
-        size, config = replace(network.config, input=None), _of_input(network)
+        size, config = (
+            replace(network.config, input=None),
+            Config(layout=STORED, **vars(network.channels)),
+        )
     elif not isinstance(network, TimmEncoder):
         raise OwnNetworkError(
             f"{identity.method} builds a network of its own kind ({type(network).__name__}); "
@@ -119,12 +122,6 @@ def _of_vit(
     pixels = network.standardise
     mean, std = ((pixels[0],), (pixels[1],)) if pixels else (None, None)
     return encoder, Config(layout=STORED, mean=mean, std=std), tensors
-
-
-def _of_input(network: GivenEncoder | GivenTimmEncoder | HiViTEncoder) -> Config:
-    """Return the input of a network of given weights that a method was trained with."""
-    own = network.channels
-    return Config("", STORED, None, own.count, own.chosen, own.mean, own.std)
 
 
 def _exported(file: WeightsFile) -> Found:

@@ -81,12 +81,12 @@ def timm_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
             account.unexpected.append(f"{key} {shapes}")
     account.missing += [name for name in expected if name not in {names.get(n, n) for n in inside}]
     tensors, more = as_weights(tensors)
-    given, of_input = input_config(LAYOUT, normalisation, channels, weights_digest(tensors), stated)
+    given = input_config(LAYOUT, normalisation, channels, weights_digest(tensors), stated)
     for name, shape in sizes.items():
         tensors[name], note = _resized(tensors[name], shape, network)
         notes.append(note)
     own_tensors = {f"model.{name}": tensor for name, tensor in tensors.items()}
-    return GivenWeights(LAYOUT, config, given, own_tensors, account, tuple(notes + more + of_input))
+    return GivenWeights(LAYOUT, config, given, own_tensors, account, tuple(notes + more))
 
 
 def _config(stated: Stated) -> tuple[TimmConfig, bool]:

@@ -44,10 +44,7 @@ def vit_weights(file: WeightsFile, layout: Layout, stated: Stated) -> GivenWeigh
     channels = tensors["patch_embed.proj.weight"].shape[1]
     notes += close_account(account, tensors, sources, encoder, channels)
     digest = weights_digest(tensors)
-    config, more = input_config(
-        layout.name, layout.three, channels, digest, replace(stated, part=part)
-    )
-    notes += more
+    config = input_config(layout.name, layout.three, channels, digest, replace(stated, part=part))
     if account.complete and "pos_embed" in tensors:
         notes += resize_positions(tensors, encoder)
     return GivenWeights(layout.name, encoder, config, tensors, account, tuple(notes))

@@ -71,7 +71,7 @@ def test_values_for_another_scale_are_warned_of_once_for_each_row_and_data_set(d
         f'{{weights = "w/mae.pth", label = "bytes", {bytes_}}}, '
         '{weights = "w/dino.pth", heads = 3}'
     ))  # fmt: skip
-    warned = "warning: bytes on synthetic: pixels are amplitudes in [0, 1] with mean 0."
+    warned = "warning: bytes on synthetic: with the declared mean 1"
     for _ in range(2):  # the second time from the store
         answer = call_here("plan", grid, "--runs", done.runs)
         assert answer.returncode == 0
@@ -106,8 +106,8 @@ def test_tables_name_the_files_the_input_and_what_was_seen(done):
     assert re.search(r"MAE, published: layout mae, digest \w{12}, file mae.pth\.", full)
     assert "Input 32 px, 1 channel, amplitude in [0, 1], not normalised." in full
     assert (
-        "Input 32 px, 3 channels, each the chip, amplitude in [0, 1], mean 0.485, 0.456, 0.406, "
-        "deviation 0.229, 0.224, 0.225."
+        "Input 32 px, 3 channels, each the chip, amplitude in [0, 1], mean (0.485, 0.456, 0.406), "
+        "deviation (0.229, 0.224, 0.225)."
     ) in full
     assert (
         "MAE, published has seen (as declared): synthetic:train, imagenet-1k, with labels." in full

@@ -12,6 +12,13 @@ from sarbench.bench.data.pixel_statistics import (
     input_problem,
     pixel_statistics,
 )
+from sarbench.methods._encoders import InputConfig
+
+
+def fits(pixels: PixelStatistics, mean, std, channel: int | None = None) -> str | None:
+    count = len(mean or std or (0,))
+    return input_problem(pixels, InputConfig(count, channel, mean, std))
+
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5,), (0.5,)
@@ -34,8 +41,8 @@ def test_statistics_are_those_of_numpy() -> None:
 @pytest.mark.parametrize("pixels", MEASURED.values(), ids=MEASURED)
 @pytest.mark.parametrize("declared", [IMAGENET, HALF, SAT, SARATR_X])
 def test_usual_values_fit_amplitudes_of_sar(pixels: PixelStatistics, declared) -> None:
-    assert input_problem(pixels, *declared) is None
-    assert input_problem(pixels, None, None) is None
+    assert fits(pixels, *declared) is None
+    assert fits(pixels, None, None) is None
 
 
 @pytest.mark.parametrize("pixels", MEASURED.values(), ids=MEASURED)
@@ -50,16 +57,16 @@ def test_usual_values_fit_amplitudes_of_sar(pixels: PixelStatistics, declared) -
     ],
 )
 def test_values_of_another_scale_do_not_fit(pixels: PixelStatistics, declared) -> None:
-    problem = input_problem(pixels, *declared)
+    problem = fits(pixels, *declared)
     assert problem is not None
-    assert "not a mean within 2.5 of 0 and a deviation of 0.1 to 4" in problem
+    assert "usual are a mean within 2.5 of 0 and a deviation of 0.1 to 4" in problem
 
 
 def test_only_the_channel_of_the_chip_counts() -> None:
     declared = (0.5, 100.0), (0.5, 50.0)
     pixels = MEASURED["mstar_soc"]
-    assert input_problem(pixels, *declared, channel=0) is None
-    problem = input_problem(pixels, *declared, channel=1)
+    assert fits(pixels, *declared, channel=0) is None
+    problem = fits(pixels, *declared, channel=1)
     assert problem is not None
-    assert "after the declared mean 100 and deviation 50 the input has mean -2 and" in problem
-    assert input_problem(pixels, *declared) == problem
+    assert "with the declared mean 100 and deviation 50 the input has mean -2 and" in problem
+    assert fits(pixels, *declared) == problem

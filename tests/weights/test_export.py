@@ -215,7 +215,7 @@ def test_the_card_says_what_the_encoder_is(outcome):
     given = (outcome.folder / "given_timm.md").read_text()
     theirs = timm.create_model("test_resnet", num_classes=0)
     assert f"| parameters | {sum(one.numel() for one in theirs.parameters()):,} |" in given
-    for words in ("3: channel 1 is the chip", "0.1, 0.5, 0.9", "0.2, 0.5, 2"):
+    for words in ("3 channels: 1 is the chip", "0.1, 0.5, 0.9", "0.2, 0.5, 2"):
         assert words in given, words
 
 

@@ -19,7 +19,7 @@ from sarbench.bench.weights.given_weights import Stated, StatedValueError
 from sarbench.methods import SIZES, get
 from sarbench.methods._channels import InputChannels
 from sarbench.methods._encoders import EncoderError, GivenConfig, TimmConfig
-from sarbench.methods._given import GivenEncoder, GivenTimmEncoder
+from sarbench.methods._given import GivenEncoder, GivenTimmEncoder, position_tables
 from sarbench.methods._hivit import HiViTEncoder
 from sarbench.methods.given import Config
 
@@ -95,6 +95,13 @@ def test_building_leaves_the_global_random_state_alone():
     before = torch.random.get_rng_state()
     GivenEncoder(SIZE)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_vits_with_stored_positions_have_one_table_and_other_networks_none():
+    relative = GivenEncoder(replace(SIZE, positions="relative", name=""))
+    of_timm = [GivenTimmEncoder(TimmConfig(f"timm:test_{name}", 32)) for name in ("vit", "resnet")]
+    networks = (GivenEncoder(SIZE), relative, *of_timm)
+    assert [len(position_tables(one)) for one in networks] == [1, 0, 1, 0]
 
 
 def test_layers_are_numbered_from_the_input_and_a_head_is_on_top():
