@@ -20,6 +20,7 @@ WANTED = {  # pydantic's name for a problem -> the values that are allowed
     "greater_than": "more than {gt:g}", "greater_than_equal": "{ge:g} or more",
     "less_than": "less than {lt:g}", "less_than_equal": "{le:g} or less",
 }  # fmt: skip
+TABLE = ""  # tag of the table in a union of a table and another value; no part of a message
 
 
 class Section(BaseModel):
@@ -69,7 +70,7 @@ def _describe_all(model: type[BaseModel], problems: list[Any]) -> list[str]:
     """Return a line for each problem, one for all members of a union together."""
     lines, unions = [], dict[str, tuple[list[str], Any]]()
     for problem in problems:
-        where = [str(part) for part in problem["loc"]]
+        where = [str(part) for part in problem["loc"] if part != TABLE]
         tags = [index for index, part in enumerate(where) if part in ALTERNATIVES]
         if tags:
             place = ".".join(where[: tags[0]])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from ..identity import Pretraining
 from ..toml_file import Section
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt")
+Place = Literal["encoders", "init"]  # of an entry in the grid
 STATED = ("heads", "input_px", "part", "encoder", "channel", "mean", "std")
 
 
@@ -81,9 +82,10 @@ class GivenRow:
 
 
 @dataclass(frozen=True)
-class GivenEncoder:
+class FoundWeights:
     """The encoder of an entry, as read from its file or remembered by the store."""
 
+    place: Place
     entry: EncoderEntry
     identity: Pretraining
     row: GivenRow

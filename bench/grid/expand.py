@@ -14,10 +14,11 @@ from ..data.pools import pool_members
 from ..data.registry import card
 from ..identity import GIVEN, Pretraining, Recipe, Run, Shots, continued_from, fill, to_json
 from ..method_facts.method_info import MethodInfo
-from .encoder_entries import GivenEncoder, GivenRow
+from .encoder_entries import FoundWeights, GivenRow
 from .schema import (
     Grid,
     MethodEntry,
+    PretrainSection,
     ProtocolEntry,
     as_list,
     init_of,
@@ -26,6 +27,7 @@ from .schema import (
     recipe_of,
     seeds_of,
     sweep,
+    unique,
 )
 from .sweeps import sweep_settings
 
@@ -91,12 +93,11 @@ def pretrainings(
     grid: Grid,
     methods: dict[str, MethodInfo],
     summary: Summaries,
-    given: Sequence[GivenEncoder] = (),
+    given: Sequence[FoundWeights] = (),
 ) -> list[PlannedPretraining]:
     """Return every pretraining of the grid, controls included, in the order of the file.
 
-    `given` are the encoders that methods continue from. `given_rows` returns the rows of encoders
-    from files as they are.
+    `given` are those of `Grid.weights`; `given_rows` returns the rows of encoders as they are.
     """
     pretrain = grid.pretrain
     entries, planned = _entries(grid, methods), []
@@ -109,11 +110,11 @@ def pretrainings(
         if info.control and info.needs_encoder:
             points = [{"encoder": e} for e in as_list(pretrain.encoder)]
             points = points if len(points) > 1 else [{}]
-        start = next((one for one in given if one.entry == init_of(entry, info)), None)
-        continued = continued_from(start.identity) if start else {}
-        if start:  # its encoder is that of the file
-            without = [{k: v for k, v in one.items() if k != "encoder"} for one in points]
-            points = [one for at, one in enumerate(without) if one not in without[:at]]
+        init = init_of(pretrain, entry, info)
+        weights = next((one for one in given if one.entry == init), None)
+        continued = continued_from(weights.identity) if weights else {}
+        if weights:  # its encoder is that of the file
+            points = unique({k: v for k, v in one.items() if k != "encoder"} for one in points)
         for axes, seed in itertools.product(points, seeds_of(pretrain.seeds)):
             named = axes.get("encoder", as_list(pretrain.encoder)[0])
             if not _has_control(entry, named, methods):
@@ -138,7 +139,7 @@ def pretrainings(
             )
             planned.append(
                 PlannedPretraining(
-                    label=label_of(entry, methods, entries),
+                    label=label_of(pretrain, entry, methods, entries),
                     method=entry.name,
                     axes=axes,
                     seed=seed,
@@ -148,7 +149,7 @@ def pretrainings(
                     recipe_name=entry.recipe or pretrain.recipe if trained else None,
                     recipe=recipe,
                     pool=pool,
-                    given=start.row if start else None,
+                    given=weights.row if weights else None,
                     init=identity.init,
                 )
             )
@@ -180,15 +181,21 @@ def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:
     A grid in which no weights are drawn has the untrained controls of `given_rows` only.
     """
     entries = [*grid.methods, *grid.controls]
-    if grid.weights() and not [one for one in grid.methods if not init_of(one, methods[one.name])]:
+    inits = [init_of(grid.pretrain, one, methods[one.name]) for one in grid.methods]
+    if grid.weights() and all(inits):
         entries = [one for one in entries if one.name != UNTRAINED or "like" in one.config]
     named = {entry.name for entry in (*grid.methods, *grid.controls)} | {GIVEN}
     entries += [MethodEntry(name=name) for name in methods if name not in named]
-    return [one for entry in entries for one in _of_each_kind(entry, entries, methods)]
+    return [
+        one for entry in entries for one in _of_each_kind(grid.pretrain, entry, entries, methods)
+    ]
 
 
 def _of_each_kind(
-    entry: MethodEntry, entries: list[MethodEntry], methods: dict[str, MethodInfo]
+    pretrain: PretrainSection,
+    entry: MethodEntry,
+    entries: list[MethodEntry],
+    methods: dict[str, MethodInfo],
 ) -> list[MethodEntry]:
     """Return one untrained control for each kind of encoder in the grid.
 
@@ -198,11 +205,12 @@ def _of_each_kind(
     kinds: dict[str, str] = {}
     for other in entries:
         info = methods[other.name]
-        if not info.control and info.architecture and not other.init:
+        drawn = not info.control and init_of(pretrain, other, info) is None
+        if drawn and info.architecture:
             kinds.setdefault(info.architecture, other.name)
     if entry.name != UNTRAINED or "like" in entry.config or not kinds:
         return [entry]
-    label, result = label_of(entry, methods), []
+    label, result = label_of(pretrain, entry, methods), []
     for kind in sorted(kinds, key=lambda kind: [*LIKE, kind].index(kind)):
         like = LIKE.get(kind, kinds[kind])
         config = entry.config | ({"like": like} if like else {})

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from ...results.record import digest_json
 from ..identity import GIVEN, Pretraining, fill, input_of
 from ..method_facts.method_info import MethodInfo
-from .encoder_entries import GivenEncoder
+from .encoder_entries import FoundWeights
 from .expand import UNTRAINED, PlannedPretraining, version_of
 from .schema import Grid, GridError, label_of, seeds_of
 
 
 def given_rows(
-    grid: Grid, given: Sequence[GivenEncoder], methods: dict[str, MethodInfo]
+    grid: Grid, given: Sequence[FoundWeights], methods: dict[str, MethodInfo]
 ) -> list[PlannedPretraining]:
     """Return a row for each given encoder, then the untrained controls of their architectures.
 
@@ -21,7 +21,9 @@ def given_rows(
         GridError: Two entries are the same encoder.
     """
     rows: dict[str, PlannedPretraining] = {}
-    for one in given[: len(grid.encoders)]:
+    for one in given:
+        if one.place == "init":
+            continue
         if (same := rows.get(one.identity.key)) is not None:
             raise GridError(
                 f"encoders: {same.label} and {one.entry.name} have the same weights and settings; "
@@ -41,7 +43,7 @@ def given_rows(
 
 
 def _untrained(
-    grid: Grid, given: Sequence[GivenEncoder], methods: dict[str, MethodInfo]
+    grid: Grid, given: Sequence[FoundWeights], methods: dict[str, MethodInfo]
 ) -> list[PlannedPretraining]:
     """Return an untrained control for each architecture and input, with each seed of the grid."""
     entries = [one for one in grid.controls if one.name == UNTRAINED and "like" not in one.config]
@@ -55,7 +57,7 @@ def _untrained(
         architecture = digest_json([config, size])
         if architecture in found:
             continue
-        label = f"{label_of(entries[0], methods)} ({size['name']})"
+        label = f"{label_of(grid.pretrain, entries[0], methods)} ({size['name']})"
         label = f"{label[:-1]}, as {one.entry.name})" if label in found.values() else label
         found[architecture] = label
         for seed in seeds_of(grid.pretrain.seeds):

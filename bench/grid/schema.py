@@ -1,12 +1,12 @@
 """A grid file: its sections, and the recipes, pools and labels of its methods."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from ...methods._registry import own_names
 from ...results.statistics.units import Compares
@@ -15,11 +15,16 @@ from ..data.registry import card
 from ..identity import CHOICES, GIVEN, RECIPES, SOURCE, Recipe, Shots
 from ..method_facts.method_info import MethodInfo, inspect_method
 from ..suggest import unknown
-from ..toml_file import Section, read_toml
-from .encoder_entries import EncoderEntry
+from ..toml_file import TABLE, Section, read_toml
+from .encoder_entries import EncoderEntry, Place
 
 CONTROLS = ["raw_pixels", "random_init"]
-DRAWN = EncoderEntry(weights="")  # of a method that does not continue from the grid's `init`
+
+T = TypeVar("T")
+OwnInit = Annotated[  # false = drawn weights, also if the grid names some
+    Annotated[EncoderEntry, Tag(TABLE)] | Annotated[Literal[False], Tag("false")],
+    Discriminator(lambda value: "false" if value is False else TABLE),
+]
 
 
 class GridError(ValueError):
@@ -33,14 +38,12 @@ class MethodEntry(Section):
     label: str | None = None
     recipe: str | None = None
     pool: list[str] | None = None
-    init: EncoderEntry | None = None  # after `read_grid` that of the grid, unless it is false
+    init: OwnInit | None = None
     config: dict[str, Any] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("init") is False:
-            return value | {"init": DRAWN.model_dump()}
         return {"name": value} if isinstance(value, str) else value
 
 
@@ -135,10 +138,13 @@ class Grid(Section):
             return {"methods": [], "compare": "checkpoints"} | value
         return value
 
-    def weights(self) -> list[EncoderEntry]:
+    def weights(self) -> list[tuple[Place, EncoderEntry]]:
         """Return the entries of `encoders`, then those that methods continue from, each once."""
-        inits = [one.init for one in self.methods if one.init]
-        return [*self.encoders, *(one for at, one in enumerate(inits) if one not in inits[:at])]
+        inits = [_init(self.pretrain, one) for one in self.methods]
+        return [
+            *(("encoders", one) for one in self.encoders),
+            *(("init", one) for one in unique(inits) if one),
+        ]
 
     def method_names(self) -> list[str]:
         """Return every method and control, extra controls of data sets included."""
@@ -174,36 +180,39 @@ def read_grid(path: Path) -> Grid:
         raise GridError(f"no grid file {path}; {listed}") from None
     folder = file.absolute().parent
 
-    def absolute(entry: EncoderEntry | None) -> EncoderEntry | None:
-        if entry is None or entry == DRAWN:
-            return None
+    def absolute(entry: EncoderEntry) -> EncoderEntry:
         path = str(folder / Path(entry.weights).expanduser())
         return entry.model_copy(update={"weights": path})
 
-    init = grid.pretrain.init
-    methods = [one.model_copy(update={"init": absolute(one.init or init)}) for one in grid.methods]
-    controls = [one.model_copy(update={"init": absolute(one.init)}) for one in grid.controls]
-    pretrain = grid.pretrain.model_copy(update={"init": absolute(init)})
-    encoders = [absolute(one) for one in grid.encoders]
+    def with_init(section: Any) -> Any:
+        own = section.init
+        return section.model_copy(update={"init": absolute(own)}) if own else section
+
     return grid.model_copy(
         update={
-            "methods": methods, "controls": controls, "pretrain": pretrain, "encoders": encoders,
+            "methods": [with_init(one) for one in grid.methods],
+            "controls": [with_init(one) for one in grid.controls],
+            "pretrain": with_init(grid.pretrain),
+            "encoders": [absolute(one) for one in grid.encoders],
         }
-    )  # fmt: skip
+    )
 
 
 def label_of(
-    entry: MethodEntry, methods: dict[str, MethodInfo], among: Sequence[MethodEntry] = ()
+    pretrain: PretrainSection,
+    entry: MethodEntry,
+    methods: dict[str, MethodInfo],
+    among: Sequence[MethodEntry] = (),
 ) -> str:
     """Return the label of a method in tables, with its start and own recipe if the entry has them.
 
     The entry's own pool is added if another entry of `among` has the same label.
     """
-    start = init_of(entry, methods[entry.name])
+    start = init_of(pretrain, entry, methods[entry.name])
     own = f" from {start.name}" if start else ""
     own += f", {entry.recipe} recipe" if entry.recipe else ""
     label = entry.label or methods[entry.name].label + own
-    others = [label_of(other, methods) for other in among if other.pool != entry.pool]
+    others = [label_of(pretrain, other, methods) for other in among if other.pool != entry.pool]
     same = entry.pool and not entry.label and label in others
     return f"{label}, pool {describe_pool(entry.pool or [])}" if same else label
 
@@ -215,14 +224,27 @@ def pool_of(pretrain: PretrainSection, entry: MethodEntry, info: MethodInfo) -> 
     return pretrain.pool if entry.pool is None else entry.pool
 
 
-def init_of(entry: MethodEntry, info: MethodInfo) -> EncoderEntry | None:
+def init_of(pretrain: PretrainSection, entry: MethodEntry, info: MethodInfo) -> EncoderEntry | None:
     """Return the weights that an entry continues from; None for drawn ones and for a control."""
-    return None if info.control else entry.init
+    return None if info.control else _init(pretrain, entry)
+
+
+def _init(pretrain: PretrainSection, entry: MethodEntry) -> EncoderEntry | None:
+    return (pretrain.init if entry.init is None else entry.init) or None
 
 
 def describe_pool(pool: Sequence[str]) -> str:
     """Return the names of a pool as one text."""
     return " + ".join(pool)
+
+
+def unique(values: Iterable[T]) -> list[T]:
+    """Return values that need not be hashable, each once."""
+    found: list[T] = []
+    for one in values:
+        if one not in found:
+            found.append(one)
+    return found
 
 
 def as_list(value: Any) -> list[Any]:

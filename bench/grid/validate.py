@@ -64,7 +64,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
                 check_config(entry.name, fill(defaults, entry.config), folder)
             except (ValueError, TypeError) as error:
                 problems.append(f"{entry.name}: {error}")
-    labels = [label_of(entry, methods, entries) for entry in entries]
+    labels = [label_of(grid.pretrain, entry, methods, entries) for entry in entries]
     labels += [entry.name for entry in grid.encoders]
     for label in sorted({label for label in labels if labels.count(label) > 1}):
         what = "rows" if grid.encoders else "methods"

@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ...results.record import digest_json
-from ..grid.encoder_entries import EncoderEntry, GivenEncoder, GivenRow
-from ..grid.encoder_problems import places
+from ..grid.encoder_entries import EncoderEntry, FoundWeights, GivenRow
 from ..grid.schema import Grid, GridError
 from ..identity import GIVEN, Pretraining, from_json
 from ..method_facts.method_info import MethodInfo, cache_folder, code_digest
@@ -65,7 +64,7 @@ class Remembered:
         return _key(self.path, self.stated)
 
 
-def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list[GivenEncoder]:
+def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list[FoundWeights]:
     """Return the encoder of each entry of `Grid.weights`.
 
     Raises:
@@ -76,12 +75,12 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
     file = cache_folder(store.root) / FILE
     known = _read(file)
     found, problems, fresh = [], list[str](), dict[str, Remembered]()
-    for where, entry in places(grid):
+    for place, entry in grid.weights():
         try:
             one, missing = _find(entry, known, store)
             _check_channels(entry, one)
         except (ValueError, LookupError) as error:
-            problems.append(f"{where}: {error.args[0]}")
+            problems.append(f"{place}: {entry.name}: {error.args[0]}")
             continue
         fresh[one.key] = one
         identity = Pretraining(**one.identity)
@@ -91,7 +90,7 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
             Path(entry.weights).name, one.architecture, tuple(one.notes), tuple(entry.seen),
             entry.labels, missing, one.untrained, one.position_table,
         )  # fmt: skip
-        found.append(GivenEncoder(entry, identity, row))
+        found.append(FoundWeights(place, entry, identity, row))
     if problems:
         raise GridError("\n".join(problems))
     if any(known.get(key) != one for key, one in fresh.items()):

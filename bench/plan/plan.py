@@ -187,7 +187,7 @@ def make_plan(
     found = {name: find_set(name, data_dir, store.root, versions) for name in needs(grid, methods)}
     data = {name: one.summary for name, one in found.items() if one}
     given = find_given(grid, methods, store)
-    starts = pretrainings(grid, methods, data.get, given[len(grid.encoders) :])
+    starts = pretrainings(grid, methods, data.get, given)
     starts += given_rows(grid, given, methods)
     pools = pools_of(starts)
     planned = runs(grid, starts, methods, data.get)

@@ -31,7 +31,7 @@ def seen_sharing(
         versions: As for `make_plan`.
     """
     result: Seen = {}
-    for names in {known_names(entry.seen): None for entry in grid.weights()}:
+    for names in {known_names(entry.seen): None for _, entry in grid.weights()}:
         members = []
         for name in names:
             try:
