@@ -11,8 +11,8 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, Literal, TypeVar
 
-from ..methods._encoders import INPUT, InputConfig
 from ..results.record import digest_json
+from .given_file import GivenFile
 
 T = TypeVar("T")
 Shots = int | Literal["all"]
@@ -144,7 +144,7 @@ class Pretraining(Identity):
 
     A control that learns nothing has no pool and no recipe, and `raw_pixels` has no encoder, so all
     grids share them. `init` names the given weights that the training continues from, and None
-    stands for drawn ones (`continued_from`).
+    stands for drawn ones (`bench/given_identity.py`).
     """
 
     method: str
@@ -171,49 +171,6 @@ class Pretraining(Identity):
         """The number of training chips; 0 without a pool."""
         total = sum(member["count"] for member in self.pool)
         return pool_count(total, self.pool_cap, self.pool_fraction)
-
-
-def continued_from(given: Pretraining) -> dict[str, Any]:
-    """Return the fields of a pretraining that continues from given weights.
-
-    `init` has the version and the config of the weights, and `encoder` their network and input.
-    """
-    config = given.config
-    network = given.encoder or {}
-    return {
-        "encoder": network | {"input": InputConfig.pick(config).input_json()},
-        "init": {"version": given.method_version}
-        | {name: value for name, value in config.items() if name not in INPUT},
-    }
-
-
-def given_of(identity: Pretraining) -> Pretraining | None:
-    """Return the identity of the given weights that a pretraining continues from, if it does."""
-    if identity.init is None:
-        return None
-    encoder, init = dict(identity.encoder or {}), dict(identity.init)
-    return Pretraining(
-        method=GIVEN,
-        method_version=init.pop("version"),
-        config=init | encoder.pop("input"),
-        encoder=encoder,
-        precision="fp32",
-        pool=[],
-        pool_cap=None,
-        pool_fraction=1.0,
-        recipe=None,
-        seed=0,
-    )
-
-
-def input_of(encoder: dict[str, Any] | None, config: dict[str, Any]) -> InputConfig:
-    """Return the input of the network of given weights.
-
-    Args:
-        encoder: Of the identity; it has the input if a pretraining continues from the weights.
-        config: Of the identity; else this one has it.
-    """
-    return InputConfig.pick((encoder or {}).get("input") or config)
 
 
 @dataclass(frozen=True)
@@ -262,17 +219,6 @@ class Resources:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class GivenFile:
-    """The file of given weights, and the values stated about it (`bench/weights: Stated`).
-
-    Its digest is in the identity of the pretraining; the path is not.
-    """
-
-    path: str
-    stated: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 import platform
 from pathlib import Path
 
-from ..identity import GivenFile, Pretraining, Resources, from_json, given_of
+from ..given_file import GivenFile
+from ..given_identity import weights_of
+from ..identity import Pretraining, Resources
 from ..store.records import Store
 from ..weights.find_encoder import find_encoder
-from ..weights.given_weights import Stated
 from ..weights.storing import store_given
 
 
@@ -27,7 +28,7 @@ def import_given(
         OtherWeightsError: The file is missing here, or holds another encoder than planned.
         WeightsFileError: The file cannot be read.
     """
-    identity = given_of(identity) or identity
+    identity = weights_of(identity)
     if store.read("pretrain", identity.key) and store.encoder(identity.key).exists():
         return
     path = Path(file.path)
@@ -36,7 +37,7 @@ def import_given(
             f"{path} is not visible on {platform.node()}; put it on a file system that the job can "
             "read, and run the grid again"
         )
-    found = find_encoder(path, from_json(Stated, file.stated))
+    found = find_encoder(path, file.stated)
     if found.identity().key != identity.key:
         raise OtherWeightsError(
             f"{path} holds weights {found.config.digest[:12]}, but the plan was made for "

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from ..given_file import STATED_NAMES, Stated
 from ..identity import Pretraining
 from ..toml_file import Section
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt")
 Place = Literal["encoders", "init"]  # of an entry in the grid
-STATED = ("heads", "input_px", "part", "encoder", "channel", "mean", "std")
 
 
 class EncoderEntry(Section):
@@ -49,11 +49,11 @@ class EncoderEntry(Section):
             path = path.with_suffix("")
         return path.name
 
-    def stated(self) -> dict[str, Any]:
-        """Return the values that change how the file is read, for `bench/weights`."""
-        given = {name: getattr(self, name) for name in STATED}
-        lists = {n: [v] for n, v in given.items() if n in ("mean", "std") and isinstance(v, float)}
-        return {name: value for name, value in (given | lists).items() if value is not None}
+    def stated(self) -> Stated:
+        """Return the values that change how the file is read."""
+        given = {name: getattr(self, name) for name in STATED_NAMES}
+        given |= {n: (one,) for n, one in given.items() if isinstance(one, float)}
+        return Stated(**{n: tuple(v) if isinstance(v, list) else v for n, v in given.items()})
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from ..augmentation.conditions import CLEAN
 from ..data.packed import Summary
 from ..data.pools import pool_members
 from ..data.registry import card
-from ..identity import GIVEN, Pretraining, Recipe, Run, Shots, continued_from, fill, to_json
+from ..given_identity import continued_from
+from ..identity import GIVEN, Pretraining, Recipe, Run, Shots, fill, to_json
 from ..method_facts.method_info import MethodInfo
 from .encoder_entries import FoundWeights, GivenRow
 from .schema import (

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from ...results.record import digest_json
-from ..identity import GIVEN, Pretraining, fill, input_of
+from ..given_identity import input_of, without_training
+from ..identity import GIVEN, fill
 from ..method_facts.method_info import MethodInfo
 from .encoder_entries import FoundWeights
 from .expand import UNTRAINED, PlannedPretraining, version_of
@@ -61,18 +62,8 @@ def _untrained(
         label = f"{label[:-1]}, as {one.entry.name})" if label in found.values() else label
         found[architecture] = label
         for seed in seeds_of(grid.pretrain.seeds):
-            identity = Pretraining(
-                method=UNTRAINED,
-                method_version=version_of(info, config, methods),
-                config=config,
-                encoder=size,
-                precision="fp32",
-                pool=[],
-                pool_cap=None,
-                pool_fraction=1.0,
-                recipe=None,
-                seed=seed,
-            )
+            version = version_of(info, config, methods)
+            identity = without_training(UNTRAINED, version, config, size, seed)
             rows.append(
                 PlannedPretraining(
                     label, UNTRAINED, {}, seed, identity, config=config, encoder=size

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ...results.record import digest_json
+from ..given_file import Stated
 from ..grid.encoder_entries import EncoderEntry, FoundWeights, GivenRow
 from ..grid.schema import Grid, GridError
-from ..identity import GIVEN, Pretraining, from_json
+from ..identity import GIVEN, Pretraining
 from ..method_facts.method_info import MethodInfo, cache_folder, code_digest
 from ..store.atomic import write_atomic
 from ..store.records import DamagedRecordError, Store
@@ -38,7 +39,7 @@ class Remembered:
 
     Attributes:
         path: The file.
-        stated: The stated values.
+        stated: The stated values, as plain JSON values.
         stamp: Of the file; None: read it again.
         code: Digest of the code that read it.
         identity: Identity of the encoder.
@@ -107,24 +108,23 @@ def _find(
     stamp = _stamp(path)
     if stamp is None:
         return _of_missing(entry, known, store), True
-    one = known.get(_key(entry.weights, stated))
+    one = known.get(_key(entry.weights, stated.to_json()))
     if one and one.stamp == stamp and one.code == reading_digest():
         return one, False
     settled = time.time() - max(stamp[1:3]) / 1e9 > SETTLED_S
     return _read_weights(path, stated, stamp if settled else None), False
 
 
-def _read_weights(path: Path, stated: dict[str, Any], stamp: Stamp | None) -> Remembered:
+def _read_weights(path: Path, stated: Stated, stamp: Stamp | None) -> Remembered:
     from ...methods._given import position_tables  # imports torch
     from ..weights.find_encoder import find_encoder
     from ..weights.fingerprint import looks_untrained
-    from ..weights.given_weights import Stated
 
-    given = find_encoder(path, from_json(Stated, stated))
+    given = find_encoder(path, stated)
     network = given.network()
     return Remembered(
         path=str(path),
-        stated=stated,
+        stated=stated.to_json(),
         stamp=stamp,
         code=reading_digest(),
         identity=given.identity().to_json(),
@@ -143,7 +143,7 @@ def _of_missing(entry: EncoderEntry, known: dict[str, Remembered], store: Store)
     Raises:
         GridError: The store has no record of it, or of several files of that name.
     """
-    stated, name = entry.stated(), Path(entry.weights).name
+    stated, name = entry.stated().to_json(), Path(entry.weights).name
     there = known.get(_key(entry.weights, stated))
     alike = [there] if there else [
         one for one in known.values() if (Path(one.path).name, one.stated) == (name, stated)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..data.pixel_statistics import input_problem, stored_statistics
-from ..identity import input_of
+from ..given_identity import input_of
 from .plan import Plan
 
 

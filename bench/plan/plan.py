@@ -10,12 +10,14 @@ from ..data.find_set import find_set
 from ..data.names import set_of
 from ..data.packed import Summary
 from ..data.sharing import Sharing, sharing
+from ..given_file import GivenFile
+from ..given_identity import weights_of
 from ..grid.applicable import NotApplicable, applicable
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from ..grid.given_rows import given_rows
 from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
 from ..grid.validate import check_data, validate
-from ..identity import GivenFile, Job, Pretraining, Run, given_of
+from ..identity import Job, Pretraining, Run
 from ..method_facts.contract_outcomes import failed_contracts
 from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
@@ -81,7 +83,7 @@ class Plan:
 
     def job(self, start: PlannedPretraining, identity: Pretraining, own: list[Run]) -> Job:
         """Return a job with some runs of a pretraining."""
-        file = self.files.get((given_of(identity) or identity).key)
+        file = self.files.get(weights_of(identity).key)
         return Job(describe_pretraining(start), identity, start.pool, own, file)
 
     def jobs(self) -> list[Job]:

@@ -13,7 +13,8 @@ from ...methods._masked import MaskedPrediction
 from ...methods._method import Method
 from ...results.record import Architecture, PretrainRecord
 from ..data.pools import Pool
-from ..identity import Pretraining, Resources, given_of
+from ..given_identity import given_of
+from ..identity import Pretraining, Resources
 from ..method_facts.architecture import architecture_of
 from ..method_facts.build import build_method
 from ..store.progress import Progress

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from ...results.notes import Note
 from ..data.sharing import Sharing
+from ..given_identity import input_of
 from ..grid.encoder_entries import GivenRow
 from ..grid.encoder_problems import known_names
 from ..grid.expand import PlannedPretraining
-from ..identity import GIVEN, input_of
+from ..identity import GIVEN
 from ..plan.comparability import describe_given
 from ..plan.plan import Plan
 

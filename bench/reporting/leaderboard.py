@@ -9,8 +9,9 @@ from ...results.metrics import recalls
 from ...results.notes import Note
 from ...results.record import RunRecord, digest_json
 from ...results.scores import Column, LeaderboardError, Score
+from ..given_identity import input_of
 from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
-from ..identity import GIVEN, input_of
+from ..identity import GIVEN
 from ..method_facts.method_info import inspect_method
 from ..plan.entry import Entry
 from ..plan.plan import Plan

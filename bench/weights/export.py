@@ -17,12 +17,13 @@ from ...methods._channels import InputChannels
 from ...methods._encoders import GivenConfig, InputConfig, TimmConfig, encoder_json
 from ...methods._timm import TimmEncoder
 from ...results.record import PretrainRecord
+from ..given_file import NOTHING_STATED
 from ..store.atomic import file_digest, link_once, sync, writing
 from ..store.records import Store
 from ..store.weights import CheckpointMismatchError
 from ..suggest import RequestError
 from .digest import weights_digest
-from .given_weights import GivenWeights, Stated
+from .given_weights import GivenWeights
 from .own_weights import EXPORTED, TIMM, OwnNetworkError, own_weights
 from .reading import read_file
 
@@ -91,7 +92,7 @@ def stored_encoder(store: Store, record: PretrainRecord) -> GivenWeights:
             f"{path} does not have the digest of its record; `sarbench check` gives details"
         )
     try:
-        return own_weights(read_file(path), Stated())
+        return own_weights(read_file(path), NOTHING_STATED)
     except OwnNetworkError as error:
         raise RequestError(
             f"{record.identity['method']} builds a network of its own kind, which timm cannot load "

@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-from .given_weights import GivenWeights, Stated, StatedValueError
+from ..given_file import NOTHING_STATED, Stated
+from .given_weights import GivenWeights, StatedValueError
 from .layout import has
 from .layouts import LAYOUTS, recognise
 from .own_weights import has_own_header, own_weights
 from .reading import WeightsFileError, read_file
 from .timm_weights import timm_weights
 from .vit_weights import vit_weights
-
-NOTHING_STATED = Stated()
 
 
 def find_encoder(path: Path, stated: Stated = NOTHING_STATED) -> GivenWeights:

@@ -1,4 +1,4 @@
-"""The encoder of a file, and the values that a person states about the file."""
+"""The encoder of a file."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,8 @@ from ...methods import _registry
 from ...methods._encoders import AnyEncoder, GivenConfig, encoder_json
 from ...methods._method import MethodConfigError
 from ...methods.given import Config, Given
+from ..given_file import Stated
+from ..given_identity import without_training
 from ..identity import GIVEN, Pretraining, fill, to_json
 from .account import Account, UnaccountedKeysError
 from .reading import WeightsFileError
@@ -17,29 +19,6 @@ from .reading import WeightsFileError
 
 class StatedValueError(ValueError):
     """A value that a person states about a file, and that does not fit it."""
-
-
-@dataclass(frozen=True)
-class Stated:
-    """Values that a person states about a file; None = as the file or its layout says.
-
-    Attributes:
-        heads: Attention heads of a block.
-        input_px: Side of the input; positions are resized to it.
-        part: Which encoder of a file with two.
-        encoder: A network of timm, `timm:NAME` or `timm:NAME@PX`.
-        channel: Index of the only channel that a chip is given to.
-        mean: One value, or one for each channel; an empty tuple = not subtracted.
-        std: The same for the deviation.
-    """
-
-    heads: int | None = None
-    input_px: int | None = None
-    part: str | None = None
-    encoder: str | None = None
-    channel: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,18 +93,9 @@ class GivenWeights:
 
     def identity(self) -> Pretraining:
         """Return the identity of the encoder: a pretraining that trains nothing."""
-        return Pretraining(
-            method=GIVEN,
-            method_version=_registry.get(GIVEN).version,
-            config=fill(to_json(self.config), {}),
-            encoder=encoder_json(self.encoder),
-            precision="fp32",
-            pool=[],
-            pool_cap=None,
-            pool_fraction=1.0,
-            recipe=None,
-            seed=0,
-        )
+        version = _registry.get(GIVEN).version
+        config = fill(to_json(self.config), {})
+        return without_training(GIVEN, version, config, encoder_json(self.encoder))
 
 
 def input_config(layout: str, three: Any, channels: int, digest: str, stated: Stated) -> Config:

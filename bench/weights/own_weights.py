@@ -20,10 +20,11 @@ from ...methods._hivit import HiViTEncoder
 from ...methods._timm import TimmEncoder
 from ...methods._vit import Encoder, sincos_positions
 from ...methods.given import Config, Given
+from ..given_file import NOTHING_STATED, Stated
 from ..identity import GIVEN, Pretraining, from_json
 from .account import Account
 from .digest import weights_digest
-from .given_weights import GivenWeights, Stated, StatedValueError, as_weights
+from .given_weights import GivenWeights, StatedValueError, as_weights
 from .reading import WeightsFile, WeightsFileError
 from .vit_weights import resize_positions
 
@@ -48,7 +49,7 @@ def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
         WeightsFileError: The header is damaged, or the method builds a network of its own kind.
         StatedValueError: A value is stated that the header tells.
     """
-    if replace(stated, input_px=None) != Stated():
+    if replace(stated, input_px=None) != NOTHING_STATED:
         raise StatedValueError(
             "the file is an encoder of a store or an exported one, whose header says what it is; "
             "state nothing but input_px"

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ...methods._encoders import EncoderError, TimmConfig, encoder_named
 from ...methods._timm import TimmModelError, create
+from ..given_file import Stated
 from .account import Account
 from .digest import weights_digest
-from .given_weights import GivenWeights, Stated, StatedValueError, as_weights, input_config
+from .given_weights import GivenWeights, StatedValueError, as_weights, input_config
 from .layout import NEXT_TO_IT, reason_for, unwrap
 from .meta_dinov3 import SAT, is_meta, is_sat, timm_names
 from .reading import WeightsFile

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from ...methods._encoders import EncoderError, GivenConfig
-from .given_weights import Stated, StatedValueError
+from ..given_file import Stated
+from .given_weights import StatedValueError
 from .reading import WeightsFile, WeightsFileError
 
 HEAD_WIDTH = 64  # of most published ViTs; a file does not tell it
@@ -158,7 +159,10 @@ def _heads(width: int, relative: Tensor | None, stated: Stated) -> tuple[int, li
             f"width, {width}; state it: --heads N, or heads = N in a grid"
         )
     heads = width // HEAD_WIDTH
-    note = f"{heads} heads, {HEAD_WIDTH} wide each, are assumed; a file does not tell them"
+    note = (
+        f"{heads} heads, {HEAD_WIDTH} wide each, are assumed; the shapes in a file do not show "
+        "their number"
+    )
     if width in WIDE_HEADS:
         note += f", but ViTs of this width were published with {WIDE_HEADS[width]}: state them"
     return heads, [note]

@@ -11,11 +11,11 @@ from ...methods._channels import InputChannels
 from ...methods._encoders import GivenConfig
 from ...methods._given import given_encoder
 from ...methods._relative import BUCKETS
+from ..given_file import Stated
 from .account import Account
 from .digest import weights_digest
 from .given_weights import (
     GivenWeights,
-    Stated,
     StatedValueError,
     as_weights,
     input_config,

@@ -12,7 +12,8 @@ from stores import planned
 
 from sarbench.bench.execution.given_import import OtherWeightsError, import_given
 from sarbench.bench.execution.job import execute
-from sarbench.bench.identity import Resources, given_of
+from sarbench.bench.given_identity import given_of
+from sarbench.bench.identity import Resources
 from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.store.records import Store
 

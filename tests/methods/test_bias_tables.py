@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from sarbench.bench.given_file import Stated
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.given_weights import GivenWeights, Stated, StatedValueError
+from sarbench.bench.weights.given_weights import GivenWeights, StatedValueError
 from sarbench.methods._bias_tables import BiasedAttention
 from sarbench.methods._channels import ONE_CHANNEL
 from sarbench.methods._encoders import GivenConfig

@@ -10,13 +10,13 @@ from given_files import EVALUATE, grid_text, write_weights
 from small_grids import grid_of
 
 from sarbench.bench.execution.given_import import OtherWeightsError, import_given
+from sarbench.bench.given_file import GivenFile, Stated
 from sarbench.bench.grid.schema import GridError
-from sarbench.bench.identity import GivenFile, Resources, from_json
+from sarbench.bench.identity import Resources
 from sarbench.bench.plan import given_files
 from sarbench.bench.plan.plan import Plan, make_plan
 from sarbench.bench.store.records import Store
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.given_weights import Stated
 from sarbench.methods._encoders import encoder_from_json
 
 
@@ -199,7 +199,7 @@ def test_an_import_stores_the_encoder_of_the_plan_and_no_other(tmp_path, store):
     plan = plan_of(tmp_path, store, '{weights = "a.pth", heads = 3}')
     (start,) = rows(plan)
     file = plan.files[start.identity.key]
-    assert file == GivenFile(str(tmp_path / "a.pth"), {"heads": 3})
+    assert file == GivenFile(str(tmp_path / "a.pth"), Stated(heads=3))
     write_weights(tmp_path / "a.pth", added=1.0)
     with pytest.raises(OtherWeightsError, match="but the plan was made for"):
         import_given(start.identity, file, store, Resources())
@@ -210,7 +210,7 @@ def test_an_import_stores_the_encoder_of_the_plan_and_no_other(tmp_path, store):
     path = write_weights(tmp_path / "a.pth")
     import_given(start.identity, file, store, Resources())
     record = store.read("pretrain", start.identity.key)
-    wanted = find_encoder(path, from_json(Stated, file.stated))
+    wanted = find_encoder(path, file.stated)
     assert record.identity == wanted.identity().to_json()
     count = sum(t.numel() for t in wanted.network().parameters())
     assert record.architecture.encoder_parameters == count
@@ -221,5 +221,5 @@ def test_the_job_of_a_given_encoder_has_its_file(tmp_path, store):
     write_weights(tmp_path / "a.pth")
     plan = plan_of(tmp_path, store, '{weights = "a.pth", heads = 3}')
     jobs = {job.pretraining.method: job.given for job in plan.jobs()}
-    assert jobs["given"] == GivenFile(str(tmp_path / "a.pth"), {"heads": 3})
+    assert jobs["given"] == GivenFile(str(tmp_path / "a.pth"), Stated(heads=3))
     assert jobs["random_init"] is None

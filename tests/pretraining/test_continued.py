@@ -9,14 +9,16 @@ import torch
 from given_files import write_weights
 from small_pretrainings import EVERY_STEP, RECIPE, identity_of, make_pool, outcome, stop_after, use
 
-from sarbench.bench.identity import Pretraining, Resources, continued_from, given_of
+from sarbench.bench.given_file import Stated
+from sarbench.bench.given_identity import continued_from, given_of
+from sarbench.bench.identity import Pretraining, Resources
 from sarbench.bench.method_facts.build import FirstWeightsError, NotTrainedHereError, build_method
 from sarbench.bench.pretraining.claim import Interrupted
 from sarbench.bench.pretraining.loop import pretrain
 from sarbench.bench.store.records import Store
 from sarbench.bench.store.weights import CheckpointMismatchError
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.given_weights import GivenWeights, Stated
+from sarbench.bench.weights.given_weights import GivenWeights
 from sarbench.bench.weights.storing import store_given
 from sarbench.methods import get
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from parity.encoders.drawn import chips, published
+from sarbench.bench.given_file import Stated
 from sarbench.bench.weights.account import UnaccountedKeysError
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.given_weights import GivenWeights, Stated, StatedValueError
+from sarbench.bench.weights.given_weights import GivenWeights, StatedValueError
 from sarbench.bench.weights.reading import WeightsFileError
 from sarbench.methods._encoders import encoder_from_json
 from sarbench.methods.given import Config

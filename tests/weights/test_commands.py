@@ -11,12 +11,12 @@ from PIL import Image
 from small_pretrainings import identity_of
 
 from parity.encoders.drawn import chips, published
+from sarbench.bench.given_file import Stated
 from sarbench.bench.identity import Resources
 from sarbench.bench.method_facts.build import build_method
 from sarbench.bench.pretraining.loop import pretrain
 from sarbench.bench.store.records import Store
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.given_weights import Stated
 from sarbench.methods import get
 
 

@@ -17,6 +17,7 @@ from stores import provenance
 from torch import Tensor, nn
 
 from parity.encoders.drawn import chips, fixture, published, weight
+from sarbench.bench.given_file import Stated
 from sarbench.bench.identity import Pretraining, Resources
 from sarbench.bench.method_facts.build import build_method
 from sarbench.bench.store.records import Store
@@ -24,7 +25,6 @@ from sarbench.bench.store.weights import save_encoder
 from sarbench.bench.suggest import RequestError
 from sarbench.bench.weights.export import companions, write_all
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.given_weights import Stated
 from sarbench.bench.weights.storing import store_given
 from sarbench.methods import Encoder, get, names
 from sarbench.methods._encoders import GivenConfig, TimmConfig, encoder_json, encoder_named

@@ -5,8 +5,8 @@ import torch
 from commands import call_here
 
 from parity.encoders.drawn import chips, published
+from sarbench.bench.given_file import Stated
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.given_weights import Stated
 
 
 def test_an_imported_file_has_the_features_of_the_file_under_its_key(tmp_path):

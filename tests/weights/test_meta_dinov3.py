@@ -10,10 +10,11 @@ from timm.layers.norm import LayerNorm
 from timm.models import eva
 from torch import Tensor
 
+from sarbench.bench.given_file import Stated
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.weights import timm_weights as module
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.given_weights import GivenWeights, Stated
+from sarbench.bench.weights.given_weights import GivenWeights
 from sarbench.bench.weights.reading import WeightsFileError
 from sarbench.methods import _given, _timm
 

@@ -12,13 +12,14 @@ from small_pretrainings import identity_of
 from parity.encoders.drawn import chips, published
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.evaluation.evaluate import Evaluation
+from sarbench.bench.given_file import Stated
 from sarbench.bench.identity import Resources
 from sarbench.bench.method_facts.build import NotTrainedHereError, build_method
 from sarbench.bench.pretraining.loop import pretrain
 from sarbench.bench.store.records import Store
 from sarbench.bench.store.weights import CheckpointMismatchError, save_encoder
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.given_weights import Stated, StatedValueError
+from sarbench.bench.weights.given_weights import StatedValueError
 from sarbench.bench.weights.reading import WeightsFileError
 from sarbench.bench.weights.storing import store_given
 from sarbench.methods import Encoder, get

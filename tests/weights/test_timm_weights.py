@@ -8,10 +8,11 @@ import torch
 from timm import create_model
 from torch import Tensor
 
+from sarbench.bench.given_file import Stated
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.weights.account import UnaccountedKeysError
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.given_weights import GivenWeights, Stated, StatedValueError
+from sarbench.bench.weights.given_weights import GivenWeights, StatedValueError
 
 RESNET = "timm:test_resnet@64"
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from parity.encoders.drawn import CHECKOUTS, chips, fixture, published
+from sarbench.bench.given_file import Stated
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.given_weights import GivenWeights, Stated
+from sarbench.bench.weights.given_weights import GivenWeights
 
 HERE = Path(__file__).parent
 LAYOUTS = {  # fixture -> layout, keys used
