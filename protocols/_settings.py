@@ -15,11 +15,19 @@ Readout = Literal[
 TRAINABLE = ("default", "class", "patch_mean")  # readouts under which an encoder is trained
 Precision = Literal["fp32", "bf16"]
 Layers = Literal["all", "attention", "mlp", "qkv", "proj", "fc1", "fc2"]
-LAYERS: dict[str, tuple[str, ...]] = {  # groups of linear layers; any other name is that of one
+LAYER_GROUPS: dict[str, tuple[str, ...]] = {  # any other name is that of one kind
     "all": ("qkv", "proj", "fc1", "fc2"),
     "attention": ("qkv", "proj"),
     "mlp": ("fc1", "fc2"),
 }
+CHOICES: dict[str, tuple[str, ...]] = {  # settings that are names
+    "readout": get_args(Readout), "precision": get_args(Precision), "layers": get_args(Layers)
+}  # fmt: skip
+
+
+def kinds_in(layers: str) -> tuple[str, ...]:
+    """Return the kinds of linear layers in a group, or the one kind of that name."""
+    return LAYER_GROUPS.get(layers, (layers,))
 
 
 def grid_cells(readout: str) -> int:
@@ -37,13 +45,13 @@ def missing_layers(layers: str, found: list[str]) -> str | None:
 
     An encoder that has some of the layers of a group can be.
     """
-    wanted = LAYERS.get(layers, (layers,))
+    wanted = kinds_in(layers)
     if set(wanted) & set(found):
         return None
     if not found:
         return (
-            f"the encoder has none of the linear layers {', '.join(LAYERS['all'])} of a "
-            "transformer's blocks, which are what is updated; use few_shot or finetune"
+            "lora updates the linear layers qkv, proj, fc1 and fc2 of transformer blocks, and the "
+            "encoder has none of them; use few_shot or finetune"
         )
     return (
         f"the encoder has no linear layers {' and '.join(wanted)} in its blocks, but "
@@ -62,10 +70,7 @@ class _Settings:
 
     def __post_init__(self) -> None:
         """Refuse values that would fail, or do nothing, hours later."""
-        readouts = get_args(Readout) if self.on_features else TRAINABLE
-        allowed = {
-            "readout": readouts, "precision": get_args(Precision), "layers": get_args(Layers)
-        }  # fmt: skip
+        allowed = CHOICES if self.on_features else CHOICES | {"readout": TRAINABLE}
         for name, value in vars(self).items():
             if value not in allowed.get(name, (value,)):
                 raise BadSettingsError(f"{name} is {value!r}; allowed: {', '.join(allowed[name])}")

@@ -14,6 +14,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from ._settings import Readout, grid_cells
 
 READOUTS: tuple[str, ...] = get_args(Readout)
+CHUNK = 256  # chips in one pass of an encoder; fixed, so that no number depends on memory
 
 
 class Encoder(Protocol):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.utils.parametrize import register_parametrization
 
-from ._settings import LAYERS, Lora, missing_layers
+from ._settings import Lora, kinds_in, missing_layers
 from ._training import Classifier, train_and_predict
 from ._types import LabelledImages, Predictions
 
@@ -50,7 +50,7 @@ class LowRank(nn.Module):
         """Return the updated weight."""
         return weight + self.scale * (self.up @ self.down)
 
-    def of(self, x: Float[Tensor, "*rows I"]) -> Float[Tensor, "*rows O"]:
+    def added_output(self, x: Float[Tensor, "*rows I"]) -> Float[Tensor, "*rows O"]:
         """Return what the update adds to an output, without the product B A."""
         return linear(linear(x, self.down), self.scale * self.up)
 
@@ -98,23 +98,23 @@ def add_updates(classifier: Classifier, settings: Lora, rng: torch.Generator) ->
 
 
 def _update(layer: nn.Linear, settings: Lora, rng: torch.Generator) -> LowRank:
-    """Add an update to a layer, for callers of the layer and for readers of its weight.
+    """Add an update to a layer.
 
-    A call multiplies by A and B one after the other, because the gradient of B A would cost as much
-    as that of the whole weight.
+    A call adds B (A x), because the gradient of B A would cost as much as that of W. Code that
+    reads `layer.weight` without a call gets W + s B A.
     """
     update = LowRank(layer, settings, rng)
     frozen = copy(layer)
     frozen._parameters = dict(layer._parameters)  # the copy shares them with the layer
     register_parametrization(layer, "weight", update)
-    layer.forward = lambda input: frozen(input) + update.of(input)
+    layer.forward = lambda input: frozen(input) + update.added_output(input)
     return update
 
 
 def layers_of(encoder: nn.Module, layers: str) -> Iterator[nn.Linear]:
     """Yield the linear layers of a kind or group of kinds, in the order of the network."""
     for name, module in encoder.named_modules():
-        if isinstance(module, nn.Linear) and _kind(name) in LAYERS.get(layers, (layers,)):
+        if isinstance(module, nn.Linear) and _kind(name) in kinds_in(layers):
             yield module
 
 

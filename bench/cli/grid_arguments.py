@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
-from inspect import Signature, signature
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from ..store.archive import GRID, SUFFIX, ArchivedStore, unpacked
 from ..store.records import Store
 from ..suggest import RequestError
 from .app import app
-from .options import DATA, RUNS, DataDir, RunsDir, open_store
+from .options import DATA, RUNS, DataDir, RunsDir, open_store, set_parameters
 
 Many = list[str] | None
 
@@ -198,9 +198,5 @@ def grid_command(command: Callable[..., None]) -> Callable[..., None]:
         with unpacked(request.path) as store:
             command(replace(request, archived=store), **given)
 
-    # required arguments come first, GRID before all
-    parameters = sorted([*shared.values(), *own], key=lambda one: one.default is not one.empty)
-    # Typer reads the options from these two.
-    called.__signature__ = Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
-    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    set_parameters(called, [*shared.values(), *own])  # GRID before all
     return app.command()(called)

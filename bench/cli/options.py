@@ -1,7 +1,9 @@
 """Options and folders that several commands share."""
 
+from collections.abc import Callable, Iterable
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,6 +47,14 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 PngFile = Annotated[
     Path | None, typer.Option("--out", callback=new_file, help="file to write (PNG)")
 ]
+
+
+def set_parameters(command: Callable[..., Any], parameters: Iterable[Parameter]) -> None:
+    """Give a command the arguments and options that Typer shows; required ones come first."""
+    ordered = sorted(parameters, key=lambda one: one.default is not one.empty)
+    # Typer reads the options from these two.
+    command.__signature__ = Signature(ordered)  # pyright: ignore[reportAttributeAccessIssue]
+    command.__annotations__ = {one.name: one.annotation for one in ordered}
 
 
 def open_store(runs: Path) -> Store:

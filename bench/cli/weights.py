@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..given_file import NOTHING_STATED, Stated
 from ..suggest import RequestError
 from .app import COMMANDS, app, out, print_error, print_json, print_status, warn
 from .options import DATA, RUNS, DataDir, Json, RunsDir, new_file, open_store
 from .progress import Bar, progress
+from .stated_arguments import with_stated
 
 if TYPE_CHECKING:  # `--help` needs no torch
     from ..weights.given_weights import GivenWeights
@@ -17,29 +19,8 @@ weights = typer.Typer(no_args_is_help=True, help=COMMANDS["weights"][1])
 app.add_typer(weights, name="weights")
 
 UNTRAINED = "all norms have weights of 1 and biases of 0: this encoder looks untrained"
-SHOWN = 12  # keys of one kind on the page
+SHOWN = 12  # keys of one kind in the terminal
 File = Annotated[Path, typer.Argument(metavar="FILE", help="file of weights")]
-Heads = Annotated[
-    int | None, typer.Option(min=1, help="attention heads of a block; default: 64 wide each")
-]
-Part = Annotated[
-    str | None, typer.Option(help="encoder of a file with two: target_encoder (default), encoder")
-]
-InputPx = Annotated[
-    int | None, typer.Option("--input-px", min=1, help="side of the input; resizes positions")
-]
-Encoder = Annotated[
-    str | None,
-    typer.Option(help="read the file as this network of timm: timm:NAME or timm:NAME@PX"),
-]
-Channel = Annotated[
-    int | None, typer.Option(min=0, help="only channel that a chip is given to; default: every one")
-]
-Mean = Annotated[
-    str | None,
-    typer.Option(help="subtracted from each channel: 0.5, or 0.485,0.456,0.406, or none"),
-]
-Std = Annotated[str | None, typer.Option(help="divides each channel then, written as --mean")]
 
 
 @weights.callback()
@@ -48,19 +29,13 @@ def _group() -> None:
 
 
 @weights.command("inspect")
-def inspect(
-    file: File,
-    heads: Heads = None,
-    part: Part = None,
-    input_px: InputPx = None,
-    encoder: Encoder = None,
-    channel: Channel = None,
-    mean: Mean = None,
-    std: Std = None,
-    as_json: Json = False,
-) -> None:
+@with_stated
+def inspect(stated: Stated, file: File, as_json: Json = False) -> None:
     """Say what a file of weights is; exit with 2 if a key is unaccounted or missing."""
-    found = _find(file, heads, part, input_px, encoder, channel, mean, std)
+    from ..weights.find_encoder import find_encoder
+    from ..weights.fingerprint import looks_untrained
+
+    found = find_encoder(file, stated)
     if as_json:
         print_json(_described(found))
     else:
@@ -71,43 +46,37 @@ def inspect(
             f"keys: {len(found.account.unexpected)}"
         )
         raise typer.Exit(2)
-    from ..weights.fingerprint import looks_untrained
-
     if looks_untrained(found.network()):
         warn(UNTRAINED)
 
 
 @app.command("features")
+@with_stated
 def write_features(
+    stated: Stated,
     source: Annotated[
         str, typer.Argument(metavar="FILE_OR_KEY", help="file of weights, or key of a pretraining")
     ],
     images: Annotated[str, typer.Argument(metavar="IMAGES", help="folder of chips, or data set")],
     path: Annotated[Path, typer.Option("--out", callback=new_file, help="file to write (NPZ)")],
     readout: Annotated[str, typer.Option(help="class, patch_mean or tokens")] = "patch_mean",
-    heads: Heads = None,
-    part: Part = None,
-    input_px: InputPx = None,
-    encoder: Encoder = None,
-    channel: Channel = None,
-    mean: Mean = None,
-    std: Std = None,
     runs: RunsDir = RUNS,
     data: DataDir = DATA,
 ) -> None:
     """Write the features of chips under the encoder of a file or of a key."""
     from ..weights.features import KEY, check_readout, encoder_of_key
+    from ..weights.find_encoder import find_encoder
 
     if not Path(source).exists() and KEY.fullmatch(source):
-        if any(one is not None for one in (heads, part, input_px, encoder, channel, mean, std)):
+        if stated != NOTHING_STATED:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in stated.to_json())
             raise RequestError(
-                f"{source} is a key, which says what its encoder is; leave --heads, --part, "
-                "--input-px, --encoder, --channel, --mean and --std out"
+                f"{source} is a key, which says what its encoder is; leave {options} out"
             )
         config = None
         network, px = encoder_of_key(open_store(runs), source)
     else:
-        found = _find(Path(source), heads, part, input_px, encoder, channel, mean, std)
+        found = find_encoder(Path(source), stated)
         config, network, px = found.config, found.network(), found.encoder.input_px
         _print_notes(found)
     check_readout(network, readout)
@@ -116,23 +85,15 @@ def write_features(
 
 
 @weights.command("import")
-def import_file(
-    file: File,
-    heads: Heads = None,
-    part: Part = None,
-    input_px: InputPx = None,
-    encoder: Encoder = None,
-    channel: Channel = None,
-    mean: Mean = None,
-    std: Std = None,
-    runs: RunsDir = RUNS,
-) -> None:
+@with_stated
+def import_file(stated: Stated, file: File, runs: RunsDir = RUNS) -> None:
     """Copy the encoder of a file into the store and print its key."""
     from ..identity import Resources
+    from ..weights.find_encoder import find_encoder
     from ..weights.fingerprint import looks_untrained
     from ..weights.storing import store_given
 
-    found = _find(file, heads, part, input_px, encoder, channel, mean, std)
+    found = find_encoder(file, stated)
     if looks_untrained(found.network()):
         warn(UNTRAINED)
     store, key = open_store(runs), found.identity().key
@@ -223,42 +184,6 @@ def _write(
     array = np.concatenate(parts)
     write_atomic(path, npz(features=array, ids=np.array(ids)))
     return len(ids), " x ".join(map(str, array.shape[1:]))
-
-
-def _find(
-    file: Path,
-    heads: int | None,
-    part: str | None,
-    input_px: int | None,
-    encoder: str | None,
-    channel: int | None,
-    mean: str | None,
-    std: str | None,
-) -> "GivenWeights":
-    from ..weights.find_encoder import find_encoder
-    from ..weights.given_weights import Stated
-
-    stated = Stated(
-        heads, input_px, part, encoder, channel, _numbers("mean", mean), _numbers("std", std)
-    )
-    return find_encoder(file, stated)
-
-
-def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
-    """Return the numbers of an option; `none` gives none.
-
-    Raises:
-        RequestError: The text is something else.
-    """
-    if text is None or text == "none":
-        return None if text is None else ()
-    try:
-        return tuple(float(one) for one in text.split(","))
-    except ValueError:
-        raise RequestError(
-            f"--{name} is {text!r}; write a number, one for each channel with commas between "
-            "them, or none"
-        ) from None
 
 
 def _described(found: "GivenWeights") -> dict[str, Any]:

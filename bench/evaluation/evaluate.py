@@ -23,7 +23,7 @@ from ...methods import _registry
 from ...methods._encoders import encoder_from_json
 from ...protocols import PROTOCOLS
 from ...protocols._support_sets import support_digest, support_set
-from ...protocols._types import Features, LabelledImages, Predictions, read_out
+from ...protocols._types import CHUNK, Features, LabelledImages, Predictions, read_out
 from ...results.metrics import accuracy, balanced_accuracy, macro_f1
 from ...results.record import RunRecord
 from ..augmentation.conditions import in_condition
@@ -37,7 +37,6 @@ from ..store.records import Store
 from ..store.weights import CheckpointMismatchError, load_encoder
 
 Head = tuple[Shots, int]  # shots and seed, which choose the labelled chips and the random numbers
-CHUNK = 256  # chips in one pass of the encoder; fixed, so that no number depends on memory
 
 
 class StaleDataError(ValueError):

@@ -1,10 +1,10 @@
 """Problems in the section `[evaluate]` of a grid."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from ...protocols import PROTOCOLS, Protocol
-from ...protocols._settings import Layers, Precision, Readout
+from ...protocols._settings import CHOICES
 from ..augmentation.conditions import CLEAN, BadConditionError, check_side, shift_px
 from ..data.packed import Summary
 from ..data.registry import card, dataset_names
@@ -13,10 +13,6 @@ from ..suggest import unknown
 from .schema import Grid, ProtocolEntry, as_list
 from .sweeps import sweep_settings, swept_values
 from .value_problems import kind_of, list_problems, same_kind, seed_problems
-
-CHOICES = {
-    "readout": get_args(Readout), "precision": get_args(Precision), "layers": get_args(Layers)
-}  # fmt: skip
 
 
 def evaluate_problems(grid: Grid) -> Iterator[str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...methods import _registry
 from ...methods._encoders import encoder_from_json
-from ...protocols._types import read_out
+from ...protocols._types import CHUNK, read_out
 from ...results.record import PretrainRecord
 from ..augmentation.resample import resize
 from ..data.chips import Chips
@@ -22,7 +22,6 @@ from ..store.weights import load_encoder
 from ..suggest import RequestError
 
 READOUTS = ("class", "patch_mean", "tokens")
-CHUNK = 256  # chips in one pass, as in an evaluation
 KEY = re.compile(r"[0-9a-f]{12,64}")
 Chip = tuple[str, Float[Tensor, "1 1 H W"]]  # id and amplitude in [0, 1]
 

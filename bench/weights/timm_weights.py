@@ -5,7 +5,6 @@ from math import isqrt
 from typing import Any
 
 import torch
-from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from ...methods._encoders import EncoderError, TimmConfig, encoder_named
@@ -16,6 +15,7 @@ from .digest import weights_digest
 from .given_weights import GivenWeights, StatedValueError, as_weights, input_config
 from .layout import NEXT_TO_IT, reason_for, unwrap
 from .meta_dinov3 import SAT, is_meta, is_sat, timm_names
+from .positions import is_square, resize_table
 from .reading import WeightsFile
 
 LAYOUT = "timm"
@@ -84,8 +84,9 @@ def timm_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
     tensors, more = as_weights(tensors)
     given = input_config(LAYOUT, normalisation, channels, weights_digest(tensors), stated)
     for name, shape in sizes.items():
-        tensors[name], note = _resized(tensors[name], shape, network)
-        notes.append(note)
+        prefix = _prefix_rows(network)
+        tensors[name], resized = resize_table(tensors[name], isqrt(shape[1] - prefix), prefix)
+        notes += resized
     own_tensors = {f"model.{name}": tensor for name, tensor in tensors.items()}
     return GivenWeights(LAYOUT, config, given, own_tensors, account, tuple(notes + more))
 
@@ -177,7 +178,7 @@ def _can_resize(name: str, tensor: Tensor, expected: torch.Size, network: Any) -
     if name != "pos_embed" or tensor.ndim != 3 or tensor.shape == expected:
         return False
     patches = tensor.shape[1] - _prefix_rows(network)
-    return tensor.shape[2] == expected[2] and patches > 0 and isqrt(patches) ** 2 == patches
+    return tensor.shape[2] == expected[2] and is_square(patches)
 
 
 def _prefix_rows(network: Any) -> int:
@@ -185,12 +186,3 @@ def _prefix_rows(network: Any) -> int:
     if getattr(network, "no_embed_class", False):
         return 0
     return getattr(network, "num_prefix_tokens", 0)
-
-
-def _resized(table: Tensor, shape: torch.Size, network: Any) -> tuple[Tensor, str]:
-    """Resize a table of positions as timm does, and say so."""
-    extra = _prefix_rows(network)
-    side, now = isqrt(table.shape[1] - extra), isqrt(shape[1] - extra)
-    resized = resample_abs_pos_embed(table, [now, now], [side, side], num_prefix_tokens=extra)
-    text = f"positions resized from {side} x {side} to {now} x {now} patches"
-    return resized, f"{text} (bicubic, antialiased)"

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...methods._encoders import EncoderError, GivenConfig
 from ..given_file import Stated
 from .given_weights import StatedValueError
+from .positions import is_square
 from .reading import WeightsFile, WeightsFileError
 
 HEAD_WIDTH = 64  # of most published ViTs; a file does not tell it
@@ -136,11 +137,6 @@ def _has_class_token(tensors: dict[str, Tensor], relative: bool) -> bool:
         return True
     table = _first(tensors, "pos_embed$", 3)
     return table is not None and not is_square(table.shape[1]) and is_square(table.shape[1] - 1)
-
-
-def is_square(count: int) -> bool:
-    """Return whether a number of patches is that of a square."""
-    return count > 0 and isqrt(count) ** 2 == count
 
 
 def _heads(width: int, relative: Tensor | None, stated: Stated) -> tuple[int, list[str]]:

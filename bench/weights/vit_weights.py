@@ -1,10 +1,8 @@
 """The ViT or HiViT of a file, and the account of its keys."""
 
 from dataclasses import replace
-from math import isqrt
 
 import torch
-from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
 
 from ...methods._channels import InputChannels
@@ -21,8 +19,9 @@ from .given_weights import (
     input_config,
 )
 from .layout import NEXT_TO_IT, Layout, has, reason_for, unwrap
+from .positions import is_square, resize_table
 from .reading import WeightsFile
-from .vit_sizes import is_square, sizes
+from .vit_sizes import sizes
 
 
 def vit_weights(file: WeightsFile, layout: Layout, stated: Stated) -> GivenWeights:
@@ -160,21 +159,18 @@ def close_account(
 
 
 def _can_resize(shape: torch.Size, encoder: GivenConfig) -> bool:
-    extra = 0 if encoder.registers or not encoder.class_token else 1
-    return len(shape) == 3 and shape[2] == encoder.width and is_square(shape[1] - extra)
+    if len(shape) != 3 or shape[2] != encoder.width:
+        return False
+    return is_square(shape[1] - _prefix_rows(encoder))
 
 
 def resize_positions(tensors: dict[str, Tensor], encoder: GivenConfig) -> list[str]:
     """Resize the table of positions to the input, as timm does: bicubic, antialiased."""
     table = tensors["pos_embed"]
-    extra = 0 if encoder.registers or not encoder.class_token else 1
-    side = isqrt(table.shape[1] - extra)
-    if (side, side) == encoder.patch_grid:
-        return []
-    tensors["pos_embed"] = resample_abs_pos_embed(
-        table, list(encoder.patch_grid), [side, side], num_prefix_tokens=extra
-    )
-    now = encoder.patch_grid[0]
-    return [
-        f"positions resized from {side} x {side} to {now} x {now} patches (bicubic, antialiased)"
-    ]
+    tensors["pos_embed"], notes = resize_table(table, encoder.patch_grid[0], _prefix_rows(encoder))
+    return notes
+
+
+def _prefix_rows(encoder: GivenConfig) -> int:
+    """Return the number of rows of a table of positions that belong to no patch."""
+    return int(encoder.class_token and not encoder.registers)

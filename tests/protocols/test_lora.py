@@ -232,7 +232,7 @@ def test_a_convolutional_network_has_none_of_the_layers() -> None:
     def resnet(drop_path: float) -> nn.Module:
         return TimmEncoder(TimmConfig("timm:test_resnet@8", 8))
 
-    with pytest.raises(lora.NoLinearLayersError, match="none of the linear layers qkv, proj, fc1"):
+    with pytest.raises(lora.NoLinearLayersError, match="updates the linear layers qkv, proj, fc1"):
         run(QUICK, resnet)
 
 

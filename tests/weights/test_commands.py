@@ -211,7 +211,7 @@ def test_features_of_a_key_are_those_of_its_encoder(folder, tmp_path):
     np.testing.assert_allclose(found, of_file, atol=1e-5)
     for words, problem in (
         ((identity.key[:12], folder, "--heads", 3), "is a key"),
-        ((identity.key[:12], folder, "--mean", "none"), "--mean and --std out"),
+        ((identity.key[:12], folder, "--mean", "none"), "leave --mean out"),
         (("0" * 12, folder), "no pretraining has a key beginning with 000000000000"),
         (("nothing.pth", folder), "No such file"),
         ((identity.key, tmp_path / "runs" / "pretrain"), "holds no image"),
