@@ -56,11 +56,13 @@ class Converted:
 
     Attributes:
         support: The training chips that it names.
+        unknown: Paths of its training list that name no chip.
         tested: Paths of its training list that are test chips of our split.
         other_class: Paths whose class has another name in our split.
     """
 
     support: SupportSet
+    unknown: list[str]
     tested: list[str]
     other_class: list[str]
 
@@ -103,7 +105,10 @@ def convert(path: Path, chips: Chips) -> Converted:
         if chip is None:
             unknown.append(impath)
             continue
-        (tested if chips.is_test[chip] else chosen).append(impath if chips.is_test[chip] else chip)
+        if chips.is_test[chip]:
+            tested.append(impath)
+        else:
+            chosen.append(chip)
         if plain(class_name) != plain(chips.classes[chips.labels[chip]]):
             other_class.append(impath)
     if not chosen:
@@ -113,7 +118,7 @@ def convert(path: Path, chips: Chips) -> Converted:
             f"{first[0] if first else 'missing'}); name the data set that it was made from"
         )
     support = support_from(chips, chosen, shots, int(match[2]), unknown + tested)
-    return Converted(support, tested, other_class)
+    return Converted(support, unknown, tested, other_class)
 
 
 def _load(content: bytes) -> Any:

@@ -16,8 +16,8 @@ from ..plan.comparability import describe_recipe
 from ..store.records import Store
 from ..weights.export import Export
 from ..weights.given_weights import GivenWeights
-from .card_scores import CardScore, scores_of_start
-from .card_seen import seen_by
+from .model_card_scores import CardScore, scores_of_start
+from .model_card_seen import seen_by
 
 
 def model_card(

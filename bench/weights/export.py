@@ -25,7 +25,7 @@ from ..suggest import RequestError
 from .digest import weights_digest
 from .given_weights import GivenWeights
 from .own_weights import EXPORTED, TIMM, OwnNetworkError, own_weights
-from .reading import read_file
+from .reading import read_tensors
 
 SUFFIX = ".safetensors"
 KERNEL, BIAS = "patch_embed.proj.weight", "patch_embed.proj.bias"
@@ -92,7 +92,7 @@ def stored_encoder(store: Store, record: PretrainRecord) -> GivenWeights:
             f"{path} does not have the digest of its record; `sarbench check` gives details"
         )
     try:
-        return own_weights(read_file(path), NOTHING_STATED)
+        return own_weights(read_tensors(path), NOTHING_STATED)
     except OwnNetworkError as error:
         raise RequestError(
             f"{record.identity['method']} builds a network of its own kind, which timm cannot load "

@@ -7,7 +7,7 @@ from .given_weights import GivenWeights, StatedValueError
 from .layout import has
 from .layouts import LAYOUTS, recognise
 from .own_weights import has_own_header, own_weights
-from .reading import WeightsFileError, read_file
+from .reading import WeightsFileError, read_tensors
 from .timm_weights import timm_weights
 from .vit_weights import vit_weights
 
@@ -19,7 +19,7 @@ def find_encoder(path: Path, stated: Stated = NOTHING_STATED) -> GivenWeights:
         WeightsFileError: The file cannot be read, or no layout recognises it.
         StatedValueError: A stated value does not fit the file.
     """
-    file = read_file(path)
+    file = read_tensors(path)
     try:
         if has_own_header(file):
             return own_weights(file, stated)
