@@ -13,7 +13,8 @@ from ..plan.plan import Plan
 from ..store.records import DamagedRecordError, Store
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..suggest import RequestError
-from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
+from .verify_pretraining import encoder_problems
+from .verify_run import Problem, RunVerifier, start_problems
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from ..store.atomic import copy_once
 from ..store.records import ENCODER, HISTORY, DamagedRecordError, Store
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE, check_stored
-from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
+from .verify_pretraining import encoder_problems
+from .verify_run import Problem, RunVerifier, start_problems
 
 # Files that are copied with a record, if they exist.
 COPIED = {"pretrain": (ENCODER, HISTORY, SAMPLES_FILE), "evaluate": (PREDICTIONS_FILE,)}
