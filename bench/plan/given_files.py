@@ -10,7 +10,7 @@ it. Results are then those of the weights that the path held last, and tables sa
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,6 +20,7 @@ from typing import Any
 
 from ...results.record import digest_json
 from ..grid.encoder_entries import GIVEN, EncoderEntry, GivenRow
+from ..grid.expand import PlannedPretraining
 from ..grid.given_rows import GivenEncoder
 from ..grid.schema import Grid, GridError
 from ..identity import Pretraining, from_json
@@ -96,6 +97,36 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
         with suppress(OSError):  # a read-only store
             write_atomic(file, _text(_read(file) | fresh))
     return found
+
+
+def remember(grid: Grid, starts: Iterable[PlannedPretraining], source: Path, root: Path) -> None:
+    """Remember the encoders of an archive, so that its rows are found without their files.
+
+    Args:
+        grid: The grid of the archive.
+        starts: Its pretrainings.
+        source: The archive.
+        root: The folder of the store that remembers them.
+    """
+    entries = {entry.name: entry for entry in grid.encoders}
+    found = {}
+    for start in starts:
+        if start.given is None or start.identity is None or start.label not in entries:
+            continue
+        row = start.given
+        one = Remembered(
+            path=str(source / row.file),  # of no file that is there
+            stated=entries[start.label].stated(),
+            stamp=None,
+            code="",
+            identity=start.identity.to_json(),
+            architecture=row.architecture,
+            notes=list(row.notes),
+            untrained=row.untrained,
+        )
+        found[one.key] = one
+    if found:
+        write_atomic(root / FILE, _text(_read(root / FILE) | found))
 
 
 def _find(
