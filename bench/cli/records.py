@@ -152,7 +152,7 @@ def _with_scores(store: ArchivedStore) -> ArchivedStore:
     if store.classes:
         raise RequestError(
             f"{store.path} was made with --no-scores, so its runs cannot be merged; make it again "
-            "without that option"
+            "without that option, or join archives with `sarbench archive GRID --from`"
         )
     return store
 
@@ -180,7 +180,8 @@ def archive(
 ) -> None:
     """Write the records and predictions of a grid into one zip file, without weights.
 
-    With --from, the runs of the grid may be in archives of its parts; the store may be missing.
+    With --from, runs may be in archives of parts of the grid, and the store may be missing.
+
     `table`, `compare`, `paper`, `report`, `plan`, `check` and `merge` read it without a store.
     """
     from ..reporting.leaderboard import predictions_of  # imports scipy
@@ -196,6 +197,11 @@ def archive(
         write_archive(path, members_of(made, request.store, grid, scores=not no_scores))
         _print_written(path, made)
         return
+    if folders := [str(part) for part in parts if part.is_dir()]:
+        raise RequestError(
+            f"--from takes archives (.zip), but {', '.join(folders)} is a folder; name a store "
+            "with --runs, or make an archive of it with `sarbench archive`"
+        )
     with open_parts(request.store, [part.expanduser() for part in parts]) as opened:
         store = opened.store
         made = opened.plan(request.grid, request.data, request.part, request.versions)
@@ -209,8 +215,8 @@ def archive(
             for entry in made.runs
             if entry.record
         )
-        listed = [f"{taken[one.shown]} from {one.shown}" for one in store.sources]
-        out.print(f"runs: {', '.join(listed)}", markup=False)
+        listed = [f"{taken[one.shown]} of {one.shown}" for one in store.used]
+        out.print(f"runs: {', '.join(listed)} (one in several counts once)", markup=False)
 
 
 def _refuse_parts(made: Plan, store: JoinedStore, no_scores: bool) -> None:
@@ -221,10 +227,11 @@ def _refuse_parts(made: Plan, store: JoinedStore, no_scores: bool) -> None:
     """
     keys = [str(entry.key) for entry in made.runs if entry.record]
     if not keys:
+        stale = [entry for entry in made.runs if entry.state == "stale"]
+        why = f"; {len(stale)} are {stale[0].reason}" if stale else ""
         raise RequestError(
-            f"neither the store nor an archive of --from has a run of this part of the grid "
-            f"(looked in {store.shown}); give the grid that the archives were made of, and name "
-            "the store with --runs"
+            f"{store.shown} has no run of this part of the grid{why}; give the grid that the "
+            "archives were made of, leave out filters, or name the store with --runs"
         )
     if no_scores:
         return

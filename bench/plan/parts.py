@@ -91,7 +91,7 @@ class Parts:
                 _add_state(run, known)
                 if start.state == "failed":
                     cause = Cause.PRETRAINING_FAILED
-                    run.set("failed", cause, start.reason, start.failure_class)
+                    run.set("failed", cause, start.reason, run.failure_class)
                 elif run.cause == Cause.PRETRAINING_FAILED:
                     run.set("new", Cause.NOT_RUN)
 

@@ -33,7 +33,12 @@ class JoinedStore(Store):
     @property
     def shown(self) -> Path:
         """The paths of all sources, as one path for messages."""
-        return Path(" + ".join(str(one.shown) for one in self.sources if one.root.is_dir()))
+        return Path(" + ".join(str(one.shown) for one in self.used))
+
+    @property
+    def used(self) -> list[Store]:
+        """The sources without a store that does not exist."""
+        return [one for one in self.sources if one.root.is_dir()]
 
     @property
     def has_results(self) -> bool:
