@@ -47,6 +47,7 @@ class Remembered:
         architecture: In words.
         notes: As in `GivenRow`.
         untrained: As in `GivenRow`.
+        archived: It is of an archive, made when the file was there.
     """
 
     path: str
@@ -57,6 +58,7 @@ class Remembered:
     architecture: str
     notes: list[str]
     untrained: bool
+    archived: bool = False
 
     @property
     def key(self) -> str:
@@ -88,7 +90,7 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
             identity = replace(identity, method_version=methods[GIVEN].version)
         row = GivenRow(
             Path(entry.weights).name, one.architecture, tuple(one.notes), tuple(entry.seen),
-            entry.labels, missing, one.untrained,
+            entry.labels, missing and not one.archived, one.untrained,
         )  # fmt: skip
         found.append(GivenEncoder(entry, identity, row))
     if problems:
@@ -123,6 +125,7 @@ def remember(grid: Grid, starts: Iterable[PlannedPretraining], source: Path, roo
             architecture=row.architecture,
             notes=list(row.notes),
             untrained=row.untrained,
+            archived=not row.missing,
         )
         found[one.key] = one
     if found:

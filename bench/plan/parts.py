@@ -63,8 +63,8 @@ class Parts:
             more = len(conflicts) - LISTED
             lines = conflicts[:LISTED] + ([f"and {more} more"] if more > 0 else [])
             raise PartsError(
-                "the sources contradict each other, and a record has one value; leave out the "
-                "source that is wrong:\n" + "\n".join(lines)
+                "records of the sources differ or are damaged, and a run has one number; leave "
+                "out the source that is wrong:\n" + "\n".join(lines)
             )
         self._add_states(made)
         for part in self.plans:
