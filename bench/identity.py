@@ -17,6 +17,8 @@ T = TypeVar("T")
 Shots = int | Literal["all"]
 Kind = Literal["pretrain", "evaluate"]  # of work and of a job: a pretraining, or runs
 KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
+GIVEN = "given"  # the method of given weights
+INPUT = ("channels", "channel", "mean", "std")  # of its config: the input of the network
 
 
 # Fields of a recipe that are names. The first one is the default and stored as None.
@@ -141,7 +143,8 @@ class Pretraining(Identity):
     """The identity of one pretrained encoder.
 
     A control that learns nothing has no pool and no recipe, and `raw_pixels` has no encoder, so all
-    grids share them.
+    grids share them. `init` names the given weights that the training continues from, and None
+    stands for drawn ones (`continued_from`).
     """
 
     method: str
@@ -154,12 +157,53 @@ class Pretraining(Identity):
     pool_fraction: float
     recipe: dict[str, Any] | None
     seed: int
+    init: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values; an `init` that is None is left out."""
+        found = super().to_json()
+        if self.init is None:
+            del found["init"]
+        return found
 
     @property
     def pool_count(self) -> int:
         """The number of training chips; 0 without a pool."""
         total = sum(member["count"] for member in self.pool)
         return pool_count(total, self.pool_cap, self.pool_fraction)
+
+
+def continued_from(given: Pretraining) -> dict[str, Any]:
+    """Return the fields of a pretraining that continues from given weights.
+
+    `init` has the version and the config of the weights, and `encoder` their network and input.
+    """
+    config = given.config
+    network = given.encoder or {}
+    return {
+        "encoder": network | {"input": {name: config[name] for name in INPUT if name in config}},
+        "init": {"version": given.method_version}
+        | {name: value for name, value in config.items() if name not in INPUT},
+    }
+
+
+def given_of(identity: Pretraining) -> Pretraining | None:
+    """Return the identity of the given weights that a pretraining continues from, if it does."""
+    if identity.init is None:
+        return None
+    encoder, init = dict(identity.encoder or {}), dict(identity.init)
+    return Pretraining(
+        method=GIVEN,
+        method_version=init.pop("version"),
+        config=init | encoder.pop("input"),
+        encoder=encoder,
+        precision="fp32",
+        pool=[],
+        pool_cap=None,
+        pool_fraction=1.0,
+        recipe=None,
+        seed=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -229,7 +273,7 @@ class Job:
     pretraining: Pretraining
     pool: list[str]  # names in the grid
     runs: list[Run]
-    given: GivenFile | None = None  # the file that the weights come from
+    given: GivenFile | None = None  # of the weights, or of those that the training continues from
 
 
 def to_json(value: Any) -> dict[str, Any]:

@@ -19,8 +19,42 @@ class EncoderError(ValueError):
     """The name of an encoder that cannot be built, or that has another name."""
 
 
+class Patches:
+    """Lengths of an encoder with a square input in square patches."""
+
+    input_px: int
+    patch_px: int
+
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        side = self.input_px // self.patch_px
+        return side, side
+
+    def scaled_px(self, at_224: int | float) -> float:
+        """Return a length in px, given for an input of 224 px, scaled to this input."""
+        return at_224 * self.input_px / 224
+
+
 @dataclass(frozen=True)
-class EncoderConfig:
+class InputConfig:
+    """The input that given weights expect; the fields of `methods/given.py: Config`.
+
+    Attributes:
+        channels: Input channels of the first layer.
+        channel: Index of the channel that a chip is given to; None = a chip is every channel.
+        mean: Subtracted from each channel; None = 0.
+        std: Divides each channel then; None = 1.
+    """
+
+    channels: int = 1
+    channel: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class EncoderConfig(Patches):
     """A ViT that can encode some of the patches.
 
     Attributes:
@@ -39,28 +73,20 @@ class EncoderConfig:
     depth: int
     heads: int
 
-    @property
-    def patch_grid(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
-        side = self.input_px // self.patch_px
-        return side, side
-
-    def scaled_px(self, at_224: int | float) -> float:
-        """Return a length in px, given for an input of 224 px, scaled to this input."""
-        return at_224 * self.input_px / 224
-
 
 @dataclass(frozen=True)
 class TimmConfig:
-    """A network of timm, untrained.
+    """A network of timm.
 
     Attributes:
         name: Name in grids: `timm:resnet18`, or `timm:resnet18@112` for an input of 112 px.
         input_px: Side of the square input.
+        input: That of the weights from which a pretraining continues; None = one channel.
     """
 
     name: str
     input_px: int
+    input: InputConfig | None = None
 
     @property
     def model(self) -> str:
@@ -69,7 +95,7 @@ class TimmConfig:
 
 
 @dataclass(frozen=True)
-class GivenConfig:
+class GivenConfig(Patches):
     """The ViT or HiViT of a file; each number is a shape in the file, or stated by a person.
 
     Attributes:
@@ -91,6 +117,8 @@ class GivenConfig:
         family: Kind of network.
         bias_tables: Of a HiViT, whether each block adds a table of biases to its attention.
         name: Name in tables, width x depth x heads @ input / patch; empty = made from them.
+        input: That of the weights from which a pretraining continues; None = as `methods/given.py`
+            says.
     """
 
     input_px: int
@@ -110,6 +138,7 @@ class GivenConfig:
     family: Literal["vit", "hivit"] = "vit"
     bias_tables: bool = False
     name: str = ""
+    input: InputConfig | None = None
 
     def __post_init__(self) -> None:
         """Set the name, and refuse sizes that do not fit together.
@@ -124,14 +153,9 @@ class GivenConfig:
         if self.input_px < self.patch_px or self.input_px % self.patch_px:
             _refuse(self.name, _near_sizes(self.input_px, self.patch_px))
 
-    @property
-    def patch_grid(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
-        side = self.input_px // self.patch_px
-        return side, side
 
-
-AnyEncoder = EncoderConfig | TimmConfig | GivenConfig
+ViTConfig = EncoderConfig | GivenConfig
+AnyEncoder = ViTConfig | TimmConfig
 
 SIZES = {
     size.name: size
@@ -188,7 +212,7 @@ def _refuse(name: str, reason: str) -> NoReturn:
     raise EncoderError(f"encoder {name!r}: {reason}")
 
 
-def predictor_shape(encoder: EncoderConfig) -> tuple[int, int, int]:
+def predictor_shape(encoder: ViTConfig) -> tuple[int, int, int]:
     """Return the default (width, blocks, heads) of a predictor on an encoder."""
     if encoder.width >= NARROW:
         return PREDICTOR
@@ -198,20 +222,29 @@ def predictor_shape(encoder: EncoderConfig) -> tuple[int, int, int]:
 def encoder_json(encoder: AnyEncoder) -> dict[str, Any]:
     """Return an encoder as part of an identity.
 
-    It includes the predictor's default sizes, which are part of the keys of all records. Fields of
-    a `GivenConfig` that have their default are left out, so that a new field changes no key.
+    It includes the predictor's default sizes, which are part of the keys of all records. Other
+    fields that have their default are left out, so that a new field changes no key.
     """
-    if isinstance(encoder, TimmConfig):
-        return asdict(encoder)
-    if isinstance(encoder, GivenConfig):
-        usual = {one.name: one.default for one in fields(encoder)}
-        return {name: value for name, value in asdict(encoder).items() if value != usual[name]}
-    names = ("predictor_width", "predictor_depth", "predictor_heads")
-    return asdict(encoder) | dict(zip(names, predictor_shape(encoder), strict=True))
+    if isinstance(encoder, EncoderConfig):
+        names = ("predictor_width", "predictor_depth", "predictor_heads")
+        return asdict(encoder) | dict(zip(names, predictor_shape(encoder), strict=True))
+    usual = {one.name: one.default for one in fields(encoder)}
+    values = {name: value for name, value in asdict(encoder).items() if value != usual[name]}
+    if encoder.input is not None:
+        values["input"] = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values["input"].items() if value is not None
+        }  # fmt: skip
+    return values
 
 
 def encoder_from_json(values: dict[str, Any]) -> AnyEncoder:
     """Return the encoder of an identity."""
+    if isinstance(given := values.get("input"), dict):
+        fitted: dict[str, Any] = {
+            name: tuple(one) if isinstance(one, list) else one for name, one in given.items()
+        }
+        values = values | {"input": InputConfig(**fitted)}
     if "hidden" in values:
         return GivenConfig(**values)
     if str(values["name"]).startswith("timm:"):

@@ -3,20 +3,23 @@
 The weights stay as they are in the file, with all their input channels (`_channels.py`).
 """
 
+from collections.abc import Mapping
+from dataclasses import astuple
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from timm.layers.mlp import Mlp, SwiGLUPacked
 from timm.layers.norm import LayerNorm
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from ._channels import ONE_CHANNEL, InputChannels
-from ._encoders import GivenConfig, TimmConfig
+from ._encoders import AnyEncoder, GivenConfig, InputConfig, TimmConfig
 from ._hivit import HiViTEncoder
 from ._linear import linear, replace_linear
 from ._relative import RelativeBlock
 from ._timm import TimmEncoder, vit_layers
-from ._vit import patchify
+from ._vit import patchify, take
 
 
 class GivenEncoder(VisionTransformer):
@@ -74,24 +77,45 @@ class GivenEncoder(VisionTransformer):
             return "relative positions"
         return "stored positions" if self.has_class_token else "stored positions, no class token"
 
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride], chips and nothing else
-        self, images: Float[Tensor, "B 1 H W"]
-    ) -> Float[Tensor, "B N D"]:
-        """Return the tokens of whole chips with values in [0, 1], without registers."""
+    def embed(
+        self, images: Float[Tensor, "B 1 H W"], patches: Int[Tensor, "B V"] | None = None
+    ) -> Float[Tensor, "B V D"]:
+        """Return the embeddings of the given patches of each image, or of all patches.
+
+        Their positions in a table are included.
+        """
         kernel, bias = self.channels.kernel(self.patch_embed.proj)
-        tokens = linear(patchify(images, self.config.patch_px), kernel.flatten(1), bias)
-        if self.pos_embed is not None and self.no_embed_class:
-            tokens = tokens + self.pos_embed
-        prefix = [one for one in (self.cls_token, self.reg_token) if one is not None]
-        prefix = [one.expand(len(images), -1, -1).to(tokens.dtype) for one in prefix]
-        tokens = torch.cat([*prefix, tokens], dim=1)
-        if self.pos_embed is not None and not self.no_embed_class:
-            tokens = tokens + self.pos_embed
-        tokens = self.norm(self.blocks(tokens))
+        pixels = patchify(images, self.config.patch_px)
+        if patches is not None:
+            pixels = take(pixels, patches)
+        tokens = linear(pixels, kernel.flatten(1), bias)
+        if self.pos_embed is None:
+            return tokens
+        positions = self.pos_embed[:, self._class_rows :]
+        return tokens + (positions if patches is None else positions[0, patches])
+
+    def encode(self, patches: Float[Tensor, "R V D"]) -> Float[Tensor, "R N D"]:
+        """Return the tokens of V embedded patches, after a class token if there is one."""
+        prefix: list[Tensor] = [one for one in (self.cls_token, self.reg_token) if one is not None]
+        if self.pos_embed is not None and self._class_rows:
+            prefix[0] = prefix[0] + self.pos_embed[:, :1]
+        prefix = [one.expand(len(patches), -1, -1).to(patches.dtype) for one in prefix]
+        tokens = self.norm(self.blocks(torch.cat([*prefix, patches], dim=1)))
         if not self.config.registers:
             return tokens
         kept = int(self.has_class_token)
         return torch.cat([tokens[:, :kept], tokens[:, kept + self.config.registers :]], dim=1)
+
+    @property
+    def _class_rows(self) -> int:
+        """The number of rows of the table of positions that belong to the class token."""
+        return 0 if self.no_embed_class else int(self.has_class_token)
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride], chips and nothing else
+        self, images: Float[Tensor, "B 1 H W"]
+    ) -> Float[Tensor, "B N D"]:
+        """Return the tokens of whole chips with values in [0, 1], without registers."""
+        return self.encode(self.embed(images))
 
 
 class GivenTimmEncoder(TimmEncoder):
@@ -120,3 +144,32 @@ def given_encoder(
         return GivenTimmEncoder(encoder, channels, drop_path)
     kind = HiViTEncoder if encoder.family == "hivit" else GivenEncoder
     return kind(encoder, channels, drop_path)
+
+
+def continues(encoder: AnyEncoder | None) -> bool:
+    """Return whether an encoder is that of weights from which a pretraining continues."""
+    return isinstance(encoder, GivenConfig | TimmConfig) and encoder.input is not None
+
+
+def is_given(encoder: nn.Module) -> bool:
+    """Return whether a network is one of those above."""
+    return isinstance(encoder, GivenEncoder | GivenTimmEncoder | HiViTEncoder)
+
+
+def continued_encoder(encoder: GivenConfig | TimmConfig, drop_path: float = 0.0) -> nn.Module:
+    """Return the network from whose weights a pretraining continues, before they are loaded."""
+    return given_encoder(
+        encoder, InputChannels(*astuple(encoder.input or InputConfig())), drop_path
+    )
+
+
+@torch.no_grad()
+def load_first_weights(encoder: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load given weights as the first ones of a training.
+
+    A table of positions stays as it is in the training, as the fixed positions of our own ViTs do.
+    """
+    encoder.load_state_dict(weights, strict=True)
+    for name, weight in encoder.named_parameters():
+        if name.rpartition(".")[2] == "pos_embed":
+            weight.requires_grad_(False)

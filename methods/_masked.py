@@ -1,14 +1,16 @@
 """The contract of masked prediction: a mask, a target, a prediction."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ._encoders import EncoderConfig, predictor_shape
+from ._encoders import ViTConfig, predictor_shape
+from ._given import continues
 from ._method import Batch, Loss, Method, MethodConfigError
+from ._vit import Encoder, Positions
 
 PredictorShape = tuple[int, int, int]  # width, blocks, heads
 
@@ -36,9 +38,30 @@ class MaskedPrediction(Method):
     """A method that hides patches from the encoder and predicts something of them."""
 
     any_encoder = False
+    # Of the patches in the encoder. Relative ones are for a whole square of patches.
+    positions: ClassVar[Positions] = "absolute"
     # The target, for pictures: pixels of one or more maps, values without a place in the patch, or
     # histograms of 9 directions, bin after bin, of the cells of a patch.
     target_kind: ClassVar[Literal["pixels", "features", "histograms"]] = "pixels"
+
+    @classmethod
+    def build_encoder(cls, config: Any, encoder: Any, drop_path: float = 0.0) -> Any:
+        """Return a ViT with class token and these positions.
+
+        Raises:
+            MethodConfigError: The weights from which the pretraining continues have others.
+        """
+        if not continues(encoder):
+            return Encoder(encoder, cls.positions, drop_path=drop_path)
+        if (encoder.positions == "relative") != (cls.positions == "relative"):
+            raise MethodConfigError(
+                "the method needs relative positions, and the weights have a table of positions; "
+                "use weights of SAR-JEPA or LoMaR, or a method such as mae"
+                if cls.positions == "relative" else
+                "the method needs a table of positions, and those of the weights are relative; "
+                "use other weights, or a method such as sar_jepa"
+            )  # fmt: skip
+        return super().build_encoder(config, encoder, drop_path)
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
         """Hide, encode, predict; `rng` (on the images' device) draws the mask."""
@@ -68,12 +91,12 @@ def check_predictor(shape: PredictorShape | None) -> None:
         )
 
 
-def shape_of(configured: PredictorShape | None, encoder: EncoderConfig) -> PredictorShape:
+def shape_of(configured: PredictorShape | None, encoder: ViTConfig) -> PredictorShape:
     """Return the predictor's (width, blocks, heads) as configured, or the default."""
     return configured or predictor_shape(encoder)
 
 
-def part_of_patch(name: str, at_16: int, encoder: EncoderConfig) -> int:
+def part_of_patch(name: str, at_16: int, encoder: ViTConfig) -> int:
     """Return a length in px, given for patches of 16 px, in the patches of an encoder.
 
     Raises:

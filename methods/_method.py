@@ -1,6 +1,6 @@
 """The contract of a pretraining method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ClassVar, Literal, cast
@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from ._encoders import SIZES, AnyEncoder, EncoderConfig, TimmConfig
+from ._encoders import SIZES, AnyEncoder, GivenConfig, TimmConfig, ViTConfig
+from ._given import continued_encoder, continues, is_given, load_first_weights
 from ._timm import TimmEncoder
 from ._vit import Encoder
 
@@ -64,34 +65,50 @@ def _from_rng(init: Callable[..., None]) -> Callable[..., None]:
     """Let torch's modules draw their first weights from the given generator.
 
     The global random state is restored, and `rng` does not move. An encoder that the method cannot
-    train is refused first.
+    train is refused first. `weights` are kept for `Method.__init__`.
     """
 
     @wraps(init)
-    def build(self: Any, config: Any, encoder: Any, rng: torch.Generator, **more: Any) -> None:
+    def build(
+        self: Any,
+        config: Any,
+        encoder: Any,
+        rng: torch.Generator,
+        weights: Mapping[str, Tensor] | None = None,
+        **more: Any,
+    ) -> None:
         if "_being_built" in self.__dict__:  # called by the constructor of a subclass
             init(self, config, encoder, rng, **more)
             return
-        if isinstance(encoder, TimmConfig) and not self.any_encoder:
+        if not (self.any_encoder or _encodes_parts(encoder)):
+            what = "a HiViT" if isinstance(encoder, GivenConfig) else encoder.name
             raise MethodConfigError(
-                f"the method encodes only some of the patches, which {encoder.name} cannot; "
-                f"use one of {', '.join(SIZES)}"
+                f"the method encodes only some of the patches, which {what} cannot; "
+                f"use one of {', '.join(SIZES)}, or the weights of a ViT"
             )
-        self.__dict__["_being_built"] = True
+        self.__dict__["_being_built"], self.__dict__["_weights"] = True, weights
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(rng.initial_seed())
             init(self, config, encoder, rng, **more)
-        del self.__dict__["_being_built"]
+        del self.__dict__["_being_built"], self.__dict__["_weights"]
 
     return build
+
+
+def _encodes_parts(encoder: AnyEncoder | None) -> bool:
+    """Return whether an encoder can encode some of the patches."""
+    if isinstance(encoder, GivenConfig):
+        return encoder.family == "vit"
+    return not isinstance(encoder, TimmConfig)
 
 
 class Method(nn.Module):
     """One pretraining method: an encoder, and a loss that trains it.
 
     It is built as `Method(config, encoder_config, rng)`; with `classes=`, their number, if it needs
-    labels; and with `chips=`, the size of the pool, if it keeps a state of each chip. A method
-    never parses arguments, uses the disk, picks a device, seeds, logs or prints.
+    labels; with `chips=`, the size of the pool, if it keeps a state of each chip; and with
+    `weights=`, by their names in the encoder, if it continues from those of a file. A method never
+    parses arguments, uses the disk, picks a device, seeds, logs or prints.
 
     Attributes:
         encoder: The network that evaluation uses: chips (B, 1, H, W) in [0, 1] -> tokens (B, N, D),
@@ -127,7 +144,7 @@ class Method(nn.Module):
     Config: ClassVar[type]
 
     encoder: Any  # an nn.Module, most often `_vit.Encoder`
-    encoder_config: EncoderConfig  # or None without a network, or a TimmConfig with any_encoder
+    encoder_config: ViTConfig  # or None without a network, or a TimmConfig with any_encoder
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Keep constructors from moving the global random state."""
@@ -146,15 +163,25 @@ class Method(nn.Module):
         """
         super().__init__()
         self.config = config
-        self.encoder_config = cast(EncoderConfig, encoder)
+        self.encoder_config = cast(ViTConfig, encoder)
         self.encoder = self.build_encoder(config, self.encoder_config)
+        if continues(encoder) and not is_given(self.encoder):
+            raise MethodConfigError(
+                f"{self.label} builds a network of its own, which does not take the weights of a "
+                "file; leave `init` out for it"
+            )
+        if (weights := self.__dict__["_weights"]) is not None:
+            load_first_weights(self.encoder, weights)
 
     @classmethod
     def build_encoder(cls, config: Any, encoder: Any, drop_path: float = 0.0) -> nn.Module:
         """Return the encoder before its weights are drawn, or loaded by evaluation.
 
         The default is a ViT with class token and fixed sin-cos positions, or the network of timm.
+        If the pretraining continues from weights, it is their network.
         """
+        if continues(encoder):
+            return continued_encoder(encoder, drop_path)
         if isinstance(encoder, TimmConfig):
             return TimmEncoder(encoder, drop_path)
         return Encoder(encoder, "absolute", drop_path=drop_path)

@@ -32,7 +32,7 @@ Unknown: the settings of the SAR-JEPA authors' run. I-JEPA is reported to collap
 
 import copy
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -40,7 +40,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ._encoders import EncoderConfig
+from ._encoders import ViTConfig
+from ._given import continues
 from ._masked import MaskedPrediction, Prediction
 from ._masking import context_and_targets
 from ._method import Batch, Loss, MethodConfigError
@@ -83,7 +84,7 @@ class Config:
             raise MethodConfigError(f"momentum is {self.momentum}; it must be between 0 and 1")
 
 
-def _check_context(config: Config, encoder: EncoderConfig) -> None:
+def _check_context(config: Config, encoder: ViTConfig) -> None:
     """Refuse targets that leave too small a context in most draws.
 
     Raises:
@@ -106,7 +107,7 @@ class BlockPredictor(Trunk):
 
     positions: Tensor
 
-    def __init__(self, config: Config, encoder: EncoderConfig) -> None:
+    def __init__(self, config: Config, encoder: ViTConfig) -> None:
         """Build a predictor with as many heads as the encoder."""
         width = int(encoder.width * config.predictor_share)
         if width % 4 or width % encoder.heads:
@@ -146,27 +147,27 @@ class IJEPA(MaskedPrediction):
         "crop_scale_min": 0.3, "crop_scale_max": 1.0, "flip": 0.0, "contrast": 0.0,
     }  # fmt: skip
 
-    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+    def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
         """Build encoder, predictor and the target encoder, which starts as a copy."""
         super().__init__(config, encoder, rng)
         _check_context(config, encoder)
         self.predictor = BlockPredictor(config, encoder)
-        stacks = self.encoder.blocks, self.predictor.blocks
-        initialise_truncated(self, rng, stacks)
+        drawn = () if continues(encoder) else (self.encoder.blocks,)
+        initialise_truncated(self, rng, (*drawn, self.predictor.blocks))
         self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
 
     @classmethod
-    def build_encoder(
-        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
-    ) -> Encoder:
-        """Return a ViT with fixed sin-cos positions and without class token."""
+    def build_encoder(cls, config: Config, encoder: Any, drop_path: float = 0.0) -> Any:
+        """Return a ViT with fixed sin-cos positions and without class token, or that of a file."""
+        if continues(encoder):
+            return super().build_encoder(config, encoder, drop_path)
         standardise = config.mean, config.deviation
         return Encoder(encoder, "absolute", False, drop_path, standardise)
 
     @torch.no_grad()
     def target(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B N D"]:
         """Return the target encoder's tokens of the whole chip, each normalised."""
-        tokens = self.target_encoder(images)
+        tokens = self._patches(self.target_encoder(images))
         return functional.layer_norm(tokens, tokens.shape[-1:])
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
@@ -183,7 +184,7 @@ class IJEPA(MaskedPrediction):
             rng,
         )
         owners = torch.arange(len(images), device=images.device).repeat_interleave(config.targets)
-        tokens = self.encoder.encode(self.encoder.embed(images, context))
+        tokens = self._patches(self.encoder.encode(self.encoder.embed(images, context)))
         return Prediction(
             predicted=self.predictor(tokens, context, blocks),
             target=self.target(images)[owners[:, None], blocks],
@@ -191,6 +192,10 @@ class IJEPA(MaskedPrediction):
             patches=blocks,
             images=owners,
         )
+
+    def _patches(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B V D"]:
+        """Return the tokens of patches; an encoder of given weights may have a class token too."""
+        return tokens[:, int(self.encoder.has_class_token) :]
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Loss:
         """Return the smooth L1 distance over all values of all blocks."""

@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ._encoders import EncoderConfig
+from ._encoders import ViTConfig
 from ._gradients import standardise
 from ._linear import Linear
 from ._masked import MaskedPrediction, Prediction
@@ -63,6 +63,7 @@ class Config:
 class LoMaR(MaskedPrediction):
     """Masked prediction in local windows; subclasses change the `target`."""
 
+    positions = "relative"
     encoder: Encoder
     source_recipe: ClassVar = {  # the command in the README of junchen14/LoMaR at d9ca9c8
         "epochs": 400, "batch": 4096, "base_lr": 1.5e-4, "warmup_epochs": 20.0,
@@ -70,19 +71,12 @@ class LoMaR(MaskedPrediction):
         "crop_scale_min": 0.2, "crop_scale_max": 1.0, "flip": 0.5, "contrast": 0.0,
     }  # fmt: skip
 
-    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+    def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
         """Build encoder and predictor."""
         super().__init__(config, encoder, rng)
         self.mask_token = nn.Parameter(torch.empty(1, 1, encoder.width))
         self.predictor = self.build_predictor(self.target_values())
         initialise(self, rng)
-
-    @classmethod
-    def build_encoder(
-        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
-    ) -> Encoder:
-        """Return a ViT with class token and relative positions in every block."""
-        return Encoder(encoder, "relative", drop_path=drop_path)
 
     def build_predictor(self, values: int) -> nn.Module:
         """Return the map from tokens to `values` target values."""

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ._encoders import EncoderConfig
+from ._encoders import ViTConfig
 from ._gradients import standardise
 from ._masked import MaskedPrediction, Prediction, PredictorShape, check_predictor, shape_of
 from ._masking import hidden_except, random_order
@@ -51,7 +51,7 @@ class Decoder(Trunk):
 
     positions: Tensor
 
-    def __init__(self, encoder: EncoderConfig, values: int, shape: PredictorShape) -> None:
+    def __init__(self, encoder: ViTConfig, values: int, shape: PredictorShape) -> None:
         """Build a decoder to `values` values per patch."""
         super().__init__(encoder.width, values, shape, "absolute")
         self.mask_token = torch.nn.Parameter(torch.empty(1, 1, shape[0]))
@@ -61,12 +61,13 @@ class Decoder(Trunk):
     def forward(
         self, tokens: Float[Tensor, "B N D"], visible: Int[Tensor, "B V"]
     ) -> Float[Tensor, "B M P"]:
-        """Return the values of all M patches; token 0 is the class token."""
-        class_token, known = self.embed(tokens).split([1, visible.shape[1]], dim=1)
+        """Return the values of all M patches; tokens before those of the visible are kept."""
+        first = tokens.shape[1] - visible.shape[1]  # 1 for a class token
+        class_token, known = self.embed(tokens).split([first, visible.shape[1]], dim=1)
         count, width = self.positions.shape
         patches = self.mask_token.to(known.dtype).expand(len(tokens), count, width)
         patches = patches.scatter(1, visible[..., None].expand_as(known), known) + self.positions
-        return self.decode(torch.cat([class_token, patches], dim=1))[:, 1:]
+        return self.decode(torch.cat([class_token, patches], dim=1))[:, first:]
 
 
 @register(label="MAE", paper="arXiv:2111.06377")
@@ -80,7 +81,7 @@ class MAE(MaskedPrediction):
         "crop_scale_min": 0.2, "crop_scale_max": 1.0, "flip": 0.5, "contrast": 0.0,
     }  # fmt: skip
 
-    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+    def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
         """Build encoder and decoder."""
         super().__init__(config, encoder, rng)
         shape = shape_of(config.predictor, encoder)

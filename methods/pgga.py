@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ._encoders import EncoderConfig
+from ._encoders import ViTConfig
 from ._gradients import Halves
 from ._masked import MaskedPrediction, Prediction, PredictorShape, check_predictor, shape_of
 from ._method import Batch, Loss
@@ -46,22 +46,16 @@ class Config:
 class PGGA(MaskedPrediction):
     """Regression of gradients from the whole chip."""
 
+    positions = "relative"
     encoder: Encoder
 
-    def __init__(self, config: Config, encoder: EncoderConfig, rng: torch.Generator) -> None:
+    def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
         """Build encoder and predictor."""
         super().__init__(config, encoder, rng)
         shape = shape_of(config.predictor, encoder)
         values = encoder.patch_px**2 * len(config.radii_px)
         self.predictor = Predictor(encoder.width, values, shape, "relative")
         initialise(self, rng)
-
-    @classmethod
-    def build_encoder(
-        cls, config: Config, encoder: EncoderConfig, drop_path: float = 0.0
-    ) -> Encoder:
-        """Return a ViT with class token and relative positions in every block."""
-        return Encoder(encoder, "relative", drop_path=drop_path)
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
         """Encode and predict all patches; nothing is drawn."""

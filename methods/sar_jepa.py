@@ -22,7 +22,7 @@ from typing import get_args
 from jaxtyping import Float
 from torch import Tensor
 
-from ._encoders import EncoderConfig
+from ._encoders import ViTConfig
 from ._gradients import Halves, multi_scale_ratio_gradient
 from ._method import MethodConfigError
 from ._registry import register
@@ -56,7 +56,7 @@ def check_radii(radii_px: tuple[int, ...], halves: str) -> None:
         raise MethodConfigError(f"halves is {halves!r}; it must be one of {get_args(Halves)}")
 
 
-def scaled_radii(radii_px: tuple[int, ...], encoder: EncoderConfig) -> tuple[int, ...]:
+def scaled_radii(radii_px: tuple[int, ...], encoder: ViTConfig) -> tuple[int, ...]:
     """Return the radii at the encoder's input size, halves rounded up (112 px: 3, 5, 7, 9)."""
     return tuple(max(1, int(encoder.scaled_px(radius) + 0.5)) for radius in radii_px)
 
@@ -65,7 +65,7 @@ def ratio_target(
     images: Float[Tensor, "B 1 H W"],
     radii_px: tuple[int, ...],
     halves: Halves,
-    encoder: EncoderConfig,
+    encoder: ViTConfig,
 ) -> Float[Tensor, "B N P"]:
     """Return the gradient norms of each patch, radius after radius; radii at 224 px."""
     gradients = multi_scale_ratio_gradient(images, scaled_radii(radii_px, encoder), halves)

@@ -18,11 +18,12 @@ RUN = Run(
     protocol="linear", protocol_version=1, settings={"epochs": 40}, shots=10, seed=0,
 )  # fmt: skip
 SHIFTED = replace(RUN, condition="shift:4")
+CONTINUED = replace(PRETRAINING, init={"digest": "w", "layout": "mae", "version": 1})
 # Every field of every identity and of `Resources`; put a new field into one of these classes.
 CHANGES_A_NUMBER = {
     "Pretraining": {
         "method", "method_version", "config", "encoder", "precision", "pool", "pool_cap",
-        "pool_fraction", "recipe", "seed",
+        "pool_fraction", "recipe", "seed", "init",
     },
     "Run": {
         "start", "method", "dataset", "data_digest", "split_digest", "protocol",
@@ -55,6 +56,13 @@ def test_a_run_on_clean_chips_has_no_condition_in_its_identity_and_keeps_its_key
     assert SHIFTED.to_json() == RUN.to_json() | {"condition": "shift:4"}
 
 
+def test_a_pretraining_from_drawn_weights_has_no_init_in_its_identity_and_keeps_its_key():
+    assert "init" not in PRETRAINING.to_json()
+    # SHA-256 of the sorted JSON of its ten older fields
+    assert PRETRAINING.key == "4f9fa1757a8285a5450e2ae3a7064577e6690c6e7cdf2f008fdf036f01a95c1a"
+    assert CONTINUED.to_json() == PRETRAINING.to_json() | {"init": CONTINUED.init}
+
+
 def another(value):
     """Return another value of the same type."""
     if value is None:
@@ -66,7 +74,7 @@ def another(value):
     return f"{value}x" if isinstance(value, str) else value + 1
 
 
-@pytest.mark.parametrize("identity", [PRETRAINING, SHIFTED])
+@pytest.mark.parametrize("identity", [CONTINUED, SHIFTED])
 def test_every_field_of_an_identity_changes_its_key(identity):
     for field in fields(identity):
         changed = replace(identity, **{field.name: another(getattr(identity, field.name))})

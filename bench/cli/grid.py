@@ -9,7 +9,8 @@ import typer
 
 from ..contract.plugins import check_contracts
 from ..grid.applicable import sentences
-from ..grid.schema import bundled_grids, claim_warning
+from ..grid.claims import claim_warning
+from ..grid.schema import bundled_grids
 from ..plan.before_work import check_files, move_aside
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..contract.plugins import check_contracts
-from ..grid.schema import GridError, claim_warning
+from ..grid.claims import claim_warning
+from ..grid.schema import GridError
 from ..plan.entry import Entry
 from ..plan.failure_class import CLASSES
 from ..plan.plan import counted

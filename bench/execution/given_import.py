@@ -1,9 +1,9 @@
-"""The import of given weights: in a job, the work that takes the place of a pretraining."""
+"""The import of given weights: in a job, the pretraining or the work before it."""
 
 import platform
 from pathlib import Path
 
-from ..identity import GivenFile, Pretraining, Resources, from_json
+from ..identity import GivenFile, Pretraining, Resources, from_json, given_of
 from ..store.records import Store
 from ..weights.find_encoder import find_encoder
 from ..weights.given_weights import Stated
@@ -21,10 +21,15 @@ def import_given(
 ) -> None:
     """Store the encoder of a file, with its record, as that of a pretraining.
 
+    A pretraining that continues from the weights finds them there, without the file from then on.
+
     Raises:
         OtherWeightsError: The file is missing here, or holds another encoder than planned.
         WeightsFileError: The file cannot be read.
     """
+    identity = given_of(identity) or identity
+    if store.read("pretrain", identity.key) and store.encoder(identity.key).exists():
+        return
     path = Path(file.path)
     if not path.exists():
         raise OtherWeightsError(

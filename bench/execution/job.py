@@ -22,7 +22,7 @@ from ..data.names import card_of
 from ..data.pools import Pool, open_pool
 from ..data.prepare import open_version
 from ..evaluation.evaluate import Evaluation, group_runs
-from ..identity import Job, Kind, Resources, Run
+from ..identity import GIVEN, Job, Kind, Resources, Run
 from ..pretraining.claim import Interrupted, RunningElsewhereError
 from ..pretraining.distributed import ALONE, Ranks
 from ..pretraining.loop import pretrain
@@ -156,7 +156,7 @@ def execute(
                 if ranks.first:
                     import_given(job.pretraining, job.given, store, resources)
                 ranks.wait()
-            else:
+            if job.pretraining.method != GIVEN:
                 pretrain(
                     job.pretraining,
                     _pool(job, store),

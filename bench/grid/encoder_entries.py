@@ -1,4 +1,4 @@
-"""Entries under `encoders` of a grid: files of weights, each a row without a pretraining here."""
+"""Files of weights in a grid: rows without a pretraining here, or the start of pretrainings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from ..identity import Pretraining
 from ..toml_file import Section
 
-GIVEN = "given"  # the method of such a row
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin", ".ckpt")
 STATED = ("heads", "input_px", "part", "encoder", "channel", "mean", "std")
 
@@ -48,11 +48,6 @@ class EncoderEntry(Section):
             path = path.with_suffix("")
         return path.name
 
-    @property
-    def where(self) -> str:
-        """The place of the entry in messages."""
-        return f"encoders: {self.name}"
-
     def stated(self) -> dict[str, Any]:
         """Return the values that change how the file is read, for `bench/weights`."""
         given = {name: getattr(self, name) for name in STATED}
@@ -62,7 +57,7 @@ class EncoderEntry(Section):
 
 @dataclass(frozen=True)
 class GivenRow:
-    """The properties of a row of given weights that its identity does not hold.
+    """The properties of given weights that no identity holds; a row is them, or starts from them.
 
     Attributes:
         file: Name of the file, without its folder.
@@ -81,3 +76,12 @@ class GivenRow:
     labels: bool | None = None
     missing: bool = False
     untrained: bool = False
+
+
+@dataclass(frozen=True)
+class GivenEncoder:
+    """The encoder of an entry, as read from its file or remembered by the store."""
+
+    entry: EncoderEntry
+    identity: Pretraining
+    row: GivenRow

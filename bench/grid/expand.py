@@ -1,7 +1,7 @@
 """The pretrainings and runs that a grid declares."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +12,15 @@ from ..augmentation.conditions import CLEAN
 from ..data.packed import Summary
 from ..data.pools import pool_members
 from ..data.registry import card
-from ..identity import Pretraining, Recipe, Run, Shots, fill, to_json
+from ..identity import GIVEN, Pretraining, Recipe, Run, Shots, continued_from, fill, to_json
 from ..method_facts.method_info import MethodInfo
-from .encoder_entries import GIVEN, GivenRow
+from .encoder_entries import GivenEncoder, GivenRow
 from .schema import (
     Grid,
     MethodEntry,
     ProtocolEntry,
     as_list,
+    init_of,
     label_of,
     pool_of,
     recipe_of,
@@ -44,6 +45,7 @@ class PlannedPretraining:
     recipe: Recipe | None = None
     pool: list[str] = field(default_factory=list)  # names as in the grid; empty for a control
     given: GivenRow | None = None  # of the weights of a file
+    init: dict[str, Any] | None = None  # as in its identity: it continues from those weights
 
     @property
     def row(self) -> str:
@@ -86,11 +88,15 @@ LIKE = {"absolute positions": None, "relative positions": "lomar", "no class tok
 
 
 def pretrainings(
-    grid: Grid, methods: dict[str, MethodInfo], summary: Summaries
+    grid: Grid,
+    methods: dict[str, MethodInfo],
+    summary: Summaries,
+    given: Sequence[GivenEncoder] = (),
 ) -> list[PlannedPretraining]:
     """Return every pretraining of the grid, controls included, in the order of the file.
 
-    `given_rows` returns those of the encoders from files.
+    `given` are the encoders that methods continue from. `given_rows` returns the rows of encoders
+    from files as they are.
     """
     pretrain = grid.pretrain
     entries, planned = _entries(grid, methods), []
@@ -103,6 +109,11 @@ def pretrainings(
         if info.control and info.needs_encoder:
             points = [{"encoder": e} for e in as_list(pretrain.encoder)]
             points = points if len(points) > 1 else [{}]
+        start = next((one for one in given if one.entry == init_of(entry, info)), None)
+        continued = continued_from(start.identity) if start else {}
+        if start:  # its encoder is that of the file
+            without = [{k: v for k, v in one.items() if k != "encoder"} for one in points]
+            points = [one for at, one in enumerate(without) if one not in without[:at]]
         for axes, seed in itertools.product(points, seeds_of(pretrain.seeds)):
             named = axes.get("encoder", as_list(pretrain.encoder)[0])
             if not _has_control(entry, named, methods):
@@ -116,13 +127,14 @@ def pretrainings(
                 method=entry.name,
                 method_version=version_of(info, config, methods),
                 config=config,
-                encoder=_encoder(named) if info.needs_encoder else None,
+                encoder=continued.get("encoder", _encoder(named)) if info.needs_encoder else None,
                 precision=pretrain.precision if trained else "fp32",
                 pool=members or [],
                 pool_cap=pretrain.pool_cap if trained else None,
                 pool_fraction=fraction if trained else 1.0,
                 recipe=fill(to_json(recipe), {}) if recipe else None,
                 seed=seed if info.needs_encoder else 0,
+                init=continued.get("init"),
             )
             planned.append(
                 PlannedPretraining(
@@ -136,6 +148,8 @@ def pretrainings(
                     recipe_name=entry.recipe or pretrain.recipe if trained else None,
                     recipe=recipe,
                     pool=pool,
+                    given=start.row if start else None,
+                    init=identity.init,
                 )
             )
     return planned
@@ -163,10 +177,10 @@ def _encoder(name: str) -> dict[str, Any]:
 def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:
     """Return the methods, the controls, and the extra controls of data sets.
 
-    A grid of encoders alone has the untrained controls of `given_rows` only.
+    A grid in which no weights are drawn has the untrained controls of `given_rows` only.
     """
     entries = [*grid.methods, *grid.controls]
-    if grid.encoders and not grid.methods:
+    if grid.weights() and not [one for one in grid.methods if not init_of(one, methods[one.name])]:
         entries = [one for one in entries if one.name != UNTRAINED or "like" in one.config]
     named = {entry.name for entry in (*grid.methods, *grid.controls)} | {GIVEN}
     entries += [MethodEntry(name=name) for name in methods if name not in named]
@@ -184,7 +198,7 @@ def _of_each_kind(
     kinds: dict[str, str] = {}
     for other in entries:
         info = methods[other.name]
-        if not info.control and info.architecture:
+        if not info.control and info.architecture and not other.init:
             kinds.setdefault(info.architecture, other.name)
     if entry.name != UNTRAINED or "like" in entry.config or not kinds:
         return [entry]

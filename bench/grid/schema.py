@@ -9,16 +9,17 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from ...methods._registry import own_names
-from ...results.statistics.units import FEWEST_PRETRAINED, FEWEST_SEEDS, Compares
+from ...results.statistics.units import Compares
 from ..augmentation.conditions import CLEAN
 from ..data.registry import card
-from ..identity import CHOICES, RECIPES, SOURCE, Recipe, Shots
+from ..identity import CHOICES, GIVEN, RECIPES, SOURCE, Recipe, Shots
 from ..method_facts.method_info import MethodInfo, inspect_method
 from ..suggest import unknown
 from ..toml_file import Section, read_toml
-from .encoder_entries import GIVEN, EncoderEntry
+from .encoder_entries import EncoderEntry
 
 CONTROLS = ["raw_pixels", "random_init"]
+DRAWN = EncoderEntry(weights="")  # of a method that does not continue from the grid's `init`
 
 
 class GridError(ValueError):
@@ -26,17 +27,20 @@ class GridError(ValueError):
 
 
 class MethodEntry(Section):
-    """A method or control, with its own label, recipe, pool and settings where given."""
+    """A method or control, with its own label, recipe, pool, start and settings where given."""
 
     name: str
     label: str | None = None
     recipe: str | None = None
     pool: list[str] | None = None
+    init: EncoderEntry | None = None  # after `read_grid` that of the grid, unless it is false
     config: dict[str, Any] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("init") is False:
+            return value | {"init": DRAWN.model_dump()}
         return {"name": value} if isinstance(value, str) else value
 
 
@@ -56,6 +60,7 @@ class PretrainSection(Section):
     pool_cap: int | None = Field(default=None, ge=1)
     pool_fraction: float | list[float] = 1.0
     encoder: str | list[str] = "vit_base"
+    init: EncoderEntry | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     recipe: str = "paper"
     allow_overlap: bool = False
@@ -130,10 +135,15 @@ class Grid(Section):
             return {"methods": [], "compare": "checkpoints"} | value
         return value
 
+    def weights(self) -> list[EncoderEntry]:
+        """Return the entries of `encoders`, then those that methods continue from, each once."""
+        inits = [one.init for one in self.methods if one.init]
+        return [*self.encoders, *(one for at, one in enumerate(inits) if one not in inits[:at])]
+
     def method_names(self) -> list[str]:
         """Return every method and control, extra controls of data sets included."""
         entries = [entry.name for entry in (*self.methods, *self.controls)]
-        entries += [GIVEN] if self.encoders else []
+        entries += [GIVEN] if self.weights() else []
         extra = [c for name in self.evaluate.datasets for c in card(name).source.extra_controls]
         return list(dict.fromkeys([*entries, *extra]))
 
@@ -147,37 +157,6 @@ def bundled_grids() -> dict[str, Path]:
 def grid_file(path: Path) -> Path:
     """Return the file of a grid, given as a path or as the name of a bundled grid."""
     return path if path.is_file() else bundled_grids().get(str(path), path)
-
-
-def claim_warning(grid: Grid) -> str | None:
-    """Return a warning if tables cannot rank rows, for lack of pretraining seeds or draws."""
-    if grid.compare == "checkpoints":
-        return _draws_warning(grid)
-    count = len(seeds_of(grid.pretrain.seeds))
-    if not grid.methods or count >= FEWEST_PRETRAINED:
-        return None
-    return (
-        f"{count} pretraining seed(s): tables will show no places and no mean ranks, because one "
-        f"checkpoint is not a method; set seeds = {FEWEST_PRETRAINED} or more under [pretrain], or "
-        'compare = "checkpoints" at the top of the grid'
-    )
-
-
-def _draws_warning(grid: Grid) -> str | None:
-    """Return a warning if a protocol has too few draws of labelled chips to test checkpoints."""
-    few = {}
-    for name, protocol in grid.evaluate.protocols.items():
-        seeds = seeds_of(grid.evaluate.seeds if protocol.seeds is None else protocol.seeds)
-        if any(shots != "all" for shots in protocol.shots) and len(seeds) < FEWEST_SEEDS:
-            few[name] = len(seeds)
-    if not few:
-        return None
-    listed = ", ".join(f"{name} with {count}" for name, count in few.items())
-    return (
-        f"too few draws of labelled chips ({listed}): tables will show no ±, no places and no mean "
-        f"ranks of such columns, because an interval of checkpoints takes {FEWEST_SEEDS} draws or "
-        f"more; set seeds = {FEWEST_SEEDS} or more under [evaluate]"
-    )
 
 
 def read_grid(path: Path) -> Grid:
@@ -194,21 +173,35 @@ def read_grid(path: Path) -> Grid:
         listed = unknown("bundled grid", str(path), bundled_grids())
         raise GridError(f"no grid file {path}; {listed}") from None
     folder = file.absolute().parent
-    encoders = [
-        one.model_copy(update={"weights": str(folder / Path(one.weights).expanduser())})
-        for one in grid.encoders
-    ]
-    return grid.model_copy(update={"encoders": encoders})
+
+    def absolute(entry: EncoderEntry | None) -> EncoderEntry | None:
+        if entry is None or entry == DRAWN:
+            return None
+        path = str(folder / Path(entry.weights).expanduser())
+        return entry.model_copy(update={"weights": path})
+
+    init = grid.pretrain.init
+    methods = [one.model_copy(update={"init": absolute(one.init or init)}) for one in grid.methods]
+    controls = [one.model_copy(update={"init": absolute(one.init)}) for one in grid.controls]
+    pretrain = grid.pretrain.model_copy(update={"init": absolute(init)})
+    encoders = [absolute(one) for one in grid.encoders]
+    return grid.model_copy(
+        update={
+            "methods": methods, "controls": controls, "pretrain": pretrain, "encoders": encoders,
+        }
+    )  # fmt: skip
 
 
 def label_of(
     entry: MethodEntry, methods: dict[str, MethodInfo], among: Sequence[MethodEntry] = ()
 ) -> str:
-    """Return the label of a method in tables, with its own recipe if the entry gives one.
+    """Return the label of a method in tables, with its start and own recipe if the entry has them.
 
     The entry's own pool is added if another entry of `among` has the same label.
     """
-    own = f", {entry.recipe} recipe" if entry.recipe else ""
+    start = init_of(entry, methods[entry.name])
+    own = f" from {start.name}" if start else ""
+    own += f", {entry.recipe} recipe" if entry.recipe else ""
     label = entry.label or methods[entry.name].label + own
     others = [label_of(other, methods) for other in among if other.pool != entry.pool]
     same = entry.pool and not entry.label and label in others
@@ -220,6 +213,11 @@ def pool_of(pretrain: PretrainSection, entry: MethodEntry, info: MethodInfo) -> 
     if info.control:
         return []
     return pretrain.pool if entry.pool is None else entry.pool
+
+
+def init_of(entry: MethodEntry, info: MethodInfo) -> EncoderEntry | None:
+    """Return the weights that an entry continues from; None for drawn ones and for a control."""
+    return None if info.control else entry.init
 
 
 def describe_pool(pool: Sequence[str]) -> str:

@@ -38,7 +38,8 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
     """
     problems = [
         *_claim_problems(grid), *_pretrain_problems(grid), *_pool_problems(grid, methods),
-        *_recipe_problems(grid, methods), *evaluate_problems(grid), *encoder_problems(grid),
+        *_recipe_problems(grid, methods), *evaluate_problems(grid),
+        *encoder_problems(grid, methods),
     ]  # fmt: skip
     entries = (*grid.methods, *grid.controls)
     if not entries and not grid.encoders:

@@ -1,5 +1,9 @@
 """A method built from the identity of its pretraining."""
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from ...methods import _registry
 from ...methods._encoders import encoder_from_json
 from ...methods._method import Method
@@ -15,14 +19,21 @@ class NotTrainedHereError(ValueError):
     """Weights that come from a file, so that no pretraining makes them."""
 
 
-def build_method(identity: Pretraining) -> Method:
+class FirstWeightsError(ValueError):
+    """A method that does not start from the given weights."""
+
+
+def build_method(identity: Pretraining, weights: Mapping[str, Tensor] | None = None) -> Method:
     """Build the method of a pretraining, with the first weights of its seed.
+
+    `weights` are those that it continues from, by their names in the encoder.
 
     Raises:
         NotTrainedHereError: The weights come from a file; drawn ones would replace them silently.
+        FirstWeightsError: The constructor of the method changes the given weights.
     """
     method = _registry.get(identity.method)
-    if not (method.trains or method.control):
+    if not (method.trains or method.control) or (identity.init and weights is None):
         raise NotTrainedHereError(
             f"the weights of {identity.method} ({identity.key[:12]}) come from a file, and the "
             "store does not have them; rerun where the file is"
@@ -31,7 +42,16 @@ def build_method(identity: Pretraining) -> Method:
     rng = torch_stream(identity.seed, "weights")
     config = from_json(method.Config, identity.config)
     chips = {"chips": identity.pool_count} if method.has_chip_state else {}
-    return method(config, encoder, rng, **_labels_of(identity), **chips)
+    if weights is None:
+        return method(config, encoder, rng, **_labels_of(identity), **chips)
+    built = method(config, encoder, rng, weights=weights, **_labels_of(identity), **chips)
+    changed = [n for n, now in built.encoder.state_dict().items() if not now.equal(weights[n])]
+    if changed:
+        raise FirstWeightsError(
+            f"{identity.method} changes {changed[0]} of the given weights when it is built; it "
+            "must draw only its other weights, as `initialise` of methods/_vit.py does"
+        )
+    return built
 
 
 def _labels_of(identity: Pretraining) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..identity import Kind
+from ..identity import GIVEN, Kind
 from ..store.records import Store
 from ..suggest import RequestError
 from .entry import Cause, Entry
@@ -16,8 +16,8 @@ def check_files(plan: Plan) -> None:
     Raises:
         RequestError: It names the rows.
     """
-    rows = [one.planned.row for one in plan.pretrain if one.planned.given and
-            one.planned.given.missing]  # fmt: skip
+    given = [one.planned for one in plan.pretrain if one.planned.method == GIVEN]
+    rows = [one.row for one in given if one.given and one.given.missing]
     if rows:
         raise RequestError(
             f"--force imports files of weights again, but those of {'; '.join(rows)} are missing; "

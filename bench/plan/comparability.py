@@ -22,6 +22,7 @@ def differences(plan: Plan) -> dict[str, str]:
         "Networks": (networks, _network),
         "Encoder sizes": (networks, _size),
         "Inputs": (networks, _input),
+        "Starts": (trained, _start),
         "Pools": (trained, _pool),
         "Budgets": (trained, _budget),
         "Recipes": (trained, lambda entry: entry.planned.recipe_name or ""),
@@ -81,13 +82,16 @@ def recipe_lines(plan: Plan) -> list[str]:
         f"recipe {name}: {'; '.join(dict.fromkeys(names))}: {describe_recipe(recipe)}"
         for (name, recipe), names in rows.items()
     ]
-    given = [entry.planned for entry in plan.pretrain if entry.planned.given]
-    return lines + [f"given weights: {one.row}: {describe_given(one)}" for one in given]
+    given = {one.planned.row: one.planned for one in plan.pretrain if one.planned.given}.values()
+    return lines + [
+        f"{'starts from' if one.init else 'given weights'}: {one.row}: {describe_given(one)}"
+        for one in given
+    ]
 
 
 def describe_given(planned: PlannedPretraining) -> str:
     """Return layout, digest and file of given weights."""
-    config, given = planned.config, planned.given
+    config, given = planned.init or planned.config, planned.given
     file = f"{given.file}{' (missing)' * given.missing}" if given else "unknown"
     part = f", {config['part']}" if config.get("part") else ""
     return f"layout {config['layout']}{part}, digest {config['digest'][:12]}, file {file}"
@@ -150,6 +154,11 @@ def _input(entry: Start) -> str:
     encoder = _encoder(entry)
     patches = f" in patches of {encoder['patch_px']} px" if "patch_px" in encoder else ""
     return f"{encoder['input_px']} px{patches}"
+
+
+def _start(entry: Start) -> str:
+    init = entry.planned.init
+    return f"weights {init['digest'][:12]} of a file" if init else "drawn weights"
 
 
 def _pool(entry: Start) -> str:

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from ...results.record import digest_json
-from ..grid.encoder_entries import GIVEN, EncoderEntry, GivenRow
+from ..grid.encoder_entries import EncoderEntry, GivenEncoder, GivenRow
+from ..grid.encoder_problems import places
 from ..grid.expand import PlannedPretraining
-from ..grid.given_rows import GivenEncoder
-from ..grid.schema import Grid, GridError
-from ..identity import Pretraining, from_json
+from ..grid.schema import Grid, GridError, init_of, label_of
+from ..identity import GIVEN, Pretraining, from_json, given_of
 from ..method_facts.method_info import MethodInfo, cache_folder, code_digest
 from ..store.atomic import write_atomic
 from ..store.records import DamagedRecordError, Store
@@ -47,7 +47,7 @@ class Remembered:
         architecture: In words.
         notes: As in `GivenRow`.
         untrained: As in `GivenRow`.
-        archived: It is of an archive, made when the file was there.
+        missing: Of an archive: whether the file was missing when it was made; else None.
     """
 
     path: str
@@ -58,7 +58,7 @@ class Remembered:
     architecture: str
     notes: list[str]
     untrained: bool
-    archived: bool = False
+    missing: bool | None = None
 
     @property
     def key(self) -> str:
@@ -67,22 +67,22 @@ class Remembered:
 
 
 def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list[GivenEncoder]:
-    """Return the encoder of each entry under `encoders`.
+    """Return the encoder of each entry of `Grid.weights`.
 
     Raises:
         GridError: A file cannot be used as stated; one line for each entry.
     """
-    if not grid.encoders:
+    if not grid.weights():
         return []
     file = cache_folder(store.root) / FILE
     known = _read(file)
     found, problems, fresh = [], list[str](), dict[str, Remembered]()
-    for entry in grid.encoders:
+    for where, entry in places(grid):
         try:
             one, missing = _find(entry, known, store)
             _check_channels(entry, one)
         except (ValueError, LookupError) as error:
-            problems.append(f"{entry.where}: {error.args[0]}")
+            problems.append(f"{where}: {error.args[0]}")
             continue
         fresh[one.key] = one
         identity = Pretraining(**one.identity)
@@ -90,7 +90,7 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
             identity = replace(identity, method_version=methods[GIVEN].version)
         row = GivenRow(
             Path(entry.weights).name, one.architecture, tuple(one.notes), tuple(entry.seen),
-            entry.labels, missing and not one.archived, one.untrained,
+            entry.labels, missing and one.missing is not False, one.untrained,
         )  # fmt: skip
         found.append(GivenEncoder(entry, identity, row))
     if problems:
@@ -101,31 +101,40 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
     return found
 
 
-def remember(grid: Grid, starts: Iterable[PlannedPretraining], source: Path, root: Path) -> None:
+def remember(
+    grid: Grid,
+    methods: dict[str, MethodInfo],
+    starts: Iterable[PlannedPretraining],
+    source: Path,
+    root: Path,
+) -> None:
     """Remember the encoders of an archive, so that its rows are found without their files.
 
     Args:
         grid: The grid of the archive.
+        methods: Facts of its methods.
         starts: Its pretrainings.
         source: The archive.
         root: The folder of the store that remembers them.
     """
-    entries = {entry.name: entry for entry in grid.encoders}
+    every = [one for one in (*grid.methods, *grid.controls) if one.name in methods]
+    entries = {label_of(one, methods, every): init_of(one, methods[one.name]) for one in every}
+    entries |= {one.name: one for one in grid.encoders}
     found = {}
     for start in starts:
-        if start.given is None or start.identity is None or start.label not in entries:
+        row, entry, identity = start.given, entries.get(start.label), start.identity
+        if row is None or entry is None or identity is None:
             continue
-        row = start.given
         one = Remembered(
             path=str(source / row.file),  # of no file that is there
-            stated=entries[start.label].stated(),
+            stated=entry.stated(),
             stamp=None,
             code="",
-            identity=start.identity.to_json(),
+            identity=(given_of(identity) or identity).to_json(),
             architecture=row.architecture,
             notes=list(row.notes),
             untrained=row.untrained,
-            archived=not row.missing,
+            missing=row.missing,
         )
         found[one.key] = one
     if found:
@@ -191,6 +200,8 @@ def _of_missing(entry: EncoderEntry, known: dict[str, Remembered], store: Store)
 
 
 def _is_stored(one: Remembered, store: Store) -> bool:
+    if one.missing is not None:  # of an archive, which holds what is made of it
+        return True
     with suppress(DamagedRecordError):
         return store.read("pretrain", Pretraining(**one.identity).key) is not None
     return False

@@ -13,7 +13,7 @@ def input_warnings(plan: Plan, root: Path) -> Iterator[str]:
     Only packed data sets are compared; `root` is the store's folder.
     """
     for start, runs in plan.grouped():
-        config = start.planned.config
+        config = (start.planned.encoder or {}).get("input") or start.planned.config
         if not (start.planned.given and (config.get("mean") or config.get("std"))):
             continue
         for name in dict.fromkeys(entry.planned.dataset for entry in runs):

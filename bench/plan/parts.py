@@ -123,7 +123,8 @@ def open_parts(store: Store, paths: Sequence[Path]) -> Iterator[Parts]:
             _add_sets(root, source)
         for archive, plan in zip(archives, plans, strict=True):
             _add_counts(root, archive, plan)
-            remember(plan.grid, [one.planned for one in plan.pretrain], archive.path, root)
+            starts = [one.planned for one in plan.pretrain]
+            remember(plan.grid, plan.methods, starts, archive.path, root)
         yield Parts(JoinedStore(root, (store, *archives)), plans)
 
 
@@ -174,7 +175,7 @@ def _add_counts(root: Path, archive: ArchivedStore, plan: Plan) -> None:
 
 def _add_seen(made: Plan, part: Plan) -> None:
     """Take over the test chips that given encoders have seen, as counted for an archive."""
-    declared = {known_names(entry.seen) for entry in made.grid.encoders}
+    declared = {known_names(entry.seen) for entry in made.grid.weights()}
     for names in declared & part.seen.keys():
         for name, found in part.seen[names].items():
             if name in made.data and made.data[name] == part.data.get(name):

@@ -15,7 +15,7 @@ from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings
 from ..grid.given_rows import given_rows
 from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
 from ..grid.validate import check_data, validate
-from ..identity import GivenFile, Job, Pretraining, Run
+from ..identity import GivenFile, Job, Pretraining, Run, given_of
 from ..method_facts.contract_outcomes import failed_contracts
 from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
@@ -81,7 +81,7 @@ class Plan:
 
     def job(self, start: PlannedPretraining, identity: Pretraining, own: list[Run]) -> Job:
         """Return a job with some runs of a pretraining."""
-        file = self.files.get(identity.key)
+        file = self.files.get((given_of(identity) or identity).key)
         return Job(describe_pretraining(start), identity, start.pool, own, file)
 
     def jobs(self) -> list[Job]:
@@ -187,7 +187,8 @@ def make_plan(
     found = {name: find_set(name, data_dir, store.root, versions) for name in needs(grid, methods)}
     data = {name: one.summary for name, one in found.items() if one}
     given = find_given(grid, methods, store)
-    starts = [*pretrainings(grid, methods, data.get), *given_rows(grid, given, methods)]
+    starts = pretrainings(grid, methods, data.get, given[len(grid.encoders) :])
+    starts += given_rows(grid, given, methods)
     pools = pools_of(starts)
     planned = runs(grid, starts, methods, data.get)
     filters = filters or Filters()

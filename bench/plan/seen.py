@@ -24,14 +24,14 @@ def seen_sharing(
     """Return the chips of each test set that encoders have seen, where both are known.
 
     Args:
-        grid: The grid with its encoders.
+        grid: The grid with its files of weights.
         data: Summaries of the sets that are known here, by name.
         data_dir: The data folder.
         store: Keeps the counts.
         versions: As for `make_plan`.
     """
     result: Seen = {}
-    for names in {known_names(entry.seen): None for entry in grid.encoders}:
+    for names in {known_names(entry.seen): None for entry in grid.weights()}:
         members = []
         for name in names:
             try:

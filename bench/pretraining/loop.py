@@ -13,13 +13,13 @@ from ...methods._masked import MaskedPrediction
 from ...methods._method import Method
 from ...results.record import Architecture, PretrainRecord
 from ..data.pools import Pool
-from ..identity import Pretraining, Resources
+from ..identity import Pretraining, Resources, given_of
 from ..method_facts.architecture import architecture_of
 from ..method_facts.build import build_method
 from ..store.progress import Progress
 from ..store.provenance import Clock
 from ..store.records import Store
-from ..store.weights import save_encoder
+from ..store.weights import read_encoder, save_encoder
 from .batch_norm import share_statistics
 from .checkpoints import remove_checkpoints
 from .claim import claim
@@ -49,7 +49,8 @@ def pretrain(
     Args:
         identity: The pretraining; its recipe is None for a control.
         pool: None for a control.
-        store: Holds checkpoints, history, encoder and record.
+        store: Holds checkpoints, history, encoder and record, and the given weights that the
+            training continues from.
         resources: Device, threads and time between checkpoints.
         ranks: The processes that train it together.
         should_stop: Asked after every look at the losses (on a CPU after every step); True saves
@@ -58,6 +59,7 @@ def pretrain(
         warn: Called with messages that do not stop the training.
 
     Raises:
+        CheckpointMismatchError: The store does not hold the given weights.
         NonFiniteLossError: The loss or a weight became NaN or infinite.
         DeviceMemoryError: The GPU's memory is too small.
         PrecisionError: The GPU has no bf16.
@@ -79,8 +81,8 @@ def pretrain(
             else:
                 loop, outcome = _train(
                     lambda resident: Loop(
-                        identity, _method_on(identity, resources, ranks, warn), pool, folder,
-                        resources, warn, ranks, clock, resident,
+                        identity, _method_on(identity, store, resources, ranks, warn), pool,
+                        folder, resources, warn, ranks, clock, resident,
                     ),
                     lambda loop: loop.run(should_stop, claimed.lost, on_progress),
                     warn,
@@ -97,11 +99,17 @@ def pretrain(
 
 
 def _method_on(
-    identity: Pretraining, resources: Resources, ranks: Ranks, warn: Callable[[str], None]
+    identity: Pretraining,
+    store: Store,
+    resources: Resources,
+    ranks: Ranks,
+    warn: Callable[[str], None],
 ) -> Method:
     """Build the method on its device, as fast as the device allows."""
     check_precision(identity.precision, resources.device, warn)
-    method = build_method(identity).to(resources.device)
+    given = given_of(identity)
+    weights = read_encoder(store.encoder(given.key), given) if given else None
+    method = build_method(identity, weights).to(resources.device)
     if ranks.count > 1:
         share_statistics(method, ranks.gather)
     compile_blocks(method, resources.device, warn)

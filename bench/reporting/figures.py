@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...methods._encoders import EncoderConfig, encoder_from_json
+from ...methods._encoders import ViTConfig, encoder_from_json
 from ...results.figures.confusion import confusion_figure, recall_figure
 from ...results.figures.critical_difference import ranks_figure
 from ...results.figures.encoders import attention_figure, features_figure
@@ -237,7 +237,7 @@ def prediction_figures(plan: Plan, store: Store) -> Offer:
         if made is None:
             without[start.method] = start.label
             continue
-        encoder = cast(EncoderConfig, encoder_from_json(start.identity.encoder))
+        encoder = cast(ViTConfig, encoder_from_json(start.identity.encoder))
         found[start.method] = NamedFigure(
             figure_name("method", start.method), f"Predictions of {start.label}",
             "Chips of the pool after pretraining, not augmented. Blue: hidden from the encoder. "

@@ -7,41 +7,56 @@ from ..data.sharing import Sharing
 from ..grid.encoder_entries import GivenRow
 from ..grid.encoder_problems import known_names
 from ..grid.expand import PlannedPretraining
+from ..identity import GIVEN
 from ..plan.comparability import describe_given
 from ..plan.plan import Plan
 
 
 def given_notes(plan: Plan) -> Iterator[Note]:
-    """Yield the notes of each row of given weights."""
-    rows = [(one.planned, one.planned.given) for one in plan.pretrain if one.planned.given]
-    if rows:
+    """Yield the notes of each row of given weights, and of each row that starts from some."""
+    rows = {
+        one.planned.row: (one.planned, one.planned.given)
+        for one in plan.pretrain if one.planned.given
+    }  # fmt: skip
+    if any(start.method == GIVEN for start, _ in rows.values()):
         yield Note("Rows", (
             "Given weights are single checkpoints that were trained elsewhere: the table compares "
             "checkpoints, and rows may differ in pool, budget, labels and recipe."
         ))  # fmt: skip
-    for start, given in rows:
+    for start, given in rows.values():
         yield _described(start, given)
+        digest = (start.init or start.config)["digest"][:12]
         if given.missing:
-            flag = (
-                f"The file of {start.row} is missing; its scores are those of the weights that it "
-                f"held last ({start.config['digest'][:12]})."
-            )
-            yield Note("Rows", flag, flag)
+            text = f"The file of {start.row} is missing; its scores are those of the weights that "
+            if start.init:
+                text = (
+                    f"The file that {start.row} starts from is missing; it started from those that "
+                )
+            text += f"it held last ({digest})."
+            yield Note("Rows", text, text)
         if given.untrained:
             flag = f"The weights of {start.row} look untrained."
+            if start.init:
+                flag = f"The weights that {start.row} starts from look untrained."
             yield Note("Rows", f"{flag} Every norm has weights of 1 and biases of 0.", flag)
-        yield from _seen(plan, start.row, given)
+        yield from _seen(plan, start, given)
 
 
 def _described(start: PlannedPretraining, given: GivenRow) -> Note:
     notes = [f"{one[:1].upper()}{one[1:]}" for one in given.notes if "input channels" not in one]
     parts = [f"{start.row}: {describe_given(start)}", given.architecture, _input(start), *notes]
-    return Note("Rows", f"Given weights: {'. '.join(parts)}.")
+    kind = "Given weights"
+    if start.init:
+        kind = "Pretraining that continues from given weights"
+        parts.append("The encoder is that of the file; its table of positions is not trained")
+        parts = parts if "stored positions" in given.architecture else parts[:-1]
+    return Note("Rows", f"{kind}: {'. '.join(parts)}.")
 
 
 def _input(start: PlannedPretraining) -> str:
     """Return the input of an encoder in words."""
-    config, px = start.config, (start.encoder or {}).get("input_px")
+    encoder = start.encoder or {}
+    config, px = encoder.get("input") or start.config, encoder.get("input_px")
     count, channel = config["channels"], config.get("channel")
     if count == 1:
         rule = "1 channel"
@@ -59,24 +74,26 @@ def _listed(values: list[float]) -> str:
     return ", ".join(f"{one:g}" for one in (values if len(set(values)) > 1 else values[:1]))
 
 
-def _seen(plan: Plan, row: str, given: GivenRow) -> Iterator[Note]:
+def _seen(plan: Plan, start: PlannedPretraining, given: GivenRow) -> Iterator[Note]:
     """Yield what a row has seen as declared, and the chips of data sets in it."""
+    row = f"The start of {start.row}" if start.init else start.row
     labels = {True: ", with labels", False: ", without labels", None: ""}[given.labels]
     flag = f"{row} has seen labels." if given.labels else ""
     names = f" (as declared): {', '.join(given.seen)}" if given.seen else ": not declared"
     yield Note("Data", f"{row} has seen{names}{labels}.", flag)
     known = known_names(given.seen)
     shared = plan.seen.get(known)
+    inside = f"t{row[1:]}" if start.init else row
     if known and shared is None:
-        flag = f"Overlap of what {row} has seen with the test sets: unknown."
+        flag = f"Overlap of what {inside} has seen with the test sets: unknown."
         yield Note("Data", (
-            f"Overlap of what {row} has seen ({', '.join(known)}) with the data sets is unknown, "
-            "because its chips are not prepared here."
+            f"Overlap of what {inside} has seen ({', '.join(known)}) with the data sets is "
+            "unknown, because its chips are not prepared here."
         ), flag)  # fmt: skip
     shown = {entry.planned.dataset for entry in plan.runs}
     for name, one in (shared or {}).items():
         if name in shown:
-            text = f"{name}: {row} has seen {shared_chips(one)}."
+            text = f"{name}: {inside} has seen {shared_chips(one)}."
             yield Note("Data", text, _mark(row, name, one))
 
 

@@ -9,9 +9,9 @@ from ...results.metrics import recalls
 from ...results.notes import Note
 from ...results.record import RunRecord, digest_json
 from ...results.scores import Column, LeaderboardError, Score
-from ..grid.encoder_entries import GIVEN
 from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
 from ..grid.given_rows import input_of
+from ..identity import GIVEN
 from ..method_facts.method_info import inspect_method
 from ..plan.entry import Entry
 from ..plan.plan import Plan
@@ -144,9 +144,11 @@ def _encoder(plan: Plan, start: PlannedPretraining) -> tuple[str, str]:
 
     The input of given weights counts as well: an untrained network may depend on its scale.
     """
-    kind = plan.methods[start.method].architecture
+    kind = plan.methods[GIVEN if start.init else start.method].architecture
+    network = dict(start.encoder or {})
     given = GIVEN in (start.method, start.config.get("like"))
-    sizes = digest_json([start.encoder, input_of(start.config) if given else None])
+    values = network.pop("input", None) or (input_of(start.config) if given else None)
+    sizes = digest_json([network, values])
     if start.method == UNTRAINED:
         like = start.config.get("like")
         kinds = {method: kind for kind, method in LIKE.items()}

@@ -11,7 +11,7 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ...methods._encoders import EncoderConfig
+from ...methods._encoders import ViTConfig
 from ..store.sample_predictions import Predictions
 
 DIRECTIONS = 9  # bins of a histogram, `BINS` of methods/_gradients.py
@@ -203,7 +203,7 @@ def draw_hidden(
 
 
 def rows_of_panels(
-    made: Predictions, encoder: EncoderConfig
+    made: Predictions, encoder: ViTConfig
 ) -> list[tuple[Bool[np.ndarray, "rows columns"], list[np.ndarray], list[Panel]]]:
     """Return the hidden patches of each chip, the patches of its windows, and its panels."""
     rows, columns = encoder.patch_grid
@@ -242,7 +242,7 @@ def rows_of_panels(
     ]
 
 
-def draw_predictions(made: Predictions, label: str, encoder: EncoderConfig) -> Figure:
+def draw_predictions(made: Predictions, label: str, encoder: ViTConfig) -> Figure:
     """Draw one line per chip: the chip, its hidden patches, targets and predictions.
 
     Blue patches are hidden from the encoder, orange frames are windows or blocks, and grey patches

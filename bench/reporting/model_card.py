@@ -11,11 +11,11 @@ from ...methods import _registry
 from ...methods._encoders import GivenConfig
 from ...results.record import PretrainRecord
 from ...results.tables.sheets import format_cell
-from ..identity import Pretraining, Recipe
+from ..identity import GIVEN, Pretraining, Recipe
 from ..plan.comparability import describe_recipe
 from ..store.records import Store
 from ..weights.export import Export
-from ..weights.given_weights import METHOD, GivenWeights
+from ..weights.given_weights import GivenWeights
 from .card_scores import CardScore, scores_of_start
 from .card_seen import seen_by
 
@@ -152,12 +152,14 @@ def _listed(values: Sequence[float] | None, usual: str) -> str:
 
 
 def _pretraining(identity: Pretraining, record: PretrainRecord) -> list[str]:
-    if identity.method == METHOD:
+    if identity.method == GIVEN:
         config = identity.config
         text = f"The weights come from a file: layout {config['layout']}"
         part = f", part {config['part']}" if config.get("part") else ""
         return [f"{text}{part}, digest of its weights `{config['digest']}`."]
     rows = [("seed", str(identity.seed)), ("precision", identity.precision)]
+    if identity.init:
+        rows.append(("continued from weights", f"`{identity.init['digest']}`"))
     if identity.recipe:
         rows += [
             ("recipe", describe_recipe(Recipe(**identity.recipe))),

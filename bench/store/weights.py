@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from ..identity import Pretraining
 from .atomic import write_atomic
@@ -36,6 +36,18 @@ def load_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> None:
             weights do not match the encoder one to one.
     """
     try:
+        encoder.load_state_dict(read_encoder(path, identity), strict=True)
+    except RuntimeError as error:
+        raise CheckpointMismatchError(f"{path}: {error}") from error
+
+
+def read_encoder(path: Path, identity: Pretraining) -> dict[str, Tensor]:
+    """Return all weights of the encoder of a pretraining, by name.
+
+    Raises:
+        CheckpointMismatchError: The file is damaged or belongs to another pretraining.
+    """
+    try:
         with safe_open(path, framework="pt") as file:
             saved = (file.metadata() or {}).get("pretraining", "{}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -43,7 +55,4 @@ def load_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> None:
         raise CheckpointMismatchError(f"{path} cannot be read: {error}") from error
     if json.loads(saved) != json.loads(json.dumps(identity.to_json())):
         raise CheckpointMismatchError(f"{path} holds {saved}, not pretraining {identity.key[:12]}")
-    try:
-        encoder.load_state_dict(tensors, strict=True)
-    except RuntimeError as error:
-        raise CheckpointMismatchError(f"{path}: {error}") from error
+    return tensors

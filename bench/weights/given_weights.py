@@ -9,11 +9,9 @@ from torch import Tensor, nn
 from ...methods import _registry
 from ...methods._encoders import AnyEncoder, GivenConfig, encoder_json
 from ...methods.given import Config, Given
-from ..identity import Pretraining, fill, to_json
+from ..identity import GIVEN, Pretraining, fill, to_json
 from .account import Account, UnaccountedKeysError
 from .reading import WeightsFileError
-
-METHOD = "given"
 
 
 class StatedValueError(ValueError):
@@ -116,8 +114,8 @@ class GivenWeights:
     def identity(self) -> Pretraining:
         """Return the identity of the encoder: a pretraining that trains nothing."""
         return Pretraining(
-            method=METHOD,
-            method_version=_registry.get(METHOD).version,
+            method=GIVEN,
+            method_version=_registry.get(GIVEN).version,
             config=fill(to_json(self.config), {}),
             encoder=encoder_json(self.encoder),
             precision="fp32",

@@ -20,10 +20,10 @@ from ...methods._hivit import HiViTEncoder
 from ...methods._timm import TimmEncoder
 from ...methods._vit import Encoder, sincos_positions
 from ...methods.given import Config, Given
-from ..identity import Pretraining, from_json
+from ..identity import GIVEN, Pretraining, from_json
 from .account import Account
 from .digest import weights_digest
-from .given_weights import METHOD, GivenWeights, Stated, StatedValueError, as_weights
+from .given_weights import GivenWeights, Stated, StatedValueError, as_weights
 from .reading import WeightsFile, WeightsFileError
 from .vit_weights import resize_positions
 
@@ -82,7 +82,7 @@ def _of(file: WeightsFile) -> Found:
     notes = [f"{identity.method}, pretraining {identity.key[:12]}"]
     tensors, more = as_weights(dict(file.tensors))
     notes += more
-    if identity.method == METHOD:
+    if identity.method == GIVEN:
         digest = weights_digest({name.removeprefix(TIMM): one for name, one in tensors.items()})
         if digest != values.digest:
             notes.append(
@@ -94,7 +94,7 @@ def _of(file: WeightsFile) -> Found:
     if type(network) is Encoder and isinstance(size, EncoderConfig):
         size, config, tensors = _of_vit(network, size, tensors)
     elif isinstance(network, GivenEncoder | GivenTimmEncoder | HiViTEncoder):
-        size, config = network.config, _of_input(network)
+        size, config = replace(network.config, input=None), _of_input(network)
     elif not isinstance(network, TimmEncoder):
         raise OwnNetworkError(
             f"{identity.method} builds a network of its own kind ({type(network).__name__}); "

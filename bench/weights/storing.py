@@ -17,7 +17,7 @@ def store_given(given: GivenWeights, store: Store, resources: Resources) -> Pret
     """
     identity = given.identity()
     stored = store.read("pretrain", identity.key)
-    if stored is not None:
+    if stored is not None and store.encoder(identity.key).exists():
         return stored
     clock = Clock(resources)
     network = given.network()
@@ -33,5 +33,5 @@ def store_given(given: GivenWeights, store: Store, resources: Resources) -> Pret
         feature_spread=None,
         architecture=architecture_of(identity),
     )
-    store.write("pretrain", record)
+    store.write("pretrain", record)  # keeps a record that came without its weights
     return record

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from chips import write_pool
 from commands import Answer, call_here
-from given_files import grid_text, write_weights
+from given_files import EVALUATE, grid_text, write_weights
 from stores import MISSING, fill, pooled_grid, share
 
 from sarbench.bench.store.archive import write_archive
@@ -181,15 +181,34 @@ def test_wrong_sources_are_refused_with_the_reason(made: Path, join: Call, tmp_p
     assert "describes pool:folder:pool with other counts than the sources before it" in message
 
 
+WEIGHTS = '{weights = "vit.pth", heads = 4, seen = ["synthetic:train"]}'
+STARTS = {
+    "row": grid_text(WEIGHTS, "controls = []"),
+    "init": f"""
+name = "started"
+compare = "checkpoints"
+methods = ["mae"]
+controls = []
+[pretrain]
+init = {WEIGHTS}
+pool = ["synthetic:train"]
+pool_cap = 8
+epochs = 1
+warmup_epochs = 0
+batch = 8
+seeds = 1
+{EVALUATE}""",
+}
+
+
+@pytest.mark.parametrize("text", STARTS.values(), ids=STARTS)
 def test_given_encoders_are_found_in_a_part_without_their_files(
-    made: Path, join: Call, tmp_path: Path
+    text: str, made: Path, join: Call, tmp_path: Path
 ):
     (tmp_path / "home").mkdir()
     grid = tmp_path / "home" / "given.toml"
     write_weights(tmp_path / "home" / "vit.pth")
-    grid.write_text(
-        grid_text('{weights = "vit.pth", heads = 4, seen = ["synthetic:train"]}', "controls = []")
-    )
+    grid.write_text(text)
     runs = tmp_path / "runs"
     fill(grid, runs, other)
     whole = tmp_path / "given.zip"
