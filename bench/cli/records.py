@@ -190,11 +190,12 @@ def archive(
         raise RequestError(f"--out {path}: the name of an archive ends with {SUFFIX}")
     if path.exists() and not replace:
         raise RequestError(f"{path} exists; give another --out, or add --replace")
-    grid = grid_file(request.path).read_bytes()
+    grid = request.grid  # refuses a wrong file first
+    content = grid_file(request.path).read_bytes()
     if not parts:
         made = request.results()
         predictions_of(made, request.store)  # refuses false records
-        write_archive(path, members_of(made, request.store, grid, scores=not no_scores))
+        write_archive(path, members_of(made, request.store, content, scores=not no_scores))
         _print_written(path, made)
         return
     if folders := [str(part) for part in parts if part.is_dir()]:
@@ -204,11 +205,11 @@ def archive(
         )
     with open_parts(request.store, [part.expanduser() for part in parts]) as opened:
         store = opened.store
-        made = opened.plan(request.grid, request.data, request.part, request.versions)
+        made = opened.plan(grid, request.data, request.part, request.versions)
         _refuse_parts(made, store, no_scores)
         with _checking() as on_progress:
             refuse_false_runs(made, store, on_progress)
-        write_archive(path, members_of(made, store, grid, scores=not no_scores))
+        write_archive(path, members_of(made, store, content, scores=not no_scores))
         _print_written(path, made)
         taken = Counter(
             store.holding("evaluate", str(entry.key))[0].shown

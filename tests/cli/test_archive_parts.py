@@ -170,6 +170,8 @@ def test_a_run_that_does_not_follow_from_its_source_is_refused(
 def test_wrong_sources_are_refused_with_the_reason(made: Path, join: Call, tmp_path: Path):
     assert "is a folder; name a store with --runs" in refused(join(made / "runs"))
     assert "no archive" in refused(join(tmp_path / "none.zip"))
+    for parts in ([], [made / "one.zip"]):
+        assert "no grid file none.toml" in refused(join(*parts, grid=Path("none.toml")))
     grid = tmp_path / "grid.toml"
     grid.write_text(GRID.replace("batch = 4", "batch = 2").replace('"lomar"', '"i_jepa"'))
     assert "has no run of this part of the grid; give" in refused(
