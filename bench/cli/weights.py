@@ -69,7 +69,7 @@ def write_features(
 
     if not Path(source).exists() and KEY.fullmatch(source):
         if stated != NOTHING_STATED:
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in stated.to_json())
+            options = " and ".join(f"--{name.replace('_', '-')}" for name in stated.to_json())
             raise RequestError(
                 f"{source} is a key, which says what its encoder is; leave {options} out"
             )

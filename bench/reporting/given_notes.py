@@ -57,7 +57,9 @@ def _described(start: PlannedPretraining, given: GivenRow) -> Note:
     if start.init:
         kind = "Pretraining that continues from given weights"
         if given.position_table:
-            sentences.append("Its table of positions is not trained")
+            sentences.append(
+                "The encoder is that of the file; its table of positions is not trained"
+            )
     return Note("Rows", f"{kind}: {'. '.join(sentences)}.")
 
 
