@@ -80,8 +80,8 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
         try:
             one, missing = _find(entry, known, store)
             _check_channels(entry, one)
-        except (ValueError, LookupError) as error:
-            problems.append(f"{place}: {entry.name}: {error.args[0]}")
+        except Exception as error:  # the other entries are checked too
+            problems.append(f"{place}: {entry.name}: {_reason(error)}")
             continue
         fresh[one.key] = one
         identity = Pretraining(**one.identity)
@@ -98,6 +98,11 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
         with suppress(OSError):  # a read-only store
             write_atomic(file, _text(_read(file) | fresh))
     return found
+
+
+def _reason(error: Exception) -> str:
+    """Return the message of an error; that of a KeyError has quotes around it."""
+    return str(error.args[0]) if error.args else type(error).__name__
 
 
 def _find(

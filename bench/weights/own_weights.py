@@ -10,7 +10,6 @@ from ...methods import _registry
 from ...methods._encoders import (
     AnyEncoder,
     EncoderConfig,
-    EncoderError,
     GivenConfig,
     TimmConfig,
     encoder_from_json,
@@ -25,6 +24,7 @@ from ..identity import GIVEN, Pretraining, from_json
 from .account import Account
 from .digest import weights_digest
 from .given_weights import GivenWeights, StatedValueError, as_weights
+from .header_sizes import check_sizes
 from .reading import WeightsFile, WeightsFileError
 from .vit_weights import resize_positions
 
@@ -73,8 +73,10 @@ def _of(file: WeightsFile) -> Found:
         identity = Pretraining(**json.loads(file.metadata[HEADER]))
         method = _registry.get(identity.method)
         size = encoder_from_json(identity.encoder) if identity.encoder else None
+        if size is not None:
+            check_sizes(size)
         values = from_json(method.Config, identity.config)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise WeightsFileError(f"the header is not that of a pretraining: {error}") from error
     if size is None:
         raise WeightsFileError(f"{identity.method} ({identity.key[:12]}) has no encoder")
@@ -130,9 +132,10 @@ def _exported(file: WeightsFile) -> Found:
     try:
         header = json.loads(file.metadata[EXPORTED])
         encoder = encoder_from_json(header["encoder"])
+        check_sizes(encoder)
         config = from_json(Config, header["input"] | {"layout": EXPORTED})
         note = f"exported from pretraining {header['key'][:12]}"
-    except (ValueError, TypeError, KeyError, AttributeError, EncoderError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WeightsFileError(f"the header is not that of an exported file: {error}") from error
     tensors, notes = as_weights(dict(file.tensors))
     config = replace(config, digest=weights_digest(tensors))

@@ -332,7 +332,9 @@ def test_lora_is_not_applicable_without_the_layers_that_it_updates(tmp_path):
     plan = make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path)
     reasons = {row: why for row, what, why in plan.not_applicable if what == "lora"}
     assert {row.split(", ")[1] for row in reasons} == {"encoder timm:test_resnet@64"}
-    assert all("lora updates the linear layers qkv, proj, fc1 and fc2" in why for why in reasons.values())
+    assert all(
+        "lora updates the linear layers qkv, proj, fc1 and fc2" in why for why in reasons.values()
+    )
     assert {e.planned.pretraining.label for e in plan.runs if e.planned.protocol == "lora"} >= {
         "SimCLR"
     }
