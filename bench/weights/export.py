@@ -131,6 +131,7 @@ def export(given: GivenWeights, key: str) -> Export:
         "input": of_input.input_json(),
         "timm": name,
         "arguments": arguments,
+        "digest": weights_digest(tensors),
     }
     with torch.no_grad():
         found = network(torch.zeros(1, 1, size.input_px, size.input_px))

@@ -51,6 +51,8 @@ def shared_lists() -> list:
         ({"bad\ud800": torch.zeros(3)}, r"'bad\\ud800' of a tensor is not printable"),
         ({"x\x1b[2J\nlayout": torch.zeros(3)}, r"'x\\x1b\[2J\\nlayout' of a tensor"),
         ({f"blocks.{'9' * 6000}.norm": torch.zeros(3)}, "not printable text of at most 1000"),
+        ({BIAS: torch.zeros(3, dtype=torch.int8)}, "int8 values, but weights are floating"),
+        ({BIAS: torch.zeros(3, dtype=torch.bool)}, "bool values, but weights are floating"),
         ({"a": shared_lists()}, r"more than 5,000 values"),
         ({"norm": {"bias": torch.zeros(3)}}, "two tensors have the joined name 'norm.bias'"),
     ],
