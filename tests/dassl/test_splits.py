@@ -139,15 +139,16 @@ def test_a_pickle_of_dassl_is_converted_without_its_classes(chips, datum, tmp_pa
     chosen = [int(i) for i in np.flatnonzero(~chips.is_test)[::20]]
     train = of_chips(datum, chips, chosen, "/there/chips/{}.png")
     train += of_chips(datum, chips, [int(np.flatnonzero(chips.is_test)[0])], "chips/{}.png")
-    train += [datum("/there/nothing.png", 0, "x")]
+    train += [datum("/there/nothing.png", 0, "x"), train[0]]
     found = convert(pickled(tmp_path, {"train": train, "val": []}, protocol), chips)
     assert [item.impath for item in found.support.train] == [
         f"chips/{chips.ids[i]}.png" for i in chosen
     ]
     assert [item.label for item in found.support.train] == [int(chips.labels[i]) for i in chosen]
     assert (found.support.shots, found.support.seed) == (2, 1)
-    assert found.support.unknown == ["/there/nothing.png", train[-2]._impath]
-    assert found.tested == [train[-2]._impath]
+    assert found.support.unknown == ["/there/nothing.png", train[-3]._impath]
+    assert found.tested == [train[-3]._impath]
+    assert found.repeated == [train[0]._impath]
 
 
 class Runs:
