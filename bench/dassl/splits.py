@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from ...protocols._support_sets import Shots, support_digest, support_set
 from ..data.chips import Chips
 from ..data.images import content_digest
-from ..store.atomic import TooLargeError, read_file, write_atomic
+from ..store.atomic import TooLargeError, read_file, write_atomic, writing
 
 SPLIT, CHIPS, SUPPORT_SETS = "split.json", "chips", "split_fewshot"
 SUFFIXES = {"uint8": ".png", "uint16": ".png", "float32": ".tiff"}  # formats without loss
@@ -192,11 +192,16 @@ def write_chips(folder: Path, chips: Chips) -> Iterator[int]:
     """Write every chip as an image without loss; yield how many are written after each.
 
     8 and 16 bit become PNG, float32 becomes TIFF.
+
+    Raises:
+        NoSpaceError: The disk is full.
     """
     for index in range(len(chips)):
         path = folder / impath(chips, index)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.ascontiguousarray(chips.chip(index))).save(path)
+        with writing(path) as temporary:
+            image = Image.fromarray(np.ascontiguousarray(chips.chip(index)))
+            image.save(temporary, format=path.suffix[1:])
+            temporary.replace(path)
         yield index + 1
 
 

@@ -1,6 +1,7 @@
 """`export splits`: the files, and the support sets in them."""
 
 import csv
+import errno
 import json
 import pickle
 import sys
@@ -28,6 +29,7 @@ from sarbench.bench.dassl.splits import (
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.sources.mstar import members
+from sarbench.bench.store.atomic import NoSpaceError
 from sarbench.bench.store.records import Store
 from sarbench.protocols._support_sets import support_set
 
@@ -132,6 +134,17 @@ def test_images_hold_the_exact_pixels(kind, suffix, chips, tmp_path):
     for index, name in enumerate(("a/1", "b")):
         with Image.open(tmp_path / "chips" / f"{name}.{suffix}") as image:
             assert np.array_equal(np.array(image).astype(kind), small.chip(index))
+
+
+def test_a_full_disk_has_the_message_of_other_commands(chips, tmp_path, monkeypatch):
+    def save(image, path, format):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(NoSpaceError, match=r"no space left to write .*chips.*free some space"):
+        list(write_chips(tmp_path, chips))
+    assert not [one for one in tmp_path.rglob("*") if one.is_file()]
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
