@@ -23,8 +23,12 @@ def encoder_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str
         )
     for place, entry in grid.weights():
         where = f"{place}: {entry.name}"
+        if not entry.name.isprintable():
+            where = f"{place}: {entry.name!a}"
         if not entry.name.strip():
             yield f"{where}: its label is empty; give a `label`"
+        if odd := [one for one in (entry.name, *entry.seen) if not one.isprintable()]:
+            yield f"{where}: {odd[0]!a} is not printable text; give another label or name"
         for name in ("mean", "std"):
             value = getattr(entry, name)
             if not all(map(isfinite, value if isinstance(value, list) else [value or 0.0])):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import call_here
 from given_files import grid_text
 from safetensors.torch import save_file
 from small_grids import grid_of
@@ -152,3 +153,17 @@ def test_an_entry_without_a_path_is_refused(tmp_path):
     for entry in ('""', '{ weights = "" }'):
         with pytest.raises(GridError, match="path of given weights is empty"):
             grid_of(tmp_path, grid_text(entry))
+
+
+@pytest.mark.parametrize("values", [r'label = "a\u001b[31m"', r'seen = ["x\u001b[2J"]'])
+def test_a_label_with_control_characters_is_refused_and_escaped(values, tmp_path):
+    entry = f'{{ weights = "a.pth", {values} }}'
+    with pytest.raises(GridError, match=r"\\x1b\[.*not printable text") as error:
+        make_plan(grid_of(tmp_path, grid_text(entry)), Store(tmp_path / "runs"), tmp_path)
+    assert "\x1b" not in str(error.value)
+
+
+def test_control_characters_in_a_path_are_escaped_in_messages(tmp_path):
+    done = call_here("weights", "inspect", tmp_path / "a\x1b[31m\udc80.pth")
+    assert done.returncode == 2
+    assert r"a\x1b[31m\udc80.pth" in done.stderr
