@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+MOST_PX = 4096  # of an input; a larger one makes more patches than a memory holds
+
 
 @dataclass(frozen=True)
 class Stated:

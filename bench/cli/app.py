@@ -1,12 +1,15 @@
 """The application, its table of commands, and the two consoles."""
 
 import json
+import re
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # without tab and line end
 
 # Command -> (its file, the first line of its help). A file is imported when one of its commands
 # runs or shows its own help, so `sarbench --help` and shell completion import no file.
@@ -73,8 +76,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Terminal(Console):
+    """A console that escapes control characters in text, because keys and paths come from files."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print objects; in a text, control characters are written as in Python."""
+        super().print(*map(_escaped, objects), **options)
+
+
+def _escaped(value: Any) -> Any:
+    return CONTROL.sub(lambda one: ascii(one[0])[1:-1], value) if isinstance(value, str) else value
+
+
+out = Terminal(highlight=False, soft_wrap=True)
+err = Terminal(stderr=True, highlight=False, soft_wrap=True)
 
 
 def load(name: str) -> Any:

@@ -112,6 +112,7 @@ def _converted(path: Path, chips: "Chips") -> "SupportSet":
     for paths, what in (
         (found.unknown, "are unknown here and left out"),
         (found.tested, "are test chips of our split and left out"),
+        (found.repeated, "are listed before and counted once"),
         (found.other_class, "have another class in our split, which is written"),
     ):
         if paths:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..given_file import Stated
+from ..given_file import MOST_PX, Stated
 from ..suggest import RequestError
 from .options import set_parameters
 
@@ -21,7 +21,8 @@ def _stated(
         typer.Option(help="encoder of a file with two: target_encoder (default), encoder"),
     ] = None,
     input_px: Annotated[
-        int | None, typer.Option("--input-px", min=1, help="side of the input; resizes positions")
+        int | None,
+        typer.Option("--input-px", min=1, max=MOST_PX, help="side of the input; resizes positions"),
     ] = None,
     encoder: Annotated[
         str | None,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..suggest import RequestError
+from .check_export import check_chips, check_paths, check_support
 from .splits import (
     SPLIT,
     SUPPORT_SETS,
@@ -28,7 +29,7 @@ class SplitDataset:
         """Read the files.
 
         Raises:
-            SplitFileError: A file is missing or damaged, or is of another data set.
+            SplitFileError: A file is missing, damaged or edited, or is of another data set.
             RequestError: `SEED` is not set.
         """
         self.folder = Path(cfg.DATASET.ROOT).expanduser().resolve()
@@ -46,13 +47,16 @@ class SplitDataset:
                     f"{found.split_digest[:12]}), not of {self.dataset} (split "
                     f"{self.split.split_digest[:12]}); name the right folder in DATASET.ROOT"
                 )
-        missing = [one.impath for one in (*self.support.train, *self.split.test)
+        check_paths(self.split)
+        check_support(self.split, self.support)
+        missing = [one.impath for one in (*self.split.train, *self.split.test)
                    if not (self.folder / one.impath).is_file()]  # fmt: skip
         if missing:
             raise SplitFileError(
                 f"{self.folder} lacks {len(missing)} images ({missing[0]}); write them with "
                 f"`sarbench export splits {self.dataset} --out {self.folder} --chips`"
             )
+        check_chips(self.folder, self.split)
         train, test = map(self._datums, (self.support.train, self.split.test))
         super().__init__(train_x=train, test=test)  # pyright: ignore[reportCallIssue]
 

@@ -59,12 +59,14 @@ class Converted:
         unknown: Paths of its training list that name no chip.
         tested: Paths of its training list that are test chips of our split.
         other_class: Paths whose class has another name in our split.
+        repeated: Further paths of training chips that are listed before.
     """
 
     support: SupportSet
     unknown: list[str]
     tested: list[str]
     other_class: list[str]
+    repeated: list[str]
 
 
 def read_pickle(path: Path) -> list[tuple[str, str]]:
@@ -99,12 +101,17 @@ def convert(path: Path, chips: Chips) -> Converted:
     named = read_pickle(path)
     found = _find_chips([impath for impath, _ in named], chips)
     index = {str(chip_id): i for i, chip_id in enumerate(chips.ids)}
-    chosen, tested, other_class, unknown = [], [], [], []
+    chosen, tested, other_class, unknown, repeated = [], [], [], [], []
+    seen = set[int]()
     for impath, class_name in named:
         chip = index.get(found.get(impath, ""))
+        if chip in seen:
+            repeated.append(impath)
+            continue
         if chip is None:
             unknown.append(impath)
             continue
+        seen.add(chip)
         if chips.is_test[chip]:
             tested.append(impath)
         else:
@@ -118,7 +125,7 @@ def convert(path: Path, chips: Chips) -> Converted:
             f"{first[0] if first else 'missing'}); name the data set that it was made from"
         )
     support = support_from(chips, chosen, shots, int(match[2]), unknown + tested)
-    return Converted(support, unknown, tested, other_class)
+    return Converted(support, unknown, tested, other_class, repeated)
 
 
 def _load(content: bytes) -> Any:

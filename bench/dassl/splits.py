@@ -8,7 +8,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -18,7 +19,8 @@ from pydantic import BaseModel, ValidationError
 
 from ...protocols._support_sets import Shots, support_digest, support_set
 from ..data.chips import Chips
-from ..store.atomic import TooLargeError, read_file, write_atomic
+from ..data.images import content_digest
+from ..store.atomic import TooLargeError, read_file, write_atomic, writing
 
 SPLIT, CHIPS, SUPPORT_SETS = "split.json", "chips", "split_fewshot"
 SUFFIXES = {"uint8": ".png", "uint16": ".png", "float32": ".tiff"}  # formats without loss
@@ -50,9 +52,10 @@ class _Stored(BaseModel, frozen=True, extra="forbid"):
 
 
 class Split(_Stored, frozen=True):
-    """The whole split of a data set."""
+    """The whole split of a data set; `chips_digest` finds images or labels edited later."""
 
     data_digest: str
+    chips_digest: str
     classes: list[str]
     test: list[Item]
 
@@ -104,14 +107,29 @@ def items(chips: Chips, indices: Sequence[int] | np.ndarray) -> list[Item]:
 
 def split_of(chips: Chips) -> Split:
     """Return the whole split of a data set."""
+    train, test = (items(chips, np.flatnonzero(chips.is_test == one)) for one in (False, True))
+    index = {impath(chips, i): i for i in range(len(chips))}
     return Split(
         dataset=chips.name,
         split_digest=chips.split_digest,
         data_digest=chips.data_digest,
         classes=list(chips.classes),
-        train=items(chips, np.flatnonzero(~chips.is_test)),
-        test=items(chips, np.flatnonzero(chips.is_test)),
+        chips_digest=chips_digest(
+            train, test, lambda one: content_digest(chips.chip(index[one.impath]))
+        ),
+        train=train,
+        test=test,
     )
+
+
+def chips_digest(train: list[Item], test: list[Item], content: Callable[[Item], int]) -> str:
+    """Return the SHA-256 over path, label, class and pixels of each chip."""
+    digest = sha256()
+    for part in (train, test):
+        digest.update(f"{len(part)}\n".encode())
+        for one in part:
+            digest.update(f"{json.dumps(one)} {content(one):016x}\n".encode())
+    return digest.hexdigest()
 
 
 def draw_support(chips: Chips, shots: Shots, seed: int) -> SupportSet:
@@ -179,11 +197,16 @@ def write_chips(folder: Path, chips: Chips) -> Iterator[int]:
     """Write every chip as an image without loss; yield how many are written after each.
 
     8 and 16 bit become PNG, float32 becomes TIFF.
+
+    Raises:
+        NoSpaceError: The disk is full.
     """
     for index in range(len(chips)):
         path = folder / impath(chips, index)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.ascontiguousarray(chips.chip(index))).save(path)
+        with writing(path) as temporary:
+            image = Image.fromarray(np.ascontiguousarray(chips.chip(index)))
+            image.save(temporary, format=path.suffix[1:])
+            temporary.replace(path)
         yield index + 1
 
 

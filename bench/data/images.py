@@ -6,8 +6,8 @@ Nothing is rescaled or clipped. The amplitude of a complex image is its magnitud
 import hashlib
 import io
 import warnings
-import zipfile
 import zlib
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -117,10 +117,35 @@ def _refuse_reduced_depth(image: Image.Image, name: str) -> None:
 
 
 def _decode_npy(data: bytes, name: str) -> np.ndarray:
+    if not data.startswith(b"\x93NUMPY"):
+        raise UnreadableImageError(
+            f"{name}: is not a plain NPY array, but another file of that name; save one array with "
+            "numpy.save"
+        )
     try:
+        _refuse_short(data, name)
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError, zipfile.BadZipFile) as error:
-        raise UnreadableImageError(f"{name}: is not a plain NPY array ({error})") from error
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # NumPy parses the header as Python, which fails in many ways
+        raise UnreadableImageError(
+            f"{name}: is not a plain NPY array ({str(error)[:200]}); save it with numpy.save"
+        ) from error
+
+
+def _refuse_short(data: bytes, name: str) -> None:
+    """Refuse an array whose header promises more bytes than follow, before it is allocated."""
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else (
+        np.lib.format.read_array_header_2_0
+    )  # fmt: skip
+    shape, _, kind = read(file)
+    if not kind.hasobject and prod(shape) * kind.itemsize > len(data) - file.tell():
+        raise UnreadableImageError(
+            f"{name}: its header says {' x '.join(map(str, shape))} values of {kind}, but the file "
+            "ends before; fetch it again"
+        )
 
 
 def _decode_mat(data: bytes, name: str) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..given_file import STATED_NAMES, Stated
+from ..given_file import MOST_PX, STATED_NAMES, Stated
 from ..identity import Pretraining
 from ..toml_file import Section
 
@@ -24,7 +24,7 @@ class EncoderEntry(Section):
     weights: str  # absolute after `read_grid`
     label: str | None = None
     heads: int | None = Field(default=None, ge=1)
-    input_px: int | None = Field(default=None, ge=1)
+    input_px: int | None = Field(default=None, ge=1, le=MOST_PX)
     part: str | None = None
     encoder: str | None = None
     channels: int | None = Field(default=None, ge=1)  # that the file must have

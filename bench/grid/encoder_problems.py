@@ -1,6 +1,7 @@
 """Problems of files of weights in a grid, and their declared training data."""
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 
 from ..data.names import card_of, set_of
 from ..data.registry import UnknownDatasetError, dataset_names, pool_names
@@ -22,8 +23,16 @@ def encoder_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str
         )
     for place, entry in grid.weights():
         where = f"{place}: {entry.name}"
+        if not entry.name.isprintable():
+            where = f"{place}: {entry.name!a}"
         if not entry.name.strip():
             yield f"{where}: its label is empty; give a `label`"
+        if odd := [one for one in (entry.name, *entry.seen) if not one.isprintable()]:
+            yield f"{where}: {odd[0]!a} is not printable text; give another label or name"
+        for name in ("mean", "std"):
+            value = getattr(entry, name)
+            if not all(map(isfinite, value if isinstance(value, list) else [value or 0.0])):
+                yield f"{where}: {name} is {value}; it must be finite: correct it, or leave it out"
         if entry.seen:
             yield from list_problems(f"{where}: seen", entry.seen, "name")
         yield from _part_problems(where, entry.seen)

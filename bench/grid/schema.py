@@ -180,6 +180,11 @@ def read_grid(path: Path) -> Grid:
     folder = file.absolute().parent
 
     def absolute(entry: EncoderEntry) -> EncoderEntry:
+        if not entry.weights:
+            raise GridError(
+                f"{file}: the path of given weights is empty; name a file, absolute or relative "
+                "to the folder of the grid"
+            )
         path = str(folder / Path(entry.weights).expanduser())
         return entry.model_copy(update={"weights": path})
 

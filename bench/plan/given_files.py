@@ -84,8 +84,8 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
         try:
             one, missing = _find(entry, known, store)
             _check_channels(entry, one)
-        except (ValueError, LookupError) as error:
-            problems.append(f"{place}: {entry.name}: {error.args[0]}")
+        except Exception as error:  # the other entries are checked too
+            problems.append(f"{place}: {entry.name}: {_reason(error)}")
             continue
         fresh[one.key] = one
         identity = Pretraining(**one.identity)
@@ -146,6 +146,11 @@ def remember(
         found[one.key] = one
     if found:
         write_atomic(root / FILE, _text(_read(root / FILE) | found))
+
+
+def _reason(error: Exception) -> str:
+    """Return the message of an error; that of a KeyError has quotes around it."""
+    return str(error.args[0]) if error.args else type(error).__name__
 
 
 def _find(

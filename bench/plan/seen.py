@@ -1,11 +1,13 @@
 """Chips of test sets that given encoders have seen, as declared in the grid."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ..data.find_set import AmbiguousSetError, find_set
 from ..data.names import set_of
 from ..data.packed import Summary
+from ..data.registry import pool_names
 from ..data.sharing import Sharing, sharing
 from ..grid.encoder_problems import known_names
 from ..grid.schema import Grid
@@ -46,6 +48,14 @@ def seen_sharing(
             for name in grid.evaluate.datasets
             if name in data
         }
+        for name in set(names) & set(counted) & set(pool_names()):  # the data set of that name too
+            if one := counted[name]:
+                counted[name] = replace(one, **_whole(data[name]))
         if shared := {name: one for name, one in counted.items() if one}:
             result[names] = shared
     return result
+
+
+def _whole(dataset: Summary) -> dict[str, int]:
+    """Return the test and training chips of a data set, as in `Sharing`."""
+    return {part: sum(dataset.counts[part].values()) for part in ("test", "train")}

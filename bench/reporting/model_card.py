@@ -126,7 +126,11 @@ def _needs(made: Export) -> str:
 def _input(made: Export) -> list[str]:
     px, own = made.encoder.input_px, made.input
     rows = [
-        ("size", f"{px} x {px} px; chips of another size are resized (bicubic, antialiased)"),
+        (
+            "size",
+            f"{px} x {px} px; chips of another size are resized (bicubic, antialiased), "
+            "then clamped to [0, 1]",
+        ),
         ("values", "amplitude in [0, 1]: stored values divided by their full scale"),
     ]
     if _normalise(made):

@@ -27,6 +27,13 @@ def seen_by(store: Store, identity: Pretraining) -> Iterator[str]:
         return
     if method.needs_labels:
         yield "The labels of its pool."
+    if identity.init:
+        yield (
+            f"It continues from given weights {identity.init['digest'][:12]} (layout "
+            f"{identity.init['layout']}). What they have seen, and whether with labels, is not "
+            "recorded in the store; grids declare it (`seen` and `labels` of `init`). The lines "
+            "below are about the pool alone."
+        )
     splits, members, names = Splits([store.root], store.prepared), [], []
     for member in identity.pool:
         known = splits.described(store.root, member["digest"], member.get("split", ""))

@@ -73,6 +73,7 @@ class Export:
             "input": self.input.input_json(),
             "timm": self.timm_name,
             "arguments": self.arguments,
+            "digest": self.digest,
         }
         text = json.dumps(header, sort_keys=True)
         return save(self.tensors, metadata={"format": "pt", EXPORTED: text})

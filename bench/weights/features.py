@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...methods import _registry
 from ...methods._encoders import encoder_from_json
-from ...protocols._types import CHUNK, read_out
+from ...protocols._types import CHUNK, BadFeaturesError, read_out
 from ...results.record import PretrainRecord
 from ..augmentation.resample import resize
 from ..data.chips import Chips
@@ -134,6 +134,9 @@ def features(
 
     Chips of another size are resized as in an evaluation; those of `input_px` pass unchanged.
     `tokens` are all tokens (B, N, D), the class token first; the other readouts give (B, D).
+
+    Raises:
+        BadFeaturesError: A feature is NaN or infinite.
     """
     names: list[str] = []
     inputs: list[Tensor] = []
@@ -150,6 +153,12 @@ def features(
 @torch.no_grad()
 def _read(encoder: nn.Module, inputs: list[Tensor], readout: str) -> Tensor:
     tokens = encoder(torch.cat(inputs))
-    if readout == "tokens":
-        return tokens
-    return read_out(tokens, readout, bool(encoder.has_class_token))
+    if readout != "tokens":
+        tokens = read_out(tokens, readout, bool(encoder.has_class_token))
+    if not torch.stack(tokens.aminmax()).isfinite().all():
+        bad = int((~torch.isfinite(tokens.flatten(1)).all(1)).sum())
+        raise BadFeaturesError(
+            f"{bad} of {len(tokens)} chips have features that are not finite; check the encoder's "
+            "weights and the pixels. Nothing is written"
+        )
+    return tokens

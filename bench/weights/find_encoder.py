@@ -42,3 +42,9 @@ def find_encoder(path: Path, stated: Stated = NOTHING_STATED) -> GivenWeights:
         return vit_weights(file, layout, stated)
     except (WeightsFileError, StatedValueError) as error:
         raise type(error)(f"{path}: {error}") from error
+    except Exception as error:  # names and shapes of a made-up file fail anywhere
+        raise WeightsFileError(
+            f"{path}: its names, shapes or header are not those of a network "
+            f"({type(error).__name__}: {str(error)[:200]!a}); save its weights again where it was "
+            "made"
+        ) from error

@@ -16,6 +16,8 @@ from ..identity import GIVEN, Pretraining, fill, to_json
 from .account import Account, UnaccountedKeysError
 from .reading import WeightsFileError
 
+WHOLE_NUMBERS = ("num_batches_tracked", "_index")  # end the names of counts and of indices
+
 
 class StatedValueError(ValueError):
     """A value that a person states about a file, and that does not fit it."""
@@ -143,7 +145,7 @@ def as_weights(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]
     """Return weights in float32, and notes about what was converted.
 
     Raises:
-        WeightsFileError: A weight is NaN or infinite.
+        WeightsFileError: A weight is NaN or infinite, or an integer or boolean.
     """
     notes = []
     kinds = {str(one.dtype).removeprefix("torch.") for one in tensors.values()
@@ -152,6 +154,11 @@ def as_weights(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]
         notes.append(f"stored in {', '.join(sorted(kinds))}; computed in float32")
     result = {}
     for name, tensor in tensors.items():
+        if not tensor.is_floating_point() and not name.endswith(WHOLE_NUMBERS):
+            raise WeightsFileError(
+                f"{name} holds {str(tensor.dtype).removeprefix('torch.')} values, but weights are "
+                "floating; a quantised or truncated copy is not read: take the original file"
+            )
         result[name] = tensor.float() if tensor.is_floating_point() else tensor
         if not torch.stack(result[name].float().aminmax()).isfinite().all():
             raise WeightsFileError(

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,17 @@ from ..identity import GIVEN, Pretraining, from_json
 from .account import Account
 from .digest import weights_digest
 from .given_weights import GivenWeights, StatedValueError, as_weights
+from .header_sizes import check_sizes
 from .reading import WeightsFile, WeightsFileError
 from .vit_weights import resize_positions
 
 STORED, HEADER = "sarbench", "pretraining"  # layout and header of `encoder.safetensors`
 EXPORTED = "exported"  # layout and header of a file that `sarbench weights export` wrote
+ARGUMENTS = {  # of `timm.create_model` -> field of the encoder; "" = channels of the input
+    "img_size": "input_px", "patch_size": "patch_px", "embed_dim": "width", "depth": "depth",
+    "num_heads": "heads", "reg_tokens": "registers", "qkv_bias": "qkv_bias",
+    "class_token": "class_token", "in_chans": "",
+}  # fmt: skip
 TIMM = "model."  # begins the names of weights in a `TimmEncoder`
 
 
@@ -81,8 +87,10 @@ def _stored(file: WeightsFile) -> _Read:
         identity = Pretraining(**json.loads(file.metadata[HEADER]))
         method = _registry.get(identity.method)
         size = encoder_from_json(identity.encoder) if identity.encoder else None
+        if size is not None:
+            check_sizes(size)
         values = from_json(method.Config, identity.config)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise WeightsFileError(f"the header is not that of a pretraining: {error}") from error
     if size is None:
         raise WeightsFileError(f"{identity.method} ({identity.key[:12]}) has no encoder")
@@ -136,15 +144,33 @@ def _exported(file: WeightsFile) -> _Read:
     try:
         header = json.loads(file.metadata[EXPORTED])
         encoder = encoder_from_json(header["encoder"])
+        check_sizes(encoder)
         config = from_json(Config, header["input"] | {"layout": EXPORTED})
+        _compare_arguments(header.get("arguments", {}), encoder, config.channels)
         note = f"exported from pretraining {header['key'][:12]}"
-    except (ValueError, TypeError, KeyError, AttributeError, EncoderError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise WeightsFileError(f"the header is not that of an exported file: {error}") from error
     tensors, notes = as_weights(dict(file.tensors))
     config = replace(config, digest=weights_digest(tensors))
+    if header.get("digest") not in (None, config.digest):
+        note += "; its weights are not those of the header: they were edited since"
     if isinstance(encoder, TimmConfig):
         tensors = {TIMM + name: one for name, one in tensors.items()}
     return _Read(encoder, config, tensors, [note, *notes])
+
+
+def _compare_arguments(arguments: dict[str, Any], encoder: AnyEncoder, channels: int) -> None:
+    """Refuse arguments of timm that are not those of the encoder in the same header.
+
+    Raises:
+        EncoderError: One of them contradicts it.
+    """
+    for name, field in ARGUMENTS.items():
+        own = getattr(encoder, field, None) if field else channels
+        if own is not None and arguments.get(name, own) != own:
+            raise EncoderError(
+                f"its argument {name} is {str(arguments[name])[:80]}, but its encoder has {own}"
+            )
 
 
 def _account(

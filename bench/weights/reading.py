@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from torch import Tensor
 
 DEEPEST = 8  # dicts in dicts; optimisers need 4
 MOST_TENSORS = 100_000
+MOST_VALUES = 500_000  # of dicts and lists, counted again where one is shared
+LONGEST_NAME = 1000
 CONVERT = (
     "convert it where it was made:\n"
     '  weights = torch.load("FILE", weights_only=False)  # runs code of the file; trust it first\n'
@@ -157,10 +160,15 @@ def _read_torch(path: Path, mapped: bool) -> WeightsFile:
             f"{path} holds one tensor without a name, not the weights of a model"
         )
     tensors: dict[str, Tensor] = {}
-    for name, tensor in _flat(content, "", DEEPEST):
-        tensors[name] = tensor
-        if len(tensors) > MOST_TENSORS:
-            raise WeightsFileError(f"{path} holds more than {MOST_TENSORS} tensors")
+    try:
+        for name, tensor in _flat(content, "", DEEPEST, count()):
+            if name in tensors:
+                raise WeightsFileError(f"two tensors have the joined name {name!r}; rename one")
+            tensors[name] = tensor
+            if len(tensors) > MOST_TENSORS:
+                raise WeightsFileError(f"it holds more than {MOST_TENSORS} tensors")
+    except WeightsFileError as error:
+        raise WeightsFileError(f"{path}: {error}") from error
     return _checked(WeightsFile(path, tensors))
 
 
@@ -172,24 +180,44 @@ def _is_other_archive(path: Path) -> bool:
         return False
 
 
-def _flat(value: Any, name: str, depth: int) -> Iterator[tuple[str, Tensor]]:
+def _flat(
+    value: Any, name: str, depth: int, visited: Iterator[int]
+) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of nested dicts and lists with their joined names."""
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, Mapping | list | tuple):
         if not depth:
-            raise WeightsFileError(f"{name[:80]}: more than {DEEPEST} dicts in one another")
+            raise WeightsFileError(f"{name[:80]!r}: more than {DEEPEST} dicts in one another")
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, one in items:
-            yield from _flat(one, f"{name}.{key}" if name else str(key), depth - 1)
+            if next(visited) > MOST_VALUES:
+                raise WeightsFileError(
+                    f"its dicts and lists have more than {MOST_VALUES:,} values; save its weights "
+                    "alone"
+                )
+            if isinstance(one, Tensor | Mapping | list | tuple):
+                yield from _flat(one, f"{name}.{key}" if name else str(key), depth - 1, visited)
 
 
 def _checked(file: WeightsFile) -> WeightsFile:
     if not file.tensors:
         raise WeightsFileError(f"{file.path} holds no tensor")
     for name, tensor in file.tensors.items():
+        if not name.isprintable() or len(name) > LONGEST_NAME:
+            raise WeightsFileError(
+                f"{file.path}: the name {name[:80]!a} of a tensor is not printable text of at "
+                f"most {LONGEST_NAME} letters; rename it and save the file again"
+            )
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
             raise WeightsFileError(
                 f"{file.path}: {name} is sparse, quantised or complex; save it as plain float32"
+            )
+        size = tensor.numel() * tensor.element_size()
+        if tensor.is_meta or not size or tensor.untyped_storage().nbytes() < size:
+            shape = " x ".join(map(str, tensor.shape))
+            raise WeightsFileError(
+                f"{file.path}: {name} ({shape}) is empty, or the file has fewer values than its "
+                "shape says; save the file again without it, or with `tensor.clone()`"
             )
     return file

@@ -14,7 +14,9 @@ from .positions import is_square
 from .reading import WeightsFile, WeightsFileError
 
 HEAD_WIDTH = 64  # of most published ViTs; a file does not tell it
-WIDE_HEADS = {1280: 16, 1408: 16, 1664: 16}  # heads of ViT-H, ViT-g and ViT-G by their width
+OTHER_HEADS = {  # of published ViTs by their width: ViT-S of MoCo v3; ViT-H, ViT-g, ViT-G
+    384: "6 or, by MoCo v3, 12", 1280: "16", 1408: "16", 1664: "16",
+}  # fmt: skip
 USUAL_PX = 224  # input of a ViT without a table of positions
 DEEPEST = 200  # blocks
 PARTS = 4  # of a HiViT's patch along each side
@@ -160,6 +162,6 @@ def _heads(width: int, relative: Tensor | None, stated: Stated) -> tuple[int, li
         f"{heads} heads, {HEAD_WIDTH} wide each, are assumed; the shapes in a file do not show "
         "their number"
     )
-    if width in WIDE_HEADS:
-        note += f", but ViTs of this width were published with {WIDE_HEADS[width]}: state them"
+    if width in OTHER_HEADS:
+        note += f", but ViTs of this width were published with {OTHER_HEADS[width]}: state them"
     return heads, [note]

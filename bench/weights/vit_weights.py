@@ -76,6 +76,9 @@ def _renamed(
         if reason := reason_for(name, layout.skipped):
             account.skip(key, reason)
             continue
+        if "#" in name:  # it numbers the pieces of a weight below
+            account.unexpected.append(key)
+            continue
         here, _, number = layout.rename(name).partition("#")
         if int(number or 0) in pieces.setdefault(here, {}):
             account.unexpected.append(key)  # two keys for one weight

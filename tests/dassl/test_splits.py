@@ -1,6 +1,7 @@
 """`export splits`: the files, and the support sets in them."""
 
 import csv
+import errno
 import json
 import pickle
 import sys
@@ -28,6 +29,7 @@ from sarbench.bench.dassl.splits import (
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.sources.mstar import members
+from sarbench.bench.store.atomic import NoSpaceError
 from sarbench.bench.store.records import Store
 from sarbench.protocols._support_sets import support_set
 
@@ -134,21 +136,33 @@ def test_images_hold_the_exact_pixels(kind, suffix, chips, tmp_path):
             assert np.array_equal(np.array(image).astype(kind), small.chip(index))
 
 
+def test_a_full_disk_has_the_message_of_other_commands(chips, tmp_path, monkeypatch):
+    def save(image, path, format):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(NoSpaceError, match=r"no space left to write .*chips.*free some space"):
+        list(write_chips(tmp_path, chips))
+    assert not [one for one in tmp_path.rglob("*") if one.is_file()]
+
+
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_a_pickle_of_dassl_is_converted_without_its_classes(chips, datum, tmp_path, protocol):
     chosen = [int(i) for i in np.flatnonzero(~chips.is_test)[::20]]
     train = of_chips(datum, chips, chosen, "/there/chips/{}.png")
     train += of_chips(datum, chips, [int(np.flatnonzero(chips.is_test)[0])], "chips/{}.png")
-    train += [datum("/there/nothing.png", 0, "x")]
+    train += [datum("/there/nothing.png", 0, "x"), train[0]]
     found = convert(pickled(tmp_path, {"train": train, "val": []}, protocol), chips)
     assert [item.impath for item in found.support.train] == [
         f"chips/{chips.ids[i]}.png" for i in chosen
     ]
     assert [item.label for item in found.support.train] == [int(chips.labels[i]) for i in chosen]
     assert (found.support.shots, found.support.seed) == (2, 1)
-    assert found.support.unknown == ["/there/nothing.png", train[-2]._impath]
+    assert found.support.unknown == ["/there/nothing.png", train[-3]._impath]
     assert found.unknown == ["/there/nothing.png"]
-    assert found.tested == [train[-2]._impath]
+    assert found.tested == [train[-3]._impath]
+    assert found.repeated == [train[0]._impath]
 
 
 class Runs:

@@ -1,5 +1,6 @@
 """A protocol on exported files gives the predictions of the run in a grid."""
 
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chips import labelled_chips
+from PIL import Image
 from small_pretrainings import identity_of
 
 from sarbench.bench.cli.doctor import _dassl
@@ -195,8 +197,47 @@ def test_a_split_of_another_data_set_or_without_images_is_refused(folder, tmp_pa
     (tmp_path / "split.json").unlink()
     (tmp_path / "dataset.yaml").unlink()
     write_files(tmp_path, split_files(split_of(CHIPS), [draw_support(CHIPS, 3, 1)], "dassl"))
-    with pytest.raises(SplitFileError, match=r"lacks 39 images .* --chips"):
+    with pytest.raises(SplitFileError, match=r"lacks 45 images .* --chips"):
         dataset(tmp_path)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def edit_pixel(path: Path) -> None:
+    pixels = np.array(Image.open(path))
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(path)
+
+
+SUPPORT = Path("split_fewshot", "shot_3-seed_1.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda to: edit_pixel(to / "chips" / "01.png"), "pixels, labels or classes were edited"),
+        (lambda to: edit_pixel(to / "chips" / "00.png"), "pixels, labels or classes were edited"),
+        (lambda to: edit(to / "split.json", '["chips/01.png", 0, "a"]', '["chips/01.png", 1, "b"]'),
+         "pixels, labels or classes were edited"),
+        (lambda to: edit(to / "split.json", '["chips/01.png"', '["../chips/01.png"'),
+         r"'../chips/01.png', which is not below its folder"),
+        (lambda to: (to / "chips" / "01.png").write_bytes(b"x"), "an image cannot be read: chips"),
+        (lambda to: edit(to / SUPPORT, '0, "a"]', '1, "b"]'), "lists 1 chips that are not"),
+        (lambda to: edit(to / SUPPORT, "chips/", "chips/1"), "lists 1 chips that are not"),
+        (lambda to: edit(to / SUPPORT, '"support_digest": "', '"support_digest": "0'),
+         "not those of its support_digest"),
+    ],
+)  # fmt: skip
+def test_an_export_that_was_edited_is_refused(change, said, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "a")
+    assert len(dataset(tmp_path / "a").train_x) == 9
+    change(tmp_path / "a")
+    with pytest.raises(SplitFileError, match=said):
+        dataset(tmp_path / "a")
 
 
 def test_without_dassl_the_message_says_what_to_do(monkeypatch, tmp_path):

@@ -128,6 +128,35 @@ def test_an_array_that_is_not_amplitude_is_refused(tmp_path: Path, array: np.nda
         read(tmp_path / "bad.npy")
 
 
+def npy(header: str) -> bytes:
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("header", "cause"),
+    [
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000), }",
+         "header says 1000000 x 1000000 values of float32, but the file ends before"),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (-4, 4), }", "not a plain NPY array"),
+        ("(" * 900, "not a plain NPY array"),
+        ("{'a': " * 900, "not a plain NPY array"),
+        ("'''", "not a plain NPY array"),
+    ],
+)  # fmt: skip
+def test_a_made_up_header_of_an_array_is_refused(header: str, cause: str, tmp_path: Path):
+    (tmp_path / "a.npy").write_bytes(npy(header))
+    with pytest.raises(UnreadableImageError, match=rf"a\.npy: .*{cause}"):
+        read(tmp_path / "a.npy")
+
+
+def test_an_archive_of_arrays_with_the_name_of_an_array_is_refused(tmp_path: Path):
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.savez(file, a=GREY)
+    with pytest.raises(UnreadableImageError, match=r"a\.npy: is not a plain NPY array, but"):
+        read(tmp_path / "a.npy")
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.npy", "a.mat"])
 def test_the_error_names_a_truncated_image(tmp_path: Path, name: str):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)

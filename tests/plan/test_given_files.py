@@ -123,10 +123,10 @@ def test_a_file_is_read_once(tmp_path, store, monkeypatch):
         shutil.rmtree(tmp_path / "runs" / "sets", ignore_errors=True)
         assert rows(plan_of(tmp_path, store, entry)) == before
         path.touch()
-        with pytest.raises(TypeError):  # it would be read
+        with pytest.raises(GridError, match="not callable"):  # it would be read
             plan_of(tmp_path, store, entry)
         (tmp_path / "runs" / given_files.FILE).write_text("damaged")
-        with pytest.raises(TypeError):
+        with pytest.raises(GridError, match="not callable"):
             plan_of(tmp_path, store, entry)
     assert rows(plan_of(tmp_path, store, entry)) == before
 
@@ -154,7 +154,7 @@ def test_a_young_file_is_read_again(tmp_path, store, monkeypatch):
     write_weights(tmp_path / "a.pth")
     plan_of(tmp_path, store, '{weights = "a.pth", heads = 3}')
     monkeypatch.setattr(given_files, "_read_weights", None)
-    with pytest.raises(TypeError):
+    with pytest.raises(GridError, match="not callable"):
         plan_of(tmp_path, store, '{weights = "a.pth", heads = 3}')
 
 

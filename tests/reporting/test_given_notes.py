@@ -83,6 +83,15 @@ def test_a_whole_data_set_is_a_declared_name(tmp_path, store):
     assert any("what a has seen (mstar_soc) with the data sets is unknown" in one for one in found)
 
 
+def test_a_name_of_a_pool_and_of_a_data_set_is_both(tmp_path, store):
+    for name, pool in (("synthetic", False), ("synthetic", True)):
+        made = prepare(name, tmp_path, store.prepared, pool=pool)
+        write_description(store.root, "pool:" * pool + name, made.chips, made.summary)
+    found = notes(plan_of(tmp_path, store, 'seen = ["synthetic"]'))
+    assert "a has seen 1,200 test chips of synthetic." in flags(found)
+    assert any("1,200 of its test chips and 400 of its training chips" in one.text for one in found)
+
+
 def test_untrained_weights_are_flagged(tmp_path, store):
     plan = plan_of(tmp_path, store, 'seen = ["x"]')
     assert not any("untrained" in flag for flag in flags(notes(plan)))

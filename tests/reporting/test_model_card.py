@@ -82,3 +82,11 @@ def test_weights_that_were_not_trained_here_have_seen_nothing_known(tmp_path):
     ]
     (line,) = seen_by(store, identity_of("given", recipe=None, pool=[]))
     assert line.startswith("Not recorded in the store")
+
+
+def test_a_continued_encoder_says_that_its_start_has_seen_more_than_the_pool(tmp_path):
+    start = {"version": 1, "digest": "ab" * 32, "layout": "mae"}
+    line, *_ = seen_by(Store(tmp_path), identity_of("mae", init=start))
+    assert line.startswith("It continues from given weights abababababab (layout mae).")
+    assert "with labels, is not recorded in the store" in line
+    assert not any("continues" in one for one in seen_by(Store(tmp_path), identity_of("mae")))

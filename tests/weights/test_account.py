@@ -99,7 +99,7 @@ def test_a_table_of_relative_positions_for_each_head_is_refused(tmp_path):
     content = published("sar_jepa")
     for name, one in content["model"].items():
         if "rpe_k" in name:
-            content["model"][name] = one.expand(3, -1, -1)
+            content["model"][name] = one.repeat(3, 1, 1)
     found = find_encoder(saved(content, tmp_path), HEADS)
     assert not found.account.complete
     assert any("for each head" in note for note in found.notes)

@@ -232,3 +232,16 @@ def test_given_weights_are_not_a_method_of_a_grid(tmp_path):
     done = call_here("plan", tmp_path / "g.toml", "--runs", tmp_path / "runs")
     assert done.returncode == 2
     assert 'encoders = [{weights = "FILE", label = "NAME"}]' in done.stderr
+
+
+@pytest.mark.parametrize("readout", ["patch_mean", "tokens"])
+def test_features_that_are_not_finite_are_not_written(readout, folder, tmp_path):
+    content = published("mae")
+    for name in ("blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.weight"):
+        content["model"][name] *= 1e30  # finite, but their product is not
+    torch.save(content, tmp_path / "a.pth")
+    words = ("features", tmp_path / "a.pth", folder, "--heads", 3, "--readout", readout)
+    done = call_here(*words, "--out", tmp_path / "f.npz")
+    assert done.returncode == 2
+    assert "2 of 2 chips have features that are not finite" in done.stderr
+    assert not (tmp_path / "f.npz").exists()

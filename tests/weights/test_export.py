@@ -1,5 +1,6 @@
 """Exported encoders, loaded in a process that has no sarbench, give their tokens."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,6 +27,7 @@ from sarbench.bench.store.weights import save_encoder
 from sarbench.bench.suggest import RequestError
 from sarbench.bench.weights.export import companions
 from sarbench.bench.weights.find_encoder import find_encoder
+from sarbench.bench.weights.reading import WeightsFileError
 from sarbench.bench.weights.storing import store_given
 from sarbench.methods import Encoder, get, names
 from sarbench.methods._encoders import GivenConfig, TimmConfig, encoder_json, encoder_named
@@ -186,6 +188,22 @@ def test_an_exported_file_is_read_back_with_equal_tokens(outcome, label):
     assert any(outcome.keys[label][:12] in note for note in found.notes)
     tokens, expected = found.network()(chips(found.encoder.input_px)), outcome.expected[label]
     assert (tokens - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("label", ["mae", "test_resnet"])
+def test_an_edited_export_is_noted_and_edited_arguments_are_refused(outcome, label, tmp_path):
+    with safe_open(outcome.path(label), framework="pt") as file:
+        header = file.metadata()
+    tensors = load_file(outcome.path(label))
+    name = max(one for one in tensors if one.endswith("bias"))
+    save_file(tensors | {name: tensors[name] + 1}, tmp_path / "a", header)
+    assert any("they were edited" in note for note in find_encoder(tmp_path / "a").notes)
+    assert not any("edited" in note for note in find_encoder(outcome.path(label)).notes)
+    values = json.loads(header["exported"])
+    values["arguments"]["in_chans"] = 7
+    save_file(tensors, tmp_path / "b", {"exported": json.dumps(values)})
+    with pytest.raises(WeightsFileError, match="argument in_chans is 7, but its encoder has 1"):
+        find_encoder(tmp_path / "b")
 
 
 def test_files_that_timm_loads_have_no_loader_and_others_have_one(outcome):
