@@ -1,6 +1,7 @@
 """Exported encoders, loaded in a process that has no sarbench, give their tokens."""
 
 import json
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,10 +12,11 @@ import pytest
 import timm
 import torch
 from commands import call_here
+from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small_pretrainings import identity_of
-from stores import provenance
+from stores import Shared, provenance
 from torch import Tensor, nn
 
 from parity.encoders.drawn import chips, fixture, published, weight
@@ -156,8 +158,15 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory) -> Outcome:
-    return Outcome(tmp_path_factory.mktemp("export"))
+def outcome() -> Outcome:
+    """Return the outcome that one process of the session makes; only read its folder."""
+    folder = Shared.session / "export"
+    made = folder / "outcome.pkl"
+    with FileLock(f"{folder}.lock"):
+        if not made.exists():
+            folder.mkdir()
+            made.write_bytes(pickle.dumps(Outcome(folder)))
+    return pickle.loads(made.read_bytes())
 
 
 LABELS = (*OURS, *TIMM, "tables", *(f"given_{name}" for name in PUBLISHED), "given_timm")
