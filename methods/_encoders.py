@@ -154,7 +154,7 @@ class GivenConfig(Patches):
         stem_hidden: Of a HiViT, rows of the first matrix of an MLP in the first stage; the second
             stage has twice as many.
         family: Kind of network.
-        bias_tables: Of a HiViT, whether each block adds a table of biases to its attention.
+        bias_tables: Of a HiViT, whether each block adds relative position biases to its attention.
         name: Name in tables, width x depth x heads @ input / patch; empty = made from them.
         input: That of the weights from which a pretraining continues; None = as `methods/given.py`
             says.

@@ -49,18 +49,20 @@ class MaskedPrediction(Method):
         """Return a ViT with class token and these positions.
 
         Raises:
-            MethodConfigError: The weights from which the pretraining continues have others.
+            MethodConfigError: The given weights have the other kind of positions.
         """
         if not continues(encoder):
             return Encoder(encoder, cls.positions, drop_path=drop_path)
-        if (encoder.positions == "relative") != (cls.positions == "relative"):
+        if cls.positions == "relative" and encoder.positions != "relative":
             raise MethodConfigError(
                 "the method needs relative positions, and the weights have a table of positions; "
                 "use weights of SAR-JEPA or LoMaR, or a method such as mae"
-                if cls.positions == "relative" else
+            )
+        if cls.positions != "relative" and encoder.positions == "relative":
+            raise MethodConfigError(
                 "the method needs a table of positions, and those of the weights are relative; "
                 "use other weights, or a method such as sar_jepa"
-            )  # fmt: skip
+            )
         return super().build_encoder(config, encoder, drop_path)
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:

@@ -86,6 +86,7 @@ def _from_rng(init: Callable[..., None]) -> Callable[..., None]:
                 f"the method encodes only some of the patches, which {what} cannot; "
                 f"use one of {', '.join(SIZES)}, or the weights of a ViT"
             )
+        # `nn.Module` refuses attributes before its own constructor has run.
         self.__dict__["_being_built"], self.__dict__["_weights"] = True, weights
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(rng.initial_seed())

@@ -9,8 +9,8 @@ import typer
 
 from ..contract.plugins import check_contracts
 from ..grid.applicable import sentences
-from ..grid.claims import claim_warning
 from ..grid.schema import bundled_grids
+from ..grid.seed_warnings import claim_warning
 from ..plan.before_work import check_files, move_aside
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs

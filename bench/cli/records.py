@@ -1,6 +1,8 @@
 """Commands that check, merge and archive records: check, merge, archive."""
 
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +11,10 @@ import typer
 
 from ..grid.schema import GridError, grid_file
 from ..plan.archived import members_of
-from ..plan.plan import Filters, counted
+from ..plan.parts import open_parts
+from ..plan.plan import Filters, Plan, counted
 from ..store.archive import SUFFIX, ArchivedStore, unpacked, write_archive
+from ..store.joined import JoinedStore
 from ..store.records import Store
 from ..suggest import RequestError
 from ..verification.check import (
@@ -18,12 +22,13 @@ from ..verification.check import (
     OnProgress,
     check_plan,
     check_store,
+    refuse_false_runs,
     refuse_no_store,
 )
 from ..verification.merge import Merged
 from ..verification.merge import merge as merge_stores
 from .app import app, out, print_json
-from .grid_arguments import Request, grid_command
+from .grid_arguments import MORE, Request, grid_command
 from .options import RUNS, Json, RunsDir, new_file, open_store
 from .progress import Bar, progress
 
@@ -36,14 +41,7 @@ def check(request: Request, as_json: Json = False) -> None:
 
     GRID may also be an archive, or the folder of a store, which is then checked whole.
     """
-    bar = Bar("checking", None, "records")
-    with progress(SILENT_S) as shown:
-        shown.add(bar)
-
-        def on_progress(done: int, total: int) -> None:
-            bar.done, bar.total = done, total
-            shown.update(bar)
-
+    with _checking() as on_progress:
         found = _check(request, on_progress)
     if as_json:
         print_json(found.to_json())
@@ -56,6 +54,20 @@ def check(request: Request, as_json: Json = False) -> None:
         if request.archived and request.archived.classes:
             out.print("scores of single chips were not checked: this archive holds none")
     raise typer.Exit(1 if found.findings else 0)
+
+
+@contextmanager
+def _checking() -> Iterator[OnProgress]:
+    """Yield the function that shows the progress of a check."""
+    bar = Bar("checking", None, "records")
+    with progress(SILENT_S) as shown:
+        shown.add(bar)
+
+        def on_progress(done: int, total: int) -> None:
+            bar.done, bar.total = done, total
+            shown.update(bar)
+
+        yield on_progress
 
 
 def _check(request: Request, on_progress: OnProgress) -> Checked:
@@ -140,7 +152,7 @@ def _with_scores(store: ArchivedStore) -> ArchivedStore:
     if store.classes:
         raise RequestError(
             f"{store.path} was made with --no-scores, so its runs cannot be merged; make it again "
-            "without that option"
+            "without that option, or join archives with `sarbench archive GRID --from`"
         )
     return store
 
@@ -161,8 +173,14 @@ def archive(
             help="leave out the scores of single chips, most of the size, which only merge needs",
         ),
     ] = False,
+    parts: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="FILE.zip", help=f"take runs from this archive too {MORE}"),
+    ] = None,
 ) -> None:
     """Write the records and predictions of a grid into one zip file, without weights.
+
+    With --from, runs may be in archives of parts of the grid, and the store may be missing.
 
     `table`, `compare`, `paper`, `report`, `plan`, `check` and `merge` read it without a store.
     """
@@ -172,10 +190,62 @@ def archive(
         raise RequestError(f"--out {path}: the name of an archive ends with {SUFFIX}")
     if path.exists() and not replace:
         raise RequestError(f"{path} exists; give another --out, or add --replace")
-    made = request.results()
-    predictions_of(made, request.store)  # refuses false records
-    grid = grid_file(request.path).read_bytes()
-    write_archive(path, members_of(made, request.store, grid, scores=not no_scores))
+    grid = request.grid  # refuses a wrong file first
+    content = grid_file(request.path).read_bytes()
+    if not parts:
+        made = request.results()
+        predictions_of(made, request.store)  # refuses false records
+        write_archive(path, members_of(made, request.store, content, scores=not no_scores))
+        _print_written(path, made)
+        return
+    if folders := [str(part) for part in parts if part.is_dir()]:
+        raise RequestError(
+            f"--from takes archives (.zip), but {', '.join(folders)} is a folder; name a store "
+            "with --runs, or make an archive of it with `sarbench archive`"
+        )
+    with open_parts(request.store, [part.expanduser() for part in parts]) as opened:
+        store = opened.store
+        made = opened.plan(grid, request.data, request.part, request.versions)
+        _refuse_parts(made, store, no_scores)
+        with _checking() as on_progress:
+            refuse_false_runs(made, store, on_progress)
+        write_archive(path, members_of(made, store, content, scores=not no_scores))
+        _print_written(path, made)
+        taken = Counter(
+            store.holding("evaluate", str(entry.key))[0].shown
+            for entry in made.runs
+            if entry.record
+        )
+        listed = [f"{taken[one.shown]} of {one.shown}" for one in store.used]
+        out.print(f"runs: {', '.join(listed)} (one in several counts once)", markup=False)
+
+
+def _refuse_parts(made: Plan, store: JoinedStore, no_scores: bool) -> None:
+    """Refuse sources without a run of the grid, or without scores that were asked for.
+
+    Raises:
+        RequestError: The message says what to do.
+    """
+    keys = [str(entry.key) for entry in made.runs if entry.record]
+    if not keys:
+        stale = [entry for entry in made.runs if entry.state == "stale"]
+        why = f"; {len(stale)} are {stale[0].reason}" if stale else ""
+        raise RequestError(
+            f"{store.shown} has no run of this part of the grid{why}; give the grid that the "
+            "archives were made of, leave out filters, or name the store with --runs"
+        )
+    if no_scores:
+        return
+    if lacking := [key for key in keys if store.only_classes(key)]:
+        places = {str(one.shown) for key in lacking for one in store.holding("evaluate", key)}
+        raise RequestError(
+            f"{len(lacking)} of {len(keys)} runs are without the scores of single chips (in "
+            f"{', '.join(sorted(places))}), so the archive can only be without them: add "
+            "--no-scores, or make those archives again with scores"
+        )
+
+
+def _print_written(path: Path, made: Plan) -> None:
     done = made.counts().pop("done", 0)
     missing = {state: count for state, count in made.counts().items() if state != "done"}
     size = path.stat().st_size

@@ -69,7 +69,7 @@ def write_features(
 
     if not Path(source).exists() and KEY.fullmatch(source):
         if stated != NOTHING_STATED:
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in stated.to_json())
+            options = " and ".join(f"--{name.replace('_', '-')}" for name in stated.to_json())
             raise RequestError(
                 f"{source} is a key, which says what its encoder is; leave {options} out"
             )
@@ -113,7 +113,8 @@ def export_key(
     runs: RunsDir = RUNS,
 ) -> None:  # fmt: skip
     """Write an encoder of the store for timm, with a model card; a loader if timm lacks it."""
-    from ..weights.export import check_target, companions, export, stored_encoder, write_all
+    from ..store.atomic import write_all
+    from ..weights.export import check_target, companions, export, stored_encoder
     from ..weights.features import pretraining_of_key
 
     check_target(path)

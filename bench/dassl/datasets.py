@@ -5,7 +5,15 @@ from typing import Any
 
 from ..suggest import RequestError
 from .check_export import check_chips, check_paths, check_support
-from .splits import SUPPORT_SETS, Item, SplitFileError, read_split, read_support
+from .splits import (
+    SPLIT,
+    SUPPORT_SETS,
+    Item,
+    SplitFileError,
+    read_split,
+    read_support,
+    support_path,
+)
 
 
 class SplitDataset:
@@ -25,14 +33,14 @@ class SplitDataset:
             RequestError: `SEED` is not set.
         """
         self.folder = Path(cfg.DATASET.ROOT).expanduser().resolve()
-        if cfg.SEED < 0 and not self._exists(cfg):
+        if cfg.SEED < 0 and not self._has_support_file(cfg):
             raise RequestError(
                 f"SEED is {cfg.SEED}, but a support set needs a seed from 0; `train.py` leaves out "
                 "`--seed 0`, so write SEED 0 at its end, or SEED: 0 in a file"
             )
         self.split = read_split(self.folder, self.dataset)
         self.support = read_support(self.folder, self.dataset, _shots(cfg), cfg.SEED)
-        for what, found in (("split.json", self.split), (SUPPORT_SETS, self.support)):
+        for what, found in ((SPLIT, self.split), (SUPPORT_SETS, self.support)):
             if (found.dataset, found.split_digest) != (self.dataset, self.split.split_digest):
                 raise SplitFileError(
                     f"{what} in {self.folder} is of {found.dataset} (split "
@@ -52,9 +60,9 @@ class SplitDataset:
         train, test = map(self._datums, (self.support.train, self.split.test))
         super().__init__(train_x=train, test=test)  # pyright: ignore[reportCallIssue]
 
-    def _exists(self, cfg: Any) -> bool:
-        name = f"shot_{_shots(cfg)}-seed_{cfg.SEED}.json"
-        return (self.folder / SUPPORT_SETS / name).is_file()  # converted from a pickle
+    def _has_support_file(self, cfg: Any) -> bool:
+        path = support_path(self.folder, _shots(cfg), cfg.SEED)
+        return path.is_file()  # converted from a pickle
 
     def _datums(self, part: list[Item]) -> list[Any]:
         return [

@@ -1,6 +1,6 @@
 """Encoders by the names that Dassl has for them: `sarbench:KEY` and `sarbench:FILE`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from ...protocols._types import read_out
 from ..augmentation.resample import resize
+from ..identity import Pretraining
 from ..store.records import Store
 from ..suggest import RequestError
-from ..weights.features import KEY, encoder_of_key
+from ..weights.features import KEY, encoder_of_key, pretraining_of_key
 from ..weights.find_encoder import find_encoder
 
 PREFIX = "sarbench:"
+Make = Callable[[float], nn.Module]
 KEY_LETTERS = 12  # of the key of a stored pretraining, in its name
 
 
@@ -23,12 +25,12 @@ class NamedEncoder:
 
     Attributes:
         name: Its name in Dassl.
-        make: Returns for a drop path rate a new encoder with its weights, and the side of its
-            input.
+        open: Reads the encoder; returns a function that makes one with its weights for a drop path
+            rate, and the side of its input.
     """
 
     name: str
-    make: Callable[[float], tuple[nn.Module, int]]
+    open: Callable[[], tuple[Make, int]]
 
 
 class Backbone:
@@ -52,7 +54,8 @@ class Backbone:
                 f"MODEL.BACKBONE.PRETRAINED is false, but {self.source.name} has weights; set it "
                 "to true, or name a stored encoder of `random_init`"
             )
-        self.encoder, self.input_px = self.source.make(0.0)
+        make, self.input_px = self.source.open()
+        self.encoder = make(0.0)
         self._out_features: int = self.encoder.width  # pyright: ignore[reportAttributeAccessIssue]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -61,13 +64,13 @@ class Backbone:
         return read_out(self.encoder(inputs), "default", bool(self.encoder.has_class_token))
 
 
-def stored_encoders(store: Store) -> list[NamedEncoder]:
+def stored_backbones(store: Store) -> list[NamedEncoder]:
     """Return the finished pretrainings of a store; one without an encoder fails when it is made."""
     keys = sorted(key for key in store.keys("pretrain") if store.record("pretrain", key).is_file())
-    return [encoder_named(key[:KEY_LETTERS], store) for key in keys]
+    return [backbone_named(key[:KEY_LETTERS], store) for key in keys]
 
 
-def encoder_named(given: str | Path, store: Store) -> NamedEncoder:
+def backbone_named(given: str | Path, store: Store) -> NamedEncoder:
     """Return the encoder of a file of weights or of a key.
 
     Raises:
@@ -75,23 +78,21 @@ def encoder_named(given: str | Path, store: Store) -> NamedEncoder:
     """
     path = Path(given)
     if path.is_file():
-        return NamedEncoder(f"{PREFIX}{given}", lambda drop_path: _of_file(path, drop_path))
+        return NamedEncoder(f"{PREFIX}{given}", lambda: _of_file(path))
     key = str(given)
     if KEY.fullmatch(key):
-        return NamedEncoder(
-            f"{PREFIX}{key}", lambda drop_path: encoder_of_key(store, key, drop_path)
-        )
+        return NamedEncoder(f"{PREFIX}{key}", lambda: _of_key(store, key))
     raise RequestError(
         f"{given} is neither a file of weights nor a key of 12 letters or more; `sarbench plan "
         "GRID --json` lists the keys of pretrainings"
     )
 
 
-def names(encoders: Iterable[NamedEncoder]) -> dict[str, NamedEncoder]:
-    """Return encoders by name."""
-    return {encoder.name: encoder for encoder in encoders}
-
-
-def _of_file(path: Path, drop_path: float) -> tuple[nn.Module, int]:
+def _of_file(path: Path) -> tuple[Make, int]:
     found = find_encoder(path)
-    return found.network(drop_path), found.encoder.input_px
+    return found.network, found.encoder.input_px
+
+
+def _of_key(store: Store, key: str) -> tuple[Make, int]:
+    size = Pretraining(**pretraining_of_key(store, key).identity).encoder or {}
+    return lambda drop_path: encoder_of_key(store, key, drop_path)[0], size["input_px"]

@@ -56,12 +56,14 @@ class Converted:
 
     Attributes:
         support: The training chips that it names.
+        unknown: Paths of its training list that name no chip.
         tested: Paths of its training list that are test chips of our split.
         other_class: Paths whose class has another name in our split.
         repeated: Further paths of training chips that are listed before.
     """
 
     support: SupportSet
+    unknown: list[str]
     tested: list[str]
     other_class: list[str]
     repeated: list[str]
@@ -110,7 +112,10 @@ def convert(path: Path, chips: Chips) -> Converted:
             unknown.append(impath)
             continue
         seen.add(chip)
-        (tested if chips.is_test[chip] else chosen).append(impath if chips.is_test[chip] else chip)
+        if chips.is_test[chip]:
+            tested.append(impath)
+        else:
+            chosen.append(chip)
         if plain(class_name) != plain(chips.classes[chips.labels[chip]]):
             other_class.append(impath)
     if not chosen:
@@ -120,7 +125,7 @@ def convert(path: Path, chips: Chips) -> Converted:
             f"{first[0] if first else 'missing'}); name the data set that it was made from"
         )
     support = support_from(chips, chosen, shots, int(match[2]), unknown + tested)
-    return Converted(support, tested, other_class, repeated)
+    return Converted(support, unknown, tested, other_class, repeated)
 
 
 def _load(content: bytes) -> Any:

@@ -47,14 +47,15 @@ def register(encoders: Iterable[str | Path] = (), runs: str | Path | None = None
     """
     engine, data, modeling, config = map(_dassl, ("engine", "data.datasets", "modeling", "config"))
     from .datasets import SplitDataset
-    from .encoders import Backbone, encoder_named, names, stored_encoders
+    from .encoders import Backbone, backbone_named, stored_backbones
     from .trainers import SplitTrainer
 
     for name in dataset_names():
         values = {"dataset": name, "datum": data.Datum}
         _add(data.DATASET_REGISTRY, name, (SplitDataset, data.DatasetBase), values)
     store = Store(Path(runs or os.environ.get("SARBENCH_RUNS", "runs")))
-    known = names([*stored_encoders(store), *(encoder_named(one, store) for one in encoders)])
+    listed = [*stored_backbones(store), *(backbone_named(one, store) for one in encoders)]
+    known = {one.name: one for one in listed}
     for name, source in known.items():
         _add(modeling.BACKBONE_REGISTRY, name, (Backbone, modeling.Backbone), {"source": source})
     node = type(config.cfg_default)
@@ -63,13 +64,14 @@ def register(encoders: Iterable[str | Path] = (), runs: str | Path | None = None
         settings = {key.upper(): value for key, value in asdict(protocol.settings()).items()}
         config.cfg_default.TRAINER[name.upper()] = node(settings)
         values = {
-            "protocol": protocol, "encoders": known, "make_config": config.get_cfg_default,
-        }  # fmt: skip
+            "protocol": protocol,
+            "encoders": known,
+            "make_config": staticmethod(config.get_cfg_default),
+        }
         _add(engine.TRAINER_REGISTRY, name, (SplitTrainer, engine.SimpleTrainer), values)
 
 
 def _add(registry: Any, name: str, bases: tuple[Any, ...], values: dict[str, Any]) -> None:
-    values = {key: staticmethod(v) if key == "make_config" else v for key, v in values.items()}
     registry.register(type(name, bases, values), force=True)
 
 

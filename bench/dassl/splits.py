@@ -82,6 +82,11 @@ def support_name(shots: Shots, seed: int) -> str:
     return f"shot_{shots}-seed_{seed}"
 
 
+def support_path(folder: Path, shots: Shots, seed: int) -> Path:
+    """Return the file of a support set in the folder of a split."""
+    return folder / SUPPORT_SETS / f"{support_name(shots, seed)}.json"
+
+
 def to_shots(text: str) -> Shots | None:
     """Return shots from text, None for another text."""
     if text == "all":
@@ -220,7 +225,7 @@ def read_support(folder: Path, dataset: str, shots: Shots, seed: int) -> Support
     Raises:
         SplitFileError: It is missing, or it cannot be read.
     """
-    path = folder / SUPPORT_SETS / f"{support_name(shots, seed)}.json"
+    path = support_path(folder, shots, seed)
     return _read(path, SupportSet, f"{dataset} --shots {shots} --seeds {max(seed, 0) + 1}")
 
 

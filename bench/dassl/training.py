@@ -53,9 +53,9 @@ def predict(
         support.seed, "head", protocol.name, support.split_digest, str(support.shots)
     )
     work = protocol.load()
+    make, px = source.open()
     if protocol.kind == "features":
-        encoder, px = source.make(0.0)
-        encoder = encoder.to(device).eval()
+        encoder = make(0.0).to(device).eval()
         train, test = (
             torch.cat([
                 found for _, found in
@@ -65,13 +65,12 @@ def predict(
         )  # fmt: skip
         of_tests = work.run(Features(train, labels, [test], classes), [episode], [rng], settings)[0]
         return of_tests[0]
-    _, px = source.make(0.0)
     train, test = (
         torch.cat([resize(chip, px) for _, chip in _chips(folder, part, device)])
         for part in (support.train, split.test)
     )
     images = LabelledImages(train, labels, [test], classes)
-    return work.run(lambda drop: source.make(drop)[0].to(device), images, episode, rng, settings)[0]
+    return work.run(lambda drop: make(drop).to(device), images, episode, rng, settings)[0]
 
 
 def check_shots(protocol: Protocol, support: SupportSet) -> None:

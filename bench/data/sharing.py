@@ -61,18 +61,9 @@ def sharing(
         dataset: Summary of the data set.
         root: The store's folder, which keeps the counts.
     """
-    members = [
-        (one.name, one.data_digest, *([] if split_source(name) is None else [one.split_digest]))
-        for name, one in zip(names, pool, strict=True)
-    ]
-    identity = [1, members, cap, fraction, dataset.data_digest, dataset.split_digest]
-    key = sha256(json.dumps(identity).encode()).hexdigest()[:24]
-    path = root / FOLDER / f"{key}.json"
-    try:
-        stored = json.loads(path.read_text("utf-8"))
-        return Sharing(**stored | {"drawn": tuple(stored["drawn"])})
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not counted yet, or unreadable
+    path = counts_file(names, pool, cap, fraction, dataset, root)
+    if (known := read_counts(path)) is not None:
+        return known
     try:
         digests = [(one.data_digest, one.split_digest) for one in pool]
         opened = open_pool(names, digests, Store(root).prepared, cap, fraction)
@@ -81,8 +72,40 @@ def sharing(
         return None
     found = count_sharing(opened, chips)
     with suppress(OSError):  # a read-only store: the next call counts again
-        write_atomic(path, json.dumps(asdict(found)))
+        write_counts(path, found)
     return found
+
+
+def counts_file(
+    names: Sequence[str],
+    pool: Sequence[Summary],
+    cap: int | None,
+    fraction: float,
+    dataset: Summary,
+    root: Path,
+) -> Path:
+    """Return the file of the counts of a pool and a data set; arguments as of `sharing`."""
+    members = [
+        (one.name, one.data_digest, *([] if split_source(name) is None else [one.split_digest]))
+        for name, one in zip(names, pool, strict=True)
+    ]
+    identity = [1, members, cap, fraction, dataset.data_digest, dataset.split_digest]
+    key = sha256(json.dumps(identity).encode()).hexdigest()[:24]
+    return root / FOLDER / f"{key}.json"
+
+
+def read_counts(path: Path) -> Sharing | None:
+    """Return stored counts; None if they are missing or unreadable."""
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+        return Sharing(**stored | {"drawn": tuple(stored["drawn"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_counts(path: Path, found: Sharing) -> None:
+    """Store counts."""
+    write_atomic(path, json.dumps(asdict(found)))
 
 
 def count_sharing(pool: Pool, dataset: Chips) -> Sharing:

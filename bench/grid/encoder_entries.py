@@ -1,4 +1,4 @@
-"""Files of weights in a grid: rows without a pretraining here, or the start of pretrainings."""
+"""Files of weights in a grid: rows of their own, or weights that pretrainings continue from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,9 @@ class EncoderEntry(Section):
 
 @dataclass(frozen=True)
 class GivenRow:
-    """The properties of given weights that no identity holds; a row is them, or starts from them.
+    """Facts about given weights that are not in a key.
+
+    A row shows the weights, or a pretraining that continues from them.
 
     Attributes:
         file: Name of the file, without its folder.

@@ -16,6 +16,7 @@ from ..given_identity import continued_from
 from ..identity import GIVEN, Pretraining, Recipe, Run, Shots, fill, to_json
 from ..method_facts.method_info import MethodInfo
 from .encoder_entries import FoundWeights, GivenRow
+from .recipes import recipe_of
 from .schema import (
     Grid,
     MethodEntry,
@@ -25,7 +26,6 @@ from .schema import (
     init_of,
     label_of,
     pool_of,
-    recipe_of,
     seeds_of,
     sweep,
     unique,

@@ -13,6 +13,7 @@ from ..method_facts.method_info import MethodInfo, check_config
 from ..suggest import unknown
 from .encoder_problems import encoder_problems
 from .evaluate_problems import evaluate_problems, shots_problems
+from .recipes import recipe_of
 from .schema import (
     Grid,
     GridError,
@@ -21,7 +22,6 @@ from .schema import (
     describe_pool,
     label_of,
     pool_of,
-    recipe_of,
     seeds_of,
     sweep,
 )

@@ -102,7 +102,7 @@ def members_of(
         if entry.record is not None and entry.key:
             files = [HISTORY]
             method = entry.planned.method
-            sample = store.folder("pretrain", entry.key) / SAMPLES_FILE
+            sample = store.file("pretrain", entry.key, SAMPLES_FILE)
             if plan.methods[method].predicts and method not in drawn and sample.exists():
                 drawn.add(method)
                 files.append(SAMPLES_FILE)
@@ -120,7 +120,7 @@ def members_of(
         path = set_path(store.root, name, known.data_digest, known.split_digest)
         if not path.is_file():
             raise ArchiveError(
-                f"the store {store.root} does not describe {name}; run `sarbench data prepare "
+                f"the store {store.shown} does not describe {name}; run `sarbench data prepare "
                 f"{name}` first, with the same --runs and --data"
             )
         sets[name] = path.name
@@ -140,7 +140,7 @@ def members_of(
 
 
 def _files(store: Store, kind: Kind, key: str, names: list[str]) -> dict[str, Path]:
-    found = {f"{kind}/{key}/{name}": store.folder(kind, key) / name for name in names}
+    found = {f"{kind}/{key}/{name}": store.file(kind, key, name) for name in names}
     return {name: path for name, path in found.items() if path.is_file()}
 
 

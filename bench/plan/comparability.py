@@ -22,7 +22,7 @@ def differences(plan: Plan) -> dict[str, str]:
         "Networks": (networks, _network),
         "Encoder sizes": (networks, _size),
         "Inputs": (networks, _input),
-        "Starts": (trained, _start),
+        "First weights": (trained, _init),
         "Pools": (trained, _pool),
         "Budgets": (trained, _budget),
         "Recipes": (trained, lambda entry: entry.planned.recipe_name or ""),
@@ -84,7 +84,7 @@ def recipe_lines(plan: Plan) -> list[str]:
     ]
     given = {one.planned.row: one.planned for one in plan.pretrain if one.planned.given}.values()
     return lines + [
-        f"{'starts from' if one.init else 'given weights'}: {one.row}: {describe_given(one)}"
+        f"{'continues from' if one.init else 'given weights'}: {one.row}: {describe_given(one)}"
         for one in given
     ]
 
@@ -156,7 +156,7 @@ def _input(entry: Start) -> str:
     return f"{encoder['input_px']} px{patches}"
 
 
-def _start(entry: Start) -> str:
+def _init(entry: Start) -> str:
     init = entry.planned.init
     return f"weights {init['digest'][:12]} of a file" if init else "drawn weights"
 

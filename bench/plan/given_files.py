@@ -10,7 +10,7 @@ it. Results are then those of the weights that the path held last, and tables sa
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,8 +20,10 @@ from typing import Any
 
 from ...results.record import digest_json
 from ..given_file import Stated
+from ..given_identity import weights_of
 from ..grid.encoder_entries import EncoderEntry, FoundWeights, GivenRow
-from ..grid.schema import Grid, GridError
+from ..grid.expand import PlannedPretraining
+from ..grid.schema import Grid, GridError, init_of, label_of
 from ..identity import GIVEN, Pretraining
 from ..method_facts.method_info import MethodInfo, cache_folder, code_digest
 from ..store.atomic import write_atomic
@@ -47,6 +49,7 @@ class Remembered:
         notes: As in `GivenRow`.
         untrained: As in `GivenRow`.
         position_table: As in `GivenRow`.
+        missing: Of an archive: whether the file was missing when it was made; else None.
     """
 
     path: str
@@ -58,6 +61,7 @@ class Remembered:
     notes: list[str]
     untrained: bool
     position_table: bool = False
+    missing: bool | None = None
 
     @property
     def key(self) -> str:
@@ -89,7 +93,7 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
             identity = replace(identity, method_version=methods[GIVEN].version)
         row = GivenRow(
             Path(entry.weights).name, one.architecture, tuple(one.notes), tuple(entry.seen),
-            entry.labels, missing, one.untrained, one.position_table,
+            entry.labels, missing and one.missing is not False, one.untrained, one.position_table,
         )  # fmt: skip
         found.append(FoundWeights(place, entry, identity, row))
     if problems:
@@ -103,6 +107,50 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
 def _reason(error: Exception) -> str:
     """Return the message of an error; that of a KeyError has quotes around it."""
     return str(error.args[0]) if error.args else type(error).__name__
+
+
+def remember(
+    grid: Grid,
+    methods: dict[str, MethodInfo],
+    starts: Iterable[PlannedPretraining],
+    source: Path,
+    root: Path,
+) -> None:
+    """Remember the encoders of an archive, so that its rows are found without their files.
+
+    Args:
+        grid: The grid of the archive.
+        methods: Facts of its methods.
+        starts: Its pretrainings.
+        source: The archive.
+        root: The folder of the store that remembers them.
+    """
+    every = [one for one in (*grid.methods, *grid.controls) if one.name in methods]
+    entries = {
+        label_of(grid.pretrain, one, methods, every): init_of(grid.pretrain, one, methods[one.name])
+        for one in every
+    }
+    entries |= {one.name: one for one in grid.encoders}
+    found = {}
+    for start in starts:
+        row, entry, identity = start.given, entries.get(start.label), start.identity
+        if row is None or entry is None or identity is None:
+            continue
+        one = Remembered(
+            path=str(source / row.file),  # of no file that is there
+            stated=entry.stated().to_json(),
+            stamp=None,
+            code="",
+            identity=weights_of(identity).to_json(),
+            architecture=row.architecture,
+            notes=list(row.notes),
+            untrained=row.untrained,
+            position_table=row.position_table,
+            missing=row.missing,
+        )
+        found[one.key] = one
+    if found:
+        write_atomic(root / FILE, _text(_read(root / FILE) | found))
 
 
 def _find(
@@ -166,6 +214,8 @@ def _of_missing(entry: EncoderEntry, known: dict[str, Remembered], store: Store)
 
 
 def _is_stored(one: Remembered, store: Store) -> bool:
+    if one.missing is not None:  # of an archive, which holds what is made of it
+        return True
     with suppress(DamagedRecordError):
         return store.read("pretrain", Pretraining(**one.identity).key) is not None
     return False

@@ -14,7 +14,7 @@ from ..plan.plan import Plan
 
 
 def given_notes(plan: Plan) -> Iterator[Note]:
-    """Yield the notes of each row of given weights, and of each row that starts from some."""
+    """Yield the notes of each row of given weights, and of each that continues from some."""
     rows = {
         one.planned.row: (one.planned, one.planned.given)
         for one in plan.pretrain if one.planned.given
@@ -28,17 +28,19 @@ def given_notes(plan: Plan) -> Iterator[Note]:
         yield _described(start, given)
         digest = (start.init or start.config)["digest"][:12]
         if given.missing:
-            text = f"The file of {start.row} is missing; its scores are those of the weights that "
-            if start.init:
-                text = (
-                    f"The file that {start.row} starts from is missing; it started from those that "
-                )
-            text += f"it held last ({digest})."
+            text = (
+                f"The file from which {start.row} continues is missing; it continued from the "
+                f"weights that the file held last ({digest})."
+                if start.init else
+                f"The file of {start.row} is missing; its scores are those of the weights that it "
+                f"held last ({digest})."
+            )  # fmt: skip
             yield Note("Rows", text, text)
         if given.untrained:
-            flag = f"The weights of {start.row} look untrained."
-            if start.init:
-                flag = f"The weights that {start.row} starts from look untrained."
+            flag = (
+                f"The weights from which {start.row} continues look untrained."
+                if start.init else f"The weights of {start.row} look untrained."
+            )  # fmt: skip
             yield Note("Rows", f"{flag} Every norm has weights of 1 and biases of 0.", flag)
         yield from _seen(plan, start, given)
 
@@ -55,39 +57,44 @@ def _described(start: PlannedPretraining, given: GivenRow) -> Note:
     if start.init:
         kind = "Pretraining that continues from given weights"
         if given.position_table:
-            sentences.append("Its table of positions is not trained")
+            sentences.append(
+                "The encoder is that of the file; its table of positions is not trained"
+            )
     return Note("Rows", f"{kind}: {'. '.join(sentences)}.")
 
 
 def _seen(plan: Plan, start: PlannedPretraining, given: GivenRow) -> Iterator[Note]:
     """Yield what a row has seen as declared, and the chips of data sets in it."""
-    row = f"The start of {start.row}" if start.init else start.row
+    seen = f"{start.row} has seen"
+    inside = seen
+    if start.init:
+        seen = f"The weights from which {start.row} continues have seen"
+        inside = f"the weights from which {start.row} continues have seen"
     labels = {True: ", with labels", False: ", without labels", None: ""}[given.labels]
-    flag = f"{row} has seen labels." if given.labels else ""
+    flag = f"{seen} labels." if given.labels else ""
     names = f" (as declared): {', '.join(given.seen)}" if given.seen else ": not declared"
-    yield Note("Data", f"{row} has seen{names}{labels}.", flag)
+    yield Note("Data", f"{seen}{names}{labels}.", flag)
     known = known_names(given.seen)
     shared = plan.seen.get(known)
-    inside = f"t{row[1:]}" if start.init else row
     if known and shared is None:
-        flag = f"Overlap of what {inside} has seen with the test sets: unknown."
+        flag = f"Overlap of what {inside} with the test sets: unknown."
         yield Note("Data", (
-            f"Overlap of what {inside} has seen ({', '.join(known)}) with the data sets is "
+            f"Overlap of what {inside} ({', '.join(known)}) with the data sets is "
             "unknown, because its chips are not prepared here."
         ), flag)  # fmt: skip
     shown = {entry.planned.dataset for entry in plan.runs}
     for name, one in (shared or {}).items():
         if name in shown:
-            text = f"{name}: {inside} has seen {shared_chips(one)}."
-            yield Note("Data", text, _mark(row, name, one))
+            text = f"{name}: {inside} {shared_chips(one)}."
+            yield Note("Data", text, _mark(seen, name, one))
 
 
-def _mark(row: str, name: str, one: Sharing) -> str:
-    """Return the flag of a row that has seen test chips or vehicles; empty for another one."""
+def _mark(seen: str, name: str, one: Sharing) -> str:
+    """Return the flag of weights that have seen test chips or vehicles; empty for others."""
     if one.test:
-        return f"{row} has seen {one.test:,} test chips of {name}."
+        return f"{seen} {one.test:,} test chips of {name}."
     if one.vehicles:
-        return f"{row} has seen {one.vehicles} vehicles of the test set of {name}."
+        return f"{seen} {one.vehicles} vehicles of the test set of {name}."
     return ""
 
 

@@ -16,8 +16,8 @@ from ..plan.comparability import describe_recipe
 from ..store.records import Store
 from ..weights.export import Export
 from ..weights.given_weights import GivenWeights
-from .card_scores import CardScore, scores_of_start
-from .card_seen import seen_by
+from .model_card_scores import CardScore, scores_of_start
+from .model_card_seen import seen_by
 
 
 def model_card(
@@ -69,7 +69,7 @@ def load_code(made: Export, name: str) -> str:
     if made.loader is None:
         options: dict[str, Any] = {"pretrained": False, "num_classes": 0} | made.arguments
         options["checkpoint_path"] = name
-        listed = [_literal(made.timm), *(f"{n}={_literal(one)}" for n, one in options.items())]
+        listed = [_literal(made.timm_name), *(f"{n}={_literal(one)}" for n, one in options.items())]
         imports, start = "import timm\nimport torch", "encoder = timm.create_model("
         built = "\n".join([start, *(f"    {one}," for one in listed), ").eval()"])
     else:
@@ -78,16 +78,17 @@ def load_code(made: Export, name: str) -> str:
         built = (
             f'load = runpy.run_path({_literal(loader)})["load"]\nencoder = load({_literal(name)})'
         )
-    px, (count, width) = made.encoder.input_px, made.shape
+    normalise = _normalise(made)
+    px, (count, width) = made.encoder.input_px, made.tokens_shape
     lines = [
         imports,
         "",
         built,
         f"chips = torch.rand(2, 1, {px}, {px})  # amplitude in [0, 1]",
-        *_normalise(made),
+        *normalise,
         "with torch.no_grad():",
-        f"    tokens = encoder({'images' if _normalise(made) else 'chips'})",
-        *([made.ends] if made.ends else []),
+        f"    tokens = encoder({'images' if normalise else 'chips'})",
+        *([made.to_tokens] if made.to_tokens else []),
         f"assert tokens.shape == (2, {count}, {width})",
     ]
     return "\n".join(lines)
@@ -118,7 +119,7 @@ def _needs(made: Export) -> str:
     if made.loader:
         return f"{needs}. timm lacks this network; the loader next to the file builds it:"
     if isinstance(made.encoder, GivenConfig):
-        needs += ". The name is that of any such ViT; the arguments give the sizes"
+        needs += ". The name gives the kind of network; the arguments set its sizes"
     return f"{needs}:"
 
 
@@ -140,7 +141,7 @@ def _input(made: Export) -> list[str]:
             ("mean, standard deviation", "none: they are part of the first layer's weights"),
         ]
     token = "the class token first" if made.class_token else "without a class token"
-    rows.append(("tokens", f"{made.shape[0]} of length {made.shape[1]}, {token}"))
+    rows.append(("tokens", f"{made.tokens_shape[0]} of length {made.tokens_shape[1]}, {token}"))
     return _table(("input", ""), rows)
 
 
@@ -182,7 +183,7 @@ def _scores(scores: Sequence[CardScore]) -> list[str]:
             cell.dataset, protocol, str(cell.shots), cell.condition or "clean", format_cell(cell),
             str(cell.n), f"{one.test_count:,}",
         ))  # fmt: skip
-    heads = ("data set", "protocol", "shots", "test chips are", "accuracy", "runs", "test chips")
+    heads = ("data set", "protocol", "shots", "condition", "accuracy", "runs", "test chips")
     reasons = {one.cell.no_interval for one in scores} - {None}
     return [
         *_table(heads, rows),

@@ -8,12 +8,14 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+
+from ..suggest import RequestError
 
 
 class NoSpaceError(OSError):
@@ -130,6 +132,31 @@ def link_once(temporary: Path, target: Path) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write new files, all or none; the last entry of `contents` is written last.
+
+    Raises:
+        RequestError: One of them exists.
+        NoSpaceError: The disk is full.
+    """
+    with ExitStack() as stack:
+        temporary = {}
+        for target, content in contents.items():
+            temporary[target] = stack.enter_context(writing(target))
+            temporary[target].write_bytes(content)
+            sync(temporary[target])
+        written: list[Path] = []
+        try:
+            for target, made in temporary.items():
+                if not link_once(made, target):
+                    raise RequestError(f"{target} exists; files are not replaced")
+                written.append(target)
+        except BaseException:
+            for target in written:
+                target.unlink(missing_ok=True)
+            raise
 
 
 def npz(**arrays: np.ndarray) -> bytes:

@@ -66,6 +66,10 @@ class Store:
         """Return the record of one pretraining or run."""
         return self.root.joinpath(kind, key, "record.json")
 
+    def file(self, kind: Kind, key: str, name: str) -> Path:
+        """Return a file in the folder of a pretraining or run."""
+        return self.folder(kind, key) / name
+
     def encoder(self, key: str) -> Path:
         """Return the weights of a pretraining."""
         return self.root.joinpath("pretrain", key, ENCODER)
@@ -194,3 +198,18 @@ class Store:
                 f"{free_mb} MB are free at {self.root}, a store needs {FREE_MB} MB; free some "
                 "space, or name another folder with --runs or SARBENCH_RUNS",
             )
+
+
+def record_difference(ours: Any, theirs: Any, here: str = "here", there: str = "there") -> str:
+    """Return the fields in which two records of one key differ, except provenance and speed."""
+    kept = set(type(ours).model_fields) - {"provenance", "images_per_s"}
+    pairs = {name: (getattr(ours, name), getattr(theirs, name)) for name in sorted(kept)}
+    return "; ".join(
+        f"{name} is {_short(one)} {here} and {_short(other)} {there}"
+        for name, (one, other) in pairs.items()
+        if one != other
+    )
+
+
+def _short(value: Any) -> str:
+    return value[:12] if isinstance(value, str) else str(value)

@@ -13,7 +13,8 @@ from ..plan.plan import Plan
 from ..store.records import DamagedRecordError, Store
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..suggest import RequestError
-from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
+from .verify_pretraining import encoder_problems
+from .verify_run import Problem, RunVerifier, start_problems
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Checked:
 
 
 OnProgress = Callable[[int, int], None]
+LISTED = 5  # findings that a message lists
 
 
 def refuse_no_store(store: Store) -> None:
@@ -127,6 +129,26 @@ def check_plan(
         if name not in plan.data
     ]  # fmt: skip
     return Checked(found.pretrainings, found.runs, [*unknown, *found.findings])
+
+
+def refuse_false_runs(plan: Plan, store: Store, on_progress: OnProgress) -> None:
+    """Check every finished run of a plan, as `merge` does before it copies one.
+
+    Raises:
+        RequestError: A claim does not hold or cannot be checked; the message lists the first ones.
+    """
+    runs = [entry.key for entry in plan.runs if entry.key and entry.record]
+    findings = check_keys(store, [], runs, on_progress).findings
+    if not findings:
+        return
+    lines = [one.line() for one in findings[:LISTED]]
+    if len(findings) > LISTED:
+        lines.append(f"and {len(findings) - LISTED} more")
+    raise RequestError(
+        f"{len(findings)} claims of the runs in {store.shown} do not hold or cannot be checked; "
+        "`sarbench check` lists all of one source. Leave that source out, or correct it and make "
+        "its archive again:\n" + "\n".join(lines)
+    )
 
 
 def check_keys(

@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
 from ..data.find_set import DIGEST, Splits
 from ..data.set_descriptions import FOLDER, write_description
 from ..identity import KINDS, Kind
 from ..store.atomic import copy_once
-from ..store.records import ENCODER, HISTORY, DamagedRecordError, Store
+from ..store.records import ENCODER, HISTORY, DamagedRecordError, Store, record_difference
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE, check_stored
-from .verify_run import Problem, RunVerifier, encoder_problems, start_problems
+from .verify_pretraining import encoder_problems
+from .verify_run import Problem, RunVerifier, start_problems
 
 # Files that are copied with a record, if they exist.
 COPIED = {"pretrain": (ENCODER, HISTORY, SAMPLES_FILE), "evaluate": (PREDICTIONS_FILE,)}
@@ -183,7 +183,7 @@ class _Merge:
             self.result.conflicts.append((what, f"ours is damaged: {error}"))
             return False
         if ours is not None:
-            difference = _difference(ours, record)
+            difference = record_difference(ours, record)
             if difference:
                 self.result.conflicts.append((what, difference))
             else:
@@ -248,18 +248,3 @@ def _refuse(problems: list[Problem]) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise MergeError(problems[0].text + more)
-
-
-def _difference(ours: Any, theirs: Any) -> str:
-    """Return the fields in which two records of one key differ, except provenance and speed."""
-    kept = set(type(ours).model_fields) - {"provenance", "images_per_s"}
-    parts = [
-        f"{name} is {_short(getattr(ours, name))} here and {_short(getattr(theirs, name))} there"
-        for name in sorted(kept)
-        if getattr(ours, name) != getattr(theirs, name)
-    ]
-    return "; ".join(parts)
-
-
-def _short(value: Any) -> str:
-    return value[:12] if isinstance(value, str) else str(value)

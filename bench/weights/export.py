@@ -1,8 +1,6 @@
 """Encoders as files for other programs: safetensors with timm's names, and a loader if needed."""
 
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -18,19 +16,18 @@ from ...methods._encoders import GivenConfig, InputConfig, TimmConfig, encoder_j
 from ...methods._timm import TimmEncoder
 from ...results.record import PretrainRecord
 from ..given_file import NOTHING_STATED
-from ..store.atomic import file_digest, link_once, sync, writing
+from ..store.atomic import file_digest
 from ..store.records import Store
 from ..store.weights import CheckpointMismatchError
 from ..suggest import RequestError
 from .digest import weights_digest
 from .given_weights import GivenWeights
 from .own_weights import EXPORTED, TIMM, OwnNetworkError, own_weights
-from .reading import read_file
+from .reading import read_tensors
 
 SUFFIX = ".safetensors"
 KERNEL, BIAS = "patch_embed.proj.weight", "patch_embed.proj.bias"
 PLAIN, GATED = "vit_base_patch16_224", "vit_giant_patch14_dinov2"  # ViTs whose sizes are replaced
-GATED_DEFAULTS = {"init_values": 0.0}  # 0 = no layer scale; timm drops arguments that are None
 
 
 @dataclass(frozen=True)
@@ -41,27 +38,27 @@ class Export:
         tensors: The weights by their names in the file.
         encoder: The architecture.
         input: Channels and normalisation that a caller must apply.
-        timm: Name of a network of timm; None if only the loader builds it.
+        key: Key of its pretraining.
+        timm_name: Name of a network of timm; None if only the loader builds it.
         arguments: Of `timm.create_model`.
         loader: Source of the loader; None where timm loads the file.
-        ends: Python that turns what the network gives into tokens; empty for a network of tokens.
-        shape: Number N and length D of the tokens.
+        to_tokens: Python that turns what the network gives into tokens; empty if it gives tokens.
+        tokens_shape: Number N and length D of the tokens.
         class_token: Whether token 0 is a class token.
         parameters: Number of weights, without buffers such as running means.
-        header: What the header of the file says.
     """
 
+    key: str
     tensors: dict[str, Tensor]
     encoder: GivenConfig | TimmConfig
     input: InputConfig
-    timm: str | None
+    timm_name: str | None
     arguments: dict[str, Any]
     loader: str | None
-    ends: str
-    shape: tuple[int, int]
+    to_tokens: str
+    tokens_shape: tuple[int, int]
     class_token: bool
     parameters: int
-    header: dict[str, Any]
 
     @property
     def digest(self) -> str:
@@ -70,7 +67,15 @@ class Export:
 
     def content(self) -> bytes:
         """Return the content of the file."""
-        text = json.dumps(self.header, sort_keys=True)
+        header = {
+            "key": self.key,
+            "encoder": encoder_json(self.encoder),
+            "input": self.input.input_json(),
+            "timm": self.timm_name,
+            "arguments": self.arguments,
+            "digest": self.digest,
+        }
+        text = json.dumps(header, sort_keys=True)
         return save(self.tensors, metadata={"format": "pt", EXPORTED: text})
 
 
@@ -92,7 +97,7 @@ def stored_encoder(store: Store, record: PretrainRecord) -> GivenWeights:
             f"{path} does not have the digest of its record; `sarbench check` gives details"
         )
     try:
-        return own_weights(read_file(path), NOTHING_STATED)
+        return own_weights(read_tensors(path), NOTHING_STATED)
     except OwnNetworkError as error:
         raise RequestError(
             f"{record.identity['method']} builds a network of its own kind, which timm cannot load "
@@ -119,37 +124,36 @@ def export(given: GivenWeights, key: str) -> Export:
         name, arguments = size.model, _timm_arguments(size, of_input.channels)
     else:
         raise TypeError(f"{type(size).__name__} is not the encoder of a file")
-    needs = {("vit", "relative"): "relative", ("hivit", "table"): "hivit"}
-    place = (getattr(size, "family", ""), getattr(size, "positions", ""))
-    loader = needs.get(place)
-    source = None
-    if loader:
-        source = (files("sarbench.bench.weights") / f"loaders/{loader}.py").read_text("utf-8")
-    header = {
-        "key": key,
-        "encoder": encoder_json(size),
-        "input": of_input.input_json(),
-        "timm": name,
-        "arguments": arguments,
-        "digest": weights_digest(tensors),
-    }
     with torch.no_grad():
         found = network(torch.zeros(1, 1, size.input_px, size.input_px))
     return Export(
+        key=key,
         tensors={name: one.contiguous() for name, one in tensors.items()},
         encoder=size,
         input=of_input,
-        timm=name,
+        timm_name=name,
         arguments=arguments,
-        loader=source,
-        ends=_ends(size, network),
-        shape=(found.shape[1], found.shape[2]),
+        loader=_loader(size),
+        to_tokens=_to_tokens(size, network),
+        tokens_shape=(found.shape[1], found.shape[2]),
         class_token=bool(network.has_class_token),
         parameters=sum(
             tensors[name.removeprefix(TIMM)].numel() for name, _ in network.named_parameters()
         ),
-        header=header,
     )
+
+
+def _loader(size: GivenConfig | TimmConfig) -> str | None:
+    """Return the source of the loader of a network that timm lacks.
+
+    It is shipped as text, so the files in `loaders/` import nothing from sarbench.
+    """
+    if not isinstance(size, GivenConfig):
+        return None
+    if size.family == "vit" and size.positions != "relative":
+        return None
+    name = "hivit" if size.family == "hivit" else "relative"
+    return (files("sarbench.bench.weights") / f"loaders/{name}.py").read_text("utf-8")
 
 
 def _for_one_channel(given: GivenWeights) -> dict[str, Tensor]:
@@ -163,22 +167,22 @@ def _for_one_channel(given: GivenWeights) -> dict[str, Tensor]:
 
 def _timm_vit(size: GivenConfig) -> tuple[str, dict[str, Any]]:
     """Return a name of timm, and the arguments that give it the sizes of a ViT."""
-    usual = GivenConfig(size.input_px, size.patch_px, size.width, size.depth, size.heads, 0)
     arguments: dict[str, Any] = {
         "img_size": size.input_px, "patch_size": size.patch_px, "in_chans": 1,
         "embed_dim": size.width, "depth": size.depth, "num_heads": size.heads, "global_pool": "",
     }  # fmt: skip
-    if size.gated:
-        arguments |= GATED_DEFAULTS
     if size.gated or size.hidden != 4 * size.width:
         arguments["mlp_ratio"] = (size.hidden + 0.5) / size.width  # timm rounds the product down
     if size.layer_scale:
         arguments["init_values"] = 1.0
+    elif size.gated:
+        arguments["init_values"] = 0.0  # no layer scale; timm drops an argument that is None
     if size.registers:
         arguments |= {"reg_tokens": size.registers, "no_embed_class": True}
-    for name in ("qkv_bias", "class_token"):
-        if getattr(size, name) != getattr(usual, name):
-            arguments[name] = getattr(size, name)
+    if not size.qkv_bias:
+        arguments["qkv_bias"] = False
+    if not size.class_token:
+        arguments["class_token"] = False
     return (GATED if size.gated else PLAIN), arguments
 
 
@@ -195,7 +199,7 @@ def _timm_arguments(size: TimmConfig, channels: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _ends(size: GivenConfig | TimmConfig, network: nn.Module) -> str:
+def _to_tokens(size: GivenConfig | TimmConfig, network: nn.Module) -> str:
     """Return Python that makes `tokens` of what the exported network gives."""
     if isinstance(size, GivenConfig):
         return _without(int(size.class_token), size.registers) if size.registers else ""
@@ -228,33 +232,8 @@ def check_target(path: Path) -> None:
         RequestError: Its name ends otherwise, or the file, its card or its loader exists.
     """
     if path.suffix != SUFFIX:
-        raise RequestError(f"--out {path}: the name of an exported file ends with {SUFFIX}")
+        raise RequestError(f"--out {path}: the name does not end with {SUFFIX}; give FILE{SUFFIX}")
     if there := [one for one in (path, *companions(path)) if one.exists() or one.is_symlink()]:
         raise RequestError(
             f"{there[0]} exists; files are not replaced: give another --out, or delete it"
         )
-
-
-def write_all(contents: Mapping[Path, bytes]) -> None:
-    """Write new files, all or none, the last one last.
-
-    Raises:
-        RequestError: One of them exists.
-        NoSpaceError: The disk is full.
-    """
-    with ExitStack() as stack:
-        temporary = {}
-        for target, content in contents.items():
-            temporary[target] = stack.enter_context(writing(target))
-            temporary[target].write_bytes(content)
-            sync(temporary[target])
-        written: list[Path] = []
-        try:
-            for target, made in temporary.items():
-                if not link_once(made, target):
-                    raise RequestError(f"{target} exists; files are not replaced")
-                written.append(target)
-        except BaseException:
-            for target in written:
-                target.unlink(missing_ok=True)
-            raise

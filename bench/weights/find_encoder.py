@@ -4,10 +4,10 @@ from pathlib import Path
 
 from ..given_file import NOTHING_STATED, Stated
 from .given_weights import GivenWeights, StatedValueError
-from .layout import has
 from .layouts import LAYOUTS, recognise
+from .meta_dinov3 import is_meta
 from .own_weights import has_own_header, own_weights
-from .reading import WeightsFileError, read_file
+from .reading import WeightsFileError, read_tensors
 from .timm_weights import timm_weights
 from .vit_weights import vit_weights
 
@@ -19,13 +19,13 @@ def find_encoder(path: Path, stated: Stated = NOTHING_STATED) -> GivenWeights:
         WeightsFileError: The file cannot be read, or no layout recognises it.
         StatedValueError: A stated value does not fit the file.
     """
-    file = read_file(path)
+    file = read_tensors(path)
     try:
         if has_own_header(file):
             return own_weights(file, stated)
         if stated.encoder is not None:
             return timm_weights(file, stated)
-        if has(file.tensors, "storage_tokens$"):
+        if is_meta(file.tensors):
             raise WeightsFileError(
                 "it has the names of Meta's DINOv3, whose network is timm's: name it, --encoder "
                 "timm:vit_small_patch16_dinov3_qkvb (or base, large and so on; without _qkvb if "

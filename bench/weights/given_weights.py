@@ -54,7 +54,7 @@ class GivenWeights:
         token = "a class token" if size.class_token else "no class token"
         more = ["gated MLPs"] * size.gated + ["layer scale"] * size.layer_scale
         more += [f"{size.registers} registers"] * bool(size.registers)
-        more += ["tables of biases"] * size.bias_tables
+        more += ["tables of relative position biases"] * size.bias_tables
         more += [f"two stages of {size.stem_blocks} MLPs before"] * bool(size.stem_blocks)
         positions = "relative positions" if size.positions == "relative" else "stored positions"
         return (

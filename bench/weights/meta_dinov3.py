@@ -1,17 +1,20 @@
-"""Meta's own files of DINOv3 and SAT-493M (arXiv 2508.10104), with the names of timm.
+"""DINOv3 as Meta publishes it (trained on web images or SAT-493M), renamed for timm.
+
+Paper: arXiv 2508.10104.
 
 Meta's blocks multiply the bias of q, k and v by a mask that is 0 for k. timm has biases of q and v
 (networks `..._qkvb`) or none.
 """
 
 import re
+from collections.abc import Iterable
 from math import log
 
 import torch
 from torch import Tensor
 
 from .account import Account
-from .layout import Rules, reason_for
+from .layout import Rules, has, reason_for
 
 SAT = ((0.430, 0.411, 0.296), (0.213, 0.156, 0.143))  # the mean and deviation of SAT-493M
 WIDEST_SAT = 1024  # a file of this width with `local_cls_norm` is SAT's; 7B has it in both sets
@@ -32,9 +35,9 @@ RENAMED = (
 )
 
 
-def is_meta(tensors: dict[str, Tensor]) -> bool:
-    """Return whether the names are those of Meta's DINOv3."""
-    return "storage_tokens" in tensors
+def is_meta(names: Iterable[str]) -> bool:
+    """Return whether names, with or without containers, are those of Meta's DINOv3."""
+    return has(names, "storage_tokens$")
 
 
 def is_sat(tensors: dict[str, Tensor]) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,8 @@ def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
             "the file is an encoder of a store or an exported one, whose header says what it is; "
             "state nothing but input_px"
         )
-    encoder, config, tensors, notes = _exported(file) if EXPORTED in file.metadata else _of(file)
+    read = _exported if EXPORTED in file.metadata else _stored
+    encoder, config, tensors, notes = read(file)
     account = _account(file, tensors, config, encoder)
     if stated.input_px not in (None, encoder.input_px):
         if not isinstance(encoder, GivenConfig):
@@ -71,11 +72,17 @@ def own_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
     return GivenWeights(config.layout, encoder, config, tensors, account, tuple(notes))
 
 
-Found = tuple[AnyEncoder, Config, dict[str, Tensor], list[str]]
+class _Read(NamedTuple):
+    """An encoder before its keys are accounted for; the fields are those of `GivenWeights`."""
+
+    encoder: AnyEncoder
+    config: Config
+    tensors: dict[str, Tensor]
+    notes: list[str]
 
 
-def _of(file: WeightsFile) -> Found:
-    """Return architecture, configuration, weights and notes of an encoder of a store."""
+def _stored(file: WeightsFile) -> _Read:
+    """Return an encoder of a store."""
     try:
         identity = Pretraining(**json.loads(file.metadata[HEADER]))
         method = _registry.get(identity.method)
@@ -99,21 +106,19 @@ def _of(file: WeightsFile) -> Found:
                 f"weights {digest[:12]}, not {values.digest[:12]} as in the header: they were "
                 "edited, or their positions resized, since they were imported"
             )
-        return size, replace(values, digest=digest), tensors, notes
+        return _Read(size, replace(values, digest=digest), tensors, notes)
     config = Config(layout=STORED)
     if type(network) is Encoder and isinstance(size, EncoderConfig):
         size, config, tensors = _of_vit(network, size, tensors)
     elif isinstance(network, GivenEncoder | GivenTimmEncoder | HiViTEncoder):
-        size, config = (
-            replace(network.config, input=None),
-            Config(layout=STORED, **vars(network.channels)),
-        )
+        size = replace(network.config, input=None)
+        config = Config(layout=STORED, **vars(network.channels))
     elif not isinstance(network, TimmEncoder):
         raise OwnNetworkError(
             f"{identity.method} builds a network of its own kind ({type(network).__name__}); "
             f"use the key of its pretraining, {identity.key[:12]}, instead of the file"
         )
-    return size, replace(config, digest=weights_digest(tensors)), tensors, notes
+    return _Read(size, replace(config, digest=weights_digest(tensors)), tensors, notes)
 
 
 def _of_vit(
@@ -134,8 +139,8 @@ def _of_vit(
     return encoder, Config(layout=STORED, mean=mean, std=std), tensors
 
 
-def _exported(file: WeightsFile) -> Found:
-    """Return architecture, configuration, weights and notes of an exported file."""
+def _exported(file: WeightsFile) -> _Read:
+    """Return the encoder of an exported file."""
     try:
         header = json.loads(file.metadata[EXPORTED])
         encoder = encoder_from_json(header["encoder"])
@@ -151,7 +156,7 @@ def _exported(file: WeightsFile) -> Found:
         note += "; its weights are not those of the header: they were edited since"
     if isinstance(encoder, TimmConfig):
         tensors = {TIMM + name: one for name, one in tensors.items()}
-    return encoder, config, tensors, [note, *notes]
+    return _Read(encoder, config, tensors, [note, *notes])
 
 
 def _compare_arguments(arguments: dict[str, Any], encoder: AnyEncoder, channels: int) -> None:

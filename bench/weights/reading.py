@@ -61,7 +61,7 @@ class WeightsFile:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def read_file(path: Path) -> WeightsFile:
+def read_tensors(path: Path) -> WeightsFile:
     """Return the tensors of a file; nothing in it is executed.
 
     Raises:

@@ -57,7 +57,8 @@ def sizes(
     if biases is not None:  # the table has a column for each head
         if stated.heads not in (None, biases.shape[1]):
             raise StatedValueError(
-                f"heads is {stated.heads}, but the tables of biases are for {biases.shape[1]}"
+                f"heads is {stated.heads}, but the tables of relative position biases are for "
+                f"{biases.shape[1]}; leave it out"
             )
         stated = replace(stated, heads=biases.shape[1])
     heads, notes = _heads(own["width"], relative, stated)

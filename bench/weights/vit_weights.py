@@ -152,7 +152,7 @@ def close_account(
             account.unexpected += [f"{key} {tuple(found)}, not {tuple(shape)}" for key in keys]
     account.missing += [name for name in expected if name not in sources]
     if encoder.bias_tables and account.unexpected:
-        return ["tables of biases fit one input only; leave `input_px` out"]
+        return ["tables of relative position biases fit one input only; leave `input_px` out"]
     tables = [one for name, one in tensors.items() if name.endswith(".relative")]
     if any(one.ndim == 3 for one in tables):
         return ["tables of relative positions for each head are not read; one for all heads is"]

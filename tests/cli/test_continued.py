@@ -91,12 +91,13 @@ def test_tables_compare_the_row_with_its_control_and_say_what_it_starts_from(don
     )
     assert "Input 32 px, 3 channels, each the chip" in found
     assert "its table of positions is not trained" in found
-    assert "The start of MAE from DINO has seen (as declared): synthetic:train." in found
-    assert "the start of MAE from DINO has seen no test chip and 400 of its training" in found
-    assert "Starts differ." in found
+    weights = "he weights from which MAE from DINO continues have seen"
+    assert f"T{weights} (as declared): synthetic:train." in found
+    assert f"synthetic: t{weights} no test chip and 400 of its training" in found
+    assert "First weights differ." in found
     assert re.search(r"SAR-JEPA from DINO, encoder given:48x2x3@32/8: the method needs rel", found)
     plan = done.here("plan", done.grid).stdout
-    assert re.search(r"starts from: MAE from DINO: layout dinov2, digest \w{12}, file d", plan)
+    assert re.search(r"continues from: MAE from DINO: layout dinov2, digest \w{12}, file d", plan)
 
 
 @pytest.mark.slow
@@ -153,7 +154,7 @@ def test_without_the_file_results_stay_and_a_new_store_refuses(done):
     path.rename(path.with_suffix(".away"))
     try:
         assert (
-            "starts from is missing; it started from those that"
+            "continues is missing; it continued from the weights that the file held last"
             in done.here("table", done.grid).stdout
         )
         answer = call_here("plan", done.grid, "--runs", done.folder / "other")

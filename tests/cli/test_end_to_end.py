@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from commands import TINY, Sarbench
-from stores import synthetic_sets
+from stores import copy_synthetic
 
+from sarbench.bench.store.records import Store
 from sarbench.protocols import _settings
 
 PLUGIN = '''"""A method of another package: as MAE.
@@ -87,14 +88,10 @@ def snapshot(folder: Path) -> dict[str, str]:
 def finished(tmp_path_factory) -> Sarbench:
     """A tiny grid that ran to its end with one worker process."""
     sarbench = Sarbench(tmp_path_factory.mktemp("finished"))
-    for packed in synthetic_sets().glob("synthetic-*-*"):  # `run` prepares the pool
-        shutil.copytree(packed, sarbench.runs / "prepared" / packed.name)
-    places = synthetic_sets() / "places"
-    shutil.copytree(places, sarbench.runs / "prepared" / "places")
+    copy_synthetic(Store(sarbench.runs))
     lines = sarbench.here("run", sarbench.grid, "--workers", "1").stderr.splitlines()
     assert [line.split(":")[0] for line in lines if line.startswith(("pre", "fin"))] == [
-        "prepared pool", "pretrained MAE", "finished MAE", "finished Raw pixels",
-        "finished Random init",
+        "pretrained MAE", "finished MAE", "finished Raw pixels", "finished Random init"
     ]  # fmt: skip
     assert lines[-2].endswith("15 of 15 runs")
     return sarbench

@@ -160,6 +160,7 @@ def test_a_pickle_of_dassl_is_converted_without_its_classes(chips, datum, tmp_pa
     assert [item.label for item in found.support.train] == [int(chips.labels[i]) for i in chosen]
     assert (found.support.shots, found.support.seed) == (2, 1)
     assert found.support.unknown == ["/there/nothing.png", train[-3]._impath]
+    assert found.unknown == ["/there/nothing.png"]
     assert found.tested == [train[-3]._impath]
     assert found.repeated == [train[0]._impath]
 

@@ -14,7 +14,7 @@ from small_pretrainings import identity_of
 from sarbench.bench.cli.doctor import _dassl
 from sarbench.bench.dassl import register
 from sarbench.bench.dassl.datasets import SplitDataset
-from sarbench.bench.dassl.encoders import encoder_named, names, stored_encoders
+from sarbench.bench.dassl.encoders import backbone_named, stored_backbones
 from sarbench.bench.dassl.registration import DasslNotFoundError, trainer_name
 from sarbench.bench.dassl.splits import (
     SplitFileError,
@@ -90,7 +90,7 @@ def test_the_predictions_are_those_of_the_run_in_a_grid(name, store, folder):
     with np.load(store.folder("evaluate", run.key) / "predictions.npz") as file:
         wanted = {key: file[key] for key in file.files}
     found = predict(
-        protocol, from_json(protocol.settings, settings), stored_encoders(store)[0], folder,
+        protocol, from_json(protocol.settings, settings), stored_backbones(store)[0], folder,
         split_of(CHIPS), draw_support(CHIPS, shots, 1),
     )  # fmt: skip
     np.testing.assert_array_equal(found.classes, wanted["classes"])
@@ -116,7 +116,7 @@ def configuration(folder: Path, trainer: str, encoder: str) -> Node:
 
 
 def trainer_class(store: Store, folder: Path) -> type:
-    known = names(stored_encoders(store))
+    known = {one.name: one for one in stored_backbones(store)}
     defaults = configuration(folder, "SarbenchLinear", "")
     values = {"protocol": PROTOCOLS["linear"], "encoders": known,
               "make_config": staticmethod(lambda: defaults)}  # fmt: skip
@@ -124,7 +124,7 @@ def trainer_class(store: Store, folder: Path) -> type:
 
 
 def test_a_trainer_takes_the_settings_of_its_protocol(store, folder):
-    (name,) = names(stored_encoders(store))
+    name = stored_backbones(store)[0].name
     trainer, cfg = trainer_class(store, folder)(), configuration(folder, "SarbenchLinear", name)
     cfg.TRAINER["SARBENCHLINEAR"]["EPOCHS"] = 160
     cfg.DATALOADER["NUM_WORKERS"] = 0
@@ -143,7 +143,7 @@ def test_a_trainer_takes_the_settings_of_its_protocol(store, folder):
     ],
 )
 def test_a_value_that_would_be_ignored_is_refused(section, key, value, said, store, folder):
-    (name,) = names(stored_encoders(store))
+    name = stored_backbones(store)[0].name
     cfg = configuration(folder, "SarbenchLinear", name)
     node = cfg.MODEL.BACKBONE if section == "BACKBONE" else cfg[section]
     node[key] = value
@@ -250,4 +250,4 @@ def test_without_dassl_the_message_says_what_to_do(monkeypatch, tmp_path):
 
 def test_an_encoder_that_is_neither_a_file_nor_a_key_is_refused(tmp_path):
     with pytest.raises(RequestError, match=r"nothing.pth is neither a file of weights nor a key"):
-        encoder_named("nothing.pth", Store(tmp_path))
+        backbone_named("nothing.pth", Store(tmp_path))

@@ -33,7 +33,7 @@ from sarbench.bench.slurm.job_arrays import Limits, make_arrays
 from sarbench.bench.store.progress import steps_of
 from sarbench.bench.store.records import Store
 from sarbench.bench.verification.merge import merge
-from sarbench.bench.verification.verify_run import encoder_problems
+from sarbench.bench.verification.verify_pretraining import encoder_problems
 from sarbench.results.record import PretrainRecord, digest_json
 
 VEHICLES = sorted(synthetic.VEHICLES)

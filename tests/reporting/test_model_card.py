@@ -12,8 +12,8 @@ from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.set_descriptions import write_description
 from sarbench.bench.grid.expand import PlannedPretraining, PlannedRun
 from sarbench.bench.identity import Run, to_json
-from sarbench.bench.reporting.card_scores import scores_of_start
-from sarbench.bench.reporting.card_seen import seen_by
+from sarbench.bench.reporting.model_card_scores import scores_of_start
+from sarbench.bench.reporting.model_card_seen import seen_by
 from sarbench.bench.store.records import Store
 from sarbench.protocols import PROTOCOLS
 

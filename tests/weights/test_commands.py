@@ -9,6 +9,7 @@ import torch
 from commands import call_here
 from PIL import Image
 from small_pretrainings import identity_of
+from stores import copy_synthetic
 
 from parity.encoders.drawn import chips, published
 from sarbench.bench.given_file import Stated
@@ -183,7 +184,8 @@ def test_chips_that_are_not_amplitude_are_refused(chip, problem, file, tmp_path)
 
 
 def test_a_data_set_of_the_registry_is_named(file, tmp_path):
-    words = (file, "synthetic", "--heads", 3, "--runs", tmp_path / "runs")
+    copy_synthetic(Store(tmp_path / "runs"))
+    words = (file, "synthetic", "--heads", 3, "--input-px", 32, "--runs", tmp_path / "runs")
     found, ids = features_of(*words, out=tmp_path / "f.npz")
     assert found.shape == (1600, 48)
     assert len(set(ids)) == 1600

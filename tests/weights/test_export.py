@@ -21,10 +21,11 @@ from parity.encoders.drawn import chips, fixture, published, weight
 from sarbench.bench.given_file import Stated
 from sarbench.bench.identity import Pretraining, Resources
 from sarbench.bench.method_facts.build import build_method
+from sarbench.bench.store.atomic import write_all
 from sarbench.bench.store.records import Store
 from sarbench.bench.store.weights import save_encoder
 from sarbench.bench.suggest import RequestError
-from sarbench.bench.weights.export import companions, write_all
+from sarbench.bench.weights.export import companions
 from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.reading import WeightsFileError
 from sarbench.bench.weights.storing import store_given
@@ -267,7 +268,7 @@ def test_a_target_is_refused_that_exists_or_is_not_a_safetensors_file(outcome, t
     (tmp_path / "folder.safetensors").mkdir()
     (tmp_path / "file").write_text("")
     for name, problem in (
-        ("a.pth", "ends with .safetensors"),
+        ("a.pth", "does not end with .safetensors"),
         ("there.safetensors", "there.py exists; files are not replaced"),
         ("folder.safetensors", "is a folder; give the name of a file"),
         ("file/a.safetensors", "which is a file; give another path"),

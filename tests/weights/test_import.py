@@ -31,6 +31,18 @@ def test_an_imported_file_has_the_features_of_the_file_under_its_key(tmp_path):
     assert np.array_equal(first, second)
 
 
+def test_the_stated_input_is_that_of_the_key(tmp_path):
+    torch.save(published("mae"), tmp_path / "mae.pth")
+    words = "--heads", 3, "--channel", 1, "--mean", "0.5,0.4,0.3", "--std", "none"
+    done = call_here("weights", "import", tmp_path / "mae.pth", *words, "--runs", tmp_path / "runs")
+    stated = Stated(heads=3, channel=1, mean=(0.5, 0.4, 0.3), std=())
+    identity = find_encoder(tmp_path / "mae.pth", stated).identity()
+    assert done.stdout.strip() == identity.key
+    assert "3 channels: 1 is the chip" in done.stderr
+    found = identity.config
+    assert (found["channel"], found["mean"], "std" in found) == (1, [0.5, 0.4, 0.3], False)
+
+
 def test_a_file_that_is_not_an_encoder_is_not_imported(tmp_path):
     content = published("mae")
     content["model"]["extra"] = content["model"].pop("norm.bias")

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from parity.encoders.drawn import published
-from sarbench.bench.weights.reading import WeightsFileError, read_file
+from sarbench.bench.weights.reading import WeightsFileError, read_tensors
 
 
 class Runs:
@@ -28,7 +28,7 @@ class Runs:
 
 def refusal(path: Path) -> str:
     with pytest.raises(WeightsFileError) as error:
-        read_file(path)
+        read_tensors(path)
     return str(error.value)
 
 
@@ -42,7 +42,7 @@ def test_the_content_and_not_the_name_says_what_a_file_is(name, tmp_path):
     weights = {"norm.weight": torch.arange(3.0), "blocks.0.bias": torch.ones(2)}
     for write_file in (torch.save, save_file):
         write_file(weights, tmp_path / name)
-        found = read_file(tmp_path / name).tensors
+        found = read_tensors(tmp_path / name).tensors
         assert found.keys() == weights.keys()
         assert torch.equal(found["norm.weight"], weights["norm.weight"])
 
@@ -53,14 +53,14 @@ def test_nested_dicts_are_joined_by_dots_and_plain_values_are_left_out(tmp_path)
         "args": Namespace(lr=0.1, name="x"), "epoch": 3, "history": [1.0, torch.ones(1)],
     }  # fmt: skip
     torch.save(content, tmp_path / "a.pth")
-    assert set(read_file(tmp_path / "a.pth").tensors) == {
+    assert set(read_tensors(tmp_path / "a.pth").tensors) == {
         "model.a", "optimizer.state.0.step", "history.1",
     }  # fmt: skip
 
 
 def test_a_file_of_an_old_torch_is_read(tmp_path):
     torch.save({"a": torch.ones(2)}, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
-    assert torch.equal(read_file(tmp_path / "a.pth").tensors["a"], torch.ones(2))
+    assert torch.equal(read_tensors(tmp_path / "a.pth").tensors["a"], torch.ones(2))
 
 
 def test_a_pickle_that_would_run_code_does_not_run_it(tmp_path):
@@ -158,7 +158,7 @@ def test_a_large_file_is_mapped_and_not_read(write_file, tmp_path):
     size = 2**25  # floats; the file has 128 MiB
     write_file({"small": torch.ones(2), "large": torch.zeros(size)}, tmp_path / "a")
     before = resident()
-    found = read_file(tmp_path / "a").tensors
+    found = read_tensors(tmp_path / "a").tensors
     assert torch.equal(found["small"], torch.ones(2))
     assert found["large"].shape == (size,)
     assert resident() - before < size  # bytes, a quarter of the file

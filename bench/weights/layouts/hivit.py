@@ -26,7 +26,10 @@ HIVIT = Layout(
     recognises=_is_hivit,
     skipped=(
         (r"norm\.", "norm of all stages together, before the decoder"),
-        (r"blocks\.\d+\.attn\.relative_position_index$", "places in the tables of biases"),
+        (
+            r"blocks\.\d+\.attn\.relative_position_index$",
+            "index of relative position biases",
+        ),
         (r"sarfeature\d*\.", "targets"),
         *CLASSIFIER,
     ),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # `--help` needs no NumPy
 export = typer.Typer(no_args_is_help=True, help=COMMANDS["export"][1])
 app.add_typer(export, name="export")
 
-NAMED = 3  # paths of one kind on the page
+NAMED = 3  # paths of one kind in the terminal
 
 
 @export.callback()
@@ -109,9 +109,8 @@ def _converted(path: Path, chips: "Chips") -> "SupportSet":
     found = convert(path, chips)
     counts = in_words(found.support, len(chips.classes))
     out.print(f"{path}: training chips of {chips.name}: {counts}", markup=False)
-    unknown = [one for one in found.support.unknown if one not in set(found.tested)]
     for paths, what in (
-        (unknown, "are unknown here and left out"),
+        (found.unknown, "are unknown here and left out"),
         (found.tested, "are test chips of our split and left out"),
         (found.repeated, "are listed before and counted once"),
         (found.other_class, "have another class in our split, which is written"),

@@ -1,4 +1,4 @@
-"""Attention with a table of biases, as in the fine-tuning files of SARATR-X (from Swin)."""
+"""Attention with relative position biases, as in the fine-tuning files of SARATR-X (from Swin)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""HiViT with tables of biases, as the fine-tuning files of SARATR-X have them."""
+"""HiViT with tables of relative position biases, as the fine-tuning files of SARATR-X have them."""
 
 import math
 from pathlib import Path
@@ -11,10 +11,10 @@ from sarbench.bench.given_file import Stated
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.given_weights import GivenWeights, StatedValueError
-from sarbench.methods._bias_tables import BiasedAttention
 from sarbench.methods._channels import ONE_CHANNEL
 from sarbench.methods._encoders import GivenConfig
 from sarbench.methods._given import given_encoder
+from sarbench.methods._relative_bias import BiasedAttention
 
 SIZE = GivenConfig(
     32, 16, 32, 2, 2, hidden=128, class_token=False, stem_blocks=2, stem_hidden=24, family="hivit",
@@ -71,9 +71,9 @@ def test_a_fine_tuning_file_is_read_with_its_tables(tmp_path) -> None:
     assert found.encoder == SIZE
     assert found.account.complete
     assert {reason: len(keys) for reason, keys in found.account.skipped.items()} == {
-        "places in the tables of biases": 2, "classifier": 2
+        "index of relative position biases": 2, "classifier": 2
     }  # fmt: skip
-    assert "tables of biases" in found.architecture
+    assert "tables of relative position biases" in found.architecture
     network = given_encoder(SIZE, ONE_CHANNEL)
     draw(network)
     chips = torch.rand(2, 1, 32, 32, generator=torch_stream(0, "chips"))
@@ -86,6 +86,10 @@ def test_a_lost_table_another_input_and_other_heads_are_refused(tmp_path) -> Non
     assert read(weights, tmp_path).account.missing == ["blocks.7.attn.relative_position_bias_table"]
     other = read(published(), tmp_path, input_px=48)
     assert len(other.account.unexpected) == 2
-    assert "tables of biases fit one input only; leave `input_px` out" in other.notes
-    with pytest.raises(StatedValueError, match="heads is 4, but the tables of biases are for 2"):
+    assert (
+        "tables of relative position biases fit one input only; leave `input_px` out" in other.notes
+    )
+    with pytest.raises(
+        StatedValueError, match="heads is 4, but the tables of relative position biases are for 2"
+    ):
         read(published(), tmp_path, heads=4)
