@@ -24,6 +24,7 @@ DEEPEST = 8  # dicts in dicts; optimisers need 4
 MOST_TENSORS = 100_000
 MOST_VALUES = 500_000  # of dicts and lists, counted again where one is shared
 LONGEST_NAME = 1000
+MOST_EXPANDED = 64 << 20  # bytes of a tensor that repeats fewer stored values (`Tensor.expand`)
 CONVERT = (
     "convert it where it was made:\n"
     '  weights = torch.load("FILE", weights_only=False)  # runs code of the file; trust it first\n'
@@ -214,7 +215,8 @@ def _checked(file: WeightsFile) -> WeightsFile:
                 f"{file.path}: {name} is sparse, quantised or complex; save it as plain float32"
             )
         size = tensor.numel() * tensor.element_size()
-        if tensor.is_meta or not size or tensor.untyped_storage().nbytes() < size:
+        held = 0 if tensor.is_meta else max(tensor.untyped_storage().nbytes(), MOST_EXPANDED)
+        if not 0 < size <= held:
             shape = " x ".join(map(str, tensor.shape))
             raise WeightsFileError(
                 f"{file.path}: {name} ({shape}) is empty, or the file has fewer values than its "
