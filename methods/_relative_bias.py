@@ -1,5 +1,6 @@
 """Attention with relative position biases, as in the fine-tuning files of SARATR-X (from Swin)."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -29,8 +30,9 @@ class BiasedAttention(Attention):
     ) -> Float[Tensor, "B N D"]:
         """Attend over all patches of each chip."""
         qkv = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        rows = offsets(self.side).to(x.device)
-        bias = self.relative_position_bias_table[rows].permute(2, 0, 1)  # h N N
+        bias = self.relative_position_bias_table[offsets(self.side, x.device)].permute(
+            2, 0, 1
+        )  # h N N
         attended = scaled_dot_product_attention(*qkv, attn_mask=bias[None].to(qkv.dtype))
         return self.proj(attended.transpose(1, 2).flatten(2))
 
@@ -44,9 +46,11 @@ class BiasedBlock(Block):
         self.attn = BiasedAttention(side, dim, num_heads, more.get("qkv_bias", False))
 
 
-def offsets(side: int) -> Int[Tensor, "N N"]:
+@cache
+@torch.inference_mode(False)  # a cached inference tensor could not be trained with later
+def offsets(side: int, device: torch.device) -> Int[Tensor, "N N"]:
     """Return the row of the table for each pair (query, key) of patches."""
     patch = torch.arange(side * side)
     row, column = patch.div(side, rounding_mode="floor"), patch % side
     down, right = (axis[:, None] - axis[None, :] + side - 1 for axis in (row, column))
-    return down * (2 * side - 1) + right
+    return (down * (2 * side - 1) + right).to(device)

@@ -43,7 +43,7 @@ def steps_per_epoch(chips: int, batch: int) -> int:
 def missing_layers(layers: str, found: list[str]) -> str | None:
     """Return the reason why an encoder with these kinds of linear layers cannot be updated, if any.
 
-    An encoder that has some of the layers of a group can be.
+    Some layers of a group are enough.
     """
     wanted = kinds_in(layers)
     if set(wanted) & set(found):

@@ -40,6 +40,13 @@ class NotConvergedError(ValueError):
     """A classifier with weights or scores that are not finite."""
 
 
+def count_not_finite(values: Float[Tensor, "N *rest"]) -> int:
+    """Return the number of chips with a value that is NaN or infinite; no copy if there is none."""
+    if torch.stack(values.aminmax()).isfinite().all():
+        return 0
+    return int((~torch.isfinite(values.flatten(1)).all(1)).sum())
+
+
 def _check_labels(labels: Tensor, classes: int) -> None:
     if labels.numel() == 0 or int(labels.min()) < 0 or int(labels.max()) >= classes:
         found = f"{int(labels.min())}..{int(labels.max())}" if labels.numel() else "none"
@@ -71,8 +78,7 @@ class Features:
         for part, values in parts:
             if len(values) == 0:
                 raise BadFeaturesError(f"there are no {part} chips")
-            if not torch.stack(values.aminmax()).isfinite().all():  # without a copy
-                bad = int((~torch.isfinite(values).all(1)).sum())
+            if bad := count_not_finite(values):
                 raise BadFeaturesError(
                     f"{bad} of {len(values)} {part} chips have features that are not finite; "
                     "check the encoder's weights and the pixels"

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class Export:
     class_token: bool
     parameters: int
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The digest of the weights in the file."""
         return weights_digest(self.tensors)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...methods import _registry
 from ...methods._encoders import encoder_from_json
-from ...protocols._types import CHUNK, BadFeaturesError, read_out
+from ...protocols._types import CHUNK, BadFeaturesError, count_not_finite, read_out
 from ...results.record import PretrainRecord
 from ..augmentation.resample import resize
 from ..data.chips import Chips
@@ -155,8 +155,7 @@ def _read(encoder: nn.Module, inputs: list[Tensor], readout: str) -> Tensor:
     tokens = encoder(torch.cat(inputs))
     if readout != "tokens":
         tokens = read_out(tokens, readout, bool(encoder.has_class_token))
-    if not torch.stack(tokens.aminmax()).isfinite().all():
-        bad = int((~torch.isfinite(tokens.flatten(1)).all(1)).sum())
+    if bad := count_not_finite(tokens):
         raise BadFeaturesError(
             f"{bad} of {len(tokens)} chips have features that are not finite; check the encoder's "
             "weights and the pixels. Nothing is written"

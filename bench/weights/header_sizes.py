@@ -11,8 +11,9 @@ from ...methods._encoders import (
     TimmConfig,
     encoder_named,
 )
+from .vit_sizes import DEEPEST
 
-MOST = {"depth": 200, "stem_blocks": 200, "input_px": 9999}
+MOST = {"depth": DEEPEST, "stem_blocks": DEEPEST, "input_px": 9999}
 MOST_ELSE = 2**15
 MOST_VALUES = 2**28  # of a table of positions: 1 GiB
 MAY_BE_0 = ("registers", "stem_blocks", "stem_hidden")
