@@ -37,7 +37,7 @@ class SplitTrainer:
         """Refuse values that the protocol would silently ignore.
 
         Raises:
-            RequestError: Such a value is set, or sarbench did not register the backbone.
+            RequestError: Such a value is set, or the backbone was not registered by `register`.
         """
         name = type(self).__name__
         defaults = dict(_leaves(self.make_config()))
