@@ -12,7 +12,7 @@ demo: .venv/.installed
 	$(BIN)/sarbench demo
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m "slow or not slow"

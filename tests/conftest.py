@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from commands import call_here
@@ -14,6 +15,10 @@ from sarbench.bench.seeding import torch_stream
 
 torch.set_num_threads(1)  # the suite runs in parallel processes
 
+# Folders of tests of arrays. In these, calls are checked against annotations (shapes, types) for
+# the packages in pyproject.toml; in all tests this would take a third of the time.
+CHECKED = {"augmentation", "methods", "parity", "protocols", "results"}
+
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -22,6 +27,13 @@ def shared_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         Shared.session = Shared.process.parent
     os.environ["XDG_CACHE_HOME"] = str(Shared.session / "cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def annotations_are_checked(request: pytest.FixtureRequest) -> None:
+    """Check calls against annotations, or do not, by the folder of the tests."""
+    folder = request.path.relative_to(request.config.rootpath / "tests").parts[0]
+    jaxtyping.config.update("jaxtyping_disable", folder not in CHECKED)
 
 
 @pytest.fixture

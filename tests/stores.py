@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from chips import write_pool
 from commands import Sarbench
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors.numpy import save
 
 from sarbench.bench.data.chips import Chips
@@ -99,10 +99,21 @@ def _packed(generate: Callable[..., object]) -> Path:
     """Return the sets of one simulator; a test may replace `synthetic.generate` for its process."""
     shared = generate is GENERATE
     folder = Shared.session / "synthetic" if shared else Shared.process / f"sets-{id(generate)}"
-    with FileLock(f"{folder}.lock"):
-        for pool in (False, True):
+    # Two processes make one each: what another one is making comes last.
+    locks = {pool: FileLock(f"{folder}-{pool}.lock") for pool in (False, True)}
+    for pool in sorted(locks, key=lambda pool: not _free(locks[pool])):
+        with locks[pool]:
             prepare("synthetic", folder, folder, pool=pool)
     return folder
+
+
+def _free(lock: FileLock) -> bool:
+    """Take a lock for a moment, if no process holds it."""
+    try:
+        with lock.acquire(timeout=0):
+            return True
+    except Timeout:
+        return False
 
 
 def planned(grid: Path, runs: Path) -> tuple[Plan, Store]:

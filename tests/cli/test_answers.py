@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import TINY
+from stores import copy_synthetic
 
 from sarbench.bench.cli import doctor as _doctor
 from sarbench.bench.cli import results as _results
@@ -163,6 +164,7 @@ def test_a_loss_that_is_not_finite_is_explained(sarbench, tmp_path, monkeypatch)
         raise NonFiniteLossError("the loss is nan: the batch holds pixels that are not finite")
 
     monkeypatch.setattr(show_method, "train_step", loss)
+    copy_synthetic(Store(tmp_path / "runs"))
     words = ("--steps", 1, "--out", tmp_path / "m.png", "--runs", tmp_path / "runs")
     status, said = sarbench("methods", "show", "mae", *words)
     assert (status, "the loss is nan" in said, "Traceback" in said) == (2, True, False), said

@@ -318,7 +318,8 @@ def test_parts_are_merged_and_count_as_done_without_weights(made: Path, tmp_path
     assert [(e["label"], e["pretrain_seed"], e["seed"]) for e in blocked] == [
         ("LoMaR", 0, 0), ("LoMaR", 0, 1),
     ]  # fmt: skip
-    status, _, errors = call("run", grid, *on_store(made)[2:], "--runs", runs, "-m", "lomar")
+    status, _, errors = call("run", grid, *on_store(made)[2:], "--runs", runs, "-m", "lomar",
+                             "--workers", "1")  # fmt: skip
     assert status == 1
     assert errors.count("the weights of its pretraining are not in the store; merge a store") == 2
     assert "`sarbench run GRID -m 'LoMaR' --force`" in errors

@@ -6,6 +6,8 @@ import pytest
 from commands import Sarbench
 from stores import filled_store, pooled_grid, share
 
+from sarbench.results.figures import style
+
 GRID = pooled_grid(
     "axes", ["mae"], 'conditions = ["clean", "shift:4"]\nseeds = 2',
     'linear = [5, 10]\n'
@@ -76,7 +78,8 @@ def test_all_records_pass_the_check_and_merge(axes, tmp_path):
     assert other.cells() == axes.cells()
 
 
-def test_a_report_shows_filters_and_runs_of_each_condition(axes, tmp_path):
+def test_a_report_shows_filters_and_runs_of_each_condition(axes, tmp_path, monkeypatch):
+    monkeypatch.setattr(style, "FORMATS", ("svg",))
     axes.here("report", axes.grid, "--out", tmp_path / "page", "--no-encoders")
     page = (tmp_path / "page" / "index.html").read_text()
     assert page.count('data-axis="condition"') == 2

@@ -17,6 +17,7 @@ from stores import copy_synthetic
 from sarbench.bench.store.records import Store
 from sarbench.protocols import _settings
 
+SMALL = TINY.replace('"vit_nano"', '"vit_nano@48"')  # quick
 PLUGIN = '''"""A method of another package: as MAE.
 
 Hidden: 75 % of the patches.
@@ -87,7 +88,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Sarbench:
     """A tiny grid that ran to its end with one worker process."""
-    sarbench = Sarbench(tmp_path_factory.mktemp("finished"))
+    sarbench = Sarbench(tmp_path_factory.mktemp("finished"), SMALL)
     copy_synthetic(Store(sarbench.runs))
     lines = sarbench.here("run", sarbench.grid, "--workers", "1").stderr.splitlines()
     assert [line.split(":")[0] for line in lines if line.startswith(("pre", "fin"))] == [
@@ -126,7 +127,7 @@ def test_plan_says_done_and_running_again_does_nothing(finished):
 
 @pytest.mark.slow
 def test_the_same_grid_in_another_store_gives_the_same_bits(finished, tmp_path):
-    again = Sarbench(tmp_path)
+    again = Sarbench(tmp_path, SMALL)
     again.call("run", again.grid)
     for kind in ("pretrain", "evaluate"):
         for folder in (finished.runs / kind).iterdir():

@@ -13,6 +13,7 @@ from sarbench.bench.cli.app import COMMANDS, load
 # packages the command imported.
 SCRIPT = """
 import json, os, sys
+import pydantic, rich.console, typer  # not heavy
 from sarbench.bench.cli import main
 heavy, calls = json.loads(sys.argv[1])
 for words in calls:

@@ -110,7 +110,10 @@ def test_knn_on_shifted_pixels_is_that_of_a_few_lines_of_numpy(store, condition)
     assert "condition" not in records[clean.key].identity
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.slow] if name in ("lora", "finetune") else [])
+    for name in PROTOCOLS
+])  # fmt: skip
 def test_one_head_predicts_all_conditions_and_clean_predictions_stay(store, monkeypatch, name):
     protocol = PROTOCOLS[name]
     method = "random_init" if protocol.kind == "encoder" else "raw_pixels"

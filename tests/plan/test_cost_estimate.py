@@ -97,7 +97,7 @@ def test_a_pretraining_without_a_prepared_pool_is_reported_and_not_counted(tmp_p
     assert "whose pool is not prepared" in said
 
 
-QUICK = ("demo", "real_small", "paper", "targets")  # the others have the same methods
+QUICK = ("demo", "real_small", "paper")  # the others have the same methods
 
 
 @pytest.mark.parametrize("path", [

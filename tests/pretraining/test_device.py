@@ -124,7 +124,9 @@ def test_a_pool_stays_on_the_host_where_its_place_on_the_gpu_is_taken(monkeypatc
     assert len(messages) == 1
 
 
-@pytest.mark.parametrize("method", ["mae", "i_jepa", "simclr"])
+@pytest.mark.parametrize(
+    "method", ["mae", "i_jepa", pytest.param("simclr", marks=pytest.mark.slow)]
+)
 def test_looking_at_losses_every_few_steps_changes_no_bit(tmp_path, monkeypatch, method):
     """Two looks in an epoch of two steps; then one, at its end."""
     identity, pool = identity_of(method, recipe=replace(RECIPE, batch=3)), make_pool()

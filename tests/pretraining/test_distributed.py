@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_pretrainings import make_pool, stop_after
+from stores import synthetic_sets
 
 from sarbench.bench.augmentation.augment import Augmentation, augment
 from sarbench.bench.data.pools import Pool
@@ -53,7 +54,7 @@ def identity_of(method: str) -> Pretraining:
 def work(root: Path, method: str, environment: Environment | None) -> None:
     torch.set_num_threads(1)
     store = Store(root)
-    pool = Pool([prepare("synthetic", root, root.parent / "prepared", pool=True).chips], 16)
+    pool = Pool([prepare("synthetic", root, synthetic_sets(), pool=True).chips], 16)
     with join_ranks(Resources(), environment) as ranks:
         pretrain(identity_of(method), pool, store, Resources(), ranks=ranks)
 
@@ -80,7 +81,7 @@ def stopped_at_step_4(root: Path, environment: Environment) -> None:
     """Train four of six steps, with checkpoints of steps 3 and 4."""
     torch.set_num_threads(1)
     steps = iter(range(1, 100))
-    pool = Pool([prepare("synthetic", root, root.parent / "prepared", pool=True).chips], 16)
+    pool = Pool([prepare("synthetic", root, synthetic_sets(), pool=True).chips], 16)
     every_step = Resources(checkpoint_s=0.0)
     with join_ranks(every_step, environment) as ranks, suppress(Interrupted):
         pretrain(
@@ -100,7 +101,7 @@ def blind(hidden: int, root: Path, environment: Environment) -> None:
 
 @pytest.mark.slow
 def test_a_process_that_sees_older_checkpoints_resumes_where_the_first_one_does(tmp_path):
-    prepare("synthetic", tmp_path, tmp_path / "prepared", pool=True)
+    synthetic_sets()  # not made by both processes
     assert in_two_processes(stopped_at_step_4, tmp_path / "0") == [0, 0]
     assert len(list(tmp_path.glob("0/pretrain/*/checkpoint-*.pt"))) == 2
     results = []
@@ -192,7 +193,7 @@ SLOW = [
 
 @pytest.mark.parametrize("method", ["lomar", *SLOW])
 def test_two_processes_give_the_loss_curve_of_one(tmp_path, method):
-    prepare("synthetic", tmp_path, tmp_path / "prepared", pool=True)
+    synthetic_sets()  # not made by both processes
     work(tmp_path / "one", method, None)
     assert in_two_processes(work, tmp_path / "two", method) == [0, 0]
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")

@@ -56,7 +56,9 @@ from sarbench.methods._masking import context_and_targets
 from sarbench.methods._method import View
 
 
-@pytest.mark.parametrize("method", ["mae", "i_jepa", "sar_jepa"])
+@pytest.mark.parametrize(
+    "method", ["mae", "i_jepa", pytest.param("sar_jepa", marks=pytest.mark.slow)]
+)
 def test_stopping_after_every_step_gives_the_same_bits(tmp_path, method):
     identity, pool = identity_of(method), make_pool()
     straight, stopped = Store(tmp_path / "straight"), Store(tmp_path / "stopped")

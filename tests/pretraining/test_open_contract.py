@@ -162,7 +162,7 @@ def check_resumed(tmp_path, identity, pool):
 
 
 @pytest.mark.parametrize("encoder", [encoder_json(SIZES["vit_nano"]), TINY_RESNET])
-@pytest.mark.parametrize("method", ["simclr", "supervised"])
+@pytest.mark.parametrize("method", ["simclr", pytest.param("supervised", marks=pytest.mark.slow)])
 def test_bundled_methods_on_both_kinds_of_encoder_resume_with_the_same_bits(
     tmp_path, method, encoder
 ):

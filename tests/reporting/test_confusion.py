@@ -16,7 +16,7 @@ NAMES = [
 TITLE = "sar_acd/paper_random/linear_standardised/40, all its seeds together"
 
 
-@pytest.mark.parametrize(("classes", "rows"), [(10, 1), (10, 4), (5, 3), (3, 2)])
+@pytest.mark.parametrize(("classes", "rows"), [(10, 4), (3, 2)])
 def test_long_names_of_classes_are_not_cut(classes, rows):
     draw = np.random.default_rng(0)
     matrices = {f"Method {n} at 10 epochs": draw.integers(1, 9, (classes, classes))

@@ -18,15 +18,27 @@ from sarbench.bench.contract.checks import (
 )
 from sarbench.bench.contract.half_batches import HalvesDifferError
 from sarbench.bench.contract.half_checks import halves_with_gather_equal_the_whole
-from sarbench.bench.contract.training_checks import features_do_not_collapse
+from sarbench.bench.contract.training_checks import (
+    features_do_not_collapse,
+    twenty_steps_lower_the_loss,
+)
 from sarbench.bench.contract.unsaved_state import nearly_same, unsaved_differences
 from sarbench.bench.method_facts.sample_batches import POOL
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
 
+VARIANTS = {"lomar_sar", "low_pass", "sar_jepa_gauss"}  # of methods that have the same checks
+LONGEST = {features_do_not_collapse, twenty_steps_lower_the_loss}
+CASES = [
+    pytest.param(
+        name, check, id=f"{name}-{check.__name__}",
+        marks=[pytest.mark.slow] if name in VARIANTS and check in LONGEST else [],
+    )
+    for name in names() for check in ALWAYS + TRAINED
+]  # fmt: skip
 
-@pytest.mark.parametrize("check", ALWAYS + TRAINED, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", names())
+
+@pytest.mark.parametrize(("name", "check"), CASES)
 def test_a_method_passes_the_contract(name: str, check: Check):
     method = get(name)
     if check not in checks_for(method):
