@@ -16,7 +16,10 @@ NAMES = [
 TITLE = "sar_acd/paper_random/linear_standardised/40, all its seeds together"
 
 
-@pytest.mark.parametrize(("classes", "rows"), [(10, 4), (3, 2)])
+@pytest.mark.parametrize(("classes", "rows"), [
+    pytest.param(10, 1, marks=pytest.mark.slow), (10, 4),
+    pytest.param(5, 3, marks=pytest.mark.slow), (3, 2),
+])  # fmt: skip
 def test_long_names_of_classes_are_not_cut(classes, rows):
     draw = np.random.default_rng(0)
     matrices = {f"Method {n} at 10 epochs": draw.integers(1, 9, (classes, classes))

@@ -80,7 +80,7 @@ def point_spread(
     The Fourier transform of a Hamming window (side lobes 43 dB down).
     """
     # sinc(x) + HAMMING_SIDE * (sinc(x - 1) + sinc(x + 1)) with one sine. The sine of a difference
-    # is a product of two matrices, four times faster than a sine of each element.
+    # is a product of two matrices, which takes less time than a sine of each element.
     pixels, points = (m * (HALF_POWER_WIDTH / RESOLUTION_M) for m in (pixels_m, points_m))
     sine_pixels, sine_points = (
         np.stack([f(np.pi * m) for f in (np.sin, np.cos)], 1) for m in (pixels, points)
