@@ -18,7 +18,7 @@ from ._hivit import HiViTEncoder
 from ._linear import linear, replace_linear
 from ._relative import RelativeBlock
 from ._timm import TimmEncoder, vit_layers
-from ._vit import patchify, take
+from ._vit import Hidden, patchify, positions_of, replaced, take
 
 
 class GivenEncoder(VisionTransformer):
@@ -77,21 +77,25 @@ class GivenEncoder(VisionTransformer):
         return "stored positions" if self.has_class_token else "stored positions, no class token"
 
     def embed(
-        self, images: Float[Tensor, "B 1 H W"], patches: Int[Tensor, "B V"] | None = None
+        self,
+        images: Float[Tensor, "B 1 H W"],
+        patches: Int[Tensor, "B V"] | None = None,
+        hidden: Hidden | None = None,
     ) -> Float[Tensor, "B V D"]:
         """Return the embeddings of the given patches of each image, or of all patches.
 
-        Their positions in a table are included.
+        Their positions in a table are included. Arguments as for `Encoder.embed`.
         """
         kernel, bias = self.channels.kernel(self.patch_embed.proj)
         pixels = patchify(images, self.config.patch_px)
         if patches is not None:
             pixels = take(pixels, patches)
-        tokens = linear(pixels, kernel.flatten(1), bias)
+        tokens = replaced(linear(pixels, kernel.flatten(1), bias), hidden)
         if self.pos_embed is None:
             return tokens
-        positions = self.pos_embed[:, self._class_rows :]
-        return tokens + (positions if patches is None else positions[0, patches])
+        table = self.pos_embed[0, self._class_rows :]
+        positions = positions_of(table, images, self.config.patch_px)
+        return tokens + (positions if patches is None else positions[patches])
 
     def encode(self, patches: Float[Tensor, "R V D"]) -> Float[Tensor, "R N D"]:
         """Return the tokens of V embedded patches, after a class token if there is one."""

@@ -27,11 +27,17 @@ class View:
         size: Side in pixels; None = the input of the encoder.
         crop_scale: Smallest and largest share of the chip's area; None = those of the recipe.
         count: Number of such crops of each chip.
+        flip: Probability of a left-right flip; None = that of the recipe.
+        contrast: Largest relative change of contrast; None = that of the recipe.
+        looks: Number of looks of added speckle (`_speckle.py`); None = no speckle.
     """
 
     size: int | None = None
     crop_scale: tuple[float, float] | None = None
     count: int = 1
+    flip: float | None = None
+    contrast: float | None = None
+    looks: int | None = None
 
 
 def _own_rows(rows: Tensor) -> Tensor:
@@ -125,6 +131,7 @@ class Method(nn.Module):
     version: ClassVar[int]
     control: ClassVar[bool]
     unconfirmed: ClassVar[bool]  # the paper leaves the definition open; marked in tables
+    family: ClassVar[str]  # one of `_registry.FAMILIES`
     # False for a control, and for the weights of a file: it has no loss.
     trains: ClassVar[bool] = True
     # True: trains any encoder. False: needs one that can encode some of the patches (`Encoder`).

@@ -13,6 +13,12 @@ if TYPE_CHECKING:  # names() starts without torch
     from ._method import Method
 
 GROUP = "sarbench.methods"
+# Families of methods, by what a method predicts: pixels, a fixed function of them, or features of a
+# network, of hidden patches; features of another view; labels. A plug-in that fits none is "other".
+FAMILIES = (
+    "masked pixel", "masked feature", "masked latent", "joint embedding", "supervised",
+    "given weights", "control", "other",
+)  # fmt: skip
 
 M = TypeVar("M", bound=type)
 
@@ -28,13 +34,20 @@ class BrokenMethodError(LookupError):
 
 
 def register(
-    *, label: str, paper: str, version: int = 1, control: bool = False, unconfirmed: bool = False
+    *,
+    label: str,
+    paper: str,
+    family: str = "other",
+    version: int = 1,
+    control: bool = False,
+    unconfirmed: bool = False,
 ) -> Callable[[M], M]:
     """Make the class below the method of its file, under the file's name.
 
     Args:
         label: Name in tables.
         paper: DOI or arXiv number, or a few words.
+        family: One of `FAMILIES`; that of a control is "control".
         version: Raised whenever the method computes something else.
         control: Not a pretraining; has no loss.
         unconfirmed: The paper leaves the definition open; tables mark it.
@@ -54,6 +67,10 @@ def register(
                 f"{module} registers both {other.__name__} and {method.__name__}; "
                 "put each method into a file of its own"
             )
+        if family not in FAMILIES:
+            raise BrokenMethodError(
+                f"{module}: unknown family {family!r}; allowed: {', '.join(FAMILIES)}"
+            )
         if outdated := _outdated(method):
             raise BrokenMethodError(f"{module}: {outdated}; see methods/README.md, The contract")
         config = vars(method).get("Config") or vars(sys.modules[module]).get("Config")
@@ -65,6 +82,7 @@ def register(
         method.name = module.rpartition(".")[2]
         method.label, method.paper, method.version = label, paper, version
         method.control, method.unconfirmed = control, unconfirmed
+        method.family = "control" if control else family
         method.trains = method.trains and not control
         _registered[module] = method
         return method

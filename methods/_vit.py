@@ -1,11 +1,13 @@
 """The ViT encoder, based on timm's VisionTransformer, and the blocks of predictors."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from timm.layers.norm import LayerNorm
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
@@ -15,6 +17,9 @@ from ._relative import RelativeBlock
 from ._timm import vit_layers
 
 Positions = Literal["absolute", "relative"]
+
+
+Hidden = tuple[Bool[Tensor, "B N"], Float[Tensor, "1 1 D"]]  # a mask, the token of hidden patches
 
 
 class Encoder(VisionTransformer):
@@ -79,23 +84,35 @@ class Encoder(VisionTransformer):
         return "relative positions" if self.positions is None else "absolute positions"
 
     def embed(
-        self, images: Float[Tensor, "B 1 H W"], patches: Int[Tensor, "B V"] | None = None
+        self,
+        images: Float[Tensor, "B 1 H W"],
+        patches: Int[Tensor, "B V"] | None = None,
+        hidden: Hidden | None = None,
     ) -> Float[Tensor, "B V D"]:
         """Return the embeddings of the given patches of each image, or of all patches.
 
-        Absolute positions are included.
+        Absolute positions are included. Those of images of another size than `input_px`, such as
+        small crops, are resampled.
+
+        Args:
+            images: Chips or crops, whose sides are multiples of a patch.
+            patches: Index of the patches.
+            hidden: Without `patches`: a mask (B, N), and the token that replaces the embedding of
+                each patch where it is True, before positions are added.
         """
         if self.standardise:
             images = (images - self.standardise[0]) / self.standardise[1]
-        pixels = patchify(images, self.patch_embed.patch_size[0])
-        positions = self.positions
+        px = self.patch_embed.patch_size[0]
+        pixels = patchify(images, px)
         if patches is not None:
             pixels = take(pixels, patches)
-            positions = None if positions is None else positions[patches]
         # As one matrix product, the strided convolution is several times faster on a CPU.
         projection = self.patch_embed.proj
-        tokens = linear(pixels, projection.weight.flatten(1), projection.bias)
-        return tokens if positions is None else tokens + positions
+        tokens = replaced(linear(pixels, projection.weight.flatten(1), projection.bias), hidden)
+        if self.positions is None:
+            return tokens
+        positions = positions_of(self.positions, images, px)
+        return tokens + (positions if patches is None else positions[patches])
 
     def encode(self, patches: Float[Tensor, "R V D"]) -> Float[Tensor, "R N D"]:
         """Return the tokens of V embedded patches, after a class token if there is one."""
@@ -156,6 +173,31 @@ def patchify(images: Float[Tensor, "B C H W"], patch_px: int) -> Float[Tensor, "
 def take(tokens: Float[Tensor, "B N D"], index: Int[Tensor, "B V"]) -> Float[Tensor, "B V D"]:
     """Return the tokens at `index`, row by row."""
     return tokens.gather(1, index[..., None].expand(-1, -1, tokens.shape[-1]))
+
+
+def replaced(tokens: Float[Tensor, "B N D"], hidden: Hidden | None) -> Float[Tensor, "B N D"]:
+    """Return tokens with that of each hidden patch replaced."""
+    if hidden is None:
+        return tokens
+    mask, token = hidden
+    return torch.where(mask[..., None], token.to(tokens.dtype), tokens)
+
+
+def positions_of(
+    table: Float[Tensor, "N D"], images: Float[Tensor, "B 1 H W"], patch_px: int
+) -> Float[Tensor, "M D"]:
+    """Return a table of positions of a square of patches, resampled if images have another size.
+
+    As in DINO's code: bicubic, without antialiasing.
+    """
+    rows, columns = (side // patch_px for side in images.shape[2:])
+    side = math.isqrt(len(table))
+    if (rows, columns) == (side, side):
+        return table
+    new = resample_abs_pos_embed(
+        table[None], [rows, columns], [side, side], num_prefix_tokens=0, antialias=False
+    )
+    return new[0]
 
 
 def sincos_positions(patch_grid: tuple[int, int], width: int) -> Float[Tensor, "N D"]:

@@ -39,7 +39,7 @@ class Config(MAEConfig):
     gaussian_px: int = 16  # side of the window that weights the gradients; 0 = none
 
 
-@register(label="FG-MAE", paper="arXiv:2310.18653")
+@register(label="FG-MAE", paper="arXiv:2310.18653", family="masked feature")
 class FGMAE(MAE):
     """MAE with histograms of gradients as the target."""
 

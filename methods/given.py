@@ -58,7 +58,7 @@ class Config(InputConfig):
             raise MethodConfigError(f"std is {self.std}; deviations must be above 0")
 
 
-@register(label="Given weights", paper="that of the file")
+@register(label="Given weights", paper="that of the file", family="given weights")
 class Given(Method):
     """An encoder whose weights are those of a file."""
 

@@ -134,7 +134,7 @@ class BlockPredictor(Trunk):
         return self.decode(torch.cat([known, hidden], dim=1))[:, known.shape[1] :]
 
 
-@register(label="I-JEPA", paper="arXiv:2301.08243", version=3)
+@register(label="I-JEPA", paper="arXiv:2301.08243", family="masked latent", version=3)
 class IJEPA(MaskedPrediction):
     """Prediction of features of a moving average of the encoder."""
 

@@ -34,7 +34,7 @@ from ._masked import MaskedPrediction, Prediction
 from ._masking import hidden_except, random_order, windows
 from ._method import MethodConfigError
 from ._registry import register
-from ._vit import Encoder, initialise, patchify, take
+from ._vit import Encoder, initialise, patchify, replaced, take
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Config:
             )
 
 
-@register(label="LoMaR", paper="arXiv:2206.00790")
+@register(label="LoMaR", paper="arXiv:2206.00790", family="masked pixel")
 class LoMaR(MaskedPrediction):
     """Masked prediction in local windows; subclasses change the `target`."""
 
@@ -101,7 +101,7 @@ class LoMaR(MaskedPrediction):
 
         of_image = patches.reshape(batch, -1)  # (B, windows * M)
         tokens = self.encoder.embed(images, of_image).reshape(rows, area, -1)
-        tokens = torch.where(mask[..., None], self.mask_token.to(tokens.dtype), tokens)
+        tokens = replaced(tokens, (mask, self.mask_token))
         target = take(self.target(images), of_image).reshape(rows, area, -1)
         return Prediction(
             predicted=self.predictor(self.encoder.encode(tokens))[:, 1:],

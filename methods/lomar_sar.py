@@ -35,7 +35,7 @@ class Config(LoMaRConfig):
         check_predictor(self.predictor)
 
 
-@register(label="LoMaR-SAR", paper="10.1016/j.isprsjprs.2024.09.013")
+@register(label="LoMaR-SAR", paper="10.1016/j.isprsjprs.2024.09.013", family="masked pixel")
 class LoMaRSAR(LoMaR):
     """LoMaR with blocks between encoder and target; subclasses predict another `target`."""
 

@@ -42,7 +42,12 @@ class Config(LoMaRSARConfig):
             )
 
 
-@register(label="Low-pass", paper="10.1016/j.isprsjprs.2024.09.013", unconfirmed=True)
+@register(
+    label="Low-pass",
+    paper="10.1016/j.isprsjprs.2024.09.013",
+    family="masked feature",
+    unconfirmed=True,
+)
 class LowPass(LoMaRSAR):
     """LoMaR-SAR with low-passed pixels as the target."""
 

@@ -70,7 +70,7 @@ class Decoder(Trunk):
         return self.decode(torch.cat([class_token, patches], dim=1))[:, first:]
 
 
-@register(label="MAE", paper="arXiv:2111.06377")
+@register(label="MAE", paper="arXiv:2111.06377", family="masked pixel")
 class MAE(MaskedPrediction):
     """Autoencoder over visible patches; subclasses change the `target`."""
 

@@ -42,7 +42,9 @@ class Config:
         check_radii(self.radii_px, self.halves)
 
 
-@register(label="PGGA", paper="10.1016/j.isprsjprs.2024.09.013", unconfirmed=True)
+@register(
+    label="PGGA", paper="10.1016/j.isprsjprs.2024.09.013", family="masked feature", unconfirmed=True
+)
 class PGGA(MaskedPrediction):
     """Regression of gradients from the whole chip."""
 

@@ -44,7 +44,12 @@ class Config(LoMaRSARConfig):
         check_radii((self.radius_px,), self.halves)
 
 
-@register(label="SAR-HOG", paper="10.1016/j.isprsjprs.2024.09.013", unconfirmed=True)
+@register(
+    label="SAR-HOG",
+    paper="10.1016/j.isprsjprs.2024.09.013",
+    family="masked feature",
+    unconfirmed=True,
+)
 class SARHOG(LoMaRSAR):
     """LoMaR-SAR with histograms of ratio gradients as the target."""
 

@@ -72,7 +72,7 @@ def ratio_target(
     return patchify(gradients, encoder.patch_px)
 
 
-@register(label="SAR-JEPA", paper="10.1016/j.isprsjprs.2024.09.013")
+@register(label="SAR-JEPA", paper="10.1016/j.isprsjprs.2024.09.013", family="masked feature")
 class SARJEPA(LoMaRSAR):
     """LoMaR-SAR with ratio gradients as the target."""
 

@@ -37,7 +37,12 @@ class Config(LoMaRSARConfig):
         check_radii(self.radii_px, "disjoint")
 
 
-@register(label="SAR-JEPA (Gaussian)", paper="10.1016/j.isprsjprs.2024.09.013", unconfirmed=True)
+@register(
+    label="SAR-JEPA (Gaussian)",
+    paper="10.1016/j.isprsjprs.2024.09.013",
+    family="masked feature",
+    unconfirmed=True,
+)
 class SARJEPAGauss(LoMaRSAR):
     """LoMaR-SAR with Gaussian-weighted ratio gradients as the target."""
 

@@ -48,7 +48,7 @@ class Config:
             )
 
 
-@register(label="SimCLR", paper="arXiv:2002.05709")
+@register(label="SimCLR", paper="arXiv:2002.05709", family="joint embedding")
 class SimCLR(Method):
     """Contrast of two crops against the whole batch."""
 

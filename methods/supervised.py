@@ -42,7 +42,7 @@ class Config:
             )
 
 
-@register(label="Supervised", paper="arXiv:1512.03385")
+@register(label="Supervised", paper="arXiv:1512.03385", family="supervised")
 class Supervised(Method):
     """Classification by one linear layer."""
 

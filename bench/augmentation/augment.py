@@ -1,4 +1,4 @@
-"""Crop, flip and change the contrast of whole batches, on the CPU or a GPU.
+"""Crop, flip, speckle and change the contrast of whole batches, on the CPU or a GPU.
 
 A crop shifts and stretches the matrices of `resample.py`, and a flip reverses one. So all crops of
 a batch, from images of different sizes, are two batched matrix products.
@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...methods._masking import draw
+from ...methods._speckle import add_speckle
 from .resample import resampling
 
 TRIES = 10  # crops drawn before the centred fallback, as in torchvision
@@ -29,12 +30,14 @@ class Augmentation:
         crop_ratio: Smallest and largest width over height, drawn on a logarithmic scale.
         flip: Probability of a left-right flip.
         contrast: c; the contrast factor about the image's mean is drawn from [1 - c, 1 + c].
+        looks: Number of looks of added speckle; None = no speckle.
     """
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
     contrast: float = 0.5
+    looks: int | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -53,6 +56,8 @@ class Augmentation:
         for name, value in (("flip", self.flip), ("contrast", self.contrast)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {value}")
+        if self.looks is not None and self.looks < 1:
+            raise ValueError(f"looks must be 1 or more, got {self.looks}")
 
 
 def draw_crops(
@@ -104,7 +109,7 @@ def augment(
     augmentation: Augmentation,
     rng: torch.Generator,
 ) -> Float[Tensor, "B 1 px px"]:
-    """Return a random crop of each image at `px` pixels a side, with random flip and contrast.
+    """Return a random crop of each image at `px` pixels a side, with flip, speckle and contrast.
 
     Args:
         images: Amplitude in [0, 1], padded below and right to a common size.
@@ -119,6 +124,8 @@ def augment(
     rows = resampling(crops[:, 0], crops[:, 2], images.shape[1], px)
     columns = resampling(crops[:, 1], crops[:, 3], images.shape[2], px, flips < augmentation.flip)
     resized = (rows @ images @ columns.mT).clamp_(0, 1)
+    if augmentation.looks:
+        resized = add_speckle(resized[:, None], augmentation.looks, rng)[:, 0]
     mean = resized.mean((1, 2), keepdim=True)
     factor = 1 + augmentation.contrast * (2 * factors - 1)[:, None, None]
     return resized.sub_(mean).mul_(factor).add_(mean).clamp_(0, 1)[:, None]

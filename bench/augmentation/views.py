@@ -15,8 +15,9 @@ def crops(views: Sequence[View], recipe: Recipe, px: int) -> list[tuple[int, Aug
             view.size or px,
             Augmentation(
                 crop_scale=view.crop_scale or (recipe.crop_scale_min, recipe.crop_scale_max),
-                flip=recipe.flip,
-                contrast=recipe.contrast,
+                flip=recipe.flip if view.flip is None else view.flip,
+                contrast=recipe.contrast if view.contrast is None else view.contrast,
+                looks=view.looks,
             ),
         )
         for view in chain.from_iterable([view] * view.count for view in views)

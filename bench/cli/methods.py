@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from ...methods import _registry
 from ...protocols import PROTOCOLS
-from ..method_facts.method_info import describe
+from ..method_facts.method_info import MethodInfo, describe
 from ..suggest import unknown
 from .app import COMMANDS, app, err, out, print_error, print_json
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
@@ -39,21 +39,25 @@ def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
     if as_json:
         print_json({"methods": [asdict(info) for info in found.values()], "broken": broken})
         return
-    table = Table(
-        "name", "label", "version", "kind", "protocols", "paper", box=None, pad_edge=False
-    )
+    names = Column("name", min_width=max(map(len, _registry.names())))
+    paper = Column("paper", overflow="fold")
+    table = Table(names, "label", "family", "version", "notes", paper, box=None, pad_edge=False)
     for info in found.values():
-        kind = "open definition" if info.unconfirmed else "method"
-        kind = kind if info.trains else "control" if info.control else "file"
-        row = (
-            info.name, info.label, str(info.version), kind, " ".join(info.protocols), info.paper,
-        )  # fmt: skip
-        table.add_row(*map(escape, row))
+        values = info.name, info.label, info.family, str(info.version), _notes(info), info.paper
+        table.add_row(*map(escape, values))
     out.print(table)
     for name, reason in broken.items():
         print_error(f"{name} cannot be imported: {reason}")
     if broken:
         raise typer.Exit(1)
+
+
+def _notes(info: MethodInfo) -> str:
+    """Return the restrictions of a method in words."""
+    notes = ["definition open"] * info.unconfirmed + ["needs labels"] * info.needs_labels
+    if len(info.protocols) < len(PROTOCOLS):
+        notes.append(f"only {' '.join(info.protocols)}")
+    return ", ".join(notes)
 
 
 @methods.command("show")

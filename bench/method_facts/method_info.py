@@ -38,6 +38,7 @@ class MethodInfo:
     needs_encoder: bool  # False for a control that reads the chip or its size
     protocols: list[str]
     defaults: dict[str, Any]  # of its Config
+    family: str = "other"  # one of `methods._registry.FAMILIES`
     architecture: str = ""  # kind of its encoder; methods of one kind share an untrained control
     source_recipe: dict[str, Any] | None = None  # the recipe of its source
     any_encoder: bool = False  # True: it also trains networks of timm
@@ -62,6 +63,7 @@ def inspect_method(name: str) -> MethodInfo:
         needs_encoder=method.evaluation_input == "encoder",
         protocols=list(method.protocols),
         defaults=to_json(method.Config()),
+        family=method.family,
         architecture=method.architecture(),
         source_recipe=method.source_recipe,
         any_encoder=method.any_encoder,

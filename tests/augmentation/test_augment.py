@@ -1,5 +1,7 @@
 """Resizing and augmentation against torchvision and closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from PIL import Image
 from sarbench.bench.augmentation.augment import Augmentation, augment, draw_crops
 from sarbench.bench.augmentation.resample import resampling, resize
 from sarbench.bench.seeding import torch_stream
+from sarbench.methods._speckle import add_speckle
 
 PLAIN = Augmentation(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, contrast=0.0)
 
@@ -217,3 +220,25 @@ def test_a_gpu_resizes_like_the_cpu(rng):
     device_rng = torch_stream(0, "test", device="cuda")
     result = augment(images.cuda(), *(s.cuda() for s in size), 112, Augmentation(), device_rng)
     assert result.shape == (4, 1, 112, 112)
+
+
+def test_speckle_of_l_looks_has_mean_1_and_variance_one_over_l():
+    grey = torch.full((16, 1, 64, 64), 0.1)  # 0.1 x the largest drawn factor is below 1
+    for looks in (1, 3):
+        speckled = add_speckle(grey, looks, torch_stream(0, "speckle", looks))
+        intensity = (speckled / 0.1).square()
+        deviation = 1 / (looks * intensity.numel()) ** 0.5
+        assert abs(intensity.mean() - 1) < 4 * deviation
+        assert intensity.var() == pytest.approx(1 / looks, rel=0.05)
+
+
+def test_speckle_is_a_field_of_an_augmentation():
+    images, plain = chips(2, 32, 32), replace(PLAIN, looks=None)
+    drawn = [
+        augment(images, *sizes((32, 32), (32, 32)), 32, one, torch_stream(0, "looks"))
+        for one in (plain, replace(PLAIN, looks=4))
+    ]
+    ratio = drawn[1][drawn[0] > 0.01] / drawn[0][drawn[0] > 0.01]
+    assert 0.3 < ratio.min() < 0.8 < 1.2 < ratio.max()
+    with pytest.raises(ValueError, match="looks must be 1 or more"):
+        Augmentation(looks=0)

@@ -39,6 +39,7 @@ from sarbench.methods._vit import (
     initialise,
     initialise_truncated,
     patchify,
+    positions_of,
     sincos_positions,
     take,
 )
@@ -393,3 +394,29 @@ def test_an_encoder_that_cannot_be_built_or_has_another_name_is_refused(name, sa
 @pytest.mark.parametrize("name", ["vit_huge", "vit_nano@", "vit:128x4x4", "vit_nano@80/8"])
 def test_other_names_are_not_encoders_of_ours(name):
     assert encoder_named(name) is None
+
+
+def test_hidden_patches_are_replaced_before_positions_are_added(rng):
+    encoder = Encoder(SMALL)
+    initialise(encoder, rng)
+    images, token = torch.rand(2, 1, 32, 32, generator=rng), torch.full((1, 1, 24), 7.0)
+    mask = torch.zeros(2, 16, dtype=torch.bool)
+    mask[0, 3] = mask[1, 8] = True
+    whole, found = encoder.embed(images), encoder.embed(images, hidden=(mask, token))
+    assert torch.equal(found[~mask], whole[~mask])
+    torch.testing.assert_close(found[mask], 7 + encoder.positions[[3, 8]])
+
+
+def test_positions_of_a_smaller_crop_are_those_of_bicubic_interpolation():
+    table = sincos_positions((4, 4), 24)
+    found = positions_of(table, torch.zeros(1, 1, 16, 24), 8)
+    square = table.reshape(1, 4, 4, 24).permute(0, 3, 1, 2)
+    expected = nn.functional.interpolate(square, (2, 3), mode="bicubic", align_corners=False)
+    torch.testing.assert_close(found, expected[0].flatten(1).T)
+    assert positions_of(table, torch.zeros(1, 1, 32, 32), 8) is table
+
+
+def test_a_small_crop_is_encoded(rng):
+    encoder = Encoder(SMALL)
+    initialise(encoder, rng)
+    assert encoder(torch.rand(2, 1, 16, 16, generator=rng)).shape == (2, 1 + 4, 24)

@@ -13,6 +13,7 @@ import torch
 from chips import speckled_chips
 from small_pretrainings import RECIPE, STEPS, identity_of, make_pool, outcome, stop_after
 
+from sarbench.bench.augmentation.views import crops
 from sarbench.bench.contract.checks import run_checks
 from sarbench.bench.contract.half_batches import in_two_threads
 from sarbench.bench.identity import Recipe, Resources
@@ -197,6 +198,13 @@ def test_the_first_crop_is_that_of_a_method_with_one(tmp_path):
     assert [view.shape[2:] for view in more.views] == [(64, 64), (48, 48), (48, 48)]
     assert not torch.equal(more.views[1], more.views[2])
     assert torch.equal(one.index, more.index)
+
+
+def test_a_view_may_have_its_own_flip_contrast_and_speckle():
+    recipe = replace(RECIPE, flip=0.5, contrast=0.5)
+    (_, plain), (_, own) = crops((View(), View(flip=0.0, contrast=0.1, looks=2)), recipe, 64)
+    assert (plain.flip, plain.contrast, plain.looks) == (0.5, 0.5, None)
+    assert (own.flip, own.contrast, own.looks) == (0.0, 0.1, 2)
 
 
 def test_labels_and_rows_are_those_of_the_pool():
