@@ -11,9 +11,9 @@ from rich.table import Table
 
 from ..data.chips import Chips
 from ..data.find_set import describe_set
-from ..data.names import card_of, full_name, split_name
+from ..data.names import card_of, full_name, place_of, split_name
 from ..data.prepare import prepare, source_exists, summary
-from ..data.registry import card, dataset_names, describe, pool_names
+from ..data.registry import card, dataset_names, describe, pool_names, pool_unless_labelled
 from ..data.set_descriptions import write_description
 from ..store.records import Store
 from .app import COMMANDS, app, out, print_error, print_json
@@ -37,7 +37,7 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
     """Prepare every set that is not prepared yet, with progress; return them all."""
     result = []
     with progress() as shown:
-        for given in dict.fromkeys(names):
+        for given in dict.fromkeys(pool_unless_labelled(name, folder) for name in names):
             name, pool = split_name(given)
             bar = Bar(f"preparing {given}", None, "chips")
             shown.add(bar)
@@ -53,7 +53,7 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
 
 def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
     """Prepare the data of the missing work; return the plan made afterwards."""
-    if names := [*plan.to_prepare(), *plan.uncompared]:
+    if names := [*plan.to_prepare(), *map(place_of, plan.uncompared)]:
         prepare_all(names, request.data, request.store)
         plan = request.plan()
     for name, known in plan.data.items():
@@ -93,6 +93,7 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
         table.add_row(row["name"], count, row["title"])
     out.print(table)
     out.print(f"searched below {folder} (--data); `sarbench data verify NAME` checks the files")
+    out.print("a data set may also be a folder of your labelled chips (folder:PATH)")
     out.print("a pool may also be any folder of images (folder:PATH)")
     out.print("or the training split of a data set, with its labels (NAME:train)")
 
@@ -104,7 +105,7 @@ def show_info(
     as_json: Json = False,
 ) -> None:
     """Print description, address, licence, citation, layouts and counts of a data set or pool."""
-    found = card_of(name)
+    found = card_of(pool_unless_labelled(name, folder))
     about = describe(found, folder)
     if as_json:
         print_json(about)
@@ -142,7 +143,7 @@ def verify_data(
     from ..data.verify import verify
 
     bad = False
-    for given in names:
+    for given in (pool_unless_labelled(name, folder) for name in names):
         name, pool = split_name(given)
         with progress() as shown:
             bar = Bar(f"reading {given}", None, "chips")

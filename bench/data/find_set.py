@@ -153,7 +153,7 @@ class Splits:
             chips = open_version(card(dataset), data_digest, digest, self._prepared)
         except (OSError, LookupError, ValueError):
             return None
-        return Split(chips.ids, chips.labels, chips.is_test, chips.classes)
+        return Split(chips.ids, chips.labels, chips.is_test, chips.classes, chips.group)
 
     def described(self, root: Path, data_digest: str, digest: str) -> SetDescription | None:
         """Return the checked description of a set in one store; `digest` is empty for a pool."""

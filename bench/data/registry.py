@@ -7,7 +7,7 @@ from typing import Any
 from ..suggest import unknown
 from .files import DatasetNotFoundError
 from .source import Card, Source
-from .sources import fusar_ship, image_folders, mstar, sar_acd, synthetic
+from .sources import fusar_ship, image_folders, labelled_folder, mstar, sar_acd, synthetic
 
 # A new data set is one file in `sources/` and one line here.
 SOURCES: tuple[Source, ...] = (
@@ -29,6 +29,35 @@ def _cards(kind: str) -> dict[str, Card]:
     return {card.name: card for card in cards if card.kind == kind}
 
 
+def is_dataset(name: str) -> bool:
+    """Return whether a name is that of a data set: a known one, or `folder:PATH`."""
+    return name.startswith("folder:") or name in dataset_names()
+
+
+def pool_unless_labelled(given: str, data_dir: Path) -> str:
+    """Return a name as given, or `pool:folder:PATH` for a folder that does not hold a split.
+
+    Raises:
+        UnknownDatasetError: The name is malformed.
+    """
+    if not given.startswith("folder:"):
+        return given
+    try:
+        return given if labelled_folder.is_labelled(given, data_dir) else f"pool:{given}"
+    except labelled_folder.FolderNameError as error:
+        raise UnknownDatasetError(str(error)) from None
+
+
+def malformed(name: str) -> str:
+    """Return the reason why a name `folder:...` is not allowed; empty if it is."""
+    try:
+        if name.startswith("folder:"):
+            card(name)
+        return ""
+    except UnknownDatasetError as error:
+        return str(error)
+
+
 def dataset_names() -> tuple[str, ...]:
     """Return the names of all data set variants; a bare name is the default variant."""
     return tuple(_cards("dataset"))
@@ -43,22 +72,18 @@ def card(name: str, *, pool: bool = False) -> Card:
     """Return the card of a data set or pool.
 
     Args:
-        name: A name of `dataset_names()` or `pool_names()`, or `folder:PATH`, optionally followed
-            by `?transform=chip_max`.
-        pool: Choose the pool if a data set has the same name (`synthetic`).
+        name: A name of `dataset_names()` or `pool_names()`, or `folder:PATH` with options.
+        pool: Choose the pool if a data set has the same name (`synthetic`, `folder:PATH`).
 
     Raises:
         UnknownDatasetError: No such name; the message has the nearest one.
     """
     if name.startswith("folder:"):
-        found = image_folders.folder_card(name)
-        if found is None:
-            transforms = ", ".join(image_folders.TRANSFORMS)
-            raise UnknownDatasetError(
-                f"{name!r} is not a folder pool; write folder:PATH or "
-                f"folder:PATH?transform=chip_max (transforms: {transforms})"
-            )
-        return found
+        make = image_folders.folder_card if pool else labelled_folder.labelled_card
+        try:
+            return make(name)
+        except labelled_folder.FolderNameError as error:
+            raise UnknownDatasetError(str(error)) from None
     datasets, all_pools = _cards("dataset"), _cards("pool")
     found = all_pools.get(name) if pool else datasets.get(name) or all_pools.get(name)
     if found is not None:

@@ -7,7 +7,7 @@ from ...protocols import PROTOCOLS, Protocol
 from ...protocols._settings import CHOICES
 from ..augmentation.conditions import CLEAN, BadConditionError, check_side, shift_px
 from ..data.packed import Summary
-from ..data.registry import card, dataset_names
+from ..data.registry import card, dataset_names, is_dataset, malformed
 from ..identity import fill, from_json, to_json
 from ..suggest import unknown
 from .schema import Grid, ProtocolEntry, as_list
@@ -20,9 +20,11 @@ def evaluate_problems(grid: Grid) -> Iterator[str]:
     evaluate = grid.evaluate
     yield from list_problems("evaluate.datasets", evaluate.datasets, "data set")
     for name in evaluate.datasets:
-        if name not in dataset_names():
-            known = unknown("data set", name, dataset_names())
+        if not is_dataset(name):
+            known = unknown("data set", name, [*dataset_names(), "folder:PATH"])
             yield f"evaluate.datasets: {known}"
+        elif problem := malformed(name):
+            yield f"evaluate.datasets: {problem}"
     yield from list_problems("evaluate.conditions", evaluate.conditions, "condition")
     yield from _condition_problems(grid)
     yield from seed_problems("evaluate.seeds", evaluate.seeds)
@@ -57,7 +59,8 @@ def _condition_problems(grid: Grid) -> Iterator[str]:
         try:
             shift_px(condition)
             for name in grid.evaluate.datasets:
-                if name in dataset_names() and (side := card(name).side_px):
+                known = is_dataset(name) and not malformed(name)
+                if known and (side := card(name).side_px):
                     check_side(condition, side)
         except BadConditionError as error:
             yield f"evaluate.conditions: {error}"

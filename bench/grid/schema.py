@@ -6,10 +6,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ...results.statistics.units import Compares
 from ..augmentation.conditions import CLEAN
+from ..data.names import placed
 from ..data.registry import card
 from ..identity import GIVEN, Recipe, Shots
 from ..method_facts.method_info import MethodInfo
@@ -99,6 +100,11 @@ class ProtocolEntry(Section):
     datasets: list[str] | None = None
     settings: dict[str, Any] = {}
 
+    @field_validator("datasets")
+    @classmethod
+    def _name_folders(cls, value: list[str] | None) -> list[str] | None:
+        return value and list(map(placed, value))
+
     @model_validator(mode="before")
     @classmethod
     def _from_list(cls, value: Any) -> Any:
@@ -112,6 +118,18 @@ class EvaluateSection(Section):
     conditions: list[str] = [CLEAN]
     seeds: Seeds = 10
     protocols: dict[str, ProtocolEntry]
+
+    @field_validator("datasets")
+    @classmethod
+    def _name_folders(cls, value: list[str]) -> list[str]:
+        """Name labelled folders as their results are named; the path is kept for the files."""
+        names = list(map(placed, value))
+        if len(set(names)) < len(set(value)):
+            raise ValueError(
+                "two folders of `datasets` have the same name; the last part of a path names its "
+                "results, so rename one of the folders"
+            )
+        return names
 
 
 class Grid(Section):
