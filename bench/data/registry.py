@@ -31,7 +31,9 @@ def _cards(kind: str) -> dict[str, Card]:
 
 def is_dataset(name: str) -> bool:
     """Return whether a name is that of a data set: a known one, or `folder:PATH`."""
-    return name.startswith("folder:") or name in dataset_names()
+    if name.startswith("folder:"):
+        return not name.endswith(":train")  # a training split is a pool
+    return name in dataset_names()
 
 
 def pool_unless_labelled(given: str, data_dir: Path) -> str:
