@@ -12,7 +12,7 @@ from ...results.statistics.units import Compares
 from ..augmentation.conditions import CLEAN
 from ..data.names import placed
 from ..data.registry import card
-from ..identity import GIVEN, Recipe, Shots
+from ..identity import GIVEN, Recipe
 from ..method_facts.method_info import MethodInfo
 from ..suggest import unknown
 from ..toml_file import TABLE, Section, read_toml
@@ -95,7 +95,7 @@ class ProtocolEntry(Section):
     Lists of settings are swept.
     """
 
-    shots: list[Shots]
+    shots: list[Any]  # `Shots`, as `evaluate_problems` checks
     seeds: Seeds | None = None
     datasets: list[str] | None = None
     settings: dict[str, Any] = {}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...results.scores import labels_in_words
 from ..augmentation.conditions import CLEAN
 from ..data.find_set import find_set
 from ..data.names import place_of, set_of
@@ -113,7 +114,7 @@ def describe_run(run: PlannedRun) -> str:
     """Return a run in words: pretraining, data set, protocol, settings, shots, condition, seed."""
     parts = (
         describe_pretraining(run.pretraining), run.dataset, run.protocol, run.swept,
-        f"{run.shots} shots", run.condition, f"seed {run.seed}",
+        labels_in_words(run.shots), run.condition, f"seed {run.seed}",
     )  # fmt: skip
     return ", ".join(filter(None, parts))
 
