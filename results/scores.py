@@ -20,7 +20,7 @@ class LeaderboardError(ValueError):
 def labels_in_words(shots: Shots) -> str:
     """Return shots in words: `10 shots`, `30% of labels`, `all labels`."""
     if isinstance(shots, int):
-        return f"{shots} shots"
+        return f"{shots} shot{'s' * (shots > 1)}"
     return "all labels" if shots == "all" else f"{shots} of labels"
 
 

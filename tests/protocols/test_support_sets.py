@@ -120,7 +120,7 @@ def test_a_share_of_the_labels_is_rounded_in_each_class_and_nested_in_numbers_of
     assert set(chosen) <= set(support_set("digest", 3, ids, labels, "99%"))
 
 
-@pytest.mark.parametrize("shots", ["0%", "100%", "30", "30.%", "-3%", "0.0%", "30 %", "１%"])
+@pytest.mark.parametrize("shots", ["0%", "100%", "30", "30.%", "-3%", "0.0%", "30 %", "\uff11%"])
 def test_a_share_outside_0_and_100_percent_is_refused(shots):
     with pytest.raises(SupportSetError, match="share of the labels such as '30%'"):
         support_set("digest", 0, ["a"], np.array([0]), shots)
