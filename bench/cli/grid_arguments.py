@@ -142,8 +142,8 @@ def _request(
     ] = None,
 ) -> Request:
     part = Filters(
-        tuple(method or ()), tuple(map(placed, dataset or ())), tuple(protocol or ()), tuple(shots or ()),
-        tuple(seed or ()), tuple(condition or ()),
+        tuple(method or ()), tuple(map(placed, dataset or ())), tuple(protocol or ()),
+        tuple(shots or ()), tuple(seed or ()), tuple(condition or ()),
     )  # fmt: skip
     return Request(grid, runs, data, part, _versions(pixels or []))
 
