@@ -184,3 +184,53 @@ def show_data(
     path = path or Path(f"{name.replace('/', '_').replace(':', '_')}.png")
     draw_chips(prepare_all([name], folder, open_store(runs))[0], path)
     out.print(f"written: {path}")
+
+
+@data.command("new")
+def new_data(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="folder of labelled chips")],
+    name: Annotated[
+        str | None, typer.Option(help="name in grids; default: the name of the folder")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="share of test chips, drawn where the files say no side")
+    ] = None,
+    by_group: Annotated[
+        bool, typer.Option("--by-group", help="draw whole groups of near duplicates")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="another number gives another draw")] = 0,
+    folder: DataDir = DATA,
+) -> None:
+    """Look at a folder of labelled chips, and write a card that makes it a data set with a name."""
+    from ..data.new_card import look, write_card
+    from ..data.sources.card_file import CardError, CardFile, check_name
+    from ..toml_file import parse
+
+    chips = (folder / path.expanduser()).resolve() if not path.is_absolute() else path.resolve()
+    name = name or chips.name
+    check_name(name)
+    given = {"title": name, "folder": ".", "test": test, "seed": seed}
+    given |= {"by": "group"} if by_group else {}
+    content = parse(given, CardFile, CardError, "sarbench data new")
+    found = look(chips, content)
+    for class_name in found.counts["train"]:
+        sides = (f"{found.counts[side].get(class_name, 0)} {side}" for side in found.counts)
+        out.print(f"{class_name}: {', '.join(sides)}", markup=False)
+    kept = "whole images" if found.crop_px is None else f"central {found.crop_px} px"
+    out.print(
+        f"{len(found.counts['train'])} classes; height {_range(found.heights)}, width "
+        f"{_range(found.widths)} px: {kept}; {found.groups} groups of near duplicates; "
+        f"{found.unused} images not used",
+        markup=False,
+    )
+    written = write_card(chips, folder, name, content.model_copy(update={"counts": found.counts}))
+    out.print(f"written: {written}", markup=False)
+    out.print("add title, where, licence and citation to it, so that tables can state them")
+    out.print(
+        f'next: sarbench data prepare {name}, or datasets = ["{name}"] in a grid', markup=False
+    )
+
+
+def _range(values: tuple[int, int]) -> str:
+    low, high = values
+    return str(low) if low == high else f"{low} to {high}"

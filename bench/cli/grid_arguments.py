@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from ..data.names import full_name, placed, stored_name
+from ..data.registry import add_cards
+from ..data.set_descriptions import FOLDER
 from ..grid.schema import Grid, bundled_grids, read_grid
 from ..plan.archived import read_plan
 from ..plan.plan import Filters, Plan, make_plan
@@ -55,7 +57,8 @@ class Request:
 
     @cached_property
     def grid(self) -> Grid:
-        """The grid, read strictly."""
+        """The grid, read strictly; the data sets of card files in the store are known before."""
+        add_cards(self.store.root / FOLDER)
         return read_grid(self.file)
 
     @property

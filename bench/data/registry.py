@@ -1,13 +1,22 @@
 """Data sets and pools by name."""
 
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from ..suggest import unknown
 from .files import DatasetNotFoundError
 from .source import Card, Source
-from .sources import fusar_ship, image_folders, labelled_folder, mstar, sar_acd, synthetic
+from .sources import (
+    card_file,
+    fusar_ship,
+    image_folders,
+    labelled_folder,
+    mstar,
+    sar_acd,
+    synthetic,
+)
 
 # A new data set is one file in `sources/` and one line here.
 SOURCES: tuple[Source, ...] = (
@@ -19,6 +28,11 @@ SOURCES: tuple[Source, ...] = (
 )
 
 
+GROUP = "sarbench.datasets"  # of entry points: NAME = "module:path of NAME.card.toml"
+
+_added: dict[str, Card | str] = {}  # by card files; a text is the reason why a card is unusable
+
+
 class UnknownDatasetError(LookupError):
     """A name that belongs to no data set or pool."""
 
@@ -27,6 +41,51 @@ class UnknownDatasetError(LookupError):
 def _cards(kind: str) -> dict[str, Card]:
     cards = [card for source in SOURCES for card in source.cards()]
     return {card.name: card for card in cards if card.kind == kind}
+
+
+def cards_in(folder: Path) -> list[Path]:
+    """Return the card files in a folder, which need not exist."""
+    return sorted(folder.glob(f"*{card_file.SUFFIX}"))
+
+
+def add_cards(folder: Path) -> None:
+    """Make the data sets of the card files in a folder known, in place of earlier ones.
+
+    A card of a store, which has no folder of chips, does not replace one that has.
+    """
+    for path in cards_in(folder):
+        _add(path.name.removesuffix(card_file.SUFFIX), path)
+
+
+def _add(name: str, path: Path) -> None:
+    if name in (*_cards("dataset"), *_cards("pool")):
+        _added[name] = f"{path}: {name} is a data set of sarbench; rename the file"
+        return
+    try:
+        found = card_file.card_from(path)
+    except (card_file.CardError, OSError) as error:
+        _added[name] = str(error)
+        return
+    if card_file.has_folder(found) or not isinstance(_added.get(name), Card):
+        _added[name] = found
+
+
+@cache
+def _add_installed() -> None:
+    """Add the data sets of installed packages."""
+    for entry in entry_points(group=GROUP):
+        try:
+            path = Path(entry.load())
+        except Exception as error:  # code of another package; the message must name it
+            _added[entry.name] = f"the package of data set {entry.name!r} fails: {error}"
+            continue
+        _add(entry.name, path)
+
+
+def added() -> dict[str, Card | str]:
+    """Return the cards of users by name, or the reason why one cannot be used."""
+    _add_installed()
+    return dict(_added)
 
 
 def is_dataset(name: str) -> bool:
@@ -62,7 +121,8 @@ def malformed(name: str) -> str:
 
 def dataset_names() -> tuple[str, ...]:
     """Return the names of all data set variants; a bare name is the default variant."""
-    return tuple(_cards("dataset"))
+    mine = (name for name, one in added().items() if isinstance(one, Card))
+    return (*_cards("dataset"), *mine)
 
 
 def pool_names() -> tuple[str, ...]:
@@ -88,10 +148,14 @@ def card(name: str, *, pool: bool = False) -> Card:
             raise UnknownDatasetError(str(error)) from None
     datasets, all_pools = _cards("dataset"), _cards("pool")
     found = all_pools.get(name) if pool else datasets.get(name) or all_pools.get(name)
+    if found is None and not pool:
+        found = added().get(name)
+    if isinstance(found, str):
+        raise UnknownDatasetError(found)
     if found is not None:
         return found
-    splits = [f"{dataset}:train" for dataset in datasets]
-    known = (*all_pools, *splits) if pool else (*datasets, *all_pools)
+    splits = [f"{dataset}:train" for dataset in dataset_names()]
+    known = (*all_pools, *splits) if pool else (*dataset_names(), *all_pools)
     kind = "pool" if pool else "data set or pool"
     raise UnknownDatasetError(unknown(kind, name, [*known, "folder:PATH"]))
 

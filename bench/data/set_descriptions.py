@@ -23,6 +23,7 @@ from .images import FULL_SCALE
 from .names import card_of, stored_name
 from .packed import Summary, summary_from_json
 from .source import count
+from .sources.card_file import SUFFIX
 from .splits import DamagedSetError, Split, split_digest
 
 FOLDER = "sets"
@@ -106,8 +107,16 @@ def set_path(root: Path, given: str, data_digest: str, split: str) -> Path:
     return root / FOLDER / f"{name}-{tag}-{data_digest[:12]}-{split[:12] or 'pool'}.json"
 
 
+def card_path(root: Path, given: str) -> Path:
+    """Return the file of a user's card in the store in `root`; it need not exist."""
+    return root / FOLDER / f"{stored_name(given)}{SUFFIX}"
+
+
 def write_description(root: Path, given: str, split: Split | Chips, summary: Summary) -> None:
     """Describe a prepared set in the store in `root`, unless it is described already."""
+    described = card_of(given)
+    if text := described.source.card_text():
+        write_atomic(card_path(root, described.name), text)
     path = set_path(root, given, summary.data_digest, summary.split_digest)
     if path.exists():
         return

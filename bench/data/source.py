@@ -167,6 +167,10 @@ class Source(ABC):
         """Return the reason why all chips together cannot be used; empty if they can."""
         return ""
 
+    def card_text(self) -> str:
+        """Return the card file of a user's set, for a store; empty for other sets."""
+        return ""
+
     def groups(self) -> dict[str, int]:
         """Return the near-duplicate group of every chip id that is known without files."""
         return {}

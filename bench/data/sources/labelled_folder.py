@@ -135,7 +135,7 @@ class LabelledFolder(Source):
 
     def __init__(self, path: str, options: Options) -> None:
         """Keep the path, absolute or relative to the data folder."""
-        self.where, self.options = path, options
+        self.path, self.where, self.options = path, path, options
 
     def cards(self) -> tuple[Card, ...]:
         """Return none: such a set is named by its path."""
@@ -143,7 +143,7 @@ class LabelledFolder(Source):
 
     def find(self, card: Card, data_dir: Path) -> Path:
         """Return the path; it need not exist."""
-        return (data_dir / Path(self.where).expanduser()).resolve()
+        return (data_dir / Path(self.path).expanduser()).resolve()
 
     def other_files(self, source: Path) -> tuple[Path, ...]:
         """Return the split file, if there is one."""
@@ -157,7 +157,7 @@ class LabelledFolder(Source):
             DatasetMismatchError: The folder has none of the layouts, or its classes or sides cannot
                 be used.
         """
-        source = listing.source or Path(self.where)
+        source = listing.source or Path(self.path)
         table = self.other_files(source)
         if table:
             rows, outside = rows_of_csv(table[0], files), []
