@@ -76,7 +76,7 @@ def trained(name: str, values: np.ndarray) -> np.ndarray:
     divides it by its own size, and the rounding error decides where it goes. The last biases of
     HPM's loss predictor add the same number to all patches, whose differences count.
     """
-    if name.endswith(("norm_losspred.bias", "pred_losspred.bias")):
+    if name.endswith(("attn.k.bias", "norm_losspred.bias", "pred_losspred.bias")):
         return values[:0]
     if not name.endswith("qkv.bias"):
         return values

@@ -58,6 +58,24 @@ RANKER_NAMES = {
 TEACHER_NAMES = {"teacher.0.": "target_", "teacher.1.": "target_decoder_embed."}
 TEACHER_NAMES |= {f"teacher.2.{ours}": f"target_{one}" for ours, one in RANKER_NAMES.items()}
 LOCAL_NAMES = {f"predictor.{ours}": theirs for ours, theirs in DECODER_NAMES.items()}
+JEPA_NAMES = {
+    "predictor.mask_token": "predictor.mask_token",
+    "predictor.predict.": "predictor.predictor_proj.",
+    "predictor.": "predictor.predictor_",
+}
+# The input is not standardised; the momentum is not lowered, as the length is not set.
+JEPA_CONFIG = {"mean": 0.0, "deviation": 1.0, "momentum": MOMENTUM, "predictor_depth": 2}
+HEAD_NAMES = {
+    f"{each}aggregation.blocks.{block}.{part}.": f"{each}head.cls_blocks.{block}.attn.{part}."
+    for each in ("", "target_")
+    for block in range(2)
+    for part in ("q", "k", "v", "proj")
+}
+for each in ("", "target_"):
+    HEAD_NAMES |= {
+        f"{each}aggregation.blocks.": f"{each}head.cls_blocks.",
+        f"{each}aggregation.": f"{each}head.",
+    }
 CASES = {
     "mae": Case(MAE_NAMES, {"predictor": PREDICTOR}),
     "fg_mae": Case(MAE_NAMES, {"predictor": PREDICTOR}),
@@ -66,16 +84,8 @@ CASES = {
         LOCAL_NAMES | {"predictor.embed.": "encoder_pred."} | ENCODER_NAMES,
         {"predictor": PREDICTOR},
     ),
-    "i_jepa": Case(
-        {
-            "predictor.mask_token": "predictor.mask_token",
-            "predictor.predict.": "predictor.predictor_proj.",
-            "predictor.": "predictor.predictor_",
-        },
-        # The input is not standardised; the momentum is not lowered, as the length is not set.
-        {"mean": 0.0, "deviation": 1.0, "momentum": MOMENTUM, "predictor_depth": 2},
-        Recipe(beta2=0.999, weight_decay=0.04),
-    ),
+    "i_jepa": Case(JEPA_NAMES, JEPA_CONFIG, Recipe(beta2=0.999, weight_decay=0.04)),
+    "dmt_jepa": Case(JEPA_NAMES | HEAD_NAMES, JEPA_CONFIG, Recipe(beta2=0.999, weight_decay=0.04)),
     "hpm": Case(
         MAE_NAMES | {f"ranker.{ours}": one for ours, one in RANKER_NAMES.items()} | TEACHER_NAMES,
         {"predictor": PREDICTOR, "momentum": (MOMENTUM, MOMENTUM)},
