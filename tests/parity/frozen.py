@@ -64,16 +64,20 @@ def largest(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) ->
     """
     if {n: v.shape for n, v in ours.items()} != {n: v.shape for n, v in theirs.items()}:
         raise ValueError(f"{sorted(ours)} and {sorted(theirs)} have other names or shapes")
-    scale = max(np.abs(values).max() for values in theirs.values())
-    return float(max(np.abs(ours[name] - theirs[name]).max() for name in theirs) / scale)
+    scale = max(np.abs(values).max(initial=0) for values in theirs.values())
+    differ = (np.abs(ours[name] - theirs[name]).max(initial=0) for name in theirs)
+    return float(max(differ) / scale)
 
 
 def trained(name: str, values: np.ndarray) -> np.ndarray:
     """Return the part of a weight with a gradient.
 
     A bias of keys adds the same number to all logits of a query, so its gradient is 0. AdamW
-    divides it by its own size, and the rounding error decides where it goes.
+    divides it by its own size, and the rounding error decides where it goes. The last biases of
+    HPM's loss predictor add the same number to all patches, whose differences count.
     """
+    if name.endswith(("attn.k.bias", "norm_losspred.bias", "pred_losspred.bias")):
+        return values[:0]
     if not name.endswith("qkv.bias"):
         return values
     query, _, value = np.split(values, 3)

@@ -14,8 +14,12 @@ import numpy as np
 
 from parity.checkouts import CHECKOUTS, MissingCheckoutError
 from parity.frozen import FOLDER, save
+from parity.reference_dmt_jepa import dmt_jepa_outcome
+from parity.reference_hpm import hpm_outcome
 from parity.reference_i_jepa import i_jepa_outcome
 from parity.reference_methods import histograms, masked_outcome
+
+OF_THEIR_OWN = {"i_jepa": i_jepa_outcome, "dmt_jepa": dmt_jepa_outcome, "hpm": hpm_outcome}
 
 
 def main() -> None:
@@ -27,7 +31,8 @@ def main() -> None:
     missing = False
     for name in options.methods or CHECKOUTS:
         try:
-            draws, found = i_jepa_outcome() if name == "i_jepa" else masked_outcome(name)
+            own = OF_THEIR_OWN.get(name)
+            draws, found = own() if own else masked_outcome(name)
         except MissingCheckoutError as error:
             missing = True
             sys.stderr.write(f"{name}: {error}\n")
