@@ -61,7 +61,7 @@ CAN = [
     *(("simclr", file) for file in ("hivit", "timm")), ("supervised", "registers"),
     ("mae", "registers"), ("mae", "no class token"), ("fg_mae", "vit"),
     ("i_jepa", "no class token"), ("i_jepa", "registers"),
-    ("sar_jepa", "relative"), ("pgga", "relative"),
+    ("sar_jepa", "relative"), ("pgga", "relative"), ("simmim", "registers"),
 ]  # fmt: skip
 
 

@@ -16,6 +16,9 @@ from parity.checkouts import CHECKOUTS, MissingCheckoutError
 from parity.frozen import FOLDER, save
 from parity.reference_i_jepa import i_jepa_outcome
 from parity.reference_methods import histograms, masked_outcome
+from parity.reference_simmim import simmim_outcome
+
+OUTCOMES = {"i_jepa": i_jepa_outcome, "simmim": simmim_outcome}  # others: masked_outcome
 
 
 def main() -> None:
@@ -27,7 +30,7 @@ def main() -> None:
     missing = False
     for name in options.methods or CHECKOUTS:
         try:
-            draws, found = i_jepa_outcome() if name == "i_jepa" else masked_outcome(name)
+            draws, found = OUTCOMES[name]() if name in OUTCOMES else masked_outcome(name)
         except MissingCheckoutError as error:
             missing = True
             sys.stderr.write(f"{name}: {error}\n")

@@ -14,7 +14,7 @@ from parity.inputs import chips, sample, weight
 from sarbench.bench.identity import Recipe
 from sarbench.bench.pretraining.optimisation import make_optimizer
 from sarbench.bench.pretraining.step import train_step
-from sarbench.methods import get, i_jepa, lomar, mae
+from sarbench.methods import get, i_jepa, lomar, mae, simmim
 from sarbench.methods._encoders import EncoderConfig
 from sarbench.methods._method import Batch, Method
 
@@ -70,6 +70,10 @@ CASES = {
         {"mean": 0.0, "deviation": 1.0, "momentum": MOMENTUM, "predictor_depth": 2},
         Recipe(beta2=0.999, weight_decay=0.04),
     ),
+    "simmim": Case(
+        {"predictor.": "decoder.0.", "mask_token": "encoder.mask_token"},
+        recipe=Recipe(beta2=0.999),
+    ),
 }
 
 
@@ -97,11 +101,13 @@ def build(name: str) -> tuple[Method, dict[str, Tensor]]:
 def masks_of(draw: Draw) -> Iterator[None]:
     """Let a method draw these masks."""
     found = {name: torch.from_numpy(values.astype(np.int64)) for name, values in draw.items()}
+    mask = found["mask"].bool() if "mask" in found else None
     drawn = {
         (mae, "random_order"): found.get("order"),
         (lomar, "random_order"): found.get("order"),
         (lomar, "windows"): found.get("windows"),
         (i_jepa, "context_and_targets"): (found.get("context"), found.get("targets")),
+        (simmim, "unit_masks"): mask,
     }
     with ExitStack() as stack:
         for (module, function), value in drawn.items():
