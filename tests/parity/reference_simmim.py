@@ -3,6 +3,7 @@
 import importlib
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -74,17 +75,16 @@ def simmim_outcome() -> tuple[list[Draw], Outcome]:
         param_groups_weight_decay(network, 0.05), lr=RATE, betas=(0.9, 0.999)
     )
     draws, losses = [], []
-    np_state = np.random.get_state()
-    for step in range(STEPS):
-        np.random.seed(step)
-        mask = np.stack([masks() for _ in range(IMAGES)])
+    permutation = np.random.default_rng(0).permutation
+    for _ in range(STEPS):
+        with mock.patch.object(np.random, "permutation", permutation):
+            mask = np.stack([masks() for _ in range(IMAGES)])
         draws.append({"mask": np.uint8(mask.reshape(IMAGES, -1))})
         loss = network(images, torch.from_numpy(mask))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    np.random.set_state(np_state)
     cut = partial(nn.functional.unfold, kernel_size=px, stride=px)
     first["predictions"] = cut(first["predictions"]).mT
     first["targets"] = cut(images).mT
