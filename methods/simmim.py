@@ -27,7 +27,7 @@ speckle of one look is 6% below the mean amplitude.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -91,7 +91,7 @@ def unit_masks(
 
 @register(label="SimMIM", paper="arXiv:2111.09886", family="masked pixel")
 class SimMIM(MaskedPrediction):
-    """Prediction from tokens that went through the encoder; subclasses change `mask`, `target`."""
+    """Prediction from tokens of hidden patches; subclasses change `mask`, `target`, `loss`."""
 
     encoder: Encoder
     source_recipe: ClassVar = {  # simmim_pretrain__vit_base__img224__800ep.yaml, config.py, README
@@ -100,8 +100,8 @@ class SimMIM(MaskedPrediction):
         "crop_scale_min": 0.67, "crop_scale_max": 1.0, "flip": 0.5, "contrast": 0.0,
     }  # fmt: skip
 
-    def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
-        """Build encoder and linear layer."""
+    def __init__(self, config: Any, encoder: ViTConfig, rng: torch.Generator) -> None:
+        """Build encoder and linear layer; `config` is that of the subclass."""
         super().__init__(config, encoder, rng)
         self.check_mask()
         self.mask_token = nn.Parameter(torch.empty(1, 1, encoder.width))

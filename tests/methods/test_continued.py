@@ -62,6 +62,7 @@ CAN = [
     ("mae", "registers"), ("mae", "no class token"), ("fg_mae", "vit"),
     ("i_jepa", "no class token"), ("i_jepa", "registers"),
     ("sar_jepa", "relative"), ("pgga", "relative"), ("simmim", "registers"),
+    ("maskfeat", "no class token"),
 ]  # fmt: skip
 
 

@@ -15,10 +15,13 @@ import numpy as np
 from parity.checkouts import CHECKOUTS, MissingCheckoutError
 from parity.frozen import FOLDER, save
 from parity.reference_i_jepa import i_jepa_outcome
+from parity.reference_maskfeat import block_statistics, maskfeat_outcome
 from parity.reference_methods import histograms, masked_outcome
 from parity.reference_simmim import simmim_outcome
 
-OUTCOMES = {"i_jepa": i_jepa_outcome, "simmim": simmim_outcome}  # others: masked_outcome
+OUTCOMES = {  # of methods without `masked_outcome`
+    "i_jepa": i_jepa_outcome, "simmim": simmim_outcome, "maskfeat": maskfeat_outcome,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -37,6 +40,8 @@ def main() -> None:
             continue
         if name == "fg_mae":
             np.save(options.out / "fg_mae_histograms.npy", histograms())
+        if name == "maskfeat":
+            np.savez_compressed(options.out / "maskfeat_masks.npz", **block_statistics())
         path = save(name, draws, found, options.out)
         sys.stdout.write(f"{path} ({path.stat().st_size / 1e3:.0f} kB)\n")
     sys.exit(1 if missing else 0)

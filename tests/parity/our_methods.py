@@ -14,7 +14,7 @@ from parity.inputs import chips, sample, weight
 from sarbench.bench.identity import Recipe
 from sarbench.bench.pretraining.optimisation import make_optimizer
 from sarbench.bench.pretraining.step import train_step
-from sarbench.methods import get, i_jepa, lomar, mae, simmim
+from sarbench.methods import get, i_jepa, lomar, mae, maskfeat, simmim
 from sarbench.methods._encoders import EncoderConfig
 from sarbench.methods._method import Batch, Method
 
@@ -74,6 +74,9 @@ CASES = {
         {"predictor.": "decoder.0.", "mask_token": "encoder.mask_token"},
         recipe=Recipe(beta2=0.999),
     ),
+    "maskfeat": Case(
+        {"predictor.": "pred_head.projections.0."} | ENCODER_NAMES, recipe=Recipe(beta2=0.999)
+    ),
 }
 
 
@@ -108,6 +111,7 @@ def masks_of(draw: Draw) -> Iterator[None]:
         (lomar, "windows"): found.get("windows"),
         (i_jepa, "context_and_targets"): (found.get("context"), found.get("targets")),
         (simmim, "unit_masks"): mask,
+        (maskfeat, "block_masks"): mask,
     }
     with ExitStack() as stack:
         for (module, function), value in drawn.items():
