@@ -22,6 +22,7 @@ CHECKOUTS = {  # method -> environment variable, repository and commit, folder o
     "sar_jepa": ("SARJEPA_REFERENCE", "waterdisappear/SAR-JEPA at 1f17f90", "Pretraining"),
     "i_jepa": ("IJEPA_REFERENCE", "facebookresearch/ijepa at 52c1ae9", ""),
     "simmim": ("SIMMIM_REFERENCE", "microsoft/SimMIM at d3e29bc", ""),
+    "speckle_mae": ("SARMAE_REFERENCE", "MiliLab/SARMAE at c657755", "SARMAE_Pretrain"),
     "maskfeat": ("SLOWFAST_REFERENCE", "facebookresearch/SlowFast at 287ec00", ""),
 }
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parity.inputs import chips, sample, weight
+from parity.inputs import chips, sample, speckled, weight
 from sarbench.bench.identity import Recipe
 from sarbench.bench.pretraining.optimisation import make_optimizer
 from sarbench.bench.pretraining.step import train_step
-from sarbench.methods import get, i_jepa, lomar, mae, maskfeat, simmim
+from sarbench.methods import get, i_jepa, lomar, mae, maskfeat, simmim, speckle_mae
 from sarbench.methods._encoders import EncoderConfig
 from sarbench.methods._method import Batch, Method
 
@@ -74,6 +74,7 @@ CASES = {
         {"predictor.": "decoder.0.", "mask_token": "encoder.mask_token"},
         recipe=Recipe(beta2=0.999),
     ),
+    "speckle_mae": Case(MAE_NAMES, {"predictor": PREDICTOR, "share": 1.0}),
     "maskfeat": Case(
         {"predictor.": "pred_head.projections.0."} | ENCODER_NAMES, recipe=Recipe(beta2=0.999)
     ),
@@ -112,6 +113,7 @@ def masks_of(draw: Draw) -> Iterator[None]:
         (i_jepa, "context_and_targets"): (found.get("context"), found.get("targets")),
         (simmim, "unit_masks"): mask,
         (maskfeat, "block_masks"): mask,
+        (speckle_mae, "add_speckle"): speckled(chips(IMAGES)),
     }
     with ExitStack() as stack:
         for (module, function), value in drawn.items():
