@@ -75,6 +75,9 @@ CASES = {
         recipe=Recipe(beta2=0.999),
     ),
     "speckle_mae": Case(MAE_NAMES, {"predictor": PREDICTOR, "share": 1.0}),
+    "multi_scale_structure": Case(
+        MAE_NAMES | {"scales": "structure.hogs.simple_weights"}, {"predictor": PREDICTOR}
+    ),
     "maskfeat": Case(
         {"predictor.": "pred_head.projections.0."} | ENCODER_NAMES, recipe=Recipe(beta2=0.999)
     ),
