@@ -14,7 +14,7 @@ Differs from the source:
   hierarchical ViT of three scales, and starts from weights on ImageNet;
 - amplitude is standardised for the target (`mean` and `deviation` of the source), not for the
   encoder;
-- sums of windows are in double precision, and the source's 1e-6 in the logarithms is left out;
+- sums of windows are in double precision, and the 1e-6 in the source's logarithms are left out;
 - at input sizes other than 224 px, the radii scale with the input; the 8 neighbours do not;
 - gradients are not clipped (source: at a norm of 1);
 - the recipes `paper` and `quick` replace that of the source (`source_recipe`): base rate 1e-4, 1200

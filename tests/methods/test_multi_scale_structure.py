@@ -70,9 +70,14 @@ def test_the_loss_trains_the_scales_and_a_prediction_has_no_gradient_to_its_targ
     torch.testing.assert_close(loss, error)
 
 
-@pytest.mark.parametrize(
-    "config", [{"neighbours": "median"}, {"deviation": 0.0}, {"radii_px": ()}, {"radii_px": (0,)}]
-)
-def test_unknown_values_are_refused(config):
+@pytest.mark.parametrize("config", [{"deviation": 0.0}, {"radii_px": ()}, {"radii_px": (0,)}])
+def test_values_out_of_range_are_refused(config):
     with pytest.raises(MethodConfigError):
         Config(**config)
+
+
+def test_another_use_of_neighbours_is_refused():
+    config = Config()
+    object.__setattr__(config, "neighbours", "median")  # the constructor's types are checked here
+    with pytest.raises(MethodConfigError, match="neighbours is 'median'; it must be one of"):
+        config.__post_init__()
