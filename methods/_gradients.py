@@ -1,7 +1,7 @@
 """Targets from pixels: SAR gradients, their histograms, low-passed and standardised pixels.
 
-All are computed without gradient, and in full precision also under autocast. Lengths are in pixels
-of the input. Amplitude is linear, in [0, 1].
+All but `standardise` are computed without gradient, all in full precision also under autocast.
+Lengths are in pixels of the input. Amplitude is linear, in [0, 1].
 """
 
 import math
@@ -36,28 +36,34 @@ def ratio_gradients(
 
 @torch.no_grad()
 def multi_scale_ratio_gradient(
-    amplitude: Float[Tensor, "B 1 H W"], radii_px: Sequence[int], halves: Halves = "overlap"
+    amplitude: Float[Tensor, "B 1 H W"],
+    radii_px: Sequence[int],
+    halves: Halves = "overlap",
+    offset: float = OFFSET,
 ) -> Float[Tensor, "B C H W"]:
-    """Return the norm of the ratio gradient, one channel for each radius (SAR-JEPA)."""
+    """Return the norm of the ratio gradient, one channel for each radius (SAR-JEPA).
+
+    `offset` is added to the amplitude.
+    """
     largest = max(radii_px)
     norms = amplitude.new_empty(len(amplitude), len(radii_px), *amplitude.shape[2:])
     # A few images at a time, whose sums fit into the cache.
     step = len(amplitude) if amplitude.is_cuda else max(1, CACHED_PX // amplitude[0].numel())
     for start in range(0, len(amplitude), step):
         part = slice(start, start + step)
-        integral = _integral(amplitude[part], largest)
+        integral = _integral(amplitude[part], largest, offset)
         for channel, radius in enumerate(radii_px):
             x, y = _log_ratios(integral, radius, largest - radius, halves)
             torch.sqrt(x.square_().addcmul_(y, y), out=norms[part, channel])
     return norms
 
 
-def _integral(amplitude: Tensor, pad_px: int) -> Tensor:
+def _integral(amplitude: Tensor, pad_px: int, offset: float = OFFSET) -> Tensor:
     """Return the integral image (B, H + 2 pad + 1, W + 2 pad + 1), mirrored at the border.
 
     It is in double precision, because a window is a small difference of large sums.
     """
-    padded = functional.pad(amplitude + OFFSET, (pad_px,) * 4, mode="reflect")[:, 0]
+    padded = functional.pad(amplitude + offset, (pad_px,) * 4, mode="reflect")[:, 0]
     batch, height, width = padded.shape
     integral = padded.new_zeros(batch, height + 1, width + 1, dtype=torch.float64)
     rows = padded.cumsum(2, dtype=torch.float64)
@@ -177,8 +183,10 @@ def low_pass(amplitude: Float[Tensor, "B 1 H W"], cycles: float) -> Float[Tensor
     return torch.fft.ifft2(torch.fft.fft2(amplitude.float()) * kept).abs()
 
 
-@torch.no_grad()
 def standardise(patches: Float[Tensor, "B N P"]) -> Float[Tensor, "B N P"]:
-    """Return each patch with mean 0 and unbiased variance 1 over its values (MAE, section 3)."""
+    """Return each patch with mean 0 and unbiased variance 1 over its values (MAE, section 3).
+
+    A gradient of the values is kept.
+    """
     mean, variance = patches.mean(-1, keepdim=True), patches.var(-1, keepdim=True)
     return (patches - mean) / (variance + 1e-6).sqrt()

@@ -27,7 +27,10 @@ from sarbench.bench.method_facts.sample_batches import POOL
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
 
-VARIANTS = {"lomar_sar", "low_pass", "sar_jepa_gauss"}  # of methods that have the same checks
+# Of methods that have the same checks.
+VARIANTS = {
+    "lomar_sar", "low_pass", "sar_jepa_gauss", "maskfeat", "speckle_mae", "multi_scale_structure",
+}  # fmt: skip
 LONGEST = {features_do_not_collapse, twenty_steps_lower_the_loss}
 CASES = [
     pytest.param(

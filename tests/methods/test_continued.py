@@ -62,7 +62,7 @@ CAN = [
     ("mae", "registers"), ("mae", "no class token"), ("fg_mae", "vit"),
     ("i_jepa", "no class token"), ("i_jepa", "registers"),
     ("sar_jepa", "relative"), ("pgga", "relative"), ("hpm", "no class token"),
-    ("dmt_jepa", "registers"),
+    ("dmt_jepa", "registers"), ("simmim", "registers"), ("maskfeat", "no class token"),
 ]  # fmt: skip
 
 

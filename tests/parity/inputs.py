@@ -33,6 +33,12 @@ def chips(number: int) -> Tensor:
     return torch.from_numpy(np.floor(256 * level * speckle) / 256).float()[:, None]
 
 
+def speckled(images: Tensor) -> Tensor:
+    """Return chips times made-up speckle."""
+    factor = torch.from_numpy(0.5 + uniform("added speckle", tuple(images.shape))).float()
+    return (images * factor).clamp(0, 1)
+
+
 def labelled_chips(number: int, classes: int) -> tuple[Tensor, Tensor]:
     """Return chips (N, 1, 224, 224) and their classes; a class is brighter than the one before."""
     labels = torch.arange(number) % classes

@@ -17,9 +17,16 @@ from parity.frozen import FOLDER, save
 from parity.reference_dmt_jepa import dmt_jepa_outcome
 from parity.reference_hpm import hpm_outcome
 from parity.reference_i_jepa import i_jepa_outcome
+from parity.reference_maskfeat import block_statistics, maskfeat_outcome
 from parity.reference_methods import histograms, masked_outcome
+from parity.reference_saratr_x import saratr_x_outcome
+from parity.reference_sarmae import sarmae_outcome
+from parity.reference_simmim import simmim_outcome
 
-OF_THEIR_OWN = {"i_jepa": i_jepa_outcome, "dmt_jepa": dmt_jepa_outcome, "hpm": hpm_outcome}
+OUTCOMES = {  # of methods without `masked_outcome`
+    "i_jepa": i_jepa_outcome, "simmim": simmim_outcome, "maskfeat": maskfeat_outcome,
+    "dmt_jepa": dmt_jepa_outcome, "hpm": hpm_outcome, "speckle_mae": sarmae_outcome, "multi_scale_structure": saratr_x_outcome,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -31,14 +38,15 @@ def main() -> None:
     missing = False
     for name in options.methods or CHECKOUTS:
         try:
-            own = OF_THEIR_OWN.get(name)
-            draws, found = own() if own else masked_outcome(name)
+            draws, found = OUTCOMES[name]() if name in OUTCOMES else masked_outcome(name)
         except MissingCheckoutError as error:
             missing = True
             sys.stderr.write(f"{name}: {error}\n")
             continue
         if name == "fg_mae":
             np.save(options.out / "fg_mae_histograms.npy", histograms())
+        if name == "maskfeat":
+            np.savez_compressed(options.out / "maskfeat_masks.npz", **block_statistics())
         path = save(name, draws, found, options.out)
         sys.stdout.write(f"{path} ({path.stat().st_size / 1e3:.0f} kB)\n")
     sys.exit(1 if missing else 0)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parity.inputs import chips, sample, weight
+from parity.inputs import chips, sample, speckled, weight
 from sarbench.bench.identity import Recipe
 from sarbench.bench.pretraining.optimisation import make_optimizer
 from sarbench.bench.pretraining.step import train_step
-from sarbench.methods import get, hpm, i_jepa, lomar, mae
+from sarbench.methods import get, hpm, i_jepa, lomar, mae, maskfeat, simmim, speckle_mae
 from sarbench.methods._encoders import EncoderConfig
 from sarbench.methods._method import Batch, Method
 
@@ -90,6 +90,17 @@ CASES = {
         MAE_NAMES | {f"ranker.{ours}": one for ours, one in RANKER_NAMES.items()} | TEACHER_NAMES,
         {"predictor": PREDICTOR, "momentum": (MOMENTUM, MOMENTUM)},
     ),
+    "simmim": Case(
+        {"predictor.": "decoder.0.", "mask_token": "encoder.mask_token"},
+        recipe=Recipe(beta2=0.999),
+    ),
+    "speckle_mae": Case(MAE_NAMES, {"predictor": PREDICTOR, "share": 1.0}),
+    "multi_scale_structure": Case(
+        MAE_NAMES | {"scales": "structure.hogs.simple_weights"}, {"predictor": PREDICTOR}
+    ),
+    "maskfeat": Case(
+        {"predictor.": "pred_head.projections.0."} | ENCODER_NAMES, recipe=Recipe(beta2=0.999)
+    ),
 }
 
 
@@ -117,12 +128,16 @@ def build(name: str) -> tuple[Method, dict[str, Tensor]]:
 def masks_of(draw: Draw) -> Iterator[None]:
     """Let a method draw these masks."""
     found = {name: torch.from_numpy(values.astype(np.int64)) for name, values in draw.items()}
+    mask = found["mask"].bool() if "mask" in found else None
     drawn = {
         (mae, "random_order"): found.get("order"),
         (hpm, "random_order"): found.get("order"),
         (lomar, "random_order"): found.get("order"),
         (lomar, "windows"): found.get("windows"),
         (i_jepa, "context_and_targets"): (found.get("context"), found.get("targets")),
+        (simmim, "unit_masks"): mask,
+        (maskfeat, "block_masks"): mask,
+        (speckle_mae, "add_speckle"): speckled(chips(IMAGES)),
     }
     with ExitStack() as stack:
         for (module, function), value in drawn.items():

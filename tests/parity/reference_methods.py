@@ -132,25 +132,31 @@ def targets_in_double(images: Tensor) -> Tensor:
 
 def masked_outcome(name: str) -> tuple[list[Draw], Outcome]:
     """Return masks and results of ten steps of MAE, FG-MAE, LoMaR or SAR-JEPA."""
-    network = network_of(name).train()
+    images, ratio = chips(IMAGES), {"mask_ratio": 0.7} if name == "fg_mae" else {}
+    draws, found = ten_steps(network_of(name), images, **ratio)
+    if name == "sar_jepa":
+        found["targets in float32"] = {"targets in float32": found["targets"]["targets"]}
+        found["targets"] = {"targets": sample(targets_in_double(images))}
+    return draws, found
+
+
+def ten_steps(network: Any, *inputs: Tensor, **options: Any) -> tuple[list[Draw], Outcome]:
+    """Return masks and results of ten steps of a network in the form of MAE's code."""
+    network.train()
     weights = {n: value for n, value in network.named_parameters() if value.requires_grad}
     fill(weights)
-    images, watched, losses = chips(IMAGES), Watched(network), []
-    ratio = {"mask_ratio": 0.7} if name == "fg_mae" else {}
+    watched, losses = Watched(network), []
     # Groups and optimiser as in the main file of each reference.
     optimizer = torch.optim.AdamW(
         param_groups_weight_decay(network, 0.05), lr=RATE, betas=(0.9, 0.95)
     )
     for step in range(STEPS):
         torch.default_generator.manual_seed(step)
-        loss = network(images, **ratio)[0]
+        loss = network(*inputs, **options)[0]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    if name == "sar_jepa":
-        watched.first["targets in float32"] = watched.first["targets"]
-        watched.first["targets"] = targets_in_double(images)
     return watched.draws, {
         **{n: {n: sample(values)} for n, values in watched.first.items()},
         "losses": {"losses": np.float32(losses)},

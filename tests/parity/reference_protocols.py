@@ -44,7 +44,7 @@ class Configuration(Attributes):
         for name, value in values.items():
             if isinstance(value, dict):
                 self[name].update_from(value)
-            elif isinstance(value, str) and value[0].isdigit():
+            elif isinstance(value, str) and value[:1].isdigit():
                 self[name] = ast.literal_eval(value)
             else:
                 self[name] = value
