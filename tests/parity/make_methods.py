@@ -15,7 +15,10 @@ import numpy as np
 from parity.checkouts import CHECKOUTS, MissingCheckoutError
 from parity.frozen import FOLDER, save
 from parity.reference_i_jepa import i_jepa_outcome
+from parity.reference_joint import vicreg_outcome
 from parity.reference_methods import histograms, masked_outcome
+
+OUTCOMES = {"i_jepa": i_jepa_outcome, "vicreg": vicreg_outcome}  # of the others, `masked_outcome`
 
 
 def main() -> None:
@@ -27,7 +30,7 @@ def main() -> None:
     missing = False
     for name in options.methods or CHECKOUTS:
         try:
-            draws, found = i_jepa_outcome() if name == "i_jepa" else masked_outcome(name)
+            draws, found = OUTCOMES[name]() if name in OUTCOMES else masked_outcome(name)
         except MissingCheckoutError as error:
             missing = True
             sys.stderr.write(f"{name}: {error}\n")

@@ -70,7 +70,14 @@ CASES = {
         {"mean": 0.0, "deviation": 1.0, "momentum": MOMENTUM, "predictor_depth": 2},
         Recipe(beta2=0.999, weight_decay=0.04),
     ),
-}
+    "vicreg": Case(
+        {
+            "encoder.": "backbone.", "expander.1.": "projector.norm1.",
+            "expander.4.": "projector.norm4.", "expander.": "projector.",
+        },
+        recipe=Recipe(optimizer="sgd", momentum=0.9, weight_decay=1e-6),
+    ),
+}  # fmt: skip
 
 
 def reference_name(case: Case, name: str) -> str:
@@ -82,11 +89,16 @@ def reference_name(case: Case, name: str) -> str:
     return name.replace("attn.relative", "attn.rpe_k.lookup_table_weight")
 
 
+def weights_of(name: str, method: Method) -> dict[str, Tensor]:
+    """Return the weights of a method by the reference's names."""
+    return {reference_name(CASES[name], n): value for n, value in method.named_parameters()}
+
+
 def build(name: str) -> tuple[Method, dict[str, Tensor]]:
     """Return a method with the first weights of the reference, and its weights by their names."""
     case, kind = CASES[name], get(name)
     method = kind(kind.Config(**case.config), ENCODER, torch.Generator()).train()
-    weights = {reference_name(case, n): value for n, value in method.named_parameters()}
+    weights = weights_of(name, method)
     with torch.no_grad():
         for theirs, value in weights.items():
             value.copy_(weight(theirs.removeprefix("target_"), tuple(value.shape)))

@@ -1,0 +1,79 @@
+"""Joint-embedding methods: their views and their losses."""
+
+import numpy as np
+import pytest
+import torch
+
+from sarbench.bench.augmentation.views import crops
+from sarbench.bench.identity import Recipe, fill, to_json
+from sarbench.bench.method_facts.sample_batches import build, sample_batch
+from sarbench.bench.seeding import torch_stream
+from sarbench.methods import View, get
+from sarbench.methods._encoders import encoder_named
+from sarbench.methods._method import MethodConfigError
+from sarbench.methods.vicreg import covariance_loss, variance_loss
+
+TWO_VIEWS = ["simclr", "vicreg"]
+
+
+def normal(rows: int, columns: int, name: str) -> torch.Tensor:
+    return torch.randn(rows, columns, generator=torch_stream(0, name), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", TWO_VIEWS)
+def test_changes_of_views_that_are_not_set_leave_the_identity_as_it_was(name):
+    defaults = to_json(get(name).Config())
+    assert not {"crop_scale", "flip", "contrast", "looks"} & fill(defaults, {}).keys()
+    assert fill(defaults, {"flip": 0.0, "looks": 4}) == fill(defaults, {}) | {
+        "flip": 0.0, "looks": 4,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWO_VIEWS)
+def test_every_view_has_the_changes_of_the_config(name):
+    method = get(name)
+    config = method.Config(flip=0.0, contrast=0.1, looks=3)
+    for _, made in crops(method.views(config), Recipe(contrast=0.5), 112):
+        assert (made.flip, made.contrast, made.looks) == (0.0, 0.1, 3)
+    config = method.Config(crop_scale=(0.3, 0.9))
+    assert crops(method.views(config), Recipe(), 112)[0][1].crop_scale == (0.3, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"flip": 1.5}, "from 0.0 to 1.0"),
+        ({"looks": 0}, "whole number from 1"),
+        ({"crop_scale": (0.9, 0.5)}, r"such as \[0.2, 1.0\]"),
+    ],
+)
+def test_a_change_of_a_view_outside_its_range_is_refused(wrong, words):
+    with pytest.raises(MethodConfigError, match=words):
+        get("simclr").Config(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "side"),
+    [("vit_nano", 48), ("vit_base", 96), ("vit_nano@80", 32), ("timm:resnet18", 96)],
+)
+def test_the_side_of_a_view_follows_the_input_in_whole_patches(encoder, side):
+    assert View(share=96 / 224).sized(encoder_named(encoder)).size == side
+
+
+def test_variance_and_covariance_are_those_of_numpy():
+    rows = normal(7, 5, "vicreg") * torch.tensor([0.1, 0.5, 1.0, 2.0, 3.0])
+    deviation = np.sqrt(rows.numpy().var(axis=0, ddof=1) + 1e-4)
+    assert variance_loss(rows).item() == pytest.approx(np.maximum(0, 1 - deviation).mean())
+    covariance = np.cov(rows.numpy(), rowvar=False)
+    pairs = covariance[~np.eye(5, dtype=bool)]
+    assert covariance_loss(rows).item() == pytest.approx((pairs**2).sum() / 5)
+
+
+def test_the_loss_of_vicreg_weighs_its_three_terms():
+    method = build(get("vicreg")).eval()
+    batch = sample_batch(method, 5)
+    first, second = (method._expand(view).detach() for view in batch.views)
+    wanted = 25 * (first - second).square().mean()
+    wanted += 25 * (variance_loss(first) + variance_loss(second)) / 2
+    wanted += covariance_loss(first) + covariance_loss(second)
+    assert method.loss(batch, torch.Generator())[0].item() == pytest.approx(wanted.item())

@@ -1,0 +1,65 @@
+"""Our joint-embedding methods with the weights and the views of the reference."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from parity.inputs import chips, sample
+from parity.our_methods import CASES, RATE, Draw, Outcome, build, weights_of
+from sarbench.bench.pretraining.optimisation import make_optimizer
+from sarbench.bench.pretraining.step import train_step
+from sarbench.methods._method import Batch, Method
+
+CHIPS = 4
+STEPS = 5  # in double precision
+VIEWS = {"vicreg": (2, 0)}  # method -> large and small views of each chip
+SMALL_PX = 96
+
+
+def views(name: str) -> list[Tensor]:
+    """Return the views of a method: chips, and central parts of other chips.
+
+    They and the networks are of double precision. Chips hardly differ before a training, so that
+    batch normalisation enlarges rounding errors a hundred times.
+    """
+    large, small = VIEWS[name]
+    whole = list(chips(CHIPS * (large + small)).double().split(CHIPS))
+    place = slice(64, 64 + SMALL_PX)
+    return [*whole[:large], *(part[:, :, place, place] for part in whole[large:])]
+
+
+def joint_outcome(name: str, draws: Sequence[Draw]) -> Outcome:
+    """Return tokens and predictions of the first step, losses and weights of all."""
+    images, rng = tuple(views(name)), torch.Generator()
+    method, _ = build(name)
+    weights = weights_of(name, method.double())
+    first: dict[str, Tensor] = {}
+    watch_joint(first, method.encoder.norm, HEADS[name](method))
+    optimizer = make_optimizer(method, CASES[name].recipe)
+    for group in optimizer.param_groups:
+        group["lr"] = RATE
+    losses = []
+    for step in range(len(draws)):
+        batch = Batch(images, torch.arange(CHIPS), progress=step / len(draws))
+        losses.append(train_step(method, optimizer, batch, rng))
+    return {
+        **{quantity: {quantity: sample(values)} for quantity, values in first.items()},
+        "losses": {"losses": torch.tensor(losses).numpy()},
+        "weights": {theirs: sample(value) for theirs, value in weights.items()},
+    }
+
+
+HEADS: dict[str, Callable[[Method], torch.nn.Module]] = {
+    "vicreg": lambda method: method.expander,
+}
+
+
+def watch_joint(found: dict[str, Tensor], norm: torch.nn.Module, head: torch.nn.Module) -> None:
+    """Keep the first tokens after a norm, and the first output of a head."""
+
+    def keep(name: str, made: Tensor) -> None:
+        found.setdefault(name, made.detach().clone())
+
+    norm.register_forward_hook(lambda _, __, made: keep("tokens", made))
+    head.register_forward_hook(lambda _, __, made: keep("predictions", made))
