@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from ._method import MethodConfigError, View
 
@@ -52,6 +53,38 @@ class ViewChanges:
             "looks": self.looks,
         }  # fmt: skip
         return View(**(changes | more))
+
+
+@dataclass(frozen=True)
+class SmallCrops(ViewChanges):
+    """Large and small crops; `crop_scale` is that of large ones."""
+
+    large: int = 2
+    small: int = 8
+    small_scale: tuple[float, float] = (0.05, 0.4)  # share of the chip's area
+    small_px: int = 96  # at an input of 224 px; rounded to whole patches
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges.
+
+        Raises:
+            MethodConfigError: One is.
+        """
+        super().__post_init__()
+        check_crop_scale("small_scale", self.small_scale)
+        if self.large < 2 or self.small < 0 or not 1 <= self.small_px <= FULL_PX:
+            raise MethodConfigError(
+                f"large, small and small_px are {self.large}, {self.small} and {self.small_px}; "
+                f"there must be 2 or more large crops and 0 or more small ones, of 1 to {FULL_PX} "
+                f"px at an input of {FULL_PX} px"
+            )
+
+    def views(self) -> tuple[View, ...]:
+        """Return the crops, large ones first."""
+        large = self.view(count=self.large)
+        share = self.small_px / FULL_PX
+        small = self.view(count=self.small, share=share, crop_scale=self.small_scale)
+        return (large, small) if self.small else (large,)
 
 
 def check_crop_scale(name: str, scale: tuple[float, float] | None) -> None:
@@ -104,3 +137,8 @@ def projector(width: int, hidden: int, outputs: int, bias: bool = True) -> nn.Se
         nn.Linear(hidden, hidden), nn.BatchNorm1d(hidden), nn.ReLU(),
         nn.Linear(hidden, outputs, bias=bias),
     )  # fmt: skip
+
+
+def full_precision(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return values of half precision in single precision, and others as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ._encoders import AnyEncoder
-from ._joint import ViewChanges, projector
+from ._joint import ViewChanges, full_precision, projector
 from ._method import Batch, Loss, Method, MethodConfigError, View, summary_token
 from ._registry import register
 from ._vit import initialise
@@ -109,4 +109,5 @@ class VICReg(Method):
             return loss + config.covariance * sum(map(covariance_loss, everyone)), None
 
     def _expand(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B P"]:
-        return self.expander(summary_token(self.encoder(images), self.encoder)).float()
+        rows = self.expander(summary_token(self.encoder(images), self.encoder))
+        return full_precision(rows)

@@ -3,24 +3,28 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from sarbench.bench.augmentation.views import crops
 from sarbench.bench.identity import Recipe, fill, to_json
 from sarbench.bench.method_facts.sample_batches import build, sample_batch
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import View, get
-from sarbench.methods._encoders import encoder_named
-from sarbench.methods._method import MethodConfigError
+from sarbench.methods._encoders import TimmConfig, encoder_named
+from sarbench.methods._method import Batch, MethodConfigError
+from sarbench.methods.dino import Config as DINOConfig
+from sarbench.methods.dino import divergence
 from sarbench.methods.vicreg import covariance_loss, variance_loss
 
 TWO_VIEWS = ["simclr", "vicreg"]
+MULTI_CROP = ["dino"]
 
 
 def normal(rows: int, columns: int, name: str) -> torch.Tensor:
     return torch.randn(rows, columns, generator=torch_stream(0, name), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", TWO_VIEWS)
+@pytest.mark.parametrize("name", TWO_VIEWS + MULTI_CROP)
 def test_changes_of_views_that_are_not_set_leave_the_identity_as_it_was(name):
     defaults = to_json(get(name).Config())
     assert not {"crop_scale", "flip", "contrast", "looks"} & fill(defaults, {}).keys()
@@ -29,7 +33,7 @@ def test_changes_of_views_that_are_not_set_leave_the_identity_as_it_was(name):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TWO_VIEWS)
+@pytest.mark.parametrize("name", TWO_VIEWS + MULTI_CROP)
 def test_every_view_has_the_changes_of_the_config(name):
     method = get(name)
     config = method.Config(flip=0.0, contrast=0.1, looks=3)
@@ -77,3 +81,59 @@ def test_the_loss_of_vicreg_weighs_its_three_terms():
     wanted += 25 * (variance_loss(first) + variance_loss(second)) / 2
     wanted += covariance_loss(first) + covariance_loss(second)
     assert method.loss(batch, torch.Generator())[0].item() == pytest.approx(wanted.item())
+
+
+@pytest.mark.parametrize("name", MULTI_CROP)
+def test_small_crops_are_refused_by_a_network_of_one_size_unless_they_are_enlarged(name):
+    fixed = TimmConfig("timm:test_vit@160", 160)
+    with pytest.raises(MethodConfigError, match="takes chips of its own size only"):
+        build(get(name), fixed)
+    method = build(get(name), fixed, get(name).Config(small_px=224))
+    assert {view.size for view in method.sized_views()} == {None, 160}
+
+
+def test_the_divergence_is_a_mean_over_pairs_of_different_crops():
+    predicted, targets = (
+        normal(count * 5, 4, f"dino {count}").log_softmax(dim=1).unflatten(0, (count, 5))
+        for count in (4, 2)
+    )
+    pairs = [
+        (targets[t].exp() * (targets[t] - predicted[v])).sum(1).mean().item()
+        for t in range(2)
+        for v in range(4)
+        if v != t
+    ]
+    assert divergence(predicted, targets).item() == pytest.approx(np.mean(pairs))
+
+
+def test_the_temperature_of_targets_rises_and_stays():
+    config = DINOConfig(target_temperature_start=0.04, target_temperature=0.08, target_warmup=0.5)
+    found = [config.target_temperature_at(share) for share in (0.0, 0.25, 0.5, 0.9)]
+    assert found == pytest.approx([0.04, 0.06, 0.08, 0.08])
+
+
+def test_the_centre_moves_to_the_mean_logits_and_the_targets_stop_at_the_end():
+    method = build(get("dino"), config=DINOConfig(small=0, head=(8, 4, 6), centre_momentum=0.75))
+    batch = sample_batch(method, 3)
+    with torch.no_grad():
+        rows = method.loss(batch, torch.Generator())[1]
+        weight = functional.normalize(method.target_head.last.weight, dim=1)
+        vectors = method.target_head(method._tokens(method.target_encoder, batch.views))
+        wanted = 0.25 * (vectors @ weight.mT).mean(dim=0)
+        method.head.last.weight.add_(1)  # after an optimiser step
+        before = method.target_head.last.weight.clone()
+        method.after_step(1.0, batch.index, rows)
+    torch.testing.assert_close(method.centre, wanted)
+    torch.testing.assert_close(method.target_head.last.weight, before)
+
+
+def test_the_last_layer_of_dino_is_fixed_at_first():
+    method = build(get("dino"), config=DINOConfig(small=0, head=(8, 4, 6), fixed_last_layer=0.5))
+    batch = sample_batch(method, 4)
+    for progress, trained in ((0.0, False), (0.5, True)):
+        method.zero_grad()
+        method.loss(Batch(batch.views, batch.index, progress=progress), torch.Generator())[
+            0
+        ].backward()
+        assert (method.head.last.weight.grad is not None) is trained
+        assert method.head.layers[0].weight.grad is not None

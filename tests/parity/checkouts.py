@@ -21,6 +21,7 @@ CHECKOUTS = {  # method -> environment variable, repository and commit, folder o
     "lomar": ("LOMAR_REFERENCE", "junchen14/LoMaR at d9ca9c8", ""),
     "sar_jepa": ("SARJEPA_REFERENCE", "waterdisappear/SAR-JEPA at 1f17f90", "Pretraining"),
     "i_jepa": ("IJEPA_REFERENCE", "facebookresearch/ijepa at 52c1ae9", ""),
+    "dino": ("DINO_REFERENCE", "facebookresearch/dino at 7c446df", ""),
     "vicreg": ("VICREG_REFERENCE", "facebookresearch/vicreg at 4e12602", ""),
 }
 

@@ -15,10 +15,12 @@ import numpy as np
 from parity.checkouts import CHECKOUTS, MissingCheckoutError
 from parity.frozen import FOLDER, save
 from parity.reference_i_jepa import i_jepa_outcome
-from parity.reference_joint import vicreg_outcome
+from parity.reference_joint import dino_outcome, vicreg_outcome
 from parity.reference_methods import histograms, masked_outcome
 
-OUTCOMES = {"i_jepa": i_jepa_outcome, "vicreg": vicreg_outcome}  # of the others, `masked_outcome`
+OUTCOMES = {  # of the others, `masked_outcome`
+    "i_jepa": i_jepa_outcome, "vicreg": vicreg_outcome, "dino": dino_outcome,
+}  # fmt: skip
 
 
 def main() -> None:

@@ -1,19 +1,20 @@
 """Our joint-embedding methods with the weights and the views of the reference."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from parity.inputs import chips, sample
-from parity.our_methods import CASES, RATE, Draw, Outcome, build, weights_of
+from parity.our_methods import CASES, RATE, TEMPERATURES, Draw, Outcome, build, weights_of
 from sarbench.bench.pretraining.optimisation import make_optimizer
 from sarbench.bench.pretraining.step import train_step
-from sarbench.methods._method import Batch, Method
+from sarbench.methods._method import Batch
 
 CHIPS = 4
 STEPS = 5  # in double precision
-VIEWS = {"vicreg": (2, 0)}  # method -> large and small views of each chip
+VIEWS = {"vicreg": (2, 0), "dino": (2, 2)}  # method -> large and small views of each chip
 SMALL_PX = 96
 
 
@@ -35,7 +36,7 @@ def joint_outcome(name: str, draws: Sequence[Draw]) -> Outcome:
     method, _ = build(name)
     weights = weights_of(name, method.double())
     first: dict[str, Tensor] = {}
-    watch_joint(first, method.encoder.norm, HEADS[name](method))
+    watch_joint(first, method, name)
     optimizer = make_optimizer(method, CASES[name].recipe)
     for group in optimizer.param_groups:
         group["lr"] = RATE
@@ -50,16 +51,24 @@ def joint_outcome(name: str, draws: Sequence[Draw]) -> Outcome:
     }
 
 
-HEADS: dict[str, Callable[[Method], torch.nn.Module]] = {
-    "vicreg": lambda method: method.expander,
-}
+def watch_joint(found: dict[str, Tensor], method: Any, name: str) -> None:
+    """Keep tokens, predictions and targets of the first step."""
+
+    def keep(quantity: str, values: Tensor) -> None:
+        found.setdefault(quantity, values.detach().clone())
+
+    method.encoder.norm.register_forward_hook(lambda _, __, made: keep("tokens", made))
+    if name == "vicreg":
+        method.expander.register_forward_hook(lambda _, __, made: keep("predictions", made))
+    if name == "dino":
+        method.head.register_forward_hook(
+            lambda head, _, made: keep("predictions", method.head.logits(made))
+        )
+        method.target_head.register_forward_hook(
+            lambda head, _, made: keep("targets", dino_targets(head.logits(made)))
+        )
 
 
-def watch_joint(found: dict[str, Tensor], norm: torch.nn.Module, head: torch.nn.Module) -> None:
-    """Keep the first tokens after a norm, and the first output of a head."""
-
-    def keep(name: str, made: Tensor) -> None:
-        found.setdefault(name, made.detach().clone())
-
-    norm.register_forward_hook(lambda _, __, made: keep("tokens", made))
-    head.register_forward_hook(lambda _, __, made: keep("predictions", made))
+def dino_targets(logits: Tensor) -> Tensor:
+    """Return the probabilities of the first step, whose centre is 0."""
+    return (logits / TEMPERATURES[0]).softmax(dim=1)

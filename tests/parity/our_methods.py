@@ -23,7 +23,8 @@ PREDICTOR = (32, 2, 4)  # width, blocks, heads
 STEPS = 10
 IMAGES = 3  # the number at which LoMaR's code pairs each image with each of its 4 windows
 RATE = 1e-3
-MOMENTUM = 0.9  # of I-JEPA's target encoder; with 0.996 it would hardly move in ten steps
+MOMENTUM = 0.9  # of target encoders; with 0.996 they would hardly move in ten steps
+HEAD, TEMPERATURES = (40, 24, 64), (0.04, 0.07)  # of DINO: head; temperatures of targets
 
 Draw = dict[str, np.ndarray]  # the masks of a step
 Outcome = dict[str, dict[str, np.ndarray]]  # quantity -> arrays by name
@@ -76,6 +77,15 @@ CASES = {
             "expander.4.": "projector.norm4.", "expander.": "projector.",
         },
         recipe=Recipe(optimizer="sgd", momentum=0.9, weight_decay=1e-6),
+    ),
+    "dino": Case(
+        {},
+        {  # of five steps, the last layer is fixed in one, and temperatures rise to the third
+            "small": 2, "head": HEAD, "momentum": MOMENTUM, "fixed_last_layer": 0.2,
+            "target_warmup": 0.4, "target_temperature_start": TEMPERATURES[0],
+            "target_temperature": TEMPERATURES[1],
+        },
+        Recipe(beta2=0.999, weight_decay=0.04),
     ),
 }  # fmt: skip
 
