@@ -14,10 +14,11 @@ from sarbench.methods._encoders import TimmConfig, encoder_named
 from sarbench.methods._method import Batch, MethodConfigError
 from sarbench.methods.dino import Config as DINOConfig
 from sarbench.methods.dino import divergence
+from sarbench.methods.lejepa import normality, random_directions
 from sarbench.methods.vicreg import covariance_loss, variance_loss
 
 TWO_VIEWS = ["simclr", "vicreg"]
-MULTI_CROP = ["dino"]
+MULTI_CROP = ["dino", "lejepa"]
 
 
 def normal(rows: int, columns: int, name: str) -> torch.Tensor:
@@ -137,3 +138,43 @@ def test_the_last_layer_of_dino_is_fixed_at_first():
         ].backward()
         assert (method.head.last.weight.grad is not None) is trained
         assert method.head.layers[0].weight.grad is not None
+
+
+def test_the_test_of_normality_is_that_of_epps_and_pulley():
+    """With enough knots it is the closed form of the integral over all t."""
+    rows = normal(6, 1, "lejepa")[None]
+    x = rows.numpy().ravel()
+    wanted = np.exp(-((x[:, None] - x) ** 2) / 2).sum() / len(x)
+    wanted += len(x) / np.sqrt(3) - np.sqrt(2) * np.exp(-(x**2) / 4).sum()
+    found = normality(rows, torch.ones(1, 1, dtype=rows.dtype), knots=200, reach=10.0)
+    assert found.item() == pytest.approx(np.sqrt(2 * np.pi) * wanted)
+
+
+def test_the_test_of_normality_is_a_mean_over_views_and_directions_by_the_trapezoidal_rule():
+    rows = normal(10, 3, "lejepa views").unflatten(0, (2, 5))
+    directions = random_directions(3, 4, torch_stream(0)).double()
+    t = np.linspace(-3, 3, 33)
+    normal_at = np.exp(-(t**2) / 2)
+    found = []
+    for view in rows.numpy():
+        for along in (view @ directions.numpy()).T:
+            empirical = np.exp(1j * along[:, None] * t).mean(axis=0)
+            found.append(5 * np.trapezoid(np.abs(empirical - normal_at) ** 2 * normal_at, t))
+    assert normality(rows, directions, 17, 3.0).item() == pytest.approx(np.mean(found))
+
+
+def test_directions_have_length_1_and_follow_the_rng():
+    first, again, other = (random_directions(5, 7, torch_stream(seed)) for seed in (0, 0, 1))
+    torch.testing.assert_close(first.norm(dim=0), torch.ones(7))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_crops_of_lejepa_are_compared_with_the_mean_of_large_ones():
+    config = get("lejepa").Config(weight=0.0, small=1)
+    method = build(get("lejepa"), config=config).eval()
+    batch = sample_batch(method, 3)
+    rows = [method.projector(method.encoder(view)[:, 0]).detach() for view in batch.views]
+    centre = (rows[0] + rows[1]) / 2
+    wanted = torch.stack([(row - centre).square().mean() for row in rows]).mean()
+    assert method.loss(batch, torch_stream(0))[0].item() == pytest.approx(wanted.item(), rel=1e-4)

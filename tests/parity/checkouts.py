@@ -22,6 +22,7 @@ CHECKOUTS = {  # method -> environment variable, repository and commit, folder o
     "sar_jepa": ("SARJEPA_REFERENCE", "waterdisappear/SAR-JEPA at 1f17f90", "Pretraining"),
     "i_jepa": ("IJEPA_REFERENCE", "facebookresearch/ijepa at 52c1ae9", ""),
     "dino": ("DINO_REFERENCE", "facebookresearch/dino at 7c446df", ""),
+    "lejepa": ("LEJEPA_REFERENCE", "rbalestr-lab/lejepa at eddffdd", ""),
     "vicreg": ("VICREG_REFERENCE", "facebookresearch/vicreg at 4e12602", ""),
 }
 

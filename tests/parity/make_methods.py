@@ -16,10 +16,12 @@ from parity.checkouts import CHECKOUTS, MissingCheckoutError
 from parity.frozen import FOLDER, save
 from parity.reference_i_jepa import i_jepa_outcome
 from parity.reference_joint import dino_outcome, vicreg_outcome
+from parity.reference_lejepa import lejepa_outcome
 from parity.reference_methods import histograms, masked_outcome
 
 OUTCOMES = {  # of the others, `masked_outcome`
     "i_jepa": i_jepa_outcome, "vicreg": vicreg_outcome, "dino": dino_outcome,
+    "lejepa": lejepa_outcome,
 }  # fmt: skip
 
 

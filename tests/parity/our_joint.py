@@ -2,20 +2,28 @@
 
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from parity.inputs import chips, sample
+from parity.inputs import chips, sample, weight
 from parity.our_methods import CASES, RATE, TEMPERATURES, Draw, Outcome, build, weights_of
 from sarbench.bench.pretraining.optimisation import make_optimizer
 from sarbench.bench.pretraining.step import train_step
+from sarbench.methods import lejepa
 from sarbench.methods._method import Batch
 
 CHIPS = 4
 STEPS = 5  # in double precision
-VIEWS = {"vicreg": (2, 0), "dino": (2, 2)}  # method -> large and small views of each chip
+VIEWS = {
+    "vicreg": (2, 0),
+    "dino": (2, 2),
+    "lejepa": (4, 0),
+}  # method -> large and small views of each chip
 SMALL_PX = 96
+DIRECTIONS = (16, 256)  # of LeJEPA: length and number
 
 
 def views(name: str) -> list[Tensor]:
@@ -43,12 +51,18 @@ def joint_outcome(name: str, draws: Sequence[Draw]) -> Outcome:
     losses = []
     for step in range(len(draws)):
         batch = Batch(images, torch.arange(CHIPS), progress=step / len(draws))
-        losses.append(train_step(method, optimizer, batch, rng))
+        with mock.patch.object(lejepa, "random_directions", return_value=directions(step)):
+            losses.append(train_step(method, optimizer, batch, rng))
     return {
         **{quantity: {quantity: sample(values)} for quantity, values in first.items()},
         "losses": {"losses": torch.tensor(losses).numpy()},
         "weights": {theirs: sample(value) for theirs, value in weights.items()},
     }
+
+
+def directions(step: int) -> Tensor:
+    """Return the directions along which LeJEPA tests normality in a step."""
+    return functional.normalize(weight(f"directions {step}", DIRECTIONS).double(), dim=0)
 
 
 def watch_joint(found: dict[str, Tensor], method: Any, name: str) -> None:
@@ -60,6 +74,8 @@ def watch_joint(found: dict[str, Tensor], method: Any, name: str) -> None:
     method.encoder.norm.register_forward_hook(lambda _, __, made: keep("tokens", made))
     if name == "vicreg":
         method.expander.register_forward_hook(lambda _, __, made: keep("predictions", made))
+    if name == "lejepa":
+        method.projector.register_forward_hook(lambda _, __, made: keep("predictions", made))
     if name == "dino":
         method.head.register_forward_hook(
             lambda head, _, made: keep("predictions", method.head.logits(made))

@@ -87,6 +87,14 @@ CASES = {
         },
         Recipe(beta2=0.999, weight_decay=0.04),
     ),
+    "lejepa": Case(
+        {
+            "encoder.": "backbone.", "projector.1.": "proj.norm1.",
+            "projector.4.": "proj.norm4.", "projector.": "proj.",
+        },
+        {"large": 4, "small": 0},
+        Recipe(optimizer="sgd", momentum=0.9),
+    ),
 }  # fmt: skip
 
 
