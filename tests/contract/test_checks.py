@@ -31,11 +31,12 @@ from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
 VARIANTS = {
     "lomar_sar", "low_pass", "sar_jepa_gauss", "maskfeat", "speckle_mae", "multi_scale_structure",
 }  # fmt: skip
+SEVERAL_CROPS = {"vicreg", "dino", "lejepa"}  # whose steps are long; `simclr` has the same checks
 LONGEST = {features_do_not_collapse, twenty_steps_lower_the_loss}
 CASES = [
     pytest.param(
         name, check, id=f"{name}-{check.__name__}",
-        marks=[pytest.mark.slow] if name in VARIANTS and check in LONGEST else [],
+        marks=[pytest.mark.slow] if name in VARIANTS | SEVERAL_CROPS and check in LONGEST else [],
     )
     for name in names() for check in ALWAYS + TRAINED
 ]  # fmt: skip

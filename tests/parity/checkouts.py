@@ -29,6 +29,9 @@ CHECKOUTS = {  # method -> environment variable, repository and commit, folder o
         "SARATRX2_REFERENCE", "waterdisappear/SARATR-X-v2 at 0041e6c", "pre-training",
     ),
     "maskfeat": ("SLOWFAST_REFERENCE", "facebookresearch/SlowFast at 287ec00", ""),
+    "dino": ("DINO_REFERENCE", "facebookresearch/dino at 7c446df", ""),
+    "lejepa": ("LEJEPA_REFERENCE", "rbalestr-lab/lejepa at eddffdd", ""),
+    "vicreg": ("VICREG_REFERENCE", "facebookresearch/vicreg at 4e12602", ""),
 }  # fmt: skip
 
 

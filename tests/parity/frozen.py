@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from parity.inputs import chips, sample, weight
+from parity.our_joint import VIEWS, joint_outcome, views
 from parity.our_methods import IMAGES, Draw, Outcome, build, outcome
 
 FOLDER = Path(__file__).parent / "methods"
@@ -26,7 +27,10 @@ LIMITS = {
 
 def inputs_digest(name: str) -> int:
     """Return a checksum of the chips and the first weights of a method."""
-    digest = zlib.crc32(chips(IMAGES).numpy().tobytes())
+    images = views(name) if name in VIEWS else [chips(IMAGES)]
+    digest = 0
+    for image in images:
+        digest = zlib.crc32(image.numpy().tobytes(), digest)
     for values in build(name)[1].values():
         digest = zlib.crc32(values.detach().numpy().tobytes(), digest)
     return digest
@@ -87,7 +91,7 @@ def trained(name: str, values: np.ndarray) -> np.ndarray:
 def differences(name: str, path: Path | None = None) -> dict[str, float]:
     """Return our largest difference from the results in a file for each quantity."""
     draws, theirs, _ = load(path or FOLDER / f"{name}.npz")
-    ours = outcome(name, draws)
+    ours = joint_outcome(name, draws) if name in VIEWS else outcome(name, draws)
     for quantity in set(theirs) - set(ours):  # targets in float32
         ours[quantity] = {quantity: ours["targets"]["targets"]}
     for one in (ours, theirs):

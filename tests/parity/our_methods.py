@@ -24,6 +24,7 @@ STEPS = 10
 IMAGES = 3  # the number at which LoMaR's code pairs each image with each of its 4 windows
 RATE = 1e-3
 MOMENTUM = 0.9  # of moving averages; with 0.996 they would hardly move in ten steps
+HEAD, TEMPERATURES = (40, 24, 64), (0.04, 0.07)  # of DINO: head; temperatures of targets
 
 Draw = dict[str, np.ndarray]  # the masks of a step
 Outcome = dict[str, dict[str, np.ndarray]]  # quantity -> arrays by name
@@ -101,7 +102,31 @@ CASES = {
     "maskfeat": Case(
         {"predictor.": "pred_head.projections.0."} | ENCODER_NAMES, recipe=Recipe(beta2=0.999)
     ),
-}
+    "vicreg": Case(
+        {
+            "encoder.": "backbone.", "expander.1.": "projector.norm1.",
+            "expander.4.": "projector.norm4.", "expander.": "projector.",
+        },
+        recipe=Recipe(optimizer="sgd", momentum=0.9, weight_decay=1e-6),
+    ),
+    "dino": Case(
+        {},
+        {  # of five steps, the last layer is fixed in one, and temperatures rise to the third
+            "small": 2, "head": HEAD, "momentum": MOMENTUM, "fixed_last_layer": 0.2,
+            "target_warmup": 0.4, "target_temperature_start": TEMPERATURES[0],
+            "target_temperature": TEMPERATURES[1],
+        },
+        Recipe(beta2=0.999, weight_decay=0.04),
+    ),
+    "lejepa": Case(
+        {
+            "encoder.": "backbone.", "projector.1.": "proj.norm1.",
+            "projector.4.": "proj.norm4.", "projector.": "proj.",
+        },
+        {"large": 4, "small": 0},
+        Recipe(optimizer="sgd", momentum=0.9),
+    ),
+}  # fmt: skip
 
 
 def reference_name(case: Case, name: str) -> str:
@@ -113,11 +138,16 @@ def reference_name(case: Case, name: str) -> str:
     return name.replace("attn.relative", "attn.rpe_k.lookup_table_weight")
 
 
+def weights_of(name: str, method: Method) -> dict[str, Tensor]:
+    """Return the weights of a method by the reference's names."""
+    return {reference_name(CASES[name], n): value for n, value in method.named_parameters()}
+
+
 def build(name: str) -> tuple[Method, dict[str, Tensor]]:
     """Return a method with the first weights of the reference, and its weights by their names."""
     case, kind = CASES[name], get(name)
     method = kind(kind.Config(**case.config), ENCODER, torch.Generator()).train()
-    weights = {reference_name(case, n): value for n, value in method.named_parameters()}
+    weights = weights_of(name, method)
     with torch.no_grad():
         for theirs, value in weights.items():
             value.copy_(weight(theirs.removeprefix("target_"), tuple(value.shape)))
