@@ -37,7 +37,7 @@ before its classes tell chips apart; and 16 chips a batch are few for a centre, 
 import copy
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -85,7 +85,7 @@ class Config(SmallCrops):
                 raise MethodConfigError(
                     f"{name} is {getattr(self, name)}; it must be a number from 0 to 1"
                 )
-        if self.head is not None and (len(self.head) != 3 or min(self.head) < 1):
+        if self.head is not None and not _is_shape(self.head):
             raise MethodConfigError(
                 f"head is {self.head}; it must be [width, length of vectors, classes], "
                 f"whole numbers from 1, such as {list(HEAD)}"
@@ -96,6 +96,11 @@ class Config(SmallCrops):
         share = min(1.0, progress / self.target_warmup) if self.target_warmup else 1.0
         start = self.target_temperature_start
         return start + share * (self.target_temperature - start)
+
+
+def _is_shape(head: Any) -> bool:
+    whole = isinstance(head, tuple) and all(type(one) is int and one >= 1 for one in head)
+    return whole and len(head) == 3
 
 
 def head_shape(width: int) -> tuple[int, int, int]:
