@@ -25,7 +25,11 @@ encoder without the layers of aggregation, as the source's checkpoints do. The p
 from summaries, which give a squared distance; the source has smooth L1, as I-JEPA.
 Unknown: the batch of the source's ViT-B (here 2048, that of ViT-H in its README), and settings for
 SAR. I-JEPA is reported to collapse on SAR chips. A point scatterer is not part of the target of its
-own patch, and what is at the opposite border of a chip is not a neighbour of a patch.
+own patch, and what is at the opposite border of a chip is not a neighbour of a patch. Targets are
+nearly constant in narrow encoders: the query is added to what it attends to, and the mean of all
+tokens is much the same for every chip. With first weights, the deviation of targets over patches
+and chips is 0.02 of their root mean square in `vit_nano`, 0.04 at a width of 128, 0.17 at 768 (in
+I-JEPA 0.46). It falls further in short trainings, where the loss ends near 0 and little is learned.
 """
 
 import copy
