@@ -15,7 +15,7 @@ from ..results.record import digest_json
 from .given_file import GivenFile
 
 T = TypeVar("T")
-Shots = int | Literal["all"]
+Shots = int | str  # labelled chips per class, `all`, or a share of them such as `30%`
 Kind = Literal["pretrain", "evaluate"]  # of work and of a job: a pretraining, or runs
 KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
 GIVEN = "given"  # the method of given weights

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Literal
 
 from ._settings import KNN, FewShot, Finetune, Linear, Logistic, Lora, Settings
+from ._support_sets import Shots
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,12 @@ class Protocol:
     allows_all: bool
     draws: bool = True
     together: bool = False
+
+    def allows(self, shots: Shots) -> bool:
+        """Return whether it takes these shots; every protocol takes a share of the labels."""
+        if isinstance(shots, int):
+            return self.allows_shots
+        return self.allows_all or shots != "all"
 
     @property
     def version(self) -> int:

@@ -5,15 +5,17 @@ equal for all methods, and independent of the order of files in a folder.
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Int, UInt64
 
-Shots = int | Literal["all"]
+Shots = int | str  # chips per class, `all`, or a share of the chips of each class as `30%`
+ALLOWED_SHOTS = "a whole number from 1, 'all', or a share of the labels such as '30%'"
+PERCENT = re.compile(r"(?!0+(\.0+)?%)[0-9]{1,2}(\.[0-9]{1,3})?%")  # above 0 and below 100
 
 
 class SupportSetError(ValueError):
@@ -35,15 +37,16 @@ def support_set(
         seed: Seed of the episode.
         ids: Ids of the training chips; unique.
         labels: Classes of the training chips.
-        shots: Chips per class, or `all`.
+        shots: Chips per class; `all`; or `P%`: P percent of the chips of each class, rounded, at
+            least one.
         class_names: For messages, and to find classes without any chip.
 
     Raises:
-        SupportSetError: `shots` is neither a positive whole number nor `all`, a class has fewer
-            chips than `shots`, or an id occurs twice.
+        SupportSetError: `shots` is none of these, a class has fewer chips than `shots`, or an id
+            occurs twice.
     """
-    if shots != "all" and (isinstance(shots, bool) or not isinstance(shots, int) or shots < 1):
-        raise SupportSetError(f"shots is {shots!r}; it must be a whole number from 1, or 'all'")
+    if not are_shots(shots):
+        raise SupportSetError(f"shots is {shots!r}; it must be {ALLOWED_SHOTS}")
     ids = np.asarray(ids)
     keys = _keys(f"{split_digest}/{seed}/", ids)
     order = np.lexsort((keys, labels))
@@ -61,7 +64,7 @@ def support_set(
     if not class_names:
         counts = counts[counts > 0]
         class_names = [f"class {label}" for label in np.unique(labels)]
-    wanted = 1 if shots == "all" else shots
+    wanted = shots if isinstance(shots, int) else 1
     short = [
         f"{name} has {count}"
         for name, count in zip(class_names, counts, strict=True)
@@ -75,7 +78,24 @@ def support_set(
     if shots == "all":
         return order
     starts = np.repeat(np.cumsum(counts) - counts, counts)
-    return order[np.arange(len(order)) - starts < shots]
+    taken = np.repeat(labelled_chips(shots, counts), counts)
+    return order[np.arange(len(order)) - starts < taken]
+
+
+def are_shots(value: object) -> bool:
+    """Return whether a value is allowed as shots."""
+    if isinstance(value, str):
+        return value == "all" or PERCENT.fullmatch(value) is not None
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def labelled_chips(shots: Shots, counts: Int[np.ndarray, " C"]) -> Int[np.ndarray, " C"]:
+    """Return how many chips of each class are labelled, from the numbers of training chips."""
+    if isinstance(shots, int):
+        return np.full_like(counts, shots)
+    share = 1.0 if shots == "all" else float(shots[:-1]) / 100
+    rounded = np.floor(share * counts + 0.5).astype(counts.dtype)  # half a chip counts
+    return np.minimum(np.maximum(rounded, 1), counts)
 
 
 def of_equal_size(

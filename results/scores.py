@@ -4,17 +4,31 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-Shots = int | Literal["all"]
+Shots = int | str  # labelled chips per class, `all`, or a share of them such as `30%`
 MOST_PROBLEMS = 20  # named in one error
 
 
 class LeaderboardError(ValueError):
     """Scores or names that do not give a table."""
+
+
+def labels_in_words(shots: Shots) -> str:
+    """Return shots in words: `10 shots`, `30% of labels`, `all labels`."""
+    if isinstance(shots, int):
+        return f"{shots} shot{'s' * (shots > 1)}"
+    return "all labels" if shots == "all" else f"{shots} of labels"
+
+
+def order_of_labels(shots: Shots) -> tuple[float, float]:
+    """Return a value that sorts numbers of shots before shares of the labels before `all`."""
+    if isinstance(shots, int):
+        return 0.0, shots
+    return (2.0, 0.0) if shots == "all" else (1.0, float(shots.rstrip("%")))
 
 
 class Column(NamedTuple):
@@ -179,7 +193,8 @@ def refuse_mixtures(scores: Sequence[Score]) -> None:
             agree(("weights", start), score.weights, where, f"{start}: the weights digest")
         if score.support:
             labelled = ("support", score.dataset, score.shots, score.seed)
-            text = f"{score.dataset}, {score.shots} shots, seed {score.seed}: the support digest"
+            where = f"{score.dataset}, {labels_in_words(score.shots)}, seed {score.seed}"
+            text = f"{where}: the support digest"
             agree(labelled, score.support, f"{score.method} ({score.protocol})", text)
     if problems:
         listed = list(problems)[:MOST_PROBLEMS]

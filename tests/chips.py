@@ -48,3 +48,19 @@ def write_pool(data: Path, first: int = 0) -> None:
     for number in range(4):
         pixels = np.random.default_rng(first + number).integers(0, 255, (64, 64), dtype=np.uint8)
         Image.fromarray(pixels).save(data / "pool" / f"{number}.png")
+
+
+def write_images(root: Path, *names: str, side: int = 16) -> None:
+    """Write an image for each name, all with other pixels."""
+    for number, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.uint8(255 * speckled_chips(1, side, seed=number)[0])
+        Image.fromarray(pixels).save(path)
+
+
+def four(root: Path, train: str = "train", test: str = "test") -> None:
+    """Write two classes with a training chip and a test chip each."""
+    write_images(
+        root, *(f"{side}/{c}/{n}.png" for side, n in ((train, 0), (test, 1)) for c in "ab")
+    )

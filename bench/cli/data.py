@@ -11,9 +11,9 @@ from rich.table import Table
 
 from ..data.chips import Chips
 from ..data.find_set import describe_set
-from ..data.names import card_of, full_name, split_name
+from ..data.names import card_of, full_name, place_of, split_name
 from ..data.prepare import prepare, source_exists, summary
-from ..data.registry import card, dataset_names, describe, pool_names
+from ..data.registry import card, dataset_names, describe, pool_names, pool_unless_labelled
 from ..data.set_descriptions import write_description
 from ..store.records import Store
 from .app import COMMANDS, app, out, print_error, print_json
@@ -37,7 +37,7 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
     """Prepare every set that is not prepared yet, with progress; return them all."""
     result = []
     with progress() as shown:
-        for given in dict.fromkeys(names):
+        for given in dict.fromkeys(pool_unless_labelled(name, folder) for name in names):
             name, pool = split_name(given)
             bar = Bar(f"preparing {given}", None, "chips")
             shown.add(bar)
@@ -53,7 +53,7 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
 
 def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
     """Prepare the data of the missing work; return the plan made afterwards."""
-    if names := [*plan.to_prepare(), *plan.uncompared]:
+    if names := [*plan.to_prepare(), *map(place_of, plan.uncompared)]:
         prepare_all(names, request.data, request.store)
         plan = request.plan()
     for name, known in plan.data.items():
@@ -93,6 +93,7 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
         table.add_row(row["name"], count, row["title"])
     out.print(table)
     out.print(f"searched below {folder} (--data); `sarbench data verify NAME` checks the files")
+    out.print("a data set may also be a folder of your labelled chips (folder:PATH)")
     out.print("a pool may also be any folder of images (folder:PATH)")
     out.print("or the training split of a data set, with its labels (NAME:train)")
 
@@ -104,7 +105,7 @@ def show_info(
     as_json: Json = False,
 ) -> None:
     """Print description, address, licence, citation, layouts and counts of a data set or pool."""
-    found = card_of(name)
+    found = card_of(pool_unless_labelled(name, folder))
     about = describe(found, folder)
     if as_json:
         print_json(about)
@@ -142,7 +143,7 @@ def verify_data(
     from ..data.verify import verify
 
     bad = False
-    for given in names:
+    for given in (pool_unless_labelled(name, folder) for name in names):
         name, pool = split_name(given)
         with progress() as shown:
             bar = Bar(f"reading {given}", None, "chips")
@@ -183,3 +184,53 @@ def show_data(
     path = path or Path(f"{name.replace('/', '_').replace(':', '_')}.png")
     draw_chips(prepare_all([name], folder, open_store(runs))[0], path)
     out.print(f"written: {path}")
+
+
+@data.command("new")
+def new_data(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="folder of labelled chips")],
+    name: Annotated[
+        str | None, typer.Option(help="name in grids; default: the name of the folder")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="share of test chips, drawn where the files say no side")
+    ] = None,
+    by_group: Annotated[
+        bool, typer.Option("--by-group", help="draw whole groups of near duplicates")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="another number gives another draw")] = 0,
+    folder: DataDir = DATA,
+) -> None:
+    """Look at a folder of labelled chips, and write a card that makes it a data set with a name."""
+    from ..data.new_card import look, write_card
+    from ..data.sources.card_file import CardError, CardFile, check_name
+    from ..toml_file import parse
+
+    chips = (folder / path.expanduser()).resolve() if not path.is_absolute() else path.resolve()
+    name = name or chips.name
+    check_name(name)
+    given = {"title": name, "folder": ".", "test": test, "seed": seed}
+    given |= {"by": "group"} if by_group else {}
+    content = parse(given, CardFile, CardError, "sarbench data new")
+    found = look(chips, content)
+    for class_name in found.counts["train"]:
+        sides = (f"{found.counts[side].get(class_name, 0)} {side}" for side in found.counts)
+        out.print(f"{class_name}: {', '.join(sides)}", markup=False)
+    kept = "whole images" if found.crop_px is None else f"central {found.crop_px} px"
+    out.print(
+        f"{len(found.counts['train'])} classes; height {_range(found.heights)}, width "
+        f"{_range(found.widths)} px: {kept}; {found.groups} groups of near duplicates; "
+        f"{found.unused} images not used",
+        markup=False,
+    )
+    written = write_card(chips, folder, name, content.model_copy(update={"counts": found.counts}))
+    out.print(f"written: {written}", markup=False)
+    out.print("add title, where, licence and citation to it, so that tables can state them")
+    out.print(
+        f'next: sarbench data prepare {name}, or datasets = ["{name}"] in a grid', markup=False
+    )
+
+
+def _range(values: tuple[int, int]) -> str:
+    low, high = values
+    return str(low) if low == high else f"{low} to {high}"

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..data.names import full_name
+from ..data.names import full_name, placed, stored_name
+from ..data.registry import add_cards
+from ..data.set_descriptions import FOLDER
 from ..grid.schema import Grid, bundled_grids, read_grid
 from ..plan.archived import read_plan
 from ..plan.plan import Filters, Plan, make_plan
@@ -55,7 +57,8 @@ class Request:
 
     @cached_property
     def grid(self) -> Grid:
-        """The grid, read strictly."""
+        """The grid, read strictly; the data sets of card files in the store are known before."""
+        add_cards(self.store.root / FOLDER)
         return read_grid(self.file)
 
     @property
@@ -142,8 +145,8 @@ def _request(
     ] = None,
 ) -> Request:
     part = Filters(
-        tuple(method or ()), tuple(dataset or ()), tuple(protocol or ()), tuple(shots or ()),
-        tuple(seed or ()), tuple(condition or ()),
+        tuple(method or ()), tuple(map(placed, dataset or ())), tuple(protocol or ()),
+        tuple(shots or ()), tuple(seed or ()), tuple(condition or ()),
     )  # fmt: skip
     return Request(grid, runs, data, part, _versions(pixels or []))
 
@@ -154,7 +157,7 @@ def _versions(given: list[str]) -> dict[str, str]:
     for name, _, digest in pairs:
         if not name or not digest:
             raise typer.BadParameter(f"--pixels takes SET=DIGEST, got {name or digest!r}")
-    return {full_name(name): digest for name, _, digest in pairs}
+    return {stored_name(full_name(name)): digest for name, _, digest in pairs}
 
 
 def _check_archive(request: Request, command: str) -> None:

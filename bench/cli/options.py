@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..data.registry import add_cards
+from ..data.set_descriptions import FOLDER
 from ..store.records import Store, StoreError
 from ..suggest import RequestError
 
@@ -37,11 +39,20 @@ def new_folder(path: Path) -> Path:
     return path
 
 
+def _known_data(path: Path) -> Path:
+    """Make the data sets of card files in the data folder known."""
+    add_cards(path)
+    return path
+
+
 RunsDir = Annotated[
     Path, typer.Option("--runs", envvar="SARBENCH_RUNS", help="folder of the store of results")
 ]
 DataDir = Annotated[
-    Path, typer.Option("--data", envvar="SARBENCH_DATA", help="folder of the data sets")
+    Path,
+    typer.Option(
+        "--data", envvar="SARBENCH_DATA", help="folder of the data sets", callback=_known_data
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 PngFile = Annotated[
@@ -67,4 +78,5 @@ def open_store(runs: Path) -> Store:
     nearest = next(path for path in (root, *root.parents) if path.exists())
     if not nearest.is_dir():
         raise StoreError(f"{nearest} is a file; name a folder with --runs or SARBENCH_RUNS")
+    add_cards(root / FOLDER)
     return Store(root)

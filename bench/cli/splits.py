@@ -87,8 +87,9 @@ def _shots(given: str) -> "list[Shots]":
     """Return the shots of `10,20,all`.
 
     Raises:
-        RequestError: One of them is not a number from 1 or `all`.
+        RequestError: One of them is not allowed.
     """
+    from ...protocols._support_sets import ALLOWED_SHOTS
     from ..dassl.splits import to_shots
 
     found: list[Shots] = []
@@ -96,8 +97,7 @@ def _shots(given: str) -> "list[Shots]":
         shots = to_shots(word)
         if shots is None:
             raise RequestError(
-                f"--shots has {word!r}; allowed are whole numbers from 1 and `all`, with commas: "
-                "--shots 10,20,40"
+                f"--shots has {word!r}; allowed, with commas, is {ALLOWED_SHOTS}: --shots 10,20,30%"
             )
         found.append(shots)
     return list(dict.fromkeys(found))

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 
-from ...protocols._support_sets import Shots, support_digest, support_set
+from ...protocols._support_sets import Shots, are_shots, support_digest, support_set
 from ..data.chips import Chips
 from ..data.images import content_digest
 from ..store.atomic import TooLargeError, read_file, write_atomic, writing
@@ -89,9 +89,8 @@ def support_path(folder: Path, shots: Shots, seed: int) -> Path:
 
 def to_shots(text: str) -> Shots | None:
     """Return shots from text, None for another text."""
-    if text == "all":
-        return "all"
-    return int(text) if text.isdecimal() and int(text) > 0 else None
+    shots = int(text) if text.isdecimal() else text
+    return shots if are_shots(shots) else None
 
 
 def impath(chips: Chips, index: int) -> str:

@@ -79,8 +79,7 @@ def check_shots(protocol: Protocol, support: SupportSet) -> None:
     Raises:
         RequestError: It takes other shots.
     """
-    taken = protocol.allows_all if support.shots == "all" else protocol.allows_shots
-    if not taken:
+    if not protocol.allows(support.shots):
         other = "a number of shots" if support.shots == "all" else "all labelled chips"
         raise RequestError(
             f"{protocol.name} does not train on shots = {support.shots}; it takes {other}: set "

@@ -26,6 +26,7 @@ class Chips:
         data_digest: SHA-256 over the prepared pixels.
         split_digest: SHA-256 over ids, labels and split; empty in a pool.
         rendering: For MSTAR, the name of the rendering or `unknown rendering`; else empty.
+        group: Number of the near-duplicate group of each chip, where the files of the set say it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Chips:
     data_digest: str
     split_digest: str
     rendering: str = ""
+    group: Int[np.ndarray, " N"] | None = None
 
     def __len__(self) -> int:
         """Return the number of chips."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..store.records import Store
 from .chips import Chips
-from .names import card_of, full_name, split_name
+from .names import card_of, full_name, split_name, stored_name
 from .packed import Summary, summary_from_json
 from .prepare import is_packed, open_version, source_exists, summary
 from .registry import card
@@ -64,7 +64,7 @@ def find_set(
     """
     given = full_name(given)
     name, pool = split_name(given)
-    prefix = (chosen or {}).get(given)
+    prefix = (chosen or {}).get(stored_name(given))
     packed = summary(name, data_dir, Store(root).prepared, pool=pool)
     if packed is not None and prefix is None:
         return FoundSet(packed, True)
@@ -153,7 +153,7 @@ class Splits:
             chips = open_version(card(dataset), data_digest, digest, self._prepared)
         except (OSError, LookupError, ValueError):
             return None
-        return Split(chips.ids, chips.labels, chips.is_test, chips.classes)
+        return Split(chips.ids, chips.labels, chips.is_test, chips.classes, chips.group)
 
     def described(self, root: Path, data_digest: str, digest: str) -> SetDescription | None:
         """Return the checked description of a set in one store; `digest` is empty for a pool."""

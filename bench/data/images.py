@@ -7,6 +7,7 @@ import hashlib
 import io
 import warnings
 import zlib
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 
@@ -46,6 +47,19 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     else:
         array = _decode_with_pillow(data, name)
     return _as_amplitude(_one_channel(array, name), name)
+
+
+def image_size(data: bytes, name: str) -> tuple[int, int]:
+    """Return (height, width) of an image; the pixels of most formats are not decoded.
+
+    Raises:
+        UnreadableImageError: The file cannot be used.
+    """
+    if Path(name).suffix.lower() not in (".npy", ".mat"):
+        with suppress(OSError, SyntaxError, ValueError), Image.open(io.BytesIO(data)) as image:
+            return image.height, image.width
+    height, width = decode_image(data, name).shape
+    return height, width
 
 
 def content_digest(image: np.ndarray) -> int:

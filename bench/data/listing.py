@@ -47,7 +47,7 @@ def check_listing(card: Card, listing: Listing) -> None:
     if listing.refused:
         raise DatasetMismatchError(
             f"{card.name} in {listing.source}: some files cannot be assigned to a chip: "
-            f"{_name_some(listing.refused, 'file')}"
+            f"{name_some(listing.refused, 'file')}"
         )
     if card.kind == "pool":
         if not listing.entries:
@@ -77,10 +77,11 @@ def check_listing(card: Card, listing: Listing) -> None:
 
 
 def _missing(listing: Listing) -> str:
-    return f" (missing: {_name_some(listing.missing, 'chip')})" if listing.missing else ""
+    return f" (missing: {name_some(listing.missing, 'chip')})" if listing.missing else ""
 
 
-def _name_some(names: list[str], thing: str) -> str:
+def name_some(names: list[str], thing: str) -> str:
+    """Return the first names in one line, with the number of the others."""
     more = len(names) - NAMED
     rest = f" and {more} more {thing}{'s' if more > 1 else ''}" if more > 0 else ""
     return "; ".join(names[:NAMED]) + rest

@@ -5,7 +5,7 @@ from the files of `mstar_soc`.
 """
 
 from ..suggest import nearest
-from .registry import UnknownDatasetError, card, dataset_names, pool_names
+from .registry import UnknownDatasetError, card, dataset_names, is_dataset, pool_names
 from .source import Card
 
 TRAIN = ":train"  # ends the name of a pool that is the training split of a data set
@@ -18,9 +18,10 @@ def split_source(name: str) -> str | None:
         UnknownDatasetError: NAME is not a data set, or the part is not `train`.
     """
     dataset, colon, part = name.rpartition(":")
-    if not colon or name.startswith("folder:"):
+    folder = name.startswith("folder:")
+    if not colon or (folder and (part != "train" or dataset == "folder")):
         return None
-    if dataset in dataset_names() and part == "train":
+    if is_dataset(dataset) and part == "train":
         return dataset
     near = nearest(dataset, dataset_names())
     if dataset in dataset_names():
@@ -46,14 +47,21 @@ def split_name(given: str) -> tuple[str, bool]:
         return dataset, False
     if name != given:
         return name, True
-    pools = given.startswith("folder:") or given in pool_names()
-    return given, pools and given not in dataset_names()
+    return given, given in pool_names() and not is_dataset(given)
 
 
 def full_name(given: str) -> str:
-    """Return the name of a set in plans and stores: a pool is written `pool:<name>`."""
+    """Return the name of a set in plans: a pool is written `pool:<name>`."""
     name, pool = split_name(given)
     return f"pool:{name}" if pool else name
+
+
+def stored_name(given: str) -> str:
+    """Return the name of a set in records, stores and tables.
+
+    A labelled folder has the last part of its path, so that its results do not depend on the place.
+    """
+    return card(given).name if given.startswith("folder:") else given
 
 
 def set_of(pool: str) -> str:
@@ -63,6 +71,28 @@ def set_of(pool: str) -> str:
     """
     whole = pool in dataset_names() and pool not in pool_names()
     return pool if whole else full_name(f"pool:{pool}")
+
+
+class PlacedName(str):
+    """The stored name of a labelled folder, which remembers the name with the path."""
+
+    __slots__ = ("place",)
+    place: str
+
+
+def placed(given: str) -> str:
+    """Return the stored name of a set with its place; a malformed name is returned as it is."""
+    try:
+        name = PlacedName(stored_name(given))
+    except UnknownDatasetError:
+        return given
+    name.place = given
+    return name if name != given else given
+
+
+def place_of(name: str) -> str:
+    """Return a name with the path of its files, if it has one."""
+    return name.place if isinstance(name, PlacedName) else name
 
 
 def card_of(given: str) -> Card:

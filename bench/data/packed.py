@@ -13,11 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 from pydantic import TypeAdapter
 
 from ..store.atomic import is_full, no_space
@@ -113,6 +114,8 @@ def write_packed(
             _flush(target)
         if digest is None:
             raise DatasetMismatchError(f"{card.name} holds no image")
+        if problem := card.source.problem(card, rows):
+            raise DatasetMismatchError(f"{card.name}: {problem}")
         _write_index(new / "index.npz", card, rows)
         described = _summarise(card, rows, digest.hexdigest())
         with (new / "summary.json").open("w", encoding="utf-8") as target:
@@ -134,9 +137,7 @@ def packed_folder(prepared_dir: Path, name: str, data_digest: str, split: str) -
 def _without_pixels(chip: PackedChip) -> PackedChip:
     """Return the chip with the size and type of its pixels, without their memory."""
     size_only = np.broadcast_to(np.zeros((), chip.pixels.dtype), chip.pixels.shape)
-    return PackedChip(
-        chip.chip_id, chip.class_name, chip.is_test, size_only, chip.source_size, chip.content
-    )
+    return replace(chip, pixels=size_only)
 
 
 def _check_like(card: Card, first: PackedChip, chip: PackedChip) -> None:
@@ -190,8 +191,18 @@ def _write_index(path: Path, card: Card, rows: list[PackedChip]) -> None:
             size=sizes,
             source_size=np.array([chip.source_size for chip in rows], np.int64),
             content=np.array([chip.content for chip in rows], np.uint64),
+            group=_groups(rows),
         )
         _flush(target)
+
+
+def _groups(rows: list[PackedChip]) -> Int[np.ndarray, " N"]:
+    """Return the number of the group of each chip; empty if no chip has a group."""
+    if not any(chip.group for chip in rows):
+        return np.empty(0, np.int64)
+    names = [(chip.group, "" if chip.group else chip.chip_id) for chip in rows]
+    number = {name: index for index, name in enumerate(sorted(set(names)))}
+    return np.array([number[name] for name in names], np.int64)
 
 
 def read_summary(card: Card, path: Path) -> Summary:
@@ -247,6 +258,7 @@ def open_packed(card: Card, folder: Path) -> Prepared:
         data_digest=described.data_digest,
         split_digest=described.split_digest,
         rendering=described.rendering,
+        group=index["group"] if len(index.get("group", ())) else None,
     )
     return Prepared(chips, described)
 

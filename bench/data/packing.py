@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files as resources
 from typing import TypeVar
@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 
 from ... import protocols
-from .images import UnreadableImageError, centre_crop, content_digest
-from .source import Card, Entry
+from .images import UnreadableImageError, centre_crop, content_digest, image_size
+from .source import CROP_PX, Card, Entry
 
 UNKNOWN_RENDERING = "unknown rendering"
 THREADS = 8  # decoding releases Python's lock; files may be on a slow network drive
@@ -33,6 +33,7 @@ class PackedChip:
         pixels: Stored pixels (H, W).
         source_size: (height, width) of the source image.
         content: Digest of the whole source image.
+        group: As in `Entry`.
     """
 
     chip_id: str
@@ -41,6 +42,7 @@ class PackedChip:
     pixels: np.ndarray
     source_size: tuple[int, int]
     content: int
+    group: str = ""
 
     def line(self) -> bytes:
         """Return the line of the chip in the data digest."""
@@ -74,7 +76,26 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
         )
     if card.crop_px is not None:
         image = centre_crop(image, card.crop_px)
-    return PackedChip(entry.chip_id, entry.class_name, entry.is_test, image, size, content)
+    return PackedChip(
+        entry.chip_id, entry.class_name, entry.is_test, image, size, content, entry.group
+    )
+
+
+def with_crop(card: Card, entries: list[Entry]) -> Card:
+    """Return the card with the crop that follows from the sizes of its images.
+
+    Raises:
+        UnreadableImageError: A file cannot be used.
+    """
+    if not card.crop_from_sizes:
+        return card
+    sizes = in_threads(
+        lambda one: image_size(one.file.read_bytes(), one.file.member or one.file.path.name),
+        entries,
+    )
+    first = next(sizes, None)
+    same = all(size == first for size in sizes)
+    return replace(card, crop_px=None if same else CROP_PX)
 
 
 def pack_entries(card: Card, entries: list[Entry]) -> Iterator[PackedChip]:

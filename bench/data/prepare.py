@@ -6,6 +6,7 @@ files.
 """
 
 import json
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from .packed import (
     read_summary,
     write_packed,
 )
-from .packing import pack_entries
+from .packing import pack_entries, with_crop
 from .registry import card
 from .source import Card
 
@@ -64,11 +65,12 @@ def prepare(
     described = card(name, pool=pool)
     place = _Place(described, data_dir, prepared_dir)
     with open_source(place.source) as files:
-        stamp = _stamp(files)
+        stamp = _stamp(files, described.source.other_files(place.source) if place.source else ())
         prepared = place.open() if place.stamp == stamp else None
         if prepared is None:
             listing = list_chips(described, place.source, files)
             check_listing(described, listing)
+            described = with_crop(described, listing.entries)
             chips, total = pack_entries(described, listing.entries), len(listing.entries)
             folder = write_packed(described, chips, total, prepared_dir, progress)
             place.write(folder, stamp)
@@ -150,9 +152,13 @@ class _Place:
         write_atomic(self._path, json.dumps({"folder": folder.name, "stamp": stamp}))
 
 
-def _stamp(files: list[ImageFile]) -> str:
-    """Return a digest of names, sizes and times, to notice a change; empty without files."""
+def _stamp(files: list[ImageFile], others: Iterable[Path]) -> str:
+    """Return a digest of names, sizes and times, and of the content of other files.
+
+    It shows a change; without files it is empty.
+    """
     if not files:
         return ""
     lines = "".join(f"{file.relative}\t{file.stamp}\n" for file in files)
-    return sha256(lines.encode()).hexdigest()
+    content = [path.read_bytes() for path in others]
+    return sha256(b"".join([lines.encode(), *content])).hexdigest()

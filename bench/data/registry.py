@@ -1,13 +1,22 @@
 """Data sets and pools by name."""
 
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from ..suggest import unknown
 from .files import DatasetNotFoundError
 from .source import Card, Source
-from .sources import fusar_ship, image_folders, mstar, sar_acd, synthetic
+from .sources import (
+    card_file,
+    fusar_ship,
+    image_folders,
+    labelled_folder,
+    mstar,
+    sar_acd,
+    synthetic,
+)
 
 # A new data set is one file in `sources/` and one line here.
 SOURCES: tuple[Source, ...] = (
@@ -17,6 +26,11 @@ SOURCES: tuple[Source, ...] = (
     fusar_ship.FusarShip(),
     synthetic.Synthetic(),
 )
+
+
+GROUP = "sarbench.datasets"  # of entry points: NAME = "module:path of NAME.card.toml"
+
+_added: dict[str, Card | str] = {}  # by card files; a text is the reason why a card is unusable
 
 
 class UnknownDatasetError(LookupError):
@@ -29,9 +43,86 @@ def _cards(kind: str) -> dict[str, Card]:
     return {card.name: card for card in cards if card.kind == kind}
 
 
+def cards_in(folder: Path) -> list[Path]:
+    """Return the card files in a folder, which need not exist."""
+    return sorted(folder.glob(f"*{card_file.SUFFIX}"))
+
+
+def add_cards(folder: Path) -> None:
+    """Make the data sets of the card files in a folder known, in place of earlier ones.
+
+    A card of a store, which has no folder of chips, does not replace one that has.
+    """
+    for path in cards_in(folder):
+        _add(path.name.removesuffix(card_file.SUFFIX), path)
+
+
+def _add(name: str, path: Path) -> None:
+    if name in (*_cards("dataset"), *_cards("pool")):
+        _added[name] = f"{path}: {name} is a data set of sarbench; rename the file"
+        return
+    try:
+        found = card_file.card_from(path)
+    except (card_file.CardError, OSError) as error:
+        _added[name] = str(error)
+        return
+    if card_file.has_folder(found) or not isinstance(_added.get(name), Card):
+        _added[name] = found
+
+
+@cache
+def _add_installed() -> None:
+    """Add the data sets of installed packages."""
+    for entry in entry_points(group=GROUP):
+        try:
+            path = Path(entry.load())
+        except Exception as error:  # code of another package; the message must name it
+            _added[entry.name] = f"the package of data set {entry.name!r} fails: {error}"
+            continue
+        _add(entry.name, path)
+
+
+def added() -> dict[str, Card | str]:
+    """Return the cards of users by name, or the reason why one cannot be used."""
+    _add_installed()
+    return dict(_added)
+
+
+def is_dataset(name: str) -> bool:
+    """Return whether a name is that of a data set: a known one, or `folder:PATH`."""
+    if name.startswith("folder:"):
+        return not name.endswith(":train")  # a training split is a pool
+    return name in dataset_names()
+
+
+def pool_unless_labelled(given: str, data_dir: Path) -> str:
+    """Return a name as given, or `pool:folder:PATH` for a folder that does not hold a split.
+
+    Raises:
+        UnknownDatasetError: The name is malformed.
+    """
+    if not given.startswith("folder:"):
+        return given
+    try:
+        return given if labelled_folder.is_labelled(given, data_dir) else f"pool:{given}"
+    except labelled_folder.FolderNameError as error:
+        raise UnknownDatasetError(str(error)) from None
+
+
+def malformed(name: str) -> str:
+    """Return the reason why a name `folder:...` is not allowed; empty if it is."""
+    try:
+        if name.startswith("folder:"):
+            card(name)
+        return ""
+    except UnknownDatasetError as error:
+        return str(error)
+
+
 def dataset_names() -> tuple[str, ...]:
     """Return the names of all data set variants; a bare name is the default variant."""
-    return tuple(_cards("dataset"))
+    mine = (name for name, one in added().items() if isinstance(one, Card))
+    return (*_cards("dataset"), *mine)
 
 
 def pool_names() -> tuple[str, ...]:
@@ -43,28 +134,28 @@ def card(name: str, *, pool: bool = False) -> Card:
     """Return the card of a data set or pool.
 
     Args:
-        name: A name of `dataset_names()` or `pool_names()`, or `folder:PATH`, optionally followed
-            by `?transform=chip_max`.
-        pool: Choose the pool if a data set has the same name (`synthetic`).
+        name: A name of `dataset_names()` or `pool_names()`, or `folder:PATH` with options.
+        pool: Choose the pool if a data set has the same name (`synthetic`, `folder:PATH`).
 
     Raises:
         UnknownDatasetError: No such name; the message has the nearest one.
     """
     if name.startswith("folder:"):
-        found = image_folders.folder_card(name)
-        if found is None:
-            transforms = ", ".join(image_folders.TRANSFORMS)
-            raise UnknownDatasetError(
-                f"{name!r} is not a folder pool; write folder:PATH or "
-                f"folder:PATH?transform=chip_max (transforms: {transforms})"
-            )
-        return found
+        make = image_folders.folder_card if pool else labelled_folder.labelled_card
+        try:
+            return make(name)
+        except labelled_folder.FolderNameError as error:
+            raise UnknownDatasetError(str(error)) from None
     datasets, all_pools = _cards("dataset"), _cards("pool")
     found = all_pools.get(name) if pool else datasets.get(name) or all_pools.get(name)
+    if found is None and not pool:
+        found = added().get(name)
+    if isinstance(found, str):
+        raise UnknownDatasetError(found)
     if found is not None:
         return found
-    splits = [f"{dataset}:train" for dataset in datasets]
-    known = (*all_pools, *splits) if pool else (*datasets, *all_pools)
+    splits = [f"{dataset}:train" for dataset in dataset_names()]
+    known = (*all_pools, *splits) if pool else (*dataset_names(), *all_pools)
     kind = "pool" if pool else "data set or pool"
     raise UnknownDatasetError(unknown(kind, name, [*known, "folder:PATH"]))
 

@@ -20,9 +20,10 @@ import numpy as np
 from ..store.atomic import read_file, write_atomic
 from .chips import Chips
 from .images import FULL_SCALE
-from .names import card_of
+from .names import card_of, stored_name
 from .packed import Summary, summary_from_json
 from .source import count
+from .sources.card_file import SUFFIX
 from .splits import DamagedSetError, Split, split_digest
 
 FOLDER = "sets"
@@ -67,6 +68,10 @@ class SetDescription:
                 f"{summary.split_digest[:12]}; {advice}"
             )
         ids = split.ids.tolist()
+        if split.group is not None and split.group.shape != split.labels.shape:
+            raise DamagedSetError(
+                f"the groups of {self.given} are not one number for each chip; {advice}"
+            )
         unsorted = ids != sorted(ids) or list(split.classes) != sorted(split.classes)
         if unsorted or min(split.labels, default=0) < 0:
             raise DamagedSetError(
@@ -84,9 +89,8 @@ class SetDescription:
     def _expected(self) -> dict[str, Any]:
         """Return the fields of the summary that follow from card and split."""
         card = card_of(self.given)
-        expected: dict[str, Any] = {
-            name: getattr(card, name) for name in ("name", "kind", "transform", "crop_px")
-        }
+        names = "name", "kind", "transform", *([] if card.crop_from_sizes else ["crop_px"])
+        expected: dict[str, Any] = {name: getattr(card, name) for name in names}
         if card.kind != "dataset":
             return expected
         split = self.split
@@ -97,24 +101,35 @@ class SetDescription:
 
 def set_path(root: Path, given: str, data_digest: str, split: str) -> Path:
     """Return the file that describes a set in the store in `root`."""
+    given = stored_name(given)
     name = re.sub(r"[^A-Za-z0-9_.]+", "-", given)[-40:].strip("-")
     tag = sha256(given.encode()).hexdigest()[:6]
     return root / FOLDER / f"{name}-{tag}-{data_digest[:12]}-{split[:12] or 'pool'}.json"
 
 
+def card_path(root: Path, given: str) -> Path:
+    """Return the file of a user's card in the store in `root`; it need not exist."""
+    return root / FOLDER / f"{stored_name(given)}{SUFFIX}"
+
+
 def write_description(root: Path, given: str, split: Split | Chips, summary: Summary) -> None:
     """Describe a prepared set in the store in `root`, unless it is described already."""
+    described = card_of(given)
+    if text := described.source.card_text():
+        write_atomic(card_path(root, described.name), text)
     path = set_path(root, given, summary.data_digest, summary.split_digest)
     if path.exists():
         return
     labelled = summary.kind == "dataset"
     content = {
-        "given": given,
+        "given": stored_name(given),
         "summary": asdict(summary),
         "ids": [str(i) for i in split.ids] if labelled else [],
         "labels": split.labels.tolist() if labelled else [],
         "is_test": split.is_test.astype(int).tolist() if labelled else [],
     }
+    if labelled and split.group is not None:
+        content["group"] = split.group.tolist()
     write_atomic(path, json.dumps(content))
 
 
@@ -131,7 +146,7 @@ def descriptions_of(root: Path, given: str) -> list[SetDescription]:
     for path in paths:
         with suppress(DamagedSetError):  # `sarbench check` reports it
             found.append(read_set(path))
-    return [known for known in found if known.given == given]
+    return [known for known in found if known.given == stored_name(given)]
 
 
 def read_set(path: Path) -> SetDescription:
@@ -148,6 +163,7 @@ def read_set(path: Path) -> SetDescription:
             labels=np.array(stored["labels"], dtype=np.int64),
             is_test=np.array(stored["is_test"], dtype=bool),
             classes=summary.classes,
+            group=np.array(group, dtype=np.int64) if (group := stored.get("group")) else None,
         )
         return SetDescription(stored["given"], summary, split)
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:

@@ -2,11 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .files import DatasetNotFoundError, ImageFile, find_source
+
+if TYPE_CHECKING:
+    from .packing import PackedChip
 
 CROP_PX = 128
 Transform = Literal["none", "chip_max"]
@@ -28,6 +32,8 @@ class Card:
         transform: `none`, or `chip_max`: float amplitude over the maximum of its chip.
         total: Number of images in a pool; None allows any number.
         whole_px: Side of the chips if they are whole and all have the same; else None.
+        crop_from_sizes: True if `crop_px` follows from the images: None if all have one size, else
+            `CROP_PX`.
     """
 
     name: str
@@ -39,6 +45,7 @@ class Card:
     transform: Transform = "none"
     total: int | None = None
     whole_px: int | None = None
+    crop_from_sizes: bool = False
 
     @property
     def side_px(self) -> int | None:
@@ -53,12 +60,13 @@ class Card:
 
 @dataclass(frozen=True)
 class Entry:
-    """A chip and its file."""
+    """A chip and its file; `group` names its near duplicates, and is empty if there are none."""
 
     chip_id: str
     class_name: str
     is_test: bool
     file: ImageFile
+    group: str = ""
 
 
 @dataclass
@@ -143,6 +151,10 @@ class Source(ABC):
             )
         return found
 
+    def other_files(self, source: Path) -> tuple[Path, ...]:
+        """Return the files that `place` reads in addition to images."""
+        return ()
+
     def members(self, card: Card) -> Members | None:
         """Return class and side of every chip; None if ids are not known before files are read."""
         return None
@@ -151,8 +163,16 @@ class Source(ABC):
         """Return the required number of chips of each class and side of a data set."""
         return count(Counter((self.members(card) or {}).values()))
 
+    def problem(self, card: Card, chips: Sequence["PackedChip"]) -> str:
+        """Return the reason why all chips together cannot be used; empty if they can."""
+        return ""
+
+    def card_text(self) -> str:
+        """Return the card file of a user's set, for a store; empty for other sets."""
+        return ""
+
     def groups(self) -> dict[str, int]:
-        """Return the near-duplicate group of every chip id; empty if each chip is its own."""
+        """Return the near-duplicate group of every chip id that is known without files."""
         return {}
 
     def vehicle(self, chip_id: str) -> tuple[str, str] | None:

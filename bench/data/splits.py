@@ -26,12 +26,14 @@ class Split:
         labels: Index into `classes` of each chip.
         is_test: True for test chips.
         classes: Class names.
+        group: Number of the near-duplicate group of each chip, where the files of the set say it.
     """
 
     ids: np.ndarray
     labels: Int[np.ndarray, " N"]
     is_test: Bool[np.ndarray, " N"]
     classes: tuple[str, ...]
+    group: Int[np.ndarray, " N"] | None = None
 
     @classmethod
     def of(cls, members: Iterable[Member]) -> "Split":
@@ -67,6 +69,8 @@ class Split:
         Raises:
             DamagedSetError: A test chip is not a chip of the data set.
         """
+        if self.group is not None:
+            return self.group[self.is_test]
         group_of = card(dataset).source.groups()
         if not group_of:
             return None

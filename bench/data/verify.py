@@ -13,6 +13,7 @@ from .packing import (
     in_threads,
     pack_entry,
     rendering_of,
+    with_crop,
 )
 from .registry import card
 from .source import Card, Entry
@@ -82,7 +83,8 @@ def verify(
     source = found.source.find(found, data_dir)
     with open_source(source) as files:
         listing = list_chips(found, source, files)
-        unreadable, digest = _read_all(found, listing.entries, progress)
+        cropped = with_crop(found, listing.entries)
+        unreadable, digest = _read_all(cropped, listing.entries, progress)
     counts = _compare(found, listing.counts(), len(listing.entries))
     complete = not unreadable and all(count.expected == count.found for count in counts)
     return Report(
@@ -102,7 +104,7 @@ def _compare(card: Card, found: dict[str, dict[str, int]], total: int) -> tuple[
         return (Count("", "", total if card.total is None else card.total, total),)
     return tuple(
         Count(part, class_name, expected, found[part].get(class_name, 0))
-        for part, required in card.counts.items()
+        for part, required in (card.counts if any(card.counts.values()) else found).items()
         for class_name, expected in required.items()
     )
 

@@ -21,6 +21,8 @@ from ...results.record import Attempt
 from ..data.names import card_of
 from ..data.pools import Pool, open_pool
 from ..data.prepare import open_version
+from ..data.registry import add_cards
+from ..data.set_descriptions import FOLDER
 from ..evaluation.evaluate import Evaluation, group_runs
 from ..identity import GIVEN, Job, Kind, Resources, Run
 from ..pretraining.claim import Interrupted, RunningElsewhereError
@@ -172,6 +174,7 @@ def execute(
             report(Event("done", "pretrain", [key], job.label))
         if failed:
             return
+    add_cards(store.root / FOLDER)
     missing = [run for run in job.runs if store.read("evaluate", run.key) is None]
     for dataset, group in groupby(sorted(missing, key=_dataset), _dataset):
         runs = list(group)

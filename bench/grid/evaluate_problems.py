@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from ...protocols import PROTOCOLS, Protocol
 from ...protocols._settings import CHOICES
+from ...protocols._support_sets import ALLOWED_SHOTS, are_shots, labelled_chips
 from ..augmentation.conditions import CLEAN, BadConditionError, check_side, shift_px
 from ..data.packed import Summary
-from ..data.registry import card, dataset_names
+from ..data.registry import card, dataset_names, is_dataset, malformed
 from ..identity import fill, from_json, to_json
 from ..suggest import unknown
 from .schema import Grid, ProtocolEntry, as_list
@@ -20,9 +23,11 @@ def evaluate_problems(grid: Grid) -> Iterator[str]:
     evaluate = grid.evaluate
     yield from list_problems("evaluate.datasets", evaluate.datasets, "data set")
     for name in evaluate.datasets:
-        if name not in dataset_names():
-            known = unknown("data set", name, dataset_names())
+        if not is_dataset(name):
+            known = unknown("data set", name, [*dataset_names(), "folder:PATH"])
             yield f"evaluate.datasets: {known}"
+        elif problem := malformed(name):
+            yield f"evaluate.datasets: {problem}"
     yield from list_problems("evaluate.conditions", evaluate.conditions, "condition")
     yield from _condition_problems(grid)
     yield from seed_problems("evaluate.seeds", evaluate.seeds)
@@ -42,12 +47,11 @@ def evaluate_problems(grid: Grid) -> Iterator[str]:
                 yield f"{where}.datasets: {known}"
         yield from list_problems(f"{where}.shots", entry.shots, "value")
         for shots in entry.shots:
-            if shots == "all" and not protocol.allows_all:
-                yield f'{where}: shots must be a number, got "all"'
-            elif shots != "all" and not protocol.allows_shots:
-                yield f'{where}: shots must be "all", got {shots}'
-            elif shots != "all" and shots < 1:
-                yield f"{where}: shots must be >= 1, got {shots}"
+            if not are_shots(shots):
+                yield f"{where}: shots must be {ALLOWED_SHOTS}; got {shots!r}"
+            elif not protocol.allows(shots):
+                allowed = "a number" if shots == "all" else '"all"'
+                yield f'{where}: shots must be {allowed} or a share such as "30%", got {shots!r}'
 
 
 def _condition_problems(grid: Grid) -> Iterator[str]:
@@ -57,7 +61,8 @@ def _condition_problems(grid: Grid) -> Iterator[str]:
         try:
             shift_px(condition)
             for name in grid.evaluate.datasets:
-                if name in dataset_names() and (side := card(name).side_px):
+                known = is_dataset(name) and not malformed(name)
+                if known and (side := card(name).side_px):
                     check_side(condition, side)
         except BadConditionError as error:
             yield f"evaluate.conditions: {error}"
@@ -103,14 +108,16 @@ def shots_problems(grid: Grid, data: Mapping[str, Summary]) -> Iterator[str]:
             counts = known.get("train", {})
             neighbours = max(as_list(entry.settings.get("neighbours", 1)))
             for shots in entry.shots:
-                short = [f"{c} has {n}" for c, n in counts.items() if shots != "all" and n < shots]
+                number = shots if isinstance(shots, int) else 1
+                short = [f"{c} has {n}" for c, n in counts.items() if n < number]
                 if short:
                     yield (
                         f"evaluate.protocols.{protocol}: {name} has too few training chips for "
                         f"{shots} shots ({', '.join(short)}); give at most "
                         f"{min(counts.values())} shots, or 'all' if the protocol allows it"
                     )
-                labelled = sum(counts.values()) if shots == "all" else shots * len(counts)
+                numbers = np.array(list(counts.values()), np.int64)
+                labelled = int(labelled_chips(shots, numbers).sum())
                 if counts and neighbours > labelled:
                     yield (
                         f"evaluate.protocols.{protocol}: neighbours must be at most {labelled}, "

@@ -6,12 +6,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from ...results.statistics.units import Compares
 from ..augmentation.conditions import CLEAN
+from ..data.names import placed
 from ..data.registry import card
-from ..identity import GIVEN, Recipe, Shots
+from ..identity import GIVEN, Recipe
 from ..method_facts.method_info import MethodInfo
 from ..suggest import unknown
 from ..toml_file import TABLE, Section, read_toml
@@ -94,10 +95,15 @@ class ProtocolEntry(Section):
     Lists of settings are swept.
     """
 
-    shots: list[Shots]
+    shots: list[Any]  # `Shots`, as `evaluate_problems` checks
     seeds: Seeds | None = None
     datasets: list[str] | None = None
     settings: dict[str, Any] = {}
+
+    @field_validator("datasets")
+    @classmethod
+    def _name_folders(cls, value: list[str] | None) -> list[str] | None:
+        return value and list(map(placed, value))
 
     @model_validator(mode="before")
     @classmethod
@@ -112,6 +118,18 @@ class EvaluateSection(Section):
     conditions: list[str] = [CLEAN]
     seeds: Seeds = 10
     protocols: dict[str, ProtocolEntry]
+
+    @field_validator("datasets")
+    @classmethod
+    def _name_folders(cls, value: list[str]) -> list[str]:
+        """Name labelled folders as their results are named; the path is kept for the files."""
+        names = list(map(placed, value))
+        if len(set(names)) < len(set(value)):
+            raise ValueError(
+                "two folders of `datasets` have the same name; the last part of a path names its "
+                "results, so rename one of the folders"
+            )
+        return names
 
 
 class Grid(Section):

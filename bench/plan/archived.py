@@ -16,7 +16,8 @@ from ...methods._registry import names as method_names
 from ...methods._registry import own_names
 from ...protocols import PROTOCOLS
 from ...results.record import PretrainRecord, RunRecord, Strict
-from ..data.set_descriptions import FOLDER, read_set, set_path
+from ..data.registry import add_cards
+from ..data.set_descriptions import FOLDER, card_path, read_set, set_path
 from ..data.sharing import Sharing
 from ..grid.applicable import NotApplicable
 from ..grid.expand import PlannedPretraining, PlannedRun
@@ -125,6 +126,9 @@ def members_of(
             )
         sets[name] = path.name
         members[f"{FOLDER}/{path.name}"] = path
+        mine = card_path(store.root, name)
+        if mine.is_file():
+            members[f"{FOLDER}/{mine.name}"] = mine
     archived = ArchivedPlan(
         pretrain=[ArchivedStart(planned=one.planned, **_state(one)) for one in plan.pretrain],
         runs=list(_runs(plan)),
@@ -205,6 +209,7 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         GridError: A filter matches nothing.
     """
     folder, archive = store.root, store.path
+    add_cards(folder / FOLDER)
     try:
         read = ArchivedPlan.model_validate_json((folder / PLAN).read_bytes(), strict=True)
         starts = [one.planned for one in read.pretrain]

@@ -99,7 +99,7 @@ class Costs:
         mean_s = self._mean_s(_kinds_of_run(planned))
         if mean_s is not None:
             return mean_s, True
-        few = planned.protocol == "lora" and planned.shots != "all"
+        few = planned.protocol == "lora" and isinstance(planned.shots, int)
         table = ROUGH_RUN_S.get("few_shot" if few else planned.protocol, 60.0)
         rough = table * _share_of_epochs(planned)
         like, share = _listed(planned.pretraining)

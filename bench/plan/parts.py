@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from ..data.find_set import AmbiguousSetError
 from ..data.names import set_of
+from ..data.registry import add_cards, cards_in
 from ..data.set_descriptions import FOLDER, every_set, read_checked_set
 from ..data.sharing import FOLDER as SHARING
 from ..data.sharing import Sharing, counts_file, read_counts, write_counts
@@ -18,6 +19,7 @@ from ..grid.schema import Grid, GridError, as_list
 from ..identity import KINDS
 from ..method_facts.method_info import cache_folder
 from ..store.archive import AGAIN, ArchivedStore, ArchiveError, unpacked
+from ..store.atomic import copy_once
 from ..store.joined import JoinedStore
 from ..store.records import Store
 from .archived import read_plan
@@ -140,6 +142,9 @@ def _link_caches(root: Path, store: Store) -> None:
 
 def _add_sets(root: Path, source: Store) -> None:
     """Copy the descriptions of sets; a damaged one of a store is skipped, as `plan` does."""
+    add_cards(source.root / FOLDER)
+    for path in cards_in(source.root / FOLDER):
+        copy_once(path, root / FOLDER / path.name)
     for path in every_set(source.root):
         try:
             known = read_checked_set(path)

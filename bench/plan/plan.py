@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...results.scores import labels_in_words
 from ..augmentation.conditions import CLEAN
 from ..data.find_set import find_set
-from ..data.names import set_of
+from ..data.names import place_of, set_of
 from ..data.packed import Summary
 from ..data.sharing import Sharing, sharing
 from ..given_file import GivenFile
@@ -59,8 +60,9 @@ class Plan:
         return _overlaps(self.sharing)
 
     def to_prepare(self) -> list[str]:
-        """Return the sets that must be packed before the missing work."""
-        return [name for name in self.needs(done=False) if name in self.unpacked]
+        """Return the sets that must be packed before the missing work, with their paths."""
+        missing = [name for name in self.needs(done=False) if name in self.unpacked]
+        return list(map(place_of, missing))
 
     def needs(self, *, done: bool = True) -> list[str]:
         """Return the sets that the planned work reads, or only the missing work."""
@@ -112,7 +114,7 @@ def describe_run(run: PlannedRun) -> str:
     """Return a run in words: pretraining, data set, protocol, settings, shots, condition, seed."""
     parts = (
         describe_pretraining(run.pretraining), run.dataset, run.protocol, run.swept,
-        f"{run.shots} shots", run.condition, f"seed {run.seed}",
+        labels_in_words(run.shots), run.condition, f"seed {run.seed}",
     )  # fmt: skip
     return ", ".join(filter(None, parts))
 
@@ -186,7 +188,10 @@ def make_plan(
     """
     methods = describe(grid.method_names(), store.root)
     validate(grid, methods, store.root)
-    found = {name: find_set(name, data_dir, store.root, versions) for name in needs(grid, methods)}
+    found = {
+        name: find_set(place_of(name), data_dir, store.root, versions)
+        for name in needs(grid, methods)
+    }
     data = {name: one.summary for name, one in found.items() if one}
     given = find_given(grid, methods, store)
     starts = pretrainings(grid, methods, data.get, given)

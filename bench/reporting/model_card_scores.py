@@ -10,7 +10,7 @@ from ...protocols import PROTOCOLS
 from ...results.cells import Cell, make_cell, outcomes_of
 from ...results.leaderboard import METRICS
 from ...results.record import PretrainRecord, RunRecord, digest_json
-from ...results.scores import Score
+from ...results.scores import Score, order_of_labels
 from ..identity import to_json
 from ..store.records import DamagedRecordError, Store
 from .chip_predictions import ChipPredictions
@@ -109,5 +109,5 @@ def _changed(identity: dict[str, Any]) -> str:
 
 def _order(score: CardScore) -> tuple[Any, ...]:
     cell = score.cell
-    shots = float("inf") if cell.shots == "all" else cell.shots
+    shots = order_of_labels(cell.shots)
     return cell.dataset, cell.protocol, score.version, score.settings, shots, cell.condition

@@ -4,11 +4,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from ...results.leaderboard import Leaderboard
-from ...results.scores import Column
+from ...results.scores import Column, order_of_labels
 
 MOST_ROWS = 24  # in one figure: the best methods and every control
 MOST_PANELS = 60  # of small panels in one figure
@@ -56,12 +55,12 @@ def left_out(board: Leaderboard, rows: Sequence[str]) -> str:
 def main_column(columns: Sequence[Column]) -> Column:
     """Return the column for a figure of one column: clean, and with most labels.
 
-    Among equals, `logistic` comes before `linear` and others, and the readout `patch_mean` before
-    other settings.
+    A share of the labels counts as more than a number of shots. Among equals, `logistic` comes
+    before `linear` and others, and the readout `patch_mean` before other settings.
     """
 
-    def order(column: Column) -> tuple[bool, float, int, bool]:
-        count = np.inf if column.shots == "all" else float(column.shots)
+    def order(column: Column) -> tuple[bool, tuple[float, float], int, bool]:
+        count = order_of_labels(column.shots)
         place = PROTOCOLS.index(column.protocol) if column.protocol in PROTOCOLS else -1
         return not column.condition, count, place, READOUT in column.settings.split(", ")
 

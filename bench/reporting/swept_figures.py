@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ...results.figures.gains import Measured, gain_figure, has_several_values
 from ...results.figures.swept import swept_figure
 from ...results.leaderboard import Leaderboard
-from ...results.scores import Column
+from ...results.scores import Column, labels_in_words
 from ...results.tables.caption import metric_name
 from ..augmentation.conditions import shift_px
 from ..plan.plan import Plan
@@ -94,7 +94,7 @@ def _groups(columns: Sequence[Column]) -> dict[Group, dict[str | float, Column]]
     """Return the columns that differ only in one part, by its value."""
     found: dict[Group, dict[str | float, Column]] = {}
     for column in columns:
-        if column.shots != "all":
+        if isinstance(column.shots, int):
             group = Group("shots", SHOTS, _others(column, "shots"))
             found.setdefault(group, {})[float(column.shots)] = column
         if column.settings:
@@ -110,9 +110,7 @@ def _groups(columns: Sequence[Column]) -> dict[Group, dict[str | float, Column]]
 
 def _others(column: Column, varied: str) -> tuple[str, ...]:
     """Return the other parts of a column: `mstar_soc`, `knn`, `all labels`."""
-    parts = column._asdict() | {
-        "shots": "all labels" if column.shots == "all" else f"{column.shots} shots"
-    }
+    parts = column._asdict() | {"shots": labels_in_words(column.shots)}
     return tuple(value for name, value in parts.items() if name != varied and value)
 
 

@@ -34,7 +34,7 @@ FORMAT = 1  # raised when an older sarbench could no longer read an archive, or 
 MANIFEST, GRID, PLAN = "manifest.json", "grid.toml", "plan.json"
 KEY = re.compile("[0-9a-f]{64}")
 MEMBER = re.compile(
-    rf"{MANIFEST}|{GRID}|{PLAN}|(pretrain|evaluate)\.jsonl|sets/[A-Za-z0-9_][A-Za-z0-9_.-]*\.json"
+    rf"{MANIFEST}|{GRID}|{PLAN}|(pretrain|evaluate)\.jsonl|sets/[A-Za-z0-9_][A-Za-z0-9_.-]*\.(json|card\.toml)"
     rf"|(pretrain|evaluate)/{KEY.pattern}/({HISTORY}|{PREDICTIONS_FILE})"
     rf"|classes/{KEY.pattern}\.npy"
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ...results.record import PretrainRecord, RunRecord
 from ..data.find_set import DIGEST, Splits
+from ..data.registry import add_cards
 from ..data.set_descriptions import FOLDER, write_description
 from ..identity import KINDS, Kind
 from ..store.atomic import copy_once
@@ -81,6 +82,7 @@ def merge(
         )
     if not dry_run:
         mine.check_writable()
+    add_cards(other.root / FOLDER)
     work = _Merge(other, mine, dry_run, allow_unscored)
     for kind in KINDS:
         for name in sorted(other.keys(kind)):

@@ -18,7 +18,7 @@ from .style import (
     SETTINGS,
     figure,
     is_wide,
-    percent_axis,
+    limit_percent,
     plain,
     width_of,
     wrapped,
@@ -86,7 +86,7 @@ def compute_figure(
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("compute of one pretraining (TFLOP)")
-        percent_axis(axes, score)
+        axes.set_ylabel(f"{score} (%)")
         axes.margins(0.06)
         _draw_controls(axes, labels, LABEL_POINTS / (72 * height))
         drawn.suptitle(plain(title), fontsize=8)
@@ -132,8 +132,7 @@ def _draw_controls(axes: Axes, controls: Mapping[str, float], apart: float) -> N
     """
     for value in controls.values():
         axes.axhline(value, color=GREY, linestyle="--", linewidth=0.8, zorder=0)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high)
+    low, high = limit_percent(axes)
     ordered = sorted(controls.items(), key=lambda one: one[1])
     heights = [(value - low) / (high - low) for _, value in ordered]
     sizes = [apart * (name.count("\n") + 1) for name, _ in ordered]

@@ -74,9 +74,14 @@ def width_of(texts: Iterable[str], size: int) -> float:
     return float(max(shown, default=0.0)) / 70 + 0.15
 
 
-def percent_axis(axes: Axes, what: str) -> None:
-    """Label the y axis, whose values are in percent."""
-    axes.set_ylabel(f"{what} (%)")
+def limit_percent(axes: Axes) -> tuple[float, float]:
+    """Cut the y axis, in percent, to a little more than 0 to 100; return its limits.
+
+    Intervals over few seeds may be wider than that.
+    """
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -3.0), min(high, 103.0))
+    return axes.get_ylim()
 
 
 def value_axis(axes: Axes, values: Sequence[float]) -> None:

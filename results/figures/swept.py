@@ -14,6 +14,7 @@ from .style import (
     GREY,
     SETTINGS,
     figure,
+    limit_percent,
     panels,
     plain,
     value_axis,
@@ -70,6 +71,7 @@ def swept_figure(scores: Sequence[Measured], what: str, score: str, title: str) 
             axes.tick_params(labelsize=6)
         for number, axes in enumerate(grid):
             axes.tick_params(labelbottom=number + across >= len(grid))  # the lowest of its column
+        limit_percent(grid[0])
         value_axis(grid[0], sorted({float(one.value) for one in scores}))
         drawn.supxlabel(plain(what), fontsize=8)
         drawn.supylabel(f"{score} (%)", fontsize=8)

@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from ..leaderboard import Cell, Leaderboard
 from ..notes import Note
-from ..scores import Column, LeaderboardError
+from ..scores import Column, LeaderboardError, labels_in_words
 from ..statistics.units import OVER
 from .caption import caption, metric_name, notes
 
@@ -147,13 +147,12 @@ def column_head(column: Column, over: str, among: Sequence[Column]) -> list[str]
 
     Settings and condition are lines only if one of the columns `among` has some.
     """
-    shots = "all labels" if column.shots == "all" else f"{column.shots} shots"
     return [
         column.dataset,
         column.protocol,
         *([column.settings] if any(one.settings for one in among) else []),
         over,
-        shots,
+        labels_in_words(column.shots),
         *([column.condition or "clean"] if any(one.condition for one in among) else []),
     ]
 

@@ -1,13 +1,16 @@
 """Results are read from the store alone: data may be moved or deleted, the store copied."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from chips import write_pool
+from chips import speckled_chips, write_pool
 from commands import Answer, call_here
+from PIL import Image
 from stores import fill, pooled_grid, share
 
 from sarbench.bench.data.find_set import describe_set
@@ -121,3 +124,26 @@ def test_the_data_folder_or_a_digest_chooses_between_two_versions_of_a_pool(
     cells = [cell for cell in json.loads(out) if cell["method"] == "MAE"]
     assert status == 0
     assert [cell["stale"] for cell in cells] == [9, 3]  # pretrained on the first pool
+
+
+@pytest.mark.slow  # runs a job in a process of its own
+def test_a_table_of_a_labelled_folder_needs_neither_its_files_nor_its_place(tmp_path, call):
+    root = tmp_path / "data" / "ships"
+    for number, name in enumerate(("train/a/0", "train/b/1", "test/a/2", "test/b/3")):
+        path = root / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.uint8(255 * speckled_chips(1, 16, seed=number)[0])).save(path)
+    grid = tmp_path / "own.toml"
+    grid.write_text(
+        'name = "own"\nmethods = ["chip_size"]\ncontrols = ["raw_pixels"]\n'
+        f'[evaluate]\ndatasets = ["folder:{root}"]\n[evaluate.protocols]\nknn = ["all"]\n'
+    )
+    call("run", grid, "--runs", tmp_path / "runs", "--workers", "1")
+    root.rename(tmp_path / "elsewhere")
+    for place in (root, "ships"):
+        grid.write_text(re.sub('"folder:.*"', f'"folder:{place}"', grid.read_text()))
+        status, said, _ = call(
+            "table", grid, "--runs", tmp_path / "runs", "--data", tmp_path / "nowhere"
+        )
+        assert (status, "folder:ships" in said) == (0, True)
+        assert str(tmp_path) not in said

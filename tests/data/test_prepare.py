@@ -211,7 +211,7 @@ def pool_folder(tmp_path: Path, count: int = 5) -> str:
 
 def test_a_full_disk_keeps_the_packed_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     name = pool_folder(tmp_path)
-    before = prepare(name, tmp_path, tmp_path / "prepared").chips.data_digest
+    before = prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips.data_digest
     (places := tmp_path / "prepared/places").rename(tmp_path / "places")  # it must pack again
 
     def full(*_):
@@ -220,23 +220,23 @@ def test_a_full_disk_keeps_the_packed_set(tmp_path: Path, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(packed, "_flush", full)
         with pytest.raises(NoSpaceError, match=r"no space left to write .*prepared"):
-            prepare(name, tmp_path, tmp_path / "prepared")
+            prepare(name, tmp_path, tmp_path / "prepared", pool=True)
     assert len(packed_sets(tmp_path)) == 1
     (tmp_path / "places").rename(places)
-    assert prepare(name, tmp_path, tmp_path / "prepared").chips.data_digest == before
+    assert prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips.data_digest == before
 
 
 def test_a_set_is_packed_once_until_its_source_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     name = pool_folder(tmp_path)
-    before = prepare(name, tmp_path, tmp_path / "prepared").chips
+    before = prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips
     with monkeypatch.context() as patch:
         patch.setattr(preparing, "write_packed", None)  # fails if it is called
-        again = prepare(name, tmp_path, tmp_path / "prepared").chips
+        again = prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips
     assert again.data_digest == before.data_digest
     write(tmp_path / "pool/9.png", speckle(9, 8, 8))
-    assert len(prepare(name, tmp_path, tmp_path / "prepared").chips) == 6
+    assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 6
 
 
 def test_two_processes_may_pack_the_same_set_at_once(
@@ -250,53 +250,53 @@ def test_two_processes_may_pack_the_same_set_at_once(
             yield from chips
             with monkeypatch.context() as patch:
                 patch.setattr(preparing, "write_packed", write_packed)
-                prepare(name, tmp_path, tmp_path / "prepared")
+                prepare(name, tmp_path, tmp_path / "prepared", pool=True)
 
         return write_packed(card, late(), *rest)
 
     monkeypatch.setattr(preparing, "write_packed", write_after_another)
-    assert len(prepare(name, tmp_path, tmp_path / "prepared").chips) == 5
+    assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 5
     assert len(packed_sets(tmp_path)) == 1
 
 
 def test_temporary_folders_of_killed_processes_are_removed_after_a_day(tmp_path: Path):
     name = pool_folder(tmp_path)
-    prepare(name, tmp_path, tmp_path / "prepared")
+    prepare(name, tmp_path, tmp_path / "prepared", pool=True)
     (folder,) = packed_sets(tmp_path)
     for age_h in (1, 25):
         left = folder.with_name(f".folder-{age_h}")
         left.mkdir()
         os.utime(left, (time.time() - age_h * 3600,) * 2)
     shutil.rmtree(tmp_path / "prepared/places")  # it must pack again
-    prepare(name, tmp_path, tmp_path / "prepared")
+    prepare(name, tmp_path, tmp_path / "prepared", pool=True)
     assert {p.name for p in packed_sets(tmp_path)} == {folder.name, ".folder-1"}
 
 
 def test_progress_ends_at_the_total(tmp_path: Path):
     told = []
     name = pool_folder(tmp_path)
-    prepare(name, tmp_path, tmp_path / "prepared", progress=lambda *both: told.append(both))
+    prepare(name, tmp_path, tmp_path / "prepared", pool=True, progress=lambda *both: told.append(both))
     assert told[-1] == (5, 5)
 
 
 def test_damaged_prepared_files_are_noticed_and_can_be_replaced(tmp_path: Path):
     name = pool_folder(tmp_path)
-    prepare(name, tmp_path, tmp_path / "prepared")
+    prepare(name, tmp_path, tmp_path / "prepared", pool=True)
     (folder,) = packed_sets(tmp_path)
     pixels = (folder / "pixels.bin").read_bytes()
     (folder / "pixels.bin").write_bytes(pixels[:-1])
     with pytest.raises(DamagedPreparedError, match="data prepare` packs them again"):
-        packed.open_packed(registry.card(name), folder)
-    assert len(prepare(name, tmp_path, tmp_path / "prepared").chips) == 5
+        packed.open_packed(registry.card(name, pool=True), folder)
+    assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 5
     assert (folder / "pixels.bin").read_bytes() == pixels
     (folder / "summary.json").write_text("{")
     with pytest.raises(DamagedPreparedError):
-        summary(name, tmp_path, tmp_path / "prepared")
-    assert len(prepare(name, tmp_path, tmp_path / "prepared").chips) == 5
+        summary(name, tmp_path, tmp_path / "prepared", pool=True)
+    assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 5
 
 
 def test_a_pool_keeps_sizes_and_values(tmp_path: Path):
-    chips = prepare(pool_folder(tmp_path), tmp_path, tmp_path / "prepared").chips
+    chips = prepare(pool_folder(tmp_path), tmp_path, tmp_path / "prepared", pool=True).chips
     assert chips.height.tolist() == [20, 21, 22, 23, 24]
     for number in range(5):
         assert np.array_equal(chips.chip(number), speckle(number, 20 + number, 30))
@@ -307,19 +307,19 @@ def test_a_pool_keeps_sizes_and_values(tmp_path: Path):
 
 def test_16_bit_pools_have_the_full_scale_of_16_bits(tmp_path: Path):
     write(tmp_path / "pool/a.png", np.full((4, 4), 65535, np.uint16))
-    chips = prepare("folder:pool", tmp_path, tmp_path / "prepared").chips
+    chips = prepare("folder:pool", tmp_path, tmp_path / "prepared", pool=True).chips
     assert chips.stack(np.array([0])).max() == 1.0
 
 
 def test_float_amplitude_above_one_needs_a_transform_which_changes_the_digest(tmp_path: Path):
     write(tmp_path / "pool/a.npy", np.array([[0.5, 8.0], [2.0, 0.0]], np.float32))
     with pytest.raises(UnreadableImageError, match=r"a\.npy: .* up to 8.*transform=chip_max"):
-        prepare("folder:pool", tmp_path, tmp_path / "prepared")
-    chips = prepare("folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared").chips
+        prepare("folder:pool", tmp_path, tmp_path / "prepared", pool=True)
+    chips = prepare("folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared", pool=True).chips
     assert chips.chip(0).tolist() == [[0.0625, 1.0], [0.25, 0.0]]
     write(tmp_path / "pool/a.npy", np.array(chips.chip(0)))
-    scaled = prepare("folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared").chips
-    plain = prepare("folder:pool", tmp_path, tmp_path / "prepared").chips
+    scaled = prepare("folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared", pool=True).chips
+    plain = prepare("folder:pool", tmp_path, tmp_path / "prepared", pool=True).chips
     assert np.array_equal(plain.chip(0), scaled.chip(0))
     assert plain.data_digest != scaled.data_digest
 
@@ -328,14 +328,14 @@ def test_mixed_types_are_refused(tmp_path: Path):
     write(tmp_path / "pool/a.png", speckle(0, 4, 4))
     write(tmp_path / "pool/b.npy", np.zeros((4, 4), np.float32))
     with pytest.raises(DatasetMismatchError, match=r"a\.png is uint8 and b\.npy is float32"):
-        prepare("folder:pool", tmp_path, tmp_path / "prepared")
+        prepare("folder:pool", tmp_path, tmp_path / "prepared", pool=True)
 
 
 def test_the_identity_of_a_folder_is_its_content(tmp_path: Path):
     name = pool_folder(tmp_path)
-    one = prepare(name, tmp_path, tmp_path / "prepared").chips
+    one = prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips
     shutil.copytree(tmp_path / "pool", tmp_path / "elsewhere/deep/chips")
-    other = prepare(f"folder:{tmp_path}/elsewhere", tmp_path, tmp_path / "prepared").chips
+    other = prepare(f"folder:{tmp_path}/elsewhere", tmp_path, tmp_path / "prepared", pool=True).chips
     assert (
         (one.name, one.data_digest)
         == (other.name, other.data_digest)
@@ -349,7 +349,7 @@ def test_a_pool_of_another_size_than_published_is_refused_with_advice(tmp_path: 
         prepare("msar", tmp_path, tmp_path / "prepared")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetMismatchError, match="holds no image"):
-        prepare("folder:empty", tmp_path, tmp_path / "prepared")
+        prepare("folder:empty", tmp_path, tmp_path / "prepared", pool=True)
 
 
 def test_the_error_for_a_missing_data_set_has_its_folders_layout_and_address(tmp_path: Path):
@@ -362,7 +362,7 @@ def test_the_error_for_a_missing_data_set_has_its_folders_layout_and_address(tmp
     with pytest.raises(DatasetNotFoundError, match="does not exist"):
         prepare("sar_acd", tmp_path / "nowhere", tmp_path / "prepared")
     with pytest.raises(DatasetNotFoundError, match="not a folder or an archive"):
-        prepare("folder:nowhere", tmp_path, tmp_path / "prepared")
+        prepare("folder:nowhere", tmp_path, tmp_path / "prepared", pool=True)
     assert summary("sar_acd", tmp_path, tmp_path / "prepared") is None
 
 
@@ -414,7 +414,7 @@ def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
         packing.PackedChip(f"class/chip_number_{i:07d}", "", False, pixels, (9, 9), i)
         for i in range(few)
     )
-    folder = packed.write_packed(registry.card("folder:x"), chips, few, tmp_path, None)
+    folder = packed.write_packed(registry.card("folder:x", pool=True), chips, few, tmp_path, None)
     with np.load(folder / "index.npz") as stored:
         index = {key: np.concatenate([stored[key]] * times) for key in stored.files}
     index["offset"] = np.arange(few * times) * pixels.size
@@ -423,7 +423,7 @@ def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
     described = (folder / "summary.json").read_text().replace(f": {few},", f": {few * times},")
     (folder / "summary.json").write_text(described)
     start = time.perf_counter()
-    opened = packed.open_packed(registry.card("folder:x"), folder).chips
+    opened = packed.open_packed(registry.card("folder:x", pool=True), folder).chips
     elapsed = time.perf_counter() - start
     assert len(opened) == few * times
     assert isinstance(opened.pixels, np.memmap)
@@ -432,7 +432,7 @@ def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
 
 
 def test_pictures_of_a_data_set_and_of_a_pool_are_drawn(few_synthetic, tmp_path: Path):
-    draw_chips(prepare(pool_folder(tmp_path), tmp_path, tmp_path / "p").chips, tmp_path / "pool.png")
+    draw_chips(prepare(pool_folder(tmp_path), tmp_path, tmp_path / "p", pool=True).chips, tmp_path / "pool.png")
     draw_chips(prepare("synthetic", tmp_path, tmp_path / "p").chips, tmp_path / "set.png")
     with Image.open(tmp_path / "set.png") as picture:
         assert picture.height > picture.width

@@ -143,7 +143,8 @@ def test_a_training_split_names_the_files_of_its_data_set(packed: Store, tmp_pat
         assert split_name(given) == ("synthetic", False)
         assert full_name(given) == "synthetic"
     assert full_name("pool:sar_acd/six_classes:train") == "sar_acd/six_classes"
-    assert full_name("folder:chips:train") == "pool:folder:chips:train"
+    assert full_name("folder:chips:train") == "folder:chips"
+    assert full_name("pool:folder:chips") == "pool:folder:chips"
     name, pool = split_name("pool:synthetic:train")
     before = sorted(packed.prepared.rglob("*"))
     assert len(prepare(name, tmp_path, packed.prepared, pool=pool).chips) == 1600

@@ -94,7 +94,7 @@ def test_a_split_without_training_chips_is_refused() -> None:
 
 @pytest.mark.parametrize("shots", [0, -1, 2.5, "some", True, None])
 def test_shots_that_are_not_positive_whole_numbers_are_refused(shots: object) -> None:
-    with pytest.raises(SupportSetError, match="whole number from 1, or 'all'"):
+    with pytest.raises(SupportSetError, match="whole number from 1, 'all', or a share"):
         support_set.__wrapped__("digest", 0, IDS, LABELS, shots)  # past beartype, as users are
 
 
@@ -108,3 +108,19 @@ def test_the_digest_of_a_set_is_that_of_its_sorted_ids() -> None:
     assert support_digest(["c", "a", "b"]) == expected
     assert support_digest(np.array(["b", "c", "a"])) == expected
     assert support_digest(["ab", "c"]) != support_digest(["a", "bc"])
+
+
+def test_a_share_of_the_labels_is_rounded_in_each_class_and_nested_in_numbers_of_shots():
+    ids = np.array([f"chip {n}" for n in range(40)])
+    labels = np.repeat([0, 1, 2], [25, 14, 1])
+    chosen = support_set("digest", 3, ids, labels, "30%")
+    assert np.bincount(labels[chosen]).tolist() == [8, 4, 1]  # 7.5, 4.2 and 0.3, at least one
+    four = support_set("digest", 3, ids[:39], labels[:39], 4)
+    assert set(four) <= set(chosen)
+    assert set(chosen) <= set(support_set("digest", 3, ids, labels, "99%"))
+
+
+@pytest.mark.parametrize("shots", ["0%", "100%", "30", "30.%", "-3%", "0.0%", "30 %", "\uff11%"])
+def test_a_share_outside_0_and_100_percent_is_refused(shots):
+    with pytest.raises(SupportSetError, match="share of the labels such as '30%'"):
+        support_set("digest", 0, ["a"], np.array([0]), shots)

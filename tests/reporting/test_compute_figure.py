@@ -81,6 +81,12 @@ def test_a_small_range_of_compute_is_linear():
     assert compute_figure(rows, {}, "Accuracy", "").axes[0].get_xscale() == "linear"
 
 
+def test_the_axis_ends_near_0_and_100_percent_though_an_interval_does_not():
+    wide = replace(trained("MAE", 1.0, 0.6).score, low=-0.4, high=1.6)
+    figure = compute_figure([Trained(wide, "MAE")], {"Raw pixels": 0.9}, "Accuracy", "")
+    assert figure.axes[0].get_ylim() == (-3, 103)
+
+
 def test_twelve_methods_and_five_controls_with_long_names_are_told_apart():
     rows = [trained(f"SAR-JEPA (Gaussian, {n}) over all", 1.0 + n, 0.5) for n in range(12)]
     controls = {f"Random init (no class token), encoder vit:128x4x4@112/{n}": 0.3 + n / 1000

@@ -4,9 +4,8 @@ from os.path import commonpath
 from pathlib import Path
 
 from ..files import ImageFile
-from ..source import Card, Entry, Listing, Source, Transform
-
-TRANSFORMS: dict[str, Transform] = {"none": "none", "chip_max": "chip_max"}
+from ..source import Card, Entry, Listing, Source
+from .labelled_folder import FolderNameError, Options, options_of
 
 
 class ImageFolder(Source):
@@ -50,15 +49,20 @@ class Folder(ImageFolder):
         return (data_dir / Path(self.where).expanduser()).resolve()
 
 
-def folder_card(name: str) -> Card | None:
-    """Return the card of `folder:PATH` or `folder:PATH?transform=NAME`; None if malformed."""
-    path, _, option = name.removeprefix("folder:").partition("?")
-    key, _, value = option.partition("=")
-    transform = TRANSFORMS.get(value if option else "none")
-    if not path or (option and key != "transform") or transform is None:
-        return None
+def folder_card(name: str) -> Card:
+    """Return the card of the pool `folder:PATH` or `folder:PATH?transform=NAME`.
+
+    Raises:
+        FolderNameError: The name is malformed, or has an option of data sets.
+    """
+    path, options = options_of(name)
+    if options != Options(transform=options.transform):
+        raise FolderNameError(
+            f"{name!r}: a pool is whole images without labels, so its only option is "
+            "transform=none|chip_max; leave the others out"
+        )
     title, what = "Folder of images", "Any folder or archive of images."
-    return Card("folder", "pool", title, what, Folder(path), transform=transform)
+    return Card("folder", "pool", title, what, Folder(path), transform=options.transform)
 
 
 POOLS = (
