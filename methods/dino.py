@@ -130,7 +130,7 @@ class Head(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "B D"]) -> Float[Tensor, "B L"]:
         """Return vectors of length 1."""
-        return functional.normalize(self.layers(tokens), dim=1)
+        return functional.normalize(full_precision(self.layers(tokens)), dim=1)
 
     def logits(self, rows: Float[Tensor, "B L"], fixed: bool = False) -> Float[Tensor, "B K"]:
         """Return the cosines of vectors and classes; `fixed` = without gradient for classes."""

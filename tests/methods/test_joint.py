@@ -8,6 +8,7 @@ from torch.nn import functional
 from sarbench.bench.augmentation.views import crops
 from sarbench.bench.identity import Recipe, fill, to_json
 from sarbench.bench.method_facts.sample_batches import build, sample_batch
+from sarbench.bench.pretraining.step import train_step
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import View, get
 from sarbench.methods._encoders import TimmConfig, encoder_named
@@ -63,6 +64,18 @@ def test_a_change_of_a_view_outside_its_range_is_refused(wrong, words):
 )
 def test_the_side_of_a_view_follows_the_input_in_whole_patches(encoder, side):
     assert View(share=96 / 224).sized(encoder_named(encoder)).size == side
+
+
+@pytest.mark.parametrize("name", TWO_VIEWS + MULTI_CROP)
+def test_a_step_in_half_precision_has_nearly_the_loss_of_a_whole_one(name):
+    more = {"small": 1} if name in MULTI_CROP else {}
+    losses = []
+    for precision in ("fp32", "bf16"):
+        method = build(get(name), config=get(name).Config(**more))
+        optimizer = torch.optim.SGD([w for w in method.parameters() if w.requires_grad], lr=1e-3)
+        batch = sample_batch(method, 4)
+        losses.append(train_step(method, optimizer, batch, torch_stream(0), precision=precision))
+    assert losses[1] == pytest.approx(losses[0], rel=0.3)
 
 
 def test_variance_and_covariance_are_those_of_numpy():
