@@ -16,7 +16,13 @@ def example() -> tuple[str, dict[Path, bytes]]:
     return made_again(EXAMPLE.read_text("utf-8"), EXAMPLE)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [
+    pytest.param(
+        page, id=str(page.relative_to(ROOT)),
+        marks=[pytest.mark.slow] if page.parent.name == "docs" else [],  # many tables
+    )
+    for page in PAGES
+])  # fmt: skip
 def test_the_tables_and_figures_of_a_page_are_those_of_its_archives(page: Path):
     text = page.read_text("utf-8")
     again, figures = made_again(text, page)
