@@ -1,7 +1,7 @@
 """The contract of a pretraining method."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, ClassVar, Literal, cast
 
@@ -25,6 +25,7 @@ class View:
 
     Attributes:
         size: Side in pixels; None = the input of the encoder.
+        share: Side relative to the input of the encoder, if `size` is None; rounded to patches.
         crop_scale: Smallest and largest share of the chip's area; None = those of the recipe.
         count: Number of such crops of each chip.
         flip: Probability of a left-right flip; None = that of the recipe.
@@ -38,6 +39,15 @@ class View:
     flip: float | None = None
     contrast: float | None = None
     looks: int | None = None
+    share: float | None = None
+
+    def sized(self, encoder: AnyEncoder) -> "View":
+        """Return the view with its side in pixels, if that is given as a share."""
+        if self.size is not None or self.share is None:
+            return self
+        patch_px = getattr(encoder, "patch_px", 1)
+        patches = max(1, round(self.share * encoder.input_px / patch_px))
+        return replace(self, size=patches * patch_px)
 
 
 def _own_rows(rows: Tensor) -> Tensor:
@@ -216,6 +226,10 @@ class Method(nn.Module):
     def views(cls, config: Any) -> tuple[View, ...]:
         """Return the crops of each chip that `loss` needs; the default is one."""
         return (View(),)
+
+    def sized_views(self) -> tuple[View, ...]:
+        """Return `views` with sides in pixels for this encoder."""
+        return tuple(one.sized(self.encoder_config) for one in type(self).views(self.config))
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Loss:
         """Return the loss of a batch, and one row for each chip for `after_step`, or None.

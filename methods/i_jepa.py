@@ -184,7 +184,7 @@ class IJEPA(MaskedPrediction):
             rng,
         )
         owners = torch.arange(len(images), device=images.device).repeat_interleave(config.targets)
-        tokens = self._patches(self.encoder.encode(self.encoder.embed(images, context)))
+        tokens = self.context_tokens(images, context)
         return Prediction(
             predicted=self.predictor(tokens, context, blocks),
             target=self.target(images)[owners[:, None], blocks],
@@ -192,6 +192,12 @@ class IJEPA(MaskedPrediction):
             patches=blocks,
             images=owners,
         )
+
+    def context_tokens(
+        self, images: Float[Tensor, "B 1 H W"], context: Int[Tensor, "B V"]
+    ) -> Float[Tensor, "B V D"]:
+        """Return the tokens of the context, from which the predictor predicts."""
+        return self._patches(self.encoder.encode(self.encoder.embed(images, context)))
 
     def _patches(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B V D"]:
         """Return the tokens of patches; an encoder of given weights may have a class token too."""
@@ -214,4 +220,9 @@ class IJEPA(MaskedPrediction):
             start = min(start, max(0.0, 1 - 1 / (LONGEST_SPAN * self.steps)))
         momentum = start + progress * (1 - start)
         move = get_ema_multi_avg_fn(momentum)
-        move(list(self.target_encoder.parameters()), list(self.encoder.parameters()), 0)
+        for average, network in self.averages():
+            move(list(average.parameters()), list(network.parameters()), 0)
+
+    def averages(self) -> tuple[tuple[nn.Module, nn.Module], ...]:
+        """Return each moving average, and the network that it averages."""
+        return ((self.target_encoder, self.encoder),)

@@ -58,16 +58,25 @@ class Decoder(Trunk):
         positions = sincos_positions(encoder.patch_grid, shape[0])
         self.register_buffer("positions", positions, persistent=False)
 
-    def forward(
+    def arranged(
         self, tokens: Float[Tensor, "B N D"], visible: Int[Tensor, "B V"]
-    ) -> Float[Tensor, "B M P"]:
-        """Return the values of all M patches; tokens before those of the visible are kept."""
+    ) -> Float[Tensor, "B T W"]:
+        """Return the input of the blocks: embedded tokens, or the mask token, in patch order.
+
+        Tokens before those of the visible patches come first.
+        """
         first = tokens.shape[1] - visible.shape[1]  # 1 for a class token
         class_token, known = self.embed(tokens).split([first, visible.shape[1]], dim=1)
         count, width = self.positions.shape
         patches = self.mask_token.to(known.dtype).expand(len(tokens), count, width)
         patches = patches.scatter(1, visible[..., None].expand_as(known), known) + self.positions
-        return self.decode(torch.cat([class_token, patches], dim=1))[:, first:]
+        return torch.cat([class_token, patches], dim=1)
+
+    def forward(
+        self, tokens: Float[Tensor, "B N D"], visible: Int[Tensor, "B V"]
+    ) -> Float[Tensor, "B M P"]:
+        """Return the values of all M patches."""
+        return self.decode(self.arranged(tokens, visible))[:, -len(self.positions) :]
 
 
 @register(label="MAE", paper="arXiv:2111.06377", family="masked pixel")

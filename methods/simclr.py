@@ -8,8 +8,8 @@ Paper: Chen et al., A Simple Framework for Contrastive Learning of Visual Repres
 2020, arXiv 2002.05709, section 2 and equation 1.
 Source: google-research/simclr at 036ea7b.
 Differs from the source:
-- one channel, so no colour jitter and no grey; contrast and flip are those of the recipe; no
-  Gaussian blur, which would remove speckle;
+- one channel, so no colour jitter and no grey; contrast, flip and crops are those of the
+  recipe, or the fields of `Config`; no Gaussian blur, which would remove speckle;
 - the recipes `paper` and `quick` replace that of the source (`source_recipe`): LARS at base rate
   0.3, 100 epochs with 10 of warm-up, batch 4096, crops from 8% of the area on;
 - LARS is timm's: the rate multiplies the momentum, in the source each gradient before it is added;
@@ -27,13 +27,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ._encoders import AnyEncoder
+from ._joint import ViewChanges
 from ._method import Batch, Loss, Method, MethodConfigError, View, summary_token
 from ._registry import register
 from ._vit import initialise
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ViewChanges):
     """Defaults of the paper; the temperature is the best one of its Table 5."""
 
     temperature: float = 0.1
@@ -41,6 +42,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse a temperature of 0 or less, and an empty projection."""
+        super().__post_init__()
         if self.temperature <= 0 or self.projection < 1:
             raise MethodConfigError(
                 f"temperature is {self.temperature} and projection is {self.projection}; they must "
@@ -70,7 +72,7 @@ class SimCLR(Method):
     @classmethod
     def views(cls, config: Config) -> tuple[View, ...]:
         """Return two crops of one kind."""
-        return (View(count=2),)
+        return (config.view(count=2),)
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Loss:
         """Return NT-Xent of this process's crops against those of all processes."""

@@ -97,7 +97,8 @@ def _shots(given: str) -> "list[Shots]":
         shots = to_shots(word)
         if shots is None:
             raise RequestError(
-                f"--shots has {word!r}; allowed, with commas, is {ALLOWED_SHOTS}: --shots 10,20,30%"
+                f"--shots has {word!r}; a value must be {ALLOWED_SHOTS}; write several with commas: "
+                "--shots 10,20,30%"
             )
         found.append(shots)
     return list(dict.fromkeys(found))

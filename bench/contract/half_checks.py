@@ -72,7 +72,8 @@ def _trace(built: Any, batch: Batch, ranks: Ranks) -> list[_Step]:
     )
     trained = [weight for weight in built.parameters() if weight.requires_grad]
     # Not AdamW, whose first steps turn rounding of a gradient near 0 into a step of full length.
-    optimizer = torch.optim.SGD(trained, lr=1e-2)
+    # Short steps, because batch normalisation after an untrained encoder enlarges rounding too.
+    optimizer = torch.optim.SGD(trained, lr=1e-3)
     for step in range(STEPS):
         now = replace(own, progress=step / STEPS)
         rng = ranks.stream(step, "method checks", device="cpu")

@@ -70,7 +70,7 @@ def sample_batch(method: Method, number: int) -> Batch:
     chips = made_up_chips(number, px)
     sides = torch.full((number,), px)
     views = []
-    wanted = crops(type(method).views(method.config), Recipe(), px)
+    wanted = crops(method.sized_views(), Recipe(), px)
     for count, (side, augmentation) in enumerate(wanted):
         rng = torch_stream(number, "method checks", "views", count)
         plain = len(wanted) == 1 and side == px
@@ -90,7 +90,7 @@ def empty_batch(method: Method, number: int) -> Batch:
     px = method.encoder_config.input_px
     views = tuple(
         torch.empty(number, 1, side, side, device="meta")
-        for side, _ in crops(type(method).views(method.config), Recipe(), px)
+        for side, _ in crops(method.sized_views(), Recipe(), px)
     )
     labels = torch.arange(number) % CLASSES if method.needs_labels else None
     return Batch(views, _last_rows(number), labels)

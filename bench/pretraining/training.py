@@ -58,7 +58,7 @@ class Loop:
         self.identity, self.method, self.folder = identity, method, folder
         self.resources, self.ranks, self.clock = resources, ranks, clock
         self.recipe = Recipe(**(identity.recipe or {}))
-        views = type(method).views(method.config)
+        views = method.sized_views()
         self.batches = Batches(
             pool, self.recipe, identity.seed, views, method.encoder_config.input_px,
             resources.device, ranks, labelled=method.needs_labels, resident=resident, warn=warn,

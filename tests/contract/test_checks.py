@@ -18,6 +18,7 @@ from sarbench.bench.contract.checks import (
 )
 from sarbench.bench.contract.half_batches import HalvesDifferError
 from sarbench.bench.contract.half_checks import halves_with_gather_equal_the_whole
+from sarbench.bench.contract.state_checks import training_resumes_with_the_same_bits
 from sarbench.bench.contract.training_checks import (
     features_do_not_collapse,
     twenty_steps_lower_the_loss,
@@ -31,11 +32,14 @@ from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
 VARIANTS = {
     "lomar_sar", "low_pass", "sar_jepa_gauss", "maskfeat", "speckle_mae", "multi_scale_structure",
 }  # fmt: skip
+SEVERAL_CROPS = {"vicreg", "dino", "lejepa"}  # whose steps are long; `simclr` has the same checks
 LONGEST = {features_do_not_collapse, twenty_steps_lower_the_loss}
+SLOW = {(name, check) for name in VARIANTS | SEVERAL_CROPS for check in LONGEST}
+SLOW.add(("lejepa", training_resumes_with_the_same_bits))  # has no state of its own
 CASES = [
     pytest.param(
         name, check, id=f"{name}-{check.__name__}",
-        marks=[pytest.mark.slow] if name in VARIANTS and check in LONGEST else [],
+        marks=[pytest.mark.slow] if (name, check) in SLOW else [],
     )
     for name in names() for check in ALWAYS + TRAINED
 ]  # fmt: skip

@@ -229,7 +229,7 @@ def test_the_command_writes_a_split_or_nothing(tmp_path, chips):
     assert "400 training and 1200 test chips, support sets: 4, images: 0" in done.stdout
     assert read_support(tmp_path / "a", chips.name, "all", 1) == draw_support(chips, "all", 1)
     for bad, said in (
-        (["--shots", "0"], "--shots has '0'; allowed are whole numbers from 1 and `all`"),
+        (["--shots", "0"], "--shots has '0'; a value must be a whole number from 1, 'all'"),
         (["--shots", "41"], "set at most 40 shots"),
         (["--from", "shot_1.pkl"], "rename it to shot_K-seed_S.pkl"),
         (["--from", "shot_1-seed_1.pkl", "--seeds", 2], "leave --shots and --seeds out"),

@@ -121,7 +121,7 @@ def test_the_source_recipe_of_sar_jepa_is_the_recipe_paper_with_the_same_key(tmp
         (
             '["pgga"]',
             'recipe = "source"',
-            r"pgga has no recipe 'source'.* have one: fg_mae, i_jepa",
+            r"pgga has no recipe 'source'.* have one: dino, .*fg_mae, hpm, i_jepa",
         ),
         ('[{name = "mae", recipe = "sauce"}]', "", r"mae.recipe: unknown .* mean 'source'"),
         ('["mae"]', 'recipe = "sauce"', r"pretrain.recipe: unknown .* mean 'source'"),

@@ -277,16 +277,21 @@ def test_the_kind_of_an_encoder_is_read_from_the_network():
         *LOCAL,
         "pgga",
     }
-    assert {name for name, kind in kinds.items() if kind == "no class token"} == {"i_jepa"}
+    assert {name for name, kind in kinds.items() if kind == "no class token"} == {
+        "i_jepa",
+        "dmt_jepa",
+    }
     assert kinds["raw_pixels"] == kinds["chip_size"] == ""
 
 
 # Rate at the start, peak and end, and weight decay at both ends, as the sources' files give them.
 SOURCES = {
     "mae": (800, 4096, 40, (0, 2.4e-3, 0), (0.05, 0.05), (0.9, 0.95), (0.2, 0.5, 0.0)),
+    "hpm": (200, 2048, 40, (0, 1.2e-3, 0), (0.05, 0.05), (0.9, 0.95), (0.2, 0.5, 0.0)),
     "lomar": (400, 4096, 20, (0, 2.4e-3, 0), (0.05, 0.05), (0.9, 0.95), (0.2, 0.5, 0.0)),
     "fg_mae": (100, 256, 10, (0, 1.5e-4, 0), (0.05, 0.05), (0.9, 0.95), (0.2, 0.5, 0.0)),
     "sar_jepa": (200, 300, 20, (0, 1.171875e-3, 0), (0.05, 0.05), (0.9, 0.95), (0.2, 0.5, 0.5)),
+    "dmt_jepa": (600, 2048, 40, (2e-4, 1e-3, 1e-6), (0.04, 0.4), (0.9, 0.999), (0.3, 0.0, 0.0)),
     "i_jepa": (300, 2048, 40, (2e-4, 1e-3, 1e-6), (0.04, 0.4), (0.9, 0.999), (0.3, 0.0, 0.0)),
 }
 

@@ -50,7 +50,7 @@ def given_weights(encoder: AnyEncoder) -> dict[str, torch.Tensor]:
 def continued(name: str, file: str, weights=None) -> Method:
     method = get(name)
     values = {key: value for key, value in WINDOW.items() if hasattr(method.Config(), key)}
-    if name == "i_jepa":
+    if hasattr(method.Config(), "context_least"):
         values = {"context_least": 2}
     more = {"classes": 2} if method.needs_labels else {}
     weights = given_weights(FILES[file]) if weights is None else weights
@@ -61,8 +61,8 @@ CAN = [
     *(("simclr", file) for file in ("hivit", "timm")), ("supervised", "registers"),
     ("mae", "registers"), ("mae", "no class token"), ("fg_mae", "vit"),
     ("i_jepa", "no class token"), ("i_jepa", "registers"),
-    ("sar_jepa", "relative"), ("pgga", "relative"), ("simmim", "registers"),
-    ("maskfeat", "no class token"),
+    ("sar_jepa", "relative"), ("pgga", "relative"), ("hpm", "no class token"),
+    ("dmt_jepa", "registers"), ("simmim", "registers"), ("maskfeat", "no class token"),
 ]  # fmt: skip
 
 

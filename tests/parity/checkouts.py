@@ -21,12 +21,17 @@ CHECKOUTS = {  # method -> environment variable, repository and commit, folder o
     "lomar": ("LOMAR_REFERENCE", "junchen14/LoMaR at d9ca9c8", ""),
     "sar_jepa": ("SARJEPA_REFERENCE", "waterdisappear/SAR-JEPA at 1f17f90", "Pretraining"),
     "i_jepa": ("IJEPA_REFERENCE", "facebookresearch/ijepa at 52c1ae9", ""),
+    "dmt_jepa": ("DMTJEPA_REFERENCE", "DMTJEPA/DMTJEPA at b8ad2d8", ""),
+    "hpm": ("HPM_REFERENCE", "Haochen-Wang409/HPM at c15ae90", ""),
     "simmim": ("SIMMIM_REFERENCE", "microsoft/SimMIM at d3e29bc", ""),
     "speckle_mae": ("SARMAE_REFERENCE", "MiliLab/SARMAE at c657755", "SARMAE_Pretrain"),
     "multi_scale_structure": (
         "SARATRX2_REFERENCE", "waterdisappear/SARATR-X-v2 at 0041e6c", "pre-training",
     ),
     "maskfeat": ("SLOWFAST_REFERENCE", "facebookresearch/SlowFast at 287ec00", ""),
+    "dino": ("DINO_REFERENCE", "facebookresearch/dino at 7c446df", ""),
+    "lejepa": ("LEJEPA_REFERENCE", "rbalestr-lab/lejepa at eddffdd", ""),
+    "vicreg": ("VICREG_REFERENCE", "facebookresearch/vicreg at 4e12602", ""),
 }  # fmt: skip
 
 

@@ -14,16 +14,22 @@ import numpy as np
 
 from parity.checkouts import CHECKOUTS, MissingCheckoutError
 from parity.frozen import FOLDER, save
+from parity.reference_dmt_jepa import dmt_jepa_outcome
+from parity.reference_hpm import hpm_outcome
 from parity.reference_i_jepa import i_jepa_outcome
+from parity.reference_joint import dino_outcome, vicreg_outcome
+from parity.reference_lejepa import lejepa_outcome
 from parity.reference_maskfeat import block_statistics, maskfeat_outcome
 from parity.reference_methods import histograms, masked_outcome
 from parity.reference_saratr_x import saratr_x_outcome
 from parity.reference_sarmae import sarmae_outcome
 from parity.reference_simmim import simmim_outcome
 
-OUTCOMES = {  # of methods without `masked_outcome`
-    "i_jepa": i_jepa_outcome, "simmim": simmim_outcome, "maskfeat": maskfeat_outcome,
-    "speckle_mae": sarmae_outcome, "multi_scale_structure": saratr_x_outcome,
+OUTCOMES = {  # of the others, `masked_outcome`
+    "i_jepa": i_jepa_outcome, "dmt_jepa": dmt_jepa_outcome, "hpm": hpm_outcome,
+    "simmim": simmim_outcome, "maskfeat": maskfeat_outcome, "speckle_mae": sarmae_outcome,
+    "multi_scale_structure": saratr_x_outcome, "vicreg": vicreg_outcome, "dino": dino_outcome,
+    "lejepa": lejepa_outcome,
 }  # fmt: skip
 
 

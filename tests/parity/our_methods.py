@@ -14,7 +14,7 @@ from parity.inputs import chips, sample, speckled, weight
 from sarbench.bench.identity import Recipe
 from sarbench.bench.pretraining.optimisation import make_optimizer
 from sarbench.bench.pretraining.step import train_step
-from sarbench.methods import get, i_jepa, lomar, mae, maskfeat, simmim, speckle_mae
+from sarbench.methods import get, hpm, i_jepa, lomar, mae, maskfeat, simmim, speckle_mae
 from sarbench.methods._encoders import EncoderConfig
 from sarbench.methods._method import Batch, Method
 
@@ -23,7 +23,8 @@ PREDICTOR = (32, 2, 4)  # width, blocks, heads
 STEPS = 10
 IMAGES = 3  # the number at which LoMaR's code pairs each image with each of its 4 windows
 RATE = 1e-3
-MOMENTUM = 0.9  # of I-JEPA's target encoder; with 0.996 it would hardly move in ten steps
+MOMENTUM = 0.9  # of moving averages; with 0.996 they would hardly move in ten steps
+HEAD, TEMPERATURES = (40, 24, 64), (0.04, 0.07)  # of DINO: head; temperatures of targets
 
 Draw = dict[str, np.ndarray]  # the masks of a step
 Outcome = dict[str, dict[str, np.ndarray]]  # quantity -> arrays by name
@@ -51,7 +52,31 @@ DECODER_NAMES = {
 }  # fmt: skip
 MAE_NAMES = {f"decoder.{ours}": theirs for ours, theirs in DECODER_NAMES.items()}
 MAE_NAMES |= {"decoder.mask_token": "mask_token"} | ENCODER_NAMES
+RANKER_NAMES = {
+    f"{ours}.": f"decoder_{ours.replace('predict', 'pred')}_losspred."
+    for ours in ("blocks", "norm", "predict")
+}
+TEACHER_NAMES = {"teacher.0.": "target_", "teacher.1.": "target_decoder_embed."}
+TEACHER_NAMES |= {f"teacher.2.{ours}": f"target_{one}" for ours, one in RANKER_NAMES.items()}
 LOCAL_NAMES = {f"predictor.{ours}": theirs for ours, theirs in DECODER_NAMES.items()}
+JEPA_NAMES = {
+    "predictor.mask_token": "predictor.mask_token",
+    "predictor.predict.": "predictor.predictor_proj.",
+    "predictor.": "predictor.predictor_",
+}
+# The input is not standardised; the momentum is not lowered, as the length is not set.
+JEPA_CONFIG = {"mean": 0.0, "deviation": 1.0, "momentum": MOMENTUM, "predictor_depth": 2}
+HEAD_NAMES = {
+    f"{each}aggregation.blocks.{block}.{part}.": f"{each}head.cls_blocks.{block}.attn.{part}."
+    for each in ("", "target_")
+    for block in range(2)
+    for part in ("q", "k", "v", "proj")
+}
+for each in ("", "target_"):
+    HEAD_NAMES |= {
+        f"{each}aggregation.blocks.": f"{each}head.cls_blocks.",
+        f"{each}aggregation.": f"{each}head.",
+    }
 CASES = {
     "mae": Case(MAE_NAMES, {"predictor": PREDICTOR}),
     "fg_mae": Case(MAE_NAMES, {"predictor": PREDICTOR}),
@@ -60,15 +85,11 @@ CASES = {
         LOCAL_NAMES | {"predictor.embed.": "encoder_pred."} | ENCODER_NAMES,
         {"predictor": PREDICTOR},
     ),
-    "i_jepa": Case(
-        {
-            "predictor.mask_token": "predictor.mask_token",
-            "predictor.predict.": "predictor.predictor_proj.",
-            "predictor.": "predictor.predictor_",
-        },
-        # The input is not standardised; the momentum is not lowered, as the length is not set.
-        {"mean": 0.0, "deviation": 1.0, "momentum": MOMENTUM, "predictor_depth": 2},
-        Recipe(beta2=0.999, weight_decay=0.04),
+    "i_jepa": Case(JEPA_NAMES, JEPA_CONFIG, Recipe(beta2=0.999, weight_decay=0.04)),
+    "dmt_jepa": Case(JEPA_NAMES | HEAD_NAMES, JEPA_CONFIG, Recipe(beta2=0.999, weight_decay=0.04)),
+    "hpm": Case(
+        MAE_NAMES | {f"ranker.{ours}": one for ours, one in RANKER_NAMES.items()} | TEACHER_NAMES,
+        {"predictor": PREDICTOR, "momentum": (MOMENTUM, MOMENTUM)},
     ),
     "simmim": Case(
         {"predictor.": "decoder.0.", "mask_token": "encoder.mask_token"},
@@ -81,7 +102,31 @@ CASES = {
     "maskfeat": Case(
         {"predictor.": "pred_head.projections.0."} | ENCODER_NAMES, recipe=Recipe(beta2=0.999)
     ),
-}
+    "vicreg": Case(
+        {
+            "encoder.": "backbone.", "expander.1.": "projector.norm1.",
+            "expander.4.": "projector.norm4.", "expander.": "projector.",
+        },
+        recipe=Recipe(optimizer="sgd", momentum=0.9, weight_decay=1e-6),
+    ),
+    "dino": Case(
+        {},
+        {  # of five steps, the last layer is fixed in one, and temperatures rise to the third
+            "small": 2, "head": HEAD, "momentum": MOMENTUM, "fixed_last_layer": 0.2,
+            "target_warmup": 0.4, "target_temperature_start": TEMPERATURES[0],
+            "target_temperature": TEMPERATURES[1],
+        },
+        Recipe(beta2=0.999, weight_decay=0.04),
+    ),
+    "lejepa": Case(
+        {
+            "encoder.": "backbone.", "projector.1.": "proj.norm1.",
+            "projector.4.": "proj.norm4.", "projector.": "proj.",
+        },
+        {"large": 4, "small": 0},
+        Recipe(optimizer="sgd", momentum=0.9),
+    ),
+}  # fmt: skip
 
 
 def reference_name(case: Case, name: str) -> str:
@@ -93,11 +138,16 @@ def reference_name(case: Case, name: str) -> str:
     return name.replace("attn.relative", "attn.rpe_k.lookup_table_weight")
 
 
+def weights_of(name: str, method: Method) -> dict[str, Tensor]:
+    """Return the weights of a method by the reference's names."""
+    return {reference_name(CASES[name], n): value for n, value in method.named_parameters()}
+
+
 def build(name: str) -> tuple[Method, dict[str, Tensor]]:
     """Return a method with the first weights of the reference, and its weights by their names."""
     case, kind = CASES[name], get(name)
     method = kind(kind.Config(**case.config), ENCODER, torch.Generator()).train()
-    weights = {reference_name(case, n): value for n, value in method.named_parameters()}
+    weights = weights_of(name, method)
     with torch.no_grad():
         for theirs, value in weights.items():
             value.copy_(weight(theirs.removeprefix("target_"), tuple(value.shape)))
@@ -111,6 +161,7 @@ def masks_of(draw: Draw) -> Iterator[None]:
     mask = found["mask"].bool() if "mask" in found else None
     drawn = {
         (mae, "random_order"): found.get("order"),
+        (hpm, "random_order"): found.get("order"),
         (lomar, "random_order"): found.get("order"),
         (lomar, "windows"): found.get("windows"),
         (i_jepa, "context_and_targets"): (found.get("context"), found.get("targets")),

@@ -6,7 +6,6 @@ import tempfile
 import types
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,9 +43,15 @@ class Chips:
         """Do nothing; the chips have no order."""
 
 
-def i_jepa_outcome() -> tuple[list[Draw], Outcome]:
-    """Return masks and results of an epoch of ten steps of I-JEPA's own training loop."""
+def i_jepa_outcome(
+    name: str = "i_jepa", make_head: Callable[[], nn.Module] | None = None, **options: Any
+) -> tuple[list[Draw], Outcome]:
+    """Return masks and results of an epoch of ten steps of I-JEPA's own training loop.
+
+    A loop that is built on it may have a third network, and more options.
+    """
     loaders: list[Chips] = []
+    wrapped: list[nn.Module] = []  # encoder, predictor, target encoder, head, target head
     first: dict[str, Tensor] = {}
     losses: list[float] = []
     weights: dict[str, nn.Parameter] = {}
@@ -58,18 +63,28 @@ def i_jepa_outcome() -> tuple[list[Draw], Outcome]:
         loaders.append(Chips(collator))
         return None, loaders[0], loaders[0]
 
-    def networks(**_: Any) -> tuple[nn.Module, nn.Module]:
+    def wrap(network: nn.Module, **_: Any) -> nn.Module:
+        wrapped.append(network)
+        return network
+
+    def keep_tokens(_: nn.Module, __: Any, tokens: Tensor) -> None:
+        if tokens.requires_grad:  # those of the target encoder do not
+            keep("tokens", tokens)
+
+    def networks(**_: Any) -> tuple[nn.Module, ...]:
         vit = sys.modules["src.models.vision_transformer"]
         norm = partial(nn.LayerNorm, eps=1e-6)
         shape = {"embed_dim": ENCODER.width, "depth": 2, "num_heads": 4, "norm_layer": norm}
         encoder = vit.VisionTransformer(img_size=[ENCODER.input_px], in_chans=1, **shape)
         predictor = vit.VisionTransformerPredictor(196, predictor_embed_dim=24, **shape)
-        for part, network in {"encoder": encoder, "predictor": predictor}.items():
+        parts = {"encoder": encoder, "predictor": predictor}
+        parts |= {"head": make_head()} if make_head else {}
+        for part, network in parts.items():
             named = network.named_parameters()
             weights.update({f"{part}.{n}": value for n, value in named if value.requires_grad})
         fill(weights)
-        predictor.register_forward_pre_hook(lambda _, inputs: keep("tokens", inputs[0]))
-        return encoder, predictor
+        encoder.norm.register_forward_hook(keep_tokens)
+        return tuple(parts.values())
 
     def loss(predicted: Tensor, target: Tensor) -> Tensor:
         for name, values in {"predictions": predicted, "targets": target}.items():
@@ -82,23 +97,22 @@ def i_jepa_outcome() -> tuple[list[Draw], Outcome]:
         "src.transforms": {"make_transforms": lambda **_: None},
         "src.datasets.imagenet1k": {"make_imagenet1k": loader},
     }
-    with importable(code_of("i_jepa"), **stubs), tempfile.TemporaryDirectory() as folder:
+    with importable(code_of(name), **stubs), tempfile.TemporaryDirectory() as folder:
         train = importlib.import_module("src.train")
         train.init_model = networks
-        train.DistributedDataParallel = lambda network, **_: network
+        train.DistributedDataParallel = wrap
         train.F = types.SimpleNamespace(layer_norm=functional.layer_norm, smooth_l1_loss=loss)
-        train.main(i_jepa_options(folder))
-        saved = torch.load(Path(folder) / "parity-latest.pth.tar", weights_only=True)
-    target = {
-        n: saved["target_encoder"][n.removeprefix("encoder.")]
-        for n in weights
-        if n.startswith("encoder.")
+        train.main(i_jepa_options(folder) | options)
+    averages = {
+        f"{part}.{n}": value
+        for part, network in zip(("encoder", "head"), wrapped[2::2], strict=False)
+        for n, value in network.named_parameters()
     }
     return loaders[0].draws, {
         **{n: {n: sample(values)} for n, values in first.items()},
         "losses": {"losses": np.float32(losses)},
         "weights": {n: sample(value) for n, value in weights.items()}
-        | {f"target_{n}": sample(value) for n, value in target.items()},
+        | {f"target_{n}": sample(value) for n, value in averages.items() if n in weights},
     }
 
 

@@ -32,7 +32,8 @@ def above(found: dict[str, float]) -> dict[str, str]:
 @pytest.mark.parametrize("name", CASES)
 def test_ten_steps_equal_those_of_the_published_code(name):
     found = differences(name)
-    assert {"tokens", "predictions", "targets", "losses", "weights"} <= set(found)
+    assert {"tokens", "predictions", "losses", "weights"} <= set(found)
+    assert "targets" in found or name in ("vicreg", "lejepa")  # which predict other crops
     assert above(found) == {}
 
 
