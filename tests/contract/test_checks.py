@@ -30,8 +30,8 @@ from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
 
 # Of methods that have the same checks.
 VARIANTS = {
-    "lomar_sar", "low_pass", "sar_jepa_gauss", "maskfeat", "speckle_mae", "multi_scale_structure",
-    "hpm", "dmt_jepa",
+    "lomar_sar", "low_pass", "sar_hog", "sar_jepa_gauss", "fg_mae", "maskfeat", "speckle_mae",
+    "multi_scale_structure", "hpm", "dmt_jepa",
 }  # fmt: skip
 SEVERAL_CROPS = {"vicreg", "dino", "lejepa"}  # whose steps are long; `simclr` has the same checks
 LONGEST = {features_do_not_collapse, twenty_steps_lower_the_loss}
