@@ -1,12 +1,9 @@
 """Pixel statistics of data sets, and the inputs that do not fit them."""
 
-import json
-
 import numpy as np
 import pytest
 from chips import labelled_chips
 
-from sarbench.bench.data import pixel_statistics as module
 from sarbench.bench.data.pixel_statistics import (
     PixelStatistics,
     input_problem,

@@ -10,7 +10,7 @@ from PIL import Image
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.images import content_digest
 from sarbench.bench.data.pools import EmptyPoolError, Pool, overlap
-from sarbench.bench.data.prepare import NotPreparedError, prepare
+from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import (
     UnknownDatasetError,
     card,
@@ -32,7 +32,9 @@ def write(path: Path, array: np.ndarray) -> None:
 
 
 def opened(names: list[str], root: Path, cap: int | None = None, fraction: float = 1.0) -> Pool:
-    return Pool([prepare(n, root, root / "prepared", pool=True).chips for n in names], cap, fraction)
+    return Pool(
+        [prepare(n, root, root / "prepared", pool=True).chips for n in names], cap, fraction
+    )
 
 
 def two_pools(tmp_path: Path, count: int = 40) -> list[str]:

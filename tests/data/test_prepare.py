@@ -275,7 +275,9 @@ def test_temporary_folders_of_killed_processes_are_removed_after_a_day(tmp_path:
 def test_progress_ends_at_the_total(tmp_path: Path):
     told = []
     name = pool_folder(tmp_path)
-    prepare(name, tmp_path, tmp_path / "prepared", pool=True, progress=lambda *both: told.append(both))
+    prepare(
+        name, tmp_path, tmp_path / "prepared", pool=True, progress=lambda *both: told.append(both)
+    )
     assert told[-1] == (5, 5)
 
 
@@ -315,10 +317,14 @@ def test_float_amplitude_above_one_needs_a_transform_which_changes_the_digest(tm
     write(tmp_path / "pool/a.npy", np.array([[0.5, 8.0], [2.0, 0.0]], np.float32))
     with pytest.raises(UnreadableImageError, match=r"a\.npy: .* up to 8.*transform=chip_max"):
         prepare("folder:pool", tmp_path, tmp_path / "prepared", pool=True)
-    chips = prepare("folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared", pool=True).chips
+    chips = prepare(
+        "folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared", pool=True
+    ).chips
     assert chips.chip(0).tolist() == [[0.0625, 1.0], [0.25, 0.0]]
     write(tmp_path / "pool/a.npy", np.array(chips.chip(0)))
-    scaled = prepare("folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared", pool=True).chips
+    scaled = prepare(
+        "folder:pool?transform=chip_max", tmp_path, tmp_path / "prepared", pool=True
+    ).chips
     plain = prepare("folder:pool", tmp_path, tmp_path / "prepared", pool=True).chips
     assert np.array_equal(plain.chip(0), scaled.chip(0))
     assert plain.data_digest != scaled.data_digest
@@ -335,7 +341,9 @@ def test_the_identity_of_a_folder_is_its_content(tmp_path: Path):
     name = pool_folder(tmp_path)
     one = prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips
     shutil.copytree(tmp_path / "pool", tmp_path / "elsewhere/deep/chips")
-    other = prepare(f"folder:{tmp_path}/elsewhere", tmp_path, tmp_path / "prepared", pool=True).chips
+    other = prepare(
+        f"folder:{tmp_path}/elsewhere", tmp_path, tmp_path / "prepared", pool=True
+    ).chips
     assert (
         (one.name, one.data_digest)
         == (other.name, other.data_digest)
@@ -432,7 +440,10 @@ def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
 
 
 def test_pictures_of_a_data_set_and_of_a_pool_are_drawn(few_synthetic, tmp_path: Path):
-    draw_chips(prepare(pool_folder(tmp_path), tmp_path, tmp_path / "p", pool=True).chips, tmp_path / "pool.png")
+    draw_chips(
+        prepare(pool_folder(tmp_path), tmp_path, tmp_path / "p", pool=True).chips,
+        tmp_path / "pool.png",
+    )
     draw_chips(prepare("synthetic", tmp_path, tmp_path / "p").chips, tmp_path / "set.png")
     with Image.open(tmp_path / "set.png") as picture:
         assert picture.height > picture.width

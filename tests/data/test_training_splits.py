@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 from stores import copy_synthetic, provenance, write_start
 
-from sarbench.bench.data.set_descriptions import descriptions_of
-from sarbench.bench.data.find_set import open_set, describe_set
+from sarbench.bench.data.find_set import describe_set, open_set
 from sarbench.bench.data.names import card_of, full_name, split_name
 from sarbench.bench.data.packed import Summary
 from sarbench.bench.data.pools import Pool, open_pool
 from sarbench.bench.data.prepare import NotPreparedError, prepare, summary
 from sarbench.bench.data.registry import UnknownDatasetError
+from sarbench.bench.data.set_descriptions import descriptions_of
 from sarbench.bench.data.sharing import Sharing, count_sharing
 from sarbench.bench.data.sources import sar_acd, synthetic
 from sarbench.bench.execution.job import _pool
@@ -337,7 +337,9 @@ def test_a_store_without_data_still_knows_the_training_split(packed: Store, tmp_
     assert after.pretrain[0].state == "done"
     assert after.pretrain[0].key == before.pretrain[0].key
     assert after.unpacked == ["synthetic"]
-    assert any("400 chips of synthetic:train" in note.text for note in notes(after))  # counted before
+    assert any(
+        "400 chips of synthetic:train" in note.text for note in notes(after)
+    )  # counted before
 
 
 def test_merging_copies_the_description_of_the_data_set(packed: Store, tmp_path: Path):
