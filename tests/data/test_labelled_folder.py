@@ -139,7 +139,7 @@ def test_a_folder_that_is_not_a_data_set_is_refused(tmp_path, names, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,class\n", r"no column file, but path, class; its first line must be file,class,side"),
+        ("path,class\n", r"no column file, but path, class; its first line must be file,class"),
         ("file,class,side\n0.png,a,train\nx.png,a,test\n", r"line 3: x\.png is not an image below"),
         ("file,class,side\n0.png,a,train\n0.png,a,test\n", r"line 3: 0\.png is also in line 2"),
         ("file,class,side\n0.png,a,val\n", "line 2: side is 'val'; allowed: train, test"),
