@@ -99,11 +99,8 @@ class HPM(MAE):
 
     config: Config
     done: Tensor
-    source_recipe: ClassVar = {  # the command of PRETRAIN.md: 32 chips x 8 GPUs x 8 batches
-        "epochs": 200, "batch": 2048, "base_lr": 1.5e-4, "warmup_epochs": 40.0,
-        "weight_decay": 0.05, "beta1": 0.9, "beta2": 0.95,
-        "crop_scale_min": 0.2, "crop_scale_max": 1.0, "flip": 0.5, "contrast": 0.0,
-    }  # fmt: skip
+    # the command of PRETRAIN.md: 32 chips x 8 GPUs x 8 batches
+    source_recipe: ClassVar = MAE.source_recipe | {"epochs": 200, "batch": 2048}
 
     def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
         """Build encoder, both decoders and the teacher, which starts as a copy."""

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from ..suggest import RequestError
 from .files import open_source
-from .images import image_size
 from .listing import check_listing, list_chips
-from .packing import in_threads, with_crop
-from .source import Card, Counts
-from .sources.card_file import SUFFIX, CardFile, CardFolder, to_toml
+from .packing import sizes_of, with_crop
+from .source import Counts
+from .sources.card_file import SUFFIX, CardFile, described, to_toml
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,11 @@ def look(folder: Path, content: CardFile) -> Found:
         DatasetMismatchError: It is not a data set; the message lists the layouts that are.
         UnreadableImageError: An image cannot be read.
     """
-    source = CardFolder(str(folder), content)
-    card = Card("new", "dataset", content.title, content.about, source,
-                crop_px=content.crop if isinstance(content.crop, int) else None,
-                crop_from_sizes=content.crop is None)  # fmt: skip
+    card = described("new", folder, content)
     with open_source(folder) as files:
         listing = list_chips(card, folder, files)
         check_listing(card, listing)
-        sizes = list(in_threads(
-            lambda one: image_size(one.file.read_bytes(), one.file.path.name), listing.entries
-        ))  # fmt: skip
-        crop_px = with_crop(card, listing.entries).crop_px
+        sizes = list(sizes_of(listing.entries))
     heights, widths = zip(*sizes, strict=True)
     grouped = Counter(entry.group for entry in listing.entries if entry.group)
     return Found(
@@ -60,7 +53,7 @@ def look(folder: Path, content: CardFile) -> Found:
         sum(count > 1 for count in grouped.values()),
         (min(heights), max(heights)),
         (min(widths), max(widths)),
-        crop_px,
+        with_crop(card, sizes).crop_px,
         len(listing.unexpected),
     )
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -81,21 +81,25 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
     )
 
 
-def with_crop(card: Card, entries: list[Entry]) -> Card:
-    """Return the card with the crop that follows from the sizes of its images.
+def sizes_of(entries: list[Entry]) -> Iterator[tuple[int, int]]:
+    """Yield (height, width) of each image, in the order of `entries`.
 
     Raises:
         UnreadableImageError: A file cannot be used.
     """
-    if not card.crop_from_sizes:
-        return card
-    sizes = in_threads(
+    return in_threads(
         lambda one: image_size(one.file.read_bytes(), one.file.member or one.file.path.name),
         entries,
     )
-    first = next(sizes, None)
-    same = all(size == first for size in sizes)
-    return replace(card, crop_px=None if same else CROP_PX)
+
+
+def with_crop(card: Card, sizes: Iterable[tuple[int, int]]) -> Card:
+    """Return the card with the crop that follows from the sizes of its images."""
+    if not card.crop_from_sizes:
+        return card
+    rest = iter(sizes)
+    first = next(rest, None)
+    return replace(card, crop_px=None if all(size == first for size in rest) else CROP_PX)
 
 
 def pack_entries(card: Card, entries: list[Entry]) -> Iterator[PackedChip]:

@@ -24,7 +24,7 @@ from .packed import (
     read_summary,
     write_packed,
 )
-from .packing import pack_entries, with_crop
+from .packing import pack_entries, sizes_of, with_crop
 from .registry import card
 from .source import Card
 
@@ -70,7 +70,7 @@ def prepare(
         if prepared is None:
             listing = list_chips(described, place.source, files)
             check_listing(described, listing)
-            described = with_crop(described, listing.entries)
+            described = with_crop(described, sizes_of(listing.entries))
             chips, total = pack_entries(described, listing.entries), len(listing.entries)
             folder = write_packed(described, chips, total, prepared_dir, progress)
             place.write(folder, stamp)

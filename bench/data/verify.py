@@ -13,6 +13,7 @@ from .packing import (
     in_threads,
     pack_entry,
     rendering_of,
+    sizes_of,
     with_crop,
 )
 from .registry import card
@@ -83,7 +84,7 @@ def verify(
     source = found.source.find(found, data_dir)
     with open_source(source) as files:
         listing = list_chips(found, source, files)
-        cropped = with_crop(found, listing.entries)
+        cropped = with_crop(found, sizes_of(listing.entries))
         unreadable, digest = _read_all(cropped, listing.entries, progress)
     counts = _compare(found, listing.counts(), len(listing.entries))
     complete = not unreadable and all(count.expected == count.found for count in counts)

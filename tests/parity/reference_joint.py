@@ -81,7 +81,7 @@ def vicreg_outcome() -> tuple[list[Draw], Outcome]:
 
 
 def dino_network(module: Any) -> nn.Module:
-    """Return DINO's network with the fixed positions of ours, also for small crops."""
+    """Return DINO's network with our fixed positions, also for small crops."""
     vit = module.vits.VisionTransformer(
         img_size=[ENCODER.input_px], in_chans=1, embed_dim=ENCODER.width, depth=ENCODER.depth,
         num_heads=ENCODER.heads, qkv_bias=True, norm_layer=partial(nn.LayerNorm, eps=1e-6),

@@ -116,6 +116,11 @@ def card_from(path: Path) -> Card:
     if isinstance(content.crop, int) and not 8 <= content.crop <= LARGEST_CROP_PX:
         raise CardError(f"{path}: crop is {content.crop}; it must be 8 to {LARGEST_CROP_PX} px")
     folder = (path.parent / Path(content.folder).expanduser()).resolve()
+    return described(name, folder, content)
+
+
+def described(name: str, folder: Path, content: CardFile) -> Card:
+    """Return the card of a folder with the content of a card file."""
     crop = content.crop if isinstance(content.crop, int) else None
     return Card(
         name, "dataset", content.title, content.about, CardFolder(str(folder), content),
