@@ -50,7 +50,7 @@ from ._joint import SmallCrops, check_sides, full_precision
 from ._method import Batch, Loss, Method, MethodConfigError, View, summary_token
 from ._registry import register
 from ._vit import initialise, initialise_truncated
-from .i_jepa import LONGEST_SPAN
+from .i_jepa import limited_momentum
 
 HEAD = (2048, 256, 65536)  # width, length of the compared vectors, classes
 NARROW_HEAD = (8, 64)  # width and classes, in widths of an encoder below `NARROW`
@@ -216,9 +216,7 @@ class DINO(Method):
         if kept is not None:
             mean = self.target_head.logits(kept.mean(dim=0, keepdim=True))[0]
             self.centre.lerp_(mean, 1 - self.config.centre_momentum)
-        start = self.config.momentum
-        if self.steps:
-            start = min(start, max(0.0, 1 - 1 / (LONGEST_SPAN * self.steps)))
+        start = limited_momentum(self.config.momentum, self.steps)
         move = get_ema_multi_avg_fn(1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2)
         for target, source in (
             (self.target_encoder, self.encoder),

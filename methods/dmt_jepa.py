@@ -163,8 +163,12 @@ class DMTJEPA(IJEPA):
     """I-JEPA with targets from similar neighbours."""
 
     config: Config
-    # configs/in1k_vitb16_ep600.yaml of the source
-    source_recipe: ClassVar = IJEPA.source_recipe | {"epochs": 600}
+    source_recipe: ClassVar = {  # configs/in1k_vitb16_ep600.yaml of the source: 1e-3
+        "epochs": 600, "batch": 2048, "base_lr": 1.25e-4, "warmup_epochs": 40.0,
+        "lr_start_share": 0.2, "lr_end_share": 1e-3,
+        "weight_decay": 0.04, "weight_decay_end": 0.4, "beta1": 0.9, "beta2": 0.999,
+        "crop_scale_min": 0.3, "crop_scale_max": 1.0, "flip": 0.0, "contrast": 0.0,
+    }  # fmt: skip
 
     def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
         """Build I-JEPA's networks, the layers of aggregation, and their average."""

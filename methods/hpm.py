@@ -42,7 +42,7 @@ from ._masking import hidden_except, random_order
 from ._method import Batch, Loss, MethodConfigError
 from ._registry import register
 from ._vit import Trunk, initialise
-from .i_jepa import LONGEST_SPAN
+from .i_jepa import limited_momentum
 from .mae import MAE
 from .mae import Config as MAEConfig
 
@@ -99,8 +99,11 @@ class HPM(MAE):
 
     config: Config
     done: Tensor
-    # the command of PRETRAIN.md: 32 chips x 8 GPUs x 8 batches
-    source_recipe: ClassVar = MAE.source_recipe | {"epochs": 200, "batch": 2048}
+    source_recipe: ClassVar = {  # the command of PRETRAIN.md: 32 chips x 8 GPUs x 8 batches
+        "epochs": 200, "batch": 2048, "base_lr": 1.5e-4, "warmup_epochs": 40.0,
+        "weight_decay": 0.05, "beta1": 0.9, "beta2": 0.95,
+        "crop_scale_min": 0.2, "crop_scale_max": 1.0, "flip": 0.5, "contrast": 0.0,
+    }  # fmt: skip
 
     def __init__(self, config: Config, encoder: ViTConfig, rng: torch.Generator) -> None:
         """Build encoder, both decoders and the teacher, which starts as a copy."""
@@ -165,8 +168,6 @@ class HPM(MAE):
         """Move the teacher towards the encoder and the decoder of ranks."""
         start, end = self.config.momentum
         momentum = start + min(1.0, progress / self.config.momentum_rise) * (end - start)
-        if self.steps:
-            momentum = min(momentum, max(0.0, 1 - 1 / (LONGEST_SPAN * self.steps)))
-        move = get_ema_multi_avg_fn(momentum)
+        move = get_ema_multi_avg_fn(limited_momentum(momentum, self.steps))
         move(list(self.teacher.parameters()), list(self._ranking_parts().parameters()), 0)
         self.done.fill_(progress)

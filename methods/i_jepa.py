@@ -51,6 +51,14 @@ from ._vit import Encoder, Trunk, initialise_truncated, sincos_positions
 LONGEST_SPAN = 1 / 8  # of the steps, averaged by the target encoder
 
 
+def limited_momentum(momentum: float, steps: int) -> float:
+    """Return a momentum, lowered so that 1 / (1 - momentum) is at most an eighth of the steps.
+
+    `steps` is the length of the training; 0 if it is unknown, which limits nothing.
+    """
+    return min(momentum, max(0.0, 1 - 1 / (LONGEST_SPAN * steps))) if steps else momentum
+
+
 @dataclass(frozen=True)
 class Config:
     """Defaults of the source's configurations."""
@@ -215,9 +223,7 @@ class IJEPA(MaskedPrediction):
         m is `momentum`, or 1 - 8 / n if that is lower. Steps count from 0 as in the source, so the
         first one has m itself and the last one still moves.
         """
-        start = self.config.momentum
-        if self.steps:
-            start = min(start, max(0.0, 1 - 1 / (LONGEST_SPAN * self.steps)))
+        start = limited_momentum(self.config.momentum, self.steps)
         momentum = start + progress * (1 - start)
         move = get_ema_multi_avg_fn(momentum)
         for average, network in self.averages():
