@@ -14,6 +14,7 @@ from .sources import (
     image_folders,
     labelled_folder,
     mstar,
+    opensarship,
     sar_acd,
     synthetic,
 )
@@ -24,6 +25,7 @@ SOURCES: tuple[Source, ...] = (
     mstar.Mstar(),
     sar_acd.SarAcd(),
     fusar_ship.FusarShip(),
+    opensarship.OpenSARShip(),
     synthetic.Synthetic(),
 )
 
