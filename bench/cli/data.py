@@ -156,7 +156,7 @@ def verify_data(
         for count in report.counts:
             if files or count.expected != count.found:
                 out.print(
-                    f"  {count.part} {count.class_name}: expected {count.expected}, "
+                    f"  {count.part} {count.class_name or 'chips'}: expected {count.expected}, "
                     f"found {count.found}",
                     markup=False,
                 )

@@ -9,6 +9,7 @@ from ..suggest import unknown
 from .files import DatasetNotFoundError
 from .source import Card, Source
 from .sources import (
+    atrnet_star,
     card_file,
     fusar_ship,
     image_folders,
@@ -26,6 +27,7 @@ SOURCES: tuple[Source, ...] = (
     sar_acd.SarAcd(),
     fusar_ship.FusarShip(),
     opensarship.OpenSARShip(),
+    atrnet_star.AtrnetStar(),
     synthetic.Synthetic(),
 )
 
@@ -183,6 +185,7 @@ def describe(card: Card, data_dir: Path) -> dict[str, Any]:
         "crop_px": card.crop_px,
         "transform": card.transform,
         "images": card.total,
+        "chips": card.sides and "{} train, {} test".format(*card.sides),
         "extra_controls": source.extra_controls,
         "counts": card.counts,
     }
