@@ -23,9 +23,9 @@ OFFICIAL = {  # ATRBench/README.md, table 1, images in ground range
 
 
 def write(root: Path, name: str, types: tuple[str, ...] = TYPES) -> Path:
-    """Write a training chip and two test chips of each type; return the folder of the setting."""
+    """Write a training chip and a test chip of each type; return the folder of the setting."""
     folder = root / "ATRNet-STAR" / "Ground_Range" / "Amplitude_8bit" / SETTINGS[name].folder
-    names = [("train", f"{TRAIN}_1"), ("test", f"{TEST}_2"), ("test", f"{TEST}_3")]
+    names = [("train", f"{TRAIN}_1"), ("test", f"{TEST}_2")]
     opened = BytesIO()
     Image.new("L", (128, 128), 7).save(opened, "TIFF")
     for of in types:
@@ -60,16 +60,18 @@ def test_the_seven_settings_have_the_documented_numbers():
 def test_the_documented_layout_is_read(name: str, tmp_path: Path):
     more = tuple(f"MSTAR_{number}" for number in range(10)) if name == "soc50" else ()
     folder = write(tmp_path, name, TYPES + more)
-    write(tmp_path, "soc40" if name != "soc40" else "eoc_band")  # another setting is skipped
+    write(
+        tmp_path, "soc40" if name != "soc40" else "eoc_band", TYPES[:2]
+    )  # another setting is skipped
     for part in ("test_30", "test_VV"):  # parts of test repeat its chips
         (folder / part / TYPES[0]).mkdir(parents=True)
         Image.new("L", (128, 128)).save(folder / part / TYPES[0] / f"{TEST}_2.tif")
     found, listing = listed(name, tmp_path)
     assert listing.missing == listing.refused == listing.unexpected == []
-    assert len(listing.entries) == 3 * len(TYPES + more)
+    assert len(listing.entries) == 2 * len(TYPES + more)
     train, test = listing.counts().values()
-    assert (set(train.values()), set(test.values())) == ({1}, {2})
-    check_listing(replace(found, sides=(len(TYPES + more), 2 * len(TYPES + more))), listing)
+    assert set(train.values()) == set(test.values()) == {1}
+    check_listing(replace(found, sides=(len(TYPES + more), len(TYPES + more))), listing)
     if found.sides is not None:
         with pytest.raises(DatasetMismatchError, match=f"train chips: expected {found.sides[0]}"):
             check_listing(found, listing)
@@ -79,7 +81,7 @@ def test_a_whole_set_is_packed(tmp_path: Path):
     write(tmp_path, "eoc_depression")
     assert verify("atrnet_star_eoc_depression", tmp_path).ok
     chips = prepare("atrnet_star_eoc_depression", tmp_path, tmp_path / "prepared").chips
-    assert (len(chips), int(chips.is_test.sum()), len(chips.classes)) == (120, 80, 40)
+    assert (len(chips), int(chips.is_test.sum()), len(chips.classes)) == (80, 40, 40)
     assert chips.chip(0).shape == (128, 128)
     assert card("atrnet_star_eoc_depression").side_px == 128
 
