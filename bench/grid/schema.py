@@ -19,6 +19,7 @@ from ..toml_file import TABLE, Section, read_toml
 from .encoder_entries import EncoderEntry, Place
 
 CONTROLS = ["raw_pixels", "random_init"]
+RECIPE_FIELDS = {field.name for field in fields(Recipe)}
 
 T = TypeVar("T")
 OwnInit = Annotated[  # false = drawn weights, also if the grid names some
@@ -31,8 +32,30 @@ class GridError(ValueError):
     """A grid that cannot be run as written."""
 
 
-class MethodEntry(Section):
-    """A method or control, with its own label, recipe, pool, start and settings where given."""
+class RecipeFields(Section):
+    """A section that takes the fields of a recipe next to its own keys."""
+
+    overrides: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_recipe_fields(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if "overrides" in value:
+            raise ValueError("unknown key 'overrides'; write recipe fields directly")
+        overrides = {key: value[key] for key in value if key in RECIPE_FIELDS}
+        rest = {key: value[key] for key in value if key not in RECIPE_FIELDS}
+        return {**rest, "overrides": overrides} if overrides else rest
+
+    @classmethod
+    def allowed_keys(cls) -> set[str]:
+        """Return the allowed keys, recipe fields included."""
+        return (set(cls.model_fields) - {"overrides"}) | RECIPE_FIELDS
+
+
+class MethodEntry(RecipeFields):
+    """A method or control, with its own label, pool, start, settings and recipe where given."""
 
     name: str
     label: str | None = None
@@ -55,7 +78,7 @@ def seeds_of(seeds: Seeds) -> list[int]:
     return list(range(seeds)) if isinstance(seeds, int) else seeds
 
 
-class PretrainSection(Section):
+class PretrainSection(RecipeFields):
     """The section `[pretrain]`, which also takes recipe fields. Lists are swept."""
 
     seeds: Seeds = 1
@@ -66,27 +89,8 @@ class PretrainSection(Section):
     init: EncoderEntry | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     recipe: str = "paper"
+    budget: Literal["chips", "flops", "core_seconds"] = "chips"
     allow_overlap: bool = False
-    overrides: dict[str, Any] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _collect_recipe_fields(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        names = {field.name for field in fields(Recipe)}
-        if "overrides" in value:
-            raise ValueError(
-                "unknown key 'overrides'; write recipe fields directly under [pretrain]"
-            )
-        overrides = {key: value[key] for key in value if key in names}
-        rest = {key: value[key] for key in value if key not in names}
-        return {**rest, "overrides": overrides} if overrides else rest
-
-    @classmethod
-    def allowed_keys(cls) -> set[str]:
-        """Return the allowed keys, recipe fields included."""
-        return (set(cls.model_fields) - {"overrides"}) | {field.name for field in fields(Recipe)}
 
 
 class ProtocolEntry(Section):

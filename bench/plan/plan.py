@@ -22,6 +22,7 @@ from ..identity import Job, Pretraining, Run
 from ..method_facts.contract_outcomes import failed_contracts
 from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
+from .budget import with_budget
 from .entry import Cause, Entry, find_entry
 from .given_files import find_given
 from .seen import seen_sharing
@@ -53,6 +54,7 @@ class Plan:
     moved: list[str] = field(default_factory=list)  # of an archive: versions that differ from ours
     files: dict[str, GivenFile] = field(default_factory=dict)  # of given weights, by their key
     seen: Shared = field(default_factory=dict)  # chips that given encoders have seen, as declared
+    untimed: list[PlannedPretraining] = field(default_factory=list)  # to time before the work
 
     @property
     def overlaps(self) -> list[str]:
@@ -194,8 +196,8 @@ def make_plan(
     }
     data = {name: one.summary for name, one in found.items() if one}
     given = find_given(grid, methods, store)
-    starts = pretrainings(grid, methods, data.get, given)
-    starts += given_rows(grid, given, methods)
+    budgeted = with_budget(grid, pretrainings(grid, methods, data.get, given), store)
+    starts = budgeted.planned + given_rows(grid, given, methods)
     pools = pools_of(starts)
     planned = runs(grid, starts, methods, data.get)
     filters = filters or Filters()
@@ -230,6 +232,7 @@ def make_plan(
         failing=set(failed_contracts(store, methods)),
         files={one.identity.key: GivenFile(one.entry.weights, one.entry.stated()) for one in given},
         seen=seen_sharing(grid, data, data_dir, store, versions),
+        untimed=budgeted.untimed,
     )
 
 

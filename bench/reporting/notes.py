@@ -12,6 +12,7 @@ from ..grid.applicable import sentences
 from ..grid.expand import pools_of
 from ..grid.schema import describe_pool
 from ..identity import from_json, to_json
+from ..plan.budget import budget_note
 from ..plan.comparability import compute_note, differences
 from ..plan.plan import Plan, describe_pretraining
 from .given_notes import given_notes, shared_chips
@@ -43,6 +44,8 @@ def _rows(plan: Plan) -> list[Note]:
     flag = f"Rows differ in {', '.join(differing).lower()}."
     for text in differing.values():
         found.append(Note("Rows", text, flag))
+    if budget := budget_note(plan.grid, [entry.planned for entry in plan.pretrain]):
+        found.append(Note("Rows", budget))
     if compute := compute_note(plan):
         found.append(Note("Rows", compute))
     return found
