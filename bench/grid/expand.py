@@ -50,6 +50,7 @@ class PlannedPretraining:
     given: GivenRow | None = None  # of the weights of a file
     init: dict[str, Any] | None = None  # as in its identity: it continues from those weights
     waits_for: Literal["", "timing", "tuning"] = ""  # why its recipe is not known yet
+    tuned: dict[str, Any] = field(default_factory=dict)  # recipe fields that `[tune]` has chosen
 
     @property
     def row(self) -> str:

@@ -136,6 +136,12 @@ class EvaluateSection(Section):
         return names
 
 
+class TuneSection(RecipeFields):
+    """The section `[tune]`: recipe fields with the values to try (`bench/plan/tuning.py`)."""
+
+    dataset: str | None = None
+
+
 class Grid(Section):
     """A whole grid file."""
 
@@ -149,6 +155,7 @@ class Grid(Section):
     encoders: list[EncoderEntry] = []
     controls: list[MethodEntry] = [MethodEntry(name=name) for name in CONTROLS]
     pretrain: PretrainSection = PretrainSection()
+    tune: TuneSection | None = None
     evaluate: EvaluateSection
 
     @model_validator(mode="before")

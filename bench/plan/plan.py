@@ -27,6 +27,7 @@ from .entry import Cause, Entry, find_entry
 from .given_files import find_given
 from .seen import seen_sharing
 from .stale import StaleIndex
+from .tuning import refuse_test_chips, trials_of, tuning_grid, waiting_for, with_choices
 
 
 class OverlapError(GridError):
@@ -55,6 +56,7 @@ class Plan:
     files: dict[str, GivenFile] = field(default_factory=dict)  # of given weights, by their key
     seen: Shared = field(default_factory=dict)  # chips that given encoders have seen, as declared
     untimed: list[PlannedPretraining] = field(default_factory=list)  # to time before the work
+    tuning: "Plan | None" = None  # the trials of [tune]
 
     @property
     def overlaps(self) -> list[str]:
@@ -196,7 +198,13 @@ def make_plan(
     }
     data = {name: one.summary for name, one in found.items() if one}
     given = find_given(grid, methods, store)
-    budgeted = with_budget(grid, pretrainings(grid, methods, data.get, given), store)
+    tuning = None
+    if trial_grid := tuning_grid(grid, methods, filters.methods if filters else ()):
+        tuning = make_plan(trial_grid, store, data_dir, None, versions)
+        refuse_test_chips(tuning.data, data, store.root)
+    trials = trials_of(tuning) if tuning else []
+    starts = pretrainings(with_choices(grid, trials, methods), methods, data.get, given)
+    budgeted = with_budget(grid, waiting_for(trials, starts) if tuning else starts, store)
     starts = budgeted.planned + given_rows(grid, given, methods)
     pools = pools_of(starts)
     planned = runs(grid, starts, methods, data.get)
@@ -233,6 +241,7 @@ def make_plan(
         files={one.identity.key: GivenFile(one.entry.weights, one.entry.stated()) for one in given},
         seen=seen_sharing(grid, data, data_dir, store, versions),
         untimed=budgeted.untimed,
+        tuning=tuning,
     )
 
 

@@ -15,6 +15,7 @@ from ..identity import from_json, to_json
 from ..plan.budget import budget_note
 from ..plan.comparability import compute_note, differences
 from ..plan.plan import Plan, describe_pretraining
+from ..plan.tuning import tuning_note
 from .given_notes import given_notes, shared_chips
 
 
@@ -44,8 +45,12 @@ def _rows(plan: Plan) -> list[Note]:
     flag = f"Rows differ in {', '.join(differing).lower()}."
     for text in differing.values():
         found.append(Note("Rows", text, flag))
-    if budget := budget_note(plan.grid, [entry.planned for entry in plan.pretrain]):
-        found.append(Note("Rows", budget))
+    planned = [entry.planned for entry in plan.pretrain]
+    found += [
+        Note("Rows", text)
+        for text in (budget_note(plan.grid, planned), tuning_note(plan.grid, planned))
+        if text
+    ]
     if compute := compute_note(plan):
         found.append(Note("Rows", compute))
     return found
