@@ -218,6 +218,8 @@ def trials_of(tuning: "Plan") -> list[Trial]:
     """
     trials = []
     for start, runs in tuning.grouped():
+        if start.planned.recipe is None:  # a control that the data set needs
+            continue
         scores = {
             run.planned.protocol: run.record.accuracy
             for run in runs
