@@ -18,6 +18,7 @@ from ..suggest import unknown
 from ..toml_file import TABLE, Section, read_toml
 from .encoder_entries import EncoderEntry, Place
 
+TRIALS = "+tuning"  # ends the name of the grid of trials; no file can have such a name
 CONTROLS = ["raw_pixels", "random_init"]
 RECIPE_FIELDS = {field.name for field in fields(Recipe)}
 
@@ -173,6 +174,11 @@ class Grid(Section):
             *(("encoders", one) for one in self.encoders),
             *(("init", one) for one in unique(inits) if one),
         ]
+
+    @property
+    def of_trials(self) -> bool:
+        """True for the trials of a grid (`bench/plan/tuning.py`)."""
+        return self.name.endswith(TRIALS)
 
     def method_names(self) -> list[str]:
         """Return every method and control, extra controls of data sets included."""

@@ -21,6 +21,7 @@ from ..data.sharing import sharing
 from ..grid.expand import PlannedPretraining
 from ..grid.recipes import recipe_of
 from ..grid.schema import (
+    TRIALS,
     EvaluateSection,
     Grid,
     GridError,
@@ -99,7 +100,7 @@ def tuning_grid(
     judges = {name: ProtocolEntry(shots=["all"]) for name in JUDGES}
     return grid.model_copy(
         update={
-            "name": f"{grid.name}-tuning",
+            "name": grid.name + TRIALS,
             "tune": None,
             "compare": "checkpoints",
             "methods": [_short(grid, tune, one, methods[one.name], dataset) for one in entries],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from chips import write_images
+from commands import call_here
 from made_records import make_record
 
 from sarbench.bench.data.prepare import prepare
@@ -184,3 +185,23 @@ def test_a_tuning_on_test_chips_of_the_grid_is_refused(root):
         prepare(name, root, Store(root).prepared)
     with pytest.raises(GridError, match=r"training chips of folder:other hold \d+ test chips"):
         plan_of(root, 'base_lr = [1e-3, 2e-3]\ndataset = "folder:other"')
+
+
+@pytest.mark.slow
+def test_run_does_the_trials_first_and_an_archive_keeps_them(root, sarbench):
+    path = root / "grid.toml"
+    path.write_text(GRID.format(tune="base_lr = [1e-3, 1e-2]", pretrain=""))
+    status, said = sarbench("run", path, "--data", root, runs=root)
+    assert (status, "the trials of every method come first" in said) == (0, True), said
+    assert {entry.state for entry in plan_of(root, "base_lr = [1e-3, 1e-2]").runs} == {"done"}
+    for words, row in (((), "MAE"), (("--tuning",), "MAE, base_lr 0.001")):
+        archive = root / f"{len(words)}.zip"
+        assert sarbench("archive", path, *words, "--out", archive, runs=root)[0] == 0
+        shown = call_here("table", archive, "--notes")
+        assert shown.returncode == 0, shown.stderr
+        assert row in shown.stdout
+        assert call_here("check", archive).returncode == 0
+    assert "tuned with 2 trials" in call_here("table", root / "0.zip", "--notes").stdout
+    (root / "plain.toml").write_text(path.read_text().replace("[tune]\nbase_lr = [1e-3, 1e-2]", ""))
+    status, said = sarbench("plan", root / "plain.toml", "--tuning", runs=root)
+    assert (status, "has no trials, because it has no section [tune]" in said) == (2, True)
