@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .files import open_source
+from .held_out import base_name
 from .images import UnreadableImageError
 from .listing import Listing, compare_counts, list_chips
 from .packed import Progress
@@ -71,7 +72,7 @@ def verify(
     """Read every file of a data set or pool and compare.
 
     Args:
-        name: A name of the registry, or `folder:PATH`.
+        name: A name of the registry, or `folder:PATH`; of `NAME:held_out`, NAME is verified.
         data_dir: The folder of the data sets.
         pool: Choose the pool if a data set has the same name.
         progress: Called with (done, total) after every hundred chips.
@@ -80,7 +81,7 @@ def verify(
         DatasetNotFoundError: There are no files.
         ConflictingCopiesError: Two files of one chip have different pixels.
     """
-    found = card(name, pool=pool)
+    found = card(base_name(name) or name, pool=pool)
     source = found.source.find(found, data_dir)
     with open_source(source) as files:
         listing = list_chips(found, source, files)
