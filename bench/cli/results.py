@@ -12,7 +12,7 @@ import typer
 
 from ...results.compare import compare as compare_rows
 from ...results.compare import comparison_text
-from ...results.leaderboard import METRICS, RECALL, check_metric
+from ...results.metric import BUILT_IN, RECALL
 from ...results.published.sheets import paper_sheets
 from ...results.tables.render import FORMATS, STYLES, render, render_sheets
 from ...results.tables.sheets import LAYOUTS
@@ -26,6 +26,7 @@ from ..reporting.leaderboard import (
     scores_of,
     shared_columns,
 )
+from ..reporting.metric_values import chosen_metric, with_metric
 from ..reporting.published import compare_with, papers, read_published
 from ..seeding import stream
 from ..store.archive import MANIFEST
@@ -39,6 +40,7 @@ from .progress import stages
 PaperName = Annotated[
     str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file of the same schema")
 ]
+METRIC_HELP = f"{', '.join(BUILT_IN)}, or one of an installed package"
 TARGET_HELP = "file to write; its suffix gives the format"
 Target = Annotated[Path | None, typer.Option("--out", callback=new_file, help=TARGET_HELP)]
 FORMAT_HELP = f"{', '.join(FORMATS)}; default: that of --out, or text"
@@ -102,7 +104,7 @@ def table(
     request: Request,
     style: Annotated[str | None, typer.Option("--format", "-f", help=FORMAT_HELP)] = None,
     layout: Annotated[str, typer.Option(help=", ".join(LAYOUTS))] = "leaderboard",
-    metric: Annotated[str, typer.Option(help=", ".join((*METRICS, f"{RECALL}CLASS")))] = "accuracy",
+    metric: Annotated[str, typer.Option(help=f"{METRIC_HELP}, or {RECALL}CLASS")] = "accuracy",
     sort: Annotated[
         str, typer.Option(help="rank, name, or a column such as mstar_soc/linear/10")
     ] = "rank",
@@ -127,7 +129,7 @@ def compare(
     request: Request,
     first: Annotated[str, typer.Argument(metavar="A", help="first method or row")],
     second: Annotated[str, typer.Argument(metavar="B", help="second method or row")],
-    metric: Annotated[str, typer.Option(help=", ".join(METRICS))] = "accuracy",
+    metric: Annotated[str, typer.Option(help=METRIC_HELP)] = "accuracy",
     notes: Notes = False,
     as_json: Json = False,
     path: Target = None,
@@ -136,22 +138,24 @@ def compare(
 
     Prints differences, intervals and tests.
     """
-    check_metric(metric)
     style = chosen_format(None, as_json, path, ("text", "json"))
     made = request.plan()
     rows = resolve_rows(made, first, second)
     request.check_results(made)
+    measure = chosen_metric(made, metric)
     whole = made if request.part == Filters() else replace(request, part=Filters()).plan()
     predictions = predictions_of(made, request.store)
+    both = [score for score in scores_of(made) if score.method in rows]
+    scores, more = with_metric(both, measure, predictions)
     found = compare_rows(
-        scores_of(made), *rows, metric, predictions, stream(0, "statistics"),
+        scores, *rows, measure, predictions, stream(0, "statistics"),
         compares=made.grid.compare, grid_columns=shared_columns(whole, *rows),
     )  # fmt: skip
     if style == "json":
         write_or_print(json_text([one.to_json() for one in found]), path)
     else:
-        listed = notes_of(made, predictions)
-        write_or_print(comparison_text(found, *rows, metric, listed, full=notes), path)
+        listed = [*notes_of(made, predictions), *more]
+        write_or_print(comparison_text(found, *rows, measure, listed, full=notes), path)
 
 
 @grid_command
