@@ -110,11 +110,9 @@ def with_metric(
         text = f"Left out: {listed}."
         notes.append(Note("Numbers", text, text))
     if as_recorded:
-        text = (
-            f"{metric.title} of {as_recorded} runs is as in the records, because the scores of "
-            "their test chips are not here."
-        )
-        notes.append(Note("Numbers", text, f"Not verified against predictions: {text}"))
+        missing = "the scores of their test chips are" if metric.of_scores else "its package is"
+        text = f"{metric.title} of {as_recorded} runs is as in the records; {missing} not here."
+        notes.append(Note("Numbers", text, f"Not verified: {text}"))
     return found, notes
 
 
