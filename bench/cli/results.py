@@ -12,11 +12,15 @@ import typer
 
 from ...results.compare import compare as compare_rows
 from ...results.compare import comparison_text
+from ...results.leaderboard import Leaderboard
 from ...results.metric import BUILT_IN, RECALL
 from ...results.published.sheets import paper_sheets
-from ...results.tables.render import FORMATS, STYLES, render, render_sheets
+from ...results.scores import Column
+from ...results.tables.class_recalls import ClassRecalls, recall_lines, recall_sheets
+from ...results.tables.render import FORMATS, STYLES, csv_text, render, render_sheets
 from ...results.tables.sheets import LAYOUTS
 from ..plan.plan import Filters
+from ..reporting.class_recalls import class_recalls
 from ..reporting.leaderboard import (
     check_class,
     leaderboard,
@@ -45,6 +49,7 @@ TARGET_HELP = "file to write; its suffix gives the format"
 Target = Annotated[Path | None, typer.Option("--out", callback=new_file, help=TARGET_HELP)]
 FORMAT_HELP = f"{', '.join(FORMATS)}; default: that of --out, or text"
 Notes = Annotated[bool, typer.Option("--notes", help="add everything needed to judge the numbers")]
+CLASS_HELP = "show the recall of each class instead, one table for each column"
 GAIN_HELP = "add the difference from the untrained encoder of the same architecture"
 REPORT_HELP = "folder to write; with --figure, the file (.svg, .pdf or .png)"
 FIGURE_HELP = "draw only this figure of the page; a wrong name lists those that GRID has"
@@ -109,6 +114,7 @@ def table(
         str, typer.Option(help="rank, name, or a column such as mstar_soc/linear/10")
     ] = "rank",
     gain: Annotated[bool, typer.Option("--gain", help=GAIN_HELP)] = False,
+    per_class: Annotated[bool, typer.Option("--per-class", help=CLASS_HELP)] = False,
     notes: Notes = False,
     as_json: Json = False,
     path: Target = None,
@@ -118,10 +124,29 @@ def table(
     Failed and missing runs are shown in their cells.
     """
     style = chosen_format(style, as_json, path, FORMATS)
+    if per_class and (metric, gain, layout) != ("accuracy", False, "leaderboard"):
+        raise RequestError(
+            "--per-class shows recalls only, so --metric, --gain and --layout have no effect; "
+            "leave them out"
+        )
     made = request.results()
     check_class(made, metric)
-    board = leaderboard(made, metric, predictions_of(made, request.store), sort, gain=gain)
+    predictions = predictions_of(made, request.store)
+    board = leaderboard(made, metric, predictions, sort, gain=gain)
+    if per_class:
+        found = class_recalls(scores_of(made), predictions)
+        write_or_print(_recall_text(board, found, style, notes=notes), path)
+        return
     write_or_print(render(board, style, layout, notes=notes), path)
+
+
+def _recall_text(
+    board: Leaderboard, found: dict[Column, ClassRecalls], style: str, *, notes: bool
+) -> str:
+    if style in STYLES:
+        return render_sheets(recall_sheets(board, found), style, notes=notes)
+    lines = recall_lines(found)
+    return json_text(lines) if style == "json" else csv_text(lines)
 
 
 @grid_command

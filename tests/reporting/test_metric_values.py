@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from chips import write_pool
 from commands import call_here
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import recall_score, roc_auc_score
 from stores import fill, planned, pooled_grid, write_run, write_scored_run
 
 from sarbench.bench.data.prepare import prepare
@@ -171,3 +171,23 @@ def test_a_metric_of_a_package_is_in_records_tables_and_archives(copy, tmp_path,
     text = call(copy, "table", "--metric", "spread", grid=path).stdout
     assert "Spread (lower is better): mean ±" in text
     assert "is as in the records; its package is not here" in text
+
+
+def test_the_recall_of_each_class_is_that_of_scikit_learn(home):
+    chips = prepare("synthetic", home / "runs" / "data", Store(home / "runs").prepared).chips
+    labels, expected = chips.labels[chips.is_test], []
+    for record in records(home):
+        if (record["identity"]["method"], record["identity"]["protocol"]) == ("mae", "linear"):
+            with np.load(home / "runs" / "evaluate" / record["key"] / "predictions.npz") as file:
+                expected.append(recall_score(labels, file["classes"], average=None))
+    done = call(home, "table", "--per-class", "-p", "linear", "-m", "mae", "--json")
+    lines = json.loads(done.stdout)
+    assert [one["class"] for one in lines] == list(chips.classes)
+    assert [one["test_chips"] for one in lines] == np.bincount(labels).tolist()
+    assert [one["recall"] for one in lines] == pytest.approx(np.mean(expected, axis=0))
+    text = call(home, "table", "--per-class").stdout
+    assert "Recall in synthetic/linear/5" in text
+    assert "synthetic/knn/all: recall of each class in percent" in text
+    refused = call(home, "table", "--per-class", "--gain")
+    assert refused.returncode == 2
+    assert "--per-class shows recalls only" in refused.stderr

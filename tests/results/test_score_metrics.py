@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 from sklearn.metrics import log_loss, roc_auc_score, top_k_accuracy_score
 
 from sarbench.results.metric import OF_SCORES, run_of, score_values
@@ -22,6 +23,16 @@ def test_probabilities_in_half_precision_sum_to_one_again():
     found = probabilities(stored)
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-12)
     np.testing.assert_allclose(found, SCORES, rtol=5e-3)
+
+
+def test_log_probabilities_in_half_precision_keep_the_order_of_sure_classifiers():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, 2425)
+    logits = 10 * (rng.normal(size=(2425, 10)) + 2.2 * np.eye(10)[labels])
+    logs = log_softmax(logits, axis=1)
+    exact = auc(labels, np.exp(logs))
+    assert auc(labels, probabilities(logs.astype(np.float16))) == pytest.approx(exact, abs=1e-5)
+    assert abs(auc(labels, np.exp(logs).astype(np.float16)) - exact) > 1e-3
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
