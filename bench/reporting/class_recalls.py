@@ -14,10 +14,10 @@ from .chip_predictions import ChipPredictions
 def class_recalls(
     scores: Sequence[Score], predictions: ChipPredictions
 ) -> dict[Column, ClassRecalls]:
-    """Return the recalls of each column with finished runs whose labels are known.
+    """Return the recalls of each column with finished runs and known labels.
 
     Raises:
-        LeaderboardError: There is no such column.
+        LeaderboardError: No column has them.
     """
     found = {}
     for column, rows in by_column(scores).items():

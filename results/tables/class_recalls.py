@@ -32,7 +32,7 @@ def recall_sheets(board: Leaderboard, found: Mapping[Column, ClassRecalls]) -> l
     """Return a sheet for each column, in the order of the rows of the leaderboard."""
     sheets = []
     for column, recalls in found.items():
-        shown = np.flatnonzero(recalls.chips)
+        shown = np.flatnonzero(recalls.chips).tolist()
         heads = [[(recalls.classes[k], 1) for k in shown],
                  [(f"{recalls.chips[k]} chips", 1) for k in shown]]  # fmt: skip
         sections: list[list[list[Entry]]] = [[], []]
