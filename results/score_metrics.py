@@ -45,9 +45,10 @@ def auc(labels: Int[np.ndarray, " M"], scores: Float[np.ndarray, "M C"]) -> floa
         others = len(labels) - count
         if others == 0:
             return float("nan")
-        _, place, equal = np.unique(scores[:, label], return_inverse=True, return_counts=True)
-        ranks = (np.cumsum(equal) - (equal - 1) / 2)[place]  # of equal scores the mean
-        above = ranks[labels == label].sum() - count * (count + 1) / 2
+        ordered, own = np.sort(scores[:, label]), scores[labels == label, label]
+        below, up_to = (np.searchsorted(ordered, own, side) for side in ("left", "right"))
+        ranks = (below + up_to + 1) / 2  # of equal scores the mean
+        above = ranks.sum() - count * (count + 1) / 2
         areas.append(above / (count * others))
     return float(np.mean(areas))
 
