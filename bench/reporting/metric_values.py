@@ -13,7 +13,7 @@ from ...results.metrics import recalls
 from ...results.notes import Note
 from ...results.plugin_metrics import plugin_metrics, usable
 from ...results.record import RunRecord
-from ...results.scores import LeaderboardError, Score, column_name
+from ...results.scores import Column, LeaderboardError, Score, column_name
 from ..plan.plan import Plan
 from .chip_predictions import ChipPredictions
 
@@ -77,8 +77,11 @@ def with_metric(
         return list(scores), []
     if metric.name.startswith(RECALL):
         return _with_recalls(scores, metric.name, predictions), []
-    found, lacking, columns, as_recorded = list[Score](), dict[str, list[Score]](), {}, 0
+    found, lacking, as_recorded = list[Score](), dict[str, list[Score]](), 0
+    columns = {} if metric.of_scores else _unrecorded(scores, metric, predictions)
     for score in scores:
+        if score.column in columns:
+            continue
         record = predictions.record(score.key) if score.values else None
         if record is None:
             found.append(score)
@@ -164,14 +167,34 @@ def _value(
         try:
             values = predictions.score_values(record.key, metric)
         except MetricError as error:
-            raise _Lacking(str(error)) from error
+            raise _Lacking(f"{error}; correct its package") from error
         if values is not None:
             return values.get(metric.name), True
     if metric.name in record.metrics:
         return record.metrics[metric.name], False
     if record.metrics and metric.name in BUILT_IN:
         return None, False
-    raise _Lacking("the scores of all classes are not stored")
+    if metric.of_scores is None:
+        raise _Lacking(
+            "their records have none, and the package of the metric is not installed here; install "
+            "it"
+        )
+    raise _Lacking(
+        "the scores of all classes are not stored (an older sarbench did not keep them); rerun "
+        "them with `sarbench run GRID --force`"
+    )
+
+
+def _unrecorded(
+    scores: Sequence[Score], metric: Metric, predictions: ChipPredictions
+) -> dict[Column, str]:
+    """Return the columns with finished runs of which no record has the metric, with the reason."""
+    known: dict[Column, bool] = {}
+    for score in scores:
+        if (record := predictions.record(score.key)) is not None:
+            has = metric.name in record.metrics
+            known[score.column] = known.get(score.column, False) or has
+    return {column: "no record has it" for column, has in known.items() if not has}
 
 
 def _reason(score: Score, metric: Metric) -> str:
@@ -189,8 +212,7 @@ def _message(metric: Metric, lacking: dict[str, list[Score]], finished: int) -> 
         more = f" and {len(cells) - LISTED} more" if len(cells) > LISTED else ""
         lines.append(f"{'; '.join(cells[:LISTED])}{more}: {reason}")
     lines.append(
-        "An older sarbench did not keep the scores of all classes. Rerun these runs with `sarbench "
-        f"run GRID --force`, leave them out with -m -d -p -k -s, or choose {', '.join(OF_CLASSES)} "
-        f"or {RECALL}CLASS"
+        "You can also leave these runs out with -m -d -p -k -s, or choose "
+        f"{', '.join(OF_CLASSES)} or {RECALL}CLASS"
     )
     return "\n".join(lines)

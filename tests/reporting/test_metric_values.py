@@ -159,7 +159,7 @@ def test_a_metric_of_a_package_is_in_records_tables_and_archives(copy, tmp_path,
     assert "Spread (lower is better): mean ±" in call(copy, "table", "--metric", "spread").stdout
     broken = call(copy, "table", "--metric", "broken")
     assert broken.returncode == 2
-    assert "metric broken raised ValueError: on purpose" in broken.stderr
+    assert "metric broken raised ValueError: on purpose; correct its package" in broken.stderr
     assert call(copy, "check").returncode == 0
     path = tmp_path / "small.zip"
     assert call(copy, "archive", "--no-scores", "--out", path).returncode == 0
@@ -171,6 +171,12 @@ def test_a_metric_of_a_package_is_in_records_tables_and_archives(copy, tmp_path,
     text = call(copy, "table", "--metric", "spread", grid=path).stdout
     assert "Spread (lower is better): mean ±" in text
     assert "is as in the records; its package is not here" in text
+    store.move_aside("evaluate", plan.runs[0].key)
+    write_scored_run(store, plan.runs[0].planned, chips)
+    done = call(copy, "table", "--metric", "spread")
+    assert done.returncode == 2
+    assert "1 of " in done.stderr
+    assert "the package of the metric is not installed here; install it" in done.stderr
 
 
 def test_the_recall_of_each_class_is_that_of_scikit_learn(home):
