@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import isnan
+from functools import cached_property
+from math import isnan, nan
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from .score_metrics import auc, calibration_error, nll, probabilities, top_k_accuracy
+from .score_metrics import auc, calibration_error, nll, places, probabilities, share_of_best
 
 RECALL = "recall:"  # followed by a class
 
@@ -23,7 +23,8 @@ class MetricError(ValueError):
     """A metric of another package that fails for a run."""
 
 
-class Predicted(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Predicted:
     """The test chips of one run.
 
     Attributes:
@@ -37,6 +38,11 @@ class Predicted(NamedTuple):
     classes: Int[np.ndarray, " M"]
     scores: Float[np.ndarray, "M C"]
     names: tuple[str, ...]
+
+    @cached_property
+    def places(self) -> tuple[Int[np.ndarray, " M"], Int[np.ndarray, " M"]]:
+        """Of each chip, the number of classes with a better and with the same score as its own."""
+        return places(self.labels, self.scores)
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class Metric:
 def _top(k: int) -> Metric:
     return Metric(
         f"top_{k}", f"Top-{k} accuracy",
-        of_scores=lambda run: top_k_accuracy(run.labels, run.scores, k),
+        of_scores=lambda run: share_of_best(*run.places, k) if len(run.names) > k else nan,
     )  # fmt: skip
 
 
@@ -157,7 +163,7 @@ def run_of(
     """
     given = probabilities(scores) if has_probabilities else scores.astype(np.float64)
     run = Predicted(labels.astype(np.int64), classes.astype(np.int64), given, names)
-    for array in run[:3]:
+    for array in (run.labels, run.classes, run.scores):
         array.flags.writeable = False
     return run
 

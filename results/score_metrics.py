@@ -18,18 +18,25 @@ def probabilities(log_probabilities: Float[np.ndarray, "M C"]) -> Float[np.ndarr
     return scores / scores.sum(axis=1, keepdims=True)
 
 
-def top_k_accuracy(
-    labels: Int[np.ndarray, " M"], scores: Float[np.ndarray, "M C"], k: int
-) -> float:
-    """Return the share of test chips whose class is among the k best scores.
-
-    If the true class is one of t classes with equal scores of which n are among the k best, the
-    chip counts n / t. With k classes or fewer the result is NaN, because every chip would count.
-    """
-    if scores.shape[1] <= k:
-        return float("nan")
+def places(
+    labels: Int[np.ndarray, " M"], scores: Float[np.ndarray, "M C"]
+) -> tuple[Int[np.ndarray, " M"], Int[np.ndarray, " M"]]:
+    """Return the number of classes with a better and with the same score as the class of a chip."""
     own = np.take_along_axis(scores, labels[:, None], axis=1)
-    better, equal = (scores > own).sum(axis=1), (scores == own).sum(axis=1)
+    return np.count_nonzero(scores > own, axis=1), np.count_nonzero(scores == own, axis=1)
+
+
+def share_of_best(better: Int[np.ndarray, " M"], equal: Int[np.ndarray, " M"], k: int) -> float:
+    """Return the share of test chips whose class is among the k best scores: top-k accuracy.
+
+    If the class of a chip is one of t classes with equal scores of which n are among the k best,
+    the chip counts n / t.
+
+    Args:
+        better: Number of classes with a better score than the class of each chip.
+        equal: Number of classes with the same score, itself included.
+        k: Number of classes.
+    """
     return float(np.clip((k - better) / equal, 0, 1).mean())
 
 

@@ -8,14 +8,19 @@ from sarbench.results.score_metrics import (
     auc,
     calibration_error,
     nll,
+    places,
     probabilities,
-    top_k_accuracy,
+    share_of_best,
 )
 
 RNG = np.random.default_rng(0)
 LABELS = np.concatenate([np.arange(6), RNG.integers(0, 6, 494)])
 LOGITS = RNG.normal(size=(500, 6)) + 1.5 * np.eye(6)[LABELS]
 SCORES = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
+
+
+def top_k(labels, scores, k):
+    return share_of_best(*places(labels, scores), k)
 
 
 def test_probabilities_in_half_precision_sum_to_one_again():
@@ -37,20 +42,21 @@ def test_log_probabilities_in_half_precision_keep_the_order_of_sure_classifiers(
 
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_top_k_is_that_of_scikit_learn(k):
-    assert top_k_accuracy(LABELS, SCORES, k) == pytest.approx(
-        top_k_accuracy_score(LABELS, SCORES, k=k)
-    )
+    assert top_k(LABELS, SCORES, k) == pytest.approx(top_k_accuracy_score(LABELS, SCORES, k=k))
 
 
 def test_equal_scores_count_in_part():
     # Two of the three places after the first are among the three best: 1, 2/3, 2/3, 2/3.
     scores = np.tile([0.4, 0.2, 0.2, 0.2], (4, 1))
-    assert top_k_accuracy(np.arange(4), scores, 3) == pytest.approx((1 + 3 * 2 / 3) / 4)
-    assert top_k_accuracy(np.arange(4), scores, 1) == pytest.approx(1 / 4)
+    assert top_k(np.arange(4), scores, 3) == pytest.approx((1 + 3 * 2 / 3) / 4)
+    assert top_k(np.arange(4), scores, 1) == pytest.approx(1 / 4)
 
 
 def test_the_best_of_as_many_classes_as_there_are_is_not_a_metric():
-    assert np.isnan(top_k_accuracy(np.arange(3), np.eye(3), 3))
+    stored = np.log(SCORES[:, :3])
+    run = run_of(LABELS % 3, LABELS % 3, stored, tuple("abc"), has_probabilities=True)
+    found = score_values(run, OF_SCORES.values(), has_probabilities=True)
+    assert set(OF_SCORES) - set(found) == {"top_3", "top_5"}
 
 
 @pytest.mark.parametrize("decimals", [16, 1])  # with one decimal many scores are equal
