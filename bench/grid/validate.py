@@ -148,10 +148,12 @@ def _pool_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
 
 def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
     yield from _control_problems(grid, methods, "recipe")
+    own = list(_own_field_problems(grid, methods))
+    yield from own
     wrong = [one for one in _given(grid, "recipe") if one[1] not in (*RECIPES, SOURCE)]
     for where, name in wrong:
         yield f"{where}: " + unknown("recipe", name, [*RECIPES, SOURCE])
-    if wrong:
+    if wrong or own:
         return
     for entry in (*grid.methods, *grid.controls):
         try:
@@ -159,7 +161,32 @@ def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str
         except GridError as error:
             yield str(error)
         except (ValueError, TypeError) as error:
-            yield f"pretrain: {error}"
+            yield f"{entry.name if entry.overrides else 'pretrain'}: {error}"
+
+
+def _own_field_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
+    """Refuse own recipe fields that are swept, or that belong to a control."""
+    budget = grid.pretrain.budget
+    swept = [name for name, value in grid.pretrain.overrides.items() if isinstance(value, list)]
+    for entry in (*grid.methods, *grid.controls):
+        for name, value in entry.overrides.items():
+            if methods[entry.name].control:
+                yield f"{entry.name} is a control and is not trained; remove its `{name}`"
+            elif isinstance(value, list):
+                yield (
+                    f"{entry.name}.{name} is a list, but a method has one recipe; give it one "
+                    f"value, or sweep {name} for all methods under [pretrain]"
+                )
+            elif name in swept:
+                yield (
+                    f"{entry.name} has its own {name}, which is swept under [pretrain] too; remove "
+                    "one of them"
+                )
+            elif name == "epochs" and budget != "chips" and entry is not grid.methods[0]:
+                yield (
+                    f"{entry.name} has its own epochs, but budget = {budget!r} solves for them; "
+                    "remove them"
+                )
 
 
 def _recipes(

@@ -22,10 +22,12 @@ from ..identity import Job, Pretraining, Run
 from ..method_facts.contract_outcomes import failed_contracts
 from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
+from .budget import with_budget
 from .entry import Cause, Entry, find_entry
 from .given_files import find_given
 from .seen import seen_sharing
 from .stale import StaleIndex
+from .tuning import refuse_test_chips, trials_of, tuning_grid, waiting_for, with_choices
 
 
 class OverlapError(GridError):
@@ -53,6 +55,8 @@ class Plan:
     moved: list[str] = field(default_factory=list)  # of an archive: versions that differ from ours
     files: dict[str, GivenFile] = field(default_factory=dict)  # of given weights, by their key
     seen: Shared = field(default_factory=dict)  # chips that given encoders have seen, as declared
+    untimed: list[PlannedPretraining] = field(default_factory=list)  # to time before the work
+    tuning: "Plan | None" = None  # the trials of [tune]
 
     @property
     def overlaps(self) -> list[str]:
@@ -194,8 +198,14 @@ def make_plan(
     }
     data = {name: one.summary for name, one in found.items() if one}
     given = find_given(grid, methods, store)
-    starts = pretrainings(grid, methods, data.get, given)
-    starts += given_rows(grid, given, methods)
+    tuning = None
+    if trial_grid := tuning_grid(grid, methods, filters.methods if filters else ()):
+        tuning = make_plan(trial_grid, store, data_dir, None, versions)
+        refuse_test_chips(tuning.data, data, store.root)
+    trials = trials_of(tuning) if tuning else []
+    starts = pretrainings(with_choices(grid, trials, methods), methods, data.get, given)
+    budgeted = with_budget(grid, waiting_for(trials, starts) if tuning else starts, store)
+    starts = budgeted.planned + given_rows(grid, given, methods)
     pools = pools_of(starts)
     planned = runs(grid, starts, methods, data.get)
     filters = filters or Filters()
@@ -230,6 +240,8 @@ def make_plan(
         failing=set(failed_contracts(store, methods)),
         files={one.identity.key: GivenFile(one.entry.weights, one.entry.stated()) for one in given},
         seen=seen_sharing(grid, data, data_dir, store, versions),
+        untimed=budgeted.untimed,
+        tuning=tuning,
     )
 
 

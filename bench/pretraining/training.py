@@ -63,7 +63,7 @@ class Loop:
             pool, self.recipe, identity.seed, views, method.encoder_config.input_px,
             resources.device, ranks, labelled=method.needs_labels, resident=resident, warn=warn,
         )  # fmt: skip
-        self.steps = method.steps = self.batches.per_epoch * self.recipe.epochs
+        self.steps = method.steps = round(self.batches.per_epoch * self.recipe.epochs)
         self.optimizer = make_optimizer(method, self.recipe)
         self.spread_chips = self.batches.plain(SPREAD_CHIPS)
         self.step, self.loss_sum = 0, 0.0
@@ -113,7 +113,7 @@ class Loop:
             if self.ranks.first and now - written >= PROGRESS_S:
                 write_progress(self.folder, progress)
                 written = now
-            if self.step % self.batches.per_epoch == 0:
+            if self.step % self.batches.per_epoch == 0 or self.step == self.steps:
                 self._end_epoch(pace)
             if self.ranks.mean(float(lost()), self.resources.device) > 0:
                 raise RunningElsewhereError("another process took this pretraining over")
@@ -140,11 +140,11 @@ class Loop:
         """
         first, epoch = self.step, self.batches.per_epoch
         look = LOOK_STEPS[torch.device(self.resources.device).type]
-        last = min((first // look + 1) * look, (first // epoch + 1) * epoch)
+        last = min((first // look + 1) * look, (first // epoch + 1) * epoch, self.steps)
         if last == first + 1:
-            losses = [self._one_step(train_step)]
+            losses = [self.one_step(train_step)]
         else:
-            queued = [self._one_step(queue_step) for _ in range(first, last)]
+            queued = [self.one_step(queue_step) for _ in range(first, last)]
             found = torch.stack(queued).tolist()  # waits
             losses = self.ranks.means(found, self.resources.device)
         for step, loss in enumerate(losses, start=first):
@@ -157,7 +157,8 @@ class Loop:
             self.loss_sum += loss
         return losses[-1]
 
-    def _one_step(self, do_step: Callable[..., Loss]) -> Loss:
+    def one_step(self, do_step: Callable[..., Loss]) -> Loss:
+        """Do the next step by `train_step` or `queue_step`; return its loss."""
         epoch = self.step / self.batches.per_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, epoch)
@@ -182,10 +183,12 @@ class Loop:
             check_weights(self.method)  # the last step has no later loss that would show it
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {error}") from error
+        epoch, part = divmod(self.step, self.batches.per_epoch)
+        before = self.history[-1]["step"] if self.history else 0
         line = {
             "step": self.step,
-            "epoch": self.step // self.batches.per_epoch,
-            "loss": self.loss_sum / self.batches.per_epoch,
+            "epoch": epoch if not part else self.step / self.batches.per_epoch,
+            "loss": self.loss_sum / (self.step - before),
             "lr": self.optimizer.param_groups[0]["lr"],
             "spread": feature_spread(self.method.encoder, self.spread_chips),
             "images_per_s": round(pace, 1),

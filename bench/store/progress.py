@@ -92,4 +92,4 @@ def steps_of(identity: Pretraining) -> int:
     """Return the number of steps of a pretraining, 0 for a method that learns nothing."""
     if identity.recipe is None:
         return 0
-    return identity.pool_count // identity.recipe["batch"] * identity.recipe["epochs"]
+    return round(identity.pool_count // identity.recipe["batch"] * identity.recipe["epochs"])
