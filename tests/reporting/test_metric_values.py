@@ -90,6 +90,7 @@ def test_columns_without_probabilities_are_left_out_of_calibration(home):
     assert "Negative log-likelihood (lower is better), A minus B" in compared
 
 
+@pytest.mark.slow
 def test_an_archive_without_scores_keeps_the_metrics(home, tmp_path):
     path = tmp_path / "small.zip"
     assert call(home, "archive", "--no-scores", "--out", path).returncode == 0
@@ -136,6 +137,7 @@ def test_an_unknown_metric_lists_those_of_packages_too(home, package):
     assert "nll, spread, recall:CLASS" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_metric_of_a_package_is_in_records_tables_and_archives(copy, tmp_path, package):
     package(
         "plugin_spread", PLUGIN, "spread = plugin_spread:spread", "broken = plugin_spread:broken",
