@@ -24,6 +24,7 @@ class Protocol:
         allows_all: True if it runs on all labelled chips.
         draws: True if a run draws a head or an order, so that runs on all labelled chips differ.
         together: True if it trains encoders and has a `run_together` for runs of the same shots.
+        probabilities: True if its scores are log-probabilities of the classes.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Protocol:
     allows_all: bool
     draws: bool = True
     together: bool = False
+    probabilities: bool = True
 
     def allows(self, shots: Shots) -> bool:
         """Return whether it takes these shots; every protocol takes a share of the labels."""
@@ -56,5 +58,5 @@ PROTOCOLS = {
     "logistic": Protocol("logistic", Logistic, "features", True, True, draws=False),
     "finetune": Protocol("finetune", Finetune, "encoder", allows_shots=False, allows_all=True),
     "lora": Protocol("lora", Lora, "encoder", allows_shots=True, allows_all=True),
-    "knn": Protocol("knn", KNN, "features", True, True, draws=False),
+    "knn": Protocol("knn", KNN, "features", True, True, draws=False, probabilities=False),
 }

@@ -110,13 +110,17 @@ class LabelledImages:
 class Predictions:
     """The predictions of one run for M test chips, in split order.
 
+    Scores are 0 at best and negative, because they are stored in half precision, which is finest
+    near 0.
+
     Attributes:
         classes: The predicted class.
-        scores: Softmax probability of that class, or similarity to it.
+        scores: Log-probability of each class. Of a protocol without probabilities (knn): a number
+            that is higher for a more likely class.
     """
 
     classes: Int64[np.ndarray, " M"]
-    scores: Float32[np.ndarray, " M"]
+    scores: Float32[np.ndarray, "M C"]
 
     @classmethod
     def of_logits(cls, logits: Float[Tensor, "M C"]) -> "Predictions":
@@ -131,9 +135,8 @@ class Predictions:
                 f"{bad} of {len(logits)} test chips have scores that are not finite; the training "
                 "of the classifier has diverged: set a lower learning rate"
             )
-        chosen = logits.argmax(1)
-        scores = logits.float().softmax(1).gather(1, chosen[:, None])[:, 0]
-        return cls(chosen.cpu().numpy(), scores.cpu().numpy())
+        scores = logits.float().log_softmax(1)
+        return cls(logits.argmax(1).cpu().numpy(), scores.contiguous().cpu().numpy())
 
 
 def read_out(

@@ -38,6 +38,11 @@ def run(
     feature is 0. With `whiten`, features are first whitened on all training chips of the data set,
     without their labels, so also on those that are not among the k labelled ones per class.
 
+    The score of a class is minus the distance, in [-2, 0], between the unit features of the test
+    chip and of the nearest labelled chip of the class; with several `neighbours`, the mean over as
+    many nearest chips of the class, or over all of them if there are fewer. So with one neighbour
+    the predicted class has the best score; with several, votes can decide otherwise.
+
     Args:
         features: The data set under a frozen encoder.
         episodes: Indices of the labelled training chips of each run, in any order.
@@ -83,11 +88,13 @@ def _predict(
         )
         for support, parts in zip(supports, votes, strict=True):
             labels = features.train_labels[support]
-            parts.append(_vote(similarity[:, support], labels, features.classes, settings))
+            near = similarity[:, support]
+            chosen = _vote(near, labels, features.classes, settings)
+            parts.append((chosen, _scores(near, labels, features.classes, settings)))
     return [
         Predictions(
             torch.cat([chosen for chosen, _ in parts]).cpu().numpy(),
-            torch.cat([score for _, score in parts]).float().cpu().numpy(),
+            torch.cat([scores for _, scores in parts]).float().cpu().numpy(),
         )
         for parts in votes
     ]
@@ -101,13 +108,24 @@ def _inverse_norm(features: Float[Tensor, "N D"]) -> Float64[Tensor, " N"]:
 
 def _vote(
     similarity: Float64[Tensor, "M S"], labels: Int[Tensor, " S"], classes: int, settings: KNN
-) -> tuple[Int[Tensor, " M"], Float64[Tensor, " M"]]:
-    """Return the winning class, and the mean similarity of the chips that voted for it."""
+) -> Int[Tensor, " M"]:
+    """Return the winning class."""
     reach = similarity.topk(settings.neighbours, dim=1).values[:, -1:]
     voters = (similarity >= reach).double()
     ballots = one_hot(labels.long(), classes).double()  # S C
     count = voters @ ballots
     total = (voters * similarity) @ ballots
     leads = count == count.amax(1, keepdim=True)
-    chosen = total.masked_fill(~leads, -torch.inf).argmax(1, keepdim=True)  # the first, if several
-    return chosen[:, 0], (total / count).gather(1, chosen)[:, 0]
+    return total.masked_fill(~leads, -torch.inf).argmax(1)  # the first, if several
+
+
+def _scores(
+    similarity: Float64[Tensor, "M S"], labels: Int[Tensor, " S"], classes: int, settings: KNN
+) -> Float64[Tensor, "M C"]:
+    """Return the score of each class; -2, the lowest, for a class without labelled chips."""
+    scores = similarity.new_full((len(similarity), classes), -2)
+    for label in labels.unique().tolist():
+        own = similarity[:, labels == label]
+        nearest = own.topk(min(settings.neighbours, own.shape[1]), dim=1).values
+        scores[:, label] = -(2 - 2 * nearest).clamp(0, 4).sqrt().mean(1)
+    return scores

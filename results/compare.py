@@ -9,6 +9,7 @@ import numpy as np
 
 from .conclusions import Conclusion, Corrected, Tested, conclude, units_of
 from .difference import Cell, column_difference, count_runs
+from .metric import Metric, metric_of
 from .notes import MORE, Note, flags, text_notes
 from .scores import (
     ChipSource,
@@ -72,7 +73,7 @@ def compare(
     scores: Sequence[Score],
     first: str,
     second: str,
-    metric: str,
+    metric: Metric | str,
     chips: ChipSource | None,
     rng: np.random.Generator,
     *,
@@ -85,7 +86,7 @@ def compare(
         scores: Runs of the grid, or of the shown part of it.
         first: Row A.
         second: Row B.
-        metric: accuracy, balanced_accuracy or macro_f1.
+        metric: The metric, or the name of one of sarbench.
         chips: Predictions of test chips.
         rng: Draws signs for a test with too many units to try all signs.
         compares: As in the grid; `checkpoints` makes no claim about methods.
@@ -96,6 +97,7 @@ def compare(
         LeaderboardError: A row is missing, both rows are the same, they share no column, or their
             scores must not be mixed.
     """
+    measure = metric_of(metric)
     rows = list(dict.fromkeys(score.method for score in scores))
     for row in (first, second):
         if row not in rows:
@@ -103,13 +105,13 @@ def compare(
     if first == second:
         raise LeaderboardError(f"{first} cannot be compared with itself; name two rows")
     chosen = [score for score in scores if score.method in (first, second)]
-    refuse_mixtures(chosen)
+    refuse_mixtures(chosen, measure)
     columns = {c: cells for c, cells in by_column(chosen).items() if len(cells) == 2}
     if not columns:
         raise LeaderboardError(f"{first} and {second} share no column of this grid")
     tested = {
         column: column_difference(
-            column, cells[first], cells[second], metric, chips, rng, compares=compares
+            column, cells[first], cells[second], measure.name, chips, rng, compares=compares
         )
         for column, cells in columns.items()
     }
@@ -122,7 +124,7 @@ def compare(
             max(grid_columns or 0, len(columns)),
         )  # fmt: skip
         found.append(_comparison(
-            column, cells[first], cells[second], metric, tested[column], corrected, compares
+            column, cells[first], cells[second], measure, tested[column], corrected, compares
         ))  # fmt: skip
     return found
 
@@ -139,11 +141,12 @@ def _comparison(
     column: Column,
     a: Cell,
     b: Cell,
-    metric: str,
+    measure: Metric,
     tested: Tested,
     corrected: Corrected,
     compares: Compares,
 ) -> Comparison:
+    metric = measure.name
     values = [[s.values[metric] for s in cell if metric in s.values] for cell in (a, b)]
     means = [fmean(found) if found else None for found in values]
     runs, names = (count_runs(a, metric), count_runs(b, metric)), (a[0].method, b[0].method)
@@ -154,7 +157,7 @@ def _comparison(
         )
     else:
         single = starts_of(a) == 1, starts_of(b) == 1
-        conclusion = conclude(names, tested, corrected, compares, single)
+        conclusion = conclude(names, tested, corrected, compares, single, measure)
     return Comparison(
         column, (means[0], means[1]), runs, tested.unit, tested.effect, tested.test, corrected.p,
         corrected.smallest, tested.new_chips, conclusion,
@@ -167,7 +170,7 @@ def comparison_text(
     comparisons: Sequence[Comparison],
     first: str,
     second: str,
-    metric: str,
+    metric: Metric | str,
     notes: Sequence[Note] = (),
     *,
     full: bool = False,
@@ -183,7 +186,8 @@ def comparison_text(
         full: Print all notes, and the limits of the claim with every column. By default the flags
             of the notes and each limit are printed once.
     """
-    lines = [f"{metric.replace('_', ' ').capitalize()} in percent, A minus B"]
+    measure = metric_of(metric)
+    lines = [f"{measure.heading}, A minus B"]
     lines += [f"A: {first}", f"B: {second}"]
     one = comparisons[0]
     if len(comparisons) < one.grid_columns:
@@ -193,13 +197,14 @@ def comparison_text(
         )
     lines.append("")
     for one in comparisons:
-        means = " and ".join("no score" if m is None else f"{100 * m:.1f}" for m in one.means)
+        means = " and ".join("no score" if m is None else measure.text(m) for m in one.means)
         lines.append(f"{column_name(one.column)}: {means} (runs {one.runs[0]} and {one.runs[1]})")
         if one.effect:
             gap = one.effect.difference
-            text = f"  difference {100 * gap.mean:+.1f}"
+            text = f"  difference {measure.signed(gap.mean)}"
             if gap.low is not None and gap.high is not None:
-                text += f", 95% interval {100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
+                limits = measure.signed(gap.low), measure.signed(gap.high)
+                text += f", 95% interval {limits[0]} to {limits[1]}"
             if one.effect.standardised:
                 d = one.effect.standardised
                 text += f"; d_z {d.mean:.2f} ({d.low:.2f} to {d.high:.2f})"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .metric import ACCURACY, Metric
 from .places import ALPHA
 from .statistics.intervals import Interval
 from .statistics.paired import Effect, PairedTest
@@ -100,6 +101,7 @@ def conclude(
     corrected: Corrected,
     compares: Compares,
     single: tuple[bool, bool],
+    metric: Metric = ACCURACY,
 ) -> Conclusion:
     """Return the sentences of one column; `single` marks the sides with one checkpoint."""
     scope = _scope(tested, compares, "these two checkpoints" if all(single) else
@@ -118,18 +120,20 @@ def conclude(
         elif gap.low is not None and gap.high is not None:
             text += (
                 " This does not show that they are equal: by itself, this column is compatible "
-                f"with differences from {100 * gap.low:+.1f} to {100 * gap.high:+.1f} points."
+                f"with differences from {metric.signed(gap.low)} to {metric.signed(gap.high)}"
+                f"{metric.points}."
             )
         else:
             text += " This does not show that they are equal."
     else:
-        higher, lower = names if gap.mean > 0 else names[::-1]
-        text = f"{higher} is higher than {lower} by {100 * abs(gap.mean):.1f} points"
+        better, other = names if metric.sign * gap.mean > 0 else names[::-1]
+        word = "lower" if metric.lower_is_better else "higher"
+        text = f"{better} is {word} than {other} by {metric.text(abs(gap.mean))}{metric.points}"
         if gap.low is not None and gap.high is not None and gap.low * gap.high > 0:
             low, high = sorted((abs(gap.low), abs(gap.high)))
-            text += f" (95% interval {100 * low:.1f} to {100 * high:.1f})"
+            text += f" (95% interval {metric.text(low)} to {metric.text(high)})"
         text += f", p = {corrected.p:.3g}{words}, over {units_of(tested, test)}."
-    return Conclusion(text, scope, _new_chips(tested))
+    return Conclusion(text, scope, _new_chips(tested, metric))
 
 
 def _scope(tested: Tested, compares: Compares, checkpoints: str) -> str:
@@ -147,7 +151,7 @@ def _scope(tested: Tested, compares: Compares, checkpoints: str) -> str:
     )
 
 
-def _new_chips(tested: Tested) -> str:
+def _new_chips(tested: Tested, metric: Metric) -> str:
     if tested.unit != "seeds":
         return ""
     interval = tested.new_chips
@@ -156,7 +160,7 @@ def _new_chips(tested: Tested) -> str:
             f"No interval for other test chips: it needs predictions of {FEWEST_SEEDS} draws (or "
             f"one) and {FEWEST_GROUPS} groups of test chips."
         )
-    limits = f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f} points"
+    limits = f"{metric.signed(interval.low)} to {metric.signed(interval.high)}{metric.points}"
     where = "outside" if interval.low > 0 or interval.high < 0 else "inside"
     return (
         "Interval for other draws of labelled chips and other test chips of this kind: "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .difference import column_difference
+from .metric import Metric, metric_of
 from .scores import ChipSource, Column, Score, by_column
 from .statistics.intervals import Interval
 from .statistics.units import Compares
@@ -22,8 +23,9 @@ class Gains:
     Attributes:
         trained: Rows that can have a gain: methods with an encoder.
         controls: The untrained control of each of these rows that has one.
-        differences: Row minus control, for each row and column in which both have a score;
-            fractions. The limits are None where the scores do not allow an interval.
+        differences: Row minus control, for each row and column in which both have a score; control
+            minus row where lower values are better. The limits are None where the scores do not
+            allow an interval.
     """
 
     trained: list[str]
@@ -44,7 +46,7 @@ class Gains:
 def gains_of(
     scores: Sequence[Score],
     controls: Mapping[str, str],
-    metric: str,
+    metric: Metric | str,
     chips: ChipSource | None,
     rng: np.random.Generator,
     compares: Compares,
@@ -54,11 +56,12 @@ def gains_of(
     Args:
         scores: Runs of the table; of a pair of rows only those with common evaluation seeds count.
         controls: Row of the untrained control of each row that has one.
-        metric: A metric that is in the scores.
+        metric: A metric that is in the scores; where lower values are better, a fall is a gain.
         chips: Predictions of test chips, for intervals over test chips.
         rng: As in `compare`.
         compares: As in the grid.
     """
+    measure = metric_of(metric)
     found: dict[tuple[str, Column], Interval] = {}
     for column, cells in by_column(scores).items():
         for row, cell in cells.items():
@@ -66,9 +69,10 @@ def gains_of(
             if untrained is None:
                 continue
             tested = column_difference(
-                column, cell, untrained, metric, chips, rng, compares=compares
+                column, cell, untrained, measure.name, chips, rng, compares=compares
             )
             if tested.effect is not None:
-                found[row, column] = tested.effect.difference
+                gap = tested.effect.difference
+                found[row, column] = gap if measure.sign > 0 else gap.negative()
     rows = {score.method: score for score in scores if not score.control and score.encoder}
     return Gains(list(rows), {row: controls[row] for row in rows if row in controls}, found)

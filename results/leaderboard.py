@@ -16,6 +16,7 @@ import numpy as np
 
 from .cells import Cell, Outcome, make_cell, outcomes_of
 from .gain import Gains
+from .metric import ACCURACY, OF_CLASSES, Metric, metric_of
 from .notes import Note
 from .places import Standing, place_checkpoints, place_methods
 from .scores import (
@@ -33,8 +34,7 @@ from .statistics.units import Compares, Unit, unit_of
 
 __all__ = ["METRICS", "Cell", "Leaderboard", "LeaderboardError", "Score", "tabulate_scores"]
 
-METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
-RECALL = "recall:"  # followed by a class
+METRICS = tuple(OF_CLASSES)  # of every record, and on the page of a report
 SORTS = ("rank", "name")
 
 
@@ -55,6 +55,7 @@ class Leaderboard:
         mean_rank: Mean rank of each ranked row over `rank_columns`; 1 is best.
         seeds: Evaluation seeds and pretraining seeds.
         gains: Gains over the untrained controls; None in a table without them.
+        measure: The metric.
     """
 
     metric: str
@@ -72,6 +73,7 @@ class Leaderboard:
     mean_rank: dict[str, float] = field(default_factory=dict)
     seeds: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     gains: Gains | None = None
+    measure: Metric = ACCURACY
 
     def cell(self, row: str, column: Column) -> Cell | None:
         """Return one cell, or None where the pair is not in the grid."""
@@ -90,22 +92,9 @@ class Leaderboard:
         ]
 
 
-def check_metric(metric: str) -> None:
-    """Refuse an unknown metric.
-
-    Raises:
-        LeaderboardError: It names the allowed metrics.
-    """
-    if metric not in METRICS:
-        raise LeaderboardError(
-            f"unknown metric {metric!r}; allowed: {', '.join(METRICS)}, and in tables "
-            f"{RECALL}<class>"
-        )
-
-
 def tabulate_scores(
     scores: Sequence[Score],
-    metric: str = "accuracy",
+    metric: Metric | str = ACCURACY,
     notes: Sequence[Note] = (),
     *,
     sort: str = "rank",
@@ -116,7 +105,7 @@ def tabulate_scores(
 
     Args:
         scores: Every run of the grid, finished or not.
-        metric: accuracy, balanced_accuracy, macro_f1 or `recall:<class>`.
+        metric: The metric, or the name of one of sarbench or `recall:<class>`.
         notes: Notes that do not follow from the scores.
         sort: `rank` (best first), `name`, or a column such as `mstar_soc/linear/10`.
         chips: Predictions of test chips, for intervals and tests over test chips.
@@ -126,14 +115,12 @@ def tabulate_scores(
         LeaderboardError: The metric or the sort is unknown, scores are missing, or scores must
             not be mixed.
     """
-    if not metric.startswith(RECALL):
-        check_metric(metric)
+    measure = metric_of(metric)
+    metric = measure.name
     if not scores:
         raise LeaderboardError("the filters leave no run of the grid; remove some of them")
-    refuse_mixtures(scores)
+    refuse_mixtures(scores, measure)
     grouped = by_column(scores)
-    if metric.startswith(RECALL):
-        grouped = _with_class(grouped, metric)
     cells: list[Cell] = []
     units: dict[Column, Unit] = {}
     for column, rows in grouped.items():
@@ -141,18 +128,19 @@ def tabulate_scores(
         made = {row: make_cell(group, metric, compares, outcomes) for row, group in rows.items()}
         seeds = max(starts_of(group) for group in rows.values())
         units[column] = unit_of(compares, column.shots, seeds, stored=outcomes is not None)
-        standing = _standings(rows, made, units[column], outcomes)
+        standing = _standings(rows, made, units[column], outcomes, measure.sign)
         cells += [_placed(cell, standing.get(row)) for row, cell in made.items()]
     first_of: dict[str, Score] = {}
     for score in scores:
         first_of.setdefault(score.method, score)
     every = list(first_of)
     controls = [row for row in every if first_of[row].control]
-    rank_columns, mean_rank = _tested_ranks(cells)
+    sign = measure.sign
+    rank_columns, mean_rank = _tested_ranks(cells, sign)
     complete = [cell for cell in cells if cell.complete]
-    order = mean_rank or _mean_ranks([cell for cell in complete if not cell.control])[1]
-    order = order | _mean_ranks([cell for cell in complete if cell.control])[1]
-    rows = _sorted(every, cells, order, sort, grouped)
+    order = mean_rank or _mean_ranks([cell for cell in complete if not cell.control], sign)[1]
+    order = order | _mean_ranks([cell for cell in complete if cell.control], sign)[1]
+    rows = _sorted(every, cells, order, sort, grouped, sign)
     return Leaderboard(
         metric=metric,
         rows=[*(r for r in rows if r not in controls), *(r for r in rows if r in controls)],
@@ -171,27 +159,8 @@ def tabulate_scores(
             tuple(sorted({score.seed for score in scores})),
             tuple(sorted({score.pretrain_seed for score in scores})),
         ),
+        measure=measure,
     )
-
-
-def _with_class(
-    grouped: dict[Column, dict[str, list[Score]]], metric: str
-) -> dict[Column, dict[str, list[Score]]]:
-    """Return the columns whose data set has the class of `recall:<class>`.
-
-    Raises:
-        LeaderboardError: No finished run has a test chip of this class.
-    """
-    found = {
-        column: rows
-        for column, rows in grouped.items()
-        if any(metric in score.values for cell in rows.values() for score in cell)
-    }
-    if not found:
-        raise LeaderboardError(
-            f"no finished run of this grid has a test chip of class {metric[len(RECALL) :]!r}"
-        )
-    return found
 
 
 def _standings(
@@ -199,13 +168,14 @@ def _standings(
     cells: Mapping[str, Cell],
     unit: Unit,
     outcomes: Mapping[str, Outcome] | None,
+    sign: int,
 ) -> dict[str, Standing]:
     """Return the standing of the cells of one column that can be ranked."""
     ranked = [row for row, cell in cells.items() if cell.rankable]
     if not ranked:
         return {}
     if cells[ranked[0]].compares == "methods":
-        values = {row: start_means(rows[row], cells[row].metric) for row in ranked}
+        values = {row: sign * start_means(rows[row], cells[row].metric) for row in ranked}
         return place_methods(values, outcomes)
     if outcomes is None:
         return {}
@@ -229,17 +199,22 @@ def _draws(column: Column, rows: Mapping[str, Sequence[Score]]) -> int:
     return len({s.seed for row in rows.values() for s in row}) if column.shots != "all" else 0
 
 
-def _tested_ranks(cells: Sequence[Cell]) -> tuple[list[Column], dict[str, float]]:
+def _tested_ranks(cells: Sequence[Cell], sign: int) -> tuple[list[Column], dict[str, float]]:
     """Return the columns of the mean rank, and the mean rank of each row that can be ranked."""
     rankable = [cell for cell in cells if cell.rankable]
     tested = {cell.column for cell in rankable if cell.place is not None}
     rows = {cell.method for cell in rankable}
-    columns, ranks = _mean_ranks([cell for cell in rankable if cell.column in tested])
+    columns, ranks = _mean_ranks([cell for cell in rankable if cell.column in tested], sign)
     return (columns, ranks) if ranks.keys() == rows else ([], {})
 
 
-def _mean_ranks(complete: Sequence[Cell]) -> tuple[list[Column], dict[str, float]]:
-    """Return the columns that all rows of these cells share, and mean ranks over them."""
+def _mean_ranks(complete: Sequence[Cell], sign: int) -> tuple[list[Column], dict[str, float]]:
+    """Return the columns that all rows of these cells share, and mean ranks over them.
+
+    Args:
+        complete: Cells with all their runs.
+        sign: -1 where lower means are better.
+    """
     columns: dict[Column, list[Cell]] = {}
     for cell in complete:
         columns.setdefault(cell.column, []).append(cell)
@@ -247,7 +222,7 @@ def _mean_ranks(complete: Sequence[Cell]) -> tuple[list[Column], dict[str, float
     shared = {column: cells for column, cells in columns.items() if len(cells) == len(rows)}
     ranks: dict[str, list[float]] = {}
     for cells in shared.values():
-        means = [cell.mean or 0 for cell in cells]
+        means = [sign * (cell.mean or 0) for cell in cells]
         for cell, mean in zip(cells, means, strict=True):
             rank = sum(other > mean for other in means) + (means.count(mean) + 1) / 2
             ranks.setdefault(cell.method, []).append(rank)
@@ -260,6 +235,7 @@ def _sorted(
     order: Mapping[str, float],
     sort: str,
     grouped: dict[Column, dict[str, list[Score]]],
+    sign: int,
 ) -> list[str]:
     if sort == "name":
         return sorted(rows, key=str.casefold)
@@ -268,13 +244,14 @@ def _sorted(
         means: dict[str, list[float]] = {row: [] for row in rows}
         for cell in cells:
             lacking[cell.method] += not cell.complete
-            means[cell.method] += [cell.mean or 0.0] if cell.complete else []
-        average = {row: fmean(found) if found else -1.0 for row, found in means.items()}
+            means[cell.method] += [sign * (cell.mean or 0.0)] if cell.complete else []
+        average = {row: fmean(found) if found else -np.inf for row, found in means.items()}
         return sorted(rows, key=lambda r: (order.get(r, np.inf), lacking[r], -average[r]))
     names = {column_name(column): column for column in grouped}
     if sort not in names:
         raise LeaderboardError(
             f"cannot sort by {sort!r}; allowed: {', '.join(SORTS)}, or a column: {', '.join(names)}"
         )
-    value = {c.method: c.mean for c in cells if c.column == names[sort] and c.complete}
-    return sorted(rows, key=lambda row: -(value.get(row) or -1))
+    chosen = [cell for cell in cells if cell.column == names[sort]]
+    value = {c.method: sign * c.mean for c in chosen if c.mean is not None and c.complete}
+    return sorted(rows, key=lambda row: -value.get(row, -np.inf))

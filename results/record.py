@@ -103,6 +103,12 @@ class RunRecord(Record):
     accuracy: Score = Field(ge=0, le=1)
     balanced_accuracy: Score = Field(ge=0, le=1)
     macro_f1: Score = Field(ge=0, le=1)
+    metrics: dict[str, float] = Field(
+        default={}, description="metrics of the scores of all classes; empty in older records"
+    )
+    lower_is_better: list[str] = Field(
+        default=[], description="metrics of other packages of which lower values are better"
+    )
     train_count: int = Field(ge=1, description="labelled chips used")
     test_count: int = Field(ge=1)
     support_digest: Digest = Field(description="SHA-256 over the ids of the labelled chips")

@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from .metric import ACCURACY, Metric
+
 Shots = int | str  # labelled chips per class, `all`, or a share of them such as `30%`
 MOST_PROBLEMS = 20  # named in one error
 
@@ -58,7 +60,8 @@ class Score:
         control: True if the method learns nothing.
         unconfirmed: True if the paper does not define the method completely.
         state: State in the plan: done, failed, new, ...
-        values: Fraction in [0, 1] of each metric; empty for an unfinished run.
+        values: Value of each metric, a fraction unless the metric is not; empty for an unfinished
+            run.
         versions: Values that must agree within a column, such as digests and protocol version.
         weights: Digest of the encoder; one per row and pretraining seed.
         support: Digest of the labelled chips; one per data set, shots and seed.
@@ -152,8 +155,12 @@ def unit_values(cell: Sequence[Score], metric: str) -> Float[np.ndarray, " S"]:
     return np.array([s.values[metric] for s in cell if metric in s.values], dtype=np.float64)
 
 
-def refuse_mixtures(scores: Sequence[Score]) -> None:
+def refuse_mixtures(scores: Sequence[Score], shown: Metric = ACCURACY) -> None:
     """Refuse scores that cannot be compared, and list every disagreement.
+
+    Args:
+        scores: The scores.
+        shown: The metric of the table; its values need not be fractions.
 
     Raises:
         LeaderboardError: A run occurs twice; a value is not a fraction; a column mixes splits,
@@ -179,6 +186,8 @@ def refuse_mixtures(scores: Sequence[Score]) -> None:
                 f"{_short(score.key)}"
             ] = None
         for metric, value in score.values.items():
+            if metric == shown.name and not shown.is_fraction:
+                continue
             if not 0 <= value <= 1:  # NaN as well
                 problems[
                     f"{column_name(score.column)}, {who}: {metric} is {value}, not a fraction"

@@ -12,6 +12,7 @@ from stores import Shared
 
 from sarbench.bench.method_facts.method_info import code_digest
 from sarbench.bench.seeding import torch_stream
+from sarbench.results.plugin_metrics import plugin_metrics
 
 torch.set_num_threads(1)  # the suite runs in parallel processes
 
@@ -57,18 +58,20 @@ def package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
 
-    def install(module: str, text: str, *entry_points: str) -> None:
+    def install(module: str, text: str, *entry_points: str, group: str = "methods") -> None:
         (tmp_path / f"{module}.py").write_text(text)
         info = tmp_path / f"{module}-1.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1\n")
         lines = "\n".join(entry_points or [f"{module} = {module}"])
-        (info / "entry_points.txt").write_text(f"[sarbench.methods]\n{lines}\n")
+        (info / "entry_points.txt").write_text(f"[sarbench.{group}]\n{lines}\n")
         code_digest.cache_clear()
+        plugin_metrics.cache_clear()
 
     code_digest.cache_clear()  # it includes the plug-ins
     yield install
     code_digest.cache_clear()
+    plugin_metrics.cache_clear()
     for module in set(sys.modules) - before:
         if module.startswith("plugin"):
             del sys.modules[module]

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from chips import write_pool
 from commands import Sarbench
 from filelock import FileLock, Timeout
@@ -18,6 +19,7 @@ from sarbench.bench.data.names import split_name
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.set_descriptions import write_description
 from sarbench.bench.data.sources import synthetic
+from sarbench.bench.evaluation.run_writer import RunWriter
 from sarbench.bench.grid.expand import PlannedPretraining, PlannedRun
 from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.method_facts.method_info import describe
@@ -25,6 +27,7 @@ from sarbench.bench.plan.plan import Plan, make_plan, needs
 from sarbench.bench.store.atomic import file_digest, npz
 from sarbench.bench.store.records import Store
 from sarbench.protocols._support_sets import support_digest, support_set
+from sarbench.protocols._types import Predictions
 from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
 from sarbench.results.record import Attempt, PretrainRecord, Provenance, RunRecord
 
@@ -127,8 +130,13 @@ def planned(grid: Path, runs: Path) -> tuple[Plan, Store]:
     return make_plan(read, store, runs / "data"), store
 
 
-def fill(grid: Path, runs: Path, right: Right, fails: Callable[[str], bool] = lambda m: False):
-    """Write a record for every pretraining and run of a grid; return the plan made before."""
+def fill(
+    grid: Path, runs: Path, right: Right | None, fails: Callable[[str], bool] = lambda m: False
+):
+    """Write a record for every pretraining and run of a grid; return the plan made before.
+
+    Without `right` the runs have drawn scores of all classes.
+    """
     plan, store = planned(grid, runs)
     chips = {
         name: prepare(name, runs / "data", store.prepared).chips
@@ -142,7 +150,8 @@ def fill(grid: Path, runs: Path, right: Right, fails: Callable[[str], bool] = la
             write_start(store, start)
     for entry in plan.runs:
         if not fails(entry.planned.pretraining.method):
-            write_run(store, entry.planned, chips[entry.planned.dataset], right)
+            given = store, entry.planned, chips[entry.planned.dataset]
+            write_run(*given, right) if right else write_scored_run(*given)
     return plan
 
 
@@ -200,6 +209,20 @@ def write_run(store: Store, run: PlannedRun, chips: Chips, right: Right) -> None
         support_digest=support,
         predictions_digest=file_digest(path),
     ))  # fmt: skip
+
+
+def write_scored_run(store: Store, run: PlannedRun, chips: Chips, warn=print) -> RunRecord:
+    """Write a run with drawn scores of all classes, as `sarbench run` writes one."""
+    labels, name = chips.labels[chips.is_test], run.pretraining.method
+    draw = np.random.default_rng([run.seed, run.pretraining.seed, len(name)])
+    logits = draw.normal(size=(len(labels), len(chips.classes)))
+    logits[np.arange(len(labels)), labels] += 0.2 * len(name)
+    train = np.flatnonzero(~chips.is_test)
+    ids, known = chips.ids[train], chips.labels[train]
+    chosen = support_set(chips.split_digest, run.seed, ids, known, run.shots)
+    writer = RunWriter(chips, store, weights_digest(run.pretraining), warn)
+    predictions = Predictions.of_logits(torch.from_numpy(logits))
+    return writer.write(run.identity, chosen, predictions, provenance())
 
 
 def share(level: float, seed: int, size: int) -> np.ndarray:

@@ -170,7 +170,8 @@ def archive(
         bool,
         typer.Option(
             "--no-scores",
-            help="leave out the scores of single chips, most of the size, which only merge needs",
+            help="leave out the scores of chips, most of the size; records keep their metrics, but "
+            "merge needs the scores",
         ),
     ] = False,
     parts: Annotated[

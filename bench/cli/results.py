@@ -12,11 +12,15 @@ import typer
 
 from ...results.compare import compare as compare_rows
 from ...results.compare import comparison_text
-from ...results.leaderboard import METRICS, RECALL, check_metric
+from ...results.leaderboard import Leaderboard
+from ...results.metric import BUILT_IN, RECALL
 from ...results.published.sheets import paper_sheets
-from ...results.tables.render import FORMATS, STYLES, render, render_sheets
+from ...results.scores import Column
+from ...results.tables.class_recalls import ClassRecalls, recall_lines, recall_sheets
+from ...results.tables.render import FORMATS, STYLES, csv_text, render, render_sheets
 from ...results.tables.sheets import LAYOUTS
 from ..plan.plan import Filters
+from ..reporting.class_recalls import class_recalls
 from ..reporting.leaderboard import (
     check_class,
     leaderboard,
@@ -26,6 +30,7 @@ from ..reporting.leaderboard import (
     scores_of,
     shared_columns,
 )
+from ..reporting.metric_values import chosen_metric, with_metric
 from ..reporting.published import compare_with, papers, read_published
 from ..seeding import stream
 from ..store.archive import MANIFEST
@@ -39,10 +44,12 @@ from .progress import stages
 PaperName = Annotated[
     str, typer.Option("--paper", help=f"{', '.join(papers())}, or a TOML file of the same schema")
 ]
+METRIC_HELP = f"{', '.join(BUILT_IN)}, or one of an installed package"
 TARGET_HELP = "file to write; its suffix gives the format"
 Target = Annotated[Path | None, typer.Option("--out", callback=new_file, help=TARGET_HELP)]
 FORMAT_HELP = f"{', '.join(FORMATS)}; default: that of --out, or text"
 Notes = Annotated[bool, typer.Option("--notes", help="add everything needed to judge the numbers")]
+CLASS_HELP = "show the recall of each class instead, one table for each column"
 GAIN_HELP = "add the difference from the untrained encoder of the same architecture"
 REPORT_HELP = "folder to write; with --figure, the file (.svg, .pdf or .png)"
 FIGURE_HELP = "draw only this figure of the page; a wrong name lists those that GRID has"
@@ -102,11 +109,12 @@ def table(
     request: Request,
     style: Annotated[str | None, typer.Option("--format", "-f", help=FORMAT_HELP)] = None,
     layout: Annotated[str, typer.Option(help=", ".join(LAYOUTS))] = "leaderboard",
-    metric: Annotated[str, typer.Option(help=", ".join((*METRICS, f"{RECALL}CLASS")))] = "accuracy",
+    metric: Annotated[str, typer.Option(help=f"{METRIC_HELP}, or {RECALL}CLASS")] = "accuracy",
     sort: Annotated[
         str, typer.Option(help="rank, name, or a column such as mstar_soc/linear/10")
     ] = "rank",
     gain: Annotated[bool, typer.Option("--gain", help=GAIN_HELP)] = False,
+    per_class: Annotated[bool, typer.Option("--per-class", help=CLASS_HELP)] = False,
     notes: Notes = False,
     as_json: Json = False,
     path: Target = None,
@@ -116,10 +124,29 @@ def table(
     Failed and missing runs are shown in their cells.
     """
     style = chosen_format(style, as_json, path, FORMATS)
+    if per_class and (metric, gain, layout) != ("accuracy", False, "leaderboard"):
+        raise RequestError(
+            "--per-class shows recalls only, so --metric, --gain and --layout have no effect; "
+            "leave them out"
+        )
     made = request.results()
     check_class(made, metric)
-    board = leaderboard(made, metric, predictions_of(made, request.store), sort, gain=gain)
+    predictions = predictions_of(made, request.store)
+    board = leaderboard(made, metric, predictions, sort, gain=gain)
+    if per_class:
+        found = class_recalls(scores_of(made), predictions)
+        write_or_print(_recall_text(board, found, style, notes=notes), path)
+        return
     write_or_print(render(board, style, layout, notes=notes), path)
+
+
+def _recall_text(
+    board: Leaderboard, found: dict[Column, ClassRecalls], style: str, *, notes: bool
+) -> str:
+    if style in STYLES:
+        return render_sheets(recall_sheets(board, found), style, notes=notes)
+    lines = recall_lines(found)
+    return json_text(lines) if style == "json" else csv_text(lines)
 
 
 @grid_command
@@ -127,7 +154,7 @@ def compare(
     request: Request,
     first: Annotated[str, typer.Argument(metavar="A", help="first method or row")],
     second: Annotated[str, typer.Argument(metavar="B", help="second method or row")],
-    metric: Annotated[str, typer.Option(help=", ".join(METRICS))] = "accuracy",
+    metric: Annotated[str, typer.Option(help=METRIC_HELP)] = "accuracy",
     notes: Notes = False,
     as_json: Json = False,
     path: Target = None,
@@ -136,22 +163,24 @@ def compare(
 
     Prints differences, intervals and tests.
     """
-    check_metric(metric)
     style = chosen_format(None, as_json, path, ("text", "json"))
     made = request.plan()
     rows = resolve_rows(made, first, second)
     request.check_results(made)
+    measure = chosen_metric(made, metric)
     whole = made if request.part == Filters() else replace(request, part=Filters()).plan()
     predictions = predictions_of(made, request.store)
+    both = [score for score in scores_of(made) if score.method in rows]
+    scores, more = with_metric(both, measure, predictions)
     found = compare_rows(
-        scores_of(made), *rows, metric, predictions, stream(0, "statistics"),
+        scores, *rows, measure, predictions, stream(0, "statistics"),
         compares=made.grid.compare, grid_columns=shared_columns(whole, *rows),
     )  # fmt: skip
     if style == "json":
         write_or_print(json_text([one.to_json() for one in found]), path)
     else:
-        listed = notes_of(made, predictions)
-        write_or_print(comparison_text(found, *rows, metric, listed, full=notes), path)
+        listed = [*notes_of(made, predictions), *more]
+        write_or_print(comparison_text(found, *rows, measure, listed, full=notes), path)
 
 
 @grid_command

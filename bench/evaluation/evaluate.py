@@ -6,14 +6,11 @@ that differ only in the condition of their test chips share one head. If some of
 already, the head is trained again for the others, to the same weights up to rounding.
 """
 
-import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import groupby
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -22,19 +19,19 @@ from torch import Tensor, nn
 from ...methods import _registry
 from ...methods._encoders import encoder_from_json
 from ...protocols import PROTOCOLS
-from ...protocols._support_sets import support_digest, support_set
-from ...protocols._types import CHUNK, Features, LabelledImages, Predictions, read_out
-from ...results.metrics import accuracy, balanced_accuracy, macro_f1
+from ...protocols._support_sets import support_set
+from ...protocols._types import CHUNK, Features, LabelledImages, read_out
 from ...results.record import RunRecord
 from ..augmentation.conditions import in_condition
 from ..augmentation.resample import resize
 from ..data.chips import Chips
 from ..identity import Pretraining, Resources, Run, Shots, from_json
 from ..seeding import torch_stream
-from ..store.atomic import file_digest, npz, write_atomic, write_once
+from ..store.atomic import file_digest
 from ..store.provenance import Clock
 from ..store.records import Store
 from ..store.weights import CheckpointMismatchError, load_encoder
+from .run_writer import RunWriter
 
 Head = tuple[Shots, int]  # shots and seed, which choose the labelled chips and the random numbers
 
@@ -108,6 +105,7 @@ class Evaluation:
         store: Store,
         resources: Resources,
         readouts: Iterable[str] = (),
+        warn: Callable[[str], None] = lambda message: None,
     ) -> None:
         """Check that the stored encoder is that of its record.
 
@@ -117,6 +115,7 @@ class Evaluation:
             store: Holds the encoder, and gets the records.
             resources: Device and threads.
             readouts: Readouts of all later runs, so that one pass of the encoder serves them all.
+            warn: Called once with each reason why a record lacks a metric of another package.
 
         Raises:
             CheckpointMismatchError: The encoder is missing, or is not that of the record.
@@ -138,6 +137,7 @@ class Evaluation:
         self._train = np.flatnonzero(~chips.is_test)
         self._test = np.flatnonzero(chips.is_test)
         self._readouts = set(readouts)
+        self._writer = RunWriter(chips, store, self.weights_digest, warn)
         # by part: the training chips, or the test chips in one condition
         self._images: dict[Part, Tensor] = {}
         self._features: dict[Part, dict[str, Tensor]] = {}
@@ -190,7 +190,8 @@ class Evaluation:
                 continue
             for run in runs:
                 predictions = of_conditions[conditions.index(run.condition)]
-                yield self._store(run, episode, predictions, clock, 1 / len(group.runs))
+                provenance = clock.provenance(1 / len(group.runs))
+                yield self._writer.write(run, episode, predictions, provenance)
         if errors:
             raise errors[0]
 
@@ -256,44 +257,3 @@ class Evaluation:
     def _train_labels(self) -> Tensor:
         labels = torch.from_numpy(self.chips.labels[self._train].astype(np.int64))
         return labels.to(self.resources.device)
-
-    def _store(
-        self, run: Run, episode: np.ndarray, predictions: Predictions, clock: Clock, share: float
-    ) -> RunRecord:
-        truth = self.chips.labels[self._test]
-        classes, digest = self._write_predictions(run, predictions)
-        record = RunRecord(
-            key=run.key,
-            identity=run.to_json(),
-            provenance=clock.provenance(share),
-            weights_digest=self.weights_digest,
-            accuracy=accuracy(truth, classes),
-            balanced_accuracy=balanced_accuracy(truth, classes),
-            macro_f1=macro_f1(truth, classes),
-            train_count=len(episode),
-            test_count=len(truth),
-            support_digest=support_digest(self.chips.ids[self._train][episode]),
-            predictions_digest=digest,
-        )
-        self.store.write("evaluate", record)
-        return record
-
-    def _write_predictions(self, run: Run, predictions: Predictions) -> tuple[np.ndarray, str]:
-        """Store predictions; return the stored classes and the digest of the file.
-
-        If another process evaluates the same run, the first file counts for both.
-        """
-        path = self.store.folder("evaluate", run.key) / "predictions.npz"
-        classes = predictions.classes.astype(np.int16)
-        content = npz(classes=classes, scores=predictions.scores.astype(np.float32))
-        stored = write_once(path, content)
-        if stored != content:
-            try:
-                with np.load(io.BytesIO(stored), allow_pickle=False) as file:
-                    found = file["classes"]
-            except (ValueError, OSError, EOFError, KeyError, BadZipFile):
-                found = None
-            if found is not None and (found.shape, found.dtype) == (classes.shape, classes.dtype):
-                return found, sha256(stored).hexdigest()
-            write_atomic(path, content)  # the file of an older process is damaged
-        return classes, sha256(content).hexdigest()

@@ -185,7 +185,10 @@ def execute(
             digests = runs[0].data_digest, runs[0].split_digest
             chips = open_version(card_of(dataset), *digests, store.prepared)
             readouts = {run.settings["readout"] for run in runs if _reads_features(run)}
-            evaluation = Evaluation(job.pretraining, chips, store, resources, readouts)
+            evaluation = Evaluation(
+                job.pretraining, chips, store, resources, readouts,
+                lambda text, every=every: report(Event("warning", "evaluate", every, text)),
+            )  # fmt: skip
         if failed:
             continue
         for together in group_runs(runs, device):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
+from ...results.metric import OF_SCORES, Metric
 from ...results.notes import Note
 from ...results.record import RunRecord
 from ...results.scores import MOST_PROBLEMS, LeaderboardError, Score
@@ -39,6 +40,7 @@ class ChipPredictions:
         self._records = {record.key: record for record in records}
         self._verifier = RunVerifier(Splits([store.root], store.prepared), store.read_predictions)
         self._predicted: dict[str, Int[np.ndarray, " M"]] = {}
+        self._of_scores: dict[str, dict[str, float] | None] = {}  # metrics of sarbench
         self._first: dict[str, RunRecord] = {}  # the first run on each data set
         for record in self._records.values():
             self._first.setdefault(str(record.identity.get("dataset")), record)
@@ -95,6 +97,30 @@ class ChipPredictions:
                 return None
             self._predicted[record.key] = stored["classes"]
         return self._predicted[record.key]
+
+    def record(self, key: str | None) -> RunRecord | None:
+        """Return the record of a run, or None for another key."""
+        return self._records.get(key or "")
+
+    def score_values(self, key: str, metric: Metric) -> dict[str, float] | None:
+        """Return metrics of the scores of a run: the given one, or all of sarbench with it.
+
+        None where the scores of all classes or the labels are not here.
+
+        Raises:
+            DamagedPredictionsError: The file does not hold the predictions of the record.
+            MetricError: The metric is of another package and fails.
+        """
+        record = self._records[key]
+        own = metric.name in OF_SCORES
+        if own and key in self._of_scores:
+            return self._of_scores[key]
+        found = self._verifier.score_values(
+            record, self._path(record), OF_SCORES.values() if own else [metric]
+        )
+        if own:
+            self._of_scores[key] = found
+        return found
 
     def right(self, score: Score) -> Bool[np.ndarray, " M"] | None:
         """Return a bool for each test chip, True where the run was right; None where unknown.

@@ -7,7 +7,6 @@ from ...results.figures.gains import Measured
 from ...results.leaderboard import Leaderboard
 from ...results.record import PretrainRecord
 from ...results.scores import column_name
-from ...results.tables.caption import metric_name
 from ..plan.plan import Plan
 from .named_figure import NamedFigure, main_column
 
@@ -55,7 +54,7 @@ def compute_figures(plan: Plan, board: Leaderboard) -> tuple[list[NamedFigure], 
     missing = f" Without compute in their records: {'; '.join(without)}." if without else ""
     if not rows:
         return [], [f"score over compute: no finished pretraining with compute.{missing}"]
-    metric = metric_name(board.metric)
+    metric = board.measure.title
     return [NamedFigure(
         "cost", f"{metric} over compute", CAPTION + joined + missing,
         lambda: compute_figure(rows, controls, metric, column_name(column)),

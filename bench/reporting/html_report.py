@@ -1,6 +1,7 @@
 """The report of a plan: page, figures, and tables in other formats."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ...results.figures.style import inline_svg, rendered, save
@@ -9,6 +10,7 @@ from ...results.page.html_page import Drawing, Report, RunLine, report_page
 from ...results.published.schema import Published
 from ...results.published.sheets import paper_sheets
 from ...results.record import RunRecord
+from ...results.scores import LeaderboardError
 from ...results.tables.render import render, render_sheets
 from ..data.prepare import NotPreparedError
 from ..grid.expand import PlannedRun
@@ -21,6 +23,7 @@ from ..suggest import RequestError, unknown
 from ..verification.check import Checked, check_plan
 from .figures import all_figures, interquartile_means
 from .leaderboard import leaderboard, notes_of, predictions_of, scores_of, tabulate
+from .metric_values import recorded_metrics
 from .named_figure import NamedFigure
 from .published import compare_with
 
@@ -56,6 +59,9 @@ def write_report(
     on_step("leaderboards")
     scores, notes = scores_of(plan), notes_of(plan, predictions)
     boards = {metric: tabulate(plan, scores, metric, notes, predictions) for metric in METRICS}
+    for metric in recorded_metrics(plan):
+        with suppress(LeaderboardError):  # a run without it, or a metric that fails here
+            boards[metric] = tabulate(plan, scores, metric, notes, predictions)
     board = boards["accuracy"]
     on_step("figures")
     figures, skipped = all_figures(plan, store, predictions, board, encoders=encoders)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...results.gain import gains_of
-from ...results.leaderboard import METRICS, RECALL, Leaderboard, tabulate_scores
-from ...results.metrics import recalls
+from ...results.leaderboard import METRICS, Leaderboard, tabulate_scores
+from ...results.metric import RECALL
 from ...results.notes import Note
 from ...results.record import RunRecord, digest_json
 from ...results.scores import Column, LeaderboardError, Score
@@ -19,6 +19,7 @@ from ..seeding import stream
 from ..store.records import Store
 from ..suggest import nearest
 from .chip_predictions import ChipPredictions
+from .metric_values import chosen_metric, records_of, with_metric
 from .notes import notes as plan_notes
 
 
@@ -34,8 +35,9 @@ def leaderboard(
 
     Args:
         plan: The grid against its store.
-        metric: accuracy, balanced_accuracy, macro_f1 or `recall:<class>`.
-        predictions: Predictions, for the recall of a class and for tests over test chips.
+        metric: A metric of sarbench or of another package, or `recall:<class>`.
+        predictions: Predictions, for metrics other than accuracy, balanced accuracy and macro F1,
+            and for tests over test chips.
         sort: `rank`, `name` or a column.
         gain: Add the gain of trained rows over their untrained controls.
 
@@ -59,15 +61,17 @@ def tabulate(
     gain: bool = False,
 ) -> Leaderboard:
     """Return the leaderboard of the scores of a plan; arguments as in `leaderboard`."""
-    if metric.startswith(RECALL) and predictions:
-        scores = [_with_recall(score, metric, predictions) for score in scores]
+    measure = chosen_metric(plan, metric)
+    if predictions:
+        scores, more = with_metric(scores, measure, predictions)
+        notes = [*notes, *more]
     compares = plan.grid.compare
-    board = tabulate_scores(scores, metric, notes, sort=sort, chips=predictions, compares=compares)
+    board = tabulate_scores(scores, measure, notes, sort=sort, chips=predictions, compares=compares)
     if not gain:
         return board
     rng = stream(0, "statistics")
     controls = untrained_rows(plan)
-    return replace(board, gains=gains_of(scores, controls, metric, predictions, rng, compares))
+    return replace(board, gains=gains_of(scores, controls, measure, predictions, rng, compares))
 
 
 def notes_of(plan: Plan, predictions: ChipPredictions | None) -> list[Note]:
@@ -174,8 +178,7 @@ def predictions_of(plan: Plan, store: Store) -> ChipPredictions:
     Raises:
         LeaderboardError: Records disagree with their predictions or their split.
     """
-    records = [entry.record for entry in plan.runs if isinstance(entry.record, RunRecord)]
-    predictions = ChipPredictions(store, records)
+    predictions = ChipPredictions(store, records_of(plan))
     predictions.refuse_false()
     return predictions
 
@@ -214,22 +217,6 @@ def _score(plan: Plan, entry: Entry[PlannedRun]) -> Score:
         condition=planned.condition,
         settings=planned.swept,
     )
-
-
-def _with_recall(score: Score, metric: str, predictions: ChipPredictions) -> Score:
-    """Add the recall of one class to a score whose data set has that class."""
-    predicted = predictions.predicted(score.key) if score.values else None
-    if predicted is None:
-        return score
-    known = predictions.labels(score.dataset)
-    if known is None:
-        return score
-    labels, classes = known
-    found = dict(zip(classes, recalls(labels, predicted, len(classes)), strict=True))
-    value = found.get(metric[len(RECALL) :])
-    if value is None or value != value:  # no such class, or no test chip of it
-        return score
-    return replace(score, values={**score.values, metric: float(value)})
 
 
 def check_class(plan: Plan, metric: str) -> None:

@@ -8,7 +8,6 @@ from ...results.figures.gains import Measured, gain_figure, has_several_values
 from ...results.figures.swept import swept_figure
 from ...results.leaderboard import Leaderboard
 from ...results.scores import Column, labels_in_words
-from ...results.tables.caption import metric_name
 from ..augmentation.conditions import shift_px
 from ..plan.plan import Plan
 from .leaderboard import untrained_rows
@@ -45,7 +44,7 @@ def swept_figures(plan: Plan, board: Leaderboard) -> list[NamedFigure]:
 
     Panels are for all methods; each also shows the controls without an encoder.
     """
-    untrained, metric, found = untrained_rows(plan), metric_name(board.metric), []
+    untrained, metric, found = untrained_rows(plan), board.measure.title, []
     for group, columns in _groups(board.columns).items():
         numbers = all(isinstance(value, float) for value in columns)
         rows = _panel_rows(board) if numbers else shown_rows(board)

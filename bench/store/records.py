@@ -201,8 +201,14 @@ class Store:
 
 
 def record_difference(ours: Any, theirs: Any, here: str = "here", there: str = "there") -> str:
-    """Return the fields in which two records of one key differ, except provenance and speed."""
-    kept = set(type(ours).model_fields) - {"provenance", "images_per_s"}
+    """Return the fields in which two records of one key differ, except provenance and speed.
+
+    Metrics of scores follow from the predictions, and those of other packages from what was
+    installed.
+    """
+    kept = set(type(ours).model_fields) - {
+        "provenance", "images_per_s", "metrics", "lower_is_better"
+    }  # fmt: skip
     pairs = {name: (getattr(ours, name), getattr(theirs, name)) for name in sorted(kept)}
     return "; ".join(
         f"{name} is {_short(one)} {here} and {_short(other)} {there}"

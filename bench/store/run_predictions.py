@@ -1,6 +1,8 @@
-"""Predicted class and score of each test chip, stored in the folder of a run.
+"""Predicted class and scores of each test chip, stored in the folder of a run.
 
-Tables, checks and merges all use this reader, so they see the same predictions.
+Tables, checks and merges all use this reader, so they see the same predictions. `scores` holds a
+number for each chip and class in half precision; in older files, and for very many chips and
+classes, only that of the predicted class.
 """
 
 import io
@@ -10,9 +12,11 @@ import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
+from math import prod
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from .atomic import TooLargeError, read_file
 
@@ -20,12 +24,26 @@ PREDICTIONS_FILE = "predictions.npz"  # in the folder of a run
 NAMES = ("classes", "scores")
 FIRST = "classes.npy"
 LARGEST = 2**26  # bytes of one file, and of one array in it
+MOST_SCORES = LARGEST // 4  # of all classes; with more, only those of the predicted classes
 # Header of a member of a ZIP archive: signature, flags, method, lengths of name and extra field.
 LOCAL_HEADER = struct.Struct("<4s2x2H16x2H")
 
 
 class DamagedPredictionsError(ValueError):
     """A file that does not hold the predictions that its record describes."""
+
+
+def to_store(
+    classes: Int[np.ndarray, " M"], scores: Float[np.ndarray, "M C"]
+) -> dict[str, np.ndarray]:
+    """Return the predictions of a run as they are stored; `classes` is the first array."""
+    if scores.size > MOST_SCORES:
+        scores = np.take_along_axis(scores, classes[:, None].astype(np.int64), axis=1)[:, 0]
+    lowest = np.finfo(np.float16).min
+    return {
+        "classes": classes.astype(np.int16),
+        "scores": np.maximum(scores, lowest).astype(np.float16, order="C"),
+    }
 
 
 def read_predictions(
@@ -99,11 +117,13 @@ def _member(stored: zipfile.ZipFile, name: str) -> bytes:
 def _numbers(content: bytes, name: str) -> np.ndarray:
     size = 10 + int.from_bytes(content[8:10], "little")
     shape, dtype = _header(content[:size])
-    if len(shape) != 1 or dtype.kind not in "iuf":
-        raise ValueError(f"{name} has shape {shape} and type {dtype}, not one number for each chip")
-    if len(content) - size != shape[0] * dtype.itemsize:
+    most = 2 if name == "scores" else 1
+    if not 1 <= len(shape) <= most or dtype.kind not in "iuf":
+        what = "one number for each chip" + " and class" * (most - 1)
+        raise ValueError(f"{name} has shape {shape} and type {dtype}, not {what}")
+    if len(content) - size != prod(shape) * dtype.itemsize:
         raise ValueError(f"{name} is cut off")
-    return np.frombuffer(content, dtype, offset=size)
+    return np.frombuffer(content, dtype, offset=size).reshape(shape)
 
 
 @lru_cache(64)  # the header is the same in thousands of files, and slow to parse
@@ -112,5 +132,7 @@ def _header(content: bytes) -> tuple[tuple[int, ...], np.dtype]:
     file = io.BytesIO(content)
     if np.lib.format.read_magic(file) != (1, 0):
         raise ValueError("it is not in version 1.0 of the .npy format")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
+    if by_column and len(shape) > 1:
+        raise ValueError("its array is stored by columns")
     return shape, dtype

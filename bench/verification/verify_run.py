@@ -12,7 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int
 
+from ...protocols import PROTOCOLS
 from ...protocols._support_sets import SupportSetError, support_digest, support_set
+from ...results.metric import Metric
 from ...results.metrics import score_runs
 from ...results.record import RunRecord
 from ..augmentation.conditions import SHIFT
@@ -24,6 +26,7 @@ from ..store.run_predictions import (
     DamagedPredictionsError,
     read_predictions,
 )
+from .verify_metrics import metric_problems, of_scores
 
 ReadPredictions = Callable[[Path, str, tuple[str, ...]], dict[str, np.ndarray]]
 TOLERANCE = 1e-9  # between a stored score and the one computed again
@@ -99,6 +102,31 @@ class RunVerifier:
             _score(batch)
             yield from batch
 
+    def score_values(
+        self, record: RunRecord, path: Path, metrics: Iterable[Metric]
+    ) -> dict[str, float] | None:
+        """Return metrics of the stored scores of a run, without those that it does not have.
+
+        None where the scores of all classes are not stored, or the labels are not known.
+
+        Raises:
+            DamagedPredictionsError: The file does not hold the predictions of the record.
+            MetricError: A metric of another package fails.
+        """
+        split = self.split(record)
+        try:
+            stored = self._predictions(path, record.predictions_digest, NAMES)
+        except FileNotFoundError:
+            return None
+        protocol = PROTOCOLS.get(record.identity["protocol"])
+        scores = stored.get("scores")
+        if split is None or protocol is None or scores is None or scores.ndim == 1:
+            return None
+        wrong = _array_problem(record, stored, split)
+        if wrong:
+            raise DamagedPredictionsError(f"evaluate/{record.key[:12]}: {wrong}")
+        return of_scores(split, stored, metrics, protocol)
+
     def _read(self, record: RunRecord, path: Path, *, whole: bool) -> "CheckedRun":
         """Check a run except for its scores."""
         identity = record.identity
@@ -131,10 +159,12 @@ class RunVerifier:
         except (DamagedPredictionsError, OSError) as error:
             found.append(Problem("predictions", str(error)))
         else:
-            if wrong := _array_problem(record, stored):
+            if wrong := _array_problem(record, stored, split):
                 found.append(Problem("predictions", wrong))
             else:
                 classes = stored["classes"]
+                wrong = metric_problems(record, stored, split) if split else []
+                found += [Problem("scores", text) for text in wrong]
         return CheckedRun(record, split, classes, found)
 
     def _label_problems(self, record: RunRecord, split: Split) -> list[Problem]:
@@ -178,15 +208,20 @@ def _missing_fields(identity: dict[str, Any]) -> list[str]:
     return [name for name, types in IDENTITY.items() if type(identity.get(name)) not in types]
 
 
-def _array_problem(record: RunRecord, stored: dict[str, np.ndarray]) -> str:
+def _array_problem(record: RunRecord, stored: dict[str, np.ndarray], split: Split | None) -> str:
     """Return the problem of the arrays of a run; empty if there is none."""
     classes, scores = stored["classes"], stored.get("scores")
     chips = f"of {record.test_count} chips"
     if classes.dtype.kind not in "iu" or classes.shape != (record.test_count,):
         return f"{PREDICTIONS_FILE} has {classes.shape} {classes.dtype} classes {chips}"
-    if scores is not None and (scores.dtype.kind != "f" or scores.shape != classes.shape):
-        return f"{PREDICTIONS_FILE} has {scores.shape} {scores.dtype} scores {chips}"
-    if scores is not None and not np.isfinite(scores).all():
+    if scores is None:
+        return ""
+    shape = scores.shape
+    if scores.dtype.kind != "f" or shape[:1] != classes.shape:
+        return f"{PREDICTIONS_FILE} has {shape} {scores.dtype} scores {chips}"
+    if split and len(shape) > 1 and shape[1] != len(split.classes):
+        return f"{PREDICTIONS_FILE} has scores of {shape[1]} classes, not {len(split.classes)}"
+    if not np.isfinite(scores).all():
         return f"{PREDICTIONS_FILE} has scores that are not finite"
     return ""
 

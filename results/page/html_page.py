@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from ..leaderboard import Cell, Leaderboard
+from ..metric import Metric
 from ..scores import Column, column_name
 from ..statistics.units import OVER
-from ..tables.caption import caption, metric_name, notes
+from ..tables.caption import caption, notes
 from ..tables.html import html_notes, html_sheet
 from ..tables.sheets import Sheet, column_head, format_cell, row_title
 
@@ -96,7 +97,6 @@ def report_page(report: Report) -> str:
         format_cell=format_cell,
         html_notes=lambda listed: Markup(html_notes(listed)),
         html_sheet=lambda sheet: Markup(html_sheet(sheet)),
-        metric_name=metric_name,
         notes=notes,
         row_title=row_title,
     )
@@ -106,10 +106,11 @@ def _cell_name(row: str, column: Column) -> str:
     return f"{row} | {column_name(column)}"
 
 
-def _details(cell: Cell) -> str:
+def _details(cell: Cell, metric: Metric) -> str:
     text = f"{cell.n} of {cell.expected} runs"
     if cell.low is not None and cell.high is not None:
-        text += f"; interval {100 * cell.low:.1f} to {100 * cell.high:.1f} {OVER[cell.unit]}"
+        limits = f"{metric.text(cell.low)} to {metric.text(cell.high)}"
+        text += f"; interval {limits} {OVER[cell.unit]}"
     if cell.p_best is not None:
         text += f"; corrected p against the best {cell.p_best:.3g}"
     return text

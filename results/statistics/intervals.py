@@ -23,6 +23,11 @@ class Interval:
     high: float | None
     n: int
 
+    def negative(self) -> "Interval":
+        """Return the interval of the negative mean."""
+        low, high = (None if limit is None else -limit for limit in (self.high, self.low))
+        return Interval(-self.mean, low, high, self.n)
+
 
 @dataclass(frozen=True)
 class Variance:

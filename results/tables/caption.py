@@ -1,9 +1,11 @@
 """Caption and notes of a leaderboard: meaning of the numbers, tests, limits of the claims."""
 
 from collections.abc import Iterable, Sequence
+from math import inf
 
 from ..cells import CHIP_METRICS, NoInterval
-from ..leaderboard import RECALL, Cell, Leaderboard
+from ..leaderboard import Cell, Leaderboard
+from ..metric import Metric
 from ..notes import Note, flags
 from ..places import ALPHA
 from ..scores import Column, column_name
@@ -11,13 +13,6 @@ from ..statistics.units import FEWEST_PRETRAINED, OVER, Unit, covers
 from .gain_notes import gain_notes
 
 INCOMPLETE = "Incomplete cells (a/b: a of b runs finished) are not ranked or tested."
-
-
-def metric_name(metric: str) -> str:
-    """Return `Balanced accuracy`, `Recall of BTR70`."""
-    if metric.startswith(RECALL):
-        return f"Recall of {metric[len(RECALL) :]}"
-    return metric.replace("_", " ").capitalize().replace("f1", "F1")
 
 
 def caption(board: Leaderboard, notes: Sequence[Note]) -> list[str]:
@@ -34,7 +29,7 @@ def notes(board: Leaderboard) -> list[Note]:
 
 
 def _numbers_line(board: Leaderboard) -> str:
-    name = f"{metric_name(board.metric)} in percent"
+    name = board.measure.heading
     units = _units(board, controls=False) or _units(board, controls=True)
     if not units:
         return f"{name}: mean without an interval."
@@ -55,7 +50,9 @@ def _units(board: Leaderboard, *, controls: bool) -> set[Unit]:
 def _marks_line(board: Leaderboard) -> list[str]:
     parts = []
     if board.gains and board.gains.differences:
-        parts.append("(+d): gain over the untrained encoder of the same architecture, in points")
+        unit = ", in points" if board.measure.is_fraction else ""
+        fall = " (a fall is a gain)" if board.measure.lower_is_better else ""
+        parts.append(f"(+d): gain over the untrained encoder of the same architecture{unit}{fall}")
     places = {cell.place for cell in board.cells}
     if 1 in places:
         test = "Student's test" if board.compares == "checkpoints" else "Tukey's test"
@@ -91,7 +88,7 @@ def _conditions_line(board: Leaderboard) -> list[str]:
 def _numbers(board: Leaderboard) -> list[Note]:
     shown = [cell for cell in board.cells if cell.mean is not None]
     known = [cell for cell in shown if cell.low is not None]
-    texts = [f"{metric_name(board.metric)} in percent, mean over the runs of a cell."]
+    texts = [f"{board.measure.heading}, mean over the runs of a cell."]
     if board.compares == "checkpoints":
         texts.append("The table compares checkpoints. It makes no claim about their methods.")
     units: dict[Unit, set[int]] = {}
@@ -176,14 +173,17 @@ def _test(board: Leaderboard) -> list[Note]:
             placed.setdefault(cell.column, []).append(cell)
     texts = []
     if placed:
-        limits = ", ".join(f"{column_name(c)} {_smallest(cells)}" for c, cells in placed.items())
+        metric, unit = board.measure, ", in points" if board.measure.is_fraction else ""
+        limits = ", ".join(
+            f"{column_name(c)} {_smallest(cells, metric)}" for c, cells in placed.items()
+        )
         texts += [
             "Bold or (1): the best row of a column, and every row that does not differ "
             f"significantly from it by {_test_name(board, placed)} at {ALPHA:.0%}. Underlined or "
             "(2): the same among the remaining rows.",
             "Rows that share a place may still differ: the test found no difference, which does "
             "not show that there is none.",
-            f"Smallest significant difference from the best of a column, in points: {limits}.",
+            f"Smallest significant difference from the best of a column{unit}: {limits}.",
         ]
     untested = [column for column in board.columns if column not in placed]
     if untested:
@@ -205,9 +205,9 @@ def _test_name(board: Leaderboard, placed: Iterable[Column]) -> str:
     return text
 
 
-def _smallest(cells: Sequence[Cell]) -> str:
-    limits = [100 * c.smallest_difference for c in cells if c.smallest_difference is not None]
-    low, high = f"{min(limits):.1f}", f"{max(limits):.1f}"
+def _smallest(cells: Sequence[Cell], metric: Metric) -> str:
+    limits = [c.smallest_difference for c in cells if c.smallest_difference is not None]
+    low, high = metric.text(min(limits)), metric.text(max(limits))
     return low if low == high else f"{low} to {high}"
 
 
@@ -231,7 +231,8 @@ def _rows(board: Leaderboard) -> list[Note]:
         above = {row: _list(_won(board, row)) for row in board.controls}
         listed = "; ".join(f"{row} in {where}" for row, where in above.items() if where)
         if listed:
-            text += f" Controls above every method: {listed}."
+            below = "below" if board.measure.lower_is_better else "above"
+            text += f" Controls {below} every method: {listed}."
         found.append(Note("Rows", text))
     names = {cell.method: cell.name or cell.method for cell in board.cells}
     if board.broken:
@@ -245,13 +246,14 @@ def _rows(board: Leaderboard) -> list[Note]:
 
 
 def _won(board: Leaderboard, control: str) -> list[Column]:
-    """Return the columns in which a control is above every method."""
+    """Return the columns in which a control is better than every method."""
     best: dict[Column, float] = {}
+    sign = board.measure.sign
     for cell in board.cells:
         if cell.mean is not None and not cell.control:
-            best[cell.column] = max(cell.mean, best.get(cell.column, 0.0))
+            best[cell.column] = max(sign * cell.mean, best.get(cell.column, -inf))
     cells = [board.cell(control, column) for column in best]
-    return [c.column for c in cells if c and c.mean is not None and c.mean > best[c.column]]
+    return [c.column for c in cells if c and c.mean is not None and sign * c.mean > best[c.column]]
 
 
 def _list(columns: Iterable[Column]) -> str:

@@ -19,10 +19,15 @@ def gain_notes(board: Leaderboard) -> list[Note]:
         for row, control in gains.controls.items():
             over.setdefault(control, []).append(row)
         listed = "; ".join(f"{', '.join(rows)} over {control}" for control, rows in over.items())
+        what = "the score minus that of the untrained encoder of the same architecture"
+        if board.measure.lower_is_better:
+            what = (
+                "the score of the untrained encoder of the same architecture minus that of the row"
+            )
         found.append(Note("Numbers", (
-            "Gain: the score minus that of the untrained encoder of the same architecture in the "
-            "same column, over the evaluation seeds that both have, with the interval and the "
-            f"requirements of `compare` (`gain_low` and `gain_high` in JSON and CSV): {listed}."
+            f"Gain: {what} in the same column, over the evaluation seeds that both have, with the "
+            "interval and the requirements of `compare` (`gain_low` and `gain_high` in JSON and "
+            f"CSV): {listed}."
         )))  # fmt: skip
         found.append(Note("Numbers", _intervals(gains.differences)))
     alone = ", ".join(row for row in gains.trained if row not in gains.controls)

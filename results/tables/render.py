@@ -39,7 +39,7 @@ def render(
     if style == "json":
         return json.dumps(board.to_json(), indent=1) + "\n"
     if style == "csv":
-        return _csv(board.to_json())
+        return csv_text(board.to_json())
     return render_sheets(lay_out(board, layout), style, notes=notes)
 
 
@@ -115,7 +115,8 @@ def _escape_markdown(text: str, keep: str = "") -> str:
     return re.sub(r"([\\`*_|\[\]#~])", r"\\\1", text)
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    """Return rows of plain values as CSV with a header."""
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
     writer.writeheader()

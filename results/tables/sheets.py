@@ -6,10 +6,11 @@ from itertools import groupby
 from operator import itemgetter
 
 from ..leaderboard import Cell, Leaderboard
+from ..metric import ACCURACY, Metric
 from ..notes import Note
 from ..scores import Column, LeaderboardError, labels_in_words
 from ..statistics.units import OVER
-from .caption import caption, metric_name, notes
+from .caption import caption, notes
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,15 @@ class Sheet:
         return ["\n".join(filter(None, parts)) for parts in zip(*lines, strict=True)]
 
 
-def format_cell(cell: Cell | None) -> str:
-    """Return a cell in percent: `81.6 ± 1.2`, `97.7`, `80.1 (4/6)`, or a word such as `missing`."""
+def format_cell(cell: Cell | None, metric: Metric = ACCURACY) -> str:
+    """Return a cell: `81.6 ± 1.2` in percent, `97.7`, `80.1 (4/6)`, or a word such as `missing`."""
     if cell is None:
         return "n/a"
     if cell.mean is None:
         return "failed" if cell.failed else "stale" if cell.stale else "missing"
-    text = f"{100 * cell.mean:.1f}"
+    text = metric.text(cell.mean)
     if cell.low is not None and cell.high is not None:
-        text += f" ± {50 * (cell.high - cell.low):.1f}"
+        text += f" ± {metric.text(cell.high - cell.low, 0.5)}"
     if cell.n < cell.expected:
         text += f" ({cell.n}/{cell.expected}" + (f", {cell.failed} failed)" if cell.failed else ")")
     return text
@@ -69,7 +70,7 @@ def format_cell(cell: Cell | None) -> str:
 def format_gain(board: Leaderboard, row: str, column: Column) -> str:
     """Return ` (+19.1)`, the gain of a cell in points; empty for a cell without one."""
     found = board.gains.differences.get((row, column)) if board.gains else None
-    return f" ({100 * found.mean:+z.1f})" if found else ""
+    return f" ({board.measure.signed(found.mean)})" if found else ""
 
 
 def _leaderboard(board: Leaderboard) -> list[Sheet]:
@@ -80,7 +81,7 @@ def _leaderboard(board: Leaderboard) -> list[Sheet]:
     heads = [[*head, ("mean rank" if level == last else "", 1)] for level, head in enumerate(heads)]
     return [
         Sheet(
-            f"Leaderboard{_of(board)}: {metric_name(board.metric)}",
+            f"Leaderboard{_of(board)}: {board.measure.title}",
             heads,
             _sections(board, board.columns, ranks=True),
             caption(board, listed),
@@ -101,7 +102,7 @@ def _paper(board: Leaderboard) -> list[Sheet]:
         rows = [r for r in board.rows if any(board.cell(r, column) for column in columns)]
         sheets.append(
             Sheet(
-                f"{protocol}{_of(board)}: {metric_name(board.metric)}",
+                f"{protocol}{_of(board)}: {board.measure.title}",
                 heads,
                 _sections(board, columns, rows=rows),
                 caption(board, listed),
@@ -170,7 +171,7 @@ def _sections(
         for column in columns:
             cell = board.cell(row, column)
             mean = cell.mean if cell else None
-            text = format_cell(cell) + format_gain(board, row, column)
+            text = format_cell(cell, board.measure) + format_gain(board, row, column)
             line.append(Entry(text, cell.place if cell else None, mean))
         if ranks:
             rank = board.mean_rank.get(row)

@@ -49,10 +49,14 @@ def build(folder: Path, records: int) -> int:
     """
     import numpy as np
     from chips import write_pool
+    from scipy.special import log_softmax
     from stores import Shared, encoder_file, labelled, planned, pretrain_record, provenance
 
     from sarbench.bench.data.prepare import prepare
     from sarbench.bench.store.atomic import file_digest, npz
+    from sarbench.bench.store.run_predictions import to_store
+    from sarbench.protocols import PROTOCOLS
+    from sarbench.results.metric import OF_SCORES, run_of, score_values
     from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
     from sarbench.results.record import RunRecord
 
@@ -81,9 +85,15 @@ def build(folder: Path, records: int) -> int:
             wrong = draw.random(len(labels)) > draw.uniform(0.5, 0.9)
             classes = np.where(wrong, (labels + 1) % 10, labels).astype(np.int16)
             path = target / "predictions.npz"
-            path.write_bytes(npz(classes=classes, scores=np.ones(len(labels), np.float32)))
+            drawn_scores = draw.normal(size=(len(labels), 10)).astype(np.float32)
+            drawn_scores[np.arange(len(labels)), classes] = 3
+            stored = to_store(classes, log_softmax(drawn_scores, axis=1))
+            path.write_bytes(npz(**stored))
             scores = [f(labels, classes) for f in (accuracy, balanced_accuracy, macro_f1)]
-            made = [*scores, file_digest(path)]
+            known = PROTOCOLS[identity.protocol].probabilities
+            run = run_of(labels, **stored, names=chips.classes, has_probabilities=known)
+            metrics = score_values(run, OF_SCORES.values(), has_probabilities=known)
+            made = [*scores, file_digest(path), metrics]
         place = identity.shots, identity.seed
         drawn[place] = drawn.get(place) or labelled(entry.planned, chips)
         write(target, RunRecord(
@@ -91,7 +101,7 @@ def build(folder: Path, records: int) -> int:
             weights_digest=weights[identity.start], accuracy=made[0], balanced_accuracy=made[1],
             macro_f1=made[2], train_count=drawn[place][0], test_count=len(labels),
             support_digest=drawn[place][1],
-            predictions_digest=made[3],
+            predictions_digest=made[3], metrics=made[4],
         ))  # fmt: skip
     return len(plan.runs)
 
@@ -142,6 +152,7 @@ def main() -> None:
         measure("plan", ["plan", *words], environment)
         measure("table", ["table", *words, "--json"], environment)
         if options.records <= MOST_PREDICTIONS:
+            measure("table auc", ["table", *words, "--metric", "auc", "--json"], environment)
             measure("check", ["check", str(folder / "runs")], environment)
             rows = ["MAE, epochs 1", "SAR-JEPA, epochs 1"]
             measure("compare", ["compare", words[0], *rows, *words[1:]], environment)

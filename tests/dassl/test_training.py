@@ -94,7 +94,7 @@ def test_the_predictions_are_those_of_the_run_in_a_grid(name, store, folder):
         split_of(CHIPS), draw_support(CHIPS, shots, 1),
     )  # fmt: skip
     np.testing.assert_array_equal(found.classes, wanted["classes"])
-    np.testing.assert_allclose(found.scores, wanted["scores"], atol=1e-5)
+    np.testing.assert_allclose(found.scores, wanted["scores"], rtol=1e-3, atol=1e-5)  # halves
 
 
 class Node(dict):

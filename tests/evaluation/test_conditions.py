@@ -201,7 +201,7 @@ def test_a_gpu_trains_the_seeds_of_the_same_shots_together(store, tmp_path):
 
 def test_the_error_of_one_seed_comes_after_the_records_of_the_others(store, monkeypatch):
     runs = [run_of("few_shot", method="random_init", seed=seed) for seed in range(3)]
-    found = Predictions(np.zeros(80, np.int64), np.ones(80, np.float32))
+    found = Predictions(np.zeros(80, np.int64), np.zeros((80, len(CHIPS.classes)), np.float32))
     given = [[found], NotConvergedError("of the second seed"), [found]]
     monkeypatch.setattr(few_shot, "run_together", lambda *_: given)
     (group,) = group_runs(runs, "cuda:0")

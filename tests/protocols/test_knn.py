@@ -6,6 +6,7 @@ import pytest
 import torch
 from one_test_set import features_of, run_all
 from PIL import Image
+from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -56,14 +57,39 @@ def test_a_vote_without_ties_equals_scikit_learn(neighbours: int) -> None:
     np.testing.assert_array_equal(found.classes[clear], expected[clear])
 
 
-def test_scores_are_the_cosine_to_the_nearest_chip() -> None:
+@pytest.mark.parametrize("neighbours", [1, 3])
+def test_scores_are_distances_to_the_nearest_chips_of_each_class(neighbours: int) -> None:
     features = made_up()
-    (found,) = run_all(knn, features, [np.arange(200)], [], KNN())
+    (found,) = run_all(knn, features, [np.arange(200)], [], KNN(neighbours=neighbours))
     train, test = features.train.double().numpy(), features.tests[0].double().numpy()
-    for index in range(0, 600, 97):
-        cosines = train @ test[index] / np.linalg.norm(train, axis=1) / np.linalg.norm(test[index])
-        assert found.scores[index] == pytest.approx(cosines.max(), abs=1e-7)
-        assert found.classes[index] == cosines.argmax() % 5
+    train /= np.linalg.norm(train, axis=1, keepdims=True)
+    test /= np.linalg.norm(test, axis=1, keepdims=True)
+    expected = np.stack([
+        -np.sort(cdist(test, train[label::5]), axis=1)[:, :neighbours].mean(1) for label in range(5)
+    ], axis=1)  # fmt: skip
+    np.testing.assert_allclose(found.scores, expected, atol=1e-6)
+
+
+def test_with_one_neighbour_the_predicted_class_has_the_best_score() -> None:
+    for features in (made_up(), collapsed()):
+        every = np.arange(len(features.train))
+        (found,) = run_all(knn, features, [every], [], KNN())
+        np.testing.assert_array_equal(found.classes, found.scores.argmax(1))
+
+
+def test_scores_of_a_nearly_collapsed_encoder_keep_their_order_in_half_precision() -> None:
+    (found,) = run_all(knn, collapsed(), [np.arange(300)], [], KNN())
+    half = found.scores.astype(np.float16)
+    assert np.mean(half.argmax(1) == found.classes) > 0.98
+    similarity = 1 - found.scores.astype(np.float64) ** 2 / 2
+    assert np.mean((similarity - 1).astype(np.float16).argmax(1) == found.classes) < 0.5
+
+
+def test_a_class_without_labelled_chips_has_the_lowest_score() -> None:
+    features = features_of(on_circle([10, 20]), torch.tensor([2, 0]), on_circle([0, 180]), 3)
+    (found,) = run_all(knn, features, [np.arange(2)], [], KNN(neighbours=2))
+    expected = [-2 * np.sin(np.deg2rad([10, 90, 5])), -2 * np.sin(np.deg2rad([80, 90, 85]))]
+    np.testing.assert_allclose(found.scores, expected, atol=1e-6)
 
 
 def collapsed() -> Features:
@@ -116,7 +142,8 @@ def test_a_tied_vote_goes_to_the_nearer_class() -> None:
     )
     (found,) = run_all(knn, features, [np.arange(4)], [], KNN(neighbours=4))
     assert found.classes[0] == 0
-    assert found.scores[0] == pytest.approx(1.8057 / 2, abs=1e-4)
+    # The mean distances are 2 sin 10 and 2 sin 15, against 2 sin 2.5 and 2 sin 20 degrees.
+    np.testing.assert_allclose(found.scores, [[-0.43247, -0.38564]], atol=1e-4)
 
 
 def test_a_vote_that_is_tied_in_every_way_goes_to_the_lower_class() -> None:
@@ -166,7 +193,8 @@ def test_a_zero_feature_is_similar_to_nothing() -> None:
     features = features_of(train, torch.tensor([0, 1]), test, 2)
     (found,) = run_all(knn, features, [np.arange(2)], [], KNN())
     np.testing.assert_array_equal(found.classes, [1, 0, 0])
-    np.testing.assert_allclose(found.scores, [2 / np.sqrt(5), 0, 0], rtol=1e-6)
+    similarity = np.array([[0, 2 / np.sqrt(5)], [0, -1], [0, 0]])
+    np.testing.assert_allclose(found.scores, -np.sqrt(2 - 2 * similarity), rtol=1e-6)
 
 
 def test_more_neighbours_than_chips_are_refused() -> None:
@@ -240,7 +268,7 @@ def test_equal_chips_are_equally_near_after_whitening() -> None:
     assert whitened(features).tests[0].tolist() == [[0], [0]]
     (found,) = run_all(knn, features, [np.arange(7)], [], KNN(whiten=True))
     np.testing.assert_array_equal(found.classes, [1, 1])
-    np.testing.assert_array_equal(found.scores, [0, 0])
+    np.testing.assert_allclose(found.scores, np.full((2, 3), -np.sqrt(2)), rtol=1e-6)
 
 
 def test_whiten_changes_a_key_only_if_it_is_true() -> None:

@@ -47,7 +47,7 @@ def test_it_is_the_regression_of_scikit_learn(rng, chips, width, penalty):
     for episode, predictions in zip(episodes, found, strict=True):
         expected = theirs(features, episode, penalty)
         np.testing.assert_array_equal(predictions.classes, expected.argmax(1))
-        np.testing.assert_allclose(predictions.scores, expected.max(1), atol=2e-5)
+        np.testing.assert_allclose(np.exp(predictions.scores), expected, atol=2e-5)
 
 
 def test_the_gradient_vanishes_by_autograd(rng):
@@ -92,7 +92,8 @@ def test_under_a_huge_penalty_only_the_share_of_each_class_remains(rng):
     episode = np.concatenate([order[k, :n].numpy() for k, n in enumerate(shares)])
     (found,) = run_all(logistic, features, [episode], [], Logistic(penalty=1e9))
     assert set(found.classes) == {2}
-    np.testing.assert_allclose(found.scores, 0.5, atol=1e-5)
+    shared = np.tile([1 / 6, 1 / 3, 1 / 2], (60, 1))
+    np.testing.assert_allclose(np.exp(found.scores), shared, atol=1e-5)
 
 
 def test_a_shift_a_scale_or_a_constant_feature_changes_nothing(rng):

@@ -71,12 +71,20 @@ def test_labels_outside_the_classes_are_refused(labels: list[int]) -> None:
         images_of(torch.zeros(3, 1, 4, 4), torch.tensor(labels), torch.zeros(1, 1, 4, 4), 2)
 
 
-def test_predictions_are_the_likeliest_class_and_its_probability() -> None:
+def test_predictions_are_the_likeliest_class_and_log_probabilities() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0], [5.0, 5.0, 0.0]])
     predictions = Predictions.of_logits(logits)
     np.testing.assert_array_equal(predictions.classes, [1, 0])  # of two alike, the lower
-    expected = [np.exp(2) / (1 + np.exp(2) + np.e), np.exp(5) / (2 * np.exp(5) + 1)]
-    np.testing.assert_allclose(predictions.scores, expected, rtol=1e-6)
+    first, second = np.exp([0, 2, 1]), np.exp([5, 5, 0])
+    expected = [first / first.sum(), second / second.sum()]
+    np.testing.assert_allclose(np.exp(predictions.scores), expected, rtol=1e-6)
+
+
+def test_scores_of_a_classifier_that_is_sure_do_not_vanish() -> None:
+    predictions = Predictions.of_logits(torch.tensor([[0.0, 200.0, 60.0]]))
+    np.testing.assert_allclose(predictions.scores, [[-200, 0, -140]], atol=1e-5)
+    assert predictions.scores.flags.c_contiguous
+    assert Predictions.of_logits(torch.eye(3)[:, :2].T).scores.flags.c_contiguous
 
 
 def test_scores_that_are_not_finite_are_an_error() -> None:

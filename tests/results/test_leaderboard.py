@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 
 from sarbench.results.leaderboard import LeaderboardError, Score, tabulate_scores
+from sarbench.results.metric import UnknownMetricError
 from sarbench.results.tables.render import format_cell, render
 
 
@@ -80,9 +81,9 @@ def test_mixed_versions_in_a_column_are_refused_and_named():
         tabulate_scores(scores)
 
 
-@pytest.mark.parametrize("metric", ["accuracy ", "auc"])
+@pytest.mark.parametrize("metric", ["accuracy ", "auk"])
 def test_an_unknown_metric_is_refused_with_the_allowed_ones(metric):
-    with pytest.raises(LeaderboardError, match="balanced_accuracy"):
+    with pytest.raises(UnknownMetricError, match="balanced_accuracy"):
         tabulate_scores([score("A", 0.5)], metric)
 
 

@@ -193,6 +193,8 @@ def test_missing_predictions_and_encoders_are_found(store):
         ({"classes": np.array([print] * 1200, dtype=object)}, "not one number for each chip"),
         ({"scores": np.full(1200, np.nan, np.float32)}, "not finite"),
         ({"scores": np.ones(1199, np.float32)}, "(1199,) float32 scores"),
+        ({"scores": np.zeros((1200, 9), np.float16)}, "scores of 9 classes, not 10"),
+        ({"scores": np.zeros((10, 1200), np.float16).T}, "stored by columns"),
         ({"more": np.zeros(1)}, "instead of classes, scores"),
     ],
 )

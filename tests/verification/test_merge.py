@@ -155,6 +155,12 @@ def test_the_same_number_from_another_machine_is_not_a_conflict(mine, other):
     assert merge(other, mine).conflicts == []
 
 
+def test_metrics_of_other_packages_are_not_a_conflict(mine, other):
+    write_run(mine, write_start(mine))
+    write_run(other, write_start(other), metrics={"theirs": 0.5}, lower_is_better=["theirs"])
+    assert merge(other, mine).conflicts == []
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
