@@ -222,6 +222,15 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """A data set whose training chips are classified while a pretraining runs; not in any key."""
+
+    dataset: str
+    data_digest: str
+    split_digest: str
+
+
+@dataclass(frozen=True)
 class Job:
     """A pretraining and its runs, as a list of work."""
 
@@ -230,6 +239,7 @@ class Job:
     pool: list[str]  # names in the grid
     runs: list[Run]
     given: GivenFile | None = None  # of the weights, or of those that the training continues from
+    watched: Watched | None = None
 
 
 def to_json(value: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import torch
 
 from ...protocols import PROTOCOLS
 from ...results.record import Attempt
+from ..data.chips import Chips
 from ..data.names import card_of
 from ..data.pools import Pool, open_pool
 from ..data.prepare import open_version
@@ -165,6 +166,7 @@ def execute(
                     store,
                     resources,
                     ranks=ranks,
+                    watched=_watched(job, store),
                     should_stop=should_stop,
                     on_progress=lambda p: report(
                         Event("progress", "pretrain", [key], job.label, p)
@@ -214,6 +216,15 @@ def _pool(job: Job, store: Store) -> Pool | None:
         return None
     digests = [(member["digest"], member.get("split", "")) for member in identity.pool]
     return open_pool(job.pool, digests, store.prepared, identity.pool_cap, identity.pool_fraction)
+
+
+def _watched(job: Job, store: Store) -> Chips | None:
+    wanted = job.watched
+    if wanted is None or job.pretraining.recipe is None:
+        return None
+    add_cards(store.root / FOLDER)
+    card = card_of(wanted.dataset)
+    return open_version(card, wanted.data_digest, wanted.split_digest, store.prepared)
 
 
 @contextmanager

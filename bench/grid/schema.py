@@ -67,7 +67,13 @@ class PretrainSection(Section):
     precision: Literal["fp32", "bf16"] = "fp32"
     recipe: str = "paper"
     allow_overlap: bool = False
+    watch: str | None = None
     overrides: dict[str, Any] = {}
+
+    @field_validator("watch")
+    @classmethod
+    def _name_folder(cls, value: str | None) -> str | None:
+        return placed(value) if value else value
 
     @model_validator(mode="before")
     @classmethod

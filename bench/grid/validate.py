@@ -113,6 +113,9 @@ def _pretrain_problems(grid: Grid) -> Iterator[str]:
     for name, value in (swept | pretrain.overrides).items():
         yield from list_problems(f"pretrain.{name}", as_list(value), "value")
     yield from seed_problems("pretrain.seeds", pretrain.seeds)
+    if pretrain.watch is not None and pretrain.watch not in grid.evaluate.datasets:
+        known = unknown("data set of this grid", pretrain.watch, grid.evaluate.datasets)
+        yield f"pretrain.watch: {known}"
 
 
 def _given(grid: Grid, key: str) -> list[tuple[str, Any]]:

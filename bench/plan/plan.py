@@ -18,7 +18,7 @@ from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings
 from ..grid.given_rows import given_rows
 from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
 from ..grid.validate import check_data, validate
-from ..identity import Job, Pretraining, Run
+from ..identity import Job, Pretraining, Run, Watched
 from ..method_facts.contract_outcomes import failed_contracts
 from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
@@ -70,6 +70,7 @@ class Plan:
         for entry in self.pretrain:
             if done or entry.state != "done":
                 wanted |= set(map(set_of, entry.planned.pool))
+                wanted |= {str(self.grid.pretrain.watch)} if entry.planned.recipe else set()
         return [name for name in needs(self.grid, self.methods) if name in wanted]
 
     def counts(self) -> dict[str, int]:
@@ -86,7 +87,9 @@ class Plan:
     def job(self, start: PlannedPretraining, identity: Pretraining, own: list[Run]) -> Job:
         """Return a job with some runs of a pretraining."""
         file = self.files.get(weights_of(identity).key)
-        return Job(describe_pretraining(start), identity, start.pool, own, file)
+        watch = self.data.get(self.grid.pretrain.watch or "") if identity.recipe else None
+        watched = Watched(watch.name, watch.data_digest, watch.split_digest) if watch else None
+        return Job(describe_pretraining(start), identity, start.pool, own, file, watched)
 
     def jobs(self) -> list[Job]:
         """Return the missing work, one job per pretraining, without those that are running."""

@@ -12,6 +12,7 @@ import torch
 from ...methods._masked import MaskedPrediction
 from ...methods._method import Method
 from ...results.record import Architecture, PretrainRecord
+from ..data.chips import Chips
 from ..data.pools import Pool
 from ..given_identity import given_of
 from ..identity import Pretraining, Resources
@@ -29,7 +30,9 @@ from .distributed import ALONE, Ranks
 from .sample_predictions import write_predictions
 from .training import Loop
 
-SHOWN_EVERY = 16  # every 16th of the spread's chips is predicted at the end, for the report
+SHOWN_EVERY = (
+    16  # every 16th of the watched chips of the pool is predicted at the end, for the report
+)
 
 
 def pretrain(
@@ -39,6 +42,7 @@ def pretrain(
     resources: Resources,
     *,
     ranks: Ranks = ALONE,
+    watched: Chips | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = lambda message: None,
@@ -54,6 +58,7 @@ def pretrain(
             training continues from.
         resources: Device, threads and time between checkpoints.
         ranks: The processes that train it together.
+        watched: A data set whose training chips the history classifies; it changes no weight.
         should_stop: Asked after every look at the losses (on a CPU after every step); True saves
             the state and raises `Interrupted`.
         on_progress: Called after every look.
@@ -76,6 +81,7 @@ def pretrain(
             clock = Clock(resources, ranks.count)
             outcome: dict[str, Any] = {
                 "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
+                "collapsed_step": None,
             }  # fmt: skip
             if identity.recipe is None or pool is None:
                 method = build_method(identity).to(resources.device)
@@ -83,7 +89,7 @@ def pretrain(
                 loop, outcome = _train(
                     lambda resident: Loop(
                         identity, _method_on(identity, store, resources, ranks, warn), pool,
-                        folder, resources, warn, ranks, clock, resident,
+                        folder, resources, warn, ranks, clock, resident, watched,
                     ),
                     lambda loop: loop.run(should_stop, claimed.lost, on_progress),
                     warn,
@@ -91,7 +97,9 @@ def pretrain(
                 method = loop.method
                 if ranks.first and isinstance(method, MaskedPrediction):
                     rng = ALONE.stream(identity.seed, "predictions", device=resources.device)
-                    write_predictions(method, loop.spread_chips[::SHOWN_EVERY], rng, folder, warn)
+                    write_predictions(
+                        method, loop.watch.pool_chips[::SHOWN_EVERY], rng, folder, warn
+                    )
             ranks.wait()  # no record is written while a process still trains
             if ranks.first:
                 _finish(identity, method, store, clock, outcome, warn)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from ...methods._method import Method
+from ..data.chips import Chips
 from ..data.pools import Pool
 from ..identity import Pretraining, Recipe, Resources
 from ..store.atomic import read_lines, write_atomic
@@ -21,7 +22,7 @@ from .batches import Batches
 from .checkpoints import load_checkpoint, save_checkpoint
 from .claim import Interrupted, RunningElsewhereError
 from .distributed import Ranks
-from .feature_spread import feature_spread
+from .feature_spread import COLLAPSED, collapsed_at
 from .optimisation import learning_rate, make_optimizer, weight_decay
 from .step import (
     NonFiniteLossError,
@@ -30,6 +31,7 @@ from .step import (
     queue_step,
     train_step,
 )
+from .watch import Watch, classifies
 
 Loss = TypeVar("Loss", float, torch.Tensor)
 
@@ -37,7 +39,6 @@ Loss = TypeVar("Loss", float, torch.Tensor)
 # nothing else does. An epoch ends with a look, and a checkpoint follows one.
 LOOK_STEPS = {"cpu": 1, "cuda": 16}
 PROGRESS_S = 10.0  # between two writes of the progress file
-SPREAD_CHIPS = 64  # first chips of the pool, whose feature spread the history holds
 
 
 class Loop:
@@ -54,6 +55,7 @@ class Loop:
         ranks: Ranks,
         clock: Clock,
         resident: bool = True,
+        watched: Chips | None = None,
     ) -> None:
         self.identity, self.method, self.folder = identity, method, folder
         self.resources, self.ranks, self.clock = resources, ranks, clock
@@ -65,7 +67,7 @@ class Loop:
         )  # fmt: skip
         self.steps = method.steps = self.batches.per_epoch * self.recipe.epochs
         self.optimizer = make_optimizer(method, self.recipe)
-        self.spread_chips = self.batches.plain(SPREAD_CHIPS)
+        self.watch, self.warn = Watch(method, self.batches, watched), warn
         self.step, self.loss_sum = 0, 0.0
         self.timing = {"wall_s": 0.0, "train_s": 0.0, "steps": 0}  # before the last resume
         # Only the first process reads: on a network file system others may see older files.
@@ -104,11 +106,16 @@ class Loop:
         """Train to the last step; return the fields of the record."""
         saved = written = self.began
         self.method.train()
+        if self.step == 0 and not self.history:
+            self.history.append({"step": 0, "epoch": 0, **self.watch.values(classify=True)})
+            self._write_history()
         while self.step < self.steps:
             loss = self._advance()
             now = time.monotonic()
             pace = (self.step - self.first) * self.recipe.batch / (now - self.began)
-            progress = Progress(self.step, self.steps, self.recipe.batch, loss, pace)
+            progress = Progress(
+                self.step, self.steps, self.recipe.batch, loss, pace, collapsed_at(self.history)
+            )
             on_progress(progress)
             if self.ranks.first and now - written >= PROGRESS_S:
                 write_progress(self.folder, progress)
@@ -130,6 +137,7 @@ class Loop:
             "images_per_s": timing["steps"] * self.recipe.batch / timing["train_s"],
             "final_loss": last["loss"],
             "feature_spread": last["spread"],
+            "collapsed_step": collapsed_at(self.history),
         }
 
     def _advance(self) -> float:
@@ -182,16 +190,38 @@ class Loop:
             check_weights(self.method)  # the last step has no later loss that would show it
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {error}") from error
+        epoch = self.step // self.batches.per_epoch
         line = {
             "step": self.step,
-            "epoch": self.step // self.batches.per_epoch,
+            "epoch": epoch,
             "loss": self.loss_sum / self.batches.per_epoch,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "spread": feature_spread(self.method.encoder, self.spread_chips),
+            **self.watch.values(classify=classifies(epoch, self.recipe.epochs)),
             "images_per_s": round(pace, 1),
         }
         self.history.append(line)
         self.loss_sum = 0.0
+        self._write_history()
+        if collapsed_at(self.history) == self.step:
+            self.warn(self._collapse())
+
+    def _collapse(self) -> str:
+        """Return a message about features that have collapsed."""
+        first, last = self.history[0], self.history[-1]
+        fell = ", ".join(
+            f"{name} {first[key]:.3g} to {last[key]:.3g}"
+            for key, name in (("spread", "feature spread"), ("rank", "effective rank"))
+            if first.get(key) is not None
+        )
+        return (
+            f"{self.identity.method}, seed {self.identity.seed}: the features have collapsed at "
+            f"step {self.step} of {self.steps}: {fell} (below {COLLAPSED:.0%} of the start, of "
+            "the rank's excess over 1), so all chips get nearly the same features. The training "
+            "continues and its table will say so; stop it, and set a lower base_lr, more warm-up "
+            "or another setting of the method, if that is not wanted"
+        )
+
+    def _write_history(self) -> None:
         if not self.ranks.first:
             return
         text = "".join(json.dumps(entry) + "\n" for entry in self.history)
