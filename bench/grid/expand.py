@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...methods._encoders import EncoderConfig, encoder_json, encoder_named
@@ -55,6 +55,10 @@ class PlannedPretraining:
         """The label with the values of swept fields, which names a row of the table."""
         return self.label + "".join(f", {name} {value}" for name, value in self.axes.items())
 
+    def without_at(self) -> "PlannedPretraining":
+        """Return it without the axis `at`, as the name of its training."""
+        return replace(self, axes={k: v for k, v in self.axes.items() if k != AT})
+
 
 @dataclass(frozen=True)
 class PlannedRun:
@@ -83,6 +87,7 @@ def pools_of(planned: Iterable[PlannedPretraining]) -> list[tuple[str, ...]]:
 
 Summaries = Callable[[str], Summary | None]
 
+AT = "at"  # the axis of `evaluate.at`
 UNTRAINED = "random_init"  # the control, one for each kind of encoder in a grid
 # Kind of encoder -> the method whose encoder the control builds (None: the default encoder). It is
 # fixed, so that the control has the same key in every grid. A kind that is not listed takes the
@@ -116,13 +121,14 @@ def pretrainings(
         continued = continued_from(weights.identity) if weights else {}
         if weights:  # its encoder is that of the file
             points = unique({k: v for k, v in one.items() if k != "encoder"} for one in points)
+        if trained := not info.control:
+            points = [point | at for point in points for at in _at_axes(grid)]
         for axes, seed in itertools.product(points, seeds_of(pretrain.seeds)):
             named = axes.get("encoder", as_list(pretrain.encoder)[0])
             if not _has_control(entry, named, methods):
                 continue
             if not info.needs_encoder and seed != seeds_of(pretrain.seeds)[0]:
                 continue  # it draws nothing and is the same for every seed
-            trained = not info.control
             fraction = axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
             recipe = recipe_of(pretrain, axes, entry, info) if trained else None
             identity = Pretraining(
@@ -137,6 +143,7 @@ def pretrainings(
                 recipe=fill(to_json(recipe), {}) if recipe else None,
                 seed=seed if info.needs_encoder else 0,
                 init=continued.get("init"),
+                at=None if axes.get(AT) == 1 else axes.get(AT),
             )
             planned.append(
                 PlannedPretraining(
@@ -155,6 +162,12 @@ def pretrainings(
                 )
             )
     return planned
+
+
+def _at_axes(grid: Grid) -> list[dict[str, Any]]:
+    """Return the shares of the steps after which encoders are evaluated, each as an axis."""
+    at = grid.evaluate.at
+    return [{}] if at is None else [{AT: share} for share in at]
 
 
 def _has_control(entry: MethodEntry, encoder: str, methods: dict[str, MethodInfo]) -> bool:

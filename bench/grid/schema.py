@@ -122,6 +122,7 @@ class EvaluateSection(Section):
 
     datasets: list[str] = ["synthetic"]
     conditions: list[str] = [CLEAN]
+    at: list[float] | None = None
     seeds: Seeds = 10
     protocols: dict[str, ProtocolEntry]
 

@@ -11,6 +11,7 @@ from ..data.pools import pool_members
 from ..identity import RECIPES, SOURCE, Recipe, fill, pool_count
 from ..method_facts.method_info import MethodInfo, check_config
 from ..suggest import unknown
+from .at_problems import at_problems, share_problems
 from .encoder_problems import encoder_problems
 from .evaluate_problems import evaluate_problems, shots_problems
 from .recipes import recipe_of
@@ -39,7 +40,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
     problems = [
         *_claim_problems(grid), *_pretrain_problems(grid), *_pool_problems(grid, methods),
         *_recipe_problems(grid, methods), *evaluate_problems(grid),
-        *encoder_problems(grid, methods),
+        *encoder_problems(grid, methods), *share_problems(grid, methods),
     ]  # fmt: skip
     entries = (*grid.methods, *grid.controls)
     if not entries and not grid.encoders:
@@ -185,12 +186,12 @@ def check_data(grid: Grid, data: dict[str, Summary], methods: dict[str, MethodIn
     Raises:
         GridError: A class has fewer training chips than shots, or a pool fewer than a batch.
     """
-    problems = [*shots_problems(grid, data), *_batch_problems(grid, data, methods)]
+    problems = [*shots_problems(grid, data), *_pool_size_problems(grid, data, methods)]
     if problems:
         raise GridError("\n".join(dict.fromkeys(problems)))
 
 
-def _batch_problems(
+def _pool_size_problems(
     grid: Grid, data: dict[str, Summary], methods: dict[str, MethodInfo]
 ) -> Iterator[str]:
     pretrain = grid.pretrain
@@ -209,3 +210,5 @@ def _batch_problems(
                     f"pretrain: batch = {batch}, but the pool{own} has {count} chips (pool_cap "
                     f"{cap}, pool_fraction {fraction}); use a smaller `batch` or a larger pool"
                 )
+            else:
+                yield from at_problems(grid, entry.name, count // batch * recipe.epochs)

@@ -175,4 +175,5 @@ def _budget(entry: Start) -> str:
     if identity is None or recipe is None:
         return ""
     chips = identity.pool_count
-    return f"{chips} chips, epochs {recipe.epochs}, batches of {recipe.batch}"
+    ended = "" if identity.at is None else f", ended after {identity.at:g} of the steps"
+    return f"{chips} chips, epochs {recipe.epochs}, batches of {recipe.batch}{ended}"

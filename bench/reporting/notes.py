@@ -43,6 +43,11 @@ def _rows(plan: Plan) -> list[Note]:
     flag = f"Rows differ in {', '.join(differing).lower()}."
     for text in differing.values():
         found.append(Note("Rows", text, flag))
+    if plan.grid.evaluate.at:
+        found.append(Note("Rows", (
+            "Rows with `at` are states of one training after that share of its steps. The schedule "
+            "is that of the whole training, so a state is not a training of fewer epochs."
+        )))  # fmt: skip
     found += _collapsed(plan)
     if compute := compute_note(plan):
         found.append(Note("Rows", compute))

@@ -99,4 +99,10 @@ def steps_of(identity: Pretraining) -> int:
     """Return the number of steps of a pretraining, 0 for a method that learns nothing."""
     if identity.recipe is None:
         return 0
-    return identity.pool_count // identity.recipe["batch"] * identity.recipe["epochs"]
+    every = identity.pool_count // identity.recipe["batch"] * identity.recipe["epochs"]
+    return steps_at(identity.at, every)
+
+
+def steps_at(at: float | None, every: int) -> int:
+    """Return the number of steps after which a training of `every` steps ends."""
+    return every if at is None else round(at * every)
