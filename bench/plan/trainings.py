@@ -1,10 +1,9 @@
 """Pretrainings of a plan that are states of one training: they differ in `at` only."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TypeVar
 
-from ..grid.expand import PlannedPretraining
+from ..grid.expand import AT, PlannedPretraining
 from ..store.progress import read_progress, steps_of
 from ..store.records import Store
 from .entry import Entry
@@ -17,17 +16,14 @@ def by_training(entries: Sequence[tuple[Start, T]]) -> list[list[tuple[Start, T]
     """Return the pretrainings of each training, the longest first, in the order of the plan."""
     found: dict[object, list[tuple[Start, T]]] = {}
     for entry, value in entries:
-        identity = entry.planned.identity
-        training: object = id(entry)
-        if identity is not None and identity.recipe is not None:
-            training = entry.planned.label, replace(identity, at=None).key
-        found.setdefault(training, []).append((entry, value))
+        planned = entry.planned
+        same = planned.label, str(planned.without_at().axes), planned.seed
+        found.setdefault(same if AT in planned.axes else id(entry), []).append((entry, value))
     return [sorted(group, key=lambda one: -_share(one[0])) for group in found.values()]
 
 
 def _share(entry: Start) -> float:
-    at = entry.planned.identity.at if entry.planned.identity else None
-    return 1.0 if at is None else at
+    return entry.planned.axes.get(AT, 1.0)
 
 
 def set_running(entries: Sequence[Start], store: Store) -> None:

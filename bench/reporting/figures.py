@@ -118,8 +118,13 @@ def _of_knn(plan: Plan) -> str:
 
 
 def _histories(plan: Plan, store: Store) -> dict[str, History]:
+    """Return the history of the first seed of each row; of the states of a training, the longest.
+
+    The others are parts of it.
+    """
     found: dict[str, History] = {}
-    for entry in plan.pretrain:
+    for training in plan.trainings():
+        entry = training[0][0]
         start = entry.planned
         if entry.key and start.row not in found and not plan.methods[start.method].control:
             lines = read_lines(store.history(entry.key))
