@@ -18,9 +18,7 @@ import torch
 
 from ...protocols import PROTOCOLS
 from ...results.record import Attempt
-from ..data.chips import Chips
 from ..data.names import card_of
-from ..data.pools import Pool, open_pool
 from ..data.prepare import open_version
 from ..data.registry import add_cards
 from ..data.set_descriptions import FOLDER
@@ -34,6 +32,7 @@ from ..store.attempts import attempt_of, record_failure
 from ..store.progress import Progress
 from ..store.records import Store
 from .given_import import import_given
+from .open_chips import pool_of_job, watched_of_job
 
 SLOW_BF16 = (
     "precision is bf16, which this processor computes more slowly than fp32; use a processor with "
@@ -224,11 +223,11 @@ def _pretrain(
         if longest.method != GIVEN:
             pretrain(
                 longest,
-                _pool(job, store),
+                pool_of_job(job, store),
                 store,
                 resources,
                 ranks=ranks,
-                watched=_watched(job, store),
+                watched=watched_of_job(job, store),
                 earlier=earlier,
                 should_stop=should_stop,
                 on_progress=lambda p: report(Event("progress", "pretrain", [key], job.label, p)),
@@ -243,23 +242,6 @@ def _pretrain(
 
 def _reads_features(run: Run) -> bool:
     return PROTOCOLS[run.protocol].kind == "features"
-
-
-def _pool(job: Job, store: Store) -> Pool | None:
-    identity = job.pretraining
-    if identity.recipe is None:
-        return None
-    digests = [(member["digest"], member.get("split", "")) for member in identity.pool]
-    return open_pool(job.pool, digests, store.prepared, identity.pool_cap, identity.pool_fraction)
-
-
-def _watched(job: Job, store: Store) -> Chips | None:
-    wanted = job.watched
-    if wanted is None or job.pretraining.recipe is None:
-        return None
-    add_cards(store.root / FOLDER)
-    card = card_of(wanted.dataset)
-    return open_version(card, wanted.data_digest, wanted.split_digest, store.prepared)
 
 
 @contextmanager

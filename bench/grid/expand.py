@@ -30,7 +30,7 @@ from .schema import (
     sweep,
     unique,
 )
-from .sweeps import sweep_settings
+from .sweeps import AT, at_axes, sweep_settings
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,6 @@ def pools_of(planned: Iterable[PlannedPretraining]) -> list[tuple[str, ...]]:
 
 Summaries = Callable[[str], Summary | None]
 
-AT = "at"  # the axis of `evaluate.at`
 UNTRAINED = "random_init"  # the control, one for each kind of encoder in a grid
 # Kind of encoder -> the method whose encoder the control builds (None: the default encoder). It is
 # fixed, so that the control has the same key in every grid. A kind that is not listed takes the
@@ -122,7 +121,7 @@ def pretrainings(
         if weights:  # its encoder is that of the file
             points = unique({k: v for k, v in one.items() if k != "encoder"} for one in points)
         if trained := not info.control:
-            points = [point | at for point in points for at in _at_axes(grid)]
+            points = [point | at for point in points for at in at_axes(grid)]
         for axes, seed in itertools.product(points, seeds_of(pretrain.seeds)):
             named = axes.get("encoder", as_list(pretrain.encoder)[0])
             if not _has_control(entry, named, methods):
@@ -162,12 +161,6 @@ def pretrainings(
                 )
             )
     return planned
-
-
-def _at_axes(grid: Grid) -> list[dict[str, Any]]:
-    """Return the shares of the steps after which encoders are evaluated, each as an axis."""
-    at = grid.evaluate.at
-    return [{}] if at is None else [{AT: share} for share in at]
 
 
 def _has_control(entry: MethodEntry, encoder: str, methods: dict[str, MethodInfo]) -> bool:

@@ -33,6 +33,7 @@ class OverlapError(GridError):
     """A pool shares chips with a test set."""
 
 
+WithRuns = tuple[Entry[PlannedPretraining], list[Entry[PlannedRun]]]
 Shared = dict[tuple[str, ...], dict[str, Sharing]]
 
 
@@ -78,16 +79,14 @@ class Plan:
         """Return how many runs are in each state."""
         return dict(Counter(entry.state for entry in self.runs))
 
-    def grouped(self) -> list[tuple[Entry[PlannedPretraining], list[Entry[PlannedRun]]]]:
+    def grouped(self) -> list[WithRuns]:
         """Return every pretraining with its runs."""
         runs_of: dict[int, list[Entry[PlannedRun]]] = defaultdict(list)
         for entry in self.runs:
             runs_of[id(entry.planned.pretraining)].append(entry)
         return [(start, runs_of[id(start.planned)]) for start in self.pretrain]
 
-    def trainings(
-        self,
-    ) -> list[list[tuple[Entry[PlannedPretraining], list[Entry[PlannedRun]]]]]:
+    def trainings(self) -> list[list[WithRuns]]:
         """Return every pretraining with its runs, those of one training together, longest first."""
         return by_training(self.grouped())
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ..grid.expand import AT, PlannedPretraining
+from ..grid.expand import PlannedPretraining
+from ..grid.sweeps import AT
 from ..store.progress import read_progress, steps_of
 from ..store.records import Store
 from .entry import Entry

@@ -8,7 +8,7 @@ from ...results.leaderboard import Leaderboard
 from ...results.record import PretrainRecord
 from ...results.scores import column_name
 from ...results.tables.caption import metric_name
-from ..grid.expand import AT
+from ..grid.sweeps import AT
 from ..plan.plan import Plan
 from .named_figure import NamedFigure, main_column
 

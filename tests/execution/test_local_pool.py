@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_pretrainings import RECIPE, identity_of, make_pool
+from small_pretrainings import RECIPE, identity_of, make_pool, tiny_identity
 
 from sarbench.bench.execution import job as jobs
 from sarbench.bench.execution import local_pool as local
@@ -207,7 +207,7 @@ def broken() -> None:
 def test_states_from_before_the_end_of_a_training_are_evaluated(
     tmp_path, monkeypatch, end, failure
 ):
-    whole = identity_of(recipe=replace(RECIPE, epochs=1, warmup_epochs=0.5))
+    whole = tiny_identity(recipe=replace(RECIPE, epochs=1, warmup_epochs=0.5))
     late, early = replace(whole, at=0.99), replace(whole, at=0.5)
     runs = [replace(runs_of("mstar_soc")[0], start=one.key) for one in (whole, late, early)]
     job = Job("MAE", whole, [], runs, earlier=(late, early))
@@ -219,7 +219,7 @@ def test_states_from_before_the_end_of_a_training_are_evaluated(
         on_earlier(early)
         end()
 
-    monkeypatch.setattr(jobs, "_pool", lambda *_: None)
+    monkeypatch.setattr(jobs, "pool_of_job", lambda *_: None)
     monkeypatch.setattr(jobs, "pretrain", train)
     events = run(store, job)
     assert keys(events, "failed") == {whole.key, late.key}

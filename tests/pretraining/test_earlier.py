@@ -7,10 +7,10 @@ from small_pretrainings import (
     EVERY_STEP,
     RECIPE,
     NotFinite,
-    identity_of,
     make_pool,
     outcome,
     stop_after,
+    tiny_identity,
     use,
 )
 
@@ -26,7 +26,7 @@ from sarbench.methods import get
 
 def states(method: str = "mae") -> tuple[Pretraining, Pretraining, Pretraining]:
     """Return a training of 6 steps, and its states after 4 and 1; an epoch has 2 steps."""
-    whole = identity_of(method)
+    whole = tiny_identity(method)
     return whole, replace(whole, at=0.7), replace(whole, at=0.2)
 
 
@@ -84,10 +84,10 @@ def test_stopped_and_resumed_it_writes_the_same_states(tmp_path):
     whole, *earlier = states()
     straight, stopped = Store(tmp_path / "straight"), Store(tmp_path / "stopped")
     pretrain(whole, make_pool(), straight, Resources(), earlier=earlier)
-    for _ in range(5):
+    for _ in range(2):
         with pytest.raises(Interrupted):
             pretrain(
-                whole, make_pool(), stopped, EVERY_STEP, earlier=earlier, should_stop=stop_after(1)
+                whole, make_pool(), stopped, EVERY_STEP, earlier=earlier, should_stop=stop_after(2)
             )
     pretrain(whole, make_pool(), stopped, EVERY_STEP, earlier=earlier)
     for one in (whole, *earlier):
@@ -132,7 +132,7 @@ def test_a_state_from_before_a_failure_is_kept(tmp_path, monkeypatch):
 
 
 def test_one_state_at_the_end_of_an_epoch_has_the_loss_of_that_epoch(tmp_path):
-    identity = identity_of(recipe=replace(RECIPE, epochs=2), at=0.5)
+    identity = tiny_identity(recipe=replace(RECIPE, epochs=2), at=0.5)
     record = pretrain(identity, make_pool(), Store(tmp_path), Resources())
     _, history = outcome(Store(tmp_path), identity)
     assert record.final_loss == history[-1]["loss"]

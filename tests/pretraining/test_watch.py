@@ -9,7 +9,7 @@ import torch
 from chips import labelled_chips
 from scipy.stats import entropy
 from sklearn.neighbors import KNeighborsClassifier
-from small_pretrainings import RECIPE, identity_of, make_pool, outcome, pool_from, stop_after, use
+from small_pretrainings import RECIPE, make_pool, outcome, pool_from, stop_after, tiny_identity, use
 
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.identity import Resources
@@ -68,7 +68,7 @@ class Squeezes(get("mae")):
 
 def test_a_collapse_is_said_once_when_it_happens_and_is_in_the_record(tmp_path, monkeypatch):
     use(monkeypatch, Squeezes)
-    identity, store, said = identity_of(), Store(tmp_path), []
+    identity, store, said = tiny_identity(), Store(tmp_path), []
     shown = []
     with pytest.raises(Interrupted):
         pretrain(
@@ -87,7 +87,7 @@ def test_a_collapse_is_said_once_when_it_happens_and_is_in_the_record(tmp_path, 
 
 
 def test_a_training_that_does_not_collapse_says_nothing(tmp_path):
-    record = pretrain(identity_of(), make_pool(), Store(tmp_path), Resources(), warn=pytest.fail)
+    record = pretrain(tiny_identity(), make_pool(), Store(tmp_path), Resources(), warn=pytest.fail)
     assert record.collapsed_step is None
 
 
@@ -107,7 +107,7 @@ def watched() -> Chips:
 
 
 def test_watching_a_data_set_changes_no_weight_and_reads_no_test_chip(tmp_path):
-    identity = identity_of(recipe=replace(RECIPE, epochs=2))
+    identity = tiny_identity(recipe=replace(RECIPE, epochs=2))
     with_it, without = Store(tmp_path / "with"), Store(tmp_path / "without")
     pretrain(identity, make_pool(), with_it, Resources(), watched=watched())
     pretrain(identity, make_pool(), without, Resources())
@@ -135,7 +135,7 @@ def test_knn_is_that_of_scikit_learn_on_the_two_halves():
 
 
 def test_a_history_is_json_that_any_reader_takes(tmp_path):
-    identity, store = identity_of(), Store(tmp_path)
+    identity, store = tiny_identity(), Store(tmp_path)
     pretrain(identity, make_pool(), store, Resources())
     lines = [json.loads(line) for line in store.history(identity.key).read_text().splitlines()]
     assert set(lines[0]) == {"step", "epoch", "spread", "rank"}
