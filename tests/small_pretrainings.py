@@ -59,7 +59,7 @@ def identity_of(method: str = "mae", recipe: Recipe | None = RECIPE, **changes) 
 
 def tiny_identity(method: str = "mae", **changes) -> Pretraining:
     """Return a pretraining of an encoder of one block, which takes a few milliseconds a step."""
-    encoder = encoder_named("vit:32x1x2@64/8")
+    encoder = encoder_named("vit:32x1x2@80/8")
     assert encoder is not None
     return identity_of(method, encoder=encoder_json(encoder), **changes)
 
