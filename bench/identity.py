@@ -37,7 +37,7 @@ class Recipe:
     new field changes no key.
     """
 
-    epochs: int = 200
+    epochs: int | float = 200  # a whole number is an int, so that 4 and 4.0 give one key
     batch: int = 300
     base_lr: float = 1e-3
     warmup_epochs: float = 20.0

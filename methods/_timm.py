@@ -99,7 +99,11 @@ def vit_layers(model: Any) -> tuple[dict[str, int], int]:
 
 
 def create(config: TimmConfig, drop_path: float, channels: int, classes: int = 0) -> nn.Module:
-    """Return a network of timm without pooling; with a classifier if `classes` is not 0."""
+    """Return a network of timm without pooling; with a classifier if `classes` is not 0.
+
+    Without `drop_path` it has no dropout either: timm gives some networks (Swin) both, which draw
+    from torch's global random state.
+    """
     if not timm.is_model(config.model):
         near = get_close_matches(config.model, timm.list_models(), n=3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -111,17 +115,30 @@ def create(config: TimmConfig, drop_path: float, channels: int, classes: int = 0
     asked |= {"drop_path_rate": drop_path} if drop_path else {}
     try:  # transformers need the input size, convolutional networks have no argument for it
         try:
-            return _built(config, asked | {"img_size": config.input_px})
+            model = _built(config, asked | {"img_size": config.input_px})
         except TypeError as error:
             if "img_size" not in str(error):
                 raise
-            return _built(config, asked)
+            model = _built(config, asked)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise TimmModelError(
             f"timm cannot build {config.model} for {config.input_px} px"
             + (f" with drop path {drop_path}" if drop_path else "")
             + f": {type(error).__name__}: {error}"
         ) from error
+    if not drop_path:
+        _drop_nothing(model)
+    return model
+
+
+def _drop_nothing(model: nn.Module) -> None:
+    """Switch off dropout and drop path."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for name in ("drop_prob", "drop_rate"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
 
 
 def _built(config: TimmConfig, options: dict[str, Any]) -> nn.Module:

@@ -1,6 +1,6 @@
 """Commands on data sets and pools; a pool that shares a data set's name is written `pool:NAME`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,12 +15,15 @@ from ..data.names import card_of, full_name, place_of, split_name
 from ..data.prepare import prepare, source_exists, summary
 from ..data.registry import card, dataset_names, describe, pool_names, pool_unless_labelled
 from ..data.set_descriptions import write_description
+from ..store.core_seconds import write_step_time
 from ..store.records import Store
-from .app import COMMANDS, app, out, print_error, print_json
+from ..suggest import RequestError
+from .app import COMMANDS, app, out, print_error, print_json, print_status
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
 from .progress import Bar, Progress, progress
 
 if TYPE_CHECKING:  # `data ls` needs no plan
+    from ..grid.expand import PlannedPretraining
     from ..plan.plan import Plan
     from .grid_arguments import Request
 
@@ -58,7 +61,31 @@ def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
         plan = request.plan()
     for name, known in plan.data.items():
         describe_set(name, known, request.store.root)
+    if plan.untimed:
+        _time_steps(plan.untimed, request.store)
+        plan = request.plan()
     return plan
+
+
+def _time_steps(planned: Sequence["PlannedPretraining"], store: Store) -> None:
+    """Measure a training step of each method that has no stored time, for budgets."""
+    from ..pretraining.step_time import measure_step
+
+    for one in planned:
+        if one.identity is None:
+            continue
+        try:
+            measured = measure_step(one.identity, one.pool, store)
+        except Exception as error:  # a method may raise anything
+            raise RequestError(
+                f"a training step of {one.label} cannot be timed: {type(error).__name__}: {error}; "
+                'repair it, or set budget = "flops" under [pretrain]'
+            ) from error
+        write_step_time(store, one.identity, measured)
+        print_status(
+            f"timed {one.label}: {1000 * measured.seconds:.3g} ms per chip in a training step on "
+            "one core"
+        )
 
 
 def _shows(bar: Bar, shown: Progress) -> Callable[[int, int], None]:
@@ -156,7 +183,7 @@ def verify_data(
         for count in report.counts:
             if files or count.expected != count.found:
                 out.print(
-                    f"  {count.part} {count.class_name}: expected {count.expected}, "
+                    f"  {count.part} {count.class_name or 'chips'}: expected {count.expected}, "
                     f"found {count.found}",
                     markup=False,
                 )

@@ -17,6 +17,7 @@ from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause
 from ..plan.input_warnings import input_warnings
 from ..plan.plan import Filters, Plan
+from ..plan.tuning import are_open
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
 from .app import app, err, out, print_json, print_status, warn
@@ -80,6 +81,8 @@ def plan(request: Request, as_json: Json = False) -> None:
         )
     if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
         out.print(str(Costs(made).missing(made)))
+    if made.tuning and are_open(made.tuning):
+        out.print(f"trials of [tune] are missing: {request.trials(made.tuning).command('plan')}")
     for line in sentences(made.not_applicable):
         out.print(f"n/a: {line}", markup=False)
     for line in made.overlaps:
@@ -118,6 +121,10 @@ def run_grid(
     request.store.check_writable()
     methods = [entry.planned.method for entry in made.pretrain]
     check_contracts(request.store, methods, warn, print_status)
+    if made.tuning and are_open(made.tuning):
+        print_status("tuning: the trials of every method come first")
+        run_grid(request.trials(made.tuning), device, workers, threads)
+        made = request.plan()
     made = prepare_missing(request, made)
     for line in input_warnings(made, request.store.root):
         warn(line)

@@ -14,8 +14,10 @@ from ..data.names import full_name, placed, stored_name
 from ..data.registry import add_cards
 from ..data.set_descriptions import FOLDER
 from ..grid.schema import Grid, bundled_grids, read_grid
+from ..method_facts.method_info import describe
 from ..plan.archived import read_plan
 from ..plan.plan import Filters, Plan, make_plan
+from ..plan.tuning import tuning_grid
 from ..store.archive import GRID, SUFFIX, ArchivedStore, unpacked
 from ..store.records import Store
 from ..suggest import RequestError
@@ -46,6 +48,7 @@ class Request:
         part: The filters.
         versions: Name of a set -> start of the pixel digest of its version.
         archived: The store in an archive.
+        tuning: True for the trials of [tune] instead of the grid.
     """
 
     path: Path
@@ -54,12 +57,32 @@ class Request:
     part: Filters
     versions: Mapping[str, str] = field(default_factory=dict)
     archived: ArchivedStore | None = None
+    tuning: bool = False
 
     @cached_property
     def grid(self) -> Grid:
-        """The grid, read strictly; the data sets of card files in the store are known before."""
+        """The grid, read strictly; the data sets of card files in the store are known before.
+
+        Raises:
+            RequestError: Its trials are wanted, but it is not tuned.
+        """
         add_cards(self.store.root / FOLDER)
-        return read_grid(self.file)
+        grid = read_grid(self.file)
+        if not self.tuning:
+            return grid
+        trials = tuning_grid(grid, describe(grid.method_names(), self.store.root))
+        if trials is None:
+            raise RequestError(
+                f"{self.path} has no trials, because it has no section [tune]; add one, or leave "
+                "out --tuning"
+            )
+        return trials
+
+    def trials(self, made: Plan) -> "Request":
+        """Return the request of the trials of a plan."""
+        labels = [entry.planned.label for entry in made.pretrain] if self.part.methods else []
+        part = Filters(tuple(dict.fromkeys(labels)))
+        return replace(self, part=part, tuning=True)
 
     @property
     def file(self) -> Path:
@@ -85,6 +108,7 @@ class Request:
     def command(self, name: str) -> str:
         """Return another command on this grid and store, for a message."""
         where = "" if self.runs == RUNS else f" --runs {self.runs}"
+        where += " --tuning" * self.tuning
         return f"sarbench {name} {self.path}{where}"
 
     def results(self) -> Plan:
@@ -143,12 +167,15 @@ def _request(
     pixels: Annotated[
         Many, typer.Option("--pixels", metavar="SET=DIGEST", help=PIXELS_HELP)
     ] = None,
+    tuning: Annotated[
+        bool, typer.Option("--tuning", help="the trials of [tune] instead of the grid")
+    ] = False,
 ) -> Request:
     part = Filters(
         tuple(method or ()), tuple(map(placed, dataset or ())), tuple(protocol or ()),
         tuple(shots or ()), tuple(seed or ()), tuple(condition or ()),
     )  # fmt: skip
-    return Request(grid, runs, data, part, _versions(pixels or []))
+    return Request(grid, runs, data, part, _versions(pixels or []), tuning=tuning)
 
 
 def _versions(given: list[str]) -> dict[str, str]:
@@ -177,6 +204,7 @@ def _check_archive(request: Request, command: str) -> None:
         ("runs", request.runs, RUNS),
         ("data", request.data, DATA),
         ("pixels", request.versions, {}),
+        ("tuning", request.tuning, False),
     )
     for name, value, default in unset:
         if value != default and str(value) != os.environ.get(f"SARBENCH_{name.upper()}"):

@@ -13,6 +13,7 @@ from ..grid.seed_warnings import claim_warning
 from ..plan.entry import Entry
 from ..plan.failure_class import CLASSES
 from ..plan.plan import counted
+from ..plan.tuning import are_open
 from ..slurm import ledger
 from ..slurm.commands import cancel as cancel_jobs
 from ..slurm.commands import read_site
@@ -58,6 +59,13 @@ def submit_work(
 
     store = request.store
     made = request.plan()
+    if made.tuning and are_open(made.tuning):
+        submit_work(request.trials(made.tuning), profile, accept, dry_run)
+        print_status(
+            "these are the trials of [tune]; when they have finished, run the same command again "
+            "to submit the grid with the chosen recipes"
+        )
+        return
     if claim := claim_warning(request.grid):
         warn(claim)
     site = read_site(print_status)

@@ -8,6 +8,7 @@ from .files import ImageFile
 from .images import decode_image
 from .source import Card, Entry, Listing
 
+SIDES = ("train", "test")
 NAMED = 8  # chips or files that a message names; the rest is counted
 
 
@@ -61,19 +62,34 @@ def check_listing(card: Card, listing: Listing) -> None:
                 f"folder:{listing.source}"
             )
         return
-    found, required = listing.counts(), card.counts
     lines = [
-        f"  {side} {name}: expected {expected}, found {found[side].get(name, 0)}"
-        for side in ("train", "test")
-        for name, expected in required[side].items()
-        if expected != found[side].get(name, 0)
+        f"  {side} {name or 'chips'}: expected {expected}, found {found}"
+        for side, name, expected, found in compare_counts(card, listing)
+        if expected != found
     ]
-    if lines:
+    if lines or listing.missing:
         raise DatasetMismatchError(
             f"{card.name} in {listing.source} has other numbers of chips than required"
-            f"{_missing(listing)}; 'sarbench data verify {card.name} --files' names every file:\n"
-            + "\n".join(lines)
+            f"{_missing(listing)}; 'sarbench data verify {card.name} --files' names every file"
+            + "\n".join([":" if lines else "", *lines])
         )
+
+
+def compare_counts(card: Card, listing: Listing) -> list[tuple[str, str, int, int]]:
+    """Return side, class, expected and found number of the chips of a data set.
+
+    The class is empty for all chips of a side, where those of its classes are not known.
+    """
+    found = listing.counts()
+    if card.sides is not None:
+        sides = zip(SIDES, card.sides, strict=True)
+        return [(side, "", expected, sum(found[side].values())) for side, expected in sides]
+    required = card.counts if any(card.counts.values()) else found
+    return [
+        (side, name, expected, found[side].get(name, 0))
+        for side in SIDES
+        for name, expected in required[side].items()
+    ]
 
 
 def _missing(listing: Listing) -> str:

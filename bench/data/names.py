@@ -5,7 +5,7 @@ from the files of `mstar_soc`.
 """
 
 from ..suggest import nearest
-from .registry import UnknownDatasetError, card, dataset_names, is_dataset, pool_names
+from .registry import HELD_OUT, UnknownDatasetError, card, dataset_names, is_dataset, pool_names
 from .source import Card
 
 TRAIN = ":train"  # ends the name of a pool that is the training split of a data set
@@ -17,6 +17,8 @@ def split_source(name: str) -> str | None:
     Raises:
         UnknownDatasetError: NAME is not a data set, or the part is not `train`.
     """
+    if name.endswith(HELD_OUT):
+        return None
     dataset, colon, part = name.rpartition(":")
     folder = name.startswith("folder:")
     if not colon or (folder and (part != "train" or dataset == "folder")):

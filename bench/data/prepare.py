@@ -13,6 +13,7 @@ from pathlib import Path
 from ..store.atomic import write_atomic
 from .chips import Chips
 from .files import DatasetNotFoundError, ImageFile, open_source
+from .held_out import base_name, held_out, open_held_out, summary_of
 from .listing import check_listing, list_chips
 from .packed import (
     DamagedPreparedError,
@@ -62,6 +63,8 @@ def prepare(
         UnreadableImageError: A file cannot be used.
         NoSpaceError: The disk is full; the new set is removed.
     """
+    if whole := base_name(name):
+        return held_out(prepare(whole, data_dir, prepared_dir, progress=progress))
     described = card(name, pool=pool)
     place = _Place(described, data_dir, prepared_dir)
     with open_source(place.source) as files:
@@ -84,6 +87,10 @@ def open_version(card: Card, data_digest: str, split_digest: str, prepared_dir: 
     Raises:
         NotPreparedError: It is not packed here.
     """
+    if base_name(card.name):
+        part = open_held_out(card, data_digest, split_digest, prepared_dir)
+        if part is not None:
+            return part.chips
     folder = packed_folder(prepared_dir, card.name, data_digest, split_digest)
     chips = open_packed(card, folder).chips if (folder / "summary.json").is_file() else None
     if chips is None or (chips.data_digest, chips.split_digest) != (data_digest, split_digest):
@@ -97,11 +104,16 @@ def open_version(card: Card, data_digest: str, split_digest: str, prepared_dir: 
 def is_packed(summary: Summary, prepared_dir: Path) -> bool:
     """Return whether the version of a set with this summary is packed."""
     digests = summary.data_digest, summary.split_digest
+    if base_name(summary.name):
+        return open_held_out(card(summary.name), *digests, prepared_dir) is not None
     return (packed_folder(prepared_dir, summary.name, *digests) / "summary.json").is_file()
 
 
 def summary(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False) -> Summary | None:
     """Return the summary of the set packed from `data_dir`; None if there is none."""
+    if whole := base_name(name):
+        base = summary(whole, data_dir, prepared_dir)
+        return base and summary_of(base, prepared_dir)
     found = card(name, pool=pool)
     try:
         folder = _Place(found, data_dir, prepared_dir).packed()

@@ -1,5 +1,6 @@
 """Data sets and pools by name."""
 
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -9,11 +10,13 @@ from ..suggest import unknown
 from .files import DatasetNotFoundError
 from .source import Card, Source
 from .sources import (
+    atrnet_star,
     card_file,
     fusar_ship,
     image_folders,
     labelled_folder,
     mstar,
+    opensarship,
     sar_acd,
     synthetic,
 )
@@ -24,10 +27,13 @@ SOURCES: tuple[Source, ...] = (
     mstar.Mstar(),
     sar_acd.SarAcd(),
     fusar_ship.FusarShip(),
+    opensarship.OpenSARShip(),
+    atrnet_star.AtrnetStar(),
     synthetic.Synthetic(),
 )
 
 
+HELD_OUT = ":held_out"  # ends the name of a data set's held-out training chips (`held_out.py`)
 GROUP = "sarbench.datasets"  # of entry points: NAME = "module:path of NAME.card.toml"
 
 _added: dict[str, Card | str] = {}  # by card files; a text is the reason why a card is unusable
@@ -92,7 +98,7 @@ def is_dataset(name: str) -> bool:
     """Return whether a name is that of a data set: a known one, or `folder:PATH`."""
     if name.startswith("folder:"):
         return not name.endswith(":train")  # a training split is a pool
-    return name in dataset_names()
+    return name.removesuffix(HELD_OUT) in dataset_names()
 
 
 def pool_unless_labelled(given: str, data_dir: Path) -> str:
@@ -101,7 +107,7 @@ def pool_unless_labelled(given: str, data_dir: Path) -> str:
     Raises:
         UnknownDatasetError: The name is malformed.
     """
-    if not given.startswith("folder:"):
+    if not given.startswith("folder:") or given.endswith(HELD_OUT):
         return given
     try:
         return given if labelled_folder.is_labelled(given, data_dir) else f"pool:{given}"
@@ -140,6 +146,8 @@ def card(name: str, *, pool: bool = False) -> Card:
     Raises:
         UnknownDatasetError: No such name; the message has the nearest one.
     """
+    if name.endswith(HELD_OUT):
+        return _held_out(card(name.removesuffix(HELD_OUT), pool=pool))
     if name.startswith("folder:"):
         make = image_folders.folder_card if pool else labelled_folder.labelled_card
         try:
@@ -158,6 +166,20 @@ def card(name: str, *, pool: bool = False) -> Card:
     known = (*all_pools, *splits) if pool else (*dataset_names(), *all_pools)
     kind = "pool" if pool else "data set or pool"
     raise UnknownDatasetError(unknown(kind, name, [*known, "folder:PATH"]))
+
+
+def _held_out(base: Card) -> Card:
+    if base.kind != "dataset":
+        raise UnknownDatasetError(
+            f"{base.name} is a pool, which has no training split to hold chips out of; name a data "
+            "set"
+        )
+    return replace(
+        base,
+        name=base.name + HELD_OUT,
+        title=f"{base.title}, held-out training chips",
+        what=f"A quarter of the training chips of {base.name}, drawn by hash, as test chips.",
+    )
 
 
 def describe(card: Card, data_dir: Path) -> dict[str, Any]:
@@ -181,6 +203,7 @@ def describe(card: Card, data_dir: Path) -> dict[str, Any]:
         "crop_px": card.crop_px,
         "transform": card.transform,
         "images": card.total,
+        "chips": card.sides and "{} train, {} test".format(*card.sides),
         "extra_controls": source.extra_controls,
         "counts": card.counts,
     }

@@ -31,6 +31,8 @@ class Card:
         crop_px: Side of the central square that is kept (zero-padded); None keeps whole chips.
         transform: `none`, or `chip_max`: float amplitude over the maximum of its chip.
         total: Number of images in a pool; None allows any number.
+        sides: Required numbers of train and test chips, where those of each class are not known;
+            None allows any number.
         whole_px: Side of the chips if they are whole and all have the same; else None.
         crop_from_sizes: True if `crop_px` follows from the images: None if all have one size, else
             `CROP_PX`.
@@ -44,6 +46,7 @@ class Card:
     crop_px: int | None = None
     transform: Transform = "none"
     total: int | None = None
+    sides: tuple[int, int] | None = None
     whole_px: int | None = None
     crop_from_sizes: bool = False
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .files import open_source
+from .held_out import base_name
 from .images import UnreadableImageError
-from .listing import list_chips
+from .listing import Listing, compare_counts, list_chips
 from .packed import Progress
 from .packing import (
     DataDigest,
@@ -71,7 +72,7 @@ def verify(
     """Read every file of a data set or pool and compare.
 
     Args:
-        name: A name of the registry, or `folder:PATH`.
+        name: A name of the registry, or `folder:PATH`; of `NAME:held_out`, NAME is verified.
         data_dir: The folder of the data sets.
         pool: Choose the pool if a data set has the same name.
         progress: Called with (done, total) after every hundred chips.
@@ -80,13 +81,13 @@ def verify(
         DatasetNotFoundError: There are no files.
         ConflictingCopiesError: Two files of one chip have different pixels.
     """
-    found = card(name, pool=pool)
+    found = card(base_name(name) or name, pool=pool)
     source = found.source.find(found, data_dir)
     with open_source(source) as files:
         listing = list_chips(found, source, files)
         cropped = with_crop(found, sizes_of(listing.entries))
         unreadable, digest = _read_all(cropped, listing.entries, progress)
-    counts = _compare(found, listing.counts(), len(listing.entries))
+    counts = _compare(found, listing)
     complete = not unreadable and all(count.expected == count.found for count in counts)
     return Report(
         name=name,
@@ -100,14 +101,11 @@ def verify(
     )
 
 
-def _compare(card: Card, found: dict[str, dict[str, int]], total: int) -> tuple[Count, ...]:
+def _compare(card: Card, listing: Listing) -> tuple[Count, ...]:
     if card.kind == "pool":
+        total = len(listing.entries)
         return (Count("", "", total if card.total is None else card.total, total),)
-    return tuple(
-        Count(part, class_name, expected, found[part].get(class_name, 0))
-        for part, required in (card.counts if any(card.counts.values()) else found).items()
-        for class_name, expected in required.items()
-    )
+    return tuple(Count(*one) for one in compare_counts(card, listing))
 
 
 def _read_all(card: Card, entries: list[Entry], progress: Progress | None) -> tuple[list[str], str]:

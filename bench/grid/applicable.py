@@ -42,6 +42,12 @@ def applicable(
     return kept, list(refused)
 
 
+def fitting(planned: Sequence[PlannedPretraining], folder: Path) -> list[PlannedPretraining]:
+    """Return the pretrainings whose method can train its encoder."""
+    known = fits([_setup(one) for one in planned], folder)
+    return [one for one in planned if not known[_setup(one).key].problem]
+
+
 def sentences(entries: Sequence[NotApplicable]) -> list[str]:
     """Return a line for all rows that have the same reason."""
     rows: dict[str, dict[str, None]] = {}

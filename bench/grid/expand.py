@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from ...methods._encoders import EncoderConfig, encoder_json, encoder_named
 from ...protocols import PROTOCOLS
@@ -49,6 +49,8 @@ class PlannedPretraining:
     pool: list[str] = field(default_factory=list)  # names as in the grid; empty for a control
     given: GivenRow | None = None  # of the weights of a file
     init: dict[str, Any] | None = None  # as in its identity: it continues from those weights
+    waits_for: Literal["", "timing", "tuning"] = ""  # why its recipe is not known yet
+    tuned: dict[str, Any] = field(default_factory=dict)  # recipe fields that `[tune]` has chosen
 
     @property
     def row(self) -> str:

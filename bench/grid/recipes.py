@@ -1,6 +1,7 @@
 """The recipe of a method at each point of a grid's sweep."""
 
 from dataclasses import fields, replace
+from math import isfinite
 from typing import Any
 
 from ...methods._registry import own_names
@@ -15,29 +16,20 @@ def recipe_of(
 ) -> Recipe:
     """Return the recipe of a method at one point of the sweep.
 
-    Fields given under [pretrain] replace those of every recipe. If they change the epochs of a
-    source recipe, its warm-up keeps its share of the epochs.
+    Fields of the method's entry replace those under [pretrain], and these those of every recipe. If
+    they change the epochs of a source recipe, its warm-up keeps its share of the epochs.
 
     Raises:
         GridError: The method has no recipe of that name.
         ValueError: A field has a wrong type, or the recipe is impossible.
     """
     base = _named_recipe(entry.recipe or pretrain.recipe, info)
-    values = {}
-    for field in fields(Recipe):
-        if field.name in pretrain.overrides:
-            value = axes.get(field.name, pretrain.overrides[field.name])
-            if allowed := CHOICES.get(field.name):
-                if value not in allowed:
-                    raise ValueError(unknown(field.name, str(value), allowed))
-                values[field.name] = None if value == allowed[0] else value
-                continue
-            kind = int if isinstance(getattr(base, field.name), int) else float
-            if isinstance(value, bool) or not isinstance(
-                value, int if kind is int else int | float
-            ):
-                raise ValueError(f"{field.name} must be of type {kind.__name__}, got {value!r}")
-            values[field.name] = kind(value)
+    given = pretrain.overrides | axes | entry.overrides
+    values = {
+        field.name: _value(field.name, given[field.name], getattr(base, field.name))
+        for field in fields(Recipe)
+        if field.name in given
+    }
     if (entry.recipe or pretrain.recipe) == SOURCE and "epochs" in values:
         share = base.warmup_epochs / base.epochs
         values = {"warmup_epochs": share * values["epochs"]} | values
@@ -48,6 +40,20 @@ def recipe_of(
             "leave them out"
         )
     return recipe
+
+
+def _value(name: str, value: Any, base: Any) -> Any:
+    """Return a value of a grid as that of a recipe."""
+    if allowed := CHOICES.get(name):
+        if value not in allowed:
+            raise ValueError(unknown(name, str(value), allowed))
+        return None if value == allowed[0] else value
+    whole = name == "batch"
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise ValueError(f"{name} must be a {'whole ' * whole}number, got {value!r}")
+    if name == "epochs":
+        return int(value) if isfinite(value) and value == int(value) else value
+    return value if whole else float(value)
 
 
 def _named_recipe(name: str, info: MethodInfo) -> Recipe:

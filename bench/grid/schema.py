@@ -18,7 +18,9 @@ from ..suggest import unknown
 from ..toml_file import TABLE, Section, read_toml
 from .encoder_entries import EncoderEntry, Place
 
+TRIALS = "+tuning"  # ends the name of the grid of trials; no file can have such a name
 CONTROLS = ["raw_pixels", "random_init"]
+RECIPE_FIELDS = {field.name for field in fields(Recipe)}
 
 T = TypeVar("T")
 OwnInit = Annotated[  # false = drawn weights, also if the grid names some
@@ -31,8 +33,30 @@ class GridError(ValueError):
     """A grid that cannot be run as written."""
 
 
-class MethodEntry(Section):
-    """A method or control, with its own label, recipe, pool, start and settings where given."""
+class RecipeFields(Section):
+    """A section that takes the fields of a recipe next to its own keys."""
+
+    overrides: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_recipe_fields(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if "overrides" in value:
+            raise ValueError("unknown key 'overrides'; write recipe fields directly")
+        overrides = {key: value[key] for key in value if key in RECIPE_FIELDS}
+        rest = {key: value[key] for key in value if key not in RECIPE_FIELDS}
+        return {**rest, "overrides": overrides} if overrides else rest
+
+    @classmethod
+    def allowed_keys(cls) -> set[str]:
+        """Return the allowed keys, recipe fields included."""
+        return (set(cls.model_fields) - {"overrides"}) | RECIPE_FIELDS
+
+
+class MethodEntry(RecipeFields):
+    """A method or control, with its own label, pool, start, settings and recipe where given."""
 
     name: str
     label: str | None = None
@@ -55,7 +79,7 @@ def seeds_of(seeds: Seeds) -> list[int]:
     return list(range(seeds)) if isinstance(seeds, int) else seeds
 
 
-class PretrainSection(Section):
+class PretrainSection(RecipeFields):
     """The section `[pretrain]`, which also takes recipe fields. Lists are swept."""
 
     seeds: Seeds = 1
@@ -66,33 +90,14 @@ class PretrainSection(Section):
     init: EncoderEntry | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     recipe: str = "paper"
+    budget: Literal["chips", "flops", "core_seconds"] = "chips"
     allow_overlap: bool = False
     watch: str | None = None
-    overrides: dict[str, Any] = {}
 
     @field_validator("watch")
     @classmethod
     def _name_folder(cls, value: str | None) -> str | None:
         return placed(value) if value else value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _collect_recipe_fields(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        names = {field.name for field in fields(Recipe)}
-        if "overrides" in value:
-            raise ValueError(
-                "unknown key 'overrides'; write recipe fields directly under [pretrain]"
-            )
-        overrides = {key: value[key] for key in value if key in names}
-        rest = {key: value[key] for key in value if key not in names}
-        return {**rest, "overrides": overrides} if overrides else rest
-
-    @classmethod
-    def allowed_keys(cls) -> set[str]:
-        """Return the allowed keys, recipe fields included."""
-        return (set(cls.model_fields) - {"overrides"}) | {field.name for field in fields(Recipe)}
 
 
 class ProtocolEntry(Section):
@@ -139,6 +144,12 @@ class EvaluateSection(Section):
         return names
 
 
+class TuneSection(RecipeFields):
+    """The section `[tune]`: recipe fields with the values to try (`bench/plan/tuning.py`)."""
+
+    dataset: str | None = None
+
+
 class Grid(Section):
     """A whole grid file."""
 
@@ -152,6 +163,7 @@ class Grid(Section):
     encoders: list[EncoderEntry] = []
     controls: list[MethodEntry] = [MethodEntry(name=name) for name in CONTROLS]
     pretrain: PretrainSection = PretrainSection()
+    tune: TuneSection | None = None
     evaluate: EvaluateSection
 
     @model_validator(mode="before")
@@ -169,6 +181,11 @@ class Grid(Section):
             *(("encoders", one) for one in self.encoders),
             *(("init", one) for one in unique(inits) if one),
         ]
+
+    @property
+    def of_trials(self) -> bool:
+        """True for the trials of a grid (`bench/plan/tuning.py`)."""
+        return self.name.endswith(TRIALS)
 
     def method_names(self) -> list[str]:
         """Return every method and control, extra controls of data sets included."""

@@ -11,7 +11,7 @@ from ..data.pools import pool_members
 from ..identity import RECIPES, SOURCE, Recipe, fill, pool_count
 from ..method_facts.method_info import MethodInfo, check_config
 from ..suggest import unknown
-from .at_problems import at_problems, share_problems
+from .at_problems import share_problems
 from .encoder_problems import encoder_problems
 from .evaluate_problems import evaluate_problems, shots_problems
 from .recipes import recipe_of
@@ -152,10 +152,12 @@ def _pool_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
 
 def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
     yield from _control_problems(grid, methods, "recipe")
+    own = list(_own_field_problems(grid, methods))
+    yield from own
     wrong = [one for one in _given(grid, "recipe") if one[1] not in (*RECIPES, SOURCE)]
     for where, name in wrong:
         yield f"{where}: " + unknown("recipe", name, [*RECIPES, SOURCE])
-    if wrong:
+    if wrong or own:
         return
     for entry in (*grid.methods, *grid.controls):
         try:
@@ -163,7 +165,32 @@ def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str
         except GridError as error:
             yield str(error)
         except (ValueError, TypeError) as error:
-            yield f"pretrain: {error}"
+            yield f"{entry.name if entry.overrides else 'pretrain'}: {error}"
+
+
+def _own_field_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
+    """Refuse own recipe fields that are swept, or that belong to a control."""
+    budget = grid.pretrain.budget
+    swept = [name for name, value in grid.pretrain.overrides.items() if isinstance(value, list)]
+    for entry in (*grid.methods, *grid.controls):
+        for name, value in entry.overrides.items():
+            if methods[entry.name].control:
+                yield f"{entry.name} is a control and is not trained; remove its `{name}`"
+            elif isinstance(value, list):
+                yield (
+                    f"{entry.name}.{name} is a list, but a method has one recipe; give it one "
+                    f"value, or sweep {name} for all methods under [pretrain]"
+                )
+            elif name in swept:
+                yield (
+                    f"{entry.name} has its own {name}, which is swept under [pretrain] too; remove "
+                    "one of them"
+                )
+            elif name == "epochs" and budget != "chips" and entry is not grid.methods[0]:
+                yield (
+                    f"{entry.name} has its own epochs, but budget = {budget!r} solves for them; "
+                    "remove them"
+                )
 
 
 def _recipes(
@@ -186,12 +213,12 @@ def check_data(grid: Grid, data: dict[str, Summary], methods: dict[str, MethodIn
     Raises:
         GridError: A class has fewer training chips than shots, or a pool fewer than a batch.
     """
-    problems = [*shots_problems(grid, data), *_pool_size_problems(grid, data, methods)]
+    problems = [*shots_problems(grid, data), *_batch_problems(grid, data, methods)]
     if problems:
         raise GridError("\n".join(dict.fromkeys(problems)))
 
 
-def _pool_size_problems(
+def _batch_problems(
     grid: Grid, data: dict[str, Summary], methods: dict[str, MethodInfo]
 ) -> Iterator[str]:
     pretrain = grid.pretrain
@@ -210,5 +237,3 @@ def _pool_size_problems(
                     f"pretrain: batch = {batch}, but the pool{own} has {count} chips (pool_cap "
                     f"{cap}, pool_fraction {fraction}); use a smaller `batch` or a larger pool"
                 )
-            else:
-                yield from at_problems(grid, entry.name, count // batch * recipe.epochs)

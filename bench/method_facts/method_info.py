@@ -78,7 +78,7 @@ def check_config(name: str, config: dict[str, Any], folder: Path | None = None) 
     Settings that `fits` cached in `folder` are known to be allowed.
     """
     settings = MethodSetup(name, config, None).settings
-    if folder and any(key.startswith(settings) for key in _read(_fits_file(folder), Fit)):
+    if folder and any(key.startswith(settings) for key in read_cached(_fits_file(folder), Fit)):
         return
     from_json(_registry.get(name).Config, config)
 
@@ -128,11 +128,11 @@ def describe(names: Iterable[str], folder: Path) -> dict[str, MethodInfo]:
     Plug-ins are imported each time.
     """
     path = cache_folder(folder) / f"methods-{code_digest()}.json"
-    known = _read(path, MethodInfo)
+    known = read_cached(path, MethodInfo)
     wanted = list(dict.fromkeys(names))
     found = {name: known.get(name) or inspect_method(name) for name in wanted}
     own = _registry.own_names()
-    _keep(path, known, {name: info for name, info in found.items() if name in own})
+    keep(path, known, {name: info for name, info in found.items() if name in own})
     return found
 
 
@@ -142,14 +142,14 @@ def fits(setups: Iterable[MethodSetup], folder: Path) -> dict[str, Fit]:
     Plug-ins are built once in each process.
     """
     path = _fits_file(folder)
-    known = _read(path, Fit)
+    known = read_cached(path, Fit)
     wanted = {one.key: one for one in setups}
     found = {key: known.get(key) or _fit(one) for key, one in wanted.items()}
     own = _registry.own_names()
     lasting = {
         key: fit for key, fit in found.items() if wanted[key].method in own and not fit.passing
     }
-    _keep(path, known, lasting)
+    keep(path, known, lasting)
     return found
 
 
@@ -176,14 +176,15 @@ def cache_folder(folder: Path) -> Path:
     return Path(home) / "sarbench"
 
 
-def _read(path: Path, kind: type[T]) -> dict[str, T]:
+def read_cached(path: Path, kind: type[T]) -> dict[str, T]:
+    """Return the cached facts of a file; none if it is missing or damaged."""
     try:
         return {name: kind(**value) for name, value in json.loads(path.read_text()).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _keep(path: Path, known: dict[str, Any], found: dict[str, Any]) -> None:
+def keep(path: Path, known: dict[str, Any], found: dict[str, Any]) -> None:
     """Add facts to a file."""
     if found.keys() <= known.keys():
         return

@@ -30,6 +30,7 @@ from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE
 from .entry import Cause, Entry, State
 from .plan import Filters, Plan
+from .tuning import tuning_grid
 
 RUN = TypeAdapter(PlannedRun)
 OWN = [one.name for one in fields(PlannedRun) if one.name not in ("pretraining", "identity")]
@@ -77,6 +78,7 @@ class ArchivedPlan(Strict):
     seen: list[tuple[tuple[str, ...], dict[str, Sharing]]] = Field(default_factory=list)
     not_applicable: list[NotApplicable]
     failing: list[str]
+    trials: bool = False  # the plan is that of the trials of [tune]
 
 
 def members_of(
@@ -138,6 +140,7 @@ def members_of(
         seen=list(plan.seen.items()),
         not_applicable=plan.not_applicable,
         failing=sorted(plan.failing),
+        trials=plan.grid.of_trials,
     )
     members[PLAN] = archived.model_dump_json().encode()
     return members
@@ -224,10 +227,11 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
             f"({_reason(error)}); use the version that wrote it, named in its manifest.json"
         ) from error
     filters.check([entry.planned for entry in runs])
+    grid = read_grid(folder / GRID)
     runs = [entry for entry in runs if filters.matches(entry.planned)]
     wanted = {id(entry.planned.pretraining) for entry in runs}
     return Plan(
-        grid=read_grid(folder / GRID),
+        grid=tuning_grid(grid, read.methods) or grid if read.trials else grid,
         methods=read.methods,
         pretrain=[entry for entry in pretrain if id(entry.planned) in wanted],
         runs=runs,

@@ -42,7 +42,7 @@ class Estimate:
     evaluate_h: float
     timings: int  # stored timings behind it
     rough: int  # pieces of work estimated from the table
-    unknown: int = 0  # pretrainings left out, because the size of their pool is not known yet
+    unknown: int = 0  # pretrainings left out, because their pool or recipe is not known yet
 
     def __str__(self) -> str:
         """Return the hours and their source in words."""
@@ -51,7 +51,7 @@ class Estimate:
         if self.rough:
             source += f"; {self.rough} pieces of work from a rough table"
         if self.unknown:
-            source += f"; without {self.unknown} pretrainings whose pool is not prepared"
+            source += f"; without {self.unknown} pretrainings whose pool or recipe is not known yet"
         return (
             f"about {total:.2f} hours of one GPU or process are missing "
             f"({self.pretrain_h:.2f} pretraining, {self.evaluate_h:.2f} evaluation; {source})"

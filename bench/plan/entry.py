@@ -20,6 +20,8 @@ class Cause(StrEnum):
     """The cause of a state that is new, stale or failed."""
 
     NOT_PREPARED = "not_prepared"
+    NOT_TIMED = "not_timed"  # its step, for a budget in core-seconds
+    NOT_TUNED = "not_tuned"
     NOT_RUN = "not_run"
     STOPPED = "stopped"  # a checkpoint is stored
     VERSION = "version"  # stored, but of another version of the method or protocol
@@ -33,6 +35,8 @@ class Cause(StrEnum):
 
 SENTENCES = {
     Cause.NOT_PREPARED: "not prepared",
+    Cause.NOT_TIMED: "its step is not timed yet; run does that",
+    Cause.NOT_TUNED: "its recipe is not tuned yet; run does that",
     Cause.NOT_RUN: "not run yet",
     Cause.STOPPED: "stopped at {}; run resumes it",
     Cause.VERSION: "stored with other {}",
@@ -46,6 +50,9 @@ SENTENCES = {
     ),
     Cause.JOB_ENDED: "{}",
 }
+
+
+WAITS = {"": Cause.NOT_PREPARED, "timing": Cause.NOT_TIMED, "tuning": Cause.NOT_TUNED}
 
 
 @dataclass
@@ -92,7 +99,8 @@ def find_entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry
     """Look up a planned pretraining or run in the store."""
     identity = planned.identity
     if identity is None:
-        return Entry(planned, "new", Cause.NOT_PREPARED)
+        start = planned if isinstance(planned, PlannedPretraining) else planned.pretraining
+        return Entry(planned, "new", WAITS[start.waits_for])
     try:
         record = store.read(kind, identity.key, identity.to_json())
     except DamagedRecordError as error:

@@ -14,6 +14,7 @@ from ..data.sharing import Sharing, sharing
 from ..given_file import GivenFile
 from ..given_identity import weights_of
 from ..grid.applicable import NotApplicable, applicable
+from ..grid.at_problems import check_states
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from ..grid.given_rows import given_rows
 from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
@@ -22,11 +23,13 @@ from ..identity import Job, Run, Watched
 from ..method_facts.contract_outcomes import failed_contracts
 from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
+from .budget import with_budget
 from .entry import Cause, Entry, find_entry
 from .given_files import find_given
 from .seen import seen_sharing
 from .stale import StaleIndex
 from .trainings import by_training, set_running
+from .tuning import refuse_test_chips, trials_of, tuning_grid, waiting_for, with_choices
 
 
 class OverlapError(GridError):
@@ -55,6 +58,8 @@ class Plan:
     moved: list[str] = field(default_factory=list)  # of an archive: versions that differ from ours
     files: dict[str, GivenFile] = field(default_factory=dict)  # of given weights, by their key
     seen: Shared = field(default_factory=dict)  # chips that given encoders have seen, as declared
+    untimed: list[PlannedPretraining] = field(default_factory=list)  # to time before the work
+    tuning: "Plan | None" = None  # the trials of [tune]
 
     @property
     def overlaps(self) -> list[str]:
@@ -210,8 +215,14 @@ def make_plan(
     }
     data = {name: one.summary for name, one in found.items() if one}
     given = find_given(grid, methods, store)
-    starts = pretrainings(grid, methods, data.get, given)
-    starts += given_rows(grid, given, methods)
+    tuning = None
+    if trial_grid := tuning_grid(grid, methods, filters.methods if filters else ()):
+        tuning = make_plan(trial_grid, store, data_dir, None, versions)
+        refuse_test_chips(tuning.data, data, store.root)
+    trials = trials_of(tuning) if tuning else []
+    starts = pretrainings(with_choices(grid, trials, methods), methods, data.get, given)
+    budgeted = with_budget(grid, waiting_for(trials, starts) if tuning else starts, store)
+    starts = budgeted.planned + given_rows(grid, given, methods)
     pools = pools_of(starts)
     planned = runs(grid, starts, methods, data.get)
     filters = filters or Filters()
@@ -221,6 +232,7 @@ def make_plan(
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
     check_data(grid, data, methods)
+    check_states(starts)
     shared = _sharing(grid, data, pools, store)
     _refuse_overlaps(grid, shared)
     stale = StaleIndex(store, starts, planned)
@@ -247,6 +259,8 @@ def make_plan(
         failing=set(failed_contracts(store, methods)),
         files={one.identity.key: GivenFile(one.entry.weights, one.entry.stated()) for one in given},
         seen=seen_sharing(grid, data, data_dir, store, versions),
+        untimed=budgeted.untimed,
+        tuning=tuning,
     )
 
 

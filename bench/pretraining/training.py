@@ -66,7 +66,7 @@ class Loop:
             pool, self.recipe, identity.seed, views, method.encoder_config.input_px,
             resources.device, ranks, labelled=method.needs_labels, resident=resident, warn=warn,
         )  # fmt: skip
-        self.schedule = method.steps = self.batches.per_epoch * self.recipe.epochs
+        self.schedule = method.steps = round(self.batches.per_epoch * self.recipe.epochs)
         self.steps = steps_at(identity.at, self.schedule)
         self.earlier = {steps_at(one.at, self.schedule): one for one in earlier}
         self.optimizer = make_optimizer(method, self.recipe)
@@ -174,9 +174,9 @@ class Loop:
             *(step for step in self.earlier if step > first),
         )  # fmt: skip
         if last == first + 1:
-            losses = [self._one_step(train_step)]
+            losses = [self.one_step(train_step)]
         else:
-            queued = [self._one_step(queue_step) for _ in range(first, last)]
+            queued = [self.one_step(queue_step) for _ in range(first, last)]
             found = torch.stack(queued).tolist()  # waits
             losses = self.ranks.means(found, self.resources.device)
         for step, loss in enumerate(losses, start=first):
@@ -189,7 +189,8 @@ class Loop:
             self.loss_sum += loss
         return losses[-1]
 
-    def _one_step(self, do_step: Callable[..., Loss]) -> Loss:
+    def one_step(self, do_step: Callable[..., Loss]) -> Loss:
+        """Do the next step by `train_step` or `queue_step`; return its loss."""
         epoch = self.step / self.batches.per_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, epoch)

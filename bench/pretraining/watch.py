@@ -77,6 +77,6 @@ class LabelledChips:
         return torch.cat(found)
 
 
-def classifies(epoch: int, epochs: int) -> bool:
+def classifies(epoch: int, epochs: float) -> bool:
     """Return whether `knn` is measured after an epoch: at most `KNN_TIMES` times in a training."""
     return epoch == 0 or KNN_TIMES * epoch // epochs > KNN_TIMES * (epoch - 1) // epochs

@@ -12,8 +12,10 @@ from ..grid.applicable import sentences
 from ..grid.expand import pools_of
 from ..grid.schema import describe_pool
 from ..identity import from_json, to_json
+from ..plan.budget import budget_note
 from ..plan.comparability import compute_note, differences
 from ..plan.plan import Plan, describe_pretraining
+from ..plan.tuning import tuning_note
 from .given_notes import given_notes, shared_chips
 
 
@@ -49,6 +51,12 @@ def _rows(plan: Plan) -> list[Note]:
             "is that of the whole training, so a state is not a training of fewer epochs."
         )))  # fmt: skip
     found += _collapsed(plan)
+    planned = [entry.planned for entry in plan.pretrain]
+    found += [
+        Note("Rows", text)
+        for text in (budget_note(plan.grid, planned), tuning_note(plan.grid, planned))
+        if text
+    ]
     if compute := compute_note(plan):
         found.append(Note("Rows", compute))
     return found

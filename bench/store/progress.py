@@ -99,7 +99,7 @@ def steps_of(identity: Pretraining) -> int:
     """Return the number of steps of a pretraining, 0 for a method that learns nothing."""
     if identity.recipe is None:
         return 0
-    every = identity.pool_count // identity.recipe["batch"] * identity.recipe["epochs"]
+    every = round(identity.pool_count // identity.recipe["batch"] * identity.recipe["epochs"])
     return steps_at(identity.at, every)
 
 

@@ -10,7 +10,7 @@ import pytest
 from sarbench import protocols
 from sarbench.bench.data.packing import known_digests
 from sarbench.bench.data.prepare import prepare
-from sarbench.bench.data.sources import mstar, sar_acd
+from sarbench.bench.data.sources import mstar, opensarship, sar_acd
 from sarbench.bench.data.splits import split_digest
 from sarbench.protocols._support_sets import support_digest, support_set
 
@@ -21,7 +21,8 @@ SHOTS, SEEDS = (10, 20, 40), range(10)
 
 
 def members(name: str) -> dict[str, tuple[str, bool]]:
-    return (sar_acd if name.startswith("sar_acd") else mstar).members(name)
+    sources = {"mstar": mstar, "sar": sar_acd, "opensarship": opensarship}
+    return sources[name.split("/")[0].split("_")[0]].members(name)
 
 
 def training_ids(name: str) -> dict[str, list[str]]:

@@ -3,8 +3,9 @@
 import pytest
 from small_grids import METHODS, TEXT, grid_of, make_summary, spread
 
+from sarbench.bench.grid.at_problems import check_states
 from sarbench.bench.grid.schema import GridError
-from sarbench.bench.grid.validate import check_data, validate
+from sarbench.bench.grid.validate import validate
 
 POOL = 'pool = ["synthetic"]\nrecipe = "quick"\nbatch = 4\nwarmup_epochs = 0.5\n'
 
@@ -75,16 +76,16 @@ def test_a_grid_that_trains_nothing_has_no_states(tmp_path):
 @pytest.mark.parametrize(
     ("shares", "expected"),
     [
-        ("[0.01, 1.0]", "evaluate.at: 0.01 of the 10 steps of mae is before its first step; give "
+        ("[0.01, 1.0]", "evaluate.at: 0.01 of the 10 steps of MAE is before its first step; give "
          "0.1 or more, or train longer"),
-        ("[0.3, 0.31, 1.0]", "evaluate.at: 0.3 and 0.31 of the 10 steps of mae are both step 3; "
+        ("[0.3, 0.31, 1.0]", "evaluate.at: 0.3 and 0.31 of the 10 steps of MAE are both step 3; "
          "leave one of them out, or train longer"),
-        ("[0.99, 1.0]", "evaluate.at: 0.99 and 1 of the 10 steps of mae are both step 10; leave"),
+        ("[0.99, 1.0]", "evaluate.at: 0.99 and 1 of the 10 steps of MAE are both step 10; leave"),
     ],
 )  # fmt: skip
 def test_shares_of_no_step_or_of_one_step_are_refused(tmp_path, shares, expected):
     grid = grid_of(tmp_path, with_at(shares, POOL + "epochs = 2\n"))
-    summary = make_summary()  # 20 chips: 5 batches of 4
+    starts, _ = spread(grid, make_summary())  # 20 chips: 5 batches of 4
     with pytest.raises(GridError) as caught:
-        check_data(grid, {"synthetic": summary, "pool:synthetic": summary}, METHODS)
+        check_states(starts)
     assert expected in str(caught.value)

@@ -99,6 +99,34 @@ def test_a_method_can_have_its_own_recipe(tmp_path):
     assert len({start.identity.key for start in starts}) == len(starts)
 
 
+def test_a_method_can_have_its_own_values(tmp_path):
+    methods = '["sar_jepa", {name = "mae", base_lr = 1, epochs = 12.0}]'
+    starts, _ = spread(tmp_path, methods, 'recipe = "quick"\nbatch = 64')
+    recipes = trained(starts)
+    assert recipes["MAE"] == replace(RECIPES["quick"], batch=64, base_lr=1.0, epochs=12)
+    assert recipes["SAR-JEPA"] == replace(RECIPES["quick"], batch=64)
+    other = '["sar_jepa", {name = "mae", base_lr = 1.0, epochs = 12}]'
+    again, _ = spread(tmp_path, other, 'recipe = "quick"\nbatch = 64')
+    assert [one.identity for one in again] == [one.identity for one in starts]
+
+
+@pytest.mark.parametrize(("methods", "pretrain", "said"), [
+    ('["mae", {name = "lomar", base_lr = [1e-3, 2e-3]}]', "", "lomar.base_lr is a list, but"),
+    ('["mae", {name = "lomar", base_lr = 1e-3}]', "base_lr = [1e-3, 2e-3]", "its own base_lr, whi"),
+    ('["mae", {name = "lomar", base_lr = -1}]', "", "lomar: base_lr must be > 0"),
+    ('["mae", {name = "lomar", base_lr = "a"}]', "", "lomar: base_lr must be a number, got 'a'"),
+    ('["mae", {name = "lomar", batch = 8.5}]', "", "lomar: batch must be a whole number, got 8.5"),
+    ('["mae", {name = "lomar", base_rl = 1}]', "", "Did you mean 'base_lr'"),
+    ('["mae", {name = "raw_pixels", base_lr = 1}]', "", "raw_pixels is a control"),
+    ('["mae", {name = "lomar", epochs = 9}]', 'budget = "flops"', "lomar has its own epochs, but"),
+    ('["mae", "lomar"]', 'budget = "flop"', "Did you mean 'flops'"),
+])  # fmt: skip
+def test_impossible_own_values_are_refused(tmp_path, methods, pretrain, said):
+    with pytest.raises(GridError) as refused:
+        spread(tmp_path, methods, f'recipe = "quick"\nbatch = 64\n{pretrain}')
+    assert said in str(refused.value)
+
+
 def test_a_given_warm_up_is_not_scaled(tmp_path):
     given = 'recipe = "source"\nepochs = 30\nbatch = 64\nwarmup_epochs = 3'
     starts, _ = spread(tmp_path, '["mae"]', given)
@@ -127,7 +155,7 @@ def test_the_source_recipe_of_sar_jepa_is_the_recipe_paper_with_the_same_key(tmp
         ('["mae"]', 'recipe = "sauce"', r"pretrain.recipe: unknown .* mean 'source'"),
         ('[{name = "raw_pixels", recipe = "quick"}]', "", "raw_pixels is a control"),
         ('["mae"]', "lr_end_share = 2.0", "must be in"),
-        ('["mae"]', "weight_decay_end = true", "weight_decay_end must be of type float"),
+        ('["mae"]', "weight_decay_end = true", "weight_decay_end must be a number"),
         ('["mae"]', 'recipe = "source"', "batch = 4096, but the pool has 900"),
     ],
 )

@@ -94,7 +94,7 @@ def test_conditions_share_the_time_of_a_head_in_the_table(tmp_path):
 def test_a_pretraining_without_a_prepared_pool_is_reported_and_not_counted(tmp_path):
     said = str(Costs(made := plan_of(tmp_path, None)).missing(made))
     assert "nothing timed yet" in said
-    assert "whose pool is not prepared" in said
+    assert "whose pool or recipe is not known" in said
 
 
 QUICK = ("demo", "real_small", "paper")  # the others have the same methods

@@ -370,3 +370,17 @@ def test_a_wrong_profile_and_a_controller_that_does_not_answer_are_reported_and_
     assert "3 queued" in answer.stdout
     del cluster.environment["SLURM_CONF"]
     assert "jobs cancelled" in cluster.call("cancel", cluster.grid).stdout
+
+
+def test_the_trials_of_a_tuning_are_submitted_first_and_then_the_grid(tmp_path, ready):
+    cluster = Cluster(tmp_path, ready)
+    tune = '[tune]\nepochs = 1\nbase_lr = [4e-3, 1.6e-2]\ndataset = "synthetic"\n[evaluate]'
+    short = GRID.replace("150", "4").replace(', "lomar", "sar_jepa"', "").replace("8\n", "64\n")
+    cluster.grid.write_text(short.replace("[evaluate]", tune))
+    said = cluster.submit()
+    assert "run the same command again to submit the grid" in said
+    assert {entry["cause"] for entry in cluster.wait()["runs"]} == {"not_run"}  # tuned
+    shown = cluster.call("status", cluster.grid, "--tuning").stdout
+    assert "4 done" in shown, shown
+    cluster.submit()
+    assert {entry["state"] for entry in cluster.wait()["runs"]} == {"done"}

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from ...toml_file import Section, read_toml
 from ..files import DatasetNotFoundError
+from ..listing import SIDES
 from ..source import Card, Counts
 from .labelled_folder import LARGEST_CROP_PX, LabelledFolder, Options
-from .split_file import SIDES
 
 SUFFIX = ".card.toml"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

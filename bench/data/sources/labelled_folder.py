@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..files import ImageFile
-from ..listing import DatasetMismatchError, name_some
+from ..listing import SIDES, DatasetMismatchError, name_some
 from ..source import Card, Entry, Listing, Source, Transform
-from .split_file import SIDES, SPLIT_FILE, Row, draw_sides, rows_of_csv, rows_of_folders
+from .split_file import SPLIT_FILE, Row, draw_sides, rows_of_csv, rows_of_folders
 
 if TYPE_CHECKING:
     from ..packing import PackedChip

@@ -8,10 +8,9 @@ from itertools import groupby
 from pathlib import Path
 
 from ..files import ImageFile
-from ..listing import DatasetMismatchError, name_some
+from ..listing import SIDES, DatasetMismatchError, name_some
 
 SPLIT_FILE = "split.csv"
-SIDES = ("train", "test")
 REQUIRED = ("file", "class")
 LARGEST = 2**26  # bytes of a split file
 

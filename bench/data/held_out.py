@@ -1,0 +1,117 @@
+"""A quarter of the training chips of a data set, held out by hash: `NAME:held_out`.
+
+Recipes are tuned on it. It is a data set of its own: its test chips are the held-out ones, its
+training chips are the others, and the test chips of NAME are in neither. So nothing that is tuned
+can have seen them.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from .chips import Chips
+from .names import HELD_OUT, card_of
+from .packed import Prepared, Summary, open_packed, packed_folder
+from .source import Card, count
+from .splits import Split, split_digest
+
+SHARE = 0.25  # of the training chips of each class, rounded up
+
+
+class HeldOutError(ValueError):
+    """A data set of which no training chips can be held out."""
+
+    failure_class = "data"
+
+
+def base_name(name: str) -> str:
+    """Return NAME of `NAME:held_out`; empty for another name."""
+    return name.removesuffix(HELD_OUT) if name.endswith(HELD_OUT) else ""
+
+
+def held_out(base: Prepared) -> Prepared:
+    """Return the training chips of a data set, a part of them as test chips.
+
+    Near duplicates stay together: a group is held out as a whole.
+
+    Raises:
+        HeldOutError: A class has a single chip or group.
+    """
+    chips, summary = base
+    rows = np.flatnonzero(~chips.is_test)
+    split = Split(chips.ids, chips.labels, ~chips.is_test, chips.classes, chips.group)
+    groups = split.groups(chips.name)  # of the training chips, which are the test side here
+    units = chips.ids[rows] if groups is None else groups
+    chosen = _draw(chips, chips.labels[rows], np.unique(units, return_inverse=True)[1])
+    columns = "ids", "labels", "offset", "height", "width", "source_size", "content"
+    kept = {name: getattr(chips, name)[rows] for name in columns}
+    kept["group"] = None if chips.group is None else chips.group[rows]
+    part = replace(chips, name=chips.name + HELD_OUT, is_test=chosen, **kept)
+    names = [chips.classes[label] for label in part.labels]
+    digest = split_digest(zip(part.ids.tolist(), names, chosen.tolist(), strict=True))
+    counts = count(Counter(zip(names, chosen.tolist(), strict=True)))
+    described = replace(
+        summary, name=part.name, count=len(rows), counts=counts, split_digest=digest
+    )
+    return Prepared(replace(part, split_digest=digest), described)
+
+
+def _draw(
+    chips: Chips, labels: Int[np.ndarray, " N"], units: Int[np.ndarray, " N"]
+) -> Bool[np.ndarray, " N"]:
+    """Return True for the held-out chips.
+
+    The units (chips or groups) of a class are sorted by the hash of the first id in each, and taken
+    until a quarter of the chips of the class is held out.
+    """
+    first: dict[int, str] = {}
+    for unit, chip_id in zip(units.tolist(), _training_ids(chips), strict=True):
+        first[unit] = min(chip_id, first.get(unit, chip_id))
+    taken = np.zeros(len(labels), dtype=bool)
+    for label, name in enumerate(chips.classes):
+        of_class = labels == label
+        wanted = np.ceil(SHARE * of_class.sum())
+        for unit in sorted(set(units[of_class].tolist()), key=lambda u: _hash(chips, first[u])):
+            if taken[of_class].sum() >= wanted:
+                break
+            taken |= units == unit
+        if not taken[of_class].any() or taken[of_class].all():
+            raise HeldOutError(
+                f"{chips.name} has {of_class.sum()} training chips of {name} in "
+                f"{len(set(units[of_class].tolist()))} groups of near duplicates, of which none "
+                "can be held out; at least 2 groups are needed: tune on another data set"
+            )
+    return taken
+
+
+def _training_ids(chips: Chips) -> list[str]:
+    return [str(chip_id) for chip_id in chips.ids[~chips.is_test]]
+
+
+def _hash(chips: Chips, chip_id: str) -> bytes:
+    return sha256(f"{chips.split_digest}/held_out/{chip_id}".encode()).digest()
+
+
+def open_held_out(card: Card, data_digest: str, split: str, prepared_dir: Path) -> Prepared | None:
+    """Return the held-out part with these digests of a packed data set; None if it is not packed.
+
+    An empty `split` stands for any.
+    """
+    base = card_of(base_name(card.name))
+    pattern = f"{packed_folder(prepared_dir, base.name, data_digest, '').name}-*"
+    for folder in sorted(prepared_dir.glob(pattern)):
+        if (folder / "summary.json").is_file():
+            found = held_out(open_packed(base, folder))
+            if not split or found.summary.split_digest == split:
+                return found
+    return None
+
+
+def summary_of(base: Summary, prepared_dir: Path) -> Summary:
+    """Return the summary of the held-out part of a packed data set."""
+    folder = packed_folder(prepared_dir, base.name, base.data_digest, base.split_digest)
+    return held_out(open_packed(card_of(base.name), folder)).summary

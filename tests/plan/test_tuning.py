@@ -1,0 +1,207 @@
+"""Equal tuning: trials on held-out training chips, and the recipe of the main runs."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from chips import write_images
+from commands import call_here
+from made_records import make_record
+
+from sarbench.bench.data.prepare import prepare
+from sarbench.bench.data.set_descriptions import write_description
+from sarbench.bench.grid.schema import GridError, read_grid
+from sarbench.bench.identity import Run
+from sarbench.bench.plan.plan import Filters, make_plan
+from sarbench.bench.plan.tuning import are_open, trials_of, tuning_note
+from sarbench.bench.store.records import Store
+from sarbench.results.record import Attempt, PretrainRecord
+
+GRID = """
+name = "test"
+methods = ["mae", {{ name = "supervised", pool = ["folder:mine:train"] }}]
+controls = ["random_init"]
+[pretrain]
+pool = ["folder:mine:train"]
+encoder = "vit:32x1x2@32/8"
+recipe = "quick"
+batch = 8
+epochs = 8
+warmup_epochs = 0.8
+{pretrain}
+[tune]
+{tune}
+[evaluate]
+datasets = ["folder:mine"]
+seeds = 1
+[evaluate.protocols]
+knn = ["all"]
+"""
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    names = [f"train/{c}/{c}{number}.png" for c in "ab" for number in range(24)]
+    write_images(tmp_path / "mine", *names, "test/a/1.png", "test/b/2.png")
+    for name in ("folder:mine", "folder:mine:held_out"):
+        chips, counts = prepare(name, tmp_path, Store(tmp_path).prepared)
+        write_description(tmp_path, name, chips, counts)
+    return tmp_path
+
+
+def plan_of(root: Path, tune: str = "base_lr = [1e-3, 2e-3, 3e-3]", pretrain: str = "", **more):
+    path = root / "grid.toml"
+    path.write_text(GRID.format(tune=tune, pretrain=pretrain))
+    return make_plan(read_grid(path), Store(root), root, Filters(**more))
+
+
+def trials_in(plan) -> list:
+    """Return the trials, without the control of a folder of chips."""
+    return [entry for entry in plan.tuning.pretrain if entry.planned.recipe]
+
+
+def do(root: Path, plan, scores: dict[tuple[str, float], tuple[float, float]]) -> None:
+    """Store records of the trials with these accuracies of knn and linear."""
+    store = Store(root)
+    for start, runs in plan.tuning.grouped():
+        if start.planned.recipe is None:
+            continue
+        identity = start.planned.identity
+        store.write("pretrain", PretrainRecord(
+            key=identity.key, identity=identity.to_json(), provenance=make_record().provenance,
+            weights_digest="w", steps=1, images_per_s=1.0, final_loss=1.0, feature_spread=1.0,
+        ))  # fmt: skip
+        store.encoder(identity.key).write_bytes(b"")
+        found = scores[start.planned.label, start.planned.axes["base_lr"]]
+        for entry in runs:
+            run = entry.planned.identity
+            assert isinstance(run, Run)
+            record = make_record(accuracy=found[run.protocol == "linear"])
+            store.write("evaluate", record.model_copy(
+                update={"key": run.key, "identity": run.to_json()}
+            ))  # fmt: skip
+
+
+SCORES = {
+    ("MAE", 1e-3): (0.5, 0.5), ("MAE", 2e-3): (0.2, 0.9), ("MAE", 3e-3): (0.6, 0.5),
+    ("Supervised", 1e-3): (0.7, 0.3), ("Supervised", 2e-3): (0.5, 0.5),
+    ("Supervised", 3e-3): (0.1, 0.1),
+}  # fmt: skip
+
+
+def test_every_method_has_the_same_trials_on_held_out_chips_alone(root):
+    plan = plan_of(root)
+    trials = trials_in(plan)
+    assert [(t.planned.label, t.planned.axes["base_lr"]) for t in trials] == list(SCORES)
+    recipes = [trial.planned.recipe for trial in trials]
+    assert {(one.epochs, round(one.warmup_epochs, 6)) for one in recipes} == {(2, 0.2)}
+    assert {run.planned.dataset for run in plan.tuning.runs} == {"folder:mine:held_out"}
+    runs = [r.planned for r in plan.tuning.runs if r.planned.pretraining.recipe]
+    assert {(run.protocol, run.shots) for run in runs} == {("knn", "all"), ("linear", "all")}
+    labelled = [t.planned.pool for t in trials if t.planned.label == "Supervised"]
+    assert labelled == [["folder:mine:held_out:train"]] * 3
+    assert {entry.cause for entry in plan.runs} == {"not_tuned", "not_run"}
+    assert are_open(plan.tuning)
+
+
+def test_the_best_mean_of_both_protocols_wins_and_the_first_of_equals(root):
+    do(root, plan_of(root), SCORES)
+    plan = plan_of(root)
+    assert not are_open(plan.tuning)
+    chosen = [(t.label, t.values["base_lr"]) for t in trials_of(plan.tuning) if t.chosen]
+    assert chosen == [("MAE", 2e-3), ("Supervised", 1e-3)]
+    recipes = {e.planned.label: e.planned.recipe for e in plan.pretrain if e.planned.recipe}
+    assert {name: one.base_lr for name, one in recipes.items()} == dict(chosen)
+    assert {one.epochs for one in recipes.values()} == {8}
+    assert {entry.state for entry in plan.runs} == {"new"}
+    note = tuning_note(plan.grid, [entry.planned for entry in plan.pretrain])
+    assert "tuned with 3 trials of a quarter of its epochs (base_lr 0.001, 0.002, 0.003)" in note
+    assert "training chips of folder:mine. Chosen: MAE: base_lr 0.002; Supervised: base" in note
+
+
+def test_a_key_does_not_depend_on_how_its_recipe_was_found(root):
+    do(root, plan_of(root), SCORES)
+    tuned = {e.planned.label: e.key for e in plan_of(root).pretrain}
+    path = root / "plain.toml"
+    text = GRID.format(tune="", pretrain="").replace("[tune]", "").replace('"mae",', (
+        '{ name = "mae", base_lr = 2e-3 },'
+    ))  # fmt: skip
+    path.write_text(text)
+    plain = make_plan(read_grid(path), Store(root), root)
+    assert next(e.key for e in plain.pretrain if e.planned.label == "MAE") == tuned["MAE"]
+    assert "not tuned" in tuning_note(plain.grid, [entry.planned for entry in plain.pretrain])
+
+
+def test_a_failed_trial_is_not_chosen_and_an_open_one_blocks_its_method_only(root):
+    plan = plan_of(root)
+    do(root, plan, SCORES)
+    store = Store(root)
+    best, other = trials_in(plan)[1], trials_in(plan)[5]
+    for start, runs in plan.tuning.grouped():
+        if start in (best, other):
+            store.move_aside("pretrain", start.key)
+            for run in runs:
+                store.move_aside("evaluate", run.key)
+    attempt = Attempt(failure="E", message="m", traceback="", host="h", time="t")
+    store.write_attempt("pretrain", best.key, attempt)
+    trials = trials_of(plan_of(root).tuning)
+    assert [(t.label, t.values["base_lr"]) for t in trials if t.chosen] == [("MAE", 3e-3)]
+    assert [trial.state for trial in trials] == ["done", "failed", "done", "done", "done", "open"]
+    causes = {e.planned.label: e.cause for e in plan_of(root).pretrain}
+    assert (causes["MAE"], causes["Supervised"]) == ("not_run", "not_tuned")
+
+
+def test_filters_limit_the_trials(root):
+    plan = plan_of(root, methods=("MAE",))
+    assert {entry.planned.label for entry in trials_in(plan)} == {"MAE"}
+    assert plan_of(root, methods=("random_init",)).tuning is None
+
+
+@pytest.mark.parametrize(("tune", "pretrain", "said"), [
+    ("epochs = 1", "", "no recipe field with several values"),
+    ("base_lr = [1e-3]", "", "no recipe field with several values"),
+    ("epochs = [1, 2]", "", "longer trials would win"),
+    ("base_lr = [1e-3, -1]", "", r"\[tune\]: mae: base_lr must be > 0"),
+    ("base_lr = [1e-3, 2e-3]", "pool_fraction = [0.5, 1.0]", "pool_fraction is swept"),
+    ('base_lr = [1e-3, 2e-3]\ndataset = "mstar_sok"', "", "mean 'mstar_soc'"),
+    ("base_rl = [1e-3, 2e-3]", "", "Did you mean 'base_lr'"),
+    ("batch = [8, 4000]", "", "batch = 4000, but the pool has 48 chips"),
+])  # fmt: skip
+def test_a_wrong_tuning_is_refused(root, tune, pretrain, said):
+    with pytest.raises(GridError, match=said):
+        plan_of(root, tune, pretrain)
+
+
+def test_a_tuning_on_test_chips_of_the_grid_is_refused(root):
+    # The training chips of `other` are all chips of `mine`, its test chips included.
+    (root / "other").mkdir()
+    lines = ["file,class,side"]
+    for path in sorted((root / "mine").rglob("*.png"), reverse=True):
+        name = f"{path.parent.name}{len(lines)}.png"
+        shutil.copy(path, root / "other" / name)
+        lines.append(f"{name},{path.parent.name},{'train' if len(lines) > 4 else 'test'}")
+    (root / "other" / "split.csv").write_text("\n".join(lines))
+    for name in ("folder:other", "folder:other:held_out"):
+        prepare(name, root, Store(root).prepared)
+    with pytest.raises(GridError, match=r"training chips of folder:other hold \d+ test chips"):
+        plan_of(root, 'base_lr = [1e-3, 2e-3]\ndataset = "folder:other"')
+
+
+@pytest.mark.slow
+def test_run_does_the_trials_first_and_an_archive_keeps_them(root, sarbench):
+    path = root / "grid.toml"
+    path.write_text(GRID.format(tune="base_lr = [1e-3, 1e-2]", pretrain=""))
+    status, said = sarbench("run", path, "--data", root, runs=root)
+    assert (status, "the trials of every method come first" in said) == (0, True), said
+    assert {entry.state for entry in plan_of(root, "base_lr = [1e-3, 1e-2]").runs} == {"done"}
+    for words, row in (((), "MAE"), (("--tuning",), "MAE, base_lr 0.001")):
+        archive = root / f"{len(words)}.zip"
+        assert sarbench("archive", path, *words, "--out", archive, runs=root)[0] == 0
+        shown = call_here("table", archive, "--notes")
+        assert shown.returncode == 0, shown.stderr
+        assert row in shown.stdout
+        assert call_here("check", archive).returncode == 0
+    assert "tuned with 2 trials" in call_here("table", root / "0.zip", "--notes").stdout
+    (root / "plain.toml").write_text(path.read_text().replace("[tune]\nbase_lr = [1e-3, 1e-2]", ""))
+    status, said = sarbench("plan", root / "plain.toml", "--tuning", runs=root)
+    assert (status, "has no trials, because it has no section [tune]" in said) == (2, True)

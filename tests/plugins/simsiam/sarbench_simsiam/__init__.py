@@ -1,0 +1,1 @@
+"""A plug-in of sarbench with one method."""
