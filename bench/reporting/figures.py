@@ -101,7 +101,8 @@ def _training(plan: Plan, store: Store, board: Leaderboard) -> Offer:
         "Loss of each pretraining. Methods have different targets, so their losses cannot be "
         "compared. Spread: standard deviation of features over 64 chips of the pool, relative to "
         "their root mean square; rank: effective rank (RankMe) of the same features, at most 64; "
-        f"both fall to their least, 0 and 1, if features collapse.{_of_knn(plan)}"
+        "both fall to their least, 0 and 1, if features collapse. They have one scale in each line "
+        f"of the figure.{_of_knn(plan)}"
         + left_out(board, rows),
         lambda: training_figure(histories),
     )], []  # fmt: skip
