@@ -6,7 +6,8 @@ rounding at most and are not part of a key.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from math import isfinite
 from typing import Any, Literal, TypeVar
@@ -144,7 +145,8 @@ class Pretraining(Identity):
 
     A control that learns nothing has no pool and no recipe, and `raw_pixels` has no encoder, so all
     grids share them. `init` names the given weights that the training continues from, and None
-    stands for drawn ones (`bench/given_identity.py`).
+    stands for drawn ones (`bench/given_identity.py`). `at` is the share of the steps after which
+    the training ends, with the schedule of all steps; None stands for all.
     """
 
     method: str
@@ -158,13 +160,12 @@ class Pretraining(Identity):
     recipe: dict[str, Any] | None
     seed: int
     init: dict[str, Any] | None = None
+    at: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values; an `init` that is None is left out."""
-        found = super().to_json()
-        if self.init is None:
-            del found["init"]
-        return found
+        """Return the fields as plain JSON values; `init` and `at` are left out if they are None."""
+        left_out = [name for name in ("init", "at") if getattr(self, name) is None]
+        return {name: value for name, value in super().to_json().items() if name not in left_out}
 
     @property
     def pool_count(self) -> int:
@@ -222,14 +223,41 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """A data set whose training chips are classified while a pretraining runs; not in any key."""
+
+    dataset: str
+    data_digest: str
+    split_digest: str
+
+
+@dataclass(frozen=True)
 class Job:
-    """A pretraining and its runs, as a list of work."""
+    """A pretraining and its runs, as a list of work.
+
+    `earlier` are states of the same training after fewer steps, the longest first.
+    """
 
     label: str
     pretraining: Pretraining
     pool: list[str]  # names in the grid
     runs: list[Run]
     given: GivenFile | None = None  # of the weights, or of those that the training continues from
+    watched: Watched | None = None
+    earlier: tuple[Pretraining, ...] = ()
+
+    @property
+    def pretrainings(self) -> tuple[Pretraining, ...]:
+        """The pretraining and the earlier states, the longest first."""
+        return (self.pretraining, *self.earlier)
+
+    def only(self, keys: Collection[str]) -> "Job | None":
+        """Return the part with the pretrainings of these keys and their runs; None without one."""
+        kept = [one for one in self.pretrainings if one.key in keys]
+        if not kept:
+            return None
+        runs = [run for run in self.runs if run.start in keys]
+        return replace(self, pretraining=kept[0], earlier=tuple(kept[1:]), runs=runs)
 
 
 def to_json(value: Any) -> dict[str, Any]:

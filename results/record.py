@@ -90,6 +90,12 @@ class PretrainRecord(Record):
         description="standard deviation of features over chips, relative to their norm; a value "
         "near 0 means collapse"
     )
+    collapsed_step: int | None = Field(
+        default=None,
+        description="first step of the history with a feature spread or rank below 5% of that "
+        "before the training (of the rank, of its excess over 1); null if there is none, for a "
+        "control, and in older records",
+    )
     architecture: Architecture | None = Field(
         default=None, description="null in records that are older than this field"
     )

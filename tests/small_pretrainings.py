@@ -15,7 +15,7 @@ from sarbench.bench.identity import Pretraining, Recipe, Resources
 from sarbench.bench.store.atomic import read_lines
 from sarbench.bench.store.records import Store
 from sarbench.methods import get
-from sarbench.methods._encoders import SIZES
+from sarbench.methods._encoders import SIZES, encoder_json, encoder_named
 from sarbench.methods._method import Method
 from sarbench.methods._relative import plain_attention
 
@@ -55,6 +55,13 @@ def identity_of(method: str = "mae", recipe: Recipe | None = RECIPE, **changes) 
         pool_fraction=1.0, recipe=asdict(recipe) if recipe else None, seed=0,
     )  # fmt: skip
     return replace(identity, **changes)
+
+
+def tiny_identity(method: str = "mae", **changes) -> Pretraining:
+    """Return a pretraining of an encoder of one block, which takes a few milliseconds a step."""
+    encoder = encoder_named("vit:32x1x2@80/8")
+    assert encoder is not None
+    return identity_of(method, encoder=encoder_json(encoder), **changes)
 
 
 def outcome(store: Store, identity: Pretraining) -> tuple[bytes, list[dict]]:

@@ -23,7 +23,7 @@ CONTINUED = replace(PRETRAINING, init={"digest": "w", "layout": "mae", "version"
 CHANGES_A_NUMBER = {
     "Pretraining": {
         "method", "method_version", "config", "encoder", "precision", "pool", "pool_cap",
-        "pool_fraction", "recipe", "seed", "init",
+        "pool_fraction", "recipe", "seed", "init", "at",
     },
     "Run": {
         "start", "method", "dataset", "data_digest", "split_digest", "protocol",

@@ -41,7 +41,8 @@ class JobProgress:
         """Show every event until the last."""
         for job in jobs:
             part = _Part(job, {run.key for run in job.runs})
-            self._parts |= dict.fromkeys([job.pretraining.key, *part.open_runs], part)
+            keys = [one.key for one in job.pretrainings]
+            self._parts |= dict.fromkeys([*keys, *part.open_runs], part)
         self.shown.add(self.runs)
         for event in events:
             self._show(event)
@@ -56,7 +57,7 @@ class JobProgress:
         if event.kind == "progress":
             self._show_step(part, event)
         elif event.kind == "done" and event.what == "pretrain":
-            self._end_pretraining(part)
+            self._end_pretraining(part, event.text)
         elif event.kind == "done":
             self.runs.done += 1
             self.shown.update(self.runs)
@@ -85,12 +86,12 @@ class JobProgress:
         part.bar.detail = f"{now.images_per_s:.0f} images/s, loss {now.loss:.4f}"
         self.shown.update(part.bar)
 
-    def _end_pretraining(self, part: _Part) -> None:
-        if part.bar:  # a control without a pretraining has no steps
+    def _end_pretraining(self, part: _Part, label: str) -> None:
+        if part.bar is None:  # a control without a pretraining has no steps
+            return
+        self.shown.line(f"pretrained {label}: {part.bar.detail}, {self._seconds(part)}")
+        if part.bar.done == part.bar.total:  # else an earlier state of the training
             self.shown.remove(part.bar)
-            self.shown.line(
-                f"pretrained {part.job.label}: {part.bar.detail}, {self._seconds(part)}"
-            )
             part.bar = None
 
     def _end_runs(self, part: _Part, keys: list[str]) -> None:

@@ -20,17 +20,12 @@ from ..method_facts.sample_batches import (
     made_up_chips,
     sample_batch,
 )
-from ..pretraining.feature_spread import feature_spread
+from ..pretraining.feature_spread import COLLAPSED, feature_spread
 from ..pretraining.step import train_step
 
 LEAST_BATCH = 4  # chips of the smallest batch that a method must take
 STEPS = 20  # of the short training
 AVERAGED = 5  # losses whose means are compared
-# Share of the spread before training. Bundled methods keep 0.11 or more, a loss that pulls all
-# features together 0.03. Slow collapse is not found: SimSiam without stop-gradient keeps 0.5, more
-# than most healthy methods, and effective rank or crops of one chip against other chips do not tell
-# them apart either.
-COLLAPSED = 0.05
 
 
 def loss_is_one_finite_number(method: type[Method]) -> None:

@@ -19,12 +19,11 @@ import torch
 from ...protocols import PROTOCOLS
 from ...results.record import Attempt
 from ..data.names import card_of
-from ..data.pools import Pool, open_pool
 from ..data.prepare import open_version
 from ..data.registry import add_cards
 from ..data.set_descriptions import FOLDER
 from ..evaluation.evaluate import Evaluation, group_runs
-from ..identity import GIVEN, Job, Kind, Resources, Run
+from ..identity import GIVEN, Job, Kind, Pretraining, Resources, Run
 from ..pretraining.claim import Interrupted, RunningElsewhereError
 from ..pretraining.distributed import ALONE, Ranks
 from ..pretraining.loop import pretrain
@@ -33,6 +32,7 @@ from ..store.attempts import attempt_of, record_failure
 from ..store.progress import Progress
 from ..store.records import Store
 from .given_import import import_given
+from .open_chips import pool_of_job, watched_of_job
 
 SLOW_BF16 = (
     "precision is bf16, which this processor computes more slowly than fp32; use a processor with "
@@ -148,35 +148,25 @@ def execute(
         Interrupted: `should_stop` returned True; finished work is stored.
         NoSpaceError: The disk is full; finished work is stored.
     """
-    key = job.pretraining.key
-    if store.read("pretrain", key) is None:
-        report(Event("started", "pretrain", [key], job.label))
-        if job.pretraining.precision == "bf16" and resources.device == "cpu" and _emulates_bf16():
-            report(Event("warning", "pretrain", [key], SLOW_BF16))
-        with recording_failures("pretrain", [key], store, report, resources.device) as failed:
-            if job.given is not None:
-                if ranks.first:
-                    import_given(job.pretraining, job.given, store, resources)
-                ranks.wait()
-            if job.pretraining.method != GIVEN:
-                pretrain(
-                    job.pretraining,
-                    _pool(job, store),
-                    store,
-                    resources,
-                    ranks=ranks,
-                    should_stop=should_stop,
-                    on_progress=lambda p: report(
-                        Event("progress", "pretrain", [key], job.label, p)
-                    ),
-                    warn=lambda message: report(Event("warning", "pretrain", [key], message)),
-                )
-            report(Event("done", "pretrain", [key], job.label))
-        if failed:
-            return
+    for _ in job.pretrainings:
+        missing = _without_record(job, store, ranks, resources)
+        if not missing:
+            break
+        if failed := _pretrain(job, missing, store, resources, report, should_stop, ranks):
+            rest = job.only({one.key for one in job.pretrainings} - set(failed))
+            if rest is None:
+                return
+            job = rest  # states of the training from before it failed
+            break
     add_cards(store.root / FOLDER)
-    missing = [run for run in job.runs if store.read("evaluate", run.key) is None]
-    for dataset, group in groupby(sorted(missing, key=_dataset), _dataset):
+    starts = {one.key: one for one in job.pretrainings}
+    places = {key: place for place, key in enumerate(starts)}
+
+    def part(run: Run) -> tuple[int, str]:
+        return places[run.start], run.dataset
+
+    missing_runs = [run for run in job.runs if store.read("evaluate", run.key) is None]
+    for (_, dataset), group in groupby(sorted(missing_runs, key=part), part):
         runs = list(group)
         every = [run.key for run in runs]
         report(Event("started", "evaluate", every, f"{job.label}: opening {dataset}"))
@@ -186,7 +176,7 @@ def execute(
             chips = open_version(card_of(dataset), *digests, store.prepared)
             readouts = {run.settings["readout"] for run in runs if _reads_features(run)}
             evaluation = Evaluation(
-                job.pretraining, chips, store, resources, readouts,
+                starts[runs[0].start], chips, store, resources, readouts,
                 lambda text, every=every: report(Event("warning", "evaluate", every, text)),
             )  # fmt: skip
         if failed:
@@ -203,20 +193,58 @@ def execute(
                 raise Interrupted("stopped between two runs; finished runs are stored")
 
 
-def _dataset(run: Run) -> str:
-    return run.dataset
+def _without_record(
+    job: Job, store: Store, ranks: Ranks, resources: Resources
+) -> list[Pretraining]:
+    """Return the pretrainings that are missing, the longest first; the first process looks."""
+    looked = job.pretrainings if ranks.first else ()
+    keys = [one.key for one in looked if store.read("pretrain", one.key) is None]
+    keys = ranks.from_first(keys, resources.device)
+    return [one for one in job.pretrainings if one.key in keys]
+
+
+def _pretrain(
+    job: Job,
+    missing: list[Pretraining],
+    store: Store,
+    resources: Resources,
+    report: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+    ranks: Ranks,
+) -> list[str]:
+    """Train the longest of `missing`, and the others on its way; return the keys that failed."""
+    longest, *earlier = missing
+    key, keys = longest.key, [one.key for one in missing]
+    report(Event("started", "pretrain", keys, job.label))
+    if longest.precision == "bf16" and resources.device == "cpu" and _emulates_bf16():
+        report(Event("warning", "pretrain", [key], SLOW_BF16))
+    with recording_failures("pretrain", keys, store, report, resources.device) as failed:
+        if job.given is not None:
+            if ranks.first:
+                import_given(longest, job.given, store, resources)
+            ranks.wait()
+        if longest.method != GIVEN:
+            pretrain(
+                longest,
+                pool_of_job(job, store),
+                store,
+                resources,
+                ranks=ranks,
+                watched=watched_of_job(job, store),
+                earlier=earlier,
+                should_stop=should_stop,
+                on_progress=lambda p: report(Event("progress", "pretrain", [key], job.label, p)),
+                on_earlier=lambda one: report(
+                    Event("done", "pretrain", [one.key], f"{job.label}, at {one.at}")
+                ),
+                warn=lambda message: report(Event("warning", "pretrain", [key], message)),
+            )
+        report(Event("done", "pretrain", [key], job.label))
+    return [one for one in failed if store.read("pretrain", one) is None]
 
 
 def _reads_features(run: Run) -> bool:
     return PROTOCOLS[run.protocol].kind == "features"
-
-
-def _pool(job: Job, store: Store) -> Pool | None:
-    identity = job.pretraining
-    if identity.recipe is None:
-        return None
-    digests = [(member["digest"], member.get("split", "")) for member in identity.pool]
-    return open_pool(job.pool, digests, store.prepared, identity.pool_cap, identity.pool_fraction)
 
 
 @contextmanager

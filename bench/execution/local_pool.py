@@ -141,24 +141,27 @@ def _record_end(
     job, started = worker.job, worker.started
     if job is None:
         return []
-    pretrained = store.read("pretrain", job.pretraining.key) is not None
+    starts = [one.key for one in job.pretrainings]
+    unfinished = [key for key in starts if store.read("pretrain", key) is None]
     if started is None and worker.error is None and job.pretraining.key not in killed:
         killed.add(job.pretraining.key)
         return [job]
-    if started is not None and started.what == "pretrain" and pretrained:
-        return [job] if job.runs else []  # it ended between the pretraining and the runs
+    trained = started.keys if started is not None and started.what == "pretrain" else []
+    if trained and not set(trained) & set(unfinished):
+        return [job] if job.runs or unfinished else []  # it ended between two pieces of work
     if started is not None:
         what, keys = started.what, started.keys
-    elif pretrained:
-        what, keys = "evaluate", [run.key for run in job.runs]
+    elif unfinished:
+        what, keys = "pretrain", unfinished
     else:
-        what, keys = "pretrain", [job.pretraining.key]
+        what, keys = "evaluate", [run.key for run in job.runs]
     attempt = worker.error or make_attempt("killed", _how_ended(worker))
     events: list[Event] = []
     report_failure(what, keys, store, events.append, attempt)
     yield from events
-    rest = [run for run in job.runs if run.key not in keys]
-    return [replace(job, runs=rest)] if what == "evaluate" and rest else []
+    rest = job.only([key for key in starts if key not in unfinished])
+    runs = [run for run in rest.runs if run.key not in keys] if rest else []
+    return [replace(rest, runs=runs)] if rest and runs else []
 
 
 def _how_ended(worker: _Worker) -> str:

@@ -35,7 +35,7 @@ def applicable(
         if reason is None:
             kept.append(run)
         else:
-            refused[(start.row, *reason)] = None
+            refused[(start.without_at().row, *reason)] = None
     if refused and not kept:
         lines = [f"n/a: {line}" for line in sentences(list(refused))]
         raise GridError("\n".join(["nothing is left to run:", *lines]))

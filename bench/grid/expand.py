@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ...methods._encoders import EncoderConfig, encoder_json, encoder_named
@@ -30,7 +30,7 @@ from .schema import (
     sweep,
     unique,
 )
-from .sweeps import sweep_settings
+from .sweeps import AT, at_axes, sweep_settings
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,10 @@ class PlannedPretraining:
     def row(self) -> str:
         """The label with the values of swept fields, which names a row of the table."""
         return self.label + "".join(f", {name} {value}" for name, value in self.axes.items())
+
+    def without_at(self) -> "PlannedPretraining":
+        """Return it without the axis `at`, as the name of its training."""
+        return replace(self, axes={k: v for k, v in self.axes.items() if k != AT})
 
 
 @dataclass(frozen=True)
@@ -118,13 +122,14 @@ def pretrainings(
         continued = continued_from(weights.identity) if weights else {}
         if weights:  # its encoder is that of the file
             points = unique({k: v for k, v in one.items() if k != "encoder"} for one in points)
+        if trained := not info.control:
+            points = [point | at for point in points for at in at_axes(grid)]
         for axes, seed in itertools.product(points, seeds_of(pretrain.seeds)):
             named = axes.get("encoder", as_list(pretrain.encoder)[0])
             if not _has_control(entry, named, methods):
                 continue
             if not info.needs_encoder and seed != seeds_of(pretrain.seeds)[0]:
                 continue  # it draws nothing and is the same for every seed
-            trained = not info.control
             fraction = axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
             recipe = recipe_of(pretrain, axes, entry, info) if trained else None
             identity = Pretraining(
@@ -139,6 +144,7 @@ def pretrainings(
                 recipe=fill(to_json(recipe), {}) if recipe else None,
                 seed=seed if info.needs_encoder else 0,
                 init=continued.get("init"),
+                at=None if axes.get(AT) == 1 else axes.get(AT),
             )
             planned.append(
                 PlannedPretraining(

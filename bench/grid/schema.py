@@ -92,6 +92,12 @@ class PretrainSection(RecipeFields):
     recipe: str = "paper"
     budget: Literal["chips", "flops", "core_seconds"] = "chips"
     allow_overlap: bool = False
+    watch: str | None = None
+
+    @field_validator("watch")
+    @classmethod
+    def _name_folder(cls, value: str | None) -> str | None:
+        return placed(value) if value else value
 
 
 class ProtocolEntry(Section):
@@ -121,6 +127,7 @@ class EvaluateSection(Section):
 
     datasets: list[str] = ["synthetic"]
     conditions: list[str] = [CLEAN]
+    at: list[float] | None = None
     seeds: Seeds = 10
     protocols: dict[str, ProtocolEntry]
 

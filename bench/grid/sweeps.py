@@ -1,9 +1,17 @@
-"""Swept settings of protocols: lists of values, each a column of its own."""
+"""Swept settings of protocols, each a column of its own, and the axis of `evaluate.at`."""
 
 import itertools
 from typing import Any
 
-from .schema import as_list
+from .schema import Grid, as_list
+
+AT = "at"
+
+
+def at_axes(grid: Grid) -> list[dict[str, Any]]:
+    """Return the shares of the steps after which encoders are evaluated, each as an axis."""
+    at = grid.evaluate.at
+    return [{}] if at is None else [{AT: share} for share in at]
 
 
 def swept_values(value: Any, default: Any) -> list[Any] | None:

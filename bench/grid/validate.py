@@ -11,6 +11,7 @@ from ..data.pools import pool_members
 from ..identity import RECIPES, SOURCE, Recipe, fill, pool_count
 from ..method_facts.method_info import MethodInfo, check_config
 from ..suggest import unknown
+from .at_problems import share_problems
 from .encoder_problems import encoder_problems
 from .evaluate_problems import evaluate_problems, shots_problems
 from .recipes import recipe_of
@@ -39,7 +40,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
     problems = [
         *_claim_problems(grid), *_pretrain_problems(grid), *_pool_problems(grid, methods),
         *_recipe_problems(grid, methods), *evaluate_problems(grid),
-        *encoder_problems(grid, methods),
+        *encoder_problems(grid, methods), *share_problems(grid, methods),
     ]  # fmt: skip
     entries = (*grid.methods, *grid.controls)
     if not entries and not grid.encoders:
@@ -113,6 +114,9 @@ def _pretrain_problems(grid: Grid) -> Iterator[str]:
     for name, value in (swept | pretrain.overrides).items():
         yield from list_problems(f"pretrain.{name}", as_list(value), "value")
     yield from seed_problems("pretrain.seeds", pretrain.seeds)
+    if pretrain.watch is not None and pretrain.watch not in grid.evaluate.datasets:
+        known = unknown("data set of this grid", pretrain.watch, grid.evaluate.datasets)
+        yield f"pretrain.watch: {known}"
 
 
 def _given(grid: Grid, key: str) -> list[tuple[str, Any]]:

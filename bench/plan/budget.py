@@ -109,7 +109,9 @@ def _chips(identity: Pretraining) -> int:
 def budget_note(grid: Grid, planned: Sequence[PlannedPretraining]) -> str:
     """Return the budget of a grid and the epochs of each row in words; empty for equal chips."""
     kind = grid.pretrain.budget
-    rows = {one.row: one.recipe.epochs for one in planned if one.recipe and one.identity}
+    rows = {
+        one.without_at().row: one.recipe.epochs for one in planned if one.recipe and one.identity
+    }
     if kind == "chips" or not rows:
         return ""
     first = next(iter(rows))

@@ -57,7 +57,8 @@ def compute_note(plan: Plan) -> str:
     for entry in plan.pretrain:
         architecture = _architecture(entry)
         if architecture and architecture.step_gflop:
-            found[entry.planned.row] = entry.planned.method, architecture.step_gflop
+            row = entry.planned.without_at().row
+            found[row] = entry.planned.method, architecture.step_gflop
     bases = [cost for method, cost in found.values() if method == "mae"]
     if not found:
         return ""
@@ -77,7 +78,9 @@ def recipe_lines(plan: Plan) -> list[str]:
     for entry in plan.pretrain:
         planned = entry.planned
         if planned.recipe and planned.recipe_name:
-            rows.setdefault((planned.recipe_name, planned.recipe), []).append(planned.row)
+            rows.setdefault((planned.recipe_name, planned.recipe), []).append(
+                planned.without_at().row
+            )
     lines = [
         f"recipe {name}: {'; '.join(dict.fromkeys(names))}: {describe_recipe(recipe)}"
         for (name, recipe), names in rows.items()
@@ -175,4 +178,5 @@ def _budget(entry: Start) -> str:
     if identity is None or recipe is None:
         return ""
     chips = identity.pool_count
-    return f"{chips} chips, epochs {recipe.epochs}, batches of {recipe.batch}"
+    ended = "" if identity.at is None else f", ended after {identity.at:g} of the steps"
+    return f"{chips} chips, epochs {recipe.epochs}, batches of {recipe.batch}{ended}"

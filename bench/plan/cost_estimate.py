@@ -112,13 +112,15 @@ class Costs:
     def missing(self, plan: Plan) -> Estimate:
         """Estimate the missing part of a plan."""
         estimate = Estimate(0.0, 0.0, self.used, 0)
-        for entry in plan.pretrain:
-            if entry.state == "done":
+        for training in plan.trainings():
+            missing_starts = [start.planned for start, _ in training if start.state != "done"]
+            if not missing_starts:
                 continue
-            if entry.planned.identity is None:
+            longest = missing_starts[0]  # it writes the others on its way
+            if longest.identity is None:
                 estimate.unknown += 1
                 continue
-            seconds, measured = self.pretraining_s(entry.planned)
+            seconds, measured = self.pretraining_s(longest)
             estimate.rough += not measured
             estimate.pretrain_h += seconds / 3600
         missing = [entry for entry in plan.runs if entry.state != "done"]
@@ -213,4 +215,5 @@ def _images(planned: PlannedPretraining) -> int:
     identity = planned.identity
     if identity is None or identity.recipe is None:
         return 0
-    return identity.pool_count * identity.recipe["epochs"]
+    every = identity.pool_count * identity.recipe["epochs"]
+    return every if identity.at is None else max(1, round(identity.at * every))

@@ -110,8 +110,7 @@ def find_entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry
         return Entry(planned, "done", detail=day, record=record)
     folder = store.folder(kind, identity.key)
     if running := read_progress(folder):
-        now = running.progress
-        place = f"step {now.step} of {now.steps} on {running.host}"
+        place = f"{running.progress} on {running.host}"
         return Entry(planned, "running", detail=place)
     attempt = store.last_attempt(kind, identity.key) if folder.exists() else None
     if attempt is not None:

@@ -14,11 +14,12 @@ from ..data.sharing import Sharing, sharing
 from ..given_file import GivenFile
 from ..given_identity import weights_of
 from ..grid.applicable import NotApplicable, applicable
+from ..grid.at_problems import check_states
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from ..grid.given_rows import given_rows
 from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
 from ..grid.validate import check_data, validate
-from ..identity import Job, Pretraining, Run
+from ..identity import Job, Run, Watched
 from ..method_facts.contract_outcomes import failed_contracts
 from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
@@ -27,6 +28,7 @@ from .entry import Cause, Entry, find_entry
 from .given_files import find_given
 from .seen import seen_sharing
 from .stale import StaleIndex
+from .trainings import by_training, set_running
 from .tuning import refuse_test_chips, trials_of, tuning_grid, waiting_for, with_choices
 
 
@@ -34,6 +36,7 @@ class OverlapError(GridError):
     """A pool shares chips with a test set."""
 
 
+WithRuns = tuple[Entry[PlannedPretraining], list[Entry[PlannedRun]]]
 Shared = dict[tuple[str, ...], dict[str, Sharing]]
 
 
@@ -74,33 +77,47 @@ class Plan:
         for entry in self.pretrain:
             if done or entry.state != "done":
                 wanted |= set(map(set_of, entry.planned.pool))
+                wanted |= {str(self.grid.pretrain.watch)} if entry.planned.recipe else set()
         return [name for name in needs(self.grid, self.methods) if name in wanted]
 
     def counts(self) -> dict[str, int]:
         """Return how many runs are in each state."""
         return dict(Counter(entry.state for entry in self.runs))
 
-    def grouped(self) -> list[tuple[Entry[PlannedPretraining], list[Entry[PlannedRun]]]]:
+    def grouped(self) -> list[WithRuns]:
         """Return every pretraining with its runs."""
         runs_of: dict[int, list[Entry[PlannedRun]]] = defaultdict(list)
         for entry in self.runs:
             runs_of[id(entry.planned.pretraining)].append(entry)
         return [(start, runs_of[id(start.planned)]) for start in self.pretrain]
 
-    def job(self, start: PlannedPretraining, identity: Pretraining, own: list[Run]) -> Job:
-        """Return a job with some runs of a pretraining."""
+    def trainings(self) -> list[list[WithRuns]]:
+        """Return every pretraining with its runs, those of one training together, longest first."""
+        return by_training(self.grouped())
+
+    def job(self, starts: list[PlannedPretraining], own: list[Run]) -> Job:
+        """Return a job with pretrainings of one training, the longest first, and some runs."""
+        start, (identity, *earlier) = starts[0], [one.identity for one in starts if one.identity]
         file = self.files.get(weights_of(identity).key)
-        return Job(describe_pretraining(start), identity, start.pool, own, file)
+        label = describe_pretraining(start.without_at() if earlier else start)
+        watch = self.data.get(self.grid.pretrain.watch or "") if identity.recipe else None
+        watched = Watched(watch.name, watch.data_digest, watch.split_digest) if watch else None
+        return Job(label, identity, start.pool, own, file, watched, tuple(earlier))
 
     def jobs(self) -> list[Job]:
-        """Return the missing work, one job per pretraining, without those that are running."""
+        """Return the missing work, one job per training, without those that are running."""
         result = []
-        for start, own in self.grouped():
-            if start.state == "running":
+        for training in self.trainings():
+            if any(start.state == "running" for start, _ in training):
                 continue
-            missing = [e.planned.identity for e in own if e.planned.identity and e.to_do]
-            if start.planned.identity and (missing or start.state != "done"):
-                result.append(self.job(start.planned, start.planned.identity, missing))
+            starts, missing = [], []
+            for start, own in training:
+                runs = [e.planned.identity for e in own if e.planned.identity and e.to_do]
+                if start.planned.identity and (runs or start.state != "done"):
+                    starts.append(start.planned)
+                    missing += runs
+            if starts:
+                result.append(self.job(starts, missing))
         return sorted(result, key=lambda job: job.pretraining.recipe is None)
 
 
@@ -215,10 +232,12 @@ def make_plan(
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
     check_data(grid, data, methods)
+    check_states(starts)
     shared = _sharing(grid, data, pools, store)
     _refuse_overlaps(grid, shared)
     stale = StaleIndex(store, starts, planned)
     pretrain = [find_entry("pretrain", start, store, stale) for start in starts]
+    set_running(pretrain, store)
     entries = [find_entry("evaluate", run, store, stale) for run in planned]
     entry_of = {id(entry.planned): entry for entry in pretrain}
     for entry in entries:

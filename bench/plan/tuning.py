@@ -111,6 +111,7 @@ def tuning_grid(
                     "overrides": grid.pretrain.overrides | tune.overrides,
                     "seeds": seeds_of(grid.pretrain.seeds)[:1],
                     "budget": "chips",
+                    "watch": None,
                     "allow_overlap": True,
                 }
             ),
@@ -269,7 +270,7 @@ def waiting_for(
 def tuning_note(grid: Grid, planned: Sequence[PlannedPretraining]) -> str:
     """Return how the recipes of a grid were found, for a caption."""
     tune = grid.tune
-    rows = {one.row: one for one in planned if one.recipe}
+    rows = {one.without_at().row: one for one in planned if one.recipe}
     if not rows:
         return ""
     if tune is None:

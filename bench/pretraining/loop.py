@@ -4,7 +4,8 @@ All random numbers are functions of (seed, purpose, step). So a resumed pretrain
 of a generator and ends with the same bits as an uninterrupted one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from ...methods._masked import MaskedPrediction
 from ...methods._method import Method
 from ...results.record import Architecture, PretrainRecord
+from ..data.chips import Chips
 from ..data.pools import Pool
 from ..given_identity import given_of
 from ..identity import Pretraining, Resources
@@ -23,13 +25,15 @@ from ..store.records import Store
 from ..store.weights import read_encoder, save_encoder
 from .batch_norm import share_statistics
 from .checkpoints import remove_checkpoints
-from .claim import claim
+from .claim import Interrupted, RunningElsewhereError, claim
 from .device import check_precision, compile_blocks, out_of_memory
 from .distributed import ALONE, Ranks
 from .sample_predictions import write_predictions
-from .training import Loop
+from .training import Loop, write_history
 
-SHOWN_EVERY = 16  # every 16th of the spread's chips is predicted at the end, for the report
+SHOWN_EVERY = (
+    16  # every 16th of the watched chips of the pool is predicted at the end, for the report
+)
 
 
 def pretrain(
@@ -39,8 +43,11 @@ def pretrain(
     resources: Resources,
     *,
     ranks: Ranks = ALONE,
+    watched: Chips | None = None,
+    earlier: Sequence[Pretraining] = (),
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_earlier: Callable[[Pretraining], None] = lambda identity: None,
     warn: Callable[[str], None] = lambda message: None,
 ) -> PretrainRecord:
     """Train to the end and write the record; resume from the newest whole checkpoint.
@@ -54,9 +61,13 @@ def pretrain(
             training continues from.
         resources: Device, threads and time between checkpoints.
         ranks: The processes that train it together.
+        watched: A data set whose training chips the history classifies; it changes no weight.
+        earlier: Pretrainings that differ in `at` only and end earlier. The training writes them on
+            its way, but for those that another process trains.
         should_stop: Asked after every look at the losses (on a CPU after every step); True saves
             the state and raises `Interrupted`.
         on_progress: Called after every look.
+        on_earlier: Called with each of `earlier` that this training has written.
         warn: Called with messages that do not stop the training.
 
     Raises:
@@ -71,11 +82,17 @@ def pretrain(
     """
     folder = store.folder("pretrain", identity.key)
     folder.mkdir(parents=True, exist_ok=True)
+
+    def write_earlier(loop: Loop, one: Pretraining) -> None:
+        if _write_earlier(loop, one, store, should_stop, warn):
+            on_earlier(one)
+
     with claim(identity, store, resources, ranks, should_stop) as claimed:
         if not claimed.done:
             clock = Clock(resources, ranks.count)
             outcome: dict[str, Any] = {
                 "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
+                "collapsed_step": None,
             }  # fmt: skip
             if identity.recipe is None or pool is None:
                 method = build_method(identity).to(resources.device)
@@ -83,15 +100,20 @@ def pretrain(
                 loop, outcome = _train(
                     lambda resident: Loop(
                         identity, _method_on(identity, store, resources, ranks, warn), pool,
-                        folder, resources, warn, ranks, clock, resident,
+                        folder, resources, warn, ranks, clock, resident, watched, earlier,
                     ),
-                    lambda loop: loop.run(should_stop, claimed.lost, on_progress),
+                    lambda loop: loop.run(
+                        should_stop, claimed.lost, on_progress, lambda one: write_earlier(loop, one)
+                    ),
                     warn,
                 )  # fmt: skip
                 method = loop.method
-                if ranks.first and isinstance(method, MaskedPrediction):
+                shown = ranks.first and identity.at is None
+                if shown and isinstance(method, MaskedPrediction):
                     rng = ALONE.stream(identity.seed, "predictions", device=resources.device)
-                    write_predictions(method, loop.spread_chips[::SHOWN_EVERY], rng, folder, warn)
+                    write_predictions(
+                        method, loop.watch.pool_chips[::SHOWN_EVERY], rng, folder, warn
+                    )
             ranks.wait()  # no record is written while a process still trains
             if ranks.first:
                 _finish(identity, method, store, clock, outcome, warn)
@@ -151,6 +173,33 @@ def _train(
         return loop, run(loop)
     except torch.OutOfMemoryError as error:
         raise out_of_memory(error, loop.step, loop.steps, loop.resources.device) from error
+
+
+def _write_earlier(
+    loop: Loop,
+    identity: Pretraining,
+    store: Store,
+    should_stop: Callable[[], bool],
+    warn: Callable[[str], None],
+) -> bool:
+    """Write the present state as an earlier pretraining; return False if it is not missing.
+
+    If another process trains that pretraining, it writes it.
+    """
+    ranks = loop.ranks
+    with (
+        suppress(RunningElsewhereError, Interrupted),
+        claim(identity, store, loop.resources, ranks, should_stop) as claimed,
+    ):
+        if not claimed.done:
+            history = loop.history_so_far()
+            write_history(store.history(identity.key), history, ranks)
+            if ranks.first:
+                outcome = loop.outcome(history)
+                _finish(identity, loop.method, store, loop.clock, outcome, warn)
+        ranks.wait()
+        return not claimed.done
+    return False
 
 
 def _finish(

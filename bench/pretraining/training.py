@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,17 +11,18 @@ from typing import Any, TypeVar
 import torch
 
 from ...methods._method import Method
+from ..data.chips import Chips
 from ..data.pools import Pool
 from ..identity import Pretraining, Recipe, Resources
 from ..store.atomic import read_lines, write_atomic
-from ..store.progress import Progress, write_progress
+from ..store.progress import Progress, steps_at, write_progress
 from ..store.provenance import Clock
 from ..store.records import HISTORY
 from .batches import Batches
 from .checkpoints import load_checkpoint, save_checkpoint
 from .claim import Interrupted, RunningElsewhereError
 from .distributed import Ranks
-from .feature_spread import feature_spread
+from .feature_spread import COLLAPSED, collapsed_at
 from .optimisation import learning_rate, make_optimizer, weight_decay
 from .step import (
     NonFiniteLossError,
@@ -30,6 +31,7 @@ from .step import (
     queue_step,
     train_step,
 )
+from .watch import Watch, classifies
 
 Loss = TypeVar("Loss", float, torch.Tensor)
 
@@ -37,7 +39,6 @@ Loss = TypeVar("Loss", float, torch.Tensor)
 # nothing else does. An epoch ends with a look, and a checkpoint follows one.
 LOOK_STEPS = {"cpu": 1, "cuda": 16}
 PROGRESS_S = 10.0  # between two writes of the progress file
-SPREAD_CHIPS = 64  # first chips of the pool, whose feature spread the history holds
 
 
 class Loop:
@@ -54,6 +55,8 @@ class Loop:
         ranks: Ranks,
         clock: Clock,
         resident: bool = True,
+        watched: Chips | None = None,
+        earlier: Sequence[Pretraining] = (),
     ) -> None:
         self.identity, self.method, self.folder = identity, method, folder
         self.resources, self.ranks, self.clock = resources, ranks, clock
@@ -63,10 +66,12 @@ class Loop:
             pool, self.recipe, identity.seed, views, method.encoder_config.input_px,
             resources.device, ranks, labelled=method.needs_labels, resident=resident, warn=warn,
         )  # fmt: skip
-        self.steps = method.steps = round(self.batches.per_epoch * self.recipe.epochs)
+        self.schedule = method.steps = round(self.batches.per_epoch * self.recipe.epochs)
+        self.steps = steps_at(identity.at, self.schedule)
+        self.earlier = {steps_at(one.at, self.schedule): one for one in earlier}
         self.optimizer = make_optimizer(method, self.recipe)
-        self.spread_chips = self.batches.plain(SPREAD_CHIPS)
-        self.step, self.loss_sum = 0, 0.0
+        self.watch, self.warn = Watch(method, self.batches, watched), warn
+        self.step, self.loss_sum, self.pace = 0, 0.0, 0.0
         self.timing = {"wall_s": 0.0, "train_s": 0.0, "steps": 0}  # before the last resume
         # Only the first process reads: on a network file system others may see older files.
         found = None
@@ -100,21 +105,35 @@ class Loop:
         should_stop: Callable[[], bool],
         lost: Callable[[], bool],
         on_progress: Callable[[Progress], None],
+        on_earlier: Callable[[Pretraining], None] = lambda identity: None,
     ) -> dict[str, Any]:
-        """Train to the last step; return the fields of the record."""
+        """Train to the last step; return the fields of the record.
+
+        `on_earlier` is called with each of `earlier` when its last step is done.
+        """
         saved = written = self.began
         self.method.train()
+        if self.step == 0 and not self.history:
+            self.history.append({"step": 0, "epoch": 0, **self.watch.values(classify=True)})
+            write_history(self._history_path, self.history, self.ranks)
+        if self.step in self.earlier:
+            on_earlier(self.earlier[self.step])
         while self.step < self.steps:
             loss = self._advance()
             now = time.monotonic()
             pace = (self.step - self.first) * self.recipe.batch / (now - self.began)
-            progress = Progress(self.step, self.steps, self.recipe.batch, loss, pace)
+            progress = Progress(
+                self.step, self.steps, self.recipe.batch, loss, pace, collapsed_at(self.history)
+            )
             on_progress(progress)
             if self.ranks.first and now - written >= PROGRESS_S:
                 write_progress(self.folder, progress)
                 written = now
+            self.pace = pace
             if self.step % self.batches.per_epoch == 0 or self.step == self.steps:
-                self._end_epoch(pace)
+                self._end_epoch()
+            if self.step in self.earlier:
+                on_earlier(self.earlier[self.step])
             if self.ranks.mean(float(lost()), self.resources.device) > 0:
                 raise RunningElsewhereError("another process took this pretraining over")
             stop = self.ranks.mean(float(should_stop()), self.resources.device) > 0
@@ -124,13 +143,23 @@ class Loop:
             if stop and self.step < self.steps:
                 self.ranks.wait()
                 raise Interrupted(f"stopped after step {self.step} of {self.steps}; state is saved")
-        last, timing = self.history[-1], self._timing()
+        return self.outcome(self.history)
+
+    def outcome(self, history: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the fields of a record of the present state; `history` is that up to it."""
+        last, timing = history[-1], self._timing()
         return {
-            "steps": self.steps,
-            "images_per_s": timing["steps"] * self.recipe.batch / timing["train_s"],
+            "steps": self.step,
+            "images_per_s": timing["steps"] * self.recipe.batch / max(timing["train_s"], 1e-9),
             "final_loss": last["loss"],
             "feature_spread": last["spread"],
+            "collapsed_step": collapsed_at(history),
         }
+
+    def history_so_far(self) -> list[dict[str, Any]]:
+        """Return the history with a line of the present step, which may be within an epoch."""
+        ended = self.history[-1]["step"] == self.step
+        return self.history if ended else [*self.history, self._line()]
 
     def _advance(self) -> float:
         """Do the steps up to the next look at the losses; return the last loss.
@@ -140,7 +169,10 @@ class Loop:
         """
         first, epoch = self.step, self.batches.per_epoch
         look = LOOK_STEPS[torch.device(self.resources.device).type]
-        last = min((first // look + 1) * look, (first // epoch + 1) * epoch, self.steps)
+        last = min(
+            (first // look + 1) * look, (first // epoch + 1) * epoch, self.steps,
+            *(step for step in self.earlier if step > first),
+        )  # fmt: skip
         if last == first + 1:
             losses = [self.one_step(train_step)]
         else:
@@ -165,7 +197,7 @@ class Loop:
         self.optimizer.param_groups[0]["weight_decay"] = weight_decay(self.recipe, epoch)
         batch = replace(
             self.batches.batch(self.step),
-            progress=self.step / self.steps,
+            progress=self.step / self.schedule,
             gather=self.ranks.gather,
         )
         rng = self.ranks.stream(self.identity.seed, "mask", self.step, device=self.resources.device)
@@ -178,27 +210,45 @@ class Loop:
         self.step += 1
         return loss
 
-    def _end_epoch(self, pace: float) -> None:
+    def _end_epoch(self) -> None:
+        self.history.append(self._line())
+        self.loss_sum = 0.0
+        write_history(self._history_path, self.history, self.ranks)
+        if collapsed_at(self.history) == self.step:
+            self.warn(self._collapse())
+
+    def _line(self) -> dict[str, Any]:
+        """Return the line of the present step; its loss is the mean since the last whole epoch."""
         try:
             check_weights(self.method)  # the last step has no later loss that would show it
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"after step {self.step} of {self.steps}: {error}") from error
-        epoch, part = divmod(self.step, self.batches.per_epoch)
-        before = self.history[-1]["step"] if self.history else 0
-        line = {
+        epoch, rest = divmod(self.step, self.batches.per_epoch)
+        classify = bool(rest) or classifies(epoch, self.recipe.epochs)
+        return {
             "step": self.step,
-            "epoch": epoch if not part else self.step / self.batches.per_epoch,
-            "loss": self.loss_sum / (self.step - before),
+            "epoch": self.step / self.batches.per_epoch if rest else epoch,
+            "loss": self.loss_sum / (rest or self.batches.per_epoch),
             "lr": self.optimizer.param_groups[0]["lr"],
-            "spread": feature_spread(self.method.encoder, self.spread_chips),
-            "images_per_s": round(pace, 1),
+            **self.watch.values(classify=classify),
+            "images_per_s": round(self.pace, 1),
         }
-        self.history.append(line)
-        self.loss_sum = 0.0
-        if not self.ranks.first:
-            return
-        text = "".join(json.dumps(entry) + "\n" for entry in self.history)
-        write_atomic(self._history_path, text)
+
+    def _collapse(self) -> str:
+        """Return a message about features that have collapsed."""
+        first, last = self.history[0], self.history[-1]
+        fell = ", ".join(
+            f"{name} {first[key]:.3g} to {last[key]:.3g}"
+            for key, name in (("spread", "feature spread"), ("rank", "effective rank"))
+            if first.get(key) is not None
+        )
+        return (
+            f"{self.identity.method}, seed {self.identity.seed}: the features have collapsed at "
+            f"step {self.step} of {self.steps}: {fell} (below {COLLAPSED:.0%} of the start, of "
+            "the rank's excess over 1), so all chips get nearly the same features. The training "
+            "continues and its table will say so; stop it, and set a lower base_lr, more warm-up "
+            "or another setting of the method, if that is not wanted"
+        )
 
     def _save(self) -> None:
         if not self.ranks.first:
@@ -211,3 +261,9 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
         }
         save_checkpoint(self.folder, self.step, state)
+
+
+def write_history(path: Path, history: list[dict[str, Any]], ranks: Ranks) -> None:
+    """Write the lines of a history; only the first process does."""
+    if ranks.first:
+        write_atomic(path, "".join(json.dumps(line) + "\n" for line in history))

@@ -7,10 +7,15 @@ from ...results.figures.gains import Measured
 from ...results.leaderboard import Leaderboard
 from ...results.record import PretrainRecord
 from ...results.scores import column_name
+from ..grid.sweeps import AT
 from ..plan.plan import Plan
 from .named_figure import NamedFigure, main_column
 
-EPOCHS = "epochs"  # the swept field along a line
+# The axis along a line: states of one training, else trainings of several lengths.
+ALONG = {
+    AT: " Lines join the states of one training, whose schedule is for all its steps.",
+    "epochs": " Lines join rows that differ only in epochs.",
+}
 CAPTION = (
     "Compute: GFLOP of one chip in one step, forward and backward (matrix products and "
     "convolutions), times the chips seen (steps times batch); from the records and the same on "
@@ -34,6 +39,8 @@ def compute_figures(plan: Plan, board: Leaderboard) -> tuple[list[NamedFigure], 
     """Return the figure, if a pretrained row has compute, and reasons for missing parts."""
     column, costs, rows = main_column(board.columns), _costs(plan), []
     starts = {entry.planned.row: entry.planned for entry in plan.pretrain}
+    swept = {name for start in starts.values() for name in start.axes}
+    along = next((name for name in ALONG if name in swept), AT)
     controls: dict[str, float] = {}
     without: list[str] = []
     for row in board.rows:
@@ -46,11 +53,10 @@ def compute_figures(plan: Plan, board: Leaderboard) -> tuple[list[NamedFigure], 
             without.append(row)
         else:
             start = starts[row]
-            others = [f"{name} {value}" for name, value in start.axes.items() if name != EPOCHS]
+            others = [f"{name} {value}" for name, value in start.axes.items() if name != along]
             score = Measured(row, costs[row], cell.mean, cell.low, cell.high)
             rows.append(Trained(score, start.label, ", ".join(others)))
-    swept = any(EPOCHS in starts[one.score.row].axes for one in rows)
-    joined = " Lines join rows that differ only in epochs." if swept else ""
+    joined = ALONG[along] if any(along in starts[one.score.row].axes for one in rows) else ""
     missing = f" Without compute in their records: {'; '.join(without)}." if without else ""
     if not rows:
         return [], [f"score over compute: no finished pretraining with compute.{missing}"]

@@ -11,7 +11,7 @@ from ...methods._encoders import ViTConfig, encoder_from_json
 from ...results.figures.confusion import confusion_figure, recall_figure
 from ...results.figures.critical_difference import ranks_figure
 from ...results.figures.encoders import attention_figure, features_figure
-from ...results.figures.training import training_figure
+from ...results.figures.training import History, training_figure
 from ...results.leaderboard import Leaderboard
 from ...results.metrics import confusion
 from ...results.scores import Column, Score, by_column, column_name
@@ -99,20 +99,38 @@ def _training(plan: Plan, store: Store, board: Leaderboard) -> Offer:
     return [NamedFigure(
         "training", "Training curves",
         "Loss of each pretraining. Methods have different targets, so their losses cannot be "
-        "compared." + left_out(board, rows),
+        "compared. Spread: standard deviation of features over 64 chips of the pool, relative to "
+        "their root mean square; rank: effective rank (RankMe) of the same features, at most 64; "
+        "both fall to their least, 0 and 1, if features collapse. They have one scale in each line "
+        f"of the figure.{_of_knn(plan)}"
+        + left_out(board, rows),
         lambda: training_figure(histories),
     )], []  # fmt: skip
 
 
-def _histories(plan: Plan, store: Store) -> dict[str, list[tuple[float, float]]]:
-    found: dict[str, list[tuple[float, float]]] = {}
-    for entry in plan.pretrain:
+def _of_knn(plan: Plan) -> str:
+    watched = plan.grid.pretrain.watch
+    if not watched:
+        return ""
+    return (
+        f" knn: share of 256 training chips of {watched} that have the class of the nearest of 256 "
+        "others (fewer in a small data set); test chips are not read."
+    )
+
+
+def _histories(plan: Plan, store: Store) -> dict[str, History]:
+    """Return the history of the first seed of each row; of the states of a training, the longest.
+
+    The others are parts of it.
+    """
+    found: dict[str, History] = {}
+    for training in plan.trainings():
+        entry = training[0][0]
         start = entry.planned
         if entry.key and start.row not in found and not plan.methods[start.method].control:
             lines = read_lines(store.history(entry.key))
-            points = [(float(p["epoch"]), float(p["loss"])) for p in lines if p.get("loss")]
-            if len(points) > 1:
-                found[start.row] = points
+            if sum(bool(line.get("loss")) for line in lines) > 1:
+                found[start.row] = lines
     return found
 
 

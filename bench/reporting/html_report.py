@@ -156,7 +156,8 @@ def _facts(plan: Plan, checked: Checked) -> list[tuple[str, str]]:
         ("pretrainings", str(len(plan.pretrain))),
     ]
     done = [entry.record.provenance for entry in plan.runs if entry.record]
-    done += [entry.record.provenance for entry in plan.pretrain if entry.record]
+    for training in plan.trainings():  # the time of the longest has that of the others in it
+        done += [start.record.provenance for start, _ in training if start.record][:1]
     if done:
         hours = sum(one.wall_s for one in done) / 3600
         hosts = len({one.host for one in done})

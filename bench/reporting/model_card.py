@@ -157,7 +157,7 @@ def _pretraining(identity: Pretraining, record: PretrainRecord) -> list[str]:
     if identity.recipe:
         rows += [
             ("recipe", describe_recipe(Recipe(**identity.recipe))),
-            ("steps", f"{record.steps:,}"),
+            ("steps", f"{record.steps:,}{_ended(identity)}"),
         ]
     if identity.config:
         rows.append(("settings of the method", f"`{json.dumps(identity.config, sort_keys=True)}`"))
@@ -170,6 +170,13 @@ def _pretraining(identity: Pretraining, record: PretrainRecord) -> list[str]:
     members = [(f"`{one['name']}`", f"{one['count']:,}", f"`{one['digest']}`")
                for one in identity.pool]  # fmt: skip
     return [*found, *_table(("pool", "chips in it", "digest of the pixels"), members)]
+
+
+def _ended(identity: Pretraining) -> str:
+    """Return the place in its training of an encoder that was taken before the end."""
+    if identity.at is None:
+        return ""
+    return f", {identity.at:g} of a training whose schedule is for all its steps"
 
 
 def _scores(scores: Sequence[CardScore]) -> list[str]:

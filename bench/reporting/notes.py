@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ...protocols import PROTOCOLS
 from ...protocols._settings import EncoderTraining, HeadTraining
 from ...results.notes import Note
-from ...results.record import RunRecord
+from ...results.record import PretrainRecord, RunRecord
 from ..data.names import set_of, split_source
 from ..data.sharing import Sharing
 from ..grid.applicable import sentences
@@ -45,6 +45,12 @@ def _rows(plan: Plan) -> list[Note]:
     flag = f"Rows differ in {', '.join(differing).lower()}."
     for text in differing.values():
         found.append(Note("Rows", text, flag))
+    if plan.grid.evaluate.at:
+        found.append(Note("Rows", (
+            "Rows with `at` are states of one training after that share of its steps. The schedule "
+            "is that of the whole training, so a state is not a training of fewer epochs."
+        )))  # fmt: skip
+    found += _collapsed(plan)
     planned = [entry.planned for entry in plan.pretrain]
     found += [
         Note("Rows", text)
@@ -54,6 +60,22 @@ def _rows(plan: Plan) -> list[Note]:
     if compute := compute_note(plan):
         found.append(Note("Rows", compute))
     return found
+
+
+def _collapsed(plan: Plan) -> list[Note]:
+    """Name the pretrainings whose features have collapsed."""
+    steps = {
+        describe_pretraining(entry.planned): f"at step {step:,} of {entry.record.steps:,}"
+        for entry in plan.pretrain
+        if isinstance(entry.record, PretrainRecord) and (step := entry.record.collapsed_step)
+    }
+    if not steps:
+        return []
+    listed = "; ".join(f"{name} {where}" for name, where in steps.items())
+    return [Note("Rows", (
+        "Features collapsed while pretraining (spread or effective rank below 5% of the value "
+        f"before it): {listed}. Nearly constant features say nothing about a method that works."
+    ), f"Features collapsed while pretraining: {'; '.join(steps)}.")]  # fmt: skip
 
 
 def _pools(plan: Plan) -> list[Note]:

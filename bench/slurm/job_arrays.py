@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from ..grid.expand import PlannedRun
+from ..grid.expand import PlannedPretraining, PlannedRun
 from ..identity import KINDS, Job, Kind, Run
 from ..plan.cost_estimate import START_S, Costs
 from ..plan.entry import Entry
@@ -58,15 +58,19 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
     trained: list[Job] = []
     dependent: list[tuple[str, list[Job]]] = []
     free: list[Job] = []
+    for training in plan.trainings():
+        learning = [
+            start.planned for start, _ in training if _learns(start) and start.key in wanted
+        ]
+        if learning:
+            trained.append(plan.job(learning, []))
     for start, own in plan.grouped():
         identity = start.planned.identity
         if identity is None:
             continue
-        job = plan.job(start.planned, identity, [])
+        job = plan.job([start.planned], [])
         packs = _packs(job, [e for e in own if e.key in wanted], costs, limits.pack_s)
-        learns = identity.recipe is not None and start.state != "done"
-        if learns and identity.key in wanted:
-            trained.append(job)
+        learns = _learns(start)
         if learns and identity.key in wanted | waiting:
             dependent.append((identity.key, packs))
         elif not learns:  # finished, or a control that the first pack of its runs makes
@@ -77,6 +81,11 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
     for key, packs in dependent:
         arrays += _chunks("evaluate", packs, key, limits)
     return arrays
+
+
+def _learns(start: Entry[PlannedPretraining]) -> bool:
+    identity = start.planned.identity
+    return identity is not None and identity.recipe is not None and start.state != "done"
 
 
 def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: float) -> list[Job]:

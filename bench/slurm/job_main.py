@@ -48,8 +48,8 @@ class Task:
 
     @property
     def keys(self) -> list[str]:
-        """The keys of its runs, or of its pretraining if it has no runs."""
-        return [run.key for run in self.job.runs] or [self.job.pretraining.key]
+        """The keys of its runs, or of its pretrainings if it has no runs."""
+        return [run.key for run in self.job.runs] or [one.key for one in self.job.pretrainings]
 
     @property
     def kind(self) -> Kind:

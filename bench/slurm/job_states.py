@@ -183,7 +183,7 @@ def _progress(entry: Entry, states: JobStates) -> str:
     if running is None:
         return ""
     now = running.progress
-    text = f", step {now.step} of {now.steps}"
+    text = f", {now}"
     if not now.images_per_s:  # no step is done yet
         return text
     return f"{text}, {now.images_per_s:.0f} images/s, {duration(now.left_s)} left"

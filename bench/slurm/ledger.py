@@ -39,6 +39,7 @@ class Element(BaseModel):
     label: str
     pretraining: str  # key
     runs: list[str]  # keys; empty if the job is the pretraining
+    earlier: list[str] = []  # keys of the pretrainings that this one writes on its way
 
 
 class Array(BaseModel):
@@ -76,7 +77,7 @@ class Submission(BaseModel):
         """Yield every key with the array and the index of the job that holds it."""
         for array in self.arrays:
             for index, element in enumerate(array.elements):
-                for key in element.runs or [element.pretraining]:
+                for key in element.runs or [element.pretraining, *element.earlier]:
                     yield key, array, index
 
     def array_folder(self, store: Store, name: str) -> Path:
@@ -143,6 +144,7 @@ def _rebuild(path: Path) -> Submission:
                 label=task.job.label,
                 pretraining=task.job.pretraining.key,
                 runs=[] if task.stage == "pretrain" else [run.key for run in task.job.runs],
+                earlier=[one.key for one in task.job.earlier],
             )
             arrays.append(
                 Array(name=place.name, stage=task.stage, after=None, job_id=job, elements=[element])

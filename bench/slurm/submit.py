@@ -155,6 +155,7 @@ class Submitter:
                     Element(
                         label=job.label, pretraining=job.pretraining.key,
                         runs=[run.key for run in job.runs],
+                        earlier=[one.key for one in job.earlier],
                     )
                     for job in each.jobs
                 ],
@@ -165,7 +166,7 @@ class Submitter:
             ledger.write(self.store, self.submission)
             if each.stage == "pretrain":
                 for index, job in enumerate(each.jobs):
-                    jobs[job.pretraining.key] = str(array.job(index))
+                    jobs |= {one.key: str(array.job(index)) for one in job.pretrainings}
             report(each, array.job_id)
         return self.submission
 

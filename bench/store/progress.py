@@ -26,6 +26,7 @@ class Progress:
         batch: Chips per step.
         loss: Loss of the last step.
         images_per_s: Speed since this process started; 0 before its first step.
+        collapsed: The first step at which the features had collapsed; None if they have not.
     """
 
     step: int
@@ -33,6 +34,12 @@ class Progress:
     batch: int
     loss: float = 0.0
     images_per_s: float = 0.0
+    collapsed: int | None = None
+
+    def __str__(self) -> str:
+        """Return the step in words, and a collapse."""
+        collapse = f", features collapsed at step {self.collapsed}" if self.collapsed else ""
+        return f"step {self.step} of {self.steps}{collapse}"
 
     @property
     def left_s(self) -> float:
@@ -63,8 +70,8 @@ def read_progress(folder: Path) -> Running | None:
         with (folder / PROGRESS_FILE).open() as file:
             age_s = time.time() - os.fstat(file.fileno()).st_mtime
             value = json.load(file)
-        names = Progress.__dataclass_fields__
-        running = Running(Progress(**{name: value[name] for name in names}), value["host"])
+        known = {name: value[name] for name in Progress.__dataclass_fields__ if name in value}
+        running = Running(Progress(**known), value["host"])
         here = running.host == host() and "pid" in value
         alive = age_s < FRESH_S and (not here or _is_alive(value["pid"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -92,4 +99,10 @@ def steps_of(identity: Pretraining) -> int:
     """Return the number of steps of a pretraining, 0 for a method that learns nothing."""
     if identity.recipe is None:
         return 0
-    return round(identity.pool_count // identity.recipe["batch"] * identity.recipe["epochs"])
+    every = round(identity.pool_count // identity.recipe["batch"] * identity.recipe["epochs"])
+    return steps_at(identity.at, every)
+
+
+def steps_at(at: float | None, every: int) -> int:
+    """Return the number of steps after which a training of `every` steps ends."""
+    return every if at is None else round(at * every)

@@ -36,7 +36,7 @@ class Trained:
     Attributes:
         score: Score over the compute.
         method: Label of the method, which has a colour.
-        variant: Its swept values but the epochs, such as `encoder vit_nano`; has a marker.
+        variant: Its swept values but that along a line, such as `encoder vit_nano`; has a marker.
     """
 
     score: Measured

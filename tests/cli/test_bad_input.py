@@ -50,6 +50,7 @@ WRONG_GRIDS = [
     (DATA, 'datasets = ["msar"]', "unknown data set 'msar'"),
     (DATA, 'datasets = ["folder:x?shape=2"]', "'shape=2' is not an option of a folder"),
     (DATA, "datasets = []", "evaluate.datasets has no data set"),
+    (POOL, 'watch = "mstar_soc"', "pretrain.watch: unknown data set of this grid 'mstar_soc'. A"),
     (POOL, 'pool = ["mstar_soc"]', "Did you mean 'mstar_soc:train'"),
     (POOL, 'pool = ["sarshpi"]', "Did you mean 'sar_ship'"),
     (POOL, "pool = []", "pretrain.pool has no pool"),

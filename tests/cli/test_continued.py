@@ -132,7 +132,7 @@ def test_a_file_that_changes_is_other_work_and_is_not_trained_under_the_old_key(
     path = done.folder / "w" / "dino.pth"
     kept, (plan, store) = path.read_bytes(), planned(done.grid, done.runs)
     (job, *_) = [
-        plan.job(one.planned, one.planned.identity, []) for one in plan.pretrain
+        plan.job([one.planned], []) for one in plan.pretrain
         if one.planned.init
     ]  # fmt: skip
     write_weights(path, "dinov2_registers", added=1.0)

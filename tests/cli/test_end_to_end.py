@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from commands import TINY, Sarbench
+from commands import TINY, Sarbench, call_here
 from stores import copy_synthetic
 
 from sarbench.bench.store.records import Store
@@ -262,6 +262,46 @@ def test_sigterm_saves_and_the_same_command_resumes_to_the_same_bits(tmp_path):
         other = straight.runs / path.relative_to(stopped.runs)
         assert path.read_bytes() == other.read_bytes(), path
     assert len(list(stopped.runs.glob("evaluate/*/record.json"))) == 3
+
+
+STATES = (
+    SMALL.replace("epochs = 1", "epochs = 100")
+    .replace("seeds = 2", "seeds = 1\nat = [0.05, 0.5, 1.0]")
+    .replace("linear = [5]\n", "")
+)
+
+
+@pytest.mark.slow
+def test_states_of_a_stopped_training_have_the_bits_of_those_of_others(tmp_path):
+    """Stopped and resumed, uninterrupted, and trained alone to a state."""
+    stopped, straight = Sarbench(tmp_path / "stopped", STATES), Sarbench(tmp_path / "a", STATES)
+    alone = Sarbench(tmp_path / "alone", STATES.replace("0.05, 0.5, 1.0", "0.5"))
+    process = stopped.start("run", stopped.grid, "-m", "mae", "--workers", "1")
+    wait_for(lambda: list(stopped.runs.glob("pretrain/*/record.json")))
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "pretrained MAE, at 0.05: " in errors
+    states = [entry["state"] for entry in stopped.plan()["pretrain"] if entry["axes"]]
+    assert states[0] == "done"
+    assert states[2] == "new"
+    for sarbench in (stopped, straight, alone):
+        sarbench.call("run", sarbench.grid, "-m", "mae", "--workers", "1")
+    for sarbench, count in ((stopped, 3), (alone, 1)):
+        found = [*sarbench.runs.glob("pretrain/*/encoder.safetensors")]
+        assert len(found) == count
+        for path in (*found, *sarbench.runs.glob("evaluate/*/*.npz")):
+            other = straight.runs / path.relative_to(sarbench.runs)
+            assert path.read_bytes() == other.read_bytes(), path
+    archive = tmp_path / "states.zip"
+    words = "archive", straight.grid, "-m", "mae", "--runs", straight.runs, "--out", archive
+    assert call_here(*words).returncode == 0
+    shown = call_here("table", archive, "--format", "csv").stdout
+    assert all(f"MAE, at {share}" in shown for share in (0.05, 0.5, "1.0"))
+    merged = Sarbench(tmp_path / "merged", STATES)
+    copy_synthetic(Store(merged.runs))
+    merged.here("merge", stopped.runs, alone.runs)
+    assert "checked 3 pretrainings, 6 runs: all hold" in merged.here("check", merged.grid).stdout
 
 
 def test_a_wrong_request_exits_with_2_and_one_message(finished, tmp_path):

@@ -3,11 +3,12 @@
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
-from small_pretrainings import identity_of
+from small_pretrainings import RECIPE, identity_of, make_pool, tiny_identity
 
 from sarbench.bench.execution import job as jobs
 from sarbench.bench.execution import local_pool as local
@@ -196,6 +197,38 @@ def test_runs_of_a_pretraining_in_another_process_are_skipped(tmp_path, monkeypa
     events = run(store)
     assert [event.kind for event in events] == ["started", "elsewhere"]
     assert store.last_attempt("pretrain", CONTROL.key) is None
+
+
+def broken() -> None:
+    raise ValueError("broken on purpose")
+
+
+@pytest.mark.parametrize(("end", "failure"), [(kill, "killed"), (broken, "ValueError")])
+def test_states_from_before_the_end_of_a_training_are_evaluated(
+    tmp_path, monkeypatch, end, failure
+):
+    whole = tiny_identity(recipe=replace(RECIPE, epochs=1, warmup_epochs=0.5))
+    late, early = replace(whole, at=0.99), replace(whole, at=0.5)
+    runs = [replace(runs_of("mstar_soc")[0], start=one.key) for one in (whole, late, early)]
+    job = Job("MAE", whole, [], runs, earlier=(late, early))
+    store = Store(tmp_path)
+
+    def train(identity, pool, store, resources, *, earlier, on_earlier, **_: object) -> None:
+        assert (identity, earlier) == (whole, [late, early])
+        pretrain(early, make_pool(), store, resources)
+        on_earlier(early)
+        end()
+
+    monkeypatch.setattr(jobs, "pool_of_job", lambda *_: None)
+    monkeypatch.setattr(jobs, "pretrain", train)
+    events = run(store, job)
+    assert keys(events, "failed") == {whole.key, late.key}
+    assert keys(events, "done") == {early.key, runs[2].key}
+    for key in keys(events, "failed"):
+        attempt = store.last_attempt("pretrain", key)
+        assert attempt is not None
+        assert attempt.failure == failure
+    assert store.last_attempt("pretrain", early.key) is None
 
 
 @pytest.mark.parametrize(

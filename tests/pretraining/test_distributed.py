@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_pretrainings import make_pool, stop_after
+from small_pretrainings import make_pool, stop_after, tiny_identity
 from stores import synthetic_sets
 
 from sarbench.bench.augmentation.augment import Augmentation, augment
@@ -147,6 +147,27 @@ def test_the_second_process_takes_the_state_of_the_first_and_lists_nothing(tmp_p
     assert loop.optimizer.state_dict()["state"].keys() == state["optimizer"]["state"].keys()
 
 
+def through_a_state(root: Path, environment: Environment | None) -> None:
+    torch.set_num_threads(1)
+    whole = tiny_identity("lomar")
+    pool = Pool([prepare("synthetic", root, synthetic_sets(), pool=True).chips], 16)
+    with join_ranks(Resources(), environment) as ranks:
+        earlier = [replace(whole, at=0.4)]
+        pretrain(whole, pool, Store(root), Resources(), ranks=ranks, earlier=earlier)
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_state_of_one(tmp_path):
+    synthetic_sets()  # not made by both processes
+    key = replace(tiny_identity("lomar"), at=0.4).key
+    through_a_state(tmp_path / "one", None)
+    assert in_two_processes(through_a_state, tmp_path / "two") == [0, 0]
+    one, two = (Store(tmp_path / name).read("pretrain", key) for name in ("one", "two"))
+    assert one.steps == two.steps == 5  # of 12
+    assert two.final_loss == pytest.approx(one.final_loss, rel=1e-5)
+    assert two.feature_spread == pytest.approx(one.feature_spread, rel=1e-3)
+
+
 def check_weights(step: list[int], seed: list[int], environment: Environment) -> None:
     """Compare the step and the drawn weights of each process."""
     rank = environment.rank
@@ -182,7 +203,9 @@ def test_a_record_is_written_only_when_every_process_has_finished(tmp_path, monk
 
 def losses(root: Path) -> list[float]:
     (path,) = root.glob("pretrain/*/history.jsonl")
-    return [json.loads(line)["loss"] for line in path.read_text().splitlines()]
+    before, *lines = map(json.loads, path.read_text().splitlines())
+    assert before["step"] == 0
+    return [line["loss"] for line in lines]
 
 
 SLOW = [

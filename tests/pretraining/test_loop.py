@@ -72,8 +72,8 @@ def test_stopping_after_every_step_gives_the_same_bits(tmp_path, method):
     assert outcome(stopped, identity) == (weights, history)
     assert again.weights_digest == record.weights_digest
     assert (again.steps, again.final_loss) == (STEPS, record.final_loss)
-    assert [line["step"] for line in history] == [2, 4, 6]
-    assert history[0]["loss"] != history[2]["loss"]
+    assert [line["step"] for line in history] == [0, 2, 4, 6]
+    assert history[1]["loss"] != history[3]["loss"]
     names = {path.name for path in stopped.folder("pretrain", identity.key).iterdir()}
     assert names == {"record.json", "encoder.safetensors", "history.jsonl", "predictions.npz"}
 
@@ -460,7 +460,7 @@ def test_the_learning_rate_changes_within_an_epoch(tmp_path):
     _, history = outcome(store, identity)
     # the last step of each epoch of two starts at epoch 0.5, 1.5 and 2.5; warm-up ends at 1
     expected = [peak * 0.5] + [0.5 * peak * (1 + cos(pi * share)) for share in (0.25, 0.75)]
-    assert [line["lr"] for line in history] == pytest.approx(expected)
+    assert [line["lr"] for line in history[1:]] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["mae", "i_jepa", "sar_jepa"])

@@ -20,6 +20,7 @@ from sarbench.bench.reporting.compute_figure import compute_figures
 from sarbench.bench.reporting.leaderboard import leaderboard
 from sarbench.bench.reporting.named_figure import main_column
 from sarbench.bench.store.archive import unpacked
+from sarbench.bench.store.progress import steps_of
 from sarbench.bench.store.records import Store
 from sarbench.results.figures.compute import Trained, compute_figure, spread
 from sarbench.results.figures.gains import Measured
@@ -170,6 +171,35 @@ def test_compute_is_that_of_the_records_and_rows_without_it_are_named(swept):
 
     none = replace(plan, pretrain=[e for e in plan.pretrain if e.planned.recipe is None])
     assert compute_figures(none, board)[0] == []
+
+
+def test_the_states_of_a_training_are_a_line_over_the_steps_up_to_each(tmp_path):
+    text = pooled_grid("states", ["mae"]).replace(
+        "[evaluate]", "epochs = 8\nwarmup_epochs = 0.5\n[evaluate]\nat = [0.25, 1.0, 0.5]"
+    )
+    write_pool(tmp_path / "runs" / "data")
+    sarbench = Sarbench(tmp_path, text, SARBENCH_DATA=str(tmp_path / "runs" / "data"))
+    fill(sarbench.grid, sarbench.runs, lambda run, labels: share(
+        0.5 + 0.4 * run.pretraining.axes.get("at", 0), run.seed, len(labels)
+    ))  # fmt: skip
+    plan = make_plan(read_grid(sarbench.grid), Store(sarbench.runs), tmp_path / "runs" / "data")
+    for entry in plan.pretrain:
+        if entry.planned.recipe:
+            steps = steps_of(entry.planned.identity)
+            architecture = Architecture(
+                encoder="x", encoder_parameters=1, trained_parameters=1, encoder_gflop=0.1,
+                step_gflop=0.5,
+            )  # fmt: skip
+            changed = {"architecture": architecture, "steps": steps}
+            entry.record = entry.record.model_copy(update=changed)
+    (found,), _ = compute_figures(plan, leaderboard(plan))
+    assert "Lines join the states of one training, whose schedule is for all" in found.caption
+    figure = found.draw()
+    (line,) = lines_in(figure.axes[0])
+    # 8 epochs of one batch of 4 chips at 0.5 GFLOP; after 2, 4 and 8 steps
+    assert [x for x, _ in points(line)] == pytest.approx([0.004, 0.008, 0.016])
+    assert [round(y / 10) for _, y in points(line)] == [6, 7, 9]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["MAE"]
 
 
 def test_the_figure_of_an_archive_has_the_compute_of_its_records_and_the_scores_of_its_table():

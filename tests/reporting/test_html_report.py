@@ -164,12 +164,35 @@ def test_encoders_of_two_sizes_have_their_own_uniform_attention_and_one_scale():
     assert [axes.get_ylim() for axes in figure.axes] == [(0, pytest.approx(103.5))] * 2  # 1.15 * 90
 
 
+OLD_HISTORY = [
+    {"step": 3 * epoch, "epoch": epoch, "loss": 2.0 / epoch, "spread": 0.5} for epoch in (1, 2)
+]
+HISTORY = [
+    {"step": 0, "epoch": 0, "spread": 0.5, "rank": 4.0, "knn": 0.25},
+    *({**line, "rank": 3.0} for line in OLD_HISTORY),
+]
+
+
+def test_training_curves_of_old_and_new_histories_share_a_figure():
+    axes = training_figure({"old": OLD_HISTORY, "new": HISTORY}).axes
+    drawn = [
+        [line.get_xydata().tolist() for line in one.lines] for one in axes if one.get_visible()
+    ]
+    losses, spread = [[1, 2], [2, 1]], [[1, 0.5], [2, 0.5]]
+    assert drawn == [
+        [losses], [losses], [spread], [[[0, 0.5], *spread]],
+        [[]], [[[0, 4], [1, 3], [2, 3]]], [[]], [[[0, 25]]],
+    ]  # fmt: skip
+    only_old = training_figure({"old": OLD_HISTORY})
+    assert [one.get_ylabel() for one in only_old.axes] == ["loss (own scale)", "spread"]
+
+
 @pytest.mark.slow
 def test_every_figure_is_written_as_vectors_and_pixels(tmp_path):
     draw = np.random.default_rng(0)
     classes, matrix = ["T72", EVIL, "$"], MATRIX
     figures = {
-        "training": training_figure({EVIL: [(1.0, 2.0), (2.0, 1.0)]}),
+        "training": training_figure({EVIL: OLD_HISTORY, "A": HISTORY}),
         "ranks": ranks_figure(rank_methods(["A", EVIL, "C", "D"], draw.random((7, 4)))),
         "confusion": confusion_figure({"A": matrix, EVIL: matrix}, classes, EVIL),
         "recall": recall_figure({"A": np.array([0.8, 0.9, 1.0])}, classes, [], EVIL),

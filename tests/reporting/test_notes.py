@@ -48,6 +48,13 @@ def test_a_table_prints_flags_and_with_notes_everything(tmp_path):
     assert len(short.split("\n\n")[-1].splitlines()) <= 4
     assert all(note.text in full for note in every)
 
+    (mae, _) = plan.pretrain
+    mae.record = mae.record.model_copy(update={"collapsed_step": 3, "steps": 1200})
+    collapsed = notes(plan)
+    assert "Features collapsed while pretraining: MAE." in flags(collapsed)
+    (text,) = (note.text for note in collapsed if "collapsed" in note.text)
+    assert "MAE at step 3 of 1,200. Nearly constant" in text
+
 
 def test_changed_settings_are_flagged_and_the_steps_of_a_training_are_given(tmp_path):
     changed = """

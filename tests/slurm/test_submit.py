@@ -28,6 +28,7 @@ from sarbench.bench.slurm.profile import (
     parse_profile,
     read_profile,
 )
+from sarbench.bench.slurm.selection import select
 from sarbench.bench.slurm.submit import Submitter
 from sarbench.bench.store.attempts import attempt_of, record_failure
 from sarbench.bench.store.records import Store
@@ -201,6 +202,22 @@ def test_states_come_from_one_query_of_the_queue(tmp_path, monkeypatch):
     assert "node1, 4:10" in plan.runs[0].reason
     assert plan.runs[2].failure_class == "node_failure"
     assert [states.live(entry.key) for entry in plan.runs] == [True, True, False]
+
+
+def test_the_job_of_a_training_is_that_of_the_states_on_its_way(tmp_path, monkeypatch):
+    store, plan = Store(tmp_path), make_plan(runs_each=1, trained=2, untrained=0)
+    whole, state = plan.pretrain
+    made = ledger.new_submission("g", "code", {})
+    element = Element(label="M", pretraining=str(whole.key), runs=[], earlier=[str(state.key)])
+    made.arrays.append(
+        Array(name="000-pretrain", stage="pretrain", after=None, job_id="7", elements=[element])
+    )
+    ledger.write(store, made)
+    replace_commands(monkeypatch, squeue="7|RUNNING|None|node1|4:10|\n")
+    states = update_from_queue(store, plan, pytest.fail)
+    assert [entry.state for entry in plan.pretrain] == ["running", "running"]
+    assert states.live(state.key)
+    assert select(plan, states, lambda entry: True).waiting == {whole.key, state.key}
 
 
 def test_a_job_that_left_the_queue_has_its_state_from_the_accounting_or_is_lost(

@@ -1,0 +1,29 @@
+"""The chips of a job's pretraining: its pool, and the data set that is watched."""
+
+from ..data.chips import Chips
+from ..data.names import card_of
+from ..data.pools import Pool, open_pool
+from ..data.prepare import open_version
+from ..data.registry import add_cards
+from ..data.set_descriptions import FOLDER
+from ..identity import Job
+from ..store.records import Store
+
+
+def pool_of_job(job: Job, store: Store) -> Pool | None:
+    """Open the pool; None for a control."""
+    identity = job.pretraining
+    if identity.recipe is None:
+        return None
+    digests = [(member["digest"], member.get("split", "")) for member in identity.pool]
+    return open_pool(job.pool, digests, store.prepared, identity.pool_cap, identity.pool_fraction)
+
+
+def watched_of_job(job: Job, store: Store) -> Chips | None:
+    """Open the data set whose training chips are classified while it trains, if there is one."""
+    wanted = job.watched
+    if wanted is None or job.pretraining.recipe is None:
+        return None
+    add_cards(store.root / FOLDER)
+    card = card_of(wanted.dataset)
+    return open_version(card, wanted.data_digest, wanted.split_digest, store.prepared)
