@@ -105,7 +105,7 @@ def tabulate_scores(
 
     Args:
         scores: Every run of the grid, finished or not.
-        metric: The metric, or the name of one of sarbench or `recall:<class>`.
+        metric: The metric, or the name of a built-in one or `recall:<class>`.
         notes: Notes that do not follow from the scores.
         sort: `rank` (best first), `name`, or a column such as `mstar_soc/linear/10`.
         chips: Predictions of test chips, for intervals and tests over test chips.

@@ -103,7 +103,7 @@ class ChipPredictions:
         return self._records.get(key or "")
 
     def score_values(self, key: str, metric: Metric) -> dict[str, float] | None:
-        """Return metrics of the scores of a run: the given one, or all of sarbench with it.
+        """Return metrics of the scores of a run: the given one, or all built-in ones with it.
 
         None where the scores of all classes or the labels are not here.
 

@@ -35,7 +35,7 @@ def leaderboard(
 
     Args:
         plan: The grid against its store.
-        metric: A metric of sarbench or of another package, or `recall:<class>`.
+        metric: A built-in metric, one of another package, or `recall:<class>`.
         predictions: Predictions, for metrics other than accuracy, balanced accuracy and macro F1,
             and for tests over test chips.
         sort: `rank`, `name` or a column.

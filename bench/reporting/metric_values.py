@@ -180,7 +180,7 @@ def _value(
             "it"
         )
     raise _Lacking(
-        "the scores of all classes are not stored (an older sarbench did not keep them); rerun "
+        "the scores of all classes are not stored (older versions did not keep them); rerun "
         "them with `sarbench run GRID --force`"
     )
 

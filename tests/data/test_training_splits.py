@@ -19,7 +19,7 @@ from sarbench.bench.data.registry import UnknownDatasetError
 from sarbench.bench.data.set_descriptions import descriptions_of
 from sarbench.bench.data.sharing import Sharing, count_sharing
 from sarbench.bench.data.sources import sar_acd, synthetic
-from sarbench.bench.execution.job import _pool
+from sarbench.bench.execution.open_chips import pool_of_job
 from sarbench.bench.grid.expand import pretrainings
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.identity import Pretraining, pool_count
@@ -200,7 +200,7 @@ def test_a_plan_reads_and_prepares_the_pools_that_entries_name(packed: Store, tm
     arrays = make_arrays(plan, keys, set(), limits)
     assert {job.label: job.pool for array in arrays for job in array.jobs} == pools
     (job,) = (job for job in plan.jobs() if job.label == "FG-MAE")
-    assert len(_pool(job, packed).labels) == 400
+    assert len(pool_of_job(job, packed).labels) == 400
 
 
 def test_a_grid_of_one_training_split_reads_one_set(packed: Store, tmp_path: Path):
