@@ -64,6 +64,7 @@ def quick_settings(settings_of):
     return settings
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # attention on a CPU
 def test_seeds_of_few_shot_are_timed_apart_and_together(steps, monkeypatch):
     whole = steps[2].FewShot

@@ -32,6 +32,7 @@ print(faults())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept with glibc only")
 def test_a_prepared_process_reuses_freed_memory():
     fresh, prepared = map(int, subprocess.check_output([sys.executable, "-c", FAULTS]).split())

@@ -18,6 +18,9 @@ from parity.our_methods import CASES
 from sarbench.methods import get
 from sarbench.methods._gradients import orientation_histograms, sobel_gradients
 
+QUICK = ("mae", "lomar", "i_jepa", "fg_mae", "sar_jepa", "vicreg", "dino")  # others are slow ones
+STEPS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_inputs_are_those_of_the_files(name):
@@ -29,7 +32,7 @@ def above(found: dict[str, float]) -> dict[str, str]:
     return {kind: f"{value:.1e}" for kind, value in found.items() if not value <= LIMITS[kind]}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", STEPS)
 def test_ten_steps_equal_those_of_the_published_code(name):
     found = differences(name)
     assert {"tokens", "predictions", "losses", "weights"} <= set(found)

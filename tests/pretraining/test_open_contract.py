@@ -180,7 +180,7 @@ def test_a_queue_a_state_of_each_chip_and_six_crops_resume_with_the_same_bits(tm
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("plugin_simsiam", SIMSIAM),
+        pytest.param("plugin_simsiam", SIMSIAM, marks=pytest.mark.slow),
         pytest.param("plugin_queue", QUEUE, marks=pytest.mark.slow),
     ],
 )
@@ -239,7 +239,8 @@ def test_nt_xent_is_that_of_the_paper():
 @pytest.mark.parametrize(
     "name",
     ["timm:resnet18@64", "timm:convnext_atto@64", "timm:vit_tiny_patch16_224@64",
-     "timm:swin_tiny_patch4_window7_224@224", "timm:vgg11@64"],
+     "timm:swin_tiny_patch4_window7_224@224",
+     pytest.param("timm:vgg11@64", marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_tokens_of_timm_are_the_places_of_its_last_map(name):
     config = encoder_named(name)
