@@ -82,7 +82,8 @@ def plan(request: Request, as_json: Json = False) -> None:
     if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
         out.print(str(Costs(made).missing(made)))
     if made.tuning and are_open(made.tuning):
-        out.print(f"trials of [tune] are missing: {request.trials(made.tuning).command('plan')}")
+        command = request.trials(made.tuning).command("plan")
+        out.print(f"trials of [tune] are missing: {command}", markup=False)
     for line in sentences(made.not_applicable):
         out.print(f"n/a: {line}", markup=False)
     for line in made.overlaps:
