@@ -168,7 +168,7 @@ def _request(
         Many, typer.Option("--pixels", metavar="SET=DIGEST", help=PIXELS_HELP)
     ] = None,
     tuning: Annotated[
-        bool, typer.Option("--tuning", help="the trials of [tune] instead of the grid")
+        bool, typer.Option("--tuning", help="the trials of \\[tune] instead of the grid")
     ] = False,
 ) -> Request:
     part = Filters(
