@@ -15,8 +15,9 @@ from ..plan.before_work import check_files, move_aside
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause
+from ..plan.filters import Filters
 from ..plan.input_warnings import input_warnings
-from ..plan.plan import Filters, Plan
+from ..plan.plan import Plan
 from ..plan.tuning import are_open
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic

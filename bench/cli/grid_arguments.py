@@ -14,10 +14,12 @@ from ..data.names import full_name, placed, stored_name
 from ..data.registry import add_cards
 from ..data.set_descriptions import FOLDER
 from ..grid.schema import Grid, bundled_grids, read_grid
+from ..grid.trials import tuning_grid
+from ..grid.validate import validate
 from ..method_facts.method_info import describe
 from ..plan.archived import read_plan
-from ..plan.plan import Filters, Plan, make_plan
-from ..plan.tuning import tuning_grid
+from ..plan.filters import Filters
+from ..plan.plan import Plan, make_plan
 from ..store.archive import GRID, SUFFIX, ArchivedStore, unpacked
 from ..store.records import Store
 from ..suggest import RequestError
@@ -70,7 +72,9 @@ class Request:
         grid = read_grid(self.file)
         if not self.tuning:
             return grid
-        trials = tuning_grid(grid, describe(grid.method_names(), self.store.root))
+        methods = describe(grid.method_names(), self.store.root)
+        validate(grid, methods, self.store.root)
+        trials = tuning_grid(grid, methods)
         if trials is None:
             raise RequestError(
                 f"{self.path} has no trials, because it has no section [tune]; add one, or leave "

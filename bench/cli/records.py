@@ -11,8 +11,9 @@ import typer
 
 from ..grid.schema import GridError, grid_file
 from ..plan.archived import members_of
+from ..plan.filters import Filters
 from ..plan.parts import open_parts
-from ..plan.plan import Filters, Plan, counted
+from ..plan.plan import Plan, counted
 from ..store.archive import SUFFIX, ArchivedStore, unpacked, write_archive
 from ..store.joined import JoinedStore
 from ..store.records import Store

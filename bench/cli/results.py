@@ -19,7 +19,7 @@ from ...results.scores import Column
 from ...results.tables.class_recalls import ClassRecalls, recall_lines, recall_sheets
 from ...results.tables.render import FORMATS, STYLES, csv_text, render, render_sheets
 from ...results.tables.sheets import LAYOUTS
-from ..plan.plan import Filters
+from ..plan.filters import Filters
 from ..reporting.class_recalls import class_recalls
 from ..reporting.leaderboard import (
     check_class,

@@ -71,21 +71,25 @@ def _draw(
     first: dict[int, str] = {}
     for unit, chip_id in zip(units.tolist(), _training_ids(chips), strict=True):
         first[unit] = min(chip_id, first.get(unit, chip_id))
-    taken = np.zeros(len(labels), dtype=bool)
-    for label, name in enumerate(chips.classes):
-        of_class = labels == label
-        wanted = np.ceil(SHARE * of_class.sum())
-        for unit in sorted(set(units[of_class].tolist()), key=lambda u: _hash(chips, first[u])):
-            if taken[of_class].sum() >= wanted:
+    taken = np.zeros(len(first), dtype=bool)  # units
+    rank = {unit: _hash(chips, chip_id) for unit, chip_id in first.items()}
+    for label in range(len(chips.classes)):
+        of_class = np.bincount(units[labels == label], minlength=len(first))
+        missing = np.ceil(SHARE * of_class.sum()) - of_class[taken].sum()
+        for unit in sorted(np.flatnonzero(of_class).tolist(), key=rank.__getitem__):
+            if missing <= 0:
                 break
-            taken |= units == unit
-        if not taken[of_class].any() or taken[of_class].all():
+            missing -= 0 if taken[unit] else of_class[unit]
+            taken[unit] = True
+    for label, name in enumerate(chips.classes):  # a group of two classes may take too many
+        out = taken[units[labels == label]]
+        if not out.any() or out.all():
             raise HeldOutError(
-                f"{chips.name} has {of_class.sum()} training chips of {name} in "
-                f"{len(set(units[of_class].tolist()))} groups of near duplicates, of which none "
-                "can be held out; at least 2 groups are needed: tune on another data set"
+                f"{chips.name} has {len(out)} training chips of {name} in "
+                f"{len(set(units[labels == label].tolist()))} groups of near duplicates, of which "
+                "a part cannot be held out; at least 2 groups are needed: tune on another data set"
             )
-    return taken
+    return taken[units]
 
 
 def _training_ids(chips: Chips) -> list[str]:

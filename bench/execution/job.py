@@ -148,6 +148,7 @@ def execute(
         Interrupted: `should_stop` returned True; finished work is stored.
         NoSpaceError: The disk is full; finished work is stored.
     """
+    add_cards(store.root / FOLDER)
     for _ in job.pretrainings:
         missing = _without_record(job, store, ranks, resources)
         if not missing:
@@ -158,7 +159,6 @@ def execute(
                 return
             job = rest  # states of the training from before it failed
             break
-    add_cards(store.root / FOLDER)
     starts = {one.key: one for one in job.pretrainings}
     places = {key: place for place, key in enumerate(starts)}
 

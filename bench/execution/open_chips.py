@@ -4,8 +4,6 @@ from ..data.chips import Chips
 from ..data.names import card_of
 from ..data.pools import Pool, open_pool
 from ..data.prepare import open_version
-from ..data.registry import add_cards
-from ..data.set_descriptions import FOLDER
 from ..identity import Job
 from ..store.records import Store
 
@@ -24,6 +22,5 @@ def watched_of_job(job: Job, store: Store) -> Chips | None:
     wanted = job.watched
     if wanted is None or job.pretraining.recipe is None:
         return None
-    add_cards(store.root / FOLDER)
     card = card_of(wanted.dataset)
     return open_version(card, wanted.data_digest, wanted.split_digest, store.prepared)

@@ -49,8 +49,10 @@ class PlannedPretraining:
     pool: list[str] = field(default_factory=list)  # names as in the grid; empty for a control
     given: GivenRow | None = None  # of the weights of a file
     init: dict[str, Any] | None = None  # as in its identity: it continues from those weights
-    waits_for: Literal["", "timing", "tuning"] = ""  # why its recipe is not known yet
+    # why its recipe is not known yet
+    waits_for: Literal["", "timing", "tuning", "failed tuning"] = ""
     tuned: dict[str, Any] = field(default_factory=dict)  # recipe fields that `[tune]` has chosen
+    failed_trials: int = 0  # of `[tune]`
 
     @property
     def row(self) -> str:

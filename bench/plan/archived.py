@@ -22,6 +22,7 @@ from ..data.sharing import Sharing
 from ..grid.applicable import NotApplicable
 from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import read_grid
+from ..grid.trials import tuning_grid
 from ..identity import Kind, Run
 from ..method_facts.method_info import MethodInfo, describe
 from ..store.archive import AGAIN, GRID, PLAN, ArchivedStore, ArchiveError
@@ -29,8 +30,8 @@ from ..store.records import HISTORY, Store
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE
 from .entry import Cause, Entry, State
-from .plan import Filters, Plan
-from .tuning import tuning_grid
+from .filters import Filters
+from .plan import Plan
 
 RUN = TypeAdapter(PlannedRun)
 OWN = [one.name for one in fields(PlannedRun) if one.name not in ("pretraining", "identity")]

@@ -27,6 +27,12 @@ class Budgeted:
     planned: list[PlannedPretraining]
     untimed: list[PlannedPretraining]  # with the epochs of the grid
 
+    def untimed_of(self, wanted: Sequence[PlannedPretraining]) -> list[PlannedPretraining]:
+        """Return those that wanted pretrainings wait for: of their row, or of the first one."""
+        waiting = {one.label for one in wanted if one.waits_for == "timing"}
+        first = next((one.label for one in self.planned if one.recipe), "")
+        return [one for one in self.untimed if waiting and one.label in waiting | {first}]
+
 
 def with_budget(grid: Grid, planned: Sequence[PlannedPretraining], store: Store) -> Budgeted:
     """Solve for the epochs of each method under the budget of a grid.
@@ -62,7 +68,8 @@ def with_budget(grid: Grid, planned: Sequence[PlannedPretraining], store: Store)
         first = _first(one, trained)
         theirs, mine = cost(first), cost(one)
         if theirs is None or mine is None or first.recipe is None:
-            waits = "timing" if one.identity and first.identity else ""
+            both = one.identity and first.identity
+            waits = one.waits_for or first.waits_for or ("timing" if both else "")
             solved.append(replace(one, identity=None, waits_for=waits))
             continue
         epochs = round(first.recipe.epochs * theirs / mine, DIGITS)
@@ -74,7 +81,7 @@ def with_budget(grid: Grid, planned: Sequence[PlannedPretraining], store: Store)
                 f"{mine / theirs:.2f} under [pretrain], or leave the method out"
             ] = None
             continue
-        solved.append(one if one is first else _in(one, epochs))
+        solved.append(one if one.label == first.label else _in(one, epochs))
     if problems:
         raise GridError("\n".join(problems))
     return Budgeted(solved, list(untimed.values()))

@@ -10,6 +10,7 @@ from .entry import Entry
 from .plan import Plan
 
 Start = Entry[PlannedPretraining]
+NOT_COMPUTE = "The same chips and epochs are not the same compute."
 SHOWN = 3  # rows of one group that are named
 
 
@@ -24,7 +25,7 @@ def differences(plan: Plan) -> dict[str, str]:
         "Inputs": (networks, _input),
         "First weights": (trained, _init),
         "Pools": (trained, _pool),
-        "Budgets": (trained, _budget),
+        "Budgets" if _equal_chips(plan) else "Chips seen": (trained, _budget),
         "Recipes": (trained, lambda entry: entry.planned.recipe_name or ""),
         "Optimisers": (trained, _optimiser_of),
     }
@@ -66,10 +67,12 @@ def compute_note(plan: Plan) -> str:
     if len(bases) == 1:
         scale, unit, digits = bases[0], f"relative to MAE ({bases[0]:.3g} GFLOP)", 3
     listed = "; ".join(f"{row} {cost / scale:.{digits}g}" for row, (_, cost) in found.items())
-    return (
-        f"Compute per chip in one pretraining step, forward and backward, {unit}: {listed}. "
-        "The same chips and epochs are not the same compute."
-    )
+    text = f"Compute per chip in one pretraining step, forward and backward, {unit}: {listed}."
+    return f"{text} {NOT_COMPUTE}" if _equal_chips(plan) else text
+
+
+def _equal_chips(plan: Plan) -> bool:
+    return plan.grid.pretrain.budget == "chips"
 
 
 def recipe_lines(plan: Plan) -> list[str]:

@@ -22,6 +22,7 @@ class Cause(StrEnum):
     NOT_PREPARED = "not_prepared"
     NOT_TIMED = "not_timed"  # its step, for a budget in core-seconds
     NOT_TUNED = "not_tuned"
+    TRIALS_FAILED = "trials_failed"  # all trials of [tune]
     NOT_RUN = "not_run"
     STOPPED = "stopped"  # a checkpoint is stored
     VERSION = "version"  # stored, but of another version of the method or protocol
@@ -37,6 +38,7 @@ SENTENCES = {
     Cause.NOT_PREPARED: "not prepared",
     Cause.NOT_TIMED: "its step is not timed yet; run does that",
     Cause.NOT_TUNED: "its recipe is not tuned yet; run does that",
+    Cause.TRIALS_FAILED: "all its trials failed; --tuning shows them",
     Cause.NOT_RUN: "not run yet",
     Cause.STOPPED: "stopped at {}; run resumes it",
     Cause.VERSION: "stored with other {}",
@@ -52,7 +54,10 @@ SENTENCES = {
 }
 
 
-WAITS = {"": Cause.NOT_PREPARED, "timing": Cause.NOT_TIMED, "tuning": Cause.NOT_TUNED}
+WAITS = {
+    "": Cause.NOT_PREPARED, "timing": Cause.NOT_TIMED, "tuning": Cause.NOT_TUNED,
+    "failed tuning": Cause.TRIALS_FAILED,
+}  # fmt: skip
 
 
 @dataclass

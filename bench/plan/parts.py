@@ -24,8 +24,9 @@ from ..store.joined import JoinedStore
 from ..store.records import Store
 from .archived import read_plan
 from .entry import Cause, Entry
+from .filters import Filters
 from .given_files import remember
-from .plan import Filters, Plan, make_plan
+from .plan import Plan, make_plan
 
 LISTED = 5  # conflicts that a message lists
 

@@ -6,18 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...results.scores import labels_in_words
-from ..augmentation.conditions import CLEAN
 from ..data.find_set import find_set
 from ..data.names import place_of, set_of
 from ..data.packed import Summary
-from ..data.sharing import Sharing, sharing
 from ..given_file import GivenFile
 from ..given_identity import weights_of
 from ..grid.applicable import NotApplicable, applicable
 from ..grid.at_problems import check_states
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from ..grid.given_rows import given_rows
-from ..grid.schema import Grid, GridError, as_list, describe_pool, pool_of
+from ..grid.schema import Grid, GridError, pool_of
+from ..grid.trials import tuning_grid
 from ..grid.validate import check_data, validate
 from ..identity import Job, Run, Watched
 from ..method_facts.contract_outcomes import failed_contracts
@@ -25,11 +24,13 @@ from ..method_facts.method_info import MethodInfo, describe
 from ..store.records import Store
 from .budget import with_budget
 from .entry import Cause, Entry, find_entry
+from .filters import Filters
 from .given_files import find_given
+from .overlaps import Shared, overlaps_in, refuse_overlaps, sharing_of
 from .seen import seen_sharing
 from .stale import StaleIndex
 from .trainings import by_training, set_running
-from .tuning import refuse_test_chips, trials_of, tuning_grid, waiting_for, with_choices
+from .tuning import refuse_known_chips, trials_of, waiting_for, with_choices
 
 
 class OverlapError(GridError):
@@ -37,7 +38,6 @@ class OverlapError(GridError):
 
 
 WithRuns = tuple[Entry[PlannedPretraining], list[Entry[PlannedRun]]]
-Shared = dict[tuple[str, ...], dict[str, Sharing]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Plan:
     @property
     def overlaps(self) -> list[str]:
         """A statement for each pool that holds test chips."""
-        return _overlaps(self.sharing)
+        return [] if self.grid.of_trials else overlaps_in(self.sharing)
 
     def to_prepare(self) -> list[str]:
         """Return the sets that must be packed before the missing work, with their paths."""
@@ -140,52 +140,6 @@ def describe_run(run: PlannedRun) -> str:
     return ", ".join(filter(None, parts))
 
 
-@dataclass(frozen=True)
-class Filters:
-    """The part of a grid that a command is about; an empty filter matches everything."""
-
-    methods: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
-    protocols: tuple[str, ...] = ()
-    shots: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    conditions: tuple[str, ...] = ()  # `clean` for chips without one
-
-    def check(self, planned: list[PlannedRun]) -> None:
-        """Refuse a filter value that matches nothing in the grid.
-
-        Raises:
-            GridError: The message lists the values that the grid has.
-        """
-        for name, wanted, have in (
-            ("method", self.methods, {n for run in planned for n in _names(run)}),
-            ("data set", self.datasets, {run.dataset for run in planned}),
-            ("protocol", self.protocols, {run.protocol for run in planned}),
-            ("shots", self.shots, {str(run.shots) for run in planned}),
-            ("seed", self.seeds, {run.seed for run in planned}),
-            ("condition", self.conditions, {run.condition or CLEAN for run in planned}),
-        ):
-            for value in wanted:
-                if value not in have:
-                    listed = ", ".join(map(str, sorted(have)))
-                    raise GridError(f"no run of this grid has {name} {value!r}; it has: {listed}")
-
-    def matches(self, run: PlannedRun) -> bool:
-        """Return whether a run matches."""
-        return (
-            (not self.methods or not _names(run).isdisjoint(self.methods))
-            and (not self.datasets or run.dataset in self.datasets)
-            and (not self.protocols or run.protocol in self.protocols)
-            and (not self.shots or str(run.shots) in self.shots)
-            and (not self.seeds or run.seed in self.seeds)
-            and (not self.conditions or (run.condition or CLEAN) in self.conditions)
-        )
-
-
-def _names(run: PlannedRun) -> set[str]:
-    return {run.pretraining.method, run.pretraining.label}
-
-
 def make_plan(
     grid: Grid,
     store: Store,
@@ -207,6 +161,7 @@ def make_plan(
         OverlapError: A pool shares chips with a test set, and the grid does not allow it.
         AmbiguousSetError: The store has several versions of a set, and `versions` chooses none.
     """
+    filters = filters or Filters()
     methods = describe(grid.method_names(), store.root)
     validate(grid, methods, store.root)
     found = {
@@ -216,16 +171,17 @@ def make_plan(
     data = {name: one.summary for name, one in found.items() if one}
     given = find_given(grid, methods, store)
     tuning = None
-    if trial_grid := tuning_grid(grid, methods, filters.methods if filters else ()):
+    starts = pretrainings(grid, methods, data.get, given)
+    if trial_grid := tuning_grid(grid, methods, filters.methods):
         tuning = make_plan(trial_grid, store, data_dir, None, versions)
-        refuse_test_chips(tuning.data, data, store.root)
-    trials = trials_of(tuning) if tuning else []
-    starts = pretrainings(with_choices(grid, trials, methods), methods, data.get, given)
-    budgeted = with_budget(grid, waiting_for(trials, starts) if tuning else starts, store)
+        refuse_known_chips(tuning, data, store.root)
+        trials = trials_of(tuning)
+        chosen = with_choices(grid, trials, methods)
+        starts = waiting_for(trials, pretrainings(chosen, methods, data.get, given))
+    budgeted = with_budget(grid, starts, store)
     starts = budgeted.planned + given_rows(grid, given, methods)
     pools = pools_of(starts)
     planned = runs(grid, starts, methods, data.get)
-    filters = filters or Filters()
     filters.check(planned)
     planned = [run for run in planned if filters.matches(run)]
     planned, refused = applicable(planned, store.root)
@@ -233,8 +189,8 @@ def make_plan(
     starts = [start for start in starts if id(start) in wanted]
     check_data(grid, data, methods)
     check_states(starts)
-    shared = _sharing(grid, data, pools, store)
-    _refuse_overlaps(grid, shared)
+    shared = sharing_of(grid, data, pools, store)
+    refuse_overlaps(grid, shared)
     stale = StaleIndex(store, starts, planned)
     pretrain = [find_entry("pretrain", start, store, stale) for start in starts]
     set_running(pretrain, store)
@@ -259,7 +215,7 @@ def make_plan(
         failing=set(failed_contracts(store, methods)),
         files={one.identity.key: GivenFile(one.entry.weights, one.entry.stated()) for one in given},
         seen=seen_sharing(grid, data, data_dir, store, versions),
-        untimed=budgeted.untimed,
+        untimed=budgeted.untimed_of(starts),
         tuning=tuning,
     )
 
@@ -273,43 +229,3 @@ def needs(grid: Grid, methods: dict[str, MethodInfo]) -> list[str]:
     pools = [pool_of(grid.pretrain, entry, methods[entry.name]) for entry in entries]
     sets = [set_of(name) for pool in pools for name in pool]
     return list(dict.fromkeys([*grid.evaluate.datasets, *sets]))
-
-
-def _sharing(
-    grid: Grid, data: Mapping[str, Summary], pools: list[tuple[str, ...]], store: Store
-) -> Shared:
-    """Return the chips that each pool shares with each data set, where both are known."""
-    pretrain, result = grid.pretrain, {}
-    fraction = max(as_list(pretrain.pool_fraction))
-    for pool in pools:
-        members = [one for name in pool if (one := data.get(set_of(name)))]
-        if len(members) < len(pool):
-            continue
-        shared = {
-            name: sharing(pool, members, pretrain.pool_cap, fraction, data[name], store.root)
-            for name in grid.evaluate.datasets
-            if name in data
-        }
-        if known := {name: one for name, one in shared.items() if one}:
-            result[pool] = known
-    return result
-
-
-def _overlaps(shared: Shared) -> list[str]:
-    """Return a statement for each pool that holds test chips."""
-    statements = []
-    for pool, datasets in shared.items():
-        listed = [f"{one.test} test chips of {name}" for name, one in datasets.items() if one.test]
-        if listed:
-            statements.append(f"the pool {describe_pool(pool)} holds {', '.join(listed)}")
-    return statements
-
-
-def _refuse_overlaps(grid: Grid, shared: Shared) -> None:
-    overlaps = _overlaps(shared)
-    if overlaps and not grid.pretrain.allow_overlap:
-        raise OverlapError(
-            f"{'; '.join(overlaps)}: an encoder pretrained on it has seen test chips. Use "
-            "another pool, or set allow_overlap = true under [pretrain]; every table will then "
-            "report it"
-        )

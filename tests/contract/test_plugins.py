@@ -15,7 +15,8 @@ from sarbench.bench.contract.skeleton import skeleton
 from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.method_facts.contract_outcomes import CHECKS, failed_contracts
 from sarbench.bench.method_facts.method_info import code_digest, plugin_digest
-from sarbench.bench.plan.plan import Filters, make_plan
+from sarbench.bench.plan.filters import Filters
+from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.reporting.leaderboard import scores_of
 from sarbench.bench.slurm.commands import Site
 from sarbench.bench.slurm.profile import Profile

@@ -84,6 +84,26 @@ def test_near_duplicates_stay_together(tmp_path):
     assert 0 < chips.is_test.sum() < 14
 
 
+def test_a_class_whose_groups_another_class_takes_is_refused(tmp_path):
+    lines = ["file,class,side,group"]
+    for number in range(8):
+        name = "ab"[number > 1]
+        (tmp_path / "mine" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(
+            tmp_path / f"mine/{name}/{number}.png"
+        )
+        group = {0: "x", 1: "y", 2: "x", 3: "y"}.get(number, f"g{number}")
+        side = "test" if number > 5 else "train"
+        lines.append(f"{name}/{number}.png,{name},{side},{group if side == 'train' else ''}")
+    (tmp_path / "mine" / "a" / "8.png").write_bytes((tmp_path / "mine/a/0.png").read_bytes())
+    lines.append("a/8.png,a,test,")
+    Image.fromarray(np.full((8, 8), 99, np.uint8)).save(tmp_path / "mine/a/8.png")
+    (tmp_path / "mine" / "split.csv").write_text("\n".join(lines))
+    chips = prepare(NAME, tmp_path, tmp_path / "prepared").chips
+    for label in range(2):  # here both sides keep a chip of each class
+        assert set(chips.is_test[chips.labels == label].tolist()) == {True, False}
+
+
 def test_what_cannot_be_held_out_is_refused(tmp_path):
     write(tmp_path, {"train": {"a": 4, "b": 1}, "test": {"a": 1, "b": 1}})
     with pytest.raises(HeldOutError, match=r"has 1 training chips of b .* at least 2 groups"):

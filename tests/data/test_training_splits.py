@@ -26,7 +26,8 @@ from sarbench.bench.identity import Pretraining, pool_count
 from sarbench.bench.method_facts.method_info import describe
 from sarbench.bench.plan.comparability import differences
 from sarbench.bench.plan.cost_estimate import Costs
-from sarbench.bench.plan.plan import OverlapError, Plan, make_plan
+from sarbench.bench.plan.overlaps import OverlapError
+from sarbench.bench.plan.plan import Plan, make_plan
 from sarbench.bench.reporting.notes import notes
 from sarbench.bench.reporting.published import setup_of
 from sarbench.bench.slurm.job_arrays import Limits, make_arrays

@@ -15,7 +15,8 @@ from sarbench.bench.method_facts import method_info
 from sarbench.bench.method_facts.fit import find_fit
 from sarbench.bench.method_facts.method_info import fits
 from sarbench.bench.method_facts.setups import Fit, MethodSetup
-from sarbench.bench.plan.plan import Filters, make_plan
+from sarbench.bench.plan.filters import Filters
+from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.reporting.notes import notes
 from sarbench.bench.store.records import Store
 from sarbench.methods import SIZES, get, names

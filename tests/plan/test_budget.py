@@ -84,6 +84,14 @@ def test_equal_flops_give_each_method_the_flops_of_the_first(prepared):
     assert f"SimCLR {epochs_of(plan)['SimCLR']:g}" in note
 
 
+def test_all_seeds_of_the_first_row_keep_its_epochs(prepared):
+    path = prepared / "seeds.toml"
+    text = GRID.format(budget="flops", epochs=5.125)
+    path.write_text(text.replace("[pretrain]", "[pretrain]\nseeds = 2"))
+    plan = make_plan(read_grid(path), Store(prepared), prepared)
+    assert {one.recipe.epochs for one in trained(plan) if one.label == "MAE"} == {5.125}
+
+
 def test_core_seconds_are_those_of_the_store(prepared):
     store = Store(prepared)
     untimed = plan_of(prepared, "core_seconds")

@@ -12,7 +12,8 @@ from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.set_descriptions import write_description
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.identity import Run
-from sarbench.bench.plan.plan import Filters, make_plan
+from sarbench.bench.plan.filters import Filters
+from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.plan.tuning import are_open, trials_of, tuning_note
 from sarbench.bench.store.records import Store
 from sarbench.results.record import Attempt, PretrainRecord
@@ -151,6 +152,53 @@ def test_a_failed_trial_is_not_chosen_and_an_open_one_blocks_its_method_only(roo
     assert (causes["MAE"], causes["Supervised"]) == ("not_run", "not_tuned")
 
 
+def test_a_killed_trial_is_open_and_rows_are_found_again_by_the_label_of_the_grid(root):
+    methods = '"mae", { name = "mae", pool = ["folder:mine/train"] }, "supervised"'
+    text = GRID.format(tune="base_lr = [1e-3, 2e-3]", pretrain="")
+    old = '"mae", { name = "supervised", pool = ["folder:mine:train"] }'
+    path = root / "two.toml"
+    path.write_text(text.replace(old, methods))
+    prepare("folder:mine/train", root, Store(root).prepared, pool=True)
+    plan = make_plan(read_grid(path), Store(root), root)
+    labels = [entry.planned.label for entry in trials_in(plan)]
+    assert labels[::2] == ["MAE", "MAE, pool folder:mine/train", "Supervised"]
+    assert trials_in(plan)[4].planned.pool == ["folder:mine:held_out:train"]
+    only = make_plan(read_grid(path), Store(root), root, Filters(methods=(labels[2],)))
+    assert {entry.key for entry in trials_in(only)} == {e.key for e in trials_in(plan)[2:4]}
+    scores = {(name, rate): (0.5, rate) for name in labels for rate in (1e-3, 2e-3)}
+    do(root, plan, scores)
+    after = make_plan(read_grid(path), Store(root), root)
+    assert {e.cause for e in after.pretrain if e.planned.recipe} == {"not_run"}
+    killed = trials_in(after)[1]
+    for start, runs in after.tuning.grouped():
+        for entry in runs if start is killed else ():
+            Store(root).move_aside("evaluate", entry.key)
+    Store(root).move_aside("pretrain", killed.key)
+    attempt = Attempt(failure="killed", message="m", traceback="", host="h", time="t")
+    Store(root).write_attempt("pretrain", killed.key, attempt)
+    assert are_open(make_plan(read_grid(path), Store(root), root).tuning)
+
+
+def test_a_method_whose_trials_all_failed_is_named(root):
+    plan = plan_of(root)
+    attempt = Attempt(failure="E", message="m", traceback="", host="h", time="t")
+    for entry in trials_in(plan):
+        Store(root).write_attempt("pretrain", entry.key, attempt)
+    after = plan_of(root)
+    assert not are_open(after.tuning)
+    assert {e.cause for e in after.pretrain if e.planned.recipe} == {"trials_failed"}
+
+
+def test_labels_of_held_out_chips_are_refused_under_another_name(root):
+    shutil.copytree(root / "mine", root / "copy")
+    prepare("folder:copy", root, Store(root).prepared)
+    path = root / "copy.toml"
+    text = GRID.format(tune="base_lr = [1e-3, 2e-3]", pretrain="")
+    path.write_text(text.replace('mine:train"] }', 'copy:train"] }'))
+    with pytest.raises(GridError, match="Supervised is trained with the labels of 12 held-out"):
+        make_plan(read_grid(path), Store(root), root)
+
+
 def test_filters_limit_the_trials(root):
     plan = plan_of(root, methods=("MAE",))
     assert {entry.planned.label for entry in trials_in(plan)} == {"MAE"}
@@ -165,7 +213,8 @@ def test_filters_limit_the_trials(root):
     ("base_lr = [1e-3, 2e-3]", "pool_fraction = [0.5, 1.0]", "pool_fraction is swept"),
     ('base_lr = [1e-3, 2e-3]\ndataset = "mstar_sok"', "", "mean 'mstar_soc'"),
     ("base_rl = [1e-3, 2e-3]", "", "Did you mean 'base_lr'"),
-    ("batch = [8, 4000]", "", "batch = 4000, but the pool has 48 chips"),
+    ('base_lr = [1e-3, 2e-3]\nepochs = "one"', "", "mae: epochs must be a number, got 'one'"),
+    ("batch = [8, 4000]", "", "batch = 4000, but the pool of mae"),
 ])  # fmt: skip
 def test_a_wrong_tuning_is_refused(root, tune, pretrain, said):
     with pytest.raises(GridError, match=said):

@@ -15,7 +15,8 @@ from stores import fill, pooled_grid, pretrain_record, share
 
 from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.plan.archived import read_plan
-from sarbench.bench.plan.plan import Filters, make_plan
+from sarbench.bench.plan.filters import Filters
+from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.reporting.compute_figure import compute_figures
 from sarbench.bench.reporting.leaderboard import leaderboard
 from sarbench.bench.reporting.named_figure import main_column
