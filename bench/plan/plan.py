@@ -97,7 +97,8 @@ class Plan:
 
     def job(self, starts: list[PlannedPretraining], own: list[Run]) -> Job:
         """Return a job with pretrainings of one training, the longest first, and some runs."""
-        start, (identity, *earlier) = starts[0], [one.identity for one in starts if one.identity]
+        start = starts[0]
+        identity, *earlier = [one.identity for one in starts if one.identity]
         file = self.files.get(weights_of(identity).key)
         label = describe_pretraining(start.without_at() if earlier else start)
         watch = self.data.get(self.grid.pretrain.watch or "") if identity.recipe else None

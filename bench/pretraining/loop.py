@@ -31,9 +31,7 @@ from .distributed import ALONE, Ranks
 from .sample_predictions import write_predictions
 from .training import Loop, write_history
 
-SHOWN_EVERY = (
-    16  # every 16th of the watched chips of the pool is predicted at the end, for the report
-)
+SHOWN_EVERY = 16  # of the chips whose spread is measured; the report draws their predictions
 
 
 def pretrain(

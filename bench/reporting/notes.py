@@ -73,8 +73,8 @@ def _collapsed(plan: Plan) -> list[Note]:
         return []
     listed = "; ".join(f"{name} {where}" for name, where in steps.items())
     return [Note("Rows", (
-        "Features collapsed while pretraining (spread or effective rank below 5% of the value "
-        f"before it): {listed}. Nearly constant features say nothing about a method that works."
+        "Features collapsed while pretraining (spread, or effective rank minus 1, below 5% of its "
+        f"first value): {listed}. Nearly constant features say nothing about a method that works."
     ), f"Features collapsed while pretraining: {'; '.join(steps)}.")]  # fmt: skip
 
 

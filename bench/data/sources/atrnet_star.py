@@ -1,9 +1,9 @@
 """ATRNet-STAR: civilian vehicles from a drone in X and Ku band, in the seven settings of ATRBench.
 
 Written from the documentation of waterdisappear/ATRNet-STAR at ea78777 (README.md,
-ATRBench/README.md, loaders) and not yet run on its files. The documentation has no numbers for each
-class, and not the names of all classes; those are from two public
-loaders of the files, which agree. `unconfirmed` below says what else is open.
+ATRBench/README.md, loaders) and not yet run on its files. The documentation gives neither the
+numbers per class nor all class names. The names are from two public loaders, which agree.
+`unconfirmed` below says what else is open.
 """
 
 import re
