@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.stats
 
-from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
+from sarbench.results.class_metrics import accuracy, balanced_accuracy, macro_f1
 from sarbench.results.scores import Column, Score
 from sarbench.results.tables.render import render
 

@@ -28,7 +28,7 @@ from sarbench.bench.store.atomic import file_digest, npz
 from sarbench.bench.store.records import Store
 from sarbench.protocols._support_sets import support_digest, support_set
 from sarbench.protocols._types import Predictions
-from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
+from sarbench.results.class_metrics import accuracy, balanced_accuracy, macro_f1
 from sarbench.results.record import Attempt, PretrainRecord, Provenance, RunRecord
 
 # A grid whose pool is a folder of images; formatted with the protocols and the rest.

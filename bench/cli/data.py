@@ -15,8 +15,8 @@ from ..data.names import card_of, full_name, place_of, split_name
 from ..data.prepare import prepare, source_exists, summary
 from ..data.registry import card, dataset_names, describe, pool_names, pool_unless_labelled
 from ..data.set_descriptions import write_description
-from ..store.core_seconds import write_step_time
 from ..store.records import Store
+from ..store.step_times import write_step_time
 from ..suggest import RequestError
 from .app import COMMANDS, app, out, print_error, print_json, print_status
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store

@@ -20,7 +20,7 @@ from ..method_facts.sample_batches import (
     made_up_chips,
     sample_batch,
 )
-from ..pretraining.feature_spread import COLLAPSED, feature_spread
+from ..pretraining.collapse import COLLAPSED, feature_spread
 from ..pretraining.step import train_step
 
 LEAST_BATCH = 4  # chips of the smallest batch that a method must take

@@ -9,8 +9,8 @@ import numpy as np
 from ...protocols import PROTOCOLS
 from ...protocols._support_sets import support_digest
 from ...protocols._types import Predictions
+from ...results.class_metrics import accuracy, balanced_accuracy, macro_f1
 from ...results.metric import OF_SCORES, MetricError, run_of, score_values
-from ...results.metrics import accuracy, balanced_accuracy, macro_f1
 from ...results.plugin_metrics import plugin_metrics
 from ...results.record import Provenance, RunRecord
 from ..data.chips import Chips

@@ -32,7 +32,7 @@ from ..store.attempts import attempt_of, record_failure
 from ..store.progress import Progress
 from ..store.records import Store
 from .given_import import import_given
-from .open_chips import pool_of_job, watched_of_job
+from .job_chips import pool_of_job, watched_of_job
 
 SLOW_BF16 = (
     "precision is bf16, which this processor computes more slowly than fp32; use a processor with "

@@ -2,7 +2,7 @@
 
 The budget is the compute of the first method of the grid, in its epochs: FLOPs of all steps,
 counted on the network, or core-seconds of all steps, measured once in each store
-(`bench/store/core_seconds.py`).
+(`bench/store/step_times.py`).
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from ..grid.expand import PlannedPretraining
 from ..grid.schema import Grid, GridError
 from ..identity import Pretraining, fill, to_json
 from ..method_facts.step_flops import step_gflop
-from ..store.core_seconds import read_step_time
 from ..store.records import Store
+from ..store.step_times import read_step_time
 
 DIGITS = 2  # of solved epochs
 UNITS = {"flops": "FLOPs", "core_seconds": "core-seconds"}

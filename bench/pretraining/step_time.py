@@ -13,9 +13,9 @@ from ..data.pools import open_pool
 from ..given_identity import given_of
 from ..identity import Pretraining, Resources
 from ..method_facts.build import build_method
-from ..store.core_seconds import StepTime, step_fields
 from ..store.provenance import Clock, host, now
 from ..store.records import Store
+from ..store.step_times import StepTime, step_fields
 from ..store.weights import read_encoder
 from .distributed import ALONE
 from .step import train_step

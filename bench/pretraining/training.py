@@ -21,8 +21,8 @@ from ..store.records import HISTORY
 from .batches import Batches
 from .checkpoints import load_checkpoint, save_checkpoint
 from .claim import Interrupted, RunningElsewhereError
+from .collapse import COLLAPSED, collapsed_at
 from .distributed import Ranks
-from .feature_spread import COLLAPSED, collapsed_at
 from .optimisation import learning_rate, make_optimizer, weight_decay
 from .step import (
     NonFiniteLossError,

@@ -13,7 +13,7 @@ from ...protocols._types import Features
 from ..augmentation.resample import resize
 from ..data.chips import Chips
 from .batches import Batches
-from .feature_spread import CHUNK, effective_rank, mean_tokens, spread_of
+from .collapse import CHUNK, effective_rank, mean_tokens, spread_of
 
 # First chips of the pool; no rank can be higher. With 256 of them, the passes took 3 to 5% of an
 # epoch of MAE in the grid real_small; with 64 they take 1%.

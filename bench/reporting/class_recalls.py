@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...results.metrics import recalls
+from ...results.class_metrics import recalls
 from ...results.scores import Column, LeaderboardError, Score, by_column
 from ...results.tables.class_recalls import ClassRecalls
 from .chip_predictions import ChipPredictions

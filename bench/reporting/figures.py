@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...methods._encoders import ViTConfig, encoder_from_json
+from ...results.class_metrics import confusion
 from ...results.figures.confusion import confusion_figure, recall_figure
 from ...results.figures.critical_difference import ranks_figure
 from ...results.figures.encoders import attention_figure, features_figure
 from ...results.figures.training import History, training_figure
 from ...results.leaderboard import Leaderboard
-from ...results.metrics import confusion
 from ...results.scores import Column, Score, by_column, column_name
 from ...results.statistics.interquartile import interquartile_mean
 from ...results.statistics.ranks import TooFewBlocksError, rank_methods

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...protocols import PROTOCOLS
+from ...results.class_metrics import recalls
 from ...results.metric import BUILT_IN, OF_CLASSES, RECALL, Metric, MetricError, metric_of
-from ...results.metrics import recalls
 from ...results.notes import Note
 from ...results.plugin_metrics import plugin_metrics, usable
 from ...results.record import RunRecord

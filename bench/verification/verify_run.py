@@ -14,8 +14,8 @@ from jaxtyping import Int
 
 from ...protocols import PROTOCOLS
 from ...protocols._support_sets import SupportSetError, support_digest, support_set
+from ...results.class_metrics import score_runs
 from ...results.metric import Metric
-from ...results.metrics import score_runs
 from ...results.record import RunRecord
 from ..augmentation.conditions import SHIFT
 from ..data.find_set import Splits

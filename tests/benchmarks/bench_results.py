@@ -56,8 +56,8 @@ def build(folder: Path, records: int) -> int:
     from sarbench.bench.store.atomic import file_digest, npz
     from sarbench.bench.store.run_predictions import to_store
     from sarbench.protocols import PROTOCOLS
+    from sarbench.results.class_metrics import accuracy, balanced_accuracy, macro_f1
     from sarbench.results.metric import OF_SCORES, run_of, score_values
-    from sarbench.results.metrics import accuracy, balanced_accuracy, macro_f1
     from sarbench.results.record import RunRecord
 
     Shared.session = Shared.process = folder / "packed"

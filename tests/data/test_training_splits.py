@@ -19,7 +19,7 @@ from sarbench.bench.data.registry import UnknownDatasetError
 from sarbench.bench.data.set_descriptions import descriptions_of
 from sarbench.bench.data.sharing import Sharing, count_sharing
 from sarbench.bench.data.sources import sar_acd, synthetic
-from sarbench.bench.execution.open_chips import pool_of_job
+from sarbench.bench.execution.job_chips import pool_of_job
 from sarbench.bench.grid.expand import pretrainings
 from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.identity import Pretraining, pool_count

@@ -12,8 +12,8 @@ from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.method_facts.architecture import architecture_of
 from sarbench.bench.plan.budget import budget_note
 from sarbench.bench.plan.plan import make_plan
-from sarbench.bench.store.core_seconds import StepTime, step_fields, write_step_time
 from sarbench.bench.store.records import Store
+from sarbench.bench.store.step_times import StepTime, step_fields, write_step_time
 from sarbench.results.record import PretrainRecord
 
 GRID = """

@@ -41,8 +41,8 @@ from sarbench.bench.pretraining.checkpoints import (
     save_checkpoint,
 )
 from sarbench.bench.pretraining.claim import Claim, Interrupted, RunningElsewhereError
+from sarbench.bench.pretraining.collapse import feature_spread
 from sarbench.bench.pretraining.distributed import Ranks
-from sarbench.bench.pretraining.feature_spread import feature_spread
 from sarbench.bench.pretraining.loop import build_method, pretrain
 from sarbench.bench.pretraining.optimisation import learning_rate, make_optimizer, weight_decay
 from sarbench.bench.pretraining.step import NonFiniteLossError, train_step

@@ -14,7 +14,7 @@ from small_pretrainings import RECIPE, make_pool, outcome, pool_from, stop_after
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.identity import Resources
 from sarbench.bench.pretraining.claim import Interrupted
-from sarbench.bench.pretraining.feature_spread import collapsed_at, effective_rank
+from sarbench.bench.pretraining.collapse import collapsed_at, effective_rank
 from sarbench.bench.pretraining.loop import pretrain
 from sarbench.bench.pretraining.watch import LabelledChips, classifies
 from sarbench.bench.store.records import Store

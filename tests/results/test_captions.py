@@ -8,8 +8,8 @@ import scipy.stats
 from made_scores import DRAWN, WHOLE, Chips, cell_scores, said, score, two_way_limits
 
 from sarbench.results.cells import NoInterval
+from sarbench.results.class_metrics import balanced_accuracy
 from sarbench.results.leaderboard import tabulate_scores
-from sarbench.results.metrics import balanced_accuracy
 from sarbench.results.notes import Note
 from sarbench.results.page.html_page import Report, report_page
 from sarbench.results.scores import Column, column_name

@@ -27,7 +27,7 @@ from sarbench.bench.store.atomic import npz
 from sarbench.bench.store.records import Store
 from sarbench.bench.suggest import RequestError
 from sarbench.bench.verification.check import Finding, check_plan, check_store
-from sarbench.results.metrics import score_runs
+from sarbench.results.class_metrics import score_runs
 from sarbench.results.record import digest_json
 from sarbench.results.scores import LeaderboardError
 

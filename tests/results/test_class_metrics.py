@@ -3,7 +3,7 @@ import pytest
 from made_scores import METRICS
 from sklearn import metrics as sklearn_metrics
 
-from sarbench.results.metrics import (
+from sarbench.results.class_metrics import (
     BadLabelsError,
     accuracy,
     balanced_accuracy,
