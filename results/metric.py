@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from .score_metrics import auc, calibration_error, nll, places, probabilities, share_of_best
 
 RECALL = "recall:"  # followed by a class
+LARGE = 1e6  # a value that is printed with an exponent
 
 
 class UnknownMetricError(LookupError):
@@ -83,7 +84,9 @@ class Metric:
 
     def text(self, value: float, share: float = 1) -> str:
         """Return a share of a value as it is printed, in percent if it is a fraction."""
-        return f"{100 * share * value:.1f}" if self.is_fraction else f"{share * value:.3f}"
+        if self.is_fraction:
+            return f"{100 * share * value:.1f}"
+        return f"{share * value:.3f}" if abs(value) < LARGE else f"{share * value:.3e}"
 
     def signed(self, value: float) -> str:
         """Return a difference as it is printed."""

@@ -92,6 +92,7 @@ class PretrainRecord(Record):
     )
     collapsed_step: int | None = Field(
         default=None,
+        ge=1,
         description="first step of the history with a feature spread or rank below 5% of that "
         "before the training (of the rank, of its excess over 1); null if there is none, for a "
         "control, and in older records",

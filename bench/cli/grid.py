@@ -18,7 +18,6 @@ from ..plan.entry import Cause
 from ..plan.filters import Filters
 from ..plan.input_warnings import input_warnings
 from ..plan.plan import Plan
-from ..plan.tuning import are_open
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
 from .app import app, err, out, print_json, print_status, warn
@@ -82,7 +81,7 @@ def plan(request: Request, as_json: Json = False) -> None:
         )
     if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
         out.print(str(Costs(made).missing(made)))
-    if made.tuning and are_open(made.tuning):
+    if made.tuning and made.open_trials:
         command = request.trials(made.tuning).command("plan")
         out.print(f"trials of [tune] are missing: {command}", markup=False)
     for line in sentences(made.not_applicable):
@@ -123,9 +122,10 @@ def run_grid(
     request.store.check_writable()
     methods = [entry.planned.method for entry in made.pretrain]
     check_contracts(request.store, methods, warn, print_status)
-    if made.tuning and are_open(made.tuning):
+    failed = 0
+    if made.tuning and made.open_trials:
         print_status("tuning: the trials of every method come first")
-        run_grid(request.trials(made.tuning), device, workers, threads)
+        failed = run_grid(request.trials(made.tuning), device, workers, threads)
         made = request.plan()
     made = prepare_missing(request, made)
     for line in input_warnings(made, request.store.root):
@@ -149,7 +149,7 @@ def run_grid(
     elsewhere = {str(entry.key) for entry in made.pretrain if entry.state == "running"}
     if not jobs:
         left = _report_elsewhere(made, elsewhere)
-        return _report_missing(request, made, left)
+        return failed + _report_missing(request, made, left)
     from ..execution.local_pool import run_jobs
     from .job_progress import JobProgress
 
@@ -160,7 +160,7 @@ def run_grid(
     left = _report_elsewhere(after, elsewhere | watched.elsewhere)
     missing = _report_missing(request, after, left)
     err.print(f"{after.counts().get('done', 0)} of {len(after.runs)} runs done")
-    return missing
+    return failed + missing
 
 
 @contextmanager

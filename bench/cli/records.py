@@ -83,7 +83,10 @@ def _check(request: Request, on_progress: OnProgress) -> Checked:
             raise
         raise RequestError(f"{request.path} is neither a store nor a grid: {error}") from error
     refuse_no_store(request.store)
-    found = check_plan(request.plan(), request.store, on_progress, weights=not request.of_archive)
+    made, weights = request.plan(), not request.of_archive
+    found = check_plan(made, request.store, on_progress, weights=weights)
+    if made.tuning:
+        found += check_plan(made.tuning, request.store, on_progress, weights=weights)
     if found.empty:
         raise RequestError(f"{request.store.shown} holds no record of the grid {grid.name}")
     return found
@@ -197,6 +200,9 @@ def archive(
     if not parts:
         made = request.results()
         predictions_of(made, request.store)  # refuses false records
+        if no_scores:  # the metrics of scores cannot be checked later
+            with _checking() as on_progress:
+                refuse_false_runs(made, request.store, on_progress)
         write_archive(path, members_of(made, request.store, content, scores=not no_scores))
         _print_written(path, made)
         return
@@ -208,6 +214,12 @@ def archive(
     with open_parts(request.store, [part.expanduser() for part in parts]) as opened:
         store = opened.store
         made = opened.plan(grid, request.data, request.part, request.versions)
+        if made.open_trials:
+            raise RequestError(
+                "the sources do not have every trial of [tune], so the chosen recipes are not "
+                "known; make an archive of the trials (`sarbench archive` with --tuning) and add "
+                "it with --from"
+            )
         _refuse_parts(made, store, no_scores)
         with _checking() as on_progress:
             refuse_false_runs(made, store, on_progress)

@@ -13,7 +13,6 @@ from ..grid.seed_warnings import claim_warning
 from ..plan.entry import Entry
 from ..plan.failure_class import CLASSES
 from ..plan.plan import counted
-from ..plan.tuning import are_open
 from ..slurm import ledger
 from ..slurm.commands import cancel as cancel_jobs
 from ..slurm.commands import read_site
@@ -59,7 +58,7 @@ def submit_work(
 
     store = request.store
     made = request.plan()
-    if made.tuning and are_open(made.tuning):
+    if made.tuning and made.open_trials:
         submit_work(request.trials(made.tuning), profile, accept, dry_run)
         print_status(
             "these are the trials of [tune]; when they have finished, run the same command again "

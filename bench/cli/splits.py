@@ -55,6 +55,7 @@ def export_splits(
     """Write the split of a data set and the support sets of our runs, without pickles."""
     from ..dassl.splits import draw_support, split_files, split_of, write_files
     from ..data.names import split_name
+    from ..data.source import HELD_OUT
     from .data import prepare_all
 
     if pickled is not None and (shots, seeds) != (None, None):
@@ -62,7 +63,7 @@ def export_splits(
             f"the name of {pickled} gives shots and seed; leave --shots and --seeds out"
         )
     wanted = _shots(shots or "10")
-    if split_name(dataset)[1] or ":" in dataset:
+    if split_name(dataset)[1] or ":" in dataset.removesuffix(HELD_OUT):
         raise RequestError(
             f"{dataset} is a pool, which has no test chips; name a data set of `sarbench data ls`"
         )

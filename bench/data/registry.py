@@ -8,7 +8,7 @@ from typing import Any
 
 from ..suggest import unknown
 from .files import DatasetNotFoundError
-from .source import Card, Source
+from .source import HELD_OUT, Card, Source
 from .sources import (
     atrnet_star,
     card_file,
@@ -33,7 +33,6 @@ SOURCES: tuple[Source, ...] = (
 )
 
 
-HELD_OUT = ":held_out"  # ends the name of a data set's held-out training chips (`held_out.py`)
 GROUP = "sarbench.datasets"  # of entry points: NAME = "module:path of NAME.card.toml"
 
 _added: dict[str, Card | str] = {}  # by card files; a text is the reason why a card is unusable
@@ -169,6 +168,10 @@ def card(name: str, *, pool: bool = False) -> Card:
 
 
 def _held_out(base: Card) -> Card:
+    if base.name.endswith(HELD_OUT):
+        raise UnknownDatasetError(
+            f"{base.name} is a part of a data set already; name the whole one, with one {HELD_OUT}"
+        )
     if base.kind != "dataset":
         raise UnknownDatasetError(
             f"{base.name} is a pool, which has no training split to hold chips out of; name a data "

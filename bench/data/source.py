@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .packing import PackedChip
 
 CROP_PX = 128
+HELD_OUT = ":held_out"  # ends the name of a data set's held-out training chips (`held_out.py`)
 Transform = Literal["none", "chip_max"]
 Members = dict[str, tuple[str, bool]]  # chip id -> class, True for a test chip
 Counts = dict[str, dict[str, int]]  # "train" or "test" -> class -> number of chips
@@ -57,8 +58,9 @@ class Card:
 
     @property
     def counts(self) -> Counts:
-        """The required number of chips of each class and side; empty for a pool."""
-        return self.source.counts(self) if self.kind == "dataset" else {}
+        """The required number of chips of each class and side; empty for a pool or a part."""
+        whole = self.kind == "dataset" and not self.name.endswith(HELD_OUT)
+        return self.source.counts(self) if whole else {}
 
 
 @dataclass(frozen=True)

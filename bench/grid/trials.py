@@ -50,13 +50,16 @@ def tuning_grid(
         GridError: `[tune]` is wrong, or contradicts the grid.
     """
     tune = grid.tune
+    trained = [one for one in grid.methods if not methods[one.name].control]
     entries = [
         one
-        for one in grid.methods
+        for one in trained
         if not only or {one.name, label_of(grid.pretrain, one, methods, grid.methods)} & set(only)
     ]
     if tune is None or not entries:
         return None
+    if grid.pretrain.budget != "chips" and trained[0] not in entries:
+        entries = [trained[0], *entries]  # its recipe sets the budget
     _check(grid, tune, methods)
     dataset = tuned_dataset(grid, tune)
     judges = {name: ProtocolEntry(shots=["all"]) for name in JUDGES}
@@ -106,14 +109,20 @@ def _check(grid: Grid, tune: TuneSection, methods: Mapping[str, MethodInfo]) -> 
             f"[tune] finds one recipe for each method, but {axes} is swept under [pretrain]; give "
             "it one value"
         )
-    for entry in grid.methods:
+    if tuned_dataset(grid, tune).endswith(HELD_OUT):
+        problems.append(
+            f"[tune] dataset: {tuned_dataset(grid, tune)} is a part of a data set already; name "
+            "the whole one"
+        )
+    trained = [one for one in grid.methods if not methods[one.name].control]
+    for entry in trained:
         for name in sorted(values.keys() & entry.overrides.keys()):
             problems.append(
                 f"{entry.name} has its own {name}, which [tune] sweeps; remove one of them"
             )
     if problems:
         raise GridError("\n".join(problems))
-    for entry in grid.methods:
+    for entry in trained:
         for point in points_of(tune):
             try:
                 # Warm-up is scaled to the trial later, unless it is tuned.

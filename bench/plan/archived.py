@@ -29,6 +29,8 @@ from ..store.archive import AGAIN, GRID, PLAN, ArchivedStore, ArchiveError
 from ..store.records import HISTORY, Store
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE
+from ..store.step_times import FOLDER as STEP_TIMES
+from ..store.step_times import step_time_file
 from .entry import Cause, Entry, State
 from .filters import Filters
 from .plan import Plan
@@ -111,6 +113,9 @@ def members_of(
                 drawn.add(method)
                 files.append(SAMPLES_FILE)
             members |= _files(store, "pretrain", entry.key, files)
+        if entry.planned.identity and entry.planned.recipe:
+            timed = step_time_file(store, entry.planned.identity)
+            members |= {f"{STEP_TIMES}/{timed.name}": timed} if timed.is_file() else {}
     records = [entry.record for entry in plan.runs if isinstance(entry.record, RunRecord)]
     starts = [entry.record for entry in plan.pretrain if entry.record]
     members |= {"pretrain.jsonl": _lines(starts), "evaluate.jsonl": _lines(records)}

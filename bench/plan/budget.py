@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 
 from ..grid.applicable import fitting
 from ..grid.expand import PlannedPretraining
-from ..grid.schema import Grid, GridError
+from ..grid.schema import Grid, GridError, label_of
 from ..identity import Pretraining, fill, to_json
+from ..method_facts.method_info import MethodInfo
 from ..method_facts.step_flops import step_gflop
 from ..store.records import Store
-from ..store.step_times import read_step_time
+from ..store.step_times import read_step_time, step_time_file
 
 DIGITS = 2  # of solved epochs
 UNITS = {"flops": "FLOPs", "core_seconds": "core-seconds"}
@@ -56,7 +57,7 @@ def with_budget(grid: Grid, planned: Sequence[PlannedPretraining], store: Store)
             return step_gflop(one.identity, store.root) * _chips(one.identity)
         timed = read_step_time(store, one.identity)
         if timed is None:
-            untimed[one.label] = one
+            untimed[step_time_file(store, one.identity).name] = one
         return timed and timed.seconds * _chips(one.identity)
 
     solved, problems = [], dict[str, None]()
@@ -113,7 +114,9 @@ def _chips(identity: Pretraining) -> int:
     return identity.pool_count // batch * batch
 
 
-def budget_note(grid: Grid, planned: Sequence[PlannedPretraining]) -> str:
+def budget_note(
+    grid: Grid, planned: Sequence[PlannedPretraining], methods: dict[str, MethodInfo]
+) -> str:
     """Return the budget of a grid and the epochs of each row in words; empty for equal chips."""
     kind = grid.pretrain.budget
     rows = {
@@ -121,7 +124,8 @@ def budget_note(grid: Grid, planned: Sequence[PlannedPretraining]) -> str:
     }
     if kind == "chips" or not rows:
         return ""
-    first = next(iter(rows))
+    entry = next(one for one in grid.methods if not methods[one.name].control)
+    first = label_of(grid.pretrain, entry, methods, grid.methods)
     listed = "; ".join(f"{row} {epochs:g}" for row, epochs in rows.items())
     how = "counted on the networks" if kind == "flops" else "measured on one core"
     return (

@@ -22,6 +22,7 @@ from ..store.archive import AGAIN, ArchivedStore, ArchiveError, unpacked
 from ..store.atomic import copy_once
 from ..store.joined import JoinedStore
 from ..store.records import Store
+from ..store.step_times import FOLDER as STEP_TIMES
 from .archived import read_plan
 from .entry import Cause, Entry
 from .filters import Filters
@@ -29,6 +30,7 @@ from .given_files import remember
 from .plan import Plan, make_plan
 
 LISTED = 5  # conflicts that a message lists
+COPIED = (SHARING, STEP_TIMES)  # folders that those of archives are added to
 
 
 class PartsError(ValueError):
@@ -126,6 +128,7 @@ def open_parts(store: Store, paths: Sequence[Path]) -> Iterator[Parts]:
             _add_sets(root, source)
         for archive, plan in zip(archives, plans, strict=True):
             _add_counts(root, archive, plan)
+            _add_step_times(root, archive)
             starts = [one.planned for one in plan.pretrain]
             remember(plan.grid, plan.methods, starts, archive.path, root)
         yield Parts(JoinedStore(root, (store, *archives)), plans)
@@ -135,10 +138,11 @@ def _link_caches(root: Path, store: Store) -> None:
     """Link everything of a store but its records, or the user's caches without a store."""
     folder = cache_folder(store.root)
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name not in (*KINDS, FOLDER, SHARING):
+        if path.name not in (*KINDS, FOLDER, *COPIED):
             (root / path.name).symlink_to(path.resolve())
-    if (folder / SHARING).is_dir():  # a copy, which counts of archives are added to
-        shutil.copytree(folder / SHARING, root / SHARING)
+    for name in COPIED:
+        if (folder / name).is_dir():
+            shutil.copytree(folder / name, root / name)
 
 
 def _add_sets(root: Path, source: Store) -> None:
@@ -162,6 +166,12 @@ def _add_sets(root: Path, source: Store) -> None:
                 f"{source.shown} describes {known.given} with other counts than the sources before "
                 "it, with the same digests; leave out the source that is wrong"
             )
+
+
+def _add_step_times(root: Path, archive: ArchivedStore) -> None:
+    """Copy the times of steps, which epochs under a budget follow from; the first one counts."""
+    for path in sorted((archive.root / STEP_TIMES).glob("*.json")):
+        copy_once(path, root / STEP_TIMES / path.name)
 
 
 def _add_counts(root: Path, archive: ArchivedStore, plan: Plan) -> None:

@@ -9,6 +9,7 @@ from ...results.scores import labels_in_words
 from ..data.find_set import find_set
 from ..data.names import place_of, set_of
 from ..data.packed import Summary
+from ..data.registry import HELD_OUT
 from ..given_file import GivenFile
 from ..given_identity import weights_of
 from ..grid.applicable import NotApplicable, applicable
@@ -60,6 +61,7 @@ class Plan:
     seen: Shared = field(default_factory=dict)  # chips that given encoders have seen, as declared
     untimed: list[PlannedPretraining] = field(default_factory=list)  # to time before the work
     tuning: "Plan | None" = None  # the trials of [tune]
+    open_trials: bool = False  # some of them are missing; those that failed are not
 
     @property
     def overlaps(self) -> list[str]:
@@ -171,12 +173,14 @@ def make_plan(
     }
     data = {name: one.summary for name, one in found.items() if one}
     given = find_given(grid, methods, store)
-    tuning = None
+    tuning, trials = None, []
     starts = pretrainings(grid, methods, data.get, given)
     if trial_grid := tuning_grid(grid, methods, filters.methods):
         tuning = make_plan(trial_grid, store, data_dir, None, versions)
-        refuse_known_chips(tuning, data, store.root)
-        trials = trials_of(tuning)
+        tuned = place_of(trial_grid.evaluate.datasets[0]).removesuffix(HELD_OUT)
+        base = find_set(tuned, data_dir, store.root, versions)
+        refuse_known_chips(tuning, base and base.summary, data, store.root)
+        trials = trials_of(tuning, store)
         chosen = with_choices(grid, trials, methods)
         starts = waiting_for(trials, pretrainings(chosen, methods, data.get, given))
     budgeted = with_budget(grid, starts, store)
@@ -218,6 +222,7 @@ def make_plan(
         seen=seen_sharing(grid, data, data_dir, store, versions),
         untimed=budgeted.untimed_of(starts),
         tuning=tuning,
+        open_trials=any(trial.state == "open" for trial in trials),
     )
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...results.class_metrics import accuracy
 from ...results.record import RunRecord
+from ..data.find_set import Splits
 from ..data.names import TRAIN, place_of
 from ..data.packed import Summary
 from ..data.registry import HELD_OUT
@@ -21,10 +23,15 @@ from ..grid.expand import PlannedPretraining
 from ..grid.schema import Grid, GridError, describe_pool, label_of
 from ..grid.trials import JUDGES, points_of, tuned_dataset
 from ..method_facts.method_info import MethodInfo
+from ..store.records import Store
+from ..store.run_predictions import PREDICTIONS_FILE
 from .failure_class import RETRY_ONLY
 
 if TYPE_CHECKING:
     from .plan import Plan
+
+
+TOLERANCE = 1e-9  # between a stored accuracy and the one computed again
 
 
 @dataclass(frozen=True)
@@ -51,27 +58,30 @@ class Trial:
         return fmean(self.scores.values())
 
 
-def refuse_known_chips(tuning: "Plan", evaluated: Mapping[str, Summary], root: Path) -> None:
+def refuse_known_chips(
+    tuning: "Plan", tuned: Summary | None, evaluated: Mapping[str, Summary], root: Path
+) -> None:
     """Refuse trials that are judged by test chips of the grid, or by chips of known labels.
 
     Args:
         tuning: The plan of the trials.
+        tuned: The data set whose training chips judge them, if it is known.
         evaluated: The sets of the grid.
         root: The folder of the store.
 
     Raises:
         GridError: It names the sets.
     """
-    for name, one in tuning.data.items():
-        for tested, other in evaluated.items() if name.endswith(HELD_OUT) else ():
-            if other.kind == "dataset":
-                shared = sharing([place_of(name) + TRAIN], [one], None, 1.0, other, root)
-                if shared and shared.test:
-                    raise GridError(
-                        f"[tune]: the training chips of {name.removesuffix(HELD_OUT)} hold "
-                        f"{shared.test} test chips of {tested}, which the grid evaluates; set "
-                        "`dataset` under [tune] to another data set"
-                    )
+    name = place_of(tuning.grid.evaluate.datasets[0]).removesuffix(HELD_OUT)
+    for tested, other in evaluated.items() if tuned else ():
+        if tuned and other.kind == "dataset":
+            shared = sharing([name + TRAIN], [tuned], None, 1.0, other, root)
+            if shared and shared.test:
+                raise GridError(
+                    f"[tune]: the training chips of {name} hold {shared.test} test chips of "
+                    f"{tested}, which the grid evaluates; set `dataset` under [tune] to another "
+                    "data set"
+                )
     for entry in tuning.pretrain:
         start = entry.planned
         shared = tuning.sharing.get(tuple(start.pool), {})
@@ -84,23 +94,21 @@ def refuse_known_chips(tuning: "Plan", evaluated: Mapping[str, Summary], root: P
             )
 
 
-def are_open(tuning: "Plan | None") -> bool:
-    """Return whether trials are missing; those that failed are not."""
-    return tuning is not None and any(trial.state == "open" for trial in trials_of(tuning))
-
-
-def trials_of(tuning: "Plan") -> list[Trial]:
+def trials_of(tuning: "Plan", store: Store) -> list[Trial]:
     """Return the trials of a plan, and mark the best of each method whose trials have all ended.
 
     A trial that failed by itself, for example because its loss diverged, is not chosen; one that
     was killed is still open. Of equal trials the first is chosen.
+
+    Raises:
+        GridError: An accuracy does not follow from the stored predictions.
     """
-    trials = []
+    trials, splits = [], Splits([store.root], store.prepared)
     for start, runs in tuning.grouped():
         if start.planned.recipe is None:  # a control that the data set needs
             continue
         scores = {
-            run.planned.protocol: run.record.accuracy
+            run.planned.protocol: _verified(run.record, start.planned.row, store, splits)
             for run in runs
             if isinstance(run.record, RunRecord)
         }
@@ -115,6 +123,33 @@ def trials_of(tuning: "Plan") -> list[Trial]:
         if trial.state == "done" and (known is None or trial.mean > trials[known].mean):
             best[trial.label] = place
     return [replace(one, chosen=best.get(one.label) == n) for n, one in enumerate(trials)]
+
+
+def _verified(record: RunRecord, row: str, store: Store, splits: Splits) -> float:
+    """Return the accuracy of a trial, computed again from its predictions.
+
+    Raises:
+        GridError: It is another one, or there are no predictions.
+    """
+    identity = record.identity
+    split = splits.find(identity["dataset"], identity["data_digest"], identity["split_digest"])
+    path = store.folder("evaluate", record.key) / PREDICTIONS_FILE
+    reason = "the labels of its chips are not known here"
+    if split is not None:
+        try:
+            found = store.read_predictions(path, record.predictions_digest, ("classes",))
+            computed = accuracy(split.test_labels, found["classes"])
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        else:
+            if abs(computed - record.accuracy) < TOLERANCE:
+                return computed
+            reason = f"its record says {record.accuracy:.4f}, its predictions {computed:.4f}"
+    raise GridError(
+        f"[tune]: the accuracy of the trial {row} ({identity['protocol']}) does not follow from "
+        f"predictions: {reason}. Move {path.parent} out of the store and run the grid again; "
+        "`sarbench check` with --tuning checks every trial"
+    )
 
 
 def with_choices(grid: Grid, trials: Sequence[Trial], methods: dict[str, MethodInfo]) -> Grid:

@@ -54,7 +54,7 @@ def _rows(plan: Plan) -> list[Note]:
     planned = [entry.planned for entry in plan.pretrain]
     found += [
         Note("Rows", text)
-        for text in (budget_note(plan.grid, planned), tuning_note(plan.grid, planned))
+        for text in (budget_note(plan.grid, planned, plan.methods), tuning_note(plan.grid, planned))
         if text
     ]
     if compute := compute_note(plan):

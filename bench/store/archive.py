@@ -28,6 +28,7 @@ from ..identity import KINDS
 from .atomic import TooLargeError, write_atomic
 from .records import HISTORY, Store
 from .run_predictions import NAMES, PREDICTIONS_FILE
+from .step_times import FOLDER as STEP_TIMES
 
 SUFFIX = ".zip"
 FORMAT = 1  # raised when an older sarbench could no longer read an archive, or would misread it
@@ -36,7 +37,7 @@ KEY = re.compile("[0-9a-f]{64}")
 MEMBER = re.compile(
     rf"{MANIFEST}|{GRID}|{PLAN}|(pretrain|evaluate)\.jsonl|sets/[A-Za-z0-9_][A-Za-z0-9_.-]*\.(json|card\.toml)"
     rf"|(pretrain|evaluate)/{KEY.pattern}/({HISTORY}|{PREDICTIONS_FILE})"
-    rf"|classes/{KEY.pattern}\.npy"
+    rf"|classes/{KEY.pattern}\.npy|{STEP_TIMES}/[0-9a-f]{{16}}\.json"
 )
 LARGEST_MEMBER = 2**28  # bytes
 LARGEST_TOTAL = 2**31  # bytes of all members

@@ -173,12 +173,20 @@ def file_digest(path: Path) -> str:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the JSON lines of a history up to the first incomplete one."""
+    """Return the lines of a history up to the first that is not one, for example not complete.
+
+    A line is a JSON object of numbers with a whole number `step`.
+    """
     lines = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+    for text in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        numbers = isinstance(line, dict) and all(
+            value is None or isinstance(value, int | float) for value in line.values()
+        )
+        if not numbers or type(line.get("step")) is not int:
+            break
+        lines.append(line)
     return lines

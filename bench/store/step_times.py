@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from ...results.record import Strict, digest_json
 from ..identity import Pretraining
-from .atomic import read_file, write_once
+from .atomic import read_file, write_atomic, write_once
 from .records import Store
 
 FOLDER = "core_seconds"
@@ -22,7 +22,7 @@ class StepTime(Strict):
     """The time of a training step, from the batch to the moved weights."""
 
     step: dict[str, Any] = Field(description="the fields of the identity that it depends on")
-    seconds: float = Field(gt=0, description="of one chip, on one core")
+    seconds: float = Field(ge=1e-9, le=1e6, description="of one chip, on one core")
     chips: int = Field(ge=2, description="in the measured batches")
     host: str
     processor: str
@@ -52,5 +52,7 @@ def read_step_time(store: Store, identity: Pretraining) -> StepTime | None:
 
 
 def write_step_time(store: Store, identity: Pretraining, measured: StepTime) -> None:
-    """Store the time of a step, unless another process was first."""
-    write_once(step_time_file(store, identity), measured.model_dump_json(indent=1).encode())
+    """Store the time of a step, unless another process was first; replace a damaged file."""
+    path, content = step_time_file(store, identity), measured.model_dump_json(indent=1).encode()
+    if write_once(path, content) != content and read_step_time(store, identity) is None:
+        write_atomic(path, content)

@@ -46,6 +46,14 @@ class Checked:
     runs: int
     findings: list[Finding]
 
+    def __add__(self, other: "Checked") -> "Checked":
+        """Return both checks as one."""
+        return Checked(
+            self.pretrainings + other.pretrainings,
+            self.runs + other.runs,
+            self.findings + other.findings,
+        )
+
     @property
     def empty(self) -> bool:
         """True if there was nothing to check."""

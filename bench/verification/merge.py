@@ -7,11 +7,12 @@ from ...results.record import PretrainRecord, RunRecord
 from ..data.find_set import DIGEST, Splits
 from ..data.registry import add_cards
 from ..data.set_descriptions import FOLDER, write_description
-from ..identity import KINDS, Kind
+from ..identity import KINDS, Kind, Pretraining, from_json
 from ..store.atomic import copy_once
 from ..store.records import ENCODER, HISTORY, DamagedRecordError, Store, record_difference
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE, check_stored
+from ..store.step_times import read_step_time, step_time_file, write_step_time
 from .verify_pretraining import encoder_problems
 from .verify_run import Problem, RunVerifier, start_problems
 
@@ -122,6 +123,8 @@ class _Merge:
             return
         if self._copy_record(kind, record, folder, what, unscored):
             self._copy_sets(record)
+            if isinstance(record, PretrainRecord):
+                self._copy_step_time(record)
 
     def _read(self, kind: Kind, name: str, folder: Path) -> PretrainRecord | RunRecord:
         if not DIGEST.fullmatch(name):
@@ -214,6 +217,22 @@ class _Merge:
     def _copy_files(self, names: list[str], folder: Path, target: Path) -> bool:
         """Copy files that our store lacks; return False if another process wrote one first."""
         return self.dry_run or all(copy_once(folder / one, target / one) for one in names)
+
+    def _copy_step_time(self, record: PretrainRecord) -> None:
+        """Copy the time of a step, from which a budget in core-seconds solves for the epochs."""
+        if not record.identity.get("recipe"):
+            return
+        identity = from_json(Pretraining, record.identity)
+        theirs, ours = (read_step_time(one, identity) for one in (self.other, self.mine))
+        target = step_time_file(self.mine, identity)
+        if theirs and not ours and not self.dry_run:
+            write_step_time(self.mine, identity, theirs)
+        elif theirs and ours and theirs.seconds != ours.seconds:
+            what = (
+                f"a step takes {ours.seconds:.3g} s per chip here and {theirs.seconds:.3g} s "
+                'there, so a grid with budget = "core_seconds" has other epochs; ours is kept'
+            )
+            self.result.conflicts.append((f"{target.parent.name}/{target.stem}", what))
 
     def _copy_sets(self, record: PretrainRecord | RunRecord) -> None:
         """Copy the descriptions of the data sets and pools of a record, unless ours has them."""

@@ -13,7 +13,13 @@ from sarbench.bench.method_facts.architecture import architecture_of
 from sarbench.bench.plan.budget import budget_note
 from sarbench.bench.plan.plan import make_plan
 from sarbench.bench.store.records import Store
-from sarbench.bench.store.step_times import StepTime, step_fields, write_step_time
+from sarbench.bench.store.step_times import (
+    StepTime,
+    read_step_time,
+    step_fields,
+    step_time_file,
+    write_step_time,
+)  # fmt: skip
 from sarbench.results.record import PretrainRecord
 
 GRID = """
@@ -79,7 +85,7 @@ def test_equal_flops_give_each_method_the_flops_of_the_first(prepared):
     assert total["Supervised"] == pytest.approx(total["MAE"], rel=5e-3)
     assert epochs_of(plan)["MAE"] == 5
     assert epochs_of(plan)["SimCLR"] < 4 < epochs_of(plan_of(prepared, "chips"))["SimCLR"]
-    note = budget_note(plan.grid, trained(plan))
+    note = budget_note(plan.grid, trained(plan), plan.methods)
     assert "equal FLOPs" in note
     assert f"SimCLR {epochs_of(plan)['SimCLR']:g}" in note
 
@@ -105,6 +111,26 @@ def test_core_seconds_are_those_of_the_store(prepared):
             processor="p", time="t",
         ))  # fmt: skip
     assert epochs_of(plan_of(prepared, "core_seconds")) == {"MAE": 5, "SimCLR": 2, "Supervised": 10}
+
+
+def test_a_damaged_time_is_measured_again_and_every_encoder_has_one(prepared, tmp_path):
+    path = tmp_path / "two.toml"
+    text = GRID.format(budget="core_seconds", epochs=5)
+    path.write_text(text.replace('"vit:32x1x2@32/8"', '["vit:32x1x2@32/8", "vit:16x1x2@32/8"]'))
+    store = Store(prepared)
+    untimed = make_plan(read_grid(path), store, prepared).untimed
+    assert len({step_time_file(store, one.identity) for one in untimed}) == len(untimed) >= 3
+    identity = untimed[-1].identity
+    for content in ("{", '{"seconds": 0}'):
+        step_time_file(store, identity).parent.mkdir(exist_ok=True)
+        step_time_file(store, identity).write_text(content)
+        assert read_step_time(store, identity) is None
+        measured = StepTime(
+            step=step_fields(identity), seconds=0.5, chips=8, host="h", processor="p", time="t"
+        )
+        write_step_time(store, identity, measured)
+        assert read_step_time(store, identity) == measured
+    step_time_file(store, identity).unlink()
 
 
 def test_a_budget_below_one_epoch_is_refused(prepared):

@@ -1,8 +1,11 @@
 """Equal tuning: trials on held-out training chips, and the recipe of the main runs."""
 
+import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chips import write_images
 from commands import call_here
@@ -14,7 +17,8 @@ from sarbench.bench.grid.schema import GridError, read_grid
 from sarbench.bench.identity import Run
 from sarbench.bench.plan.filters import Filters
 from sarbench.bench.plan.plan import make_plan
-from sarbench.bench.plan.tuning import are_open, trials_of, tuning_note
+from sarbench.bench.plan.tuning import trials_of, tuning_note
+from sarbench.bench.store.atomic import npz
 from sarbench.bench.store.records import Store
 from sarbench.results.record import Attempt, PretrainRecord
 
@@ -61,9 +65,12 @@ def trials_in(plan) -> list:
     return [entry for entry in plan.tuning.pretrain if entry.planned.recipe]
 
 
-def do(root: Path, plan, scores: dict[tuple[str, float], tuple[float, float]]) -> None:
-    """Store records of the trials with these accuracies of knn and linear."""
+def do(root: Path, plan, right: dict[tuple[str, float], tuple[int, int]]) -> None:
+    """Store the trials, with these numbers of right chips of 12 by knn and linear."""
     store = Store(root)
+    chips = prepare("folder:mine:held_out", root, store.prepared).chips
+    truth = chips.labels[chips.is_test]
+    assert len(truth) == 12
     for start, runs in plan.tuning.grouped():
         if start.planned.recipe is None:
             continue
@@ -73,20 +80,29 @@ def do(root: Path, plan, scores: dict[tuple[str, float], tuple[float, float]]) -
             weights_digest="w", steps=1, images_per_s=1.0, final_loss=1.0, feature_spread=1.0,
         ))  # fmt: skip
         store.encoder(identity.key).write_bytes(b"")
-        found = scores[start.planned.label, start.planned.axes["base_lr"]]
+        found = right[start.planned.label, start.planned.axes["base_lr"]]
         for entry in runs:
             run = entry.planned.identity
             assert isinstance(run, Run)
-            record = make_record(accuracy=found[run.protocol == "linear"])
-            store.write("evaluate", record.model_copy(
-                update={"key": run.key, "identity": run.to_json()}
+            known = np.arange(12) < found[run.protocol == "linear"]
+            content = npz(
+                classes=np.where(known, truth, 1 - truth).astype(np.int16),
+                scores=np.zeros(12, np.float32),
+            )
+            path = store.folder("evaluate", run.key) / "predictions.npz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            store.write("evaluate", make_record(accuracy=known.mean()).model_copy(
+                update={
+                    "key": run.key, "identity": run.to_json(),
+                    "predictions_digest": sha256(content).hexdigest(),
+                }
             ))  # fmt: skip
 
 
 SCORES = {
-    ("MAE", 1e-3): (0.5, 0.5), ("MAE", 2e-3): (0.2, 0.9), ("MAE", 3e-3): (0.6, 0.5),
-    ("Supervised", 1e-3): (0.7, 0.3), ("Supervised", 2e-3): (0.5, 0.5),
-    ("Supervised", 3e-3): (0.1, 0.1),
+    ("MAE", 1e-3): (6, 6), ("MAE", 2e-3): (3, 11), ("MAE", 3e-3): (7, 6),
+    ("Supervised", 1e-3): (8, 4), ("Supervised", 2e-3): (6, 6), ("Supervised", 3e-3): (1, 1),
 }  # fmt: skip
 
 
@@ -102,14 +118,16 @@ def test_every_method_has_the_same_trials_on_held_out_chips_alone(root):
     labelled = [t.planned.pool for t in trials if t.planned.label == "Supervised"]
     assert labelled == [["folder:mine:held_out:train"]] * 3
     assert {entry.cause for entry in plan.runs} == {"not_tuned", "not_run"}
-    assert are_open(plan.tuning)
+    assert plan.open_trials
 
 
 def test_the_best_mean_of_both_protocols_wins_and_the_first_of_equals(root):
     do(root, plan_of(root), SCORES)
     plan = plan_of(root)
-    assert not are_open(plan.tuning)
-    chosen = [(t.label, t.values["base_lr"]) for t in trials_of(plan.tuning) if t.chosen]
+    assert not plan.open_trials
+    chosen = [
+        (t.label, t.values["base_lr"]) for t in trials_of(plan.tuning, Store(root)) if t.chosen
+    ]
     assert chosen == [("MAE", 2e-3), ("Supervised", 1e-3)]
     recipes = {e.planned.label: e.planned.recipe for e in plan.pretrain if e.planned.recipe}
     assert {name: one.base_lr for name, one in recipes.items()} == dict(chosen)
@@ -133,6 +151,17 @@ def test_a_key_does_not_depend_on_how_its_recipe_was_found(root):
     assert "not tuned" in tuning_note(plain.grid, [entry.planned for entry in plain.pretrain])
 
 
+def test_an_edited_trial_is_refused(root):
+    plan = plan_of(root)
+    do(root, plan, SCORES)
+    run = next(r for r in plan.tuning.runs if r.planned.pretraining.recipe)
+    path = Store(root).record("evaluate", run.key)
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"accuracy": 0.99}))
+    with pytest.raises(GridError, match=r"trial MAE.*says 0.9900, its predictions 0.5000"):
+        plan_of(root)
+
+
 def test_a_failed_trial_is_not_chosen_and_an_open_one_blocks_its_method_only(root):
     plan = plan_of(root)
     do(root, plan, SCORES)
@@ -145,7 +174,7 @@ def test_a_failed_trial_is_not_chosen_and_an_open_one_blocks_its_method_only(roo
                 store.move_aside("evaluate", run.key)
     attempt = Attempt(failure="E", message="m", traceback="", host="h", time="t")
     store.write_attempt("pretrain", best.key, attempt)
-    trials = trials_of(plan_of(root).tuning)
+    trials = trials_of(plan_of(root).tuning, Store(root))
     assert [(t.label, t.values["base_lr"]) for t in trials if t.chosen] == [("MAE", 3e-3)]
     assert [trial.state for trial in trials] == ["done", "failed", "done", "done", "done", "open"]
     causes = {e.planned.label: e.cause for e in plan_of(root).pretrain}
@@ -165,8 +194,7 @@ def test_a_killed_trial_is_open_and_rows_are_found_again_by_the_label_of_the_gri
     assert trials_in(plan)[4].planned.pool == ["folder:mine:held_out:train"]
     only = make_plan(read_grid(path), Store(root), root, Filters(methods=(labels[2],)))
     assert {entry.key for entry in trials_in(only)} == {e.key for e in trials_in(plan)[2:4]}
-    scores = {(name, rate): (0.5, rate) for name in labels for rate in (1e-3, 2e-3)}
-    do(root, plan, scores)
+    do(root, plan, {(name, rate): (6, int(1e3 * rate)) for name in labels for rate in (1e-3, 2e-3)})
     after = make_plan(read_grid(path), Store(root), root)
     assert {e.cause for e in after.pretrain if e.planned.recipe} == {"not_run"}
     killed = trials_in(after)[1]
@@ -176,7 +204,7 @@ def test_a_killed_trial_is_open_and_rows_are_found_again_by_the_label_of_the_gri
     Store(root).move_aside("pretrain", killed.key)
     attempt = Attempt(failure="killed", message="m", traceback="", host="h", time="t")
     Store(root).write_attempt("pretrain", killed.key, attempt)
-    assert are_open(make_plan(read_grid(path), Store(root), root).tuning)
+    assert make_plan(read_grid(path), Store(root), root).open_trials
 
 
 def test_a_method_whose_trials_all_failed_is_named(root):
@@ -185,7 +213,7 @@ def test_a_method_whose_trials_all_failed_is_named(root):
     for entry in trials_in(plan):
         Store(root).write_attempt("pretrain", entry.key, attempt)
     after = plan_of(root)
-    assert not are_open(after.tuning)
+    assert not after.open_trials
     assert {e.cause for e in after.pretrain if e.planned.recipe} == {"trials_failed"}
 
 
@@ -232,7 +260,7 @@ def test_a_tuning_on_test_chips_of_the_grid_is_refused(root):
     (root / "other" / "split.csv").write_text("\n".join(lines))
     for name in ("folder:other", "folder:other:held_out"):
         prepare(name, root, Store(root).prepared)
-    with pytest.raises(GridError, match=r"training chips of folder:other hold \d+ test chips"):
+    with pytest.raises(GridError, match=r"training chips of folder:other hold 2 test chips"):
         plan_of(root, 'base_lr = [1e-3, 2e-3]\ndataset = "folder:other"')
 
 
