@@ -173,6 +173,7 @@ def test_the_size_of_a_chip_is_the_same_in_every_condition(store):
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # attention on a CPU
+@pytest.mark.slow
 def test_a_gpu_trains_the_seeds_of_the_same_shots_together(store, tmp_path):
     """Grouped as for a GPU, computed on a CPU."""
     runs = [

@@ -125,7 +125,8 @@ def test_a_pool_stays_on_the_host_where_its_place_on_the_gpu_is_taken(monkeypatc
 
 
 @pytest.mark.parametrize(
-    "method", ["mae", "i_jepa", pytest.param("simclr", marks=pytest.mark.slow)]
+    "method",
+    ["mae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("i_jepa", "simclr"))],
 )
 def test_looking_at_losses_every_few_steps_changes_no_bit(tmp_path, monkeypatch, method):
     """Two looks in an epoch of two steps; then one, at its end."""

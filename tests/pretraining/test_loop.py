@@ -57,7 +57,8 @@ from sarbench.methods._method import View
 
 
 @pytest.mark.parametrize(
-    "method", ["mae", "i_jepa", pytest.param("sar_jepa", marks=pytest.mark.slow)]
+    "method",
+    ["mae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("i_jepa", "sar_jepa"))],
 )
 def test_stopping_after_every_step_gives_the_same_bits(tmp_path, method):
     identity, pool = identity_of(method), make_pool()

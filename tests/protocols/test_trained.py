@@ -441,7 +441,9 @@ def vit(positions: str) -> Callable[[float], nn.Module]:
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # attention on a CPU
-@pytest.mark.parametrize("name", ["tiny", "absolute", "relative", "resnet"])
+@pytest.mark.parametrize(
+    "name", ["tiny", "absolute", "relative", pytest.param("resnet", marks=pytest.mark.slow)]
+)
 def test_seeds_trained_as_one_model_equal_separate_runs(monkeypatch, name: str) -> None:
     make = {"tiny": lambda _: Quiet(), "resnet": resnet}.get(name) or vit(name)
     # A CPU may attend in a way of its own, which cannot be batched.

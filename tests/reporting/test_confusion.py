@@ -30,6 +30,7 @@ def test_long_names_of_classes_are_not_cut(classes, rows):
         assert outside(recall_figure(recalls, names, [], TITLE)) == []
 
 
+@pytest.mark.slow
 def test_no_label_of_eleven_panels_is_cut(tmp_path):
     names = ["self_propelled_gun", *(f"class_{number}" for number in range(9))]
     matrices = {f"method {number}": np.eye(10, dtype=int) for number in range(11)}
