@@ -1,6 +1,6 @@
 """A prepared set of chips, as all code outside this folder sees it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -49,6 +49,13 @@ class Chips:
     def __len__(self) -> int:
         """Return the number of chips."""
         return len(self.ids)
+
+    def take(self, rows: Bool[np.ndarray, " N"], name: str) -> "Chips":
+        """Return some of the chips, in their order, as a set of another name."""
+        columns = "ids", "labels", "is_test", "offset", "height", "width", "source_size", "content"
+        kept = {column: getattr(self, column)[rows] for column in columns}
+        group = None if self.group is None else self.group[rows]
+        return replace(self, name=name, group=group, **kept)
 
     def chip(self, index: int) -> np.ndarray:
         """Return one chip (H, W) in the stored type, without a copy."""

@@ -42,34 +42,28 @@ def held_out(base: Prepared) -> Prepared:
         HeldOutError: A class has a single chip or group.
     """
     chips, summary = base
-    rows = np.flatnonzero(~chips.is_test)
+    rest = chips.take(~chips.is_test, chips.name + HELD_OUT)
     split = Split(chips.ids, chips.labels, ~chips.is_test, chips.classes, chips.group)
     groups = split.groups(chips.name)  # of the training chips, which are the test side here
-    units = chips.ids[rows] if groups is None else groups
-    chosen = _draw(chips, chips.labels[rows], np.unique(units, return_inverse=True)[1])
-    columns = "ids", "labels", "offset", "height", "width", "source_size", "content"
-    kept = {name: getattr(chips, name)[rows] for name in columns}
-    kept["group"] = None if chips.group is None else chips.group[rows]
-    part = replace(chips, name=chips.name + HELD_OUT, is_test=chosen, **kept)
-    names = [chips.classes[label] for label in part.labels]
-    digest = split_digest(zip(part.ids.tolist(), names, chosen.tolist(), strict=True))
+    units = rest.ids if groups is None else groups
+    chosen = _draw(chips, rest, np.unique(units, return_inverse=True)[1])
+    names = [chips.classes[label] for label in rest.labels]
+    digest = split_digest(zip(rest.ids.tolist(), names, chosen.tolist(), strict=True))
     counts = count(Counter(zip(names, chosen.tolist(), strict=True)))
     described = replace(
-        summary, name=part.name, count=len(rows), counts=counts, split_digest=digest
+        summary, name=rest.name, count=len(rest), counts=counts, split_digest=digest
     )
-    return Prepared(replace(part, split_digest=digest), described)
+    return Prepared(replace(rest, is_test=chosen, split_digest=digest), described)
 
 
-def _draw(
-    chips: Chips, labels: Int[np.ndarray, " N"], units: Int[np.ndarray, " N"]
-) -> Bool[np.ndarray, " N"]:
-    """Return True for the held-out chips.
+def _draw(chips: Chips, rest: Chips, units: Int[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+    """Return True for the held-out ones of the training chips, `rest`.
 
     The units (chips or groups) of a class are sorted by the hash of the first id in each, and taken
     until a quarter of the chips of the class is held out.
     """
-    first: dict[int, str] = {}
-    for unit, chip_id in zip(units.tolist(), _training_ids(chips), strict=True):
+    labels, first = rest.labels, dict[int, str]()
+    for unit, chip_id in zip(units.tolist(), map(str, rest.ids), strict=True):
         first[unit] = min(chip_id, first.get(unit, chip_id))
     taken = np.zeros(len(first), dtype=bool)  # units
     rank = {unit: _hash(chips, chip_id) for unit, chip_id in first.items()}
@@ -90,10 +84,6 @@ def _draw(
                 "a part cannot be held out; at least 2 groups are needed: tune on another data set"
             )
     return taken[units]
-
-
-def _training_ids(chips: Chips) -> list[str]:
-    return [str(chip_id) for chip_id in chips.ids[~chips.is_test]]
 
 
 def _hash(chips: Chips, chip_id: str) -> bytes:

@@ -4,7 +4,7 @@ A member may be the training split of a data set. A pool of one training split a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from ..identity import pool_count
+from ..identity import Pretraining, pool_count
 from .chips import Chips
 from .images import SUFFIXES
 from .names import TRAIN, card_of, set_of, split_source
@@ -156,10 +156,7 @@ def _member(name: str, found: Summary) -> dict[str, Any]:
 
 def training_split(chips: Chips) -> Chips:
     """Return the training chips of a data set with their labels, in the order of the split."""
-    rows = ~chips.is_test
-    columns = "ids", "labels", "is_test", "offset", "height", "width", "source_size", "content"
-    kept = {name: getattr(chips, name)[rows] for name in columns}
-    return replace(chips, name=chips.name + TRAIN, **kept)
+    return chips.take(~chips.is_test, chips.name + TRAIN)
 
 
 def open_pool(
@@ -187,6 +184,12 @@ def open_pool(
         opened = open_version(card_of(set_of(name)), data, split, prepared_dir)
         chips.append(opened if split_source(name) is None else training_split(opened))
     return Pool(chips, cap, fraction)
+
+
+def open_pool_of(identity: Pretraining, names: Sequence[str], prepared_dir: Path) -> Pool:
+    """Open the pool of a pretraining; `names` are those in the grid. Errors as of `open_pool`."""
+    digests = [(member["digest"], member.get("split", "")) for member in identity.pool]
+    return open_pool(names, digests, prepared_dir, identity.pool_cap, identity.pool_fraction)
 
 
 def overlap(pool: Pool | Chips, dataset: Chips, *, test: bool = True) -> int:

@@ -2,7 +2,7 @@
 
 from ..data.chips import Chips
 from ..data.names import card_of
-from ..data.pools import Pool, open_pool
+from ..data.pools import Pool, open_pool_of
 from ..data.prepare import open_version
 from ..identity import Job
 from ..store.records import Store
@@ -10,11 +10,9 @@ from ..store.records import Store
 
 def pool_of_job(job: Job, store: Store) -> Pool | None:
     """Open the pool; None for a control."""
-    identity = job.pretraining
-    if identity.recipe is None:
+    if job.pretraining.recipe is None:
         return None
-    digests = [(member["digest"], member.get("split", "")) for member in identity.pool]
-    return open_pool(job.pool, digests, store.prepared, identity.pool_cap, identity.pool_fraction)
+    return open_pool_of(job.pretraining, job.pool, store.prepared)
 
 
 def watched_of_job(job: Job, store: Store) -> Chips | None:

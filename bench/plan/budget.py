@@ -62,8 +62,9 @@ def with_budget(grid: Grid, planned: Sequence[PlannedPretraining], store: Store)
 
     solved, problems = [], dict[str, None]()
     trained = fitting([one for one in planned if one.recipe], store.root)
+    fit = set(map(id, trained))
     for one in planned:
-        if one not in trained:
+        if id(one) not in fit:
             solved.append(one)
             continue
         first = _first(one, trained)

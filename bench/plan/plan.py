@@ -174,7 +174,7 @@ def make_plan(
     data = {name: one.summary for name, one in found.items() if one}
     given = find_given(grid, methods, store)
     tuning, trials = None, []
-    starts = pretrainings(grid, methods, data.get, given)
+    chosen = grid
     if trial_grid := tuning_grid(grid, methods, filters.methods):
         tuning = make_plan(trial_grid, store, data_dir, None, versions)
         tuned = place_of(trial_grid.evaluate.datasets[0]).removesuffix(HELD_OUT)
@@ -182,7 +182,9 @@ def make_plan(
         refuse_known_chips(tuning, base and base.summary, data, store.root)
         trials = trials_of(tuning, store)
         chosen = with_choices(grid, trials, methods)
-        starts = waiting_for(trials, pretrainings(chosen, methods, data.get, given))
+    starts = pretrainings(chosen, methods, data.get, given)
+    if tuning:
+        starts = waiting_for(trials, starts)
     budgeted = with_budget(grid, starts, store)
     starts = budgeted.planned + given_rows(grid, given, methods)
     pools = pools_of(starts)

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from ..data.pools import open_pool
+from ..data.pools import open_pool_of
 from ..given_identity import given_of
 from ..identity import Pretraining, Resources
 from ..method_facts.build import build_method
@@ -58,10 +58,7 @@ def _steps_s(identity: Pretraining, pool: Sequence[str], store: Store) -> list[f
     """Return the seconds of each timed step."""
     given = given_of(identity)
     weights = read_encoder(store.encoder(given.key), given) if given else None
-    digests = [(member["digest"], member.get("split", "")) for member in identity.pool]
-    chips = open_pool(
-        list(pool), digests, store.prepared, identity.pool_cap, identity.pool_fraction
-    )
+    chips = open_pool_of(identity, pool, store.prepared)
     resources, began = Resources(), time.monotonic()
     with TemporaryDirectory(prefix="sarbench-") as folder:
         loop = Loop(
