@@ -15,11 +15,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.flop_counter import register_flop_formula
 
-# Products that oneDNN keeps compiled. By default 1,024, one for each shape: those of a method whose
-# shapes change with every step (I-JEPA) took 0.6 GB more and no less time
-# (tests/benchmarks/README.md). Read at the first product.
-for _name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-    os.environ.setdefault(_name, "128")
+# Products that oneDNN and torch keep compiled, one for each shape; by default 1,024 of each. Those
+# of a method whose shapes change with every step (I-JEPA) take much memory, and fewer take time
+# where shapes come again (tests/benchmarks/README.md). Read at the first product.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "128")
 
 # Not documented; torch's own compiler calls it.
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
