@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if __name__ != "sarbench":
     raise ImportError(f"import sarbench, not {__name__} (install with: pip install -e .)")
 
-if TYPE_CHECKING:
-    from .bench.python.evaluate import Evaluated, evaluate
-    from .bench.python.open_results import Results, open_store
-    from .bench.python.pretrain import pretrain
+if TYPE_CHECKING:  # resolved where it is installed, as `sarbench`
+    from .bench.python.evaluate import Evaluated, evaluate  # pyright: ignore[reportMissingImports]
+    from .bench.python.open_results import Results, open_store  # pyright: ignore[reportMissingImports]
+    from .bench.python.pretrain import pretrain  # pyright: ignore[reportMissingImports]
 
 __all__ = ["Evaluated", "Results", "evaluate", "open_store", "pretrain"]
 __version__ = version("sarbench")

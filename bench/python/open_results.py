@@ -1,5 +1,6 @@
 """Stored results as data frames."""
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -112,7 +113,7 @@ class Results:
         scores = [score for score in scores_of(self._plan) if score.values]
         return cell_frame(scores, metric, self._plan.grid.compare, self._predictions)
 
-    def predictions(self, keys: "pd.Series[str] | list[str] | None" = None) -> pd.DataFrame:
+    def predictions(self, keys: Iterable[str] | None = None) -> pd.DataFrame:
         """Return one line for each test chip of each run.
 
         Columns: those that name a run, `chip` (its id), `group` (of near duplicates; -1 where each
