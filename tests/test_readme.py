@@ -19,7 +19,7 @@ def example() -> tuple[str, dict[Path, bytes]]:
 @pytest.mark.parametrize("page", [
     pytest.param(
         page, id=str(page.relative_to(ROOT)),
-        marks=[pytest.mark.slow] if page.parent.name == "docs" else [],  # many tables
+        marks=[pytest.mark.slow] if ROOT / "docs" in page.parents else [],  # many tables
     )
     for page in PAGES
 ])  # fmt: skip
