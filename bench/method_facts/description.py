@@ -33,5 +33,7 @@ def split_docstring(text: str) -> dict[str, list[str]]:
     for heading, body in zip(parts[::2], parts[1::2], strict=True):
         block = body.split("\n\n")[0]
         first, *points = POINT.split(block)
-        found[heading] = [" ".join(one.split()) for one in (first, *points) if one.strip()]
+        found[heading] = [
+            " ".join(one.split()).rstrip(";") for one in (first, *points) if one.strip()
+        ]
     return found

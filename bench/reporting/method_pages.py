@@ -21,9 +21,10 @@ from ..plan.plan import Plan
 from .compute_figure import pretraining_tflop
 
 HEADS = (
-    "verified by", "data set", "protocol", "settings", "labels", "condition", "score", "interval",
-    "place", "runs",
+    "score", "data set", "protocol", "settings", "labels", "condition", "interval", "place", "runs",
+    "verified by",
 )  # fmt: skip
+OPTIONAL = ("settings", "condition")  # left out where every column has the usual one
 COSTS = ("encoder", "weights", "GFLOP per chip and step", "steps", "TFLOP", "hours", "device",
          "seeds", "pool", "recipe")  # fmt: skip
 LISTS = ("Differs from the source", "Unknown")
@@ -91,36 +92,29 @@ def _scores(board: Board, name: str) -> Sheet:
         if (cell := found.cell(row, column)) and cell.name == name
     ]
     shown = [
-        place
-        for place in range(len(HEADS) + 1)
-        if place == 0 or HEADS[place - 1] not in ("settings", "condition") or _differs(lines, place)
-    ]
-    kept = [[line[place] for place in shown] for line in lines]
-    heads = [[(HEADS[place - 1], 1) for place in shown[1:]]]
-    listed = notes(found)
-    return Sheet(f"{found.measure.heading}", heads, [kept], caption(found, listed))
+        head for head in HEADS
+        if head not in OPTIONAL or any(line[head].text not in ("", "clean") for line in lines)
+    ]  # fmt: skip
+    section = [[line["method"], *(line[head] for head in shown)] for line in lines]
+    heads = [[(head, 1) for head in shown]]
+    return Sheet(found.measure.heading, heads, [section], caption(found, notes(found)))
 
 
-def _differs(lines: Sequence[Sequence[Entry]], place: int) -> bool:
-    return any(line[place].text not in ("", "clean") for line in lines)
-
-
-def _score(board: Board, cell: Cell) -> list[Entry]:
-    measure = board.leaderboard.measure
-    places = {1: "1", 2: "2"}
-    words = (
-        board.part.verified[cell.method], cell.dataset, cell.protocol, cell.settings,
-        labels_in_words(cell.shots), cell.condition or "clean",
-    )  # fmt: skip
-    over = OVER[cell.unit] if cell.low is not None else str(cell.no_interval or "")
-    return [
-        Entry(row_title(board.leaderboard, cell.method)),
-        *map(Entry, words),
-        Entry(format_cell(cell, measure), cell.place, cell.mean),
-        Entry(over),
-        Entry(places.get(cell.place or 0, "")),
-        Entry(f"{cell.n} of {cell.expected}", None, float(cell.n)),
-    ]
+def _score(board: Board, cell: Cell) -> dict[str, Entry]:
+    measure, over = board.leaderboard.measure, OVER[cell.unit]
+    return {
+        "method": Entry(row_title(board.leaderboard, cell.method)),
+        "score": Entry(format_cell(cell, measure), cell.place, cell.mean),
+        "data set": Entry(cell.dataset),
+        "protocol": Entry(cell.protocol),
+        "settings": Entry(cell.settings),
+        "labels": Entry(labels_in_words(cell.shots)),
+        "condition": Entry(cell.condition or "clean"),
+        "interval": Entry(over if cell.low is not None else str(cell.no_interval or "")),
+        "place": Entry(str(cell.place or "")),
+        "runs": Entry(f"{cell.n} of {cell.expected}", None, float(cell.n)),
+        "verified by": Entry(board.part.verified[cell.method]),
+    }
 
 
 def _pretrainings(board: Board, name: str) -> Sheet:

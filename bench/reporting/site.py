@@ -17,7 +17,7 @@ from ...results.page.site_pages import index_page, method_page
 from ...results.tables.render import csv_text
 from ..plan.archived import read_plan
 from ..plan.filters import Filters
-from ..plan.plan import Plan, counted
+from ..plan.plan import Plan
 from ..store.archive import GRID, SUFFIX, ArchivedStore, unpacked
 from ..suggest import RequestError
 from ..verification.declaration import (
@@ -181,31 +181,26 @@ def _board(
     )  # fmt: skip
     part = SitePart(
         name=name,
-        title=plan.grid.name if plan.grid.name == name else f"{name} ({plan.grid.name})",
+        title=name,
         facts=_facts(plan, declared),
         files=files,
         methods={e.planned.row: pages[e.planned.method] for e in plan.pretrain},
         verified={row: (declared or Declaration()).verified(row) for row in rows_of(plan)},
     )
     skipped = [text for text in report.skipped if "(switched off)" not in text]
-    return replace(report, part=part, skipped=skipped)
+    return replace(report, title=name, part=part, skipped=skipped)
 
 
 def _facts(plan: Plan, declared: Declaration | None) -> list[tuple[str, str]]:
-    """Return the statements of a declaration, and the size of the board."""
-    done = [entry.record.provenance.started for entry in plan.runs if entry.record]
-    facts = [
-        ("newest result", max(done)[:10]),
-        ("runs", f"{len(plan.runs)}: {counted(plan.counts())}"),
-    ]
+    """Return the name of the grid, and the statements of a declaration."""
     if declared is None:
-        return [*facts, ("declaration", "none")]
+        return [("grid", plan.grid.name), ("declaration", "none")]
     stated = {
-        "made by": declared.made_by, "contact": declared.contact, "hardware": declared.hardware,
-        "left out": declared.left_out, "uncommitted changes": declared.uncommitted,
-        "own methods": ", ".join(declared.own_rows),
+        "grid": plan.grid.name, "made by": declared.made_by, "contact": declared.contact,
+        "hardware": declared.hardware, "left out": declared.left_out,
+        "uncommitted changes": declared.uncommitted, "own methods": ", ".join(declared.own_rows),
     }  # fmt: skip
-    return [*facts, *((name, text.strip()) for name, text in stated.items() if text.strip())]
+    return [(name, text.strip()) for name, text in stated.items() if text.strip()]
 
 
 def _records(name: str, store: ArchivedStore, plan: Plan, folder: Path) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 "use strict";
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 for (const part of all(".tools, .scripted")) part.hidden = false;
+for (const part of all("details[data-wide]")) part.open = innerWidth > 640; // a phone has no room
 
 // Sorting: a click on a header sorts each part of the table; cells without a value stay last.
 for (const table of all("table.sortable, .sortable table.sheet")) {

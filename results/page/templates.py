@@ -1,6 +1,7 @@
 """The templates of our pages, with what they share; every text is escaped."""
 
 import base64
+import re
 from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
@@ -15,6 +16,8 @@ from ..tables.caption import caption, notes
 from ..tables.html import html_notes, html_sheet
 from ..tables.sheets import column_head, format_cell, row_title
 
+CODE = re.compile("`([^`]+)`")  # in a docstring
+
 
 def render_page(template: str, *, title: str, **values: Any) -> str:
     """Return a page of a template of this folder."""
@@ -28,7 +31,7 @@ def _read(name: str) -> str:
 @cache
 def _environment() -> Any:
     import jinja2  # no other output needs it
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     script = f"\n{_read('page.js')}"
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
@@ -41,6 +44,7 @@ def _environment() -> Any:
         "caption": caption,
         "cell_name": _cell_name,
         "choices": _choices,
+        "code": lambda text: Markup(CODE.sub(r"<code>\1</code>", escape(text))),
         "column_head": column_head,
         "column_name": column_name,
         "css": Markup(_read("page.css")),
