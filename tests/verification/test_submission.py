@@ -9,12 +9,13 @@ import pytest
 from archives import edited, with_plan
 from chips import write_pool
 from commands import Answer, call_here
-from stores import fill, pooled_grid, share
+from stores import copy_synthetic, fill, pooled_grid, share
 
+from sarbench.bench.data.prepare import prepare
 from sarbench.bench.plan.archived import read_plan
 from sarbench.bench.plan.filters import Filters
 from sarbench.bench.store.archive import unpacked
-from sarbench.bench.verification import submission
+from sarbench.bench.verification import raw_data, submission
 from sarbench.bench.verification.declaration import manifest_digest
 
 ROOT = Path(__file__).parents[2]
@@ -79,15 +80,17 @@ def whole(home: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_whole_submission_has_no_finding(whole: Path):
     answer = check(whole)
     assert (answer.returncode, answer.stderr) == (0, "")
     lines = answer.stdout.splitlines()
-    assert lines[0] == "checked 10 pretrainings, 50 runs: all hold"
+    assert lines[0] == "checked 13 pretrainings, 52 runs: all hold"
     assert all(line.startswith("not checked: ") for line in lines[1:])
     assert json.loads(check(whole, "--json").stdout)["findings"] == []
 
 
+@pytest.mark.slow
 def test_a_declaration_that_is_missing_empty_or_of_another_archive_is_a_finding(
     whole: Path, home: Path, tmp_path: Path
 ):
@@ -112,12 +115,13 @@ def test_a_declaration_that_is_missing_empty_or_of_another_archive_is_a_finding(
     assert any(f'archive = "{manifest_digest(other)}"' in text for _, text in found(other))
 
 
+@pytest.mark.slow
 def test_seeds_rows_and_columns_of_the_grid_must_be_there(home: Path, tmp_path: Path):
     path = write(home, tmp_path / "seeds.zip", "-s", 0, "-s", 1)
     declare(path)
     ((kind, text),) = found(path)
     assert kind == "runs"
-    assert text.startswith("its grid declares 10 more runs of these cells: ")  # seed 2 of `linear`
+    assert text.startswith("its grid declares 13 more runs of these cells: ")  # seed 2 of `linear`
     assert "MAE, synthetic, linear, 5 shots, seed 2; " in text
     path = write(home, tmp_path / "rows.zip", "-m", "mae", "-m", "random_init", "-p", "knn")
     declare(path)
@@ -127,6 +131,7 @@ def test_seeds_rows_and_columns_of_the_grid_must_be_there(home: Path, tmp_path: 
     assert found(path) == []
 
 
+@pytest.mark.slow
 def test_a_plan_with_fewer_seeds_than_its_grid_is_found(whole: Path, tmp_path: Path):
     def without_a_seed(plan: dict) -> dict:
         gone = [k for k, one in enumerate(plan["pretrain"])
@@ -140,14 +145,15 @@ def test_a_plan_with_fewer_seeds_than_its_grid_is_found(whole: Path, tmp_path: P
     assert "MAE, seed 2, synthetic, linear, 5 shots, seed 0" in text
 
 
+@pytest.mark.slow
 def test_runs_that_are_not_finished_and_false_scores_are_findings(whole: Path, tmp_path: Path):
     def failed(plan: dict) -> dict:
-        plan["runs"][0] |= {"state": "failed", "cause": "attempt failed"}
+        plan["runs"][0] |= {"state": "failed", "cause": "error"}
         return plan
 
     forged = with_plan(whole, tmp_path / "failed.zip", failed)
     declare(forged)
-    assert any("1 of 50 runs are failed: " in text for _, text in found(forged))
+    assert any("1 of 52 runs are failed: " in text for _, text in found(forged))
 
     def better(name: str, content: bytes) -> bytes | None:
         if name != "evaluate.jsonl":
@@ -166,6 +172,7 @@ def test_runs_that_are_not_finished_and_false_scores_are_findings(whole: Path, t
     assert "is cut off or not a zip file" in answer.stderr
 
 
+@pytest.mark.slow
 def test_test_chips_in_a_pool_and_pools_that_were_not_compared_are_findings(
     whole: Path, tmp_path: Path
 ):
@@ -185,6 +192,7 @@ def test_test_chips_in_a_pool_and_pools_that_were_not_compared_are_findings(
     assert "its overlap with synthetic is not in the archive" in text
 
 
+@pytest.mark.slow
 def test_a_plug_in_needs_its_contract(whole: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(submission, "plugins", lambda names: [n for n in names if n == "mae"])
     with unpacked(whole) as store:
@@ -216,9 +224,15 @@ def test_given_weights_declare_what_they_have_seen():
     assert ["with labels; write labels = true or false" in text for text in texts] == [False, True]
 
 
+@pytest.mark.slow
 def test_the_files_of_the_data_give_the_digests_of_the_archive(
-    whole: Path, home: Path, tmp_path: Path
+    whole: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    def quick(name: str, data: Path, prepared: Path, **more):
+        copy_synthetic(SimpleNamespace(prepared=prepared))  # simulating takes seconds
+        return prepare(name, data, prepared, **more)
+
+    monkeypatch.setattr(raw_data, "prepare", quick)
     answer = check(whole, "--data", home / "runs" / "data")
     assert answer.returncode == 0, answer.stdout
     assert "pixels" not in answer.stdout
@@ -234,6 +248,7 @@ def shared_archives() -> list[Path]:
     return sorted((ROOT / "results" / "archive").glob("*.zip"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archive", shared_archives(), ids=lambda path: path.stem)
 def test_every_archive_of_this_repository_is_a_whole_submission(archive: Path):
     answer = check(archive)
