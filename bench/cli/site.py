@@ -35,10 +35,13 @@ def site(
     """
     target = folder.expanduser().resolve()
     new_folder(target.parent)
+    from ..python.frames import run_frame  # imports pandas
+    from ..python.rows import rows_of_plan
     from ..reporting.site import write_site  # imports matplotlib
 
+    paths = [path.expanduser() for path in archives]
     with stages("site") as on_step:
-        write_site([path.expanduser() for path in archives], target, on_step)
+        write_site(paths, target, lambda plan: run_frame(rows_of_plan(plan).runs), on_step)
     out.print(f"written: {folder / 'index.html'} ({len(archives)} boards)", markup=False)
 
 

@@ -1,4 +1,4 @@
-"""The runs that the grid of an archive declares, compared with those of its plan."""
+"""The runs that the grid of an archive declares, compared with the finished ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,25 +23,25 @@ class NotExpandableError(ValueError):
 
 @dataclass(frozen=True)
 class Declared:
-    """The difference between a grid and the plan of its archive.
+    """The difference between a grid and the finished runs of its archive.
 
     Attributes:
-        rows: Rows that the plan lacks as a whole.
-        columns: Columns that the plan lacks as a whole.
-        missing: Other runs that the plan lacks, in words.
+        rows: Rows without a finished run.
+        columns: Columns without a finished run.
+        missing: Other runs that are not finished, in words -> their state, or `absent`.
         undeclared: Runs of the plan that are not in the grid, in words.
     """
 
     rows: list[str]
     columns: list[str]
-    missing: list[str]
+    missing: dict[str, str]
     undeclared: list[str]
 
 
 def compare_with_grid(plan: Plan, archive: Path) -> Declared:
     """Expand the grid of an archive and compare its runs with those of the plan.
 
-    A plan of a part of the grid lacks runs. Runs that are not applicable are not declared.
+    Runs that are not applicable are not declared.
 
     Raises:
         NotExpandableError: A protocol or a method of the grid does not exist in this version.
@@ -57,20 +57,21 @@ def compare_with_grid(plan: Plan, archive: Path) -> Declared:
             found, _ = applicable(runs(grid, planned, methods, plan.data.get), archive)
         except (GridError, LookupError) as error:
             raise NotExpandableError(str(error)) from error
-    there = {describe_run(entry.planned): entry.planned for entry in plan.runs}
+    there = {describe_run(entry.planned): entry for entry in plan.runs}
+    done = [entry.planned for entry in plan.runs if entry.state == "done"]
+    rows, columns = {run.pretraining.row for run in done}, {run.column for run in done}
     declared = {describe_run(run): run for run in found}
-    rows = {run.pretraining.row for run in there.values()}
-    columns = {run.column for run in there.values()}
-    lacking = {name: run for name, run in declared.items() if name not in there}
-    without = {name: run for name, run in lacking.items() if run.pretraining.row in rows}
+    states = {name: there[name].state if name in there else "absent" for name in declared}
+    lacking = {name: run for name, run in declared.items() if states[name] != "done"}
     return Declared(
-        rows=_unique(run.pretraining.row for name, run in lacking.items() if name not in without),
-        columns=_unique(
-            column_name(run.column) for run in lacking.values() if run.column not in columns
-        ),
-        missing=[name for name, run in without.items() if run.column in columns],
+        rows=_unique(run.pretraining.row for run in lacking.values()
+                     if run.pretraining.row not in rows),
+        columns=_unique(column_name(run.column) for run in lacking.values()
+                        if run.column not in columns),
+        missing={name: states[name] for name, run in lacking.items()
+                 if run.pretraining.row in rows and run.column in columns},
         undeclared=[name for name in there if name not in declared],
-    )
+    )  # fmt: skip
 
 
 def _unique(names: Iterable[str]) -> list[str]:

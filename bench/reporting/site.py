@@ -10,11 +10,11 @@ from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...results.figures.style import rendered
 from ...results.page.html_page import Drawing, Report, SitePart, report_page
 from ...results.page.site_pages import index_page, method_page
-from ...results.tables.render import csv_text
 from ..plan.archived import read_plan
 from ..plan.filters import Filters
 from ..plan.plan import Plan
@@ -31,20 +31,29 @@ from ..verification.declaration import (
 from .html_report import PICTURE_DPI, report_of
 from .method_pages import Board, page_of_method
 from .named_figure import NamedFigure, figure_name
-from .run_lines import run_lines
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MARKER = "site.json"  # in the folder of a site, which may then be replaced
 FORMAT = "sarbench site"
 TITLE = "sarbench: leaderboards"
 OnStep = Callable[[str], None]
+RunFrame = Callable[[Plan], "DataFrame"]
 
 
-def write_site(archives: Sequence[Path], folder: Path, on_step: OnStep = lambda text: None) -> None:
+def write_site(
+    archives: Sequence[Path],
+    folder: Path,
+    run_frame: RunFrame,
+    on_step: OnStep = lambda text: None,
+) -> None:
     """Write the site of some archives; a site in the folder is replaced as a whole.
 
     Args:
         archives: The archives, in the order of their boards.
         folder: The folder of the site.
+        run_frame: Returns the finished runs of a plan, one line each.
         on_step: Called with the name of each step.
 
     Raises:
@@ -58,7 +67,7 @@ def write_site(archives: Sequence[Path], folder: Path, on_step: OnStep = lambda 
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        _write(names, new, on_step)
+        _write(names, new, run_frame, on_step)
         new.chmod(0o755)  # a temporary folder is private
         _replace(new, folder)
     finally:
@@ -117,7 +126,7 @@ def _replace(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write(names: dict[str, Path], folder: Path, on_step: OnStep) -> None:
+def _write(names: dict[str, Path], folder: Path, run_frame: RunFrame, on_step: OnStep) -> None:
     reports, boards = list[Report](), list[Board]()
     pages: dict[str, str] = {}  # method -> name of its page
     with ExitStack() as opened:
@@ -128,6 +137,7 @@ def _write(names: dict[str, Path], folder: Path, on_step: OnStep) -> None:
             for entry in plan.pretrain:
                 pages.setdefault(entry.planned.method, _page_name(entry.planned.method, pages))
             report = _board(name, store, plan, pages, folder, on_step)
+            _records(name, run_frame(plan), folder)
             part = report.part
             if part is None:
                 continue
@@ -170,7 +180,7 @@ def _board(
     if not plan.counts().get("done"):
         raise RequestError(f"{store.path} holds no finished run, so it has no board; leave it out")
     declared = read_declaration(store.path)
-    files = _records(name, store, plan, folder)
+    files = _archive(name, store.path, folder)
     draw = partial(_draw, folder=folder / "boards", board=name)
 
     def on_part(step: str) -> None:
@@ -203,18 +213,22 @@ def _facts(plan: Plan, declared: Declaration | None) -> list[tuple[str, str]]:
     return [(name, text.strip()) for name, text in stated.items() if text.strip()]
 
 
-def _records(name: str, store: ArchivedStore, plan: Plan, folder: Path) -> list[tuple[str, str]]:
-    """Write the runs of a board and copy its archive; return labels and addresses."""
-    lines = run_lines(plan)
-    _add(folder / "records" / f"{name}.csv", csv_text(lines))
-    _add(folder / "records" / f"{name}.json", json.dumps(lines, indent=1) + "\n")
+def _records(name: str, frame: "DataFrame", folder: Path) -> None:
+    """Write the runs of a board."""
+    _add(folder / "records" / f"{name}.csv", frame.to_csv(index=False))
+    text = frame.to_json(orient="records", indent=1, double_precision=15)
+    _add(folder / "records" / f"{name}.json", f"{text}\n")
+
+
+def _archive(name: str, source: Path, folder: Path) -> list[tuple[str, str]]:
+    """Copy the archive of a board; return labels and addresses of everything to download."""
     found = [("runs (CSV)", f"records/{name}.csv"), ("runs (JSON)", f"records/{name}.json")]
     target = folder / "archives" / f"{name}{SUFFIX}"
     target.parent.mkdir(exist_ok=True)
-    shutil.copyfile(store.path, target)
+    shutil.copyfile(source, target)
     found.append(("archive", f"archives/{target.name}"))
-    if declaration_file(store.path).is_file():
-        shutil.copyfile(declaration_file(store.path), declaration_file(target))
+    if declaration_file(source).is_file():
+        shutil.copyfile(declaration_file(source), declaration_file(target))
         found.append(("declaration", f"archives/{declaration_file(target).name}"))
     return found
 

@@ -10,7 +10,7 @@ from ...results.record import PretrainRecord, RunRecord
 from ..grid.expand import pools_of
 from ..method_facts.contract_outcomes import plugins
 from ..plan.declared import NotExpandableError, compare_with_grid
-from ..plan.plan import Plan, describe_run
+from ..plan.plan import Plan, counted
 from ..store.archive import ArchivedStore
 from ..suggest import unknown
 from .check import Checked, Finding, OnProgress, check_plan
@@ -69,15 +69,6 @@ def check_submission(
 
 def _incomplete(plan: Plan, archive: Path, left_out: str) -> Iterator[Finding]:
     """Yield findings about rows, columns, runs and seeds of the grid that the archive lacks."""
-    states: dict[str, list[str]] = {}
-    for entry in plan.runs:
-        if entry.state != "done":
-            states.setdefault(entry.state, []).append(describe_run(entry.planned))
-    for state, names in states.items():
-        yield Finding("runs", archive.name, (
-            f"{len(names)} of {len(plan.runs)} runs are {state}: {_listed(names)}; finish them "
-            f"with `sarbench run` and {AGAIN}, or leave their row or column out of the grid"
-        ))  # fmt: skip
     try:
         found = compare_with_grid(plan, archive)
     except NotExpandableError as error:
@@ -87,16 +78,18 @@ def _incomplete(plan: Plan, archive: Path, left_out: str) -> Iterator[Finding]:
         ))  # fmt: skip
         return
     if found.missing:
+        states = counted(Counter(found.missing.values()))
         yield Finding("runs", archive.name, (
-            f"its grid declares {len(found.missing)} more runs of these cells: "
-            f"{_listed(found.missing)}; {AGAIN} with every pretraining seed and evaluation seed"
+            f"its grid declares {len(found.missing)} runs that are not finished ({states}): "
+            f"{_listed(found.missing)}; finish them with `sarbench run` and {AGAIN}, with every "
+            "pretraining seed and evaluation seed"
         ))  # fmt: skip
     parts = {"rows": found.rows, "columns": found.columns}
     lacking = [f"the {what} {_listed(names)}" for what, names in parts.items() if names]
     if lacking and not left_out.strip():
         yield Finding("runs", archive.name, (
-            f"its grid declares {' and '.join(lacking)}, which the archive lacks; {AGAIN} "
-            f"without filters, or say in `left_out` of {declaration_file(archive).name} why they "
+            f"it has no finished run of {' and '.join(lacking)}, which its grid declares; {AGAIN} "
+            f"with them, or say in `left_out` of {declaration_file(archive).name} why they "
             "are missing"
         ))  # fmt: skip
     if found.undeclared:

@@ -13,6 +13,8 @@ from commands import call_here
 from sarbench.bench.method_facts.description import method_description, split_docstring
 from sarbench.bench.plan.archived import read_plan
 from sarbench.bench.plan.filters import Filters
+from sarbench.bench.python.frames import run_frame
+from sarbench.bench.python.rows import rows_of_plan
 from sarbench.bench.reporting import site
 from sarbench.bench.reporting.leaderboard import leaderboard, predictions_of
 from sarbench.bench.store.archive import unpacked
@@ -33,6 +35,10 @@ def drawn(one, folder: Path, board: str) -> Drawing:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
     return Drawing(one.title, one.caption, file=f"{board}/{path.name}")
+
+
+def runs(plan):
+    return run_frame(rows_of_plan(plan).runs)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +64,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with_plan(TRIALS, evil, named)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(site, "_draw", drawn)
-        site.write_site([first, evil], folder / "site")
+        site.write_site([first, evil], folder / "site", runs)
     return folder / "site"
 
 
@@ -104,17 +110,17 @@ def test_a_site_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     (folder / "site.json").write_text('{"sarbench site": "0"}')
     (folder / "old.html").write_text("old")
 
-    def broken(names: dict, folder: Path, on_step: object) -> None:
+    def broken(names: dict, folder: Path, *others: object) -> None:
         (folder / "index.html").write_text("half")
         raise RequestError("broken")
 
     monkeypatch.setattr(site, "_write", broken)
     with pytest.raises(RequestError, match="broken"):
-        site.write_site([TRIALS], folder)
+        site.write_site([TRIALS], folder, runs)
     assert (folder / "old.html").read_text() == "old"
-    write = lambda names, folder, on_step: (folder / "index.html").write_text("new")  # noqa: E731
+    write = lambda names, folder, *others: (folder / "index.html").write_text("new")  # noqa: E731
     monkeypatch.setattr(site, "_write", write)
-    site.write_site([TRIALS], folder)
+    site.write_site([TRIALS], folder, runs)
     assert [path.name for path in folder.iterdir()] == ["index.html"]
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 

@@ -121,12 +121,16 @@ def test_seeds_rows_and_columns_of_the_grid_must_be_there(home: Path, tmp_path: 
     declare(path)
     ((kind, text),) = found(path)
     assert kind == "runs"
-    assert text.startswith("its grid declares 13 more runs of these cells: ")  # seed 2 of `linear`
+    assert text.startswith(
+        "its grid declares 13 runs that are not finished (13 absent): "
+    )  # seed 2 of `linear`
     assert "MAE, synthetic, linear, 5 shots, seed 2; " in text
     path = write(home, tmp_path / "rows.zip", "-m", "mae", "-m", "random_init", "-p", "knn")
     declare(path)
     ((kind, text),) = found(path)
-    assert "declares the rows LoMaR; Raw pixels and the columns synthetic/linear/5" in text
+    assert (
+        "no finished run of the rows LoMaR; Raw pixels and the columns synthetic/linear/5" in text
+    )
     declare(path, FILLED | {'left_out = ""': 'left_out = "LoMaR did not fit"'})
     assert found(path) == []
 
@@ -141,7 +145,7 @@ def test_a_plan_with_fewer_seeds_than_its_grid_is_found(whole: Path, tmp_path: P
     forged = with_plan(whole, tmp_path / "forged.zip", without_a_seed)
     declare(forged)
     ((kind, text),) = found(forged)
-    assert (kind, "declares 4 more runs" in text) == ("runs", True)
+    assert (kind, "declares 4 runs that are not finished (4 absent)" in text) == ("runs", True)
     assert "MAE, seed 2, synthetic, linear, 5 shots, seed 0" in text
 
 
@@ -153,7 +157,7 @@ def test_runs_that_are_not_finished_and_false_scores_are_findings(whole: Path, t
 
     forged = with_plan(whole, tmp_path / "failed.zip", failed)
     declare(forged)
-    assert any("1 of 52 runs are failed: " in text for _, text in found(forged))
+    assert any("1 runs that are not finished (1 failed): " in text for _, text in found(forged))
 
     def better(name: str, content: bytes) -> bytes | None:
         if name != "evaluate.jsonl":
