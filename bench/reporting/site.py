@@ -216,7 +216,8 @@ def _facts(plan: Plan, declared: Declaration | None) -> list[tuple[str, str]]:
 def _records(name: str, frame: "DataFrame", folder: Path) -> None:
     """Write the runs of a board."""
     _add(folder / "records" / f"{name}.csv", frame.to_csv(index=False))
-    text = frame.to_json(orient="records", indent=1, double_precision=15)
+    plain = frame.astype(object).where(frame.notna(), None)  # to_json would round
+    text = json.dumps(plain.to_dict("records"), indent=1, allow_nan=False)
     _add(folder / "records" / f"{name}.json", f"{text}\n")
 
 
