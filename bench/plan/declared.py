@@ -18,7 +18,7 @@ from .plan import Plan, describe_run
 
 
 class NotExpandableError(ValueError):
-    """A grid that this version of sarbench cannot expand."""
+    """A grid that the present version cannot expand."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The declaration of a submission: a TOML file next to an archive, with the same name.
 
 It is not a member of the archive. So a reviewer reads and changes it as text, the archive keeps its
-bytes, and older versions of sarbench still read it. The declaration names the SHA-256 of the
+bytes, and older versions still read it. The declaration names the SHA-256 of the
 archive's manifest, so it cannot be used for another archive.
 """
 

@@ -144,7 +144,8 @@ def _given(plan: Plan) -> Iterator[Finding]:
         if not given.seen:
             yield Finding("seen", row, (
                 f"what the weights of {given.file} have seen is not declared; write seen = "
-                f'["..."] into {where}, also for data that sarbench does not know, and {AGAIN}'
+                f'["..."] into {where}, also names that `sarbench data ls` does not list, and '
+                f"{AGAIN}"
             ))  # fmt: skip
         if given.labels is None:
             yield Finding("seen", row, (
