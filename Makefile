@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 # the virtual environment is ours alone: nothing of the caller's may shadow it
 unexport PYTHONPATH
 
-.PHONY: demo test test-slow cluster test-slurm check benchmarks gpu clean
+.PHONY: demo test test-slow archives cluster test-slurm check benchmarks gpu clean
 
 demo: .venv/.installed
 	$(BIN)/sarbench demo
@@ -16,6 +16,10 @@ test: .venv/.installed-dev
 
 test-slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+# the archives of our pages pass the check that a pull request has to pass (docs/joining.md)
+archives: .venv/.installed-dev
+	for file in results/archive/*.zip; do echo "== $$file"; $(BIN)/sarbench submit-check $$file || exit 1; done
 
 # a real SLURM on this machine alone (Debian, root); ACCOUNTING=1 for sacct too
 cluster:

@@ -35,6 +35,8 @@ COMMANDS = {
         "Copy records of other stores or archives into the store after checking them.",
     ),
     "check": ("records", "Recompute what records claim and list what is wrong."),
+    "site": ("site", "Write a static site of leaderboards from archives."),
+    "submit-check": ("site", "Check an archive and its declaration before they join a board."),
     "doctor": ("doctor", "Check this machine: versions, GPU, store, data, SLURM, a profile."),
     "weights": ("weights", "Inspect, import and export files of weights."),
     "features": ("weights", "Write the features of chips under the encoder of a file or of a key."),

@@ -42,7 +42,7 @@ def check(request: Request, as_json: Json = False) -> None:
 
     GRID may also be an archive, or the folder of a store, which is then checked whole.
     """
-    with _checking() as on_progress:
+    with checking() as on_progress:
         found = _check(request, on_progress)
     if as_json:
         print_json(found.to_json())
@@ -58,7 +58,7 @@ def check(request: Request, as_json: Json = False) -> None:
 
 
 @contextmanager
-def _checking() -> Iterator[OnProgress]:
+def checking() -> Iterator[OnProgress]:
     """Yield the function that shows the progress of a check."""
     bar = Bar("checking", None, "records")
     with progress(SILENT_S) as shown:
@@ -206,7 +206,7 @@ def archive(
         made = request.results()
         predictions_of(made, request.store)  # refuses false records
         if no_scores:  # the metrics of scores cannot be checked later
-            with _checking() as on_progress:
+            with checking() as on_progress:
                 refuse_false_runs(made, request.store, on_progress)
         write_archive(path, members_of(made, request.store, content, **kept))
         _print_written(path, made)
@@ -226,7 +226,7 @@ def archive(
                 "it with --from"
             )
         _refuse_parts(made, store, no_scores)
-        with _checking() as on_progress:
+        with checking() as on_progress:
             refuse_false_runs(made, store, on_progress)
         write_archive(path, members_of(made, store, content, **kept))
         _print_written(path, made)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ...results.figures.style import inline_svg, rendered, save
@@ -53,6 +55,45 @@ def write_report(
         encoders: Draw t-SNE and attention distances; this runs the encoders.
         on_step: Called with the name of each step.
     """
+    draw = partial(_saved, folder=folder / "figures")
+    report = report_of(plan, store, grid_path, paper, draw, encoders=encoders, on_step=on_step)
+    report = replace(report, runs=[_line(entry.planned, entry) for entry in plan.runs])
+    endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
+    for style, ending in endings.items():
+        layout = "paper" if style == "latex" else "leaderboard"
+        text = render(report.boards[0], style, layout, notes=style != "latex")
+        write_atomic(folder / f"leaderboard.{ending}", text.encode())
+    if report.paper:
+        for style in ("markdown", "latex"):
+            text = render_sheets([*report.paper], style, notes=True)
+            write_atomic(folder / f"paper.{endings[style]}", text.encode())
+    on_step("page")
+    page = folder / "index.html"
+    write_atomic(page, report_page(report).encode())
+    return page
+
+
+def report_of(
+    plan: Plan,
+    store: Store,
+    grid_path: Path,
+    paper: Published | None,
+    draw: Callable[[NamedFigure], Drawing],
+    *,
+    encoders: bool,
+    on_step: OnStep,
+) -> Report:
+    """Return the content of a report, without the list of its runs.
+
+    Args:
+        plan: As in `write_report`.
+        store: As in `write_report`.
+        grid_path: As in `write_report`.
+        paper: As in `write_report`.
+        draw: Draws a figure and returns it for the page.
+        encoders: As in `write_report`.
+        on_step: As in `write_report`.
+    """
     predictions = predictions_of(plan, store)
     on_step("checking records")
     checked = check_plan(plan, store, encoders=False)
@@ -75,36 +116,23 @@ def write_report(
     for one in figures:
         on_step(f"drawing {one.name}")
         try:
-            drawings.append(_saved(one, folder / "figures"))
+            drawings.append(draw(one))
         except NotPreparedError as error:
             skipped.append(f"{one.name}: {error}")
-    endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
-    for style, ending in endings.items():
-        layout = "paper" if style == "latex" else "leaderboard"
-        text = render(board, style, layout, notes=style != "latex")
-        write_atomic(folder / f"leaderboard.{ending}", text.encode())
-    if sheets:
-        for style in ("markdown", "latex"):
-            text = render_sheets(sheets, style, notes=True)
-            write_atomic(folder / f"paper.{endings[style]}", text.encode())
-    on_step("page")
-    report = Report(
+    return Report(
         title=f"sarbench: {plan.grid.name}",
         about=plan.grid.about,
         facts=_facts(plan, checked),
         boards=list(boards.values()),
         drawings=drawings,
         paper=sheets,
-        runs=[_line(entry.planned, entry) for entry in plan.runs],
+        runs=[],
         failures=_failures(plan),
         skipped=skipped,
         commands=_commands(plan, grid_path),
         grid=grid_file(grid_path).read_text(),
         ranking=interquartile_means(board, scores),
     )
-    page = folder / "index.html"
-    write_atomic(page, report_page(report).encode())
-    return page
 
 
 def write_figure(

@@ -1,27 +1,44 @@
-"""The report of a grid as one HTML page that loads nothing; every text is escaped."""
+"""The report of a grid as an HTML page, alone or in a site; every text is escaped."""
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
-from ..leaderboard import Cell, Leaderboard
-from ..metric import Metric
-from ..scores import Column, column_name
-from ..statistics.units import OVER
-from ..tables.caption import caption, notes
-from ..tables.html import html_notes, html_sheet
-from ..tables.sheets import Sheet, column_head, format_cell, row_title
+from ..leaderboard import Leaderboard
+from ..scores import Column
+from ..tables.sheets import Sheet
+from .templates import render_page
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of the page: our own SVG element, or a PNG."""
+    """A figure of the page: our own SVG element, a PNG, or the address of a picture."""
 
     title: str
     caption: str
     svg: str = ""
     png: bytes = b""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class SitePart:
+    """The place of a report in a site; addresses are relative to the site's folder.
+
+    Attributes:
+        name: Its page is `boards/NAME.html`.
+        title: Name of the board.
+        facts: Names and values that its archive and declaration give.
+        files: Labels and addresses to download.
+        methods: Row of its leaderboards -> name of the page of its method, without the ending.
+        verified: Row -> who has verified it.
+    """
+
+    name: str
+    title: str
+    facts: Sequence[tuple[str, str]]
+    files: Sequence[tuple[str, str]]
+    methods: Mapping[str, str]
+    verified: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,7 @@ class Report:
         commands: Commands that reproduce the numbers.
         grid: Text of the grid file.
         ranking: Sentences below the leaderboards.
+        part: Its place in a site; None for a page of its own, which loads nothing.
     """
 
     title: str
@@ -68,53 +86,9 @@ class Report:
     commands: str = ""
     grid: str = ""
     ranking: Sequence[str] = ()
+    part: SitePart | None = None
 
 
 def report_page(report: Report) -> str:
-    """Return the page as one HTML text without references to other files."""
-    import jinja2  # no other output needs it
-    from markupsafe import Markup
-
-    page, css, js = (
-        (files("sarbench.results.page") / f"page.{ending}").read_text("utf-8")
-        for ending in ("html", "css", "js")
-    )
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(page).render(
-        report=report,
-        css=Markup(css),
-        js=Markup(js),
-        over=OVER,
-        base64=lambda png: base64.b64encode(png).decode(),
-        caption=caption,
-        cell_name=_cell_name,
-        column_head=column_head,
-        column_name=column_name,
-        decimals=_decimals,
-        details=_details,
-        format_cell=format_cell,
-        html_notes=lambda listed: Markup(html_notes(listed)),
-        html_sheet=lambda sheet: Markup(html_sheet(sheet)),
-        notes=notes,
-        row_title=row_title,
-    )
-
-
-def _cell_name(row: str, column: Column) -> str:
-    return f"{row} | {column_name(column)}"
-
-
-def _details(cell: Cell, metric: Metric) -> str:
-    text = f"{cell.n} of {cell.expected} runs"
-    if cell.low is not None and cell.high is not None:
-        limits = f"{metric.text(cell.low)} to {metric.text(cell.high)}"
-        text += f"; interval {limits} {OVER[cell.unit]}"
-    if cell.p_best is not None:
-        text += f"; corrected p against the best {cell.p_best:.3g}"
-    return text
-
-
-def _decimals(value: float | None, digits: int, scale: int = 1) -> str:
-    return "" if value is None else f"{scale * value:.{digits}f}"
+    """Return the page as one HTML text; outside a site it has no references to other files."""
+    return render_page("page.html", title=report.title, report=report)

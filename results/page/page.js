@@ -1,8 +1,10 @@
 "use strict";
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+for (const part of all(".tools, .scripted")) part.hidden = false;
+for (const part of all("details[data-wide]")) part.open = innerWidth > 640; // a phone has no room
 
 // Sorting: a click on a header sorts each part of the table; cells without a value stay last.
-for (const table of all("table.sortable")) {
+for (const table of all("table.sortable, .sortable table.sheet")) {
   const heads = all("thead tr:last-child th", table);
   heads.forEach((head, index) => {
     const button = document.createElement("button");
@@ -33,7 +35,8 @@ for (const table of all("table.sortable")) {
   });
 }
 
-// Filtering: rows by words, columns of the leaderboards by data set, protocol and condition.
+// Filtering: rows by words, columns of the leaderboards by data set, protocol, labels and condition.
+const AXES = ["dataset", "protocol", "shots", "condition"];
 const filterRows = (input) => {
   const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
   for (const table of all(input.dataset.tables)) {
@@ -50,30 +53,72 @@ const filterRows = (input) => {
     if (count) count.textContent = `${shown} shown`;
   }
 };
+// A board of a site without a shown row or column is hidden as a whole.
+const filterBoards = () => {
+  const boards = all("[data-board]");
+  for (const board of boards) {
+    board.hidden = !board.querySelector("tbody tr:not([hidden])")
+      || !board.querySelector("thead [data-dataset]:not([hidden])");
+  }
+  const count = document.getElementById("shown");
+  const shown = boards.filter((board) => !board.hidden);
+  const rows = shown.flatMap((board) => all("tbody tr:not([hidden])", board));
+  if (count) count.textContent = `${shown.length} of ${boards.length} boards, ${rows.length} rows shown.`;
+};
 for (const input of all("input[type=search]")) {
-  input.addEventListener("input", () => filterRows(input));
+  input.addEventListener("input", () => { filterRows(input); filterBoards(); });
 }
 const filterColumns = () => {
   const hidden = new Set(all("input[data-axis]").filter((box) => !box.checked)
     .map((box) => `${box.dataset.axis}:${box.value}`));
   for (const cell of all("[data-dataset]")) {
-    cell.hidden = ["dataset", "protocol", "condition"]
-      .some((axis) => hidden.has(`${axis}:${cell.dataset[axis]}`));
+    cell.hidden = AXES.some((axis) => hidden.has(`${axis}:${cell.dataset[axis]}`));
   }
+  filterBoards();
 };
 for (const box of all("input[data-axis]")) box.addEventListener("change", filterColumns);
+for (const input of all("input[type=search]")) filterRows(input); // the browser may restore fields
+filterColumns();
 
-// A click on a cell of a leaderboard shows the runs behind it.
-for (const cell of all("td[data-runs]")) {
-  cell.addEventListener("click", () => {
-    const rows = all("#runs-table tbody tr");
-    for (const row of rows) row.hidden = row.dataset.cell !== cell.dataset.runs;
-    document.getElementById("runs-filter").value = "";
-    const shown = rows.filter((row) => !row.hidden).length;
-    document.getElementById("runs-table-count").textContent = `${shown} of ${cell.dataset.runs}`;
-    const part = document.getElementById("runs-part");
-    part.open = true;
-    part.scrollIntoView();
+// A click on a cell of a leaderboard, or Enter, shows the runs behind it; arrow keys move between
+// the cells, so that a table is one stop of the Tab key.
+const showRuns = (cell) => {
+  const rows = all("#runs-table tbody tr");
+  for (const row of rows) row.hidden = row.dataset.cell !== cell.dataset.runs;
+  document.getElementById("runs-filter").value = "";
+  const shown = rows.filter((row) => !row.hidden).length;
+  document.getElementById("runs-table-count").textContent = `${shown} of ${cell.dataset.runs}`;
+  const part = document.getElementById("runs-part");
+  part.open = true;
+  part.scrollIntoView();
+  part.querySelector("summary").focus({ preventScroll: true });
+};
+const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+const move = (table, cell, [down, right]) => {
+  const rows = all("tbody tr:not([hidden])", table)
+    .map((row) => all("td[data-runs]:not([hidden])", row)).filter((cells) => cells.length);
+  const row = rows.findIndex((cells) => cells.includes(cell));
+  const target = rows[row + down];
+  const next = target && (right ? target[target.indexOf(cell) + right]
+    : target.find((other) => other.cellIndex >= cell.cellIndex) ?? target.at(-1));
+  if (!next) return;
+  cell.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+};
+for (const table of document.getElementById("runs-table") ? all("table.board") : []) {
+  const cells = all("td[data-runs]", table);
+  cells.forEach((cell, number) => { cell.tabIndex = number ? -1 : 0; });
+  table.addEventListener("click", (event) => {
+    const cell = event.target.closest("td[data-runs]");
+    if (cell) showRuns(cell);
+  });
+  table.addEventListener("keydown", (event) => {
+    const cell = event.target.closest("td[data-runs]");
+    if (!cell || !(event.key in STEPS || event.key === "Enter")) return;
+    event.preventDefault();
+    if (event.key === "Enter") showRuns(cell);
+    else move(table, cell, STEPS[event.key]);
   });
 }
 addEventListener("beforeprint", () => all("details.print, details.notes").forEach((part) => { part.open = true; }));

@@ -1,6 +1,5 @@
 """An archive of a grid prints what its store prints; one that was cut or edited is refused."""
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
+import archives
 import numpy as np
 import pytest
 from chips import write_pool
@@ -73,27 +73,9 @@ def on_store(made: Path) -> list[object]:
     return ["--runs", made / "runs", "--data", made / "runs" / "data"]
 
 
-def edited(
-    made: Path, path: Path, edit: Callable[[str, bytes], bytes | None] = lambda name, content: None,
-    added: dict[str, bytes] | None = None, *, listed: bool = False, source: Path | None = None,
-) -> Path:  # fmt: skip
-    """Write a copy of the archive with other contents; b"" removes a member.
-
-    `listed`: the manifest is made to fit.
-    """
-    with zipfile.ZipFile(source or made / "kept.zip") as stored:
-        members = {name: stored.read(name) for name in stored.namelist()}
-    for name, content in list(members.items()):
-        members[name] = content if (changed := edit(name, content)) is None else changed
-    members = {name: content for name, content in members.items() if content} | (added or {})
-    if listed:
-        manifest = json.loads(members.pop("manifest.json"))
-        manifest["files"] = {n: hashlib.sha256(c).hexdigest() for n, c in members.items()}
-        members["manifest.json"] = json.dumps(manifest).encode()
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
-        for name, content in members.items():
-            target.writestr(name, content)
-    return path
+def edited(made: Path, path: Path, *given, source: Path | None = None, **named) -> Path:
+    """Write a copy of the archive with other contents."""
+    return archives.edited(source or made / "kept.zip", path, *given, **named)
 
 
 @contextmanager

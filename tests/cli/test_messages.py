@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent.parent
 FILES = [p for name in ("bench", "methods", "protocols", "results")
          for p in sorted((ROOT / name).rglob("*.py"))]  # fmt: skip
 COMMAND = re.compile(
-    r"(?<![\w.])sarbench ([a-z]+)(?: ([a-z]+))?([^`;\n]*?)(?=[`;\n]|\. |sarbench |$)"
+    r"(?<![\w.])sarbench ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+))?([^`;\n]*?)(?=[`;\n]|\. |sarbench |$)"
 )
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 

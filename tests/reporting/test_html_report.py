@@ -270,6 +270,16 @@ def test_the_page_works_in_a_browser(board, runs, tmp_path):
         tab.locator("#board-0 td[data-runs^='Gamma']").first.click()
         shown = tab.locator("#runs-table tbody tr:visible")
         assert shown.count() == 3 * 10  # pretraining and evaluation seeds
+        cells = tab.locator("#board-0 td[data-runs]:visible")
+        assert tab.locator("#board-0 td[tabindex='0']").count() == 1  # a table is one stop of Tab
+        cells.first.focus()
+        for key in ("ArrowRight", "ArrowDown", "ArrowUp", "ArrowDown", "ArrowLeft"):
+            tab.keyboard.press(key)
+        focused = tab.evaluate("document.activeElement.dataset.runs")
+        assert focused == f"{rows()[1]} | synthetic/linear/10"
+        tab.keyboard.press("Enter")
+        assert tab.locator("#runs-table-count").inner_text() == f"30 of {focused}"
+        assert tab.evaluate("document.activeElement.tagName") == "SUMMARY"
         tab.get_by_label("filter runs").fill("alpha 20")
         assert tab.locator("#runs-table tbody tr:visible").count() > 0
         tab.set_viewport_size({"width": 400, "height": 800})

@@ -1,0 +1,91 @@
+"""Derive the digests and overlaps of an archive again from the files of its data sets."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ..data.files import DatasetNotFoundError
+from ..data.names import card_of, place_of, split_name
+from ..data.packed import Summary
+from ..data.prepare import prepare, source_exists
+from ..data.registry import UnknownDatasetError
+from ..grid.expand import pools_of
+from ..plan.overlaps import sharing_of
+from ..plan.plan import Plan
+from ..store.records import Store
+from .check import Checked, Finding
+from .submission import Submission
+
+OnSet = Callable[[str], None]
+COUNTS = ("test", "train", "vehicles", "vehicle_chips")
+
+
+def with_raw_data(found: Submission, plan: Plan, data_dir: Path, on_set: OnSet) -> Submission:
+    """Add what the files of the data sets say about a submission.
+
+    Args:
+        found: The submission, checked without data.
+        plan: The plan of its archive.
+        data_dir: The folder of the data sets; sets that it does not hold are not checked.
+        on_set: Called with the name of each set.
+    """
+    findings, absent, summaries = list[Finding](), list[str](), dict[str, Summary]()
+    with TemporaryDirectory(prefix="sarbench-") as folder:
+        store = Store(Path(folder))
+        for name, known in plan.data.items():
+            on_set(name)
+            made = _derive(name, data_dir, store)
+            if made is None:
+                absent.append(name)
+            elif isinstance(made, Finding):
+                findings.append(made)
+            else:
+                findings += _differences(name, known, made)
+                summaries[name] = made
+        on_set("overlaps of pools")
+        pools = pools_of(entry.planned for entry in plan.pretrain)
+        counted = sharing_of(plan.grid, summaries, pools, store)
+    for pool, datasets in counted.items():
+        for name, one in datasets.items():
+            known = plan.sharing.get(pool, {}).get(name)
+            wrong = [
+                part for part in COUNTS if known and getattr(known, part) != getattr(one, part)
+            ]
+            if wrong and known:
+                listed = ", ".join(
+                    f"{part} {getattr(known, part)}, not {getattr(one, part)}" for part in wrong
+                )
+                findings.append(Finding("pool", ", ".join(pool), (
+                    f"the archive counts other chips in common with {name}: {listed}; make it again"
+                )))  # fmt: skip
+    unchecked = [f"pixels of {', '.join(absent)}: not in {data_dir}"] if absent else []
+    checked = found.checked + Checked(0, 0, findings)
+    return replace(found, checked=checked, unchecked=[*found.unchecked, *unchecked])
+
+
+def _derive(name: str, data_dir: Path, store: Store) -> Summary | Finding | None:
+    """Return the summary of a set, made of its files; None if they are not there."""
+    try:
+        given = place_of(name)
+        if not source_exists(card_of(given), data_dir):
+            return None
+        bare, pool = split_name(given)
+        return prepare(bare, data_dir, store.prepared, pool=pool).summary
+    except (UnknownDatasetError, DatasetNotFoundError):
+        return None
+    except (ValueError, OSError, LookupError) as error:
+        text = f"its files in {data_dir} cannot be read ({error}); give the folder of whole files"
+        return Finding("data", name, text)
+
+
+def _differences(name: str, known: Summary, made: Summary) -> list[Finding]:
+    found = []
+    for what, digest in (("pixels", "data_digest"), ("split", "split_digest")):
+        there, here = getattr(known, digest), getattr(made, digest)
+        if there != here:
+            found.append(Finding("data", name, (
+                f"the archive has {what} {there[:12]}, the files here give {here[:12]}; use the "
+                "files that the card of the data set describes (`sarbench data verify`)"
+            )))  # fmt: skip
+    return found
