@@ -16,7 +16,7 @@ from ..data.names import split_name
 from ..data.prepare import summary
 from ..data.registry import dataset_names, pool_names
 from ..slurm.commands import Site, SlurmError, read_site
-from ..slurm.node_check import check_node
+from ..slurm.node_check import check_node, refusals
 from ..slurm.profile import Profile, ProfileError, check_site, read_profile
 from ..store.atomic import NoSpaceError
 from ..store.provenance import code_state, host
@@ -25,6 +25,7 @@ from .app import app, out, print_json
 from .options import DATA, RUNS, DataDir, Json, RunsDir, open_store
 
 PACKAGES = ("sarbench", "torch", "timm", "submitit")
+QUICK_S, JOB_S = 2.0, 60.0  # time for an answer of SLURM; the second one with --job
 LOCAL_TYPES = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "f2fs"}
 STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}
 
@@ -139,10 +140,14 @@ def _dassl() -> Finding:
 
 
 def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iterator[Finding]:
+    limit_s = JOB_S if job else QUICK_S
     try:
-        site = read_site(wait_s=0.0)
+        site = read_site(wait_s=0.0, timeout_s=limit_s)
     except SlurmError as error:
-        yield Finding("SLURM", "wrong" if profile else "note", str(error))
+        yield Finding("SLURM", "wrong" if job else "note", str(error))
+        if profile:
+            text = "its keys and values are allowed; it was not compared with a site"
+            yield Finding("profile", "ok", text)
         return
     yield Finding("SLURM", "ok", _describe(site))
     kind = file_system(store.root)
@@ -163,6 +168,9 @@ def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iter
         yield Finding("profile", "wrong", str(error))
         return
     yield Finding("profile", "ok", "the site has its partition and allows its time limits")
+    for stage, refusal in refusals(profile, store):
+        state = "note" if "not available" in refusal else "wrong"  # the nodes are down or busy
+        yield Finding("profile", state, f"sbatch refuses a job of [{stage}] now: {refusal}")
     if job:
         try:
             seen = check_node(store, data, profile)
