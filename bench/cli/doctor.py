@@ -49,10 +49,23 @@ def doctor(
     job: Annotated[
         bool, typer.Option("--job", help="run a small job on a node too (needs --profile)")
     ] = False,
+    suggested: Annotated[
+        Path | None,
+        typer.Option(
+            "--suggest-profile",
+            metavar="FILE",
+            help="write a profile for this site: from its partitions, nodes and past jobs",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check this machine: versions, GPU, store, data, SLURM, a profile."""
     store = open_store(runs)
+    if suggested:
+        from ..slurm.suggest_profile import suggest_profile
+
+        out.print(suggest_profile(suggested, store), markup=False)
+        profile = profile or suggested
     given = read_profile(profile) if profile else None
     if job and given is None:
         raise ProfileError(
