@@ -52,7 +52,7 @@ def limits_of(profile: Profile, site: Site) -> Limits:
     return Limits(
         site.max_array,
         {kind: profile.allocation(kind).throttle or 1 for kind in KINDS},
-        60 * min(profile.pack_min, 0.7 * time_min),
+        60 * min(profile.pack_min, 0.7 * time_min) * profile.workers("evaluate"),
         profile.max_submitted,
     )
 

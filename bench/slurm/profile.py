@@ -121,6 +121,9 @@ class Profile(Allocation):
     )
     checkpoint_s: float = Field(default=120.0, gt=0, description="seconds between two checkpoints")
     pretrain: Allocation = Allocation()
+    runs_per_gpu: int = Field(
+        default=1, ge=1, description="runs at once on each GPU of a job, or on its CPUs without one"
+    )
     evaluate: Allocation = Allocation()
 
     @field_validator("launcher")
@@ -143,9 +146,16 @@ class Profile(Allocation):
                     merged[name] = value
         merged["sbatch"] = {**(self.sbatch or {}), **(own.sbatch or {})}
         if stage == "evaluate":
-            merged |= {"nodes": 1, "processes": 1, "gpus": min(merged["gpus"], own.gpus or 1)}
+            gpus = min(merged["gpus"], own.gpus or 1)
+            cpus = merged["cpus"] * max(1, gpus) * self.runs_per_gpu
+            merged |= {"nodes": 1, "processes": 1, "gpus": gpus, "cpus": cpus}
         merged["processes"] = merged["processes"] or max(1, merged["gpus"])
         return Allocation(**merged)
+
+    def workers(self, stage: Kind) -> int:
+        """Return the number of runs that a job does at once; a pretraining is one."""
+        gpus = self.allocation(stage).gpus or 1
+        return gpus * self.runs_per_gpu if stage == "evaluate" else 1
 
     def resources(self, stage: Kind) -> Resources:
         """Return the resources of one process of this stage."""

@@ -230,6 +230,7 @@ class Submitter:
             resources=profile.resources(stage), code=self.submission.code,
             requeues=profile.requeues if profile.requeue else 0, signal_s=profile.signal_s,
             submitted=self.submission.time,
+            gpus=profile.allocation(stage).gpus or 0, workers=profile.workers(stage),
         )  # fmt: skip
 
     def _executor(self, name: str, array: JobArray, after: str | None) -> Executor:
