@@ -53,20 +53,21 @@ def execute_in_pool(
         Interrupted: `should_stop` returned True; finished work is stored.
         NoSpaceError: The disk is full; finished work is stored.
     """
+    from ..execution.job import execute, prepare_process
     from ..execution.local_pool import run_jobs
     from ..pretraining.claim import Interrupted
 
-    def do(jobs: list[Job], each: list[Resources]) -> None:
-        with closing(run_jobs(jobs, store, each, should_stop)) as events:
-            for event in events:
-                report(event)
-        if should_stop():
-            raise Interrupted("the workers have stopped between two runs; finished runs are stored")
-
     if any(store.read("pretrain", one.key) is None for one in job.pretrainings):
-        do([replace(job, runs=[])], resources[:1])  # a control, which the workers share
-    if all(store.read("pretrain", one.key) for one in job.pretrainings):
-        do(parts(job, len(resources)), resources)
+        here = replace(resources[0], device="cpu")  # a control, which the workers share
+        prepare_process(here)
+        execute(replace(job, runs=[]), store, here, report, should_stop)
+        if any(store.read("pretrain", one.key) is None for one in job.pretrainings):
+            return  # its failure is stored
+    with closing(run_jobs(parts(job, len(resources)), store, resources, should_stop)) as events:
+        for event in events:
+            report(event)
+    if should_stop():
+        raise Interrupted("the workers have stopped between two runs; finished runs are stored")
 
 
 class Started:
