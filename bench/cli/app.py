@@ -38,7 +38,7 @@ COMMANDS = {
     "doctor": ("doctor", "Check this machine: versions, GPU, store, data, SLURM, a profile."),
     "weights": ("weights", "Inspect, import and export files of weights."),
     "features": ("weights", "Write the features of chips under the encoder of a file or of a key."),
-    "export": ("splits", "Write splits and support sets as files for other tools, such as Dassl."),
+    "export": ("export", "Write runs, predictions or splits as files for other tools."),
     "data": ("data", "List, describe, prepare, verify and draw data sets and pools."),
     "methods": ("methods", "List, draw, check and create methods."),
     "protocols": ("methods", "List evaluation protocols and show their settings."),
