@@ -42,12 +42,14 @@ def _shell_words(text: str) -> str:
 class Allocation(Section):
     """The resources of one job; fields that a stage does not give are those of the top level."""
 
-    partition: Annotated[str | None, BeforeValidator(_joined)] = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
+    partition: Annotated[str | None, BeforeValidator(_joined)] = Field(
+        default=None, description="a name, or a list of names of which SLURM takes the first free"
+    )
+    account: str | None = Field(default=None, description="as in sbatch")
+    qos: str | None = Field(default=None, description="as in sbatch")
+    constraint: str | None = Field(default=None, description="as in sbatch: features of nodes")
     exclude: list[str] | None = Field(default=None, description="nodes never to be used")
-    nodes: int | None = Field(default=None, ge=1)
+    nodes: int | None = Field(default=None, ge=1, description="of a pretraining")
     gpus: int | None = Field(
         default=None, ge=0, description="per node; a pretraining uses all of them"
     )
@@ -93,7 +95,9 @@ TIME_MIN: dict[Kind, int] = {"pretrain": 24 * 60, "evaluate": 4 * 60}
 class Profile(Allocation):
     """A whole profile file."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU if `gpus` is 1 or more
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: the GPU if `gpus` is 1 or more"
+    )
     threads: int = Field(default=1, ge=1, description="per process")
     signal_s: int = Field(
         default=120, ge=10, description="seconds before the time limit at which a job saves"
@@ -119,11 +123,11 @@ class Profile(Allocation):
     pack_min: float = Field(
         default=30.0, gt=0, description="estimated minutes of the runs in a job"
     )
-    checkpoint_s: float = Field(default=120.0, gt=0, description="seconds between two checkpoints")
-    pretrain: Allocation = Allocation()
     runs_per_gpu: int = Field(
         default=1, ge=1, description="runs at once on each GPU of a job, or on its CPUs without one"
     )
+    checkpoint_s: float = Field(default=120.0, gt=0, description="seconds between two checkpoints")
+    pretrain: Allocation = Allocation()
     evaluate: Allocation = Allocation()
 
     @field_validator("launcher")

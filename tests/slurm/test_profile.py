@@ -1,8 +1,12 @@
 """Keys of a profile: their checks, the options of sbatch, and what `retry` asks for."""
 
+import re
+from pathlib import Path
+
 import pytest
 from small_plans import keys_of, make_plan
 
+from sarbench.bench.identity import KINDS
 from sarbench.bench.plan.entry import Cause
 from sarbench.bench.slurm import commands, ledger, submit
 from sarbench.bench.slurm.commands import Partition, Site
@@ -10,7 +14,7 @@ from sarbench.bench.slurm.job_arrays import Limits, first_jobs, make_arrays, wit
 from sarbench.bench.slurm.job_states import Assignment, JobStates
 from sarbench.bench.slurm.ledger import Array, Asked, Element
 from sarbench.bench.slurm.more_resources import more_resources
-from sarbench.bench.slurm.profile import ProfileError, parse_profile
+from sarbench.bench.slurm.profile import Allocation, Profile, ProfileError, parse_profile
 from sarbench.bench.slurm.sbatch_options import gpus_in_gres
 from sarbench.bench.store.attempts import attempt_of, make_attempt
 from sarbench.bench.store.records import Store
@@ -63,6 +67,18 @@ def test_a_wrong_value_is_refused_with_what_is_allowed(values, message):
 )  # fmt: skip
 def test_the_gpus_of_gres_are_counted(gres, count):
     assert gpus_in_gres({"gres": gres}) == count
+
+
+def test_every_key_is_described_in_the_code_and_in_the_readme():
+    text = (
+        (Path(__file__).parents[2] / "bench" / "README.md").read_text().partition("### Profiles")[2]
+    )
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    fields = {**Allocation.model_fields, **Profile.model_fields}
+    fields = {name: one for name, one in fields.items() if name not in KINDS}
+    assert documented == set(fields)
+    assert [name for name, one in fields.items() if not one.description] == []
 
 
 def test_a_profile_of_the_ledger_is_read_again():
