@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from dataclasses import asdict
 from hashlib import sha256
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,7 +53,10 @@ def _plugins() -> list[Plugin]:
 
 def _files(plugins: list[Plugin]) -> dict[str, Path]:
     """Return every code file of this process, by its path in a folder of imports."""
-    found = {}
+    whole = find_spec("sarbench")
+    if whole is None or whole.origin is None:
+        raise WrongCodeError("sarbench is not installed; install it with: pip install -e .")
+    found = {"sarbench/__init__.py": Path(whole.origin)}
     for name in FOLDERS:
         folder = _folder(name)
         for path in sorted(folder.rglob("*")):
@@ -96,10 +100,12 @@ def take_snapshot(ledger: Path) -> tuple[Path, str]:
                 copy = temporary / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
-            for name, text in [one for each in plugins for one in each.metadata().items()]:
-                copy = temporary / name
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_text(text)
+            ourselves = Plugin("sarbench", version("sarbench"), (), ())
+            for each in (ourselves, *plugins):  # known as installed, in a container too
+                for name, text in each.metadata().items():
+                    copy = temporary / name
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    copy.write_text(text)
             commit, dirty = code_state()
             state = json.dumps({"commit": commit, "dirty": dirty})
             (temporary / "sarbench" / "commit.json").write_text(state)

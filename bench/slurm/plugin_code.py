@@ -99,7 +99,7 @@ def _packages(one: Distribution, points: list[EntryPoint]) -> Iterator[str]:
 
 
 def _outermost(module: str) -> str:
-    """Return the outermost package of a module that is no namespace; empty if there is none."""
+    """Return the outermost package of a module that is not a namespace; empty without one."""
     parts = module.split(".")
     for count in range(1, len(parts) + 1):
         name = ".".join(parts[:count])
