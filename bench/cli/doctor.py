@@ -21,7 +21,7 @@ from ..slurm.profile import Profile, ProfileError, check_site, read_profile
 from ..store.atomic import NoSpaceError
 from ..store.provenance import code_state, host
 from ..store.records import Store, StoreError
-from .app import app, out, print_json
+from .app import app, out, print_json, print_status
 from .options import DATA, RUNS, DataDir, Json, RunsDir, open_store
 
 PACKAGES = ("sarbench", "torch", "timm", "submitit")
@@ -64,7 +64,7 @@ def doctor(
     if suggested:
         from ..slurm.suggest_profile import suggest_profile
 
-        out.print(suggest_profile(suggested, store), markup=False)
+        print_status(suggest_profile(suggested, store))
         profile = profile or suggested
     given = read_profile(profile) if profile else None
     if job and given is None:

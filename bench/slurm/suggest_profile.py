@@ -57,8 +57,9 @@ class Place:
         types = ", ".join(self.types)
         gpus = f", {self.gpus} GPUs{f' ({types})' if types else ''}" if self.gpus else ""
         return (
-            f"{self.name}: {self.nodes} nodes up, each with {self.cpus} cores, "
-            f"{self.memory_gb:.0f} GB{gpus} or more; {self.limit}"
+            f"{self.name}: {self.nodes} {'nodes' if self.nodes > 1 else 'node'} up, with "
+            f"{self.cpus} cores, {self.memory_gb:.0f} GB{gpus}"
+            f"{' or more' if self.nodes > 1 else ''}; {self.limit}"
             f"{'; whole nodes only' if self.exclusive else ''}"
         )
 
@@ -173,7 +174,8 @@ def _lines(
         yield f'# gpu = "{common}"  # sinfo: the partition has {", ".join(chosen.types)}'
     share = chosen.cpus // chosen.gpus if chosen.gpus else 1
     cpus = max(1, min(DEFAULTS.cpus or 1, share))
-    yield f"cpus = {cpus}  # sinfo: {chosen.cpus} cores on {max(1, chosen.gpus)} GPU(s) or CPU jobs"
+    of_gpu = f"sinfo: a GPU's share of {chosen.cpus} cores, at most {DEFAULTS.cpus}"
+    yield f"cpus = {cpus}  # {of_gpu if chosen.gpus else 'a job computes with one core'}"
     if (most := association.get("max_submitted", "")).isdigit():
         yield f"max_submitted = {most}  # sacctmgr: MaxSubmitJobs of your account"
     if chosen.exclusive:
@@ -195,7 +197,8 @@ def _stage_lines(chosen: Place, stage: Kind, used: Used | None) -> Iterator[str]
         share = chosen.memory_gb / chosen.gpus if chosen.gpus else chosen.memory_gb
         wanted, source = int(min(DEFAULTS.memory_gb or 16, share)), "our default"
         if wanted < (DEFAULTS.memory_gb or 16):
-            source = f"sinfo: the share of a GPU or node of {chosen.memory_gb:.0f} GB"
+            part = "a GPU's share of the" if chosen.gpus else "the"
+            source = f"sinfo: {part} {chosen.memory_gb:.0f} GB of a node"
     yield f"memory_gb = {max(1, min(wanted, int(most_gb)))}  # {source}"
     if used:
         time, source = 10 * ceil(MARGIN * used.time_min / 10), f"{of_past} {used.time_min:.0f} min"

@@ -54,7 +54,9 @@ def test_a_profile_is_suggested_from_nodes_that_are_up_and_passes_its_own_check(
     assert (evaluate.memory_gb, evaluate.time_min) == (16, 240)
     check_site(profile, Site(1000, {"a100": Partition("a100", 600)}, "a100", accounting=False))
     text = path.read_text()
-    assert "a100: 2 nodes up, each with 32 cores, 125 GB, 4 GPUs (a100, v100) or more" in text
+    assert (
+        "a100: 2 nodes up, with 32 cores, 125 GB, 4 GPUs (a100, v100) or more; at most 600" in text
+    )
     assert "time_min = 600  # scontrol: the limit of the partition" in text
     assert '# gpu = "a100"' in text
     assert "whole nodes" in text
