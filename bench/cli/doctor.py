@@ -182,8 +182,9 @@ def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iter
         return
     yield Finding("profile", "ok", "the site has its partition and allows its time limits")
     for stage, refusal in refusals(profile, store):
-        state = "note" if "not available" in refusal else "wrong"  # the nodes are down or busy
-        yield Finding("profile", state, f"sbatch refuses a job of [{stage}] now: {refusal}")
+        state = "note" if "available now" in refusal else "wrong"  # the partition is down
+        hint = "compare the profile with `sinfo` and `scontrol show partition`"
+        yield Finding("profile", state, f"sbatch refuses a job of [{stage}]: {refusal}; {hint}")
     if job:
         try:
             seen = check_node(store, data, profile)

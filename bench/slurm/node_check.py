@@ -51,7 +51,7 @@ def refusals(profile: Profile, store: Store) -> Iterator[tuple[Kind, str]]:
             try:
                 command("sbatch", "--test-only", script.name, timeout_s=TEST_S)
             except SlurmError as error:
-                yield stage, str(error)
+                yield stage, str(error).removeprefix("sbatch failed: ")
 
 
 def check_node(store: Store, data: Path, profile: Profile) -> list[tuple[str, bool, str]]:

@@ -8,7 +8,7 @@ from small_plans import keys_of, make_plan
 
 from sarbench.bench.identity import KINDS
 from sarbench.bench.plan.entry import Cause
-from sarbench.bench.slurm import commands, ledger, submit
+from sarbench.bench.slurm import commands, ledger, node_check, submit
 from sarbench.bench.slurm.commands import Partition, Site
 from sarbench.bench.slurm.job_arrays import Limits, first_jobs, make_arrays, with_asked
 from sarbench.bench.slurm.job_states import Assignment, JobStates
@@ -199,3 +199,21 @@ def test_memory_of_a_gpu_that_ran_out_is_not_memory_of_the_node(tmp_path):
     asked, (line,) = more_resources(plan, states, keys_of(plan), parse_profile({}, "p"), SITE)
     assert asked == {}
     assert line.startswith("1 ran out of the memory of the GPU, which memory_gb does not change")
+
+
+def test_sbatch_judges_a_job_of_each_stage_and_nothing_is_submitted(tmp_path, monkeypatch):
+    scripts = []
+
+    def command(*words, **_):
+        assert words[:2] == ("sbatch", "--test-only")
+        scripts.append(Path(words[2]).read_text())
+        if "--gpus-per-node" in scripts[-1]:
+            raise commands.SlurmError("sbatch failed: allocation failure: not here")
+
+    monkeypatch.setattr(node_check, "command", command)
+    profile = parse_profile({"gpu": "a100", "evaluate": {"gpus": 0}}, "p")
+    found = list(node_check.refusals(profile, Store(tmp_path)))
+    assert found == [("pretrain", "allocation failure: not here")]
+    assert "#SBATCH --gpus-per-node=a100:1" in scripts[0]
+    assert "gpus-per-node" not in scripts[1]
+    assert list(tmp_path.iterdir()) == []
