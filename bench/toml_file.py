@@ -15,8 +15,9 @@ ALTERNATIVES = {  # pydantic's name for a member of a union -> the name in our m
 }  # fmt: skip
 WANTED = {  # pydantic's name for a problem -> the values that are allowed
     "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
-    "string_type": "text", "bool_type": "true or false", "list_type": "a list",
-    "dict_type": "a table", "model_type": "a table", "finite_number": "finite",
+    "string_type": "text", "string_too_short": "text that is not empty",
+    "bool_type": "true or false", "list_type": "a list", "dict_type": "a table",
+    "model_type": "a table", "finite_number": "finite",
     "greater_than": "more than {gt:g}", "greater_than_equal": "{ge:g} or more",
     "less_than": "less than {lt:g}", "less_than_equal": "{le:g} or less",
 }  # fmt: skip

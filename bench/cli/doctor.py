@@ -16,15 +16,16 @@ from ..data.names import split_name
 from ..data.prepare import summary
 from ..data.registry import dataset_names, pool_names
 from ..slurm.commands import Site, SlurmError, read_site
-from ..slurm.node_check import check_node
+from ..slurm.node_check import check_node, refusals
 from ..slurm.profile import Profile, ProfileError, check_site, read_profile
 from ..store.atomic import NoSpaceError
 from ..store.provenance import code_state, host
 from ..store.records import Store, StoreError
-from .app import app, out, print_json
+from .app import app, out, print_json, print_status
 from .options import DATA, RUNS, DataDir, Json, RunsDir, open_store
 
 PACKAGES = ("sarbench", "torch", "timm", "submitit")
+QUICK_S, JOB_S = 2.0, 60.0  # time for an answer of SLURM; the second one with --job
 LOCAL_TYPES = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "f2fs"}
 STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}
 
@@ -48,10 +49,23 @@ def doctor(
     job: Annotated[
         bool, typer.Option("--job", help="run a small job on a node too (needs --profile)")
     ] = False,
+    suggested: Annotated[
+        Path | None,
+        typer.Option(
+            "--suggest-profile",
+            metavar="FILE",
+            help="write a profile for this site: from its partitions, nodes and past jobs",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check this machine: versions, GPU, store, data, SLURM, a profile."""
     store = open_store(runs)
+    if suggested:
+        from ..slurm.suggest_profile import suggest_profile
+
+        print_status(suggest_profile(suggested, store))
+        profile = profile or suggested
     given = read_profile(profile) if profile else None
     if job and given is None:
         raise ProfileError(
@@ -139,10 +153,14 @@ def _dassl() -> Finding:
 
 
 def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iterator[Finding]:
+    limit_s = JOB_S if job else QUICK_S
     try:
-        site = read_site(wait_s=0.0)
+        site = read_site(wait_s=0.0, timeout_s=limit_s)
     except SlurmError as error:
-        yield Finding("SLURM", "wrong" if profile else "note", str(error))
+        yield Finding("SLURM", "wrong" if job else "note", str(error))
+        if profile:
+            text = "its keys and values are allowed; it was not compared with a site"
+            yield Finding("profile", "ok", text)
         return
     yield Finding("SLURM", "ok", _describe(site))
     kind = file_system(store.root)
@@ -163,6 +181,10 @@ def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iter
         yield Finding("profile", "wrong", str(error))
         return
     yield Finding("profile", "ok", "the site has its partition and allows its time limits")
+    for stage, refusal in refusals(profile, store):
+        state = "note" if "available now" in refusal else "wrong"  # the partition is down
+        hint = "compare the profile with `sinfo` and `scontrol show partition`"
+        yield Finding("profile", state, f"sbatch refuses a job of [{stage}]: {refusal}; {hint}")
     if job:
         try:
             seen = check_node(store, data, profile)

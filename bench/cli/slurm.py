@@ -12,12 +12,14 @@ from ..grid.schema import GridError
 from ..grid.seed_warnings import claim_warning
 from ..plan.entry import Entry
 from ..plan.failure_class import CLASSES
-from ..plan.plan import counted
+from ..plan.plan import Plan, counted
 from ..slurm import ledger
+from ..slurm.commands import NO_SITE, ControllerDownError, NoSlurmError, Site, read_site
 from ..slurm.commands import cancel as cancel_jobs
-from ..slurm.commands import read_site
-from ..slurm.job_arrays import JobArray, limits_of
-from ..slurm.job_states import update_from_queue
+from ..slurm.job_arrays import JobArray, jobs_in, limits_of
+from ..slurm.job_states import JobStates, update_from_queue
+from ..slurm.ledger import Asked
+from ..slurm.more_resources import more_resources
 from ..slurm.profile import Profile, check_site, parse_profile, read_profile
 from ..slurm.selection import accepted_by_retry, accepted_by_submit
 from ..store.records import Store
@@ -28,6 +30,8 @@ from .grid_arguments import Request, grid_command
 
 if TYPE_CHECKING:
     from ..slurm.submit import Submitted
+
+QUICK_S = 2.0  # time for an answer of SLURM that is not necessary
 
 ProfileFile = Annotated[Path, typer.Option("--profile", help="profile of the site (TOML)")]
 
@@ -43,6 +47,7 @@ def submit(
     """Submit what is missing of a grid to SLURM; returns at once.
 
     Queued work is skipped. Work that failed with an exception or out of memory is left to `retry`.
+    --dry-run needs no SLURM.
     """
     submit_work(request, read_profile(profile), accepted_by_submit, dry_run)
 
@@ -52,14 +57,18 @@ def submit_work(
     profile: Profile,
     accept: Callable[[Entry], bool],
     dry_run: bool = False,
+    more: bool = False,
 ) -> None:
-    """Submit the missing entries that `accept` accepts and that are not queued."""
-    from ..slurm.submit import batch_scripts, submit_missing
+    """Submit the missing entries that `accept` accepts and that are not queued.
+
+    With `more`, work that ran out of memory or time gets more of it.
+    """
+    from ..slurm.submit import submit_missing
 
     store = request.store
     made = request.plan()
     if made.tuning and made.open_trials:
-        submit_work(request.trials(made.tuning), profile, accept, dry_run)
+        submit_work(request.trials(made.tuning), profile, accept, dry_run, more)
         print_status(
             "these are the trials of [tune]; when they have finished, run the same command again "
             "to submit the grid with the chosen recipes"
@@ -67,25 +76,61 @@ def submit_work(
         return
     if claim := claim_warning(request.grid):
         warn(claim)
+    if dry_run:
+        _print_jobs(made, store, profile, accept)
+        return
     site = read_site(print_status)
     check_site(profile, site)
     limits = limits_of(profile, site)
-    if dry_run:
-        if names := " ".join(made.to_prepare()):
-            raise GridError(f"not prepared: {names}; run `sarbench data prepare {names}` first")
-        for array, script in batch_scripts(made, store, profile, limits, accept, warn):
-            _print_dry(array, script)
-        return
     store.check_writable()
     made = prepare_missing(request, made)
     methods = [entry.planned.method for entry in made.pretrain]
     check_contracts(store, methods, warn, print_status)
+
+    def ask(plan: Plan, states: JobStates, wanted: set[str]) -> dict[str, Asked]:
+        asked, reasons = more_resources(plan, states, wanted, profile, site)
+        for reason in reasons:
+            out.print(reason, markup=False)
+        return asked
+
     submitted = submit_missing(
         request.plan, store, profile, limits, accept,
         on_array=lambda array, job: out.print(_describe_array(array, job)),
-        report=print_status, warn=warn,
+        report=print_status, warn=warn, **({"ask": ask} if more else {}),
     )  # fmt: skip
-    _print_summary(request, submitted)
+    _print_summary(request, profile, submitted)
+
+
+def _print_jobs(
+    made: Plan, store: Store, profile: Profile, accept: Callable[[Entry], bool]
+) -> None:
+    """Print the jobs that would be submitted, with their batch scripts; needs no SLURM."""
+    from ..slurm.submit import batch_scripts
+
+    site = _site_or_none()
+    if site:
+        check_site(profile, site)
+    if names := " ".join(made.to_prepare()):
+        raise GridError(f"not prepared: {names}; run `sarbench data prepare {names}` first")
+    limits = limits_of(profile, site or NO_SITE)
+    scripts = batch_scripts(made, store, profile, limits, accept, warn, counted=site is not None)
+    for array, script in scripts:
+        _print_dry(array, script)
+
+
+def _site_or_none() -> Site | None:
+    """Return the limits of this site, or None with a warning where SLURM does not answer."""
+    try:
+        return read_site(wait_s=0.0, timeout_s=QUICK_S)
+    except NoSlurmError:
+        why = "SLURM is not installed here"
+    except ControllerDownError:
+        why = f"SLURM's controller did not answer in {QUICK_S:.0f} s"
+    warn(
+        f"{why}: partitions, time limits and queued jobs are not compared with the site, and an "
+        f"array has at most {NO_SITE.max_array} jobs"
+    )
+    return None
 
 
 def _describe_array(array: JobArray, job: str) -> str:
@@ -103,20 +148,28 @@ def _print_dry(array: JobArray, script: str) -> None:
     out.file.write(script + "\n")
 
 
-def _print_summary(request: Request, submitted: "Submitted") -> None:
+def _print_summary(request: Request, profile: Profile, submitted: "Submitted") -> None:
     made, states, arrays = submitted.plan, submitted.states, submitted.arrays
     local = {
         id(e.planned) for e in made.pretrain if e.state == "running" and not states.live(e.key)
     }
     counts = Counter(
         "done" if e.state == "done" else "submitted" if e.key in submitted.wanted
+        else "left for later" if e.key in submitted.later
         else "queued or running" if states.live(e.key)
         else "left out, running in another process" if id(e.planned.pretraining) in local
         else "left out, failed"
         for e in made.runs
     )  # fmt: skip
-    jobs = sum(len(array.jobs) for array in arrays)
-    out.print(f"{len(made.runs)} runs: {counted(counts)}; {jobs} jobs in {len(arrays)} arrays")
+    out.print(
+        f"{len(made.runs)} runs: {counted(counts)}; {jobs_in(arrays)} jobs in {len(arrays)} arrays"
+    )
+    if submitted.later_jobs:
+        out.print(
+            f"{submitted.later_jobs} jobs are left for later: max_submitted = "
+            f"{profile.max_submitted} jobs of yours may be in the queue. When some have ended, "
+            "run the same command again"
+        )
     if counts["left out, failed"]:
         out.print(f"to submit the failed runs again: {request.command('retry')}")
     out.print(f"to see their state: {request.command('status')}")
@@ -137,7 +190,10 @@ def retry(
         list[str] | None, typer.Option("--exclude", help="node not to use (repeatable)")
     ] = None,
 ) -> None:
-    """Submit the failed work of a grid again, with the runs that wait for it."""
+    """Submit the failed work of a grid again, with the runs that wait for it.
+
+    Work that ran out of memory or time gets `retry_factor` times as much of it.
+    """
     for name in failed or []:
         if name not in CLASSES:
             raise GridError(unknown("failure class", name, CLASSES))
@@ -145,7 +201,7 @@ def retry(
     if exclude:
         nodes = sorted({*(given.exclude or []), *exclude})
         given = given.model_copy(update={"exclude": nodes})
-    submit_work(request, given, accepted_by_retry(set(failed or CLASSES)))
+    submit_work(request, given, accepted_by_retry(set(failed or CLASSES)), more=True)
 
 
 def _last_profile(store: Store, grid: str) -> Profile:

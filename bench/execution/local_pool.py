@@ -8,7 +8,7 @@ import errno
 import multiprocessing
 import os
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import wait
@@ -22,6 +22,7 @@ from .job import DeviceError, Event, report_failure
 from .worker import work
 
 STOP_S = 30.0  # time for a worker to save after SIGTERM
+LOOK_S = 1.0  # time between two looks at `should_stop`
 
 
 def local_resources(device: str, workers: int | None, threads: int) -> list[Resources]:
@@ -55,7 +56,12 @@ class _Worker:
         self.resources = resources
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs,), daemon=True)
-        self.process.start()
+        # SLURM sends SIGUSR2 to every process of a job; the parent stops the workers.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
         self._send((store, resources))
         self.job: Job | None = None
@@ -82,10 +88,16 @@ class _Worker:
             self.process.join()
 
 
-def run_jobs(jobs: list[Job], store: Store, resources: list[Resources]) -> Iterator[Event]:
+def run_jobs(
+    jobs: list[Job],
+    store: Store,
+    resources: list[Resources],
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Generator[Event, None, None]:
     """Execute jobs in worker processes, one for each of `resources`, and yield their events.
 
-    Closing the generator, or Ctrl-C in its consumer, stops the workers after they have saved.
+    Closing the generator, Ctrl-C in its consumer or `should_stop` stops the workers after they have
+    saved.
 
     Raises:
         NoSpaceError: The disk is full; finished work is stored.
@@ -98,7 +110,9 @@ def run_jobs(jobs: list[Job], store: Store, resources: list[Resources]) -> Itera
             workers.append(_Worker(store, each))
             workers[-1].assign(waiting.pop(0))
         while busy := [worker for worker in workers if worker.job]:
-            for connection in wait([worker.connection for worker in busy]):
+            if should_stop():
+                return
+            for connection in wait([worker.connection for worker in busy], LOOK_S):
                 worker = next(w for w in busy if w.connection is connection)
                 try:
                     event = worker.connection.recv()

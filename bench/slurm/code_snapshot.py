@@ -1,4 +1,4 @@
-"""A copy of the code at submission, which the jobs run.
+"""A copy of the code at submission, with that of installed plug-ins, which the jobs run.
 
 The copy is first on `PYTHONPATH`, with `PYTHONSAFEPATH=1`. So jobs run neither later edits nor
 another clone in the current folder. Each job compares the digest of its code with the copy's.
@@ -8,14 +8,18 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import asdict
 from hashlib import sha256
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from ..store.provenance import code_state
+from .plugin_code import Plugin, installed_plugins
 
 FOLDERS = ("bench", "methods", "protocols", "results")
 ENDINGS = (".py", ".toml", ".json")
+PLUGINS = "plugins.json"  # in a copy: the plug-ins that it holds, next to our folders
 
 
 class WrongCodeError(RuntimeError):
@@ -31,40 +35,82 @@ def _folder(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _files() -> dict[str, Path]:
-    """Return every code file of this process, by its path inside `sarbench`."""
-    found = {}
+def _plugins() -> list[Plugin]:
+    """Return the plug-ins of the running copy; without a copy, the installed ones.
+
+    So plug-ins that were installed after the submission do not count as other code.
+    """
+    listed = _folder("bench").parent / PLUGINS
+    if not listed.exists():
+        return installed_plugins()
+    return [
+        Plugin(
+            one["name"], one["version"], tuple(map(tuple, one["points"])), tuple(one["packages"])
+        )
+        for one in json.loads(listed.read_text())
+    ]
+
+
+def _files(plugins: list[Plugin]) -> dict[str, Path]:
+    """Return every code file of this process, by its path in a folder of imports."""
+    whole = find_spec("sarbench")
+    if whole is None or whole.origin is None:
+        raise WrongCodeError("sarbench is not installed; install it with: pip install -e .")
+    found = {"sarbench/__init__.py": Path(whole.origin)}
     for name in FOLDERS:
         folder = _folder(name)
         for path in sorted(folder.rglob("*")):
             if path.suffix in ENDINGS and path.is_file():
-                found[f"{name}/{path.relative_to(folder).as_posix()}"] = path
+                found[f"sarbench/{name}/{path.relative_to(folder).as_posix()}"] = path
+    for plugin in plugins:
+        found |= plugin.files()
     return found
 
 
 def running_digest() -> str:
-    """Return the digest of the code of this process."""
+    """Return the digest of the code of this process and of its plug-ins."""
+    plugins = _plugins()
+    return _digest(plugins, _files(plugins))
+
+
+def _digest(plugins: list[Plugin], files: dict[str, Path]) -> str:
     digest = sha256()
-    for name, path in _files().items():
+    for name, path in files.items():
         digest.update(f"{name}\n{sha256(path.read_bytes()).hexdigest()}\n".encode())
+    for plugin in plugins:
+        digest.update(json.dumps(plugin.metadata()).encode())
     return digest.hexdigest()[:16]
 
 
 def take_snapshot(ledger: Path) -> tuple[Path, str]:
-    """Copy the code of this process, unless a copy exists; return its folder and digest."""
-    digest = running_digest()
+    """Copy the code of this process, unless a copy exists; return its folder and digest.
+
+    Raises:
+        LargePluginError: A plug-in is too large to be copied.
+    """
+    plugins = _plugins()
+    files = _files(plugins)
+    digest = _digest(plugins, files)
     target = ledger / f"code-{digest}"
     if not target.exists():
         ledger.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".code-", dir=ledger))
         try:
-            for name, path in _files().items():
-                copy = temporary / "sarbench" / name
+            for name, path in files.items():
+                copy = temporary / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
+            ourselves = Plugin("sarbench", version("sarbench"), (), ())
+            for each in (ourselves, *plugins):  # known as installed, in a container too
+                for name, text in each.metadata().items():
+                    copy = temporary / name
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    copy.write_text(text)
             commit, dirty = code_state()
             state = json.dumps({"commit": commit, "dirty": dirty})
             (temporary / "sarbench" / "commit.json").write_text(state)
+            listed = json.dumps([asdict(plugin) for plugin in plugins])
+            (temporary / "sarbench" / PLUGINS).write_text(listed)
             temporary.chmod(0o755)
             _rename(temporary, target)
         finally:

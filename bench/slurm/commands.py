@@ -21,6 +21,10 @@ class ControllerDownError(SlurmError):
     """The controller does not answer."""
 
 
+class NoSlurmError(SlurmError):
+    """This machine has no commands of SLURM."""
+
+
 @dataclass(frozen=True)
 class QueuedJob:
     """A job of the queue; each element of an array is a job."""
@@ -54,10 +58,11 @@ LIVE = RUNNING | {
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition and its time limit."""
+    """A partition, its time limit and the memory of its largest node."""
 
     name: str
     max_time_min: float  # infinity without a limit
+    memory_gb: float | None = None  # None: unknown
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,10 @@ class Site:
     default_partition: str | None
     accounting: bool
     nodes: set[str] = field(default_factory=set)
+
+
+# The limits of a machine without SLURM, for `submit --dry-run`; the array is that of a new SLURM.
+NO_SITE = Site(max_array=1000, partitions={}, default_partition=None, accounting=False)
 
 
 def command(
@@ -97,7 +106,7 @@ def command(
         except FileNotFoundError:
             raise _missing(words[0]) from None
         except subprocess.TimeoutExpired:
-            failed = f"no answer in {timeout_s:.0f} s"
+            failed = f"no answer in {timeout_s:g} s"
         else:
             if done.returncode == 0:
                 return done.stdout
@@ -114,8 +123,8 @@ def command(
         time.sleep(min(5.0, max(0.1, end - time.monotonic())))
 
 
-def _missing(name: str) -> SlurmError:
-    return SlurmError(
+def _missing(name: str) -> NoSlurmError:
+    return NoSlurmError(
         f"the command {name!r} is not on PATH, so this machine cannot use SLURM. Use a login node "
         "of the cluster, or `sarbench run`, which needs no SLURM"
     )
@@ -175,8 +184,21 @@ def accounted(jobs: Iterable[str]) -> dict[str, QueuedJob]:
     return found
 
 
-def read_site(report: Callable[[str], None] | None = None, wait_s: float = 90.0) -> Site:
+def count_submitted() -> int:
+    """Return the number of jobs of this user in the queue; each element of an array is a job."""
+    words = "squeue", "--noheader", "--array", f"--user={os.getuid()}", "-o", "%i"
+    return len(command(*words, wait_s=30.0).split())
+
+
+def read_site(
+    report: Callable[[str], None] | None = None, wait_s: float = 90.0, timeout_s: float = ANSWER_S
+) -> Site:
     """Return the limits of this site.
+
+    Args:
+        report: Called with a message while the controller does not answer.
+        wait_s: Time to repeat a command while the controller does not answer.
+        timeout_s: Time limit of one command.
 
     Raises:
         SlurmError: SLURM is missing, or its controller does not answer.
@@ -184,23 +206,30 @@ def read_site(report: Callable[[str], None] | None = None, wait_s: float = 90.0)
     for name in ("sbatch", "srun"):  # submitit calls them
         if which(name) is None:
             raise _missing(name)
-    config = command("scontrol", "show", "config", wait_s=wait_s, report=report)
+
+    def ask(*words: str) -> str:
+        return command(*words, wait_s=wait_s, report=report, timeout_s=timeout_s)
+
+    config = ask("scontrol", "show", "config")
     settings = dict(re.findall(r"^(\S+)\s*=\s*(.*?)\s*$", config, re.MULTILINE))
-    listing = command("scontrol", "show", "partition", "--oneliner", wait_s=wait_s, report=report)
+    nodes, memory = set[str](), dict[str, float]()
+    for line in ask("sinfo", "--noheader", "--Node", "-o", "%N|%R|%m").splitlines():
+        node, partition, megabytes = line.split("|")
+        nodes.add(node)
+        memory[partition] = max(memory.get(partition, 0.0), float(megabytes.rstrip("+")) / 1024)
     partitions, default = {}, None
-    for line in listing.splitlines():
+    for line in ask("scontrol", "show", "partition", "--oneliner").splitlines():
         values = dict(part.split("=", 1) for part in line.split() if "=" in part)
-        if "PartitionName" in values:
-            name = values["PartitionName"]
-            partitions[name] = Partition(name, minutes(values.get("MaxTime", "UNLIMITED")))
+        if name := values.get("PartitionName"):
+            limit = minutes(values.get("MaxTime", "UNLIMITED"))
+            partitions[name] = Partition(name, limit, memory.get(name))
             default = name if values.get("Default") == "YES" else default
-    storage = settings.get("AccountingStorageType", "")
     return Site(
         max_array=max(1, int(settings.get("MaxArraySize", "1001")) - 1),
         partitions=partitions,
         default_partition=default,
-        accounting="slurmdbd" in storage,
-        nodes=set(command("sinfo", "--noheader", "--Node", "-o", "%N").split()),
+        accounting="slurmdbd" in settings.get("AccountingStorageType", ""),
+        nodes=nodes,
     )
 
 

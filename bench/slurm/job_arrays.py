@@ -8,7 +8,10 @@ from ..plan.cost_estimate import START_S, Costs
 from ..plan.entry import Entry
 from ..plan.plan import Plan
 from .commands import Site
+from .ledger import Asked
 from .profile import Profile
+
+AS_GIVEN = Asked()
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,19 @@ class JobArray:
     Attributes:
         after: Key of the submitted or queued pretraining that the jobs depend on.
         throttle: Number of jobs that may run at once.
+        asked: Resources of the jobs that differ from the profile.
     """
 
     stage: Kind
     jobs: list[Job]
     after: str | None
     throttle: int
+    asked: Asked = AS_GIVEN
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys of the pretrainings and runs that the jobs do."""
+        return {key for job in self.jobs for key in _keys(job)}
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class Limits:
     max_array: int  # most jobs in one array, set by the site
     throttle: dict[Kind, int]
     pack_s: float  # estimated seconds of one job of runs
+    max_submitted: int | None = None  # most jobs of the user in the queue
 
 
 def limits_of(profile: Profile, site: Site) -> Limits:
@@ -41,7 +52,8 @@ def limits_of(profile: Profile, site: Site) -> Limits:
     return Limits(
         site.max_array,
         {kind: profile.allocation(kind).throttle or 1 for kind in KINDS},
-        60 * min(profile.pack_min, 0.7 * time_min),
+        60 * min(profile.pack_min, 0.7 * time_min) * profile.workers("evaluate"),
+        profile.max_submitted,
     )
 
 
@@ -81,6 +93,45 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
     for key, packs in dependent:
         arrays += _chunks("evaluate", packs, key, limits)
     return arrays
+
+
+def first_jobs(arrays: list[JobArray], room: int | None) -> list[JobArray]:
+    """Return the arrays with their first `room` jobs; all jobs if it is None.
+
+    Pretrainings are first, so no array is left without the jobs that it depends on.
+    """
+    if room is None:
+        return arrays
+    fitting = []
+    for array in arrays:
+        jobs = array.jobs[: max(0, room)]
+        room -= len(jobs)
+        if jobs:
+            fitting.append(replace(array, jobs=jobs))
+    return fitting
+
+
+def jobs_in(arrays: list[JobArray]) -> int:
+    """Return the number of jobs."""
+    return sum(len(array.jobs) for array in arrays)
+
+
+def with_asked(arrays: list[JobArray], asked: dict[str, Asked]) -> list[JobArray]:
+    """Split arrays into those of jobs that ask for the same; `asked` is by key."""
+    found = []
+    for array in arrays:
+        parts: dict[Asked, list[Job]] = {}
+        for job in array.jobs:
+            parts.setdefault(Asked.most(asked[k] for k in _keys(job) if k in asked), []).append(job)
+        each = max(1, array.throttle // max(1, len(parts)))
+        found += [
+            replace(array, jobs=jobs, throttle=each, asked=one) for one, jobs in parts.items()
+        ]
+    return found
+
+
+def _keys(job: Job) -> set[str]:
+    return {run.key for run in job.runs} or {one.key for one in job.pretrainings}
 
 
 def _learns(start: Entry[PlannedPretraining]) -> bool:

@@ -22,6 +22,7 @@ from ..store.atomic import write_atomic
 from ..store.attempts import attempt_of, record_failure
 from ..store.records import Store
 from .code_snapshot import check_code
+from .job_pool import Started, execute_in_pool, resources_of
 
 if TYPE_CHECKING:
     from ..execution.job import Event
@@ -45,6 +46,8 @@ class Task:
     requeues: int
     signal_s: int
     submitted: float  # seconds since the epoch
+    gpus: int = 1  # of the node
+    workers: int = 1  # runs at once
 
     @property
     def keys(self) -> list[str]:
@@ -162,18 +165,27 @@ def _work(task: Task, job: Job, store: Store, stop: StopSignal) -> bool:
     environment = slurm_environment()
     resources = environment.resources(task.resources)
     failed, last = False, ""
-    started = started_path()
+    started, in_progress = started_path(), Started()
     if environment.rank == 0:
         started.unlink(missing_ok=True)
 
     def report(event: "Event") -> None:
         nonlocal failed, last
         failed |= event.kind in ("failed", "elsewhere")
-        if event.kind == "started" and environment.rank == 0:
+        if task.workers > 1 and (keys := in_progress.after(event)) is not None:
+            write_atomic(started, json.dumps(keys))
+        elif event.kind == "started" and environment.rank == 0:
             write_atomic(started, json.dumps(event.keys))
         _log(event, always=event.kind != last)
         last = event.kind
 
+    if task.workers > 1:
+        each = resources_of(task.resources, task.gpus, task.workers)
+        try:
+            execute_in_pool(job, store, each, report, stop)
+        except Interrupted as stopped:
+            log.warning("%s", stopped)
+        return failed
     prepare_process(resources)
     with join_ranks(resources, environment) as ranks:
         try:

@@ -9,7 +9,7 @@ import os
 import pickle
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ..store.atomic import write_atomic
 from ..store.leases import LEASE_S, LeaseHeldError, holder, lease
 from ..store.provenance import host, now
 from ..store.records import Store
+from .profile import Allocation
 
 TASK = "_submitted.pkl"  # the end of the name of a file with a pickled task
 
@@ -42,6 +43,28 @@ class Element(BaseModel):
     earlier: list[str] = []  # keys of the pretrainings that this one writes on its way
 
 
+class Asked(BaseModel):
+    """Resources of the jobs of an array that differ from the profile; None: as in the profile."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    memory_gb: float | None = None
+    time_min: int | None = None
+
+    @classmethod
+    def most(cls, several: Iterable["Asked"]) -> "Asked":
+        """Return the largest value of each resource."""
+        given = list(several)
+        return cls(
+            memory_gb=max((one.memory_gb for one in given if one.memory_gb), default=None),
+            time_min=max((one.time_min for one in given if one.time_min), default=None),
+        )
+
+    def of(self, allocation: Allocation) -> Allocation:
+        """Return an allocation with these resources."""
+        return allocation.model_copy(update=self.model_dump(exclude_none=True))
+
+
 class Array(BaseModel):
     """Jobs that were submitted together; element i is `<job_id>_<i>`, or `<job_id>` if alone."""
 
@@ -52,6 +75,7 @@ class Array(BaseModel):
     after: str | None  # the job that it depends on
     job_id: str | None  # None until sbatch has answered
     elements: list[Element]
+    asked: Asked = Asked()
 
     def job(self, index: int) -> str | None:
         """Return the id of one element's job."""

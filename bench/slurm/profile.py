@@ -3,43 +3,89 @@
 It is about execution only. Nothing in it changes a number or a key.
 """
 
+import shlex
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from ..identity import KINDS, Kind, Resources
 from ..suggest import unknown
 from ..toml_file import Section, parse, read_toml
 from .commands import Site
+from .sbatch_options import checked, gpus_in_gres
 
 
 class ProfileError(ValueError):
     """A profile that is wrong, or that this site would refuse."""
 
 
+def _joined(value: Any) -> Any:
+    """Return the names of partitions as sbatch takes them, with commas."""
+    names = value if isinstance(value, list) else [value]
+    if value is None or (names and all(isinstance(one, str) and one.strip() for one in names)):
+        return ",".join(names) if isinstance(value, list) else value
+    raise ValueError("give the name of a partition or a list of names")
+
+
+def _shell_words(text: str) -> str:
+    """Check that a shell can read a text as words."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"a shell cannot read it ({error}); give a command in one line") from None
+    if not words or "\n" in text:
+        raise ValueError("give a command in one line, such as 'apptainer exec --nv image.sif'")
+    return text
+
+
 class Allocation(Section):
     """The resources of one job; fields that a stage does not give are those of the top level."""
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
+    partition: Annotated[str | None, BeforeValidator(_joined)] = Field(
+        default=None, description="a name, or a list of names of which SLURM takes the first free"
+    )
+    account: str | None = Field(default=None, description="as in sbatch")
+    qos: str | None = Field(default=None, description="as in sbatch")
+    constraint: str | None = Field(default=None, description="as in sbatch: features of nodes")
     exclude: list[str] | None = Field(default=None, description="nodes never to be used")
-    nodes: int | None = Field(default=None, ge=1)
+    nodes: int | None = Field(default=None, ge=1, description="of a pretraining")
     gpus: int | None = Field(
         default=None, ge=0, description="per node; a pretraining uses all of them"
+    )
+    gpu: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="the name of a type of GPU, as `sinfo -o %G` shows it (a100)",
     )
     processes: int | None = Field(
         default=None, ge=1, description="per node, of one pretraining; default: one per GPU"
     )
     cpus: int | None = Field(default=None, ge=1, description="per process")
-    memory_gb: float | None = Field(default=None, gt=0, description="per node")
+    memory_gb: float | None = Field(default=None, ge=0, description="per node; 0: all of it")
     time_min: int | None = Field(default=None, ge=1, description="the time limit of one job")
     setup: list[str] | None = Field(default=None, description="shell lines before the job")
     throttle: int | None = Field(
         default=None, ge=1, description="jobs of one array that run at once"
     )
+    sbatch: dict[str, Any] | None = Field(default=None, description="further options of sbatch")
+
+    @field_validator("sbatch", mode="before")
+    @classmethod
+    def _options(cls, value: Any) -> Any:
+        return None if value is None else checked(value)
+
+    @property
+    def memory(self) -> str:
+        """The memory as sbatch and srun take it."""
+        return f"{int((self.memory_gb or 0) * 1024)}MB" if self.memory_gb else "0"
+
+    @property
+    def gpus_per_node(self) -> str | None:
+        """The GPUs as sbatch and srun take them; None without, or if `gres` asks for them."""
+        if not self.gpus or gpus_in_gres(self.sbatch or {}) is not None:
+            return None
+        return f"{self.gpu}:{self.gpus}" if self.gpu else str(self.gpus)
 
 
 DEFAULTS = Allocation(nodes=1, gpus=1, cpus=4, memory_gb=16, setup=[], throttle=64)
@@ -49,20 +95,50 @@ TIME_MIN: dict[Kind, int] = {"pretrain": 24 * 60, "evaluate": 4 * 60}
 class Profile(Allocation):
     """A whole profile file."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: the GPU if `gpus` is 1 or more
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: the GPU if `gpus` is 1 or more"
+    )
     threads: int = Field(default=1, ge=1, description="per process")
     signal_s: int = Field(
         default=120, ge=10, description="seconds before the time limit at which a job saves"
     )
+    launcher: str | None = Field(default=None, description="before the python of a job")
+    python: str | None = Field(default=None, min_length=1, description="of a job; default: ours")
+    requeue: bool = Field(default=True, description="false: the site does not requeue jobs")
     requeues: int = Field(
         default=20, ge=0, description="restarts of a job before it counts as failed"
+    )
+    max_submitted: int | None = Field(
+        default=None, ge=1, description="jobs that a user may have in the queue"
+    )
+    retry_factor: float = Field(
+        default=1.5, gt=1, description="`retry` asks for so many times the memory or time"
+    )
+    max_memory_gb: float | None = Field(
+        default=None, gt=0, description="per node, for `retry`; default: the nodes of the partition"
+    )
+    max_time_min: int | None = Field(
+        default=None, ge=1, description="for `retry`; default: the limit of the partition"
     )
     pack_min: float = Field(
         default=30.0, gt=0, description="estimated minutes of the runs in a job"
     )
+    runs_per_gpu: int = Field(
+        default=1, ge=1, description="runs at once on each GPU of a job, or on its CPUs without one"
+    )
     checkpoint_s: float = Field(default=120.0, gt=0, description="seconds between two checkpoints")
     pretrain: Allocation = Allocation()
     evaluate: Allocation = Allocation()
+
+    @field_validator("launcher")
+    @classmethod
+    def _launched(cls, value: str | None) -> str | None:
+        return None if value is None else _shell_words(value)
+
+    def command(self, python: str) -> str:
+        """Return the shell words that start the python of a job; `python` is the default."""
+        own = shlex.quote(self.python or python)
+        return f"{self.launcher} {own}" if self.launcher else own
 
     def allocation(self, stage: Kind) -> Allocation:
         """Return the resources of a job of this stage; None where the site decides."""
@@ -72,10 +148,18 @@ class Profile(Allocation):
             for name in Allocation.model_fields:
                 if (value := getattr(level, name)) is not None:
                     merged[name] = value
+        merged["sbatch"] = {**(self.sbatch or {}), **(own.sbatch or {})}
         if stage == "evaluate":
-            merged |= {"nodes": 1, "processes": 1, "gpus": min(merged["gpus"], own.gpus or 1)}
+            gpus = min(merged["gpus"], own.gpus or 1)
+            cpus = merged["cpus"] * max(1, gpus) * self.runs_per_gpu
+            merged |= {"nodes": 1, "processes": 1, "gpus": gpus, "cpus": cpus}
         merged["processes"] = merged["processes"] or max(1, merged["gpus"])
         return Allocation(**merged)
+
+    def workers(self, stage: Kind) -> int:
+        """Return the number of runs that a job does at once; a pretraining is one."""
+        gpus = self.allocation(stage).gpus or 1
+        return gpus * self.runs_per_gpu if stage == "evaluate" else 1
 
     def resources(self, stage: Kind) -> Resources:
         """Return the resources of one process of this stage."""
@@ -93,7 +177,7 @@ def read_profile(path: Path) -> Profile:
             message lists every problem.
     """
     try:
-        return read_toml(path, Profile, ProfileError)
+        return _with_equal_gpus(read_toml(path, Profile, ProfileError), str(path))
     except FileNotFoundError:
         raise ProfileError(
             f"the profile {path} does not exist; bench/README.md has examples"
@@ -102,7 +186,21 @@ def read_profile(path: Path) -> Profile:
 
 def parse_profile(data: dict[str, Any], where: str) -> Profile:
     """Check values against a profile; `where` names their file in messages."""
-    return parse(data, Profile, ProfileError, where)
+    return _with_equal_gpus(parse(data, Profile, ProfileError, where), where)
+
+
+def _with_equal_gpus(profile: Profile, where: str) -> Profile:
+    """Check that `gres` and `gpus` ask for the same number of GPUs."""
+    for stage in KINDS:
+        allocation = profile.allocation(stage)
+        asked = gpus_in_gres(allocation.sbatch or {})
+        if asked not in (None, allocation.gpus):
+            raise ProfileError(
+                f"{where}: {stage}: sbatch.gres asks for {asked} GPUs per node, but gpus is "
+                f"{allocation.gpus} (a job of runs has one, unless [evaluate] gives gpus); make "
+                f"them equal, with gres under [{stage}.sbatch] or gpus under [{stage}]"
+            )
+    return profile
 
 
 def check_site(profile: Profile, site: Site) -> None:

@@ -1,12 +1,9 @@
 """Submission of job arrays to SLURM through submitit, recorded in the ledger."""
 
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import submitit
 from submitit.core.utils import FailedJobError
 
 from ..identity import Job, Kind
@@ -15,12 +12,13 @@ from ..plan.entry import Entry
 from ..plan.plan import Plan
 from ..store.records import Store
 from . import ledger
+from .batch_script import Executor, make_executor, stage_name
 from .code_snapshot import running_digest, take_snapshot
-from .commands import ControllerDownError, SlurmError
-from .job_arrays import JobArray, Limits, make_arrays
+from .commands import ControllerDownError, SlurmError, count_submitted
+from .job_arrays import JobArray, Limits, first_jobs, jobs_in, make_arrays, with_asked
 from .job_main import Task, run_task
 from .job_states import JobStates, update_from_queue
-from .ledger import Array, Element, Submission
+from .ledger import Array, Asked, Element, Submission
 from .profile import Profile
 from .selection import select
 
@@ -36,12 +34,16 @@ class Submitted:
         states: The jobs before the submission.
         arrays: The submitted arrays.
         wanted: Keys of the submitted pretrainings and runs.
+        later: Keys of those that do not fit into `max_submitted`.
+        later_jobs: Number of their jobs.
     """
 
     plan: Plan
     states: JobStates
     arrays: list[JobArray]
     wanted: set[str]
+    later: set[str]
+    later_jobs: int
 
 
 def submit_missing(
@@ -54,6 +56,7 @@ def submit_missing(
     on_array: Callable[[JobArray, str], None],
     report: Callable[[str], None],
     warn: Callable[[str], None],
+    ask: Callable[[Plan, JobStates, set[str]], dict[str, Asked]] = lambda plan, states, wanted: {},
 ) -> Submitted:
     """Submit the missing work that `accept` accepts and that is not queued.
 
@@ -68,6 +71,8 @@ def submit_missing(
         on_array: Called with each submitted array and its job.
         report: Called with messages about damaged results and about waiting for another process.
         warn: Called with warnings.
+        ask: Returns by key what the profile gives too little of, from the plan, its jobs and the
+            keys to submit.
 
     Raises:
         LedgerError: Another process is submitting into the store.
@@ -79,11 +84,19 @@ def submit_missing(
         states = update_from_queue(store, plan, warn)
         states.write_recovered()
         wanted, waiting = select(plan, states, accept)
-        arrays = make_arrays(plan, wanted, waiting, limits)
+        every = with_asked(make_arrays(plan, wanted, waiting, limits), ask(plan, states, wanted))
+        arrays = first_jobs(every, _room(limits))
         queued = {key: str(states.assigned[key].job) for key in waiting}
         if arrays:
             Submitter(plan, store, profile).submit(arrays, queued, on_array, warn)
-    return Submitted(plan, states, arrays, wanted)
+    later = {key for one in every for key in one.keys} - {key for one in arrays for key in one.keys}
+    left = jobs_in(every) - jobs_in(arrays)
+    return Submitted(plan, states, arrays, wanted - later, later, left)
+
+
+def _room(limits: Limits) -> int | None:
+    """Return the number of jobs that `max_submitted` still allows; None without a limit."""
+    return None if limits.max_submitted is None else limits.max_submitted - count_submitted()
 
 
 def batch_scripts(
@@ -93,13 +106,33 @@ def batch_scripts(
     limits: Limits,
     accept: Callable[[Entry], bool],
     warn: Callable[[str], None],
+    *,
+    counted: bool,
 ) -> Iterator[tuple[JobArray, str]]:
-    """Yield each array that `submit_missing` would submit, with its batch script."""
+    """Yield each array that `submit_missing` would submit, with its batch script.
+
+    `counted` says that the jobs in the queue can be counted; else they are taken as none.
+    """
     states = update_from_queue(store, plan, warn)
     submitter = Submitter(plan, store, profile, dry=True)
-    for number, array in enumerate(make_arrays(plan, *select(plan, states, accept), limits)):
+    every = make_arrays(plan, *select(plan, states, accept), limits)
+    arrays = first_jobs(every, _room(limits) if counted else limits.max_submitted)
+    if left := jobs_in(every) - jobs_in(arrays):
+        warn(f"{left} more jobs do not fit into max_submitted = {limits.max_submitted}")
+    for number, array in enumerate(arrays):
         after = f"<the job of pretraining {array.after[:12]}>" if array.after else None
         yield array, submitter.text(number, array, after)
+
+
+def _refused(problem: str) -> str:
+    """Return the message for a job that sbatch refuses."""
+    text = f"sbatch refuses the job: {problem}"
+    if "MaxSubmit" in problem or "job submit limit" in problem:
+        return (
+            f"{text}. A user may have only so many jobs in the queue: set max_submitted in the "
+            "profile to that number, and submit again when some have ended"
+        )
+    return f"{text}. Correct the profile; `submit --dry-run` prints the batch scripts"
 
 
 class Submitter:
@@ -119,10 +152,7 @@ class Submitter:
 
     def text(self, number: int, array: JobArray, after: str | None) -> str:
         """Return the batch script of an array."""
-        executor = self._executor(self._name(number, array), array, after)
-        if len(array.jobs) > 1:
-            executor.parameters["map_count"] = len(array.jobs)
-        return executor._make_submission_file_text(executor._submitit_command_str, "")
+        return self._executor(self._name(number, array), array, after).text(len(array.jobs))
 
     def submit(
         self,
@@ -150,7 +180,7 @@ class Submitter:
             name = self._name(number, each)
             after = jobs[each.after] if each.after else None
             array = Array(
-                name=name, stage=each.stage, after=after, job_id=None,
+                name=name, stage=each.stage, after=after, job_id=None, asked=each.asked,
                 elements=[
                     Element(
                         label=job.label, pretraining=job.pretraining.key,
@@ -173,9 +203,7 @@ class Submitter:
     def _name(self, number: int, array: JobArray) -> str:
         return f"{number:03d}-{array.stage}"
 
-    def _send(
-        self, executor: submitit.SlurmExecutor, array: JobArray, warn: Callable[[str], None]
-    ) -> str:
+    def _send(self, executor: Executor, array: JobArray, warn: Callable[[str], None]) -> str:
         tasks = [self._task(array.stage, job) for job in array.jobs]
         end = time.monotonic() + CONTROLLER_S
         while True:
@@ -184,7 +212,7 @@ class Submitter:
             except FailedJobError as error:
                 problem = str(error).strip()
                 if "ontact slurm controller" not in problem:
-                    raise SlurmError(f"sbatch refuses the job: {problem}") from error
+                    raise SlurmError(_refused(problem)) from error
                 if time.monotonic() >= end:
                     raise ControllerDownError(
                         f"{problem}. The ledger lists the submitted jobs; run the same command "
@@ -200,48 +228,23 @@ class Submitter:
         return Task(
             stage=stage, job=job, root=str(self.store.root),
             resources=profile.resources(stage), code=self.submission.code,
-            requeues=profile.requeues, signal_s=profile.signal_s, submitted=self.submission.time,
+            requeues=profile.requeues if profile.requeue else 0, signal_s=profile.signal_s,
+            submitted=self.submission.time,
+            gpus=profile.allocation(stage).gpus or 0, workers=profile.workers(stage),
         )  # fmt: skip
 
-    def _executor(self, name: str, array: JobArray, after: str | None) -> submitit.SlurmExecutor:
+    def _executor(self, name: str, array: JobArray, after: str | None) -> Executor:
         """Return submitit's executor with the options of the profile."""
-        allocation, profile = self.profile.allocation(array.stage), self.profile
-        place = self.submission.array_folder(self.store, name)
-        executor = submitit.SlurmExecutor(place)
         labels = ", ".join(dict.fromkeys(job.label for job in array.jobs))
         runs = sum(len(job.runs) for job in array.jobs)
         inside = f"{runs} runs of {labels}" if runs else f"pretraining {labels}"
-        python = shlex.quote(sys.executable)
-        more: dict[str, object] = {"requeue": True}
-        if after:
-            more |= {"dependency": f"afterok:{after}", "kill-on-invalid-dep": "yes"}
-        executor.update_parameters(
-            job_name=f"{self.plan.grid.name}-{array.stage}",
+        return make_executor(
+            self.profile,
+            array.asked.of(self.profile.allocation(array.stage)),
+            self.submission.array_folder(self.store, name),
+            self.code,
+            name=stage_name(self.plan.grid.name, array.stage),
             comment=f"sarbench {self.submission.id}/{name}: {inside}"[:250],
-            partition=allocation.partition, account=allocation.account, qos=allocation.qos,
-            constraint=allocation.constraint,
-            exclude=",".join(allocation.exclude) if allocation.exclude else None,
-            nodes=allocation.nodes, ntasks_per_node=allocation.processes,
-            cpus_per_task=allocation.cpus, gpus_per_node=allocation.gpus or None,
-            mem=f"{int((allocation.memory_gb or 1) * 1024)}MB",
-            time=allocation.time_min, signal_delay_s=profile.signal_s,
-            array_parallelism=array.throttle, stderr_to_stdout=True,
-            srun_args=["--cpus-per-task", str(allocation.cpus), "--kill-on-bad-exit=1"],
-            setup=[
-                *(allocation.setup or []),
-                f"export PYTHONPATH={shlex.quote(str(self.code))}${{PYTHONPATH:+:$PYTHONPATH}}",
-                "export PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1",
-                f"export OMP_NUM_THREADS={profile.threads} MKL_NUM_THREADS={profile.threads} "
-                f"OPENBLAS_NUM_THREADS={profile.threads}",
-            ],
-            teardown=[
-                "status=$?",
-                'if [ "$status" -ne 0 ]; then',
-                f"  {python} -m sarbench.bench.slurm.on_exit {shlex.quote(str(place))} "
-                '"$status"',
-                "fi",
-                'exit "$status"',
-            ],
-            additional_parameters=more,
-        )  # fmt: skip
-        return executor
+            throttle=array.throttle,
+            after=after,
+        )

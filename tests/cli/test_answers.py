@@ -4,11 +4,12 @@ import errno
 import json
 import os
 import shutil
+import sys
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from commands import TINY
+from commands import TINY, call_here
 from stores import copy_synthetic
 
 from sarbench.bench.cli import doctor as _doctor
@@ -22,7 +23,7 @@ from sarbench.bench.contract.skeleton import skeleton, write_skeleton
 from sarbench.bench.grid.schema import bundled_grids, grid_file, read_grid
 from sarbench.bench.pretraining.step import NonFiniteLossError
 from sarbench.bench.slurm import commands as slurm
-from sarbench.bench.slurm.profile import ProfileError, check_site, parse_profile
+from sarbench.bench.slurm.profile import ProfileError, check_site, parse_profile, read_profile
 from sarbench.bench.store.records import Store
 from sarbench.bench.suggest import RequestError
 from sarbench.results.tables.render import FORMATS
@@ -89,7 +90,8 @@ def test_doctor_reports_a_disk_too_full_for_the_probe(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     site = slurm.Site(10, {"gpu": slurm.Partition("gpu", 1e9)}, "gpu", False)
-    monkeypatch.setattr(_doctor, "read_site", lambda wait_s: site)
+    monkeypatch.setattr(_doctor, "read_site", lambda **_: site)
+    monkeypatch.setattr(_doctor, "refusals", lambda *_: [])
     monkeypatch.setattr(_doctor, "check_node", full)
     found = list(_doctor._slurm(Store(tmp_path), tmp_path, parse_profile({}, "p"), job=True))
     assert (found[-1].what, found[-1].state) == ("job", "wrong")
@@ -202,6 +204,39 @@ def test_doctor_runs_to_its_end(sarbench, tmp_path, monkeypatch):
     status, said = sarbench("doctor")
     assert status in (0, 1)  # 2 would be a wrong request
     assert "unknown" not in said
+
+
+def test_batch_scripts_are_printed_and_a_profile_is_checked_without_slurm(
+    sarbench, tmp_path, monkeypatch
+):  # fmt: skip
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "grid.toml").write_text(TINY)
+    profile = tmp_path / "p.toml"
+    profile.write_text('launcher = "apptainer exec image.sif"\nmax_submitted = 1\n')
+    copy_synthetic(Store(tmp_path / "runs"))
+    done = call_here(
+        "submit", tmp_path / "grid.toml", "--profile", profile, "--dry-run", "--runs",
+        tmp_path / "runs",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("#!/bin/bash") == 1
+    assert f"apptainer exec image.sif {sys.executable} -u -m submitit" in done.stdout
+    assert "SLURM is not installed here" in done.stderr
+    assert "more jobs do not fit into max_submitted = 1" in done.stderr
+    assert not (tmp_path / "runs" / "ledger").exists()
+    found = list(_doctor._slurm(Store(tmp_path), tmp_path, read_profile(profile), job=False))
+    assert [(one.what, one.state) for one in found] == [("SLURM", "note"), ("profile", "ok")]
+
+
+def test_doctor_does_not_wait_for_a_controller_that_is_stopped(tmp_path, monkeypatch):
+    for name in ("scontrol", "sinfo", "srun", "sbatch"):
+        (tmp_path / name).write_text("#!/bin/sh\nexec sleep 30\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(_doctor, "QUICK_S", 0.1)
+    (found,) = list(_doctor._slurm(Store(tmp_path), tmp_path, None, job=False))
+    assert found.state == "note"
+    assert "does not answer (no answer in 0.1 s)" in found.text
 
 
 def test_data_ls_reports_data_found_below_the_folder(tmp_path, capsys):

@@ -302,3 +302,15 @@ def test_deterministic_algorithms_are_switched_on_by_the_environment(monkeypatch
 def test_a_gpu_that_works_has_no_fault():
     jobs.prepare_process(Resources("cuda:0"))
     assert jobs.device_fault("cuda:0") == ""
+
+
+def test_workers_ignore_the_signal_of_a_cluster_and_stop_where_the_caller_wants(
+    tmp_path, monkeypatch
+):
+    def open_version(card, *_):
+        if card.name == "mstar_soc":
+            kill(signal.SIGUSR2)  # SLURM sends it to every process of a job
+
+    monkeypatch.setattr(jobs, "open_version", open_version)
+    assert keys(run(Store(tmp_path / "one")), "done") >= key_set(JOB.runs)
+    assert list(run_jobs([JOB], Store(tmp_path / "two"), [Resources()], lambda: True)) == []

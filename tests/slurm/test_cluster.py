@@ -384,3 +384,39 @@ def test_the_trials_of_a_tuning_are_submitted_first_and_then_the_grid(tmp_path, 
     assert "4 done" in shown, shown
     cluster.submit()
     assert {entry["state"] for entry in cluster.wait()["runs"]} == {"done"}
+
+
+LAUNCHER = '#!/bin/bash\necho "$*" >> "$0.log"\nshift 2\nexport PATH=/nowhere\nexec "$@"\n'
+
+
+def test_a_job_in_a_container_without_slurm_is_requeued_and_the_rest_is_submitted_later(
+    tmp_path, ready
+):
+    launcher = tmp_path / "launch"
+    launcher.write_text(LAUNCHER)
+    launcher.chmod(0o755)
+    profile = f"""
+launcher = "{launcher} exec image.sif"
+max_submitted = 1
+runs_per_gpu = 2
+sbatch = {{export = "NONE"}}
+{PROFILE}"""
+    cluster = Cluster(tmp_path, ready, profile=profile)
+    words = "-m", "mae", "-p", "knn", "-k", "5"
+    assert "1 jobs are left for later: max_submitted = 1" in cluster.submit(*words)
+    key = cluster.plan()["pretrain"][0]["key"]
+    ((job, process),) = cluster.freeze(key)
+    subprocess.run(["scancel", "--signal=USR2", job], check=True)
+    os.kill(process, signal.SIGCONT)
+    hurry([job])
+    cluster.wait()
+    first, *later = cluster.first_steps(job)
+    assert first == 1 < min(later)
+    called = (tmp_path / "launch.log").read_text().splitlines()
+    assert ["slurm.on_exit" in line for line in called] == [False, True, False]
+    assert "1 jobs in 1 arrays" in cluster.submit(*words)
+    last = cluster.wait()
+    chosen = [
+        e for e in last["runs"] if (e["method"], e["protocol"], e["shots"]) == ("mae", "knn", 5)
+    ]
+    assert [one["state"] for one in chosen] == ["done"] * 3  # two at once

@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,6 @@ from sarbench.bench.store.records import Store
 from sarbench.results.record import Attempt
 
 KILLED = 128 + signal.SIGKILL
-REQUEUE = on_exit._requeue
-
-
-class RequeuedError(Exception):
-    """The job was requeued."""
 
 
 @dataclass
@@ -34,13 +29,13 @@ class Ended:
     keys: list[str]
     start: Pretraining
 
-    def after(self, status: int) -> bool:
+    def after(self, status: int, state: str = "RUNNING", refused: str | None = None) -> bool:
         """Run the end of the batch script; return whether it requeues the job."""
-        try:
-            on_exit.requeue_or_record(self.folder, status)
-        except RequeuedError:
-            return True
-        return False
+        return on_exit.requeue_or_record(self.folder, status, state, refused)
+
+    def messages(self) -> list[str]:
+        found = [self.store.last_attempt("evaluate", key) for key in self.keys]
+        return [attempt.message if attempt else "" for attempt in found]
 
     def started_last(self, *keys: str) -> None:
         (self.folder / "7_at.json").write_text(json.dumps(keys))
@@ -68,11 +63,6 @@ def ended(tmp_path, monkeypatch) -> Ended:
         ("SLURM_JOB_ID", "7"), ("SLURM_RESTART_COUNT", "0"), ("SUBMITIT_EXECUTOR", "slurm"),
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
-
-    def requeue() -> None:
-        raise RequeuedError
-
-    monkeypatch.setattr(on_exit, "_requeue", requeue)
     return Ended(folder, Store(tmp_path / "runs"), [run.key for run in runs], start)
 
 
@@ -110,25 +100,27 @@ def test_a_job_that_was_restarted_too_often_records_a_time_out(ended, monkeypatc
     assert ended.failures() == ["time_out"] * 3
 
 
-def test_a_requeued_job_that_the_controller_ends_late_records_no_failure(ended, monkeypatch):
-    called: list[tuple[str, ...]] = []
-    monkeypatch.setattr(on_exit, "_requeue", REQUEUE)
-    monkeypatch.setattr(on_exit, "command", lambda *words, **_: called.append(words))
-    monkeypatch.setattr(on_exit, "ENDED_S", 0.0)
-    for status in (AGAIN, KILLED):
-        with pytest.raises(SystemExit) as exit_:
-            ended.after(status)
-        assert exit_.value.code == 0
-    assert called == [("scontrol", "requeue", "7")] * 2
-    assert ended.failures() == [None, None, None]
+def test_a_job_that_may_not_be_requeued_records_that_it_is_to_be_submitted_again(ended):
+    task: Task = DelayedSubmission.load(ended.folder / "7_submitted.pkl").args[0]
+    DelayedSubmission(run_task, replace(task, requeues=0)).dump(ended.folder / "7_submitted.pkl")
+    assert not ended.after(AGAIN)
+    assert ended.failures() == ["time_out"] * 3
+    assert "allows no requeue; its state is saved. Submit the grid again" in ended.messages()[0]
+
+
+def test_a_job_that_the_controller_refuses_to_requeue_records_its_answer(ended):
+    assert ended.after(AGAIN)
+    assert not ended.after(AGAIN, refused="Requested operation is presently disabled")
+    assert ended.failures() == ["time_out"] * 3
+    assert "(Requested operation is presently disabled)" in ended.messages()[0]
+    assert "set requeue = false in the profile" in ended.messages()[0]
 
 
 @pytest.mark.parametrize(("state", "requeued"), [("RUNNING\n", True), ("CANCELLED\n", False)])
 def test_after_sigterm_a_job_is_requeued_only_if_the_controller_lists_it_as_running(
-    ended, monkeypatch, state, requeued
+    ended, state, requeued
 ):
-    monkeypatch.setattr(on_exit, "command", lambda *words, **_: state)
-    assert ended.after(ENDED) == requeued
+    assert ended.after(ENDED, state) == requeued
     assert ended.failures() == [None, None, None]
 
 

@@ -118,3 +118,13 @@ def test_a_failed_run_of_a_finished_pretraining_is_retried_by_its_own_class(plan
     for entry, failure in ((first, "time_out"), (second, "exception")):
         entry.set("failed", Cause.ERROR, "", failure)
     assert select(plan, Queue(), retry).wanted == keys(first)
+
+
+def test_retry_takes_failed_runs_whose_control_their_job_did_not_come_to_make():
+    plan = make_plan(runs_each=2, trained=1, untrained=1)
+    for index in (0, 1):
+        runs_of(plan, index)[0].set("failed", Cause.JOB_ENDED, "job 7 ended", "time_out")
+    found = select(plan, Queue(), retry)
+    assert found.wanted == keys(runs_of(plan, 1)[0])  # a pretraining is a job of its own
+    plan.pretrain[1].set("failed", Cause.ERROR, "no number", "exception")
+    assert select(plan, Queue(), retry).wanted == set()

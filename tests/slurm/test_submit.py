@@ -353,14 +353,16 @@ def test_a_job_runs_the_snapshot_in_a_folder_with_another_clone(tmp_path):
     (clone / "__init__.py").write_text("raise ImportError('the wrong clone')")
     script = (
         "from sarbench.bench.slurm import code_snapshot as snapshot; "
-        f"snapshot.check_code('{digest}'); print(snapshot.__file__)"
+        f"snapshot.check_code('{digest}'); print(snapshot.__file__); import sarbench; "
+        "from importlib.metadata import distribution; print(sarbench.__file__); "
+        "print(distribution('sarbench').locate_file(''))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path / "here",
         env=os.environ | {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(code))
+    assert all(line.startswith(str(code)) for line in done.stdout.splitlines()), done.stdout
 
 
 def test_a_job_refuses_other_code_than_was_submitted():
