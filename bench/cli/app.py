@@ -40,6 +40,7 @@ COMMANDS = {
     "features": ("weights", "Write the features of chips under the encoder of a file or of a key."),
     "export": ("splits", "Write splits and support sets as files for other tools, such as Dassl."),
     "data": ("data", "List, describe, prepare, verify and draw data sets and pools."),
+    "grids": ("grids", "List and show the bundled grids, and write a new grid."),
     "methods": ("methods", "List, draw, check and create methods."),
     "protocols": ("methods", "List evaluation protocols and show their settings."),
 }
@@ -73,7 +74,6 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

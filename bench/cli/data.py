@@ -19,6 +19,7 @@ from ..store.records import Store
 from ..store.step_times import write_step_time
 from ..suggest import RequestError
 from .app import COMMANDS, app, out, print_error, print_json, print_status
+from .completion import complete_set
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
 from .progress import Bar, Progress, progress
 
@@ -31,9 +32,15 @@ data = typer.Typer(no_args_is_help=True, help=COMMANDS["data"][1])
 app.add_typer(data, name="data")
 
 Names = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="data sets and pools; `data ls` lists them")
+    list[str],
+    typer.Argument(
+        metavar="NAME...", help="data sets and pools; `data ls` lists them",
+        autocompletion=complete_set,
+    ),
+]  # fmt: skip
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="data set or pool", autocompletion=complete_set)
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="data set or pool")]
 
 
 def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]:

@@ -1,5 +1,6 @@
 """Submission of job arrays to SLURM through submitit, recorded in the ledger."""
 
+import os
 import shlex
 import sys
 import time
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import submitit
 from submitit.core.utils import FailedJobError
 
+from ...methods import _folders
 from ..identity import Job, Kind
 from ..plan.before_work import move_aside
 from ..plan.entry import Entry
@@ -231,6 +233,7 @@ class Submitter:
                 *(allocation.setup or []),
                 f"export PYTHONPATH={shlex.quote(str(self.code))}${{PYTHONPATH:+:$PYTHONPATH}}",
                 "export PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1",
+                *_export_methods(),
                 f"export OMP_NUM_THREADS={profile.threads} MKL_NUM_THREADS={profile.threads} "
                 f"OPENBLAS_NUM_THREADS={profile.threads}",
             ],
@@ -245,3 +248,9 @@ class Submitter:
             additional_parameters=more,
         )  # fmt: skip
         return executor
+
+
+def _export_methods() -> list[str]:
+    """Return the line that names the user's folders of methods, for sites that clear variables."""
+    found = os.pathsep.join(map(str, _folders.folders()))
+    return [f"export {_folders.VARIABLE}={shlex.quote(found)}"] if found else []

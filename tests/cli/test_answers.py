@@ -8,7 +8,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from commands import TINY
+from commands import TINY, call_here
 from stores import copy_synthetic
 
 from sarbench.bench.cli import doctor as _doctor
@@ -175,26 +175,23 @@ def test_a_skeleton_is_not_written_into_an_installed_package(tmp_path, monkeypat
     for folder in (installed, here):
         folder.mkdir(parents=True)
     monkeypatch.setattr(method_skeleton, "METHODS_FOLDER", installed)
-    monkeypatch.chdir(here)
-    assert write_skeleton("my_own") == here / "my_own.py"
+    assert write_skeleton("my_own", here) == here / "my_own.py"
     assert (here / "my_own.py").read_text() == skeleton("my_own", in_this_repository=False)
     with pytest.raises(RequestError, match="belongs to the installed package"):
         write_skeleton("my_own", installed)
     assert list(installed.iterdir()) == []
     (installed.parent / "pyproject.toml").write_text("")
-    assert write_skeleton("my_own") == installed / "my_own.py"
+    assert write_skeleton("my_own", installed) == installed / "my_own.py"
     assert (installed / "my_own.py").read_text() == skeleton("my_own", in_this_repository=True)
 
 
-def test_a_new_plugin_is_explained(sarbench, tmp_path, monkeypatch):
+def test_a_new_method_is_written_here_and_its_next_command_finds_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = []
-    from sarbench.bench.cli import methods as _methods
-
-    monkeypatch.setattr(_methods.out, "print", lambda text, **rest: said.append(text))
-    assert sarbench("methods", "new", "my_own", "--folder", ".")[0] == 0
-    assert 'my_own = "your_package.my_own"' in "\n".join(said)
-    assert '[project.entry-points."sarbench.methods"]' in "\n".join(said)
+    done = call_here("methods", "new", "my_own")
+    assert (done.returncode, (tmp_path / "my_own.py").is_file()) == (0, True)
+    assert "next: sarbench methods check my_own --methods .\n" in done.stdout
+    again = call_here("methods", "new", "my_own", "--methods", ".")
+    assert (again.returncode, "'my_own' exists already" in again.stderr) == (2, True)
 
 
 def test_doctor_runs_to_its_end(sarbench, tmp_path, monkeypatch):
