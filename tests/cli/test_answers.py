@@ -201,9 +201,30 @@ def test_doctor_runs_to_its_end(sarbench, tmp_path, monkeypatch):
     assert "unknown" not in said
 
 
-def test_data_ls_reports_data_found_below_the_folder(tmp_path, capsys):
+def test_data_ls_says_prepared_found_or_absent(tmp_path, capsys):
     (tmp_path / "data" / "SAR-ACD" / "A220").mkdir(parents=True)
+    for name in ("mine/a.png", "notes/a.txt", ".cache/a.png"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir()
+        path.touch()
+    (tmp_path / "data" / "broken.card.toml").write_text("title = 3\n")
+    copy_synthetic(Store(tmp_path / "runs"))
     list_data(tmp_path / "runs", tmp_path / "data", as_json=True)
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    states = {name: rows[name]["state"] for name in ("synthetic", "sar_acd", "mstar_soc")}
+    assert states == {"synthetic": "prepared", "sar_acd": "found", "mstar_soc": "absent"}
     assert (rows["sar_acd"]["found"], rows["sar_acd"]["prepared"]) == (True, None)
+    assert rows["sar_acd"]["place"] == str(tmp_path / "data" / "SAR-ACD")
+    assert rows["synthetic"]["prepared"]["count"] == 1600
     assert not rows["mstar_soc"]["found"]
+    done = call_here("data", "ls", "--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    assert "folder:mine: images of no set above, usable as a pool" in done.stdout
+    assert "folder:notes" not in done.stdout
+    assert "the card of broken cannot be used: " in done.stderr
+
+
+def test_data_ls_shows_what_a_store_holds_without_its_files(tmp_path):
+    copy_synthetic(Store(tmp_path / "runs"))
+    done = call_here("data", "ls", "--runs", tmp_path / "runs", "--data", tmp_path / "nowhere")
+    assert f"there is no folder {tmp_path}/nowhere" in done.stdout
+    assert "2 prepared, 0 found, " in done.stdout
