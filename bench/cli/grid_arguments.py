@@ -29,7 +29,15 @@ from .options import DATA, RUNS, DataDir, MethodsDirs, RunsDir, open_store, set_
 
 Many = list[str] | None
 
-ARCHIVE_READERS = ("plan", "table", "compare", "paper", "report", "check")  # GRID may be one
+ARCHIVE_READERS = (
+    "plan",
+    "table",
+    "compare",
+    "paper",
+    "report",
+    "check",
+    "cite",
+)  # GRID may be one
 GRID_HELP = (
     "grid file (TOML), archive (.zip; to read) or name of a bundled grid: "
     f"{', '.join(bundled_grids())}"
