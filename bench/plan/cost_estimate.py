@@ -113,7 +113,7 @@ class Costs:
         like, share = _listed(planned.pretraining)
         return rough / self._sharing * share * (NANO_RUN if like == "vit_nano" else 1.0), False
 
-    def _images(self, planned: PlannedPretraining) -> int:
+    def _images(self, planned: PlannedPretraining) -> float:
         """Return the number of chips in all epochs of a pretraining; 0 if not known, or a control.
 
         The size of a pool that is not prepared is the published one.
