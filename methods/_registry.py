@@ -1,13 +1,19 @@
-"""The registry of methods, by file name; other packages add methods by entry points."""
+"""The registry of methods, by file name; other packages and folders add methods.
+
+Packages declare entry points; folders are those of `_folders.py`.
+"""
 
 import difflib
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import _folders
 
 if TYPE_CHECKING:  # names() starts without torch
     from ._method import Method
@@ -104,7 +110,8 @@ def _outdated(method: type) -> str:
 
 def names() -> list[str]:
     """Return the name of every method, sorted; imports none of them."""
-    return sorted({*own_names(), *(entry.name for entry in entry_points(group=GROUP))})
+    installed = (entry.name for entry in entry_points(group=GROUP))
+    return sorted({*own_names(), *installed, *_folders.files()})
 
 
 def get(name: str) -> "type[Method]":
@@ -112,7 +119,7 @@ def get(name: str) -> "type[Method]":
 
     Raises:
         UnknownMethodError: No method has this name.
-        BrokenMethodError: Two packages have the name, or its file does not import or register.
+        BrokenMethodError: Two methods have the name, or its file does not import or register.
     """
     return _load(name, module_of(name))
 
@@ -122,36 +129,62 @@ def module_of(name: str) -> str:
 
     Raises:
         UnknownMethodError: No method has this name.
-        BrokenMethodError: Two packages have the name.
+        BrokenMethodError: Two methods have the name.
     """
-    entries = list(entry_points(group=GROUP, name=name))
-    modules = [f"{__package__}.{name}"] * (name in own_names()) + [
-        entry.module for entry in entries
-    ]
-    if not modules:
+    places = _places(name)
+    if not places:
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UnknownMethodError(f"unknown method {name!r}.{hint} Methods: {', '.join(names())}")
-    if len(modules) > 1:
-        raise BrokenMethodError(
-            f"two packages have a method {name!r}: {' and '.join(modules)}; uninstall one or "
-            "rename its method"
+        if other := _folders.other_file(name):
+            hint = f" {other} has no @register(label=..., paper=...) above a class; add it."
+        raise UnknownMethodError(
+            f"unknown method {name!r}.{hint} Methods: {', '.join(names())}. A method of your own "
+            f"is found by --methods DIR or {_folders.VARIABLE}"
         )
-    return modules[0]
+    if len(places) > 1:
+        raise BrokenMethodError(
+            f"two methods are named {name!r}: {' and '.join(map(str, places))}; uninstall one or "
+            "rename its file"
+        )
+    place = places[0]
+    return _folders.module_of(place) if isinstance(place, Path) else place
+
+
+def check_unique(wanted: Iterable[str]) -> None:
+    """Check that no name belongs to two methods, without importing one.
+
+    Raises:
+        BrokenMethodError: Two files or packages have one of the names.
+    """
+    installed = Counter(entry.name for entry in entry_points(group=GROUP))
+    own, found = own_names(), _folders.files()
+    for name in wanted:
+        if (name in own) + installed[name] + len(found.get(name, ())) > 1:
+            module_of(name)
+
+
+def _places(name: str) -> list[str | Path]:
+    """Return the modules, and the files in folders, that have the name of a method."""
+    own = [f"{__package__}.{name}"] * (name in own_names())
+    installed = [entry.module for entry in entry_points(group=GROUP, name=name)]
+    return [*own, *installed, *_folders.files().get(name, ())]
 
 
 def _load(name: str, module: str) -> "type[Method]":
+    path = next((one for one in _places(name) if isinstance(one, Path)), None)
     try:
         import_module(module)
     except Exception as error:  # code of a plug-in; the message must name it
+        where = _folders.place_of(error, path) if path else module
+        said = error.msg if path and isinstance(error, SyntaxError) else error
         raise BrokenMethodError(
-            f"method {name!r}: importing {module} failed with {type(error).__name__}: {error}"
+            f"method {name!r}: importing {where} failed with {type(error).__name__}: {said}"
         ) from error
     method = _registered.get(module)
     if method is None:
         raise BrokenMethodError(
-            f"method {name!r}: {module} registers no method; put @register(label=..., paper=...) "
-            "above its class"
+            f"method {name!r}: {path or module} registers no method; put "
+            "@register(label=..., paper=...) above its class"
         )
     if method.name != name:
         raise BrokenMethodError(

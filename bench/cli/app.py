@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": ("results", "Compare two methods on the runs they share, in plain words."),
     "paper": ("results", "Print a paper's tables with measured values and a verdict per cell."),
     "report": ("results", "Write an HTML page with leaderboards, figures, runs and failures."),
+    "cite": ("cite", "Print BibTeX of sarbench and of the methods, data and weights of a grid."),
     "archive": (
         "records",
         "Write the records and predictions of a grid into one zip file, without weights.",
@@ -42,6 +43,7 @@ COMMANDS = {
     "features": ("weights", "Write the features of chips under the encoder of a file or of a key."),
     "export": ("export", "Write runs, predictions or splits as files for other tools."),
     "data": ("data", "List, describe, prepare, verify and draw data sets and pools."),
+    "grids": ("grids", "List and show the bundled grids, and write a new grid."),
     "methods": ("methods", "List, draw, check and create methods."),
     "protocols": ("methods", "List evaluation protocols and show their settings."),
 }
@@ -75,7 +77,6 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -1,5 +1,6 @@
 """Commands on data sets and pools; a pool that shares a data set's name is written `pool:NAME`."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -7,18 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..data.chips import Chips
 from ..data.find_set import describe_set
+from ..data.inventory import known_sets, unknown_folders, unusable_cards
 from ..data.names import card_of, full_name, place_of, split_name
-from ..data.prepare import prepare, source_exists, summary
-from ..data.registry import card, dataset_names, describe, pool_names, pool_unless_labelled
+from ..data.prepare import prepare
+from ..data.registry import describe, pool_unless_labelled
 from ..data.set_descriptions import write_description
 from ..store.records import Store
 from ..store.step_times import write_step_time
 from ..suggest import RequestError
 from .app import COMMANDS, app, out, print_error, print_json, print_status
+from .completion import complete_set
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
 from .progress import Bar, Progress, progress
 
@@ -31,9 +34,15 @@ data = typer.Typer(no_args_is_help=True, help=COMMANDS["data"][1])
 app.add_typer(data, name="data")
 
 Names = Annotated[
-    list[str], typer.Argument(metavar="NAME...", help="data sets and pools; `data ls` lists them")
+    list[str],
+    typer.Argument(
+        metavar="NAME...", help="data sets and pools; `data ls` lists them",
+        autocompletion=complete_set,
+    ),
+]  # fmt: skip
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="data set or pool", autocompletion=complete_set)
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="data set or pool")]
 
 
 def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]:
@@ -100,29 +109,39 @@ def _shows(bar: Bar, shown: Progress) -> Callable[[int, int], None]:
 
 @data.command("ls")
 def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = False) -> None:
-    """List data sets and pools, and which are prepared or found below --data."""
-    store, rows = open_store(runs), []
-    for given in [*dataset_names(), *(f"pool:{name}" for name in pool_names())]:
-        name, pool = split_name(given)
-        known, described = summary(name, folder, store.prepared, pool=pool), card(name, pool=pool)
-        rows.append({
-            "name": given, "title": described.title,
-            "found": source_exists(described, folder),
-            "prepared": None if known is None else asdict(known),
-        })  # fmt: skip
+    """List data sets and pools: prepared in the store, found below --data, or absent."""
+    known = known_sets(folder, open_store(runs).root)
     if as_json:
-        print_json(rows)
+        print_json([
+            {
+                "name": one.name, "title": one.title, "state": one.state,
+                "found": one.found,
+                "place": None if one.place is None else str(one.place),
+                "prepared": None if one.summary is None else asdict(one.summary),
+            }
+            for one in known
+        ])  # fmt: skip
         return
-    table = Table("name", "chips", "content", box=None, pad_edge=False)
-    for row in rows:
-        found = "found, not prepared" if row["found"] else "not found"
-        count = str(row["prepared"]["count"]) if row["prepared"] else found
-        table.add_row(row["name"], count, row["title"])
+    table = Table("name", "state", Column("chips", justify="right"), "content", box=None,
+                  pad_edge=False)  # fmt: skip
+    for one in known:
+        count = str(one.summary.count) if one.summary else ""
+        table.add_row(*map(escape, (one.name, one.state, count, one.title)))
     out.print(table)
-    out.print(f"searched below {folder} (--data); `sarbench data verify NAME` checks the files")
-    out.print("a data set may also be a folder of your labelled chips (folder:PATH)")
-    out.print("a pool may also be any folder of images (folder:PATH)")
-    out.print("or the training split of a data set, with its labels (NAME:train)")
+    states = Counter(one.state for one in known)
+    out.print(
+        f"\n{', '.join(f'{states[name]} {name}' for name in ('prepared', 'found', 'absent'))}"
+    )
+    where = "searched below" if folder.is_dir() else "no files were searched, because there is no"
+    out.print(f"{where} folder {folder} (--data, SARBENCH_DATA)", markup=False)
+    for name, use in unknown_folders(folder, known):
+        out.print(f"  {name}: images of no set above, usable as a {use}", markup=False)
+    out.print("found: `sarbench data prepare NAME`, or `sarbench run`, packs it into the store")
+    out.print("absent: `sarbench data info NAME` says where to get it")
+    out.print("a folder of your labelled chips is a data set, any folder of images a pool")
+    out.print("(folder:PATH); NAME:train is the training split of a data set as a pool")
+    for name, reason in unusable_cards().items():
+        print_error(f"the card of {name} cannot be used: {reason}")
 
 
 @data.command("info")

@@ -24,17 +24,22 @@ from ..store.archive import GRID, SUFFIX, ArchivedStore, unpacked
 from ..store.records import Store
 from ..suggest import RequestError
 from .app import app
-from .options import DATA, RUNS, DataDir, RunsDir, open_store, set_parameters
+from .completion import complete_dataset, complete_grid, complete_method, complete_protocol
+from .options import DATA, RUNS, DataDir, MethodsDirs, RunsDir, open_store, set_parameters
 
 Many = list[str] | None
 
 ARCHIVE_READERS = (  # GRID may be one
     "plan", "table", "compare", "paper", "report", "check", "export runs", "export predictions",
+    "cite",
 )  # fmt: skip
 GRID_HELP = (
     "grid file (TOML), archive (.zip; to read) or name of a bundled grid: "
     f"{', '.join(bundled_grids())}"
 )
+GridName = Annotated[
+    Path, typer.Argument(help=GRID_HELP, metavar="GRID", autocompletion=complete_grid)
+]
 MORE = "(repeatable)"
 SEED_HELP = f"only this evaluation seed, of every pretraining seed {MORE}"
 CONDITION_HELP = f"only this condition of the test chips: clean, shift:4, ... {MORE}"
@@ -53,6 +58,7 @@ class Request:
         versions: Name of a set -> start of the pixel digest of its version.
         archived: The store in an archive.
         tuning: True for the trials of [tune] instead of the grid.
+        methods: Folders of methods that the command line names.
     """
 
     path: Path
@@ -62,6 +68,7 @@ class Request:
     versions: Mapping[str, str] = field(default_factory=dict)
     archived: ArchivedStore | None = None
     tuning: bool = False
+    methods: tuple[Path, ...] = ()
 
     @cached_property
     def grid(self) -> Grid:
@@ -114,6 +121,7 @@ class Request:
     def command(self, name: str) -> str:
         """Return another command on this grid and store, for a message."""
         where = "" if self.runs == RUNS else f" --runs {self.runs}"
+        where += "".join(f" --methods {folder}" for folder in self.methods)
         where += " --tuning" * self.tuning
         return f"sarbench {name} {self.path}{where}"
 
@@ -155,15 +163,27 @@ def _explain_no_results(made: Plan, store: Store) -> str:
 
 
 def _request(
-    grid: Annotated[Path, typer.Argument(help=GRID_HELP, metavar="GRID")],
+    grid: GridName,
     runs: RunsDir = RUNS,
     data: DataDir = DATA,
-    method: Annotated[Many, typer.Option("-m", "--method", help=f"only this method {MORE}")] = None,
+    methods: MethodsDirs = None,
+    method: Annotated[
+        Many,
+        typer.Option(
+            "-m", "--method", help=f"only this method {MORE}", autocompletion=complete_method
+        ),
+    ] = None,
     dataset: Annotated[
-        Many, typer.Option("-d", "--dataset", help=f"only this data set {MORE}")
+        Many,
+        typer.Option(
+            "-d", "--dataset", help=f"only this data set {MORE}", autocompletion=complete_dataset
+        ),
     ] = None,
     protocol: Annotated[
-        Many, typer.Option("-p", "--protocol", help=f"only this protocol {MORE}")
+        Many,
+        typer.Option(
+            "-p", "--protocol", help=f"only this protocol {MORE}", autocompletion=complete_protocol
+        ),
     ] = None,
     shots: Annotated[
         Many, typer.Option("-k", "--shots", help=f"only this number of shots {MORE}")
@@ -181,7 +201,8 @@ def _request(
         tuple(method or ()), tuple(map(placed, dataset or ())), tuple(protocol or ()),
         tuple(shots or ()), tuple(seed or ()), tuple(condition or ()),
     )  # fmt: skip
-    return Request(grid, runs, data, part, _versions(pixels or []), tuning=tuning)
+    folders = tuple(methods or ())
+    return Request(grid, runs, data, part, _versions(pixels or []), tuning=tuning, methods=folders)
 
 
 def _versions(given: list[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Commands on methods and protocols."""
 
+import shlex
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,8 @@ from ...protocols import PROTOCOLS
 from ..method_facts.method_info import MethodInfo, describe
 from ..suggest import unknown
 from .app import COMMANDS, app, err, out, print_error, print_json
-from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
+from .completion import complete_dataset, complete_encoder, complete_method, complete_protocol
+from .options import DATA, RUNS, DataDir, Json, MethodsDirs, PngFile, RunsDir, open_store
 from .progress import Bar, progress
 
 methods = typer.Typer(no_args_is_help=True, help=COMMANDS["methods"][1])
@@ -21,15 +23,23 @@ protocols = typer.Typer(no_args_is_help=True, help=COMMANDS["protocols"][1])
 app.add_typer(methods, name="methods")
 app.add_typer(protocols, name="protocols")
 
-FOLDER_HELP = "folder to write to; default: methods/ of a checkout, else the current folder"
+FOLDER_HELP = "folder to write to; default: the current folder"
 STEPS_HELP = "training steps before the picture; default: 100, or as many as fit into 6 s"
-MethodName = Annotated[str, typer.Argument(metavar="NAME", help="method; `methods ls` lists them")]
-ProtocolName = Annotated[str, typer.Argument(metavar="NAME", help=", ".join(PROTOCOLS))]
+MethodName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="method; `methods ls` lists them", autocompletion=complete_method
+    ),
+]
+ProtocolName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help=", ".join(PROTOCOLS), autocompletion=complete_protocol),
+]
 
 
 @methods.command("ls")
-def list_methods(runs: RunsDir = RUNS, as_json: Json = False) -> None:
-    """List the installed methods and controls, broken plug-ins with their error."""
+def list_methods(runs: RunsDir = RUNS, folders: MethodsDirs = None, as_json: Json = False) -> None:
+    """List the methods and controls that are found, broken ones with their error."""
     found, broken = {}, {}
     for name in _registry.names():
         try:
@@ -64,13 +74,19 @@ def _notes(info: MethodInfo) -> str:
 def show_method(
     name: MethodName,
     dataset: Annotated[
-        str, typer.Option("-d", "--dataset", help="data set of the chips")
+        str,
+        typer.Option(
+            "-d", "--dataset", help="data set of the chips", autocompletion=complete_dataset
+        ),
     ] = "synthetic",
-    encoder: Annotated[str, typer.Option(help="encoder size")] = "vit_nano",
+    encoder: Annotated[
+        str, typer.Option(help="encoder size", autocompletion=complete_encoder)
+    ] = "vit_nano",
     steps: Annotated[int | None, typer.Option(min=0, help=STEPS_HELP)] = None,
     path: PngFile = None,
     runs: RunsDir = RUNS,
     data: DataDir = DATA,
+    folders: MethodsDirs = None,
 ) -> None:
     """Draw chips with their masks, targets and predictions into a PNG file."""
     _registry.module_of(name)  # an unknown name is an error before torch is imported
@@ -97,7 +113,7 @@ def show_method(
 
 
 @methods.command("check")
-def check_method(name: MethodName) -> None:
+def check_method(name: MethodName, folders: MethodsDirs = None) -> None:
     """Check that a method fulfils the contract, and explain each failure."""
     _registry.module_of(name)
     from ..contract.checks import run_checks
@@ -115,16 +131,22 @@ def check_method(name: MethodName) -> None:
 @methods.command("new")
 def new_method(
     name: Annotated[str, typer.Argument(metavar="NAME", help="name of the new method")],
-    folder: Annotated[Path | None, typer.Option("--folder", help=FOLDER_HELP)] = None,
+    folder: Annotated[Path, typer.Option("--folder", help=FOLDER_HELP)] = Path(),
+    folders: MethodsDirs = None,
 ) -> None:
     """Write a skeleton of a method that already runs; no file is overwritten."""
-    from ..contract.skeleton import ENTRY_POINT, is_bundled, write_skeleton
+    from ..contract.skeleton import is_bundled, write_skeleton
 
     path = write_skeleton(name, folder)
     out.print(f"written: {path}", markup=False)
-    if not is_bundled(path.parent):
-        out.print(ENTRY_POINT.format(name=name), markup=False)
-    out.print(f"next: sarbench methods check {name}")
+    where = "" if is_bundled(path.parent) else f" --methods {shlex.quote(str(path.parent))}"
+    out.print(f"next: sarbench methods check {name}{where}", markup=False)
+    if where:
+        out.print(
+            f"plan, run and submit take --methods too; SARBENCH_METHODS={path.parent.absolute()} "
+            "makes it known to every command",
+            markup=False,
+        )
 
 
 @protocols.command("ls")

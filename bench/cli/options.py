@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...methods import _folders
 from ..data.registry import add_cards
 from ..data.set_descriptions import FOLDER
 from ..store.records import Store, StoreError
@@ -45,6 +46,20 @@ def _known_data(path: Path) -> Path:
     return path
 
 
+def _known_methods(ctx: typer.Context, value: list[Path] | None) -> list[Path]:
+    """Make the methods of these folders known; return the folders that the command line names.
+
+    The processes and jobs of the command inherit them.
+    """
+    try:
+        _folders.set_folders(value or [])
+    except _folders.MethodsFolderError:
+        if not ctx.resilient_parsing:  # a shell completes the command line
+            raise
+    source = ctx.get_parameter_source("methods")
+    return list(value or []) if source and source.name == "COMMANDLINE" else []
+
+
 RunsDir = Annotated[
     Path, typer.Option("--runs", envvar="SARBENCH_RUNS", help="folder of the store of results")
 ]
@@ -54,6 +69,13 @@ DataDir = Annotated[
         "--data", envvar="SARBENCH_DATA", help="folder of the data sets", callback=_known_data
     ),
 ]
+MethodsDirs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--methods", metavar="DIR", envvar=_folders.VARIABLE, callback=_known_methods,
+        help="folder with files of your own methods (repeatable)",
+    ),
+]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 PngFile = Annotated[
     Path | None, typer.Option("--out", callback=new_file, help="file to write (PNG)")

@@ -37,6 +37,7 @@ from ..store.archive import MANIFEST
 from ..store.atomic import write_atomic
 from ..suggest import RequestError
 from .app import err, json_text, out
+from .completion import complete_method
 from .grid_arguments import Request, grid_command
 from .options import Json, new_file, new_folder
 from .progress import stages
@@ -152,8 +153,14 @@ def _recall_text(
 @grid_command
 def compare(
     request: Request,
-    first: Annotated[str, typer.Argument(metavar="A", help="first method or row")],
-    second: Annotated[str, typer.Argument(metavar="B", help="second method or row")],
+    first: Annotated[
+        str,
+        typer.Argument(metavar="A", help="first method or row", autocompletion=complete_method),
+    ],
+    second: Annotated[
+        str,
+        typer.Argument(metavar="B", help="second method or row", autocompletion=complete_method),
+    ],
     metric: Annotated[str, typer.Option(help=METRIC_HELP)] = "accuracy",
     notes: Notes = False,
     as_json: Json = False,

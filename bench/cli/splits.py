@@ -7,6 +7,7 @@ import typer
 
 from ..suggest import RequestError
 from .app import out, warn
+from .completion import complete_dataset
 from .options import DATA, RUNS, DataDir, RunsDir, new_folder, open_store
 from .progress import Bar, progress
 
@@ -19,7 +20,12 @@ NAMED = 3  # paths of one kind in the terminal
 
 
 def export_splits(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="`data ls` lists them")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET", help="`data ls` lists them", autocompletion=complete_dataset
+        ),
+    ],
     folder: Annotated[
         Path, typer.Option("--out", callback=new_folder, help="folder to write, one per data set")
     ],

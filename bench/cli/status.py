@@ -1,7 +1,9 @@
 """Commands that show a grid on the cluster: status, logs."""
 
+import os
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,31 +11,44 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..plan.entry import Cause, Entry
+from ..plan.entry import Entry
 from ..plan.failure_class import RETRY_ONLY
 from ..plan.plan import Plan
 from ..slurm import ledger
 from ..slurm.job_states import JobStates, update_from_queue
-from .app import out, print_error, print_json, warn
+from ..slurm.overview import last_lines, own_failures, running_jobs, tail
+from ..suggest import RequestError
+from .app import out, print_error, print_json, print_status, warn
 from .grid_arguments import Request, grid_command
 from .options import Json
 from .plan_output import describe, pretrain_json, print_states, run_json
 
-TAIL = 5  # log lines of a failure
 LISTED = 10  # failures or logs that are shown
 WATCH_S = 10.0
+NICE = 10  # of the process of the live page
+PORT_HELP = "port of the live page; default: 8765; 0: any free one"
 
 
 @grid_command
 def status(
     request: Request,
     watch: Annotated[bool, typer.Option("--watch", help="repeat until no job is left")] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="serve a live page on this machine until Ctrl-C")
+    ] = False,
+    port: Annotated[int | None, typer.Option("--port", help=PORT_HELP)] = None,
     as_json: Json = False,
 ) -> None:
     """Show jobs, states and failures of a grid on the cluster.
 
-    Each failure is shown with its class, its reason and the command that submits it again.
+    Each failure is shown with its class, its reason and the command that submits it again. --page
+    shows the same in a browser, with the losses of running pretrainings, also for `sarbench run`.
     """
+    if page:
+        _serve(request, port, [("--watch", watch), ("--json", as_json)])
+        return
+    if port is not None:
+        raise RequestError("--port is the port of the live page; give it together with --page")
     while True:
         made = request.plan()
         seen = update_from_queue(request.store, made, warn)
@@ -48,6 +63,27 @@ def status(
         out.rule(time.strftime("%H:%M:%S"))
     failed = any(e.state == "failed" for e in (*made.pretrain, *made.runs))
     raise typer.Exit(1 if failed else 0)
+
+
+def _serve(request: Request, port: int | None, others: list[tuple[str, bool]]) -> None:
+    """Serve the live page of a grid until Ctrl-C.
+
+    Raises:
+        RequestError: The port is in use, or the options name another form of output too.
+    """
+    from ..live.server import PORT, LiveServer
+    from ..live.watcher import Watcher
+
+    if given := [name for name, value in others if value]:
+        raise RequestError(f"--page takes no {' or '.join(given)}; leave one of the two out")
+    request.plan()  # a wrong grid is an error here, not on the page
+    with suppress(OSError):
+        os.nice(NICE)  # the work comes first
+    server = LiveServer(Watcher(request.plan, request.store), PORT if port is None else port)
+    out.print(f"live page of {request.grid.name}: {server.address}", markup=False)
+    print_status("it only reads the store; Ctrl-C ends it and touches no job")
+    server.run()
+    print_status("the page has ended")
 
 
 def _status_json(made: Plan) -> dict[str, Any]:
@@ -65,11 +101,11 @@ def _print_status(request: Request, made: Plan, states: JobStates) -> None:
     print_states(made, "where")
     _print_jobs(made, states)
     failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
-    own = [e for e in failed if e.cause != Cause.PRETRAINING_FAILED]
+    own = own_failures(made)
     for entry in own[:LISTED]:
         out.print(f"\nfailed ({entry.failure_class}): {describe(entry)}", markup=False, style="red")
         out.print(f"  {entry.reason}", markup=False)
-        for line in _last_lines(entry, states):
+        for line in last_lines(entry, states):
             out.print(f"  | {line}", markup=False, style="dim")
     if len(own) > LISTED:
         classes = Counter(str(e.failure_class) for e in own)
@@ -83,46 +119,15 @@ def _print_status(request: Request, made: Plan, states: JobStates) -> None:
 
 def _print_jobs(made: Plan, states: JobStates) -> None:
     """Print the running jobs and the number of waiting ones."""
-    running, waiting = {}, set()
-    for entry in (*made.pretrain, *made.runs):
-        assignment = states.assigned.get(entry.key or "")
-        if assignment and assignment.job and entry.state == "running" and assignment.seen:
-            running[assignment.job] = assignment
-        elif assignment and assignment.job and entry.state == "queued":
-            waiting.add(assignment.job)
+    running, waiting = running_jobs(made, states)
     if running:
         table = Table("job", "work", "node", "elapsed", box=None, pad_edge=False)
-        for job, assignment in sorted(running.items())[:40]:
-            element = assignment.array.elements[assignment.index]
-            work = f"{len(element.runs)} runs of" if element.runs else "pretraining"
-            seen = assignment.seen
-            table.add_row(
-                job, escape(f"{work} {element.label}"), seen.node if seen else "",
-                seen.elapsed if seen else "",
-            )  # fmt: skip
+        for one in running[:40]:
+            table.add_row(one.job, escape(one.work), one.node, one.elapsed)
         out.print("")
         out.print(table)
     if running or waiting:
-        out.print(f"{len(running)} jobs run, {len(waiting)} wait")
-
-
-def _last_lines(entry: Entry, states: JobStates) -> list[str]:
-    """Return the end of a failure's traceback, or of its log."""
-    if entry.attempt and entry.attempt.traceback:
-        return entry.attempt.traceback.strip().splitlines()[-TAIL:]
-    if entry.attempt and entry.attempt.log_tail:
-        return entry.attempt.log_tail[-TAIL:]
-    assignment = states.assigned.get(entry.key or "")
-    path = states.log(assignment) if assignment else None
-    return tail(path, TAIL) if path else []
-
-
-def tail(path: Path, count: int) -> list[str]:
-    """Return the last lines of a file; only its end is read."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - 400 * count))
-        return file.read().decode(errors="replace").splitlines()[-count:]
+        out.print(f"{len(running)} jobs run, {waiting} wait")
 
 
 @grid_command

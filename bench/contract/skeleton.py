@@ -11,12 +11,6 @@ from ..suggest import RequestError
 METHODS_FOLDER = Path(_registry.__file__).parent
 
 TEMPLATE = Path(__file__).with_name("skeleton.py.jinja")
-ENTRY_POINT = """declare it by an entry point in the pyproject.toml of your package:
-
-[project.entry-points."sarbench.methods"]
-{name} = "your_package.{name}"
-
-then install the package: pip install -e ."""
 
 
 def in_checkout() -> bool:
@@ -66,19 +60,16 @@ def skeleton(name: str, in_this_repository: bool = True) -> str:
     )
 
 
-def write_skeleton(name: str, folder: Path | None = None) -> Path:
+def write_skeleton(name: str, folder: Path) -> Path:
     """Write `<name>.py` into `folder`; overwrite nothing.
-
-    The default folder is `methods/` of a checkout, and the current folder without a checkout.
 
     Raises:
         RequestError: See `check_name`; also, the file exists or the folder does not.
     """
-    folder = folder or (METHODS_FOLDER if in_checkout() else Path.cwd())
     if is_bundled(folder) and not in_checkout():
         raise RequestError(
             f"{folder} belongs to the installed package, and the next update replaces it; give "
-            "the folder of your own package: --folder DIR"
+            "a folder of your own: --folder DIR"
         )
     text = skeleton(name, in_this_repository=is_bundled(folder))
     path = folder / f"{name}.py"

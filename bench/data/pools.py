@@ -121,6 +121,21 @@ class Pool:
         return np.array([self._chips[pool].content[row] for pool, row in self._rows], np.uint64)
 
 
+def published_count(pool: Sequence[str]) -> int | None:
+    """Return the number of chips of a pool by the cards of its sets; None if one does not say."""
+    counts = [_published(name) for name in pool]
+    known = [one for one in counts if one is not None]
+    return sum(known) if known and len(known) == len(counts) else None
+
+
+def _published(name: str) -> int | None:
+    card = card_of(set_of(name))
+    if card.kind == "pool":
+        return card.total
+    counted = sum(card.counts.get("train", {}).values())
+    return counted or (card.sides[0] if card.sides else None)
+
+
 def pool_members(
     pool: Sequence[str], summary: Callable[[str], Summary | None]
 ) -> list[dict[str, Any]] | None:

@@ -112,6 +112,7 @@ class Source(ABC):
         where: Address to get it from.
         licence: Licence, as stated there.
         citation: Publication to cite.
+        cites: Its keys in `bench/reporting/papers.bib`.
         layouts: Folder layouts that are read.
         folders: Names of its folder or archive below the data folder; the first that exists is
             read.
@@ -125,6 +126,7 @@ class Source(ABC):
     where: str
     licence: str
     citation: str = ""
+    cites: tuple[str, ...] = ()
     layouts: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()

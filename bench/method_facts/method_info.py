@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...methods import _registry
+from ...methods import _folders, _registry
 from ..identity import from_json, to_json
 from ..store.atomic import write_atomic
 from .setups import Fit, MethodSetup
@@ -85,18 +85,20 @@ def check_config(name: str, config: dict[str, Any], folder: Path | None = None) 
 
 @cache
 def code_digest() -> str:
-    """Return a digest of all method files and of the installed plug-ins."""
+    """Return a digest of all method files and of the plug-ins, installed or in folders."""
     digest = sha256()
     checks = Path(__file__).with_name("fit.py")
     for path in [*sorted(Path(_registry.__file__).parent.glob("*.py")), checks]:
         digest.update(path.name.encode() + path.read_bytes())
     for point in sorted(entry_points(group="sarbench.methods"), key=lambda p: p.name):
         digest.update(f"{point.name}={point.value}={plugin_digest(point.name)}".encode())
+    for name in _folders.files():
+        digest.update(f"{name}={plugin_digest(name)}".encode())
     return digest.hexdigest()[:16]
 
 
 def plugin_digest(name: str) -> str:
-    """Return a digest of a plug-in's version and of every source file of its package.
+    """Return a digest of a plug-in's version and of every source file of its package or folder.
 
     Nothing is imported. The sources count because an editable plug-in keeps its version.
     """
@@ -104,6 +106,9 @@ def plugin_digest(name: str) -> str:
     for point in entry_points(group="sarbench.methods", name=name):
         digest.update(f"{point.value}={point.dist.version if point.dist else ''}".encode())
         for path in _sources(point.module.split(".")[0]):
+            digest.update(path.name.encode() + path.read_bytes())
+    for file in _folders.files().get(name, ()):
+        for path in _folders.sources(file):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -126,10 +131,15 @@ def describe(names: Iterable[str], folder: Path) -> dict[str, MethodInfo]:
     """Return the facts of methods by name; `folder` caches them.
 
     Plug-ins are imported each time.
+
+    Raises:
+        UnknownMethodError: No method has one of the names.
+        BrokenMethodError: Two methods have one of the names, or one does not import or register.
     """
     path = cache_folder(folder) / f"methods-{code_digest()}.json"
     known = read_cached(path, MethodInfo)
     wanted = list(dict.fromkeys(names))
+    _registry.check_unique(wanted)
     found = {name: known.get(name) or inspect_method(name) for name in wanted}
     own = _registry.own_names()
     keep(path, known, {name: info for name, info in found.items() if name in own})

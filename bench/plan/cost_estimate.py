@@ -16,7 +16,11 @@ from ...methods._encoders import (
     encoder_named,
 )
 from ...protocols import PROTOCOLS
+from ..data.pools import published_count
 from ..grid.expand import PlannedPretraining, PlannedRun
+from ..grid.schema import as_list
+from ..grid.sweeps import AT
+from ..identity import pool_count
 from .entry import Entry
 from .plan import Plan
 
@@ -42,6 +46,7 @@ class Estimate:
     evaluate_h: float
     timings: int  # stored timings behind it
     rough: int  # pieces of work estimated from the table
+    published: int = 0  # pretrainings by the published size of a pool that is not prepared
     unknown: int = 0  # pretrainings left out, because their pool or recipe is not known yet
 
     def __str__(self) -> str:
@@ -50,6 +55,8 @@ class Estimate:
         source = f"from {self.timings} stored timings" if self.timings else "nothing timed yet"
         if self.rough:
             source += f"; {self.rough} pieces of work from a rough table"
+        if self.published:
+            source += f"; {self.published} pretrainings by the published size of their pool"
         if self.unknown:
             source += f"; without {self.unknown} pretrainings whose pool or recipe is not known yet"
         return (
@@ -64,12 +71,13 @@ class Costs:
     def __init__(self, plan: Plan) -> None:
         timings: dict[Kind, list[float]] = {}
         self.used = 0
+        self._grid = plan.grid
         # Runs that differ in the condition only share a head, and its time.
         self._sharing = len({entry.planned.condition for entry in plan.runs}) or 1
         for entry in plan.pretrain:
             if entry.record and entry.planned.identity:
                 self.used += 1
-                per_image_s = entry.record.provenance.wall_s / (_images(entry.planned) or 1)
+                per_image_s = entry.record.provenance.wall_s / (self._images(entry.planned) or 1)
                 for kind in _kinds_of_pretraining(entry.planned):
                     timings.setdefault(kind, []).append(per_image_s)
         timed = [e for e in plan.runs if e.record and e.planned.identity]
@@ -87,7 +95,7 @@ class Costs:
 
     def pretraining_s(self, planned: PlannedPretraining) -> tuple[float, bool]:
         """Return the estimated seconds, and True if they come from stored timings."""
-        images = _images(planned)
+        images = self._images(planned)
         mean_s = self._mean_s(_kinds_of_pretraining(planned))
         if mean_s is not None:
             return mean_s * (images or 1), True
@@ -105,6 +113,36 @@ class Costs:
         like, share = _listed(planned.pretraining)
         return rough / self._sharing * share * (NANO_RUN if like == "vit_nano" else 1.0), False
 
+    def _images(self, planned: PlannedPretraining) -> float:
+        """Return the number of chips in all epochs of a pretraining; 0 if not known, or a control.
+
+        The size of a pool that is not prepared is the published one.
+        """
+        identity = planned.identity
+        if identity is not None:
+            epochs, count, at = (
+                (identity.recipe or {}).get("epochs", 0),
+                identity.pool_count,
+                identity.at,
+            )
+        else:
+            epochs, count, at = self._unprepared(planned)
+        every = count * epochs
+        return every if at is None or not every else max(1, round(at * every))
+
+    def _unprepared(self, planned: PlannedPretraining) -> tuple[float, int, float | None]:
+        """Return epochs, chips and share of the steps of a pretraining without an identity.
+
+        Epochs that a budget or a tuning must find first are 0.
+        """
+        pretrain = self._grid.pretrain
+        solved = planned.waits_for or pretrain.budget != "chips"
+        epochs = planned.recipe.epochs if planned.recipe and not solved else 0
+        total = published_count(planned.pool) if epochs else None
+        fraction = planned.axes.get("pool_fraction", as_list(pretrain.pool_fraction)[0])
+        count = pool_count(total, pretrain.pool_cap, fraction) if total else 0
+        return epochs, count, planned.axes.get(AT)
+
     def _mean_s(self, kinds: list[Kind]) -> float | None:
         """Return the mean of the most similar work that is timed; per image for a pretraining."""
         return next((self._means[kind] for kind in kinds if kind in self._means), None)
@@ -117,9 +155,10 @@ class Costs:
             if not missing_starts:
                 continue
             longest = missing_starts[0]  # it writes the others on its way
-            if longest.identity is None:
+            if longest.identity is None and not self._images(longest):
                 estimate.unknown += 1
                 continue
+            estimate.published += longest.identity is None
             seconds, measured = self.pretraining_s(longest)
             estimate.rough += not measured
             estimate.pretrain_h += seconds / 3600
@@ -185,7 +224,7 @@ def _kinds_of_pass(planned: PlannedRun) -> list[Kind]:
 
 def _kinds_of_pretraining(planned: PlannedPretraining) -> list[Kind]:
     """Return the kinds of comparable pretrainings, the most similar first."""
-    if not _images(planned):
+    if planned.recipe is None:
         return [("untrained", planned.method)]
     return [("pretrain", planned.method, _encoder(planned)), ("pretrain", _encoder(planned))]
 
@@ -208,12 +247,3 @@ def _work(encoder: EncoderConfig | GivenConfig) -> int:
 
 def _encoder(planned: PlannedPretraining) -> str:
     return planned.encoder["name"] if planned.encoder else ""
-
-
-def _images(planned: PlannedPretraining) -> int:
-    """Return the number of chips in all epochs of a pretraining; 0 for a control."""
-    identity = planned.identity
-    if identity is None or identity.recipe is None:
-        return 0
-    every = identity.pool_count * identity.recipe["epochs"]
-    return every if identity.at is None else max(1, round(identity.at * every))

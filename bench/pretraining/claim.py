@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 
 from ..identity import Pretraining, Resources
 from ..store.leases import LeaseHeldError, Renewed, lease
-from ..store.progress import PROGRESS_FILE, Progress, last_checkpoint, steps_of, write_progress
+from ..store.progress import (
+    LEASE,
+    PROGRESS_FILE,
+    Progress,
+    last_checkpoint,
+    steps_of,
+    write_progress,
+)
 from ..store.records import Store
 from .distributed import Ranks
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease
-
-LEASE = "running.lease"
 
 
 class Interrupted(Exception):

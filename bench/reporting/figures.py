@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ...methods._encoders import ViTConfig, encoder_from_json
 from ...results.class_metrics import confusion
-from ...results.figures.confusion import confusion_figure, recall_figure
+from ...results.figures.confusion import confusion_figure, recall_figure, shares
 from ...results.figures.critical_difference import ranks_figure
 from ...results.figures.encoders import attention_figure, features_figure
 from ...results.figures.training import History, training_figure
@@ -159,10 +159,7 @@ def _classes(plan: Plan, predictions: ChipPredictions, board: Leaderboard) -> Of
             skipped.append(f"confusion and recall on {dataset}: no predictions are stored")
             continue
         ordered = {row: matrices[row] for row in rows if row in matrices}
-        recalls = {
-            row: np.diag(matrix) / np.maximum(matrix.sum(axis=1), 1)
-            for row, matrix in ordered.items()
-        }
+        recalls = {row: np.diag(shares(matrix)) for row, matrix in ordered.items()}
         where = f"{column_name(column)}, sum over all seeds"
         note = "Rows are shares of a true class, summed over seeds, which share test chips."
         fewer = left_out(board, rows)

@@ -4,13 +4,16 @@ Everything of SLURM is called here, outside of the launcher, since a container m
 commands nor its keys.
 """
 
+import os
 import shlex
 import sys
 from pathlib import Path
 
 import submitit
 
+from ...methods._folders import VARIABLE
 from ..identity import Kind
+from .code_snapshot import copied_methods
 from .job_main import AGAIN
 from .profile import Allocation, Profile
 from .sbatch_options import flags
@@ -87,6 +90,7 @@ def make_executor(
             "unset SLURM_EXPORT_ENV",  # --export=NONE would keep the variables below from the job
             f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}",
             "export PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1",
+            *_export_methods(code),
             f"export OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} "
             f"OPENBLAS_NUM_THREADS={threads}",
         ],
@@ -94,6 +98,12 @@ def make_executor(
         additional_parameters=more,
     )  # fmt: skip
     return executor
+
+
+def _export_methods(code: Path) -> list[str]:
+    """Return the line that names the copies of the user's folders of methods."""
+    found = os.pathsep.join(map(str, copied_methods(code)))
+    return [f"export {VARIABLE}={shlex.quote(found)}"] if found else []
 
 
 def _teardown(python: str, place: Path) -> list[str]:

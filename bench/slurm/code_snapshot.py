@@ -1,4 +1,4 @@
-"""A copy of the code at submission, with that of installed plug-ins, which the jobs run.
+"""A copy of the code at submission, with plug-ins and folders of methods, which the jobs run.
 
 The copy is first on `PYTHONPATH`, with `PYTHONSAFEPATH=1`. So jobs run neither later edits nor
 another clone in the current folder. Each job compares the digest of its code with the copy's.
@@ -14,11 +14,13 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+from ...methods import _folders
 from ..store.provenance import code_state
 from .plugin_code import Plugin, installed_plugins
 
 FOLDERS = ("bench", "methods", "protocols", "results")
 ENDINGS = (".py", ".toml", ".json")
+USER = "methods_"  # begins the name of a folder of methods in a copy
 PLUGINS = "plugins.json"  # in a copy: the plug-ins that it holds, next to our folders
 
 
@@ -64,11 +66,18 @@ def _files(plugins: list[Plugin]) -> dict[str, Path]:
                 found[f"sarbench/{name}/{path.relative_to(folder).as_posix()}"] = path
     for plugin in plugins:
         found |= plugin.files()
+    for number, folder in enumerate(_folders.folders()):
+        found |= {f"{USER}{number}/{path.name}": path for path in sorted(folder.glob("*.py"))}
     return found
 
 
+def copied_methods(copy: Path) -> list[Path]:
+    """Return the user's folders of methods in a copy of the code of this process."""
+    return [copy / f"{USER}{number}" for number in range(len(_folders.folders()))]
+
+
 def running_digest() -> str:
-    """Return the digest of the code of this process and of its plug-ins."""
+    """Return the digest of the code of this process, of its plug-ins and folders of methods."""
     plugins = _plugins()
     return _digest(plugins, _files(plugins))
 

@@ -12,6 +12,7 @@ from .atomic import write_atomic
 from .provenance import host
 
 PROGRESS_FILE = "progress.json"
+LEASE = "running.lease"  # its holder renews it every few seconds (`leases.py`)
 FRESH_S = 120.0  # the largest age of a progress file of a running process
 CHECKPOINT = re.compile(r"checkpoint-(\d+)-([0-9a-f]{16})\.pt")
 

@@ -8,17 +8,21 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import SETTINGS, figure, panels, plain, width_of, wrapped
+from .style import GREY, SETTINGS, figure, panels, plain, width_of, wrapped
 
 COLUMNS = 3
 CELL = 0.24  # inches
+WHITE_BELOW = 47  # percent; there white and black have the same contrast on cividis, 4.6
 LEAST_SHOWN = 1.5  # percent; smaller shares are shown by their colour only
 
 
 def confusion_figure(
     matrices: Mapping[str, Int[np.ndarray, "C C"]], classes: Sequence[str], title: str
 ) -> Figure:
-    """Draw one matrix per method, in percent of the true class (row)."""
+    """Draw one matrix per method, in percent of the true class (row).
+
+    The row of a class without test chips has a dash.
+    """
     rows = -(-len(matrices) // COLUMNS)
     across = min(COLUMNS, len(matrices))
     names = [wrapped(c) for c in classes]
@@ -35,8 +39,7 @@ def confusion_figure(
         drawn.set_layout_engine("compressed")  # panels of fixed proportions
         grid = panels(drawn, len(matrices), COLUMNS)
         for number, (axes, (name, matrix)) in enumerate(zip(grid, matrices.items(), strict=True)):
-            share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-            _draw_percent(axes, share, LEAST_SHOWN)
+            _draw_percent(axes, 100 * shares(matrix), LEAST_SHOWN)
             if number + across >= len(matrices):  # the lowest of its column
                 axes.set_xticks(range(len(classes)), names, rotation=90, fontsize=6)
             else:
@@ -51,13 +54,22 @@ def confusion_figure(
     return drawn
 
 
+def shares(matrix: Int[np.ndarray, "C C"]) -> Float[np.ndarray, "C C"]:
+    """Return the share of each true class (row) predicted as each class; NaN without test chips."""
+    chips = matrix.sum(axis=1, keepdims=True)
+    return np.where(chips > 0, matrix / np.maximum(chips, 1), np.nan)
+
+
 def recall_figure(
     recalls: Mapping[str, Float[np.ndarray, " C"]],
     classes: Sequence[str],
     controls: Sequence[str],
     title: str,
 ) -> Figure:
-    """Draw the recall of each class (column) in percent, one row per method, controls below."""
+    """Draw the recall of each class (column) in percent, one row per method, controls below.
+
+    A NaN, of a class without test chips, is a dash.
+    """
     names, rows = [wrapped(c) for c in classes], [wrapped(name) for name in recalls]
     above = plain(title)
     methods = [name for name in recalls if name not in controls]
@@ -83,6 +95,8 @@ def _draw_percent(axes: Axes, values: Float[np.ndarray, "R C"], least: float) ->
     """Draw percents as colours, with numbers from `least`."""
     axes.imshow(values, "cividis", vmin=0, vmax=100)
     for (row, column), value in np.ndenumerate(values):
-        if value >= least:
+        if np.isnan(value):
+            axes.text(column, row, "-", ha="center", va="center", fontsize=6, color=GREY)
+        elif value >= least:
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=5,
-                      color="white" if value < 55 else "black")  # fmt: skip
+                      color="white" if value < WHITE_BELOW else "black")  # fmt: skip

@@ -177,26 +177,23 @@ def test_a_skeleton_is_not_written_into_an_installed_package(tmp_path, monkeypat
     for folder in (installed, here):
         folder.mkdir(parents=True)
     monkeypatch.setattr(method_skeleton, "METHODS_FOLDER", installed)
-    monkeypatch.chdir(here)
-    assert write_skeleton("my_own") == here / "my_own.py"
+    assert write_skeleton("my_own", here) == here / "my_own.py"
     assert (here / "my_own.py").read_text() == skeleton("my_own", in_this_repository=False)
     with pytest.raises(RequestError, match="belongs to the installed package"):
         write_skeleton("my_own", installed)
     assert list(installed.iterdir()) == []
     (installed.parent / "pyproject.toml").write_text("")
-    assert write_skeleton("my_own") == installed / "my_own.py"
+    assert write_skeleton("my_own", installed) == installed / "my_own.py"
     assert (installed / "my_own.py").read_text() == skeleton("my_own", in_this_repository=True)
 
 
-def test_a_new_plugin_is_explained(sarbench, tmp_path, monkeypatch):
+def test_a_new_method_is_written_here_and_its_next_command_finds_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = []
-    from sarbench.bench.cli import methods as _methods
-
-    monkeypatch.setattr(_methods.out, "print", lambda text, **rest: said.append(text))
-    assert sarbench("methods", "new", "my_own", "--folder", ".")[0] == 0
-    assert 'my_own = "your_package.my_own"' in "\n".join(said)
-    assert '[project.entry-points."sarbench.methods"]' in "\n".join(said)
+    done = call_here("methods", "new", "my_own")
+    assert (done.returncode, (tmp_path / "my_own.py").is_file()) == (0, True)
+    assert "next: sarbench methods check my_own --methods .\n" in done.stdout
+    again = call_here("methods", "new", "my_own", "--methods", ".")
+    assert (again.returncode, "'my_own' exists already" in again.stderr) == (2, True)
 
 
 def test_doctor_runs_to_its_end(sarbench, tmp_path, monkeypatch):
@@ -239,9 +236,30 @@ def test_doctor_does_not_wait_for_a_controller_that_is_stopped(tmp_path, monkeyp
     assert "does not answer (no answer in 0.1 s)" in found.text
 
 
-def test_data_ls_reports_data_found_below_the_folder(tmp_path, capsys):
+def test_data_ls_says_prepared_found_or_absent(tmp_path, capsys):
     (tmp_path / "data" / "SAR-ACD" / "A220").mkdir(parents=True)
+    for name in ("mine/a.png", "notes/a.txt", ".cache/a.png"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir()
+        path.touch()
+    (tmp_path / "data" / "broken.card.toml").write_text("title = 3\n")
+    copy_synthetic(Store(tmp_path / "runs"))
     list_data(tmp_path / "runs", tmp_path / "data", as_json=True)
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    states = {name: rows[name]["state"] for name in ("synthetic", "sar_acd", "mstar_soc")}
+    assert states == {"synthetic": "prepared", "sar_acd": "found", "mstar_soc": "absent"}
     assert (rows["sar_acd"]["found"], rows["sar_acd"]["prepared"]) == (True, None)
+    assert rows["sar_acd"]["place"] == str(tmp_path / "data" / "SAR-ACD")
+    assert rows["synthetic"]["prepared"]["count"] == 1600
     assert not rows["mstar_soc"]["found"]
+    done = call_here("data", "ls", "--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    assert "folder:mine: images of no set above, usable as a pool" in done.stdout
+    assert "folder:notes" not in done.stdout
+    assert "the card of broken cannot be used: " in done.stderr
+
+
+def test_data_ls_shows_what_a_store_holds_without_its_files(tmp_path):
+    copy_synthetic(Store(tmp_path / "runs"))
+    done = call_here("data", "ls", "--runs", tmp_path / "runs", "--data", tmp_path / "nowhere")
+    assert f"there is no folder {tmp_path}/nowhere" in done.stdout
+    assert "2 prepared, 0 found, " in done.stdout

@@ -8,6 +8,7 @@ from small_grids import METHODS, TEXT, grid_of, make_summary, spread
 from stores import provenance
 
 from sarbench import bench
+from sarbench.bench.data.pools import published_count
 from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.plan.cost_estimate import Costs
 from sarbench.bench.plan.entry import Entry
@@ -91,10 +92,54 @@ def test_conditions_share_the_time_of_a_head_in_the_table(tmp_path):
     assert shifted.rough == 2 * clean.rough - 2  # two pretrainings, each run twice
 
 
-def test_a_pretraining_without_a_prepared_pool_is_reported_and_not_counted(tmp_path):
-    said = str(Costs(made := plan_of(tmp_path, None)).missing(made))
+def test_a_pretraining_of_unknown_size_is_reported_and_not_counted(tmp_path):
+    text = SWEPT.replace("[pretrain]", '[pretrain]\npool = ["synthetic", "folder:elsewhere"]')
+    said = str(Costs(made := plan_of(tmp_path, None, text)).missing(made))
     assert "nothing timed yet" in said
-    assert "whose pool or recipe is not known" in said
+    assert "(0.00 pretraining" in said
+    assert "without 2 pretrainings whose pool or recipe is not known" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "chips", "trainings"),
+    [("paper", 94_776 * 200, 21), ("paper_scaling_data", 94_776 * 200 * (0.4 + 0.7 + 1.0), 3)],
+)
+def test_a_pool_that_is_not_prepared_has_its_published_size(tmp_path, name, chips, trainings):
+    """The paper's pool is 28,499 + 39,729 + 21,168 + 5,380 chips; the table has 1,500 a second."""
+    made = make_plan(read_grid(Path(name)), Store(tmp_path), tmp_path)
+    estimate = Costs(made).missing(made)
+    each = chips / 1500 / 3600
+    assert estimate.pretrain_h == pytest.approx(
+        each * (trainings if name == "paper" else 1), rel=1e-4
+    )
+    assert (estimate.published, estimate.unknown) == (trainings, 0)
+    assert f"{trainings} pretrainings by the published size of their pool" in str(estimate)
+
+
+def test_a_cap_and_a_state_shorten_a_pretraining_of_published_size(tmp_path):
+    text = SWEPT.replace("epochs = [10, 30]", "epochs = 10\npool_cap = 50").replace(
+        "seeds = 3", "seeds = 3\nat = [0.5, 1.0]"
+    )
+    made = plan_of(tmp_path, None, text)
+    half, whole = [one.planned for one in made.pretrain if one.planned.method == "mae"]
+    costs = Costs(made)
+    assert costs.pretraining_s(whole)[0] == pytest.approx(50 * 10 / 400, rel=1e-6)
+    assert costs.pretraining_s(half)[0] == pytest.approx(25 * 10 / 400, rel=1e-6)
+    assert costs.missing(made).published == 1  # the whole training writes the half on its way
+
+
+@pytest.mark.parametrize(
+    ("pool", "count"),
+    [
+        (["msar"], 28_499),
+        (["synthetic"], 2_100),
+        (["mstar_soc:train"], 2_747),
+        (["folder:somewhere"], None),
+        (["msar", "folder:somewhere"], None),
+    ],
+)
+def test_the_published_size_of_a_pool_is_that_of_its_cards(pool, count):
+    assert published_count(pool) == count
 
 
 QUICK = ("demo", "real_small", "paper")  # the others have the same methods

@@ -5,7 +5,7 @@ import pytest
 from drawings import outside
 from PIL import Image
 
-from sarbench.results.figures.confusion import confusion_figure, recall_figure
+from sarbench.results.figures.confusion import confusion_figure, recall_figure, shares
 from sarbench.results.figures.style import save
 
 NAMES = [
@@ -38,3 +38,18 @@ def test_no_label_of_eleven_panels_is_cut(tmp_path):
     pixels = np.asarray(Image.open(path).convert("L"))
     edges = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
     assert all((edge == 255).all() for edge in edges)  # nothing reaches the edge of the picture
+
+
+def test_a_class_without_test_chips_has_a_dash_and_no_recall_of_zero():
+    """Of the four training classes of MSTAR's EOC by version, two have no test chip."""
+    matrix = np.array([[8, 2, 0], [0, 0, 0], [1, 0, 9]])
+    found = shares(matrix)
+    assert np.isnan(found[1]).all()
+    assert np.diag(found)[[0, 2]].tolist() == [0.8, 0.9]
+    for figure in (
+        confusion_figure({"A": matrix}, ["a", "b", "c"], "title"),
+        recall_figure({"A": np.diag(found)}, ["a", "b", "c"], [], "title"),
+    ):
+        texts = [text.get_text() for text in figure.axes[0].texts]
+        assert "-" in texts
+        assert "0" not in texts

@@ -391,3 +391,12 @@ def test_the_batch_script_has_every_option_of_the_profile(tmp_path, monkeypatch)
     assert "#SBATCH --dependency=afterok:5_0\n" in packs
     assert "#SBATCH --kill-on-invalid-dep=yes\n" in packs
     assert not list(tmp_path.iterdir())
+
+
+def test_a_job_gets_the_folders_of_methods(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    monkeypatch.setenv("SARBENCH_METHODS", f"{tmp_path}/my methods")
+    plan = make_plan(runs_each=1, trained=1, untrained=0)
+    (array, *_) = make_arrays(plan, keys_of(plan), set(), limits())
+    text = Submitter(plan, Store(tmp_path), Profile(), dry=True).text(0, array, None)
+    assert f"export SARBENCH_METHODS='{tmp_path}/my methods'\n" in text

@@ -94,6 +94,7 @@ class AtrnetStar(Source):
         "Y. Liu et al., ATRNet-STAR: a large dataset and benchmark towards remote sensing object "
         "recognition in the wild, IEEE TPAMI 2026, arXiv 2501.13354"
     )
+    cites = ("liu2026atrnet",)
     layouts = (
         f"{'|'.join(setting.folder for setting in SETTINGS.values())}/train|test/<type>/"
         "<band>_<polarisation>_<depression>_<azimuth>_<number>.tif",

@@ -31,6 +31,7 @@ class FusarShip(Source):
         "X. Hou et al., FUSAR-Ship: building a high-resolution SAR-AIS matchup dataset of "
         "Gaofen-3, Sci. China Inf. Sci. 63, 2020"
     )
+    cites = ("hou2020fusar",)
     layouts = ("Train|Val/<class>/<name>.<format>", "train|test/<class>/<name>.<format>")
     folders = ("fusar_ship", "New_FUSAR", "FUSAR-Ship1.0", "FUSAR")
     markers = ("Train", "Val")

@@ -7,6 +7,8 @@ from ..files import ImageFile
 from ..source import Card, Entry, Listing, Source
 from .labelled_folder import FolderNameError, Options, options_of
 
+PUBLISHED = {"sar_ship": "wang2019sar", "sarsim": "kusk2016synthetic", "sample": "lewis2019sample"}
+
 
 class ImageFolder(Source):
     """A published pool: every image below its folder."""
@@ -20,6 +22,7 @@ class ImageFolder(Source):
         """Keep the fields of its one card."""
         self.name, self.title, self.total, self.what = name, title, total, what
         self.where, self.folders = where, (name, *folders)
+        self.cites = (PUBLISHED[name],) if name in PUBLISHED else ()
 
     def cards(self) -> tuple[Card, ...]:
         """Return its card."""

@@ -272,6 +272,7 @@ class Mstar(Source):
         "E. R. Keydel, S. W. Lee, J. T. Moore, MSTAR extended operating conditions: a tutorial, "
         "Proc. SPIE 2757, 1996"
     )
+    cites = ("keydel1996mstar",)
     layouts = (
         "MSTAR_PUBLIC_*/<depression>_DEG/COL*/SCENE*/<class>/HBnnnnn.sss.<format> (CD layout)",
         "TRAIN|TEST*/<class>[/<serial>][/<depression>]/HBnnnnn[.sss].<format>",

@@ -78,6 +78,7 @@ class OpenSARShip(Source):
         "L. Huang et al., OpenSARShip: A dataset dedicated to Sentinel-1 ship interpretation, IEEE "
         "JSTARS 11, 2018"
     )
+    cites = ("huang2018opensarship",)
     layouts = ("[OpenSARShip1|2/]<scene>/Patch_Uint8/Visual_<type>_x<n>_y<n>[_vv].tif",)
     folders = ("opensarship_patches", "opensarship")
     markers = ("OpenSARShip1", "OpenSARShip2")

@@ -94,6 +94,7 @@ class SarAcd(Source):
         "X. Sun et al., SCAN: Scattering characteristics analysis network for few-shot aircraft "
         "classification in high-resolution SAR images, IEEE TGRS 60, 2022"
     )
+    cites = ("sun2022scan",)
     layouts = ("[images/]<class>/NNN.<format>",)
     folders = ("sar_acd",)
     markers = ("A220", "ARJ21", "Boeing787")

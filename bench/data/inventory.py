@@ -1,0 +1,92 @@
+"""State of every data set and pool in a data folder and a store, and other folders of images."""
+
+from dataclasses import dataclass
+from os import walk
+from pathlib import Path
+from typing import Literal
+
+from .files import DatasetNotFoundError, archive_stem
+from .find_set import AmbiguousSetError, find_set
+from .images import SUFFIXES
+from .names import card_of
+from .packed import Summary
+from .registry import added, dataset_names, pool_names, pool_unless_labelled
+
+State = Literal["prepared", "found", "absent"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A data set or pool.
+
+    Attributes:
+        name: Name as in the tables of `sarbench data ls`; a pool is written `pool:<name>`.
+        title: Title of its card.
+        state: `prepared`: packed in the store, for runs. `found`: only its files are there.
+        found: True if its files are below the data folder, or if it needs none.
+        place: These files; None without any.
+        summary: Of the packed version; None without one, or with several.
+    """
+
+    name: str
+    title: str
+    state: State
+    found: bool
+    place: Path | None
+    summary: Summary | None
+
+
+def known_sets(data_dir: Path, root: Path) -> list[Known]:
+    """Return the state of every data set and pool; `root` is the store's folder."""
+    names = [*dataset_names(), *(f"pool:{name}" for name in pool_names())]
+    return [_state(name, data_dir, root) for name in names]
+
+
+def _state(name: str, data_dir: Path, root: Path) -> Known:
+    card = card_of(name)
+    try:
+        source = card.source.find(card, data_dir)
+        there = source is None or source.exists()
+    except DatasetNotFoundError:
+        source, there = None, False
+    place = source if there else None
+    try:
+        found = find_set(name, data_dir, root)
+    except AmbiguousSetError:  # several versions are packed; a command asks which one
+        return Known(name, card.title, "prepared", there, place, None)
+    packed = found.summary if found and found.packed else None
+    state = "prepared" if packed else "found" if there else "absent"
+    return Known(name, card.title, state, there, place, packed)
+
+
+def unknown_folders(data_dir: Path, known: list[Known]) -> list[tuple[str, str]]:
+    """Return folders and archives of images that are no known set: (name for a grid, use).
+
+    Args:
+        data_dir: The data folder; it need not exist.
+        known: The rows of `known_sets`.
+    """
+    if not data_dir.is_dir():
+        return []
+    places = {one.place for one in known}
+    found = []
+    for path in sorted(data_dir.iterdir()):
+        used = any(place and place.is_relative_to(path.resolve()) for place in places)
+        if not path.name.startswith(".") and not used and _holds_images(path):
+            name = f"folder:{path.name}"
+            labelled = pool_unless_labelled(name, data_dir) == name
+            found.append((name, "data set or pool" if labelled else "pool"))
+    return found
+
+
+def _holds_images(path: Path) -> bool:
+    """Return whether a folder holds an image at any depth, or is an archive."""
+    if path.is_file():
+        return archive_stem(path.name) is not None
+    files = (name for _, _, names in walk(path) for name in names)
+    return any(Path(name).suffix.lower() in SUFFIXES for name in files)
+
+
+def unusable_cards() -> dict[str, str]:
+    """Return the reason for each card file that cannot be used."""
+    return {name: reason for name, reason in added().items() if isinstance(reason, str)}
