@@ -85,3 +85,18 @@ def test_a_plugin_that_is_too_large_to_copy_is_refused(plugin, tmp_path, monkeyp
     with pytest.raises(LargePluginError, match=r"the plug-in acme_sar.*Move data out"):
         snapshot.take_snapshot(tmp_path / "ledger")
     assert not (tmp_path / "ledger").exists()
+
+
+def test_a_folder_of_methods_is_copied_and_run_from_the_copy(tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "my_mae.py").write_text("WORD = 'first'")
+    monkeypatch.setenv("SARBENCH_METHODS", str(mine))
+    copy, digest = snapshot.take_snapshot(tmp_path / "ledger")
+    (folder,) = snapshot.copied_methods(copy)
+    (mine / "my_mae.py").write_text("WORD = 'second'")
+    assert (folder / "my_mae.py").read_text() == "WORD = 'first'"
+    with pytest.raises(snapshot.WrongCodeError):
+        snapshot.check_code(digest)
+    monkeypatch.setenv("SARBENCH_METHODS", str(folder))
+    snapshot.check_code(digest)
