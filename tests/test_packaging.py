@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PUBLIC = ROOT / "bench/public"  # the package `sarbench` itself
 FOLDERS = ("bench", "methods", "protocols", "results")
 
 
@@ -16,8 +17,22 @@ def test_every_folder_with_code_is_in_the_package_list():
         "sarbench." + ".".join(path.parent.relative_to(ROOT).parts)
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("__init__.py")
+        if path.parent != PUBLIC
     }
-    assert found == set(PROJECT["tool"]["setuptools"]["packages"])
+    assert found | {"sarbench"} == set(PROJECT["tool"]["setuptools"]["packages"])
+
+
+def test_importing_sarbench_is_quick_and_gives_the_public_names():
+    code = (
+        "import sys, sarbench; print(*dir(sarbench), sarbench.__version__); "
+        "assert not {'torch', 'pandas', 'numpy'} & sys.modules.keys(); "
+        "assert all(getattr(sarbench, name) for name in sarbench.__all__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "tests"
+    )
+    names = ["Evaluated", "Results", "__version__", "evaluate", "open_store", "pretrain"]
+    assert done.stdout.split() == [*names, PROJECT["project"]["version"]]
 
 
 def test_a_folder_refuses_any_other_import_name():

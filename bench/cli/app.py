@@ -26,7 +26,10 @@ COMMANDS = {
     "compare": ("results", "Compare two methods on the runs they share, in plain words."),
     "paper": ("results", "Print a paper's tables with measured values and a verdict per cell."),
     "report": ("results", "Write an HTML page with leaderboards, figures, runs and failures."),
-    "cite": ("cite", "Print BibTeX of sarbench and of the methods, data and weights of a grid."),
+    "cite": (
+        "cite",
+        "Print BibTeX of the benchmark, and of the methods, data and weights of a grid.",
+    ),
     "archive": (
         "records",
         "Write the records and predictions of a grid into one zip file, without weights.",
@@ -39,7 +42,7 @@ COMMANDS = {
     "doctor": ("doctor", "Check this machine: versions, GPU, store, data, SLURM, a profile."),
     "weights": ("weights", "Inspect, import and export files of weights."),
     "features": ("weights", "Write the features of chips under the encoder of a file or of a key."),
-    "export": ("splits", "Write splits and support sets as files for other tools, such as Dassl."),
+    "export": ("export", "Write runs, predictions or splits as files for other tools."),
     "data": ("data", "List, describe, prepare, verify and draw data sets and pools."),
     "grids": ("grids", "List and show the bundled grids, and write a new grid."),
     "methods": ("methods", "List, draw, check and create methods."),

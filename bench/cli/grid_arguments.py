@@ -29,15 +29,10 @@ from .options import DATA, RUNS, DataDir, MethodsDirs, RunsDir, open_store, set_
 
 Many = list[str] | None
 
-ARCHIVE_READERS = (
-    "plan",
-    "table",
-    "compare",
-    "paper",
-    "report",
-    "check",
-    "cite",
-)  # GRID may be one
+ARCHIVE_READERS = (  # GRID may be one
+    "plan", "table", "compare", "paper", "report", "check", "cite", "export runs",
+    "export predictions",
+)  # fmt: skip
 GRID_HELP = (
     "grid file (TOML), archive (.zip; to read) or name of a bundled grid: "
     f"{', '.join(bundled_grids())}"
@@ -246,10 +241,19 @@ def _check_archive(request: Request, command: str) -> None:
             )
 
 
-def grid_command(command: Callable[..., None]) -> Callable[..., None]:
-    """Add a command on a grid: its first argument is a `Request`, the others are its options."""
+def grid_command(
+    command: Callable[..., None], group: typer.Typer = app, name: str = ""
+) -> Callable[..., None]:
+    """Add a command on a grid: its first argument is a `Request`, the others are its options.
+
+    Args:
+        command: The function.
+        group: The group of the command.
+        name: Its full name, such as `export runs`, if that is not the name of the function.
+    """
     shared = signature(_request).parameters
     own = list(signature(command).parameters.values())[1:]
+    name = name or command.__name__
 
     @wraps(command)
     def called(**given: Any) -> None:
@@ -257,9 +261,9 @@ def grid_command(command: Callable[..., None]) -> Callable[..., None]:
         if not request.of_archive:
             command(request, **given)
             return
-        _check_archive(request, command.__name__)
+        _check_archive(request, name)
         with unpacked(request.path) as store:
             command(replace(request, archived=store), **given)
 
     set_parameters(called, [*shared.values(), *own])  # GRID before all
-    return app.command()(called)
+    return group.command(name.split()[-1])(called)

@@ -178,6 +178,10 @@ def archive(
             "merge needs the scores",
         ),
     ] = False,
+    no_pictures: Annotated[
+        bool,
+        typer.Option("--no-pictures", help="leave out the predictions that a report draws"),
+    ] = False,
     parts: Annotated[
         list[Path] | None,
         typer.Option("--from", metavar="FILE.zip", help=f"take runs from this archive too {MORE}"),
@@ -197,13 +201,14 @@ def archive(
         raise RequestError(f"{path} exists; give another --out, or add --replace")
     grid = request.grid  # refuses a wrong file first
     content = grid_file(request.path).read_bytes()
+    kept = {"scores": not no_scores, "pictures": not no_pictures}
     if not parts:
         made = request.results()
         predictions_of(made, request.store)  # refuses false records
         if no_scores:  # the metrics of scores cannot be checked later
             with _checking() as on_progress:
                 refuse_false_runs(made, request.store, on_progress)
-        write_archive(path, members_of(made, request.store, content, scores=not no_scores))
+        write_archive(path, members_of(made, request.store, content, **kept))
         _print_written(path, made)
         return
     if folders := [str(part) for part in parts if part.is_dir()]:
@@ -223,7 +228,7 @@ def archive(
         _refuse_parts(made, store, no_scores)
         with _checking() as on_progress:
             refuse_false_runs(made, store, on_progress)
-        write_archive(path, members_of(made, store, content, scores=not no_scores))
+        write_archive(path, members_of(made, store, content, **kept))
         _print_written(path, made)
         taken = Counter(
             store.holding("evaluate", str(entry.key))[0].shown

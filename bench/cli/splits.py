@@ -1,4 +1,4 @@
-"""Commands that write splits for other tools."""
+"""The command that writes splits for other tools."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..suggest import RequestError
-from .app import COMMANDS, app, out, warn
+from .app import out, warn
 from .completion import complete_dataset
 from .options import DATA, RUNS, DataDir, RunsDir, new_folder, open_store
 from .progress import Bar, progress
@@ -16,18 +16,9 @@ if TYPE_CHECKING:  # `--help` needs no NumPy
     from ..dassl.splits import SupportSet
     from ..data.chips import Chips
 
-export = typer.Typer(no_args_is_help=True, help=COMMANDS["export"][1])
-app.add_typer(export, name="export")
-
 NAMED = 3  # paths of one kind in the terminal
 
 
-@export.callback()
-def _group() -> None:
-    pass
-
-
-@export.command("splits")
 def export_splits(
     dataset: Annotated[
         str,

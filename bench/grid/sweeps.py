@@ -29,10 +29,12 @@ def sweep_settings(
     every = {name: swept_values(value, defaults[name]) for name, value in given.items()}
     swept = {name: values for name, values in every.items() if values is not None}
     points = [dict(zip(swept, one, strict=True)) for one in itertools.product(*swept.values())]
-    return [
-        (", ".join(f"{name} {_shown(value)}" for name, value in point.items()), given | point)
-        for point in points
-    ]
+    return [(describe_settings(point), given | point) for point in points]
+
+
+def describe_settings(values: dict[str, Any]) -> str:
+    """Return settings of a protocol as in the head of a column: `readout patch_max`."""
+    return ", ".join(f"{name} {_shown(value)}" for name, value in values.items())
 
 
 def _shown(value: Any) -> str:

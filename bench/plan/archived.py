@@ -85,18 +85,19 @@ class ArchivedPlan(Strict):
 
 
 def members_of(
-    plan: Plan, store: Store, grid: bytes, *, scores: bool = True
+    plan: Plan, store: Store, grid: bytes, *, scores: bool = True, pictures: bool = True
 ) -> dict[str, bytes | Path]:
     """Return the members of the archive of a plan: contents, or files of the store.
 
-    Weights are left out. Of the predictions of pretrainings, those that a report draws are kept:
-    of the first finished pretraining of each method.
+    Weights are left out.
 
     Args:
         plan: The grid, or the part to archive.
         store: The store with its records.
         grid: Content of the grid file.
         scores: Keep the score of each test chip, not only its predicted class.
+        pictures: Keep the predictions that a report draws: of the first finished pretraining of
+            each method.
 
     Raises:
         ArchiveError: The store does not describe a data set or pool, or predictions are missing
@@ -109,7 +110,8 @@ def members_of(
             files = [HISTORY]
             method = entry.planned.method
             sample = store.file("pretrain", entry.key, SAMPLES_FILE)
-            if plan.methods[method].predicts and method not in drawn and sample.exists():
+            draws = pictures and plan.methods[method].predicts and method not in drawn
+            if draws and sample.exists():
                 drawn.add(method)
                 files.append(SAMPLES_FILE)
             members |= _files(store, "pretrain", entry.key, files)

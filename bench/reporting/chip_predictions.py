@@ -46,6 +46,22 @@ class ChipPredictions:
             self._first.setdefault(str(record.identity.get("dataset")), record)
         self._groups: dict[str, Int[np.ndarray, " M"] | None] = {}
 
+    def only(self, keys: Iterable[str | None]) -> "ChipPredictions":
+        """Return those of some runs; what was read is shared."""
+        wanted = set(keys)
+        part = ChipPredictions(self._store, [r for k, r in self._records.items() if k in wanted])
+        part._verifier, part._predicted = self._verifier, self._predicted
+        part._of_scores = self._of_scores
+        return part
+
+    def records(self) -> list[RunRecord]:
+        """Return the records of the runs."""
+        return list(self._records.values())
+
+    def split_of(self, record: RunRecord) -> Split | None:
+        """Return the split of a run; None where it is not known here."""
+        return self._verifier.split(record)
+
     def split(self, dataset: str) -> Split | None:
         """Return the split of the runs on a data set; None where it is not known here."""
         first = self._first.get(dataset)

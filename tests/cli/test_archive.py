@@ -173,6 +173,23 @@ def test_an_archive_without_scores_prints_the_same_and_is_not_merged(
     assert (status, "was made with --no-scores" in errors) == (2, True)
 
 
+def test_an_archive_without_pictures(made: Path, tmp_path: Path, call: Call):
+    copy = shutil.copytree(made, tmp_path / "copy")
+    for folder in (copy / "runs/pretrain").iterdir():
+        (folder / "predictions.npz").write_bytes(b"drawn")
+    names = []
+    for options in ((), ("--no-pictures",)):
+        path = tmp_path / f"{len(options)}.zip"
+        call("archive", copy / "grid.toml", *on_store(copy), *options, "--out", path)
+        with zipfile.ZipFile(path) as stored:
+            names.append(set(stored.namelist()))
+        assert call("table", path) == call("table", made / "kept.zip")
+    left_out = names[0] - names[1]
+    assert len(left_out) == 2  # of MAE and LoMaR
+    assert all(name.startswith("pretrain/") for name in left_out)
+    assert names[1] < names[0]
+
+
 def test_an_archive_is_printed_with_its_own_versions(
     made: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ):

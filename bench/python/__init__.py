@@ -1,0 +1,1 @@
+"""Results and single steps for Python users; `bench/public` lists the names."""

@@ -1,0 +1,115 @@
+"""Finished runs with the names that they have in tables."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...protocols import PROTOCOLS
+from ...results.record import PretrainRecord, RunRecord, digest_json
+from ..grid.sweeps import describe_settings
+from ..identity import Pretraining
+from ..plan.plan import Plan
+from ..store.records import Store
+
+
+@dataclass(frozen=True)
+class StartRow:
+    """A finished pretraining.
+
+    Attributes:
+        row: Its row in tables: the label of a grid; without a grid the name of the method, with
+            the first digits of its identity if the store has several of one method.
+        record: Its record.
+    """
+
+    row: str
+    record: PretrainRecord
+
+    @property
+    def identity(self) -> Pretraining:
+        """The identity of the pretraining."""
+        return Pretraining(**self.record.identity)
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A finished run.
+
+    Attributes:
+        start: Its pretraining.
+        settings: Settings of the protocol as in the head of a column, such as `readout patch_max`.
+        record: Its record.
+    """
+
+    start: StartRow
+    settings: str
+    record: RunRecord
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The finished pretrainings and runs of a store, or of a grid in it."""
+
+    starts: list[StartRow]
+    runs: list[RunRow]
+
+
+def rows_of_plan(plan: Plan) -> Rows:
+    """Return the finished work of a grid, with its labels."""
+    starts = {
+        entry.key: StartRow(entry.planned.row, entry.record)
+        for entry in plan.pretrain
+        if isinstance(entry.record, PretrainRecord)
+    }
+    runs = [
+        RunRow(starts[start.key], entry.planned.swept, entry.record)
+        for start, own in plan.grouped()
+        for entry in own
+        if isinstance(entry.record, RunRecord) and start.key in starts
+    ]
+    return Rows(list(starts.values()), runs)
+
+
+def rows_of_store(store: Store) -> Rows:
+    """Return all finished work of a store.
+
+    Raises:
+        DamagedRecordError: A record cannot be read.
+    """
+    records = dict(_records(store))
+    series = {key: _series(record) for key, record in records.items()}
+    of_method: dict[str, set[str]] = {}
+    for key, record in records.items():
+        of_method.setdefault(record.identity["method"], set()).add(series[key])
+    starts = {}
+    for key, record in records.items():
+        name = str(record.identity["method"])
+        several = len(of_method[name]) > 1
+        starts[key] = StartRow(f"{name} {series[key][:6]}" if several else name, record)
+    runs = []
+    for key in sorted(store.keys("evaluate")):
+        run: RunRecord | None = store.read("evaluate", key)
+        if run is not None and run.identity["start"] in starts:
+            runs.append(RunRow(starts[run.identity["start"]], _settings(run), run))
+    return Rows(list(starts.values()), runs)
+
+
+def _records(store: Store) -> Iterator[tuple[str, PretrainRecord]]:
+    for key in sorted(store.keys("pretrain")):
+        record: PretrainRecord | None = store.read("pretrain", key)
+        if record is not None:
+            yield key, record
+
+
+def _series(record: PretrainRecord) -> str:
+    """Return a digest of everything but the seed."""
+    return digest_json({name: value for name, value in record.identity.items() if name != "seed"})
+
+
+def _settings(record: RunRecord) -> str:
+    """Return the settings that differ from the present defaults of the protocol."""
+    identity = record.identity
+    protocol = PROTOCOLS.get(identity["protocol"])
+    defaults = vars(protocol.settings()) if protocol else {}
+    return describe_settings(
+        {k: v for k, v in identity["settings"].items() if k not in defaults or defaults[k] != v}
+    )
