@@ -26,7 +26,10 @@ COMMANDS = {
     "compare": ("results", "Compare two methods on the runs they share, in plain words."),
     "paper": ("results", "Print a paper's tables with measured values and a verdict per cell."),
     "report": ("results", "Write an HTML page with leaderboards, figures, runs and failures."),
-    "cite": ("cite", "Print BibTeX of sarbench and of the methods, data and weights of a grid."),
+    "cite": (
+        "cite",
+        "Print BibTeX of the benchmark, and of the methods, data and weights of a grid.",
+    ),
     "archive": (
         "records",
         "Write the records and predictions of a grid into one zip file, without weights.",

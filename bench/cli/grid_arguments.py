@@ -30,8 +30,8 @@ from .options import DATA, RUNS, DataDir, MethodsDirs, RunsDir, open_store, set_
 Many = list[str] | None
 
 ARCHIVE_READERS = (  # GRID may be one
-    "plan", "table", "compare", "paper", "report", "check", "export runs", "export predictions",
-    "cite",
+    "plan", "table", "compare", "paper", "report", "check", "cite", "export runs",
+    "export predictions",
 )  # fmt: skip
 GRID_HELP = (
     "grid file (TOML), archive (.zip; to read) or name of a bundled grid: "

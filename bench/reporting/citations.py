@@ -1,4 +1,4 @@
-"""BibTeX of what a plan uses: sarbench, its methods, its data sets and pools, its weights."""
+"""BibTeX of what a plan uses: the benchmark, methods, data sets and pools, weights."""
 
 import re
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from ..identity import GIVEN, Pretraining
 from ..method_facts.method_info import MethodInfo
 from ..plan.plan import Plan
 
+NAME = "sarbench"
 PAPERS = Path(__file__).with_name("papers.bib")
 ALSO = {"sar_hog": ("song2016sar",)}  # publications next to that of the registry
 LAYOUTS = {  # layout of a file of weights -> publication of its authors' own weights
@@ -69,7 +70,7 @@ def value_of(entry: str, name: str) -> str:
 
 
 def bibliography(plan: Plan) -> Bibliography:
-    """Return the publications of sarbench and of everything that a plan uses."""
+    """Return the publications of the benchmark and of everything that a plan uses."""
     found, known = Bibliography(), papers()
     found.add(own_entry(), "the benchmark")
     used = dict.fromkeys(entry.planned.method for entry in plan.pretrain)
@@ -88,11 +89,11 @@ def bibliography(plan: Plan) -> Bibliography:
 
 
 def own_entry() -> str:
-    """Return the entry of sarbench at its installed version."""
-    about = metadata("sarbench")
-    return _entry("software", "sarbench", {
-        "author": "{The sarbench authors}",
-        "title": f"sarbench: {about['Summary']}",
+    """Return the entry of the benchmark at its installed version."""
+    about = metadata(NAME)
+    return _entry("software", NAME, {
+        "author": f"{{The {NAME} authors}}",
+        "title": f"{NAME}: {about['Summary']}",
         "version": about["Version"],
     })  # fmt: skip
 
