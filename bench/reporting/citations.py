@@ -16,7 +16,7 @@ NAME = "sarbench"
 PAPERS = Path(__file__).with_name("papers.bib")
 ALSO = {"sar_hog": ("song2016sar",)}  # publications next to that of the registry
 LAYOUTS = {  # layout of a file of weights -> publication of its authors' own weights
-    "mae": "he2022masked", "fg_mae": "wang2024feature", "i_jepa": "assran2023self",
+    "mae": "he2022masked", "fg_mae": "wang2025feature", "i_jepa": "assran2023self",
     "lomar": "chen2022efficient", "sar_jepa": "li2024predicting", "sarmae": "liu2026sarmae",
     "hivit": "li2025saratr", "itpn": "li2026saratr", "dinov2": "oquab2024dinov2",
     "dinov2_hugging_face": "oquab2024dinov2",
