@@ -36,7 +36,10 @@ def set_folders(folders: Iterable[Path]) -> None:
                 f"the folder of methods {folder} does not exist; --methods and {VARIABLE} take "
                 "folders with files of methods. Create it, or correct the path"
             )
-    os.environ[VARIABLE] = os.pathsep.join(map(str, dict.fromkeys(given)))
+    if given:
+        os.environ[VARIABLE] = os.pathsep.join(map(str, dict.fromkeys(given)))
+    else:
+        os.environ.pop(VARIABLE, None)
 
 
 def folders() -> list[Path]:

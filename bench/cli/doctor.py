@@ -16,7 +16,6 @@ from ..data.names import split_name
 from ..data.prepare import summary
 from ..data.registry import dataset_names, pool_names
 from ..slurm.commands import Site, SlurmError, read_site
-from ..slurm.node_check import check_node, refusals
 from ..slurm.profile import Profile, ProfileError, check_site, read_profile
 from ..store.atomic import NoSpaceError
 from ..store.provenance import code_state, host
@@ -181,6 +180,8 @@ def _slurm(store: Store, data: Path, profile: Profile | None, job: bool) -> Iter
         yield Finding("profile", "wrong", str(error))
         return
     yield Finding("profile", "ok", "the site has its partition and allows its time limits")
+    from ..slurm.node_check import check_node, refusals  # imports submitit
+
     for stage, refusal in refusals(profile, store):
         state = "note" if "available now" in refusal else "wrong"  # the partition is down
         hint = "compare the profile with `sinfo` and `scontrol show partition`"

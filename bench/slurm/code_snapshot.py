@@ -57,7 +57,9 @@ def _files(plugins: list[Plugin]) -> dict[str, Path]:
     """Return every code file of this process, by its path in a folder of imports."""
     whole = find_spec("sarbench")
     if whole is None or whole.origin is None:
-        raise WrongCodeError("sarbench is not installed; install it with: pip install -e .")
+        raise WrongCodeError(
+            "the package `sarbench` cannot be found; install it with: pip install -e ."
+        )
     found = {"sarbench/__init__.py": Path(whole.origin)}
     for name in FOLDERS:
         folder = _folder(name)

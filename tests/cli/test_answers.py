@@ -20,6 +20,7 @@ from sarbench.bench.cli.results import SUFFIXES, chosen_format
 from sarbench.bench.contract import preview as show_method
 from sarbench.bench.contract import skeleton as method_skeleton
 from sarbench.bench.contract.skeleton import skeleton, write_skeleton
+from sarbench.bench.data import registry
 from sarbench.bench.grid.schema import bundled_grids, grid_file, read_grid
 from sarbench.bench.pretraining.step import NonFiniteLossError
 from sarbench.bench.slurm import commands as slurm
@@ -91,8 +92,8 @@ def test_doctor_reports_a_disk_too_full_for_the_probe(tmp_path, monkeypatch):
 
     site = slurm.Site(10, {"gpu": slurm.Partition("gpu", 1e9)}, "gpu", False)
     monkeypatch.setattr(_doctor, "read_site", lambda **_: site)
-    monkeypatch.setattr(_doctor, "refusals", lambda *_: [])
-    monkeypatch.setattr(_doctor, "check_node", full)
+    monkeypatch.setattr("sarbench.bench.slurm.node_check.refusals", lambda *_: [])
+    monkeypatch.setattr("sarbench.bench.slurm.node_check.check_node", full)
     found = list(_doctor._slurm(Store(tmp_path), tmp_path, parse_profile({}, "p"), job=True))
     assert (found[-1].what, found[-1].state) == ("job", "wrong")
     assert "No space left" in found[-1].text
@@ -236,7 +237,8 @@ def test_doctor_does_not_wait_for_a_controller_that_is_stopped(tmp_path, monkeyp
     assert "does not answer (no answer in 0.1 s)" in found.text
 
 
-def test_data_ls_says_prepared_found_or_absent(tmp_path, capsys):
+def test_data_ls_says_prepared_found_or_absent(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(registry, "_added", {})
     (tmp_path / "data" / "SAR-ACD" / "A220").mkdir(parents=True)
     for name in ("mine/a.png", "notes/a.txt", ".cache/a.png"):
         path = tmp_path / "data" / name

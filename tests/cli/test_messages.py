@@ -16,6 +16,7 @@ COMMAND = re.compile(
     r"(?<![\w.])sarbench ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+))?([^`;\n]*?)(?=[`;\n]|\. |sarbench |$)"
 )
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+OTHERS = {"--jobs", "--noheader", "--test-only", "--nv"}  # options of SLURM and apptainer
 
 
 def commands() -> dict[tuple[str, ...], set[str]]:
@@ -61,7 +62,7 @@ def problems(text: str, known: dict[tuple[str, ...], set[str]]) -> list[str]:
         found += [f"sarbench {' '.join(path)} {o}" for o in OPTION.findall(said)
                   if o not in known[path]]  # fmt: skip
     if " " in text.strip() and not text.startswith("--"):
-        every = set[str]().union(*known.values())
+        every = OTHERS.union(*known.values())
         found += [o for o in OPTION.findall(COMMAND.sub("", text)) if o not in every]
     return found
 

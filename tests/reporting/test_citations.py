@@ -9,6 +9,7 @@ import yaml
 from commands import TINY, call_here
 from test_packaging import PROJECT, ROOT
 
+from sarbench.bench.data import registry
 from sarbench.bench.data.registry import SOURCES
 from sarbench.bench.reporting.citations import (
     ALSO,
@@ -93,7 +94,10 @@ def test_an_archive_is_cited_without_its_data():
     assert "% No publication is known for: pool:folder:opensarship_slc_png" in said
 
 
-def test_a_card_of_a_user_and_a_plug_in_are_cited_by_what_they_state(tmp_path, package):
+def test_a_card_of_a_user_and_a_plug_in_are_cited_by_what_they_state(
+    tmp_path, package, monkeypatch
+):
+    monkeypatch.setattr(registry, "_added", {})
     from sarbench.bench.contract.skeleton import skeleton
 
     text = skeleton("plugin_cited", False)

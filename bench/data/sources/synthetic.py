@@ -202,11 +202,8 @@ class Synthetic(Source):
         what = "Ten made-up vehicles from a small physical simulator."
         return (
             Card("synthetic", "dataset", "Synthetic", what, self, whole_px=CHIP_PX),
-            Card(
-                "synthetic", "pool", "Synthetic pool", what, self,
-                total=len(VEHICLES) * POOL_PER_CLASS + POOL_EMPTY,
-            ),
-        )  # fmt: skip
+            Card("synthetic", "pool", "Synthetic pool", what, self),
+        )
 
     def find(self, card: Card, data_dir: Path) -> None:
         """Return None: no files are needed."""
