@@ -11,12 +11,10 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from ..data.chips import Chips
-from ..data.find_set import describe_set
+from ..data.find_set import describe_set, prepare_set
 from ..data.inventory import known_sets, unknown_folders, unusable_cards
-from ..data.names import card_of, full_name, place_of, split_name
-from ..data.prepare import prepare
+from ..data.names import card_of, place_of, split_name
 from ..data.registry import describe, pool_unless_labelled
-from ..data.set_descriptions import write_description
 from ..store.records import Store
 from ..store.step_times import write_step_time
 from ..suggest import RequestError
@@ -50,13 +48,10 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
     result = []
     with progress() as shown:
         for given in dict.fromkeys(pool_unless_labelled(name, folder) for name in names):
-            name, pool = split_name(given)
             bar = Bar(f"preparing {given}", None, "chips")
             shown.add(bar)
-            show = _shows(bar, shown)
-            chips, counts = prepare(name, folder, store.prepared, pool=pool, progress=show)
+            chips = prepare_set(given, folder, store, _shows(bar, shown))
             result.append(chips)
-            write_description(store.root, full_name(given), chips, counts)
             shown.remove(bar)
             if bar.done:
                 shown.line(f"prepared {given}: {len(chips)} chips")

@@ -17,14 +17,14 @@ from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause
 from ..plan.filters import Filters
 from ..plan.input_warnings import input_warnings
-from ..plan.plan import Plan
+from ..plan.plan import Plan, describe_entry
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
 from .app import app, err, out, print_json, print_status, warn
 from .data import prepare_missing
 from .grid_arguments import Request, grid_command
 from .options import DATA, RUNS, Json, RunsDir
-from .plan_output import describe, pretrain_json, print_states, run_json
+from .plan_output import pretrain_json, print_states, run_json
 from .progress import Bar, progress
 
 Force = Annotated[
@@ -66,7 +66,7 @@ def plan(request: Request, as_json: Json = False) -> None:
         if entry.state in ("failed", "stale") or entry.cause == Cause.NO_WEIGHTS
     ]
     for entry in explained[:10]:
-        out.print(f"  {entry.state}: {describe(entry)}: {entry.reason}", markup=False)
+        out.print(f"  {entry.state}: {describe_entry(entry)}: {entry.reason}", markup=False)
     for line in recipe_lines(made):
         out.print(line, markup=False)
     if made.moved:
@@ -181,7 +181,7 @@ def _report_missing(request: Request, made: Plan, elsewhere: set[str]) -> int:
         if entry.state != "done" and str(entry.key) not in elsewhere
     ]
     for entry in missing[:10]:
-        print_status(f"  {entry.state}: {describe(entry)}: {entry.reason}")
+        print_status(f"  {entry.state}: {describe_entry(entry)}: {entry.reason}")
     if len(missing) > 10:
         err.print(f"  and {len(missing) - 10} more: {request.command('plan')}")
     return len(missing)

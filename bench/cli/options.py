@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ...methods import _folders
+from ..data.find_set import open_store as open_store
 from ..data.registry import add_cards
-from ..data.set_descriptions import FOLDER
-from ..store.records import Store, StoreError
 from ..suggest import RequestError
 
 RUNS = Path("runs")
@@ -88,17 +87,3 @@ def set_parameters(command: Callable[..., Any], parameters: Iterable[Parameter])
     # Typer reads the options from these two.
     command.__signature__ = Signature(ordered)  # pyright: ignore[reportAttributeAccessIssue]
     command.__annotations__ = {one.name: one.annotation for one in ordered}
-
-
-def open_store(runs: Path) -> Store:
-    """Return the store in a folder, which is created by the first write.
-
-    Raises:
-        StoreError: A part of the path is a file.
-    """
-    root = runs.expanduser().resolve()
-    nearest = next(path for path in (root, *root.parents) if path.exists())
-    if not nearest.is_dir():
-        raise StoreError(f"{nearest} is a file; name a folder with --runs or SARBENCH_RUNS")
-    add_cards(root / FOLDER)
-    return Store(root)

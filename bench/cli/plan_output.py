@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ..grid.expand import PlannedPretraining, PlannedRun
 from ..plan.entry import Entry
-from ..plan.plan import Plan, counted, describe_pretraining, describe_run
+from ..plan.plan import Plan, counted, describe_pretraining
 from .app import out
 
 
@@ -49,11 +49,3 @@ def run_json(entry: Entry[PlannedRun]) -> dict[str, Any]:
         "cause": entry.cause, "reason": entry.reason,
         "identity": planned.identity.to_json() if planned.identity else None,
     }  # fmt: skip
-
-
-def describe(entry: Entry) -> str:
-    """Describe a pretraining or a run in words."""
-    planned = entry.planned
-    if isinstance(planned, PlannedPretraining):
-        return describe_pretraining(planned)
-    return describe_run(planned)

@@ -30,7 +30,7 @@ from ..reporting.leaderboard import (
     scores_of,
     shared_columns,
 )
-from ..reporting.metric_values import chosen_metric, with_metric
+from ..reporting.metric_values import chosen_metric, records_of, with_metric
 from ..reporting.published import compare_with, papers, read_published
 from ..seeding import stream
 from ..store.archive import MANIFEST
@@ -174,7 +174,7 @@ def compare(
     made = request.plan()
     rows = resolve_rows(made, first, second)
     request.check_results(made)
-    measure = chosen_metric(made, metric)
+    measure = chosen_metric(records_of(made), metric)
     whole = made if request.part == Filters() else replace(request, part=Filters()).plan()
     predictions = predictions_of(made, request.store)
     both = [score for score in scores_of(made) if score.method in rows]

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ..plan.entry import Entry
 from ..plan.failure_class import RETRY_ONLY
-from ..plan.plan import Plan
+from ..plan.plan import Plan, describe_entry
 from ..slurm import ledger
 from ..slurm.job_states import JobStates, update_from_queue
 from ..slurm.overview import last_lines, own_failures, running_jobs, tail
@@ -21,7 +21,7 @@ from ..suggest import RequestError
 from .app import out, print_error, print_json, print_status, warn
 from .grid_arguments import Request, grid_command
 from .options import Json
-from .plan_output import describe, pretrain_json, print_states, run_json
+from .plan_output import pretrain_json, print_states, run_json
 
 LISTED = 10  # failures or logs that are shown
 WATCH_S = 10.0
@@ -103,7 +103,9 @@ def _print_status(request: Request, made: Plan, states: JobStates) -> None:
     failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
     own = own_failures(made)
     for entry in own[:LISTED]:
-        out.print(f"\nfailed ({entry.failure_class}): {describe(entry)}", markup=False, style="red")
+        out.print(
+            f"\nfailed ({entry.failure_class}): {describe_entry(entry)}", markup=False, style="red"
+        )
         out.print(f"  {entry.reason}", markup=False)
         for line in last_lines(entry, states):
             out.print(f"  | {line}", markup=False, style="dim")

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..store.records import Store
+from ..store.records import Store, StoreError
 from .chips import Chips
 from .names import card_of, full_name, split_name, stored_name
-from .packed import Summary, summary_from_json
-from .prepare import is_packed, open_version, source_exists, summary
-from .registry import card
+from .packed import Progress, Summary, summary_from_json
+from .prepare import is_packed, open_version, prepare, source_exists, summary
+from .registry import add_cards, card
 from .set_descriptions import (
     FOLDER,
     SetDescription,
@@ -46,6 +46,20 @@ class FoundSet:
     summary: Summary
     packed: bool
     compared: bool = True
+
+
+def open_store(runs: Path) -> Store:
+    """Return the store in a folder, which is created by the first write.
+
+    Raises:
+        StoreError: A part of the path is a file.
+    """
+    root = runs.expanduser().resolve()
+    nearest = next(path for path in (root, *root.parents) if path.exists())
+    if not nearest.is_dir():
+        raise StoreError(f"{nearest} is a file; name a folder with --runs or SARBENCH_RUNS")
+    add_cards(root / FOLDER)
+    return Store(root)
 
 
 def find_set(
@@ -92,6 +106,19 @@ def describe_set(given: str, found: Summary, root: Path) -> None:
     path = set_path(root, full_name(given), found.data_digest, found.split_digest)
     if not path.exists() and is_packed(found, Store(root).prepared):
         write_description(root, full_name(given), open_set(given, found, root), found)
+
+
+def prepare_set(
+    given: str, data_dir: Path, store: Store, progress: Progress | None = None
+) -> Chips:
+    """Pack a set, named as in a grid, unless it is packed, and describe it in the store.
+
+    Arguments and errors are those of `prepare`.
+    """
+    name, pool = split_name(given)
+    chips, counts = prepare(name, data_dir, store.prepared, pool=pool, progress=progress)
+    write_description(store.root, full_name(given), chips, counts)
+    return chips
 
 
 def open_set(given: str, found: Summary, root: Path) -> Chips:

@@ -1,5 +1,6 @@
 """A data set as the inputs and features of one encoder, and predictions of a protocol on them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ def _parts(conditions: Iterable[str | None]) -> list[Part]:
     return [Part(is_test=False), *(Part(is_test=True, condition=one) for one in conditions)]
 
 
-class EncodedChips:
+class EncodedChips(ABC):
     """One encoder on one data set; inputs and features are computed at first use.
 
     A subclass has the encoder.
@@ -74,9 +75,9 @@ class EncodedChips:
         self._images: dict[Part, Tensor] = {}
         self._features: dict[Part, dict[str, Tensor]] = {}
 
+    @abstractmethod
     def make_encoder(self, drop_path: float = 0.0) -> nn.Module:
         """Return a fresh copy of the encoder on the device."""
-        raise NotImplementedError
 
     def predict(
         self,

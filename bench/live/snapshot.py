@@ -5,10 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ..grid.expand import PlannedPretraining
 from ..identity import KINDS
 from ..plan.entry import Entry
-from ..plan.plan import Plan, describe_pretraining, describe_run
+from ..plan.plan import Plan, describe_entry, describe_pretraining
 from ..slurm.job_states import JobStates
 from ..slurm.overview import last_lines, own_failures, running_jobs
 from ..store.atomic import read_lines
@@ -53,7 +52,7 @@ def grid_state(made: Plan, states: JobStates, store: Store) -> dict[str, Any]:
         "waiting": waiting,
         "failures": [
             {
-                "name": _describe(entry), "class": entry.failure_class or "", "job": entry.job,
+                "name": describe_entry(entry), "class": entry.failure_class or "", "job": entry.job,
                 "reason": entry.reason, "tail": list(_tail(entry, states)),
             }
             for entry in failures[:SHOWN]
@@ -61,13 +60,6 @@ def grid_state(made: Plan, states: JobStates, store: Store) -> dict[str, Any]:
         "failure_count": len(failures),
         "changed_s": min((age for age in ages if age is not None), default=None),
     }  # fmt: skip
-
-
-def _describe(entry: Entry) -> str:
-    planned = entry.planned
-    if isinstance(planned, PlannedPretraining):
-        return describe_pretraining(planned)
-    return describe_run(planned)
 
 
 def _tail(entry: Entry, states: JobStates) -> list[str]:

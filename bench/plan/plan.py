@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ...results.scores import labels_in_words
 from ..data.find_set import find_set
@@ -132,6 +133,14 @@ def counted(counts: Mapping[str, int]) -> str:
 def describe_pretraining(planned: PlannedPretraining) -> str:
     """Return the row of a pretraining, with its seed if that is not 0."""
     return planned.row + (f", seed {planned.seed}" if planned.seed else "")
+
+
+def describe_entry(entry: Entry[Any]) -> str:
+    """Return a pretraining or a run of a plan in words."""
+    planned = entry.planned
+    if isinstance(planned, PlannedPretraining):
+        return describe_pretraining(planned)
+    return describe_run(planned)
 
 
 def describe_run(run: PlannedRun) -> str:

@@ -15,12 +15,13 @@ from ...protocols import PROTOCOLS
 from ...results.class_metrics import accuracy, balanced_accuracy, macro_f1
 from ..augmentation.conditions import CLEAN
 from ..data.chips import Chips
+from ..data.find_set import prepare_set
 from ..evaluation.encoded_chips import EncodedChips, Part
 from ..grid.evaluate_problems import evaluate_problems
 from ..grid.schema import GridError
 from ..identity import Shots, fill, from_json, to_json
 from ..suggest import RequestError
-from .requests import PathLike, data_in, grid_of, open_prepared, store_in
+from .requests import PathLike, data_in, grid_of, store_in
 
 FromArray = Float[np.ndarray, "N D"] | Float[Tensor, "N D"]
 FromFile = Mapping[str, np.ndarray]
@@ -106,8 +107,8 @@ def evaluate(
     )  # fmt: skip
     if problems := list(evaluate_problems(grid)):
         raise GridError("\n".join(problems))
-    chips = open_prepared(dataset, data_in(data), store_in(runs))
-    encoded = _encoded(encoder, chips, device, input_px, protocol)
+    chips = prepare_set(dataset, data_in(data), store_in(runs))
+    encoded = _encoded(encoder, chips, device, input_px)
     known = PROTOCOLS[protocol]
     filled = fill(to_json(known.settings()), given)
     tested = None if condition == CLEAN else condition
@@ -157,14 +158,9 @@ def _encoded(
     chips: Chips,
     device: str,
     input_px: int | None,
-    protocol: str,
 ) -> "_Module | _Features":
     if isinstance(encoder, nn.Module):
         return _Module(encoder, chips, device, input_px)
-    if PROTOCOLS[protocol].kind == "encoder":
-        raise RequestError(
-            f"{protocol} trains the encoder, but features were given; give a torch module"
-        )
     if isinstance(encoder, Mapping):
         if missing := {"ids", "features"} - set(encoder):
             raise RequestError(
@@ -231,13 +227,19 @@ class _Features(EncodedChips):
     """Features of all chips, in their order."""
 
     def __init__(self, features: Tensor, chips: Chips, device: str) -> None:
-        super().__init__(chips, device)
+        super().__init__(chips, device, "chip")
         if features.ndim != 2 or len(features) != len(chips):
             raise RequestError(
                 f"features have shape {tuple(features.shape)}; {chips.name} has {len(chips)} "
                 f"chips, so they must be ({len(chips)}, D), in the order of the ids"
             )
         self._of_chips = features.float().to(device)
+
+    def make_encoder(self, drop_path: float = 0.0) -> nn.Module:
+        """Refuse a protocol that trains the encoder."""
+        raise RequestError(
+            "this protocol trains the encoder, but features were given; give a torch module"
+        )
 
     def _part_features(self, part: Part, readout: str) -> Tensor:
         return self._of_chips[torch.from_numpy(self._indices(part)).to(self.device)]

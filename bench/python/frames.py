@@ -1,7 +1,7 @@
 """Finished work as data frames; `docs/python.md` describes the columns."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ...results.cells import make_cell, outcomes_of
-from ...results.metric import OF_CLASSES, Metric, metric_of
+from ...results.metric import OF_CLASSES
 from ...results.scores import LeaderboardError, Score
 from ...results.statistics.units import Compares
-from ..identity import GIVEN
+from ..identity import GIVEN, Pretraining
 from ..reporting.chip_predictions import ChipPredictions
-from ..reporting.metric_values import with_metric
+from ..reporting.metric_values import chosen_metric, with_metric
 from ..store.atomic import read_lines
 from ..store.records import Store
 from .rows import RunRow, StartRow
@@ -49,9 +49,11 @@ CHIP = (
 STEP = ("row", "method", "pretrain_seed", "step", "epoch", "loss", "lr", "start")
 
 
-def run_frame(runs: Iterable[RunRow]) -> pd.DataFrame:
+def run_frame(runs: Sequence[RunRow]) -> pd.DataFrame:
     """Return one line for each run."""
-    lines = [_start(run.start) | _run(run) | run.record.metrics for run in runs]
+    starts = {run.start.record.key: run.start for run in runs}
+    of_start = {key: _start(start) for key, start in starts.items()}
+    lines = [of_start[run.start.record.key] | _run(run) | run.record.metrics for run in runs]
     every = dict.fromkeys(name for line in lines for name in line)
     more = sorted(every.keys() - {*START, *RUN})
     rest = [name for name in (*RUN, *START) if name not in FIRST]
@@ -68,7 +70,7 @@ def _start(start: StartRow) -> dict[str, Any]:
     return {
         "row": start.row,
         "method": identity.method,
-        "control": identity.recipe is None and identity.method != GIVEN,
+        "control": _is_control(identity),
         "pretrain_seed": identity.seed,
         "encoder": encoder.get("name"),
         "input_px": encoder.get("input_px"),
@@ -111,6 +113,10 @@ def _run(run: RunRow) -> dict[str, Any]:
     }
 
 
+def _is_control(start: Pretraining) -> bool:
+    return start.recipe is None and start.method != GIVEN
+
+
 def _text(value: dict[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(value, sort_keys=True)
 
@@ -126,7 +132,7 @@ def cell_frame(
         UnknownMetricError: No metric has this name.
         LeaderboardError: No run has the metric, or a run that could have it has none.
     """
-    given, measure = list(scores), _metric(metric, predictions)
+    given, measure = list(scores), chosen_metric(predictions.records(), metric)
     groups: dict[tuple[object, ...], dict[str, list[Score]]] = {}
     for score in with_metric(given, measure, predictions)[0] if given else ():
         place = (*score.column, *(score.versions.get(name) for name in VERSIONS))
@@ -143,37 +149,28 @@ def cell_frame(
     return pd.DataFrame(lines, columns=pd.Index(CELL))
 
 
-def _metric(name: str, predictions: ChipPredictions) -> Metric:
-    others = {
-        other: Metric(other, other.replace("_", " ").capitalize(), is_fraction=False)
-        for record in predictions.records()
-        for other in record.metrics
-    }
-    return metric_of(name, others)
-
-
 def score_of(run: RunRow) -> Score:
     """Return a run as a score."""
-    start, run_line = _start(run.start), _run(run)
+    record, identity, start = run.record, run.record.identity, run.start.identity
     return Score(
         method=run.start.row,
-        control=start["control"],
+        control=_is_control(start),
         unconfirmed=False,
-        dataset=run_line["dataset"],
-        protocol=run_line["protocol"],
-        shots=run_line["shots"],
-        pretrain_seed=start["pretrain_seed"],
-        seed=run_line["seed"],
+        dataset=identity["dataset"],
+        protocol=identity["protocol"],
+        shots=identity["shots"],
+        pretrain_seed=start.seed,
+        seed=identity["seed"],
         state="done",
-        values={name: run_line[name] for name in OF_CLASSES},
-        versions={name: str(run_line[name]) for name in VERSIONS},
-        weights=run.record.weights_digest,
-        support=run.record.support_digest,
-        key=run.record.key,
-        start=start["start"],
-        name=start["method"],
-        encoder=start["encoder"],
-        condition=run.record.identity.get("condition") or "",
+        values={name: getattr(record, name) for name in OF_CLASSES},
+        versions={name: str(identity[name]) for name in VERSIONS},
+        weights=record.weights_digest,
+        support=record.support_digest,
+        key=record.key,
+        start=run.start.record.key,
+        name=start.method,
+        encoder=start.encoder["name"] if start.encoder else None,
+        condition=identity.get("condition") or "",
         settings=run.settings,
     )
 

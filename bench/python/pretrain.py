@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 
+from ..data.find_set import prepare_set
 from ..data.names import place_of, set_of
 from ..execution.job import Event, execute
 from ..grid.schema import GridError
 from ..identity import Resources
 from ..plan.plan import make_plan
 from ..suggest import RequestError
-from .requests import PathLike, data_in, grid_of, open_prepared, store_in
+from .requests import PathLike, data_in, grid_of, store_in
 
 
 class PretrainingError(RuntimeError):
@@ -69,7 +70,7 @@ def pretrain(
     store.check_writable()
     planned = plan.pretrain[0].planned
     for name in dict.fromkeys(map(set_of, planned.pool)):
-        open_prepared(place_of(name), folder, store)
+        prepare_set(place_of(name), folder, store)
     plan = make_plan(grid, store, folder)
     entry = plan.pretrain[0]
     if entry.key is None:

@@ -61,7 +61,7 @@ def tabulate(
     gain: bool = False,
 ) -> Leaderboard:
     """Return the leaderboard of the scores of a plan; arguments as in `leaderboard`."""
-    measure = chosen_metric(plan, metric)
+    measure = chosen_metric(records_of(plan), metric)
     if predictions:
         scores, more = with_metric(scores, measure, predictions)
         notes = [*notes, *more]

@@ -29,15 +29,15 @@ def records_of(plan: Plan) -> list[RunRecord]:
     return [entry.record for entry in plan.runs if isinstance(entry.record, RunRecord)]
 
 
-def chosen_metric(plan: Plan, name: str) -> Metric:
+def chosen_metric(records: Sequence[RunRecord], name: str) -> Metric:
     """Return a metric by its name: of sarbench, of an installed package, or of the records.
 
     Raises:
         UnknownMetricError: No metric has this name.
         LeaderboardError: The package of the metric cannot be used.
     """
-    named = {metric for record in records_of(plan) for metric in record.metrics}
-    lower = {metric for record in records_of(plan) for metric in record.lower_is_better}
+    named = {metric for record in records for metric in record.metrics}
+    lower = {metric for record in records for metric in record.lower_is_better}
     found = metric_of(name, {
         other: Metric(other, other.replace("_", " ").capitalize(), other in lower, False)
         for other in {*named, *plugin_metrics()}
