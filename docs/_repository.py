@@ -10,7 +10,7 @@ LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(#[^)\s]+)?\)")
 
 
 def link_to_pages(app, name: str, source: list[str]) -> None:
-    """Replace links that leave `docs/`: on the site, a path of the repository stands for its file."""
+    """Replace links that leave `docs/` by the path of their file in the repository."""
     page = ROOT / "docs" / name
 
     def path_of(link: re.Match[str]) -> str:

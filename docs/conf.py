@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _repository import link_to_pages
 from _reference import insert_reference
+from _repository import link_to_pages
 
 project = "sarbench"
 author = "The sarbench authors"

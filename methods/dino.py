@@ -63,10 +63,10 @@ class Config(SmallCrops):
     small: int = 8
     head: tuple[int, int, int] | None = None  # None = that of `head_shape`
     temperature: float = 0.1  # of predictions
-    target_temperature_start: float = 0.04
-    target_temperature: float = 0.07
+    target_temperature_start: float = 0.04  # of targets at the start
+    target_temperature: float = 0.07  # of targets after the rise
     target_warmup: float = 0.1  # share of the steps in which it rises
-    centre_momentum: float = 0.9
+    centre_momentum: float = 0.9  # of the mean of the targets, which is subtracted from them
     # Of the target encoder at the start; rises on a cosine to 1. It is lower in a training of less
     # than 2,000 steps, so that 1 / (1 - momentum) is at most an eighth of the steps.
     momentum: float = 0.996
