@@ -35,7 +35,7 @@ class Field:
 def fields_of(cls: type, without: tuple[str, ...] = ()) -> list[Field]:
     """Return the fields of a pydantic model or a dataclass, inherited ones first."""
     hints = get_type_hints(cls, include_extras=True)
-    comments = _comments(cls)
+    comments = comments_of(cls)
     found = []
     for name, default, described in _own(cls):
         if name in without:
@@ -118,7 +118,7 @@ def _attributes(doc: str) -> dict[str, str]:
     return {name: " ".join(text.split()).rstrip(".") for name, text in found}
 
 
-def _comments(cls: type) -> dict[str, str]:
+def comments_of(cls: type) -> dict[str, str]:
     """Return what the source says of each field.
 
     It is in the docstring, on the lines of the field, or in a comment directly above it.

@@ -6,8 +6,7 @@ from dataclasses import fields
 from inspect import cleandoc, getdoc, signature
 from typing import Any
 
-from _fields import Field, as_toml, fields_of
-from sphinx.util.logging import getLogger
+from _fields import Field, as_toml, comments_of, fields_of
 
 import sarbench
 from sarbench.bench.cli.app import COMMANDS, load
@@ -25,16 +24,9 @@ MARK = re.compile(r"^<!-- reference: (\w+) -->$", re.MULTILINE)
 UNDOCUMENTED = "(no description)"
 
 
-def insert_reference(app, name: str, source: list[str]) -> None:
-    """Replace each mark of a page by the present facts of the code."""
-
-    def generated(mark: re.Match[str]) -> str:
-        text = PARTS[mark[1]]()
-        if UNDOCUMENTED in text:
-            getLogger(__name__).warning("%s: a key has no description", mark[1], location=name)
-        return text
-
-    source[0] = MARK.sub(generated, source[0])
+def with_reference(text: str) -> str:
+    """Return a page with the present facts of the code in the place of its marks."""
+    return MARK.sub(lambda mark: PARTS[mark[1]](), text)
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
@@ -90,10 +82,11 @@ def sources() -> str:
     names = [f.name for f in fields(Recipe)]
     rows = []
     for name in _registry.own_names():
-        own = _registry.get(name).source_recipe
-        if own:
-            rows.append((f"`{name}`", *(as_toml(own.get(n)) for n in names)))
-    return table([f"`{SOURCE}` of", *(f"`{n}`" for n in names)], rows)
+        method = _registry.get(name)
+        if own := method.source_recipe:
+            values = (as_toml(own[n]) if n in own else "" for n in names)
+            rows.append((f"`{name}`", *values, comments_of(method).get("source_recipe", "")))
+    return table([f"`{SOURCE}` of", *(f"`{n}`" for n in names), "from"], rows)
 
 
 def encoders() -> str:

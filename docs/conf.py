@@ -4,10 +4,12 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+FOLDER = Path(__file__).parent
+sys.path.insert(0, str(FOLDER))
 
-from _reference import insert_reference
-from _repository import link_to_pages
+from _reference import UNDOCUMENTED, with_reference
+from _repository import with_paths
+from sphinx.util.logging import getLogger
 
 project = "sarbench"
 author = "The sarbench authors"
@@ -25,7 +27,13 @@ html_copy_source = False
 html_show_copyright = False
 
 
+def complete(app, name: str, source: list[str]) -> None:
+    """Complete a page before it is parsed."""
+    source[0] = with_paths(with_reference(source[0]), FOLDER / f"{name}.md")
+    if UNDOCUMENTED in source[0]:
+        getLogger(__name__).warning("a key has no description", location=name)
+
+
 def setup(app) -> None:
-    """Change pages before they are parsed."""
-    app.connect("source-read", insert_reference)
-    app.connect("source-read", link_to_pages)
+    """Call `complete` for each page."""
+    app.connect("source-read", complete)

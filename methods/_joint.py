@@ -18,7 +18,7 @@ class ViewChanges:
     """The random changes of views, as fields of a method's `Config`.
 
     None stands for the value of the recipe, for `looks` for no added speckle, and is left out of
-    the identity. README.md, section *Views of radar chips*, says what each change means.
+    the identity. docs/views.md says what each change means.
     """
 
     crop_scale: tuple[float, float] | None = None  # share of the chip's area in a crop
