@@ -17,8 +17,12 @@ test: .venv/.installed-dev
 test-slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m "slow or not slow"
 
-# the site: commands and blocks of its pages are checked, then it is built without a network
+# the site: files and commands of its pages are checked and run (2 minutes; all but those of the
+# demo, which `make test-slow` runs), then it is built without a network. BLOCKS=checked runs nothing
+BLOCKS ?= run
 docs: .venv/.installed-docs
+	$(BIN)/python -m pytest tests/docs $(if $(filter run,$(BLOCKS)),-m "slow or not slow" \
+	  -k "not first and not real_chips")
 	rm -rf docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 	@echo "the site is built; open $(CURDIR)/docs/_build/index.html"

@@ -12,7 +12,7 @@ import sarbench
 from sarbench.bench.cli.app import COMMANDS, load
 from sarbench.bench.data.registry import card, dataset_names, pool_names
 from sarbench.bench.grid import schema
-from sarbench.bench.identity import RECIPES, SOURCE, Recipe
+from sarbench.bench.identity import CHOICES, RECIPES, SOURCE, Recipe
 from sarbench.bench.method_facts.description import method_description
 from sarbench.bench.slurm.profile import DEFAULTS, TIME_MIN, Allocation, Profile
 from sarbench.methods import _registry
@@ -41,8 +41,13 @@ def _cell(value: Any) -> str:
 
 
 def _described(found: Iterable[Field], first: str = "key") -> str:
-    rows = ((f"`{f.name}`", f.values, f.default, f.text or UNDOCUMENTED) for f in found)
+    rows = ((f"`{f.name}`", f.values, f.default, _meaning(f)) for f in found)
     return table([first, "values", "default", "meaning"], rows)
+
+
+def _meaning(field: Field) -> str:
+    """Return the description of a key; a file cannot say None."""
+    return re.sub(r"\bNone\b", "not set", field.text) or UNDOCUMENTED
 
 
 def grid() -> str:
@@ -68,12 +73,12 @@ def grid() -> str:
 
 def recipes() -> str:
     """Return the fields of a recipe, and the values of the named ones."""
-    names = list(RECIPES)
-    rows = [
-        (f"`{f.name}`", f.values, *(as_toml(getattr(RECIPES[n], f.name)) for n in names),
-         f.text or UNDOCUMENTED)
-        for f in fields_of(Recipe)
-    ]  # fmt: skip
+    names, rows = list(RECIPES), []
+    for one in fields_of(Recipe):
+        words = CHOICES.get(one.name, ())
+        values = ", ".join(map(as_toml, words)) or one.values
+        named = (as_toml(getattr(RECIPES[n], one.name)) for n in names)
+        rows.append((f"`{one.name}`", values, *named, _meaning(one)))
     return table(["field", "values", *(f"`{n}`" for n in names), "meaning"], rows)
 
 
@@ -81,8 +86,7 @@ def sources() -> str:
     """Return the source recipe of each method that has one."""
     names = [f.name for f in fields(Recipe)]
     rows = []
-    for name in _registry.own_names():
-        method = _registry.get(name)
+    for name, method in _methods().items():
         if own := method.source_recipe:
             values = (as_toml(own[n]) if n in own else "" for n in names)
             rows.append((f"`{name}`", *values, comments_of(method).get("source_recipe", "")))
@@ -142,12 +146,18 @@ def _option(one: Any, context: Any) -> tuple[str, ...]:
     return names, values, "required" if one.required else default, text
 
 
+def _methods() -> dict[str, Any]:
+    """Return the methods of this repository, by family and name."""
+    found = {name: _registry.get(name) for name in sorted(_registry.own_names())}
+    order = _registry.FAMILIES.index
+    return dict(sorted(found.items(), key=lambda one: order(one[1].family)))
+
+
 def methods() -> str:
     """Return each method with its facts and settings, by family."""
-    found = {name: _registry.get(name) for name in _registry.own_names()}
     text = ""
     for family in _registry.FAMILIES:
-        named = {n: m for n, m in found.items() if m.family == family}
+        named = {n: m for n, m in _methods().items() if m.family == family}
         text += f"## {family.capitalize()}\n\n" if named else ""
         for name, method in named.items():
             text += f"### {name}\n\n{_facts(name, method)}\n\n"
@@ -161,7 +171,7 @@ def _facts(name: str, method: Any) -> str:
     first = f"**{method.label}**, version {method.version}."
     if method.unconfirmed:
         first += " Its paper leaves the definition open; tables mark it with †."
-    if "Paper" in parts:
+    if method.trains:
         first += f" [Paper and differences](../papers.md#{name})."
     hidden = [f"{h}: {' '.join(parts[h])}" for h in ("Hidden", "Predicted") if h in parts]
     return "\n\n".join([first, *hidden])
@@ -170,11 +180,11 @@ def _facts(name: str, method: Any) -> str:
 def papers() -> str:
     """Return paper, source and differences of each method file."""
     text = ""
-    for name in _registry.own_names():
-        parts = method_description(name)
-        if "Paper" not in parts:
+    for name, method in _methods().items():
+        if not method.trains:
             continue
-        text += f"### {name}\n\n**{_registry.get(name).label}.** {' '.join(parts['Paper'])}\n\n"
+        parts = method_description(name)
+        text += f"### {name}\n\n**{method.label}.** {' '.join(parts['Paper'])}\n\n"
         text += f"Source: {' '.join(parts.get('Source', ['none']))}\n\n"
         for heading in ("Differs from the source", "Unknown"):
             if points := parts.get(heading):
