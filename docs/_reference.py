@@ -1,4 +1,8 @@
-"""The reference, generated from the code: it replaces `<!-- reference: NAME -->` in a page."""
+"""The reference, generated from the code: it stands in a page between two comments.
+
+<!-- reference: NAME -->
+<!-- end -->
+"""
 
 import re
 from collections.abc import Iterable
@@ -20,7 +24,7 @@ from sarbench.methods._encoders import SIZES
 from sarbench.protocols import PROTOCOLS
 from sarbench.results.metric import BUILT_IN
 
-MARK = re.compile(r"^<!-- reference: (\w+) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- reference: (\w+) -->\n(?:.*\n)?<!-- end -->$", re.MULTILINE)
 UNDOCUMENTED = "(no description)"
 
 

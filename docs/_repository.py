@@ -20,7 +20,7 @@ def with_paths(text: str, page: Path) -> str:
         if (ROOT / "docs") in file.parents:
             return link[0]  # another page
         if not file.exists():
-            raise FileNotFoundError(f"{page}: the repository has no file {target}")
+            raise FileNotFoundError(f"the repository has no file {target}")
         path = f"`{file.relative_to(ROOT).as_posix()}`"
         return path if words.strip("`") in path else f"{words} ({path})"
 

@@ -29,9 +29,14 @@ html_show_copyright = False
 
 def complete(app, name: str, source: list[str]) -> None:
     """Complete a page before it is parsed."""
-    source[0] = with_paths(with_reference(source[0]), FOLDER / f"{name}.md")
+    log = getLogger(__name__)
+    source[0] = with_reference(source[0])
     if UNDOCUMENTED in source[0]:
-        getLogger(__name__).warning("a key has no description", location=name)
+        log.warning("a key has no description", location=name)
+    try:
+        source[0] = with_paths(source[0], FOLDER / f"{name}.md")
+    except FileNotFoundError as error:
+        log.warning(str(error), location=name)
 
 
 def setup(app) -> None:
