@@ -17,7 +17,7 @@ test: .venv/.installed-dev
 test-slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m "slow or not slow"
 
-# the site: files and commands of its pages are checked and run (2 minutes; all but those of the
+# the site: files and commands of its pages are checked and run (3 minutes; all but those of the
 # demo, which `make test-slow` runs), then it is built without a network. BLOCKS=checked runs nothing
 BLOCKS ?= run
 docs: .venv/.installed-docs

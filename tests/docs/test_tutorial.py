@@ -56,9 +56,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_tutorial_word_for_word(page: Path, folder: Path):
     output = follow(page, folder)
     expected = {
-        "first": ["PGGA", "Welch", "report/index.html"],
+        "first": ["PGGA", "A: PGGA", "report/index.html"],
         "chips": ["10 classes", "written: data/vehicles.card.toml", "7 of 7 runs done"],
-        "method": ["my_method fulfils the contract", "written: my_method.png", "Welch"],
+        "method": ["my_method fulfils the contract", "written: my_method.png", "A: My method"],
         "encoder": ["My encoder", "checkpoints, not methods", "features.npz"],
         "cluster": ["#SBATCH --exclusive", "#SBATCH --account=radar", "apptainer exec --nv"],
     }[page.stem]
