@@ -25,16 +25,25 @@ class UnreadableImageError(ValueError):
     failure_class = "data"
 
 
+def is_image(name: str) -> bool:
+    """Return whether a file name has the suffix of an image."""
+    return Path(name).suffix.lower() in SUFFIXES
+
+
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """Return an image (H, W) in its stored type: uint8, uint16 or float32.
 
     Args:
-        data: Content of a PNG, JPEG, TIFF, BMP, NPY or MAT file.
-        name: Its name; the suffix gives the format.
+        data: Content of a PNG, JPEG, TIFF, BMP, NPY, MAT or Phoenix file.
+        name: Its name, which gives the format.
 
     Raises:
         UnreadableImageError: The file cannot be used.
     """
+    from .phoenix import is_phoenix, read_phoenix
+
+    if is_phoenix(Path(name).name):
+        return read_phoenix(data, name).magnitude
     suffix = Path(name).suffix.lower()
     if suffix not in SUFFIXES:
         raise UnreadableImageError(f"{name}: not one of the formats read: {', '.join(SUFFIXES)}")
