@@ -35,7 +35,7 @@ class PackedChip:
         source_size: (height, width) of the source image.
         content: Digest of the whole source image.
         group: As in `Entry`.
-        facts: What is known of the chip besides its class.
+        facts: Facts about the chip besides its class.
     """
 
     chip_id: str

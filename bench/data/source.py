@@ -70,7 +70,7 @@ class Card:
 
 @dataclass(frozen=True)
 class ChipFacts:
-    """What is known of a chip besides its class; None or empty if it is not known.
+    """Facts about a chip besides its class; None or empty if they are not known.
 
     Attributes:
         azimuth_deg: Azimuth of the target in [0, 360).

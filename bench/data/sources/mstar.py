@@ -7,18 +7,15 @@ folders give it. `protocols/splits/mstar.json` lists every chip of the release a
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path, PurePosixPath
-
-import numpy as np
+from pathlib import PurePosixPath
 
 from .... import protocols
-from ..files import DatasetNotFoundError, ImageFile, find_source, plain
+from ..files import ImageFile, plain
 from ..phoenix import is_phoenix
-from ..rendering import FORMULAS, OptionError, rendering_from
-from ..source import CROP_PX, Card, ChipFacts, Entry, Listing, Members, Source
+from ..source import CROP_PX, Card, ChipFacts, Entry, Listing, Members
 from . import mstar_raw
 
 STEM = re.compile(r"HB(\d{5})(?:\.(\d{3}))?$", re.IGNORECASE)
@@ -265,7 +262,7 @@ TITLES = {  # name -> title, description
 }
 
 
-class Mstar(Source):
+class Mstar(mstar_raw.RawFiles):
     """MSTAR with its splits, and the pools of all chips outside their test sets."""
 
     where = (
@@ -289,7 +286,6 @@ class Mstar(Source):
         *("MSTAR_PUBLIC_MIXED_TARGETS_CD1", "MSTAR_PUBLIC_MIXED_TARGETS_CD2", "JPEG", "JPEG-e"),
         *("SOC", "EOC-Depression", "EOC-Scene", "EOC-Configuration-Version", "TRAIN", "TEST"),
     )
-    name_options = (f"rendering={'|'.join(FORMULAS)}", "full_scale=AMPLITUDE")
     has_renderings = True
 
     def cards(self) -> tuple[Card, ...]:
@@ -316,60 +312,14 @@ class Mstar(Source):
             ),
         )
 
-    def with_options(self, card: Card, options: dict[str, str]) -> Card:
-        """Return the card of a rendering of Phoenix files.
-
-        Raises:
-            OptionError: An option is unknown, or its value is.
-        """
-        if more := options.keys() - {"rendering", "full_scale"}:
-            raise OptionError(
-                f"{sorted(more)[0]!r} is not an option; allowed: {', '.join(self.name_options)}"
-            )
-        rendering = rendering_from(options)
-        if rendering is None:
-            return card
-        name, title = f"{card.name}?{rendering.query}", f"{card.title}, {rendering.label}"
-        return replace(card, name=name, title=title, rendering=rendering)
-
-    def find(self, card: Card, data_dir: Path) -> Path | None:
-        """Return the folder or archive; that of Phoenix files for a rendering of them."""
-        if card.rendering is not None:
-            return mstar_raw.find_raw(data_dir, self.folders, self.markers)
-        try:
-            return super().find(card, data_dir)
-        except DatasetNotFoundError as error:
-            if find_source(data_dir, mstar_raw.FOLDERS, mstar_raw.MARKERS) is None:
-                raise
-            raise DatasetNotFoundError(
-                f"{data_dir} holds no image of {card.name}, but Phoenix files of MSTAR; to read "
-                f"them write {card.name}?rendering=raw/log"
-            ) from error
-
-    def read(self, card: Card, entry: Entry) -> tuple[np.ndarray, ChipFacts]:
-        """Return the amplitude of a chip; of a Phoenix file, its magnitude."""
-        known = self.facts(entry.chip_id)
-        if card.rendering is None:
-            return entry.file.read(), known
-        classes = {collection.class_name for collection in table().collections.values()}
-        return mstar_raw.read_raw(entry, classes, known)
-
     def facts(self, chip_id: str) -> ChipFacts:
         """Return depression and serial number of a chip of the release."""
         found = table().by_id.get(chip_id)
         return ChipFacts(None, found.depression_deg, found.serial) if found else ChipFacts()
 
-    def advice(self, card: Card) -> str:
-        """Return the names of the files that are read."""
-        if card.rendering is None:
-            return (
-                "images named HBnnnnn[.sss].<format> are read; to read Phoenix files (HBnnnnn.sss) "
-                f"write {card.name}?rendering=raw/log"
-            )
-        return (
-            "Phoenix files named HBnnnnn.sss are read; to read images leave "
-            f"?{card.rendering.query} out of the name"
-        )
+    def class_names(self) -> set[str]:
+        """Return the classes of the release."""
+        return {collection.class_name for collection in table().collections.values()}
 
     def members(self, card: Card) -> Members:
         """Return class and side of every chip."""
