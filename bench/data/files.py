@@ -9,14 +9,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from os import walk
+from os import fsencode, walk
 from pathlib import Path, PurePosixPath
+from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFSOCK, S_ISREG
 
 import numpy as np
 
 from .images import UnreadableImageError, decode_image, is_image
 from .phoenix import is_phoenix
 
+KINDS = {S_IFIFO: "named pipe", S_IFSOCK: "socket", S_IFDIR: "folder"}
 Wanted = Callable[[str], bool]  # of the name of a file
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -132,7 +134,20 @@ def open_source(source: Path | None, *, raw: bool = False) -> Iterator[list[Imag
             raise DatasetNotFoundError(
                 f"{source} is not a folder or an archive ({', '.join(ARCHIVES)}); check the path"
             )
+        for file in found:
+            _check_name(file)
         yield sorted(found, key=lambda file: str(file.relative))
+
+
+def _check_name(file: ImageFile) -> None:
+    """Refuse a name that cannot be part of a chip id."""
+    try:
+        str(file.relative).encode()
+    except UnicodeEncodeError as error:
+        raise UnreadableImageError(
+            f"the file name {fsencode(str(file.relative))!r} is not UTF-8, so it cannot be an id; "
+            "rename the file"
+        ) from error
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -140,6 +155,11 @@ def _stamp(path: Path) -> tuple[int, int]:
         status = path.stat()
     except OSError as error:
         raise UnreadableImageError(f"{path}: {error.strerror}; is it a broken link?") from error
+    if not S_ISREG(status.st_mode):
+        raise UnreadableImageError(
+            f"{path}: is a {KINDS.get(S_IFMT(status.st_mode), 'special file')} with the name of an "
+            "image or archive; only files are read: remove it, or rename it"
+        )
     return status.st_size, status.st_mtime_ns
 
 
@@ -160,6 +180,7 @@ def _files_below(source: Path) -> Iterator[tuple[Path, list[str]]]:
 def _open_archive(
     path: Path, below: PurePosixPath, stack: ExitStack, wanted: Wanted
 ) -> list[ImageFile]:
+    _stamp(path)
     try:
         if path.name.lower().endswith(".zip"):
             return _list_zip(path, below, stack, wanted)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .images import UnreadableImageError
+from .unreadable import UnreadableImageError
 
 NAME = re.compile(r"HB\d{5}\.\d{3}", re.IGNORECASE)
 VERSIONS = ("01.04", "01.05")
