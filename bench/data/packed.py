@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 
 from ..store.atomic import is_full, no_space
 from .chips import Chips
+from .facts import Facts
 from .images import FULL_SCALE
 from .listing import DatasetMismatchError
 from .packing import DataDigest, PackedChip, rendering_of
@@ -186,6 +187,7 @@ def _write_index(path: Path, card: Card, rows: list[PackedChip]) -> None:
     sizes = np.array([chip.pixels.shape for chip in rows], np.int64)
     areas = sizes.prod(axis=1)
     is_pool = card.kind == "pool"
+    facts: dict[str, Any] = {**Facts.of(chip.facts for chip in rows).columns()}
     with path.open("wb") as target:
         np.savez(
             target,
@@ -197,6 +199,7 @@ def _write_index(path: Path, card: Card, rows: list[PackedChip]) -> None:
             source_size=np.array([chip.source_size for chip in rows], np.int64),
             content=np.array([chip.content for chip in rows], np.uint64),
             group=_groups(rows),
+            **facts,
         )
         _flush(target)
 
@@ -264,8 +267,23 @@ def open_packed(card: Card, folder: Path) -> Prepared:
         split_digest=described.split_digest,
         rendering=described.rendering,
         group=index["group"] if len(index.get("group", ())) else None,
+        facts=_facts(index),
     )
     return Prepared(chips, described)
+
+
+def _facts(index: dict[str, np.ndarray]) -> Facts | None:
+    """Return the facts in an index; None if it has none."""
+    if not index.keys() & {"azimuth_deg", "depression_deg", "serial"}:
+        return None
+    count = len(index["ids"])
+    unknown = np.full(count, np.nan)
+    return Facts(
+        index.get("azimuth_deg", unknown),
+        index.get("depression_deg", unknown),
+        index.get("serial", np.full(count, "")),
+        index["source_size"],
+    )
 
 
 def _damaged(folder: Path, reason: str) -> DamagedPreparedError:
@@ -303,9 +321,10 @@ def _temporary(prepared_dir: Path, card: Card) -> Iterator[Path]:
 
 
 def _put_in_place(new: Path, folder: Path, card: Card) -> None:
-    """Rename a complete set to its final name, unless an intact copy exists."""
+    """Rename a complete set to its final name; of an intact copy, replace the index only."""
     with suppress(DamagedPreparedError):
         open_packed(card, folder)
+        (new / "index.npz").replace(folder / "index.npz")  # facts are in no digest
         return
     new.chmod(0o755)
     old = new.with_name(f"{new.name}-old")

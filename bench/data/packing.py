@@ -12,9 +12,10 @@ from typing import TypeVar
 import numpy as np
 
 from ... import protocols
+from .facts import ChipFacts
 from .images import UnreadableImageError, centre_crop, content_digest, image_size
 from .rendering import AboveFullScaleError
-from .source import CROP_PX, Card, ChipFacts, Entry
+from .source import CROP_PX, Card, Entry
 
 UNKNOWN_RENDERING = "unknown rendering"
 THREADS = 8  # decoding releases Python's lock; files may be on a slow network drive

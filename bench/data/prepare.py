@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..store.atomic import write_atomic
 from .chips import Chips
+from .facts_file import facts_file, with_facts
 from .files import DatasetNotFoundError, ImageFile, open_source
 from .held_out import base_name, held_out, open_held_out, summary_of
 from .listing import check_listing, list_chips
@@ -68,13 +69,16 @@ def prepare(
     described = card(name, pool=pool)
     place = _Place(described, data_dir, prepared_dir)
     with open_source(place.source, raw=described.rendering is not None) as files:
-        stamp = _stamp(files, described.source.other_files(place.source) if place.source else ())
+        about = facts_file(place.source)
+        others = described.source.other_files(place.source) if place.source else ()
+        stamp = _stamp(files, (*others, *about))
         prepared = place.open() if place.stamp == stamp else None
         if prepared is None:
             listing = list_chips(described, place.source, files)
             check_listing(described, listing)
             described = with_crop(described, sizes_of(listing.entries))
             chips, total = pack_entries(described, listing.entries), len(listing.entries)
+            chips = with_facts(chips, *about)
             folder = write_packed(described, chips, total, prepared_dir, progress)
             place.write(folder, stamp)
             prepared = open_packed(described, folder)

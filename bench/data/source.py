@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .facts import ChipFacts
 from .files import DatasetNotFoundError, ImageFile, find_source
 from .rendering import OptionError, Rendering
 
@@ -66,21 +67,6 @@ class Card:
         """The required number of chips of each class and side; empty for a pool or a part."""
         whole = self.kind == "dataset" and not self.name.endswith(HELD_OUT)
         return self.source.counts(self) if whole else {}
-
-
-@dataclass(frozen=True)
-class ChipFacts:
-    """Facts about a chip besides its class; None or empty if they are not known.
-
-    Attributes:
-        azimuth_deg: Azimuth of the target in [0, 360).
-        depression_deg: Depression angle in [0, 90].
-        serial: Serial number of the vehicle.
-    """
-
-    azimuth_deg: float | None = None
-    depression_deg: float | None = None
-    serial: str = ""
 
 
 @dataclass(frozen=True)

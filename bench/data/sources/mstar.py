@@ -13,9 +13,10 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 
 from .... import protocols
+from ..facts import ChipFacts
 from ..files import ImageFile, plain
 from ..phoenix import is_phoenix
-from ..source import CROP_PX, Card, ChipFacts, Entry, Listing, Members
+from ..source import CROP_PX, Card, Entry, Listing, Members
 from . import mstar_raw
 
 STEM = re.compile(r"HB(\d{5})(?:\.(\d{3}))?$", re.IGNORECASE)
