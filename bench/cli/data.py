@@ -14,6 +14,7 @@ from ..data.chips import Chips
 from ..data.find_set import describe_set, prepare_set
 from ..data.inventory import known_sets, unknown_folders, unusable_cards
 from ..data.names import card_of, place_of, split_name
+from ..data.pack_parallel import cores
 from ..data.registry import describe, pool_unless_labelled
 from ..store.records import Store
 from ..store.step_times import write_step_time
@@ -50,7 +51,7 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
         for given in dict.fromkeys(pool_unless_labelled(name, folder) for name in names):
             bar = Bar(f"preparing {given}", None, "chips")
             shown.add(bar)
-            chips = prepare_set(given, folder, store, _shows(bar, shown))
+            chips = prepare_set(given, folder, store, _shows(bar, shown), cores())
             result.append(chips)
             shown.remove(bar)
             if bar.done:
@@ -189,7 +190,7 @@ def verify_data(
         with progress() as shown:
             bar = Bar(f"reading {given}", None, "chips")
             shown.add(bar)
-            report = verify(name, folder, pool=pool, progress=_shows(bar, shown))
+            report = verify(name, folder, pool=pool, progress=_shows(bar, shown), processes=cores())
         bad |= not report.ok
         out.print(f"{given} at {report.source}: {'ok' if report.ok else 'DIFFERS'}", markup=False)
         if report.rendering:

@@ -111,14 +111,20 @@ def describe_set(given: str, found: Summary, root: Path) -> None:
 
 
 def prepare_set(
-    given: str, data_dir: Path, store: Store, progress: Progress | None = None
+    given: str,
+    data_dir: Path,
+    store: Store,
+    progress: Progress | None = None,
+    processes: int = 1,
 ) -> Chips:
     """Pack a set, named as in a grid, unless it is packed, and describe it in the store.
 
     Arguments and errors are those of `prepare`.
     """
     name, pool = split_name(given)
-    chips, counts = prepare(name, data_dir, store.prepared, pool=pool, progress=progress)
+    chips, counts = prepare(
+        name, data_dir, store.prepared, pool=pool, progress=progress, processes=processes
+    )
     write_description(store.root, full_name(given), chips, counts)
     return chips
 

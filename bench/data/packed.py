@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -80,7 +80,7 @@ class Prepared(NamedTuple):
 
 def write_packed(
     card: Card,
-    chips: Iterable[PackedChip],
+    pack: Callable[[Path], Iterable[PackedChip]],
     total: int,
     prepared_dir: Path,
     progress: Progress | None,
@@ -89,7 +89,8 @@ def write_packed(
 
     Args:
         card: The set to pack.
-        chips: Its chips in the order of their ids.
+        pack: Writes the pixels of its chips into a new file, and yields the chips without them, in
+            the order of their ids.
         total: Their number.
         prepared_dir: Where packed sets are kept.
         progress: Called with (done, total) after every hundred chips.
@@ -101,17 +102,16 @@ def write_packed(
     with _temporary(prepared_dir, card) as new:
         rows: list[PackedChip] = []
         digest: DataDigest | None = None
-        with (new / "pixels.bin").open("wb") as target:
-            for chip in chips:
-                if digest is None:
-                    digest = DataDigest(card, chip.pixels.dtype)
-                else:
-                    check_like(card, rows[0], chip)
-                digest.update(chip)
-                target.write(chip.pixels.data)
-                rows.append(without_pixels(chip))
-                if progress is not None and (len(rows) % 100 == 0 or len(rows) == total):
-                    progress(len(rows), total)
+        for chip in pack(new / "pixels.bin"):
+            if digest is None:
+                digest = DataDigest(card, chip.pixels.dtype)
+            else:
+                check_like(card, rows[0], chip)
+            digest.update(chip)
+            rows.append(chip)
+            if progress is not None and (len(rows) % 100 == 0 or len(rows) == total):
+                progress(len(rows), total)
+        with (new / "pixels.bin").open("r+b") as target:
             _flush(target)
         if digest is None:
             raise DatasetMismatchError(f"{card.name} holds no image")
@@ -133,12 +133,6 @@ def packed_folder(prepared_dir: Path, name: str, data_digest: str, split: str) -
     """Return the folder of the set with these digests; `split` is empty for a pool."""
     parts = (name.replace("/", "-"), data_digest[:12], split[:12])
     return prepared_dir / "-".join(filter(None, parts))
-
-
-def without_pixels(chip: PackedChip) -> PackedChip:
-    """Return the chip with the size and type of its pixels, without their memory."""
-    size_only = np.broadcast_to(np.zeros((), chip.pixels.dtype), chip.pixels.shape)
-    return replace(chip, pixels=size_only)
 
 
 def check_like(card: Card, first: PackedChip, chip: PackedChip) -> None:

@@ -6,7 +6,7 @@ files.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from .facts_file import facts_file, with_facts
 from .files import DatasetNotFoundError, ImageFile, open_source
 from .held_out import base_name, held_out, open_held_out, summary_of
 from .listing import check_listing, list_chips
+from .pack_parallel import pack_entries
 from .packed import (
     DamagedPreparedError,
     Prepared,
@@ -26,7 +27,7 @@ from .packed import (
     read_summary,
     write_packed,
 )
-from .packing import pack_entries, sizes_of, with_crop
+from .packing import PackedChip, sizes_of, with_crop
 from .registry import card
 from .source import Card
 
@@ -46,6 +47,7 @@ def prepare(
     *,
     pool: bool = False,
     progress: Progress | None = None,
+    processes: int = 1,
 ) -> Prepared:
     """Pack a data set or pool, unless the same files were packed before, and open it.
 
@@ -57,6 +59,7 @@ def prepare(
         prepared_dir: The folder of packed sets.
         pool: Choose the pool if a data set has the same name.
         progress: Called with (done, total) after every hundred chips.
+        processes: Largest number of processes that pack; the result does not depend on it.
 
     Raises:
         DatasetNotFoundError: There are no files.
@@ -65,7 +68,9 @@ def prepare(
         NoSpaceError: The disk is full; the new set is removed.
     """
     if whole := base_name(name):
-        return held_out(prepare(whole, data_dir, prepared_dir, progress=progress))
+        return held_out(
+            prepare(whole, data_dir, prepared_dir, progress=progress, processes=processes)
+        )
     described = card(name, pool=pool)
     place = _Place(described, data_dir, prepared_dir)
     with open_source(place.source, raw=described.rendering is not None) as files:
@@ -76,12 +81,14 @@ def prepare(
         if prepared is None:
             listing = list_chips(described, place.source, files)
             check_listing(described, listing)
-            described = with_crop(described, sizes_of(listing.entries))
-            chips, total = pack_entries(described, listing.entries), len(listing.entries)
-            chips = with_facts(chips, *about)
-            folder = write_packed(described, chips, total, prepared_dir, progress)
+            cropped, entries = with_crop(described, sizes_of(listing.entries)), listing.entries
+
+            def pack(target: Path) -> Iterator[PackedChip]:
+                return with_facts(pack_entries(cropped, entries, target, processes), *about)
+
+            folder = write_packed(cropped, pack, len(entries), prepared_dir, progress)
             place.write(folder, stamp)
-            prepared = open_packed(described, folder)
+            prepared = open_packed(cropped, folder)
     return prepared
 
 

@@ -97,9 +97,9 @@ def _parts(split: Split, facts: Facts, by: str) -> Parts | None:
             f"{name} {serial or UNKNOWN}"
             for name, serial in zip(classes, tested.serial.tolist(), strict=True)
         ]
-        return _named(named, np.array([serial != "" for serial in tested.serial.tolist()]))
+        return _named(named, np.array([one != "" for one in tested.serial.tolist()], dtype=bool))
     shown = [f"{rows} x {columns} px" for rows, columns in tested.size.tolist()]
-    return _named(shown, tested.size.all(axis=1), _pixels)
+    return _named(shown, np.array([rows > 0 for rows, _ in tested.size.tolist()]), _pixels)
 
 
 def _numbered(values: np.ndarray, name: Callable[[float], str]) -> Parts | None:
