@@ -1,5 +1,6 @@
 """Commands on data sets and pools; a pool that shares a data set's name is written `pool:NAME`."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -223,7 +224,7 @@ def show_data(
     """Draw chips of each class into a PNG file."""
     from ..data.show import draw_chips
 
-    path = path or Path(f"{name.replace('/', '_').replace(':', '_')}.png")
+    path = path or Path(f"{re.sub('[/:?&=]', '_', name)}.png")
     draw_chips(prepare_all([name], folder, open_store(runs))[0], path)
     out.print(f"written: {path}")
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files as resources
@@ -133,7 +133,7 @@ class DataDigest:
     def __init__(self, card: Card, dtype: np.dtype) -> None:
         """Start with the fields that all chips share; a rendering that is None is left out."""
         how = {"transform": card.transform, "crop_px": card.crop_px, "dtype": dtype.name}
-        how |= {"rendering": asdict(card.rendering)} if card.rendering else {}
+        how |= {"rendering": card.rendering.identity()} if card.rendering else {}
         self._hash = sha256(json.dumps(how, sort_keys=True).encode() + b"\n")
 
     def update(self, chip: PackedChip) -> None:

@@ -73,7 +73,7 @@ def prepare(
         )
     described = card(name, pool=pool)
     place = _Place(described, data_dir, prepared_dir)
-    with open_source(place.source, raw=described.rendering is not None) as files:
+    with open_source(place.source, raw=described.source.phoenix(described)) as files:
         about = facts_file(place.source)
         others = described.source.other_files(place.source) if place.source else ()
         stamp = _stamp(files, (*others, *about))
@@ -148,7 +148,8 @@ class _Place:
     def __init__(self, card: Card, data_dir: Path, prepared_dir: Path) -> None:
         self.source = card.source.find(card, data_dir)
         source = str(self.source or f"version {card.source.version}")
-        identity = json.dumps([FORMAT, card.kind, card.name, card.transform, card.crop_px, source])
+        fields = [FORMAT, card.kind, card.name, card.transform, card.crop_px, source]
+        identity = json.dumps(fields + ([card.rendering.identity()] if card.rendering else []))
         self._path = prepared_dir / "places" / f"{sha256(identity.encode()).hexdigest()[:16]}.json"
         self._card, self._prepared_dir = card, prepared_dir
         try:

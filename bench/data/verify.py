@@ -87,7 +87,7 @@ def verify(
     """
     found = card(base_name(name) or name, pool=pool)
     source = found.source.find(found, data_dir)
-    with open_source(source, raw=found.rendering is not None) as files:
+    with open_source(source, raw=found.source.phoenix(found)) as files:
         listing = list_chips(found, source, files)
         cropped = with_crop(found, sizes_of(listing.entries))
         unreadable, problems, digest = _read_all(cropped, listing.entries, progress, processes)

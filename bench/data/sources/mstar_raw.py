@@ -70,6 +70,10 @@ class RawFiles(Source):
             )
         return found
 
+    def phoenix(self, card: Card) -> bool:
+        """Return whether a rendering of Phoenix files is read."""
+        return card.rendering is not None
+
     def read(self, card: Card, entry: Entry) -> tuple[np.ndarray, ChipFacts]:
         """Return the amplitude of a chip and its facts; of a Phoenix file, its magnitude.
 
