@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from ..data.chips import Chips
 from ..data.find_set import describe_set, prepare_set
-from ..data.inventory import known_sets, unknown_folders, unusable_cards
+from ..data.inventory import known_sets, phoenix_folder, unknown_folders, unusable_cards
 from ..data.names import card_of, place_of, split_name
 from ..data.pack_parallel import cores
 from ..data.registry import describe, pool_unless_labelled
@@ -119,8 +119,8 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
             for one in known
         ])  # fmt: skip
         return
-    table = Table("name", "state", Column("chips", justify="right"), "content", box=None,
-                  pad_edge=False)  # fmt: skip
+    table = Table(Column("name", overflow="fold"), "state", Column("chips", justify="right"),
+                  "content", box=None, pad_edge=False)  # fmt: skip
     for one in known:
         count = str(one.summary.count) if one.summary else ""
         table.add_row(*map(escape, (one.name, one.state, count, one.title)))
@@ -131,6 +131,9 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
     )
     where = "searched below" if folder.is_dir() else "no files were searched, because there is no"
     out.print(f"{where} folder {folder} (--data, SARBENCH_DATA)", markup=False)
+    if raw := phoenix_folder(folder):
+        out.print(f"  {raw.name}: Phoenix files of MSTAR, read as mstar_soc?rendering=raw/log",
+                  markup=False)  # fmt: skip
     for name, use in unknown_folders(folder, known):
         out.print(f"  {name}: images of no set above, usable as a {use}", markup=False)
     out.print("found: `sarbench data prepare NAME`, or `sarbench run`, packs it into the store")
