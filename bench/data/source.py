@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
+from .facts import ChipFacts
 from .files import DatasetNotFoundError, ImageFile, find_source
+from .rendering import OptionError, Rendering
 
 if TYPE_CHECKING:
     from .packing import PackedChip
@@ -31,6 +35,7 @@ class Card:
         source: The data set that this is a variant of.
         crop_px: Side of the central square that is kept (zero-padded); None keeps whole chips.
         transform: `none`, or `chip_max`: float amplitude over the maximum of its chip.
+        rendering: Formula for raw amplitude; None keeps values in [0, 1] as they are stored.
         total: Number of images in a pool; None allows any number.
         sides: Required numbers of train and test chips, where those of each class are not known;
             None allows any number.
@@ -46,6 +51,7 @@ class Card:
     source: "Source"
     crop_px: int | None = None
     transform: Transform = "none"
+    rendering: Rendering | None = None
     total: int | None = None
     sides: tuple[int, int] | None = None
     whole_px: int | None = None
@@ -118,6 +124,7 @@ class Source(ABC):
             read.
         markers: Names of sub-folders; a data folder that has one is the data set itself.
         extra_controls: Controls that its tables need in addition to the usual ones.
+        name_options: Options that a name may have behind `?`, joined by `&`.
         has_renderings: True if the same chips exist with different pixels, so that captions name
             the rendering.
         version: Version of the pixels of a set without files.
@@ -131,6 +138,7 @@ class Source(ABC):
     folders: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
     extra_controls: tuple[str, ...] = ()
+    name_options: tuple[str, ...] = ()
     has_renderings = False
     version: int | None = None
 
@@ -158,6 +166,30 @@ class Source(ABC):
             )
         return found
 
+    def with_options(self, card: Card, options: dict[str, str]) -> Card:
+        """Return the card of a name with options, `NAME?key=value&...`.
+
+        Raises:
+            OptionError: The data set or pool has no such option.
+        """
+        raise OptionError(f"{card.name} has no options; leave out {', '.join(options)}")
+
+    def phoenix(self, card: Card) -> bool:
+        """Return whether a set is read from Phoenix files instead of images."""
+        return False
+
+    def read(self, card: Card, entry: Entry) -> tuple[np.ndarray, ChipFacts]:
+        """Return the amplitude (H, W) of a chip in its stored type, and what is known of it.
+
+        Raises:
+            UnreadableImageError: Its file cannot be used.
+        """
+        return entry.file.read(), self.facts(entry.chip_id)
+
+    def facts(self, chip_id: str) -> ChipFacts:
+        """Return what is known of a chip without its file."""
+        return ChipFacts()
+
     def other_files(self, source: Path) -> tuple[Path, ...]:
         """Return the files that `place` reads in addition to images."""
         return ()
@@ -169,6 +201,10 @@ class Source(ABC):
     def counts(self, card: Card) -> Counts:
         """Return the required number of chips of each class and side of a data set."""
         return count(Counter((self.members(card) or {}).values()))
+
+    def advice(self, card: Card) -> str:
+        """Return the file names that are read, for a folder without any; empty if not known."""
+        return ""
 
     def problem(self, card: Card, chips: Sequence["PackedChip"]) -> str:
         """Return the reason why all chips together cannot be used; empty if they can."""

@@ -8,7 +8,8 @@ from functools import cache, cached_property
 import numpy as np
 from jaxtyping import Bool, Int
 
-from .registry import card, dataset_names
+from .facts import Facts
+from .registry import card, dataset_names, without_options
 
 Member = tuple[str, str, bool]  # id, class, True for a test chip
 
@@ -27,6 +28,7 @@ class Split:
         is_test: True for test chips.
         classes: Class names.
         group: Number of the near-duplicate group of each chip, where the files of the set say it.
+        facts: Facts about each chip, where a store describes them.
     """
 
     ids: np.ndarray
@@ -34,6 +36,7 @@ class Split:
     is_test: Bool[np.ndarray, " N"]
     classes: tuple[str, ...]
     group: Int[np.ndarray, " N"] | None = None
+    facts: Facts | None = None
 
     @classmethod
     def of(cls, members: Iterable[Member]) -> "Split":
@@ -89,7 +92,8 @@ def split_digest(members: Iterable[Member]) -> str:
 @cache
 def shipped(dataset: str) -> tuple[str, Split] | None:
     """Return digest and split of a data set whose chips are known without files, else None."""
-    found = card(dataset) if dataset in dataset_names() else None
+    known = without_options(dataset) in dataset_names()  # no folder, no part
+    found = card(dataset) if known else None
     listed = found.source.members(found) if found else None
     if listed is None:
         return None

@@ -245,14 +245,14 @@ def test_two_processes_may_pack_the_same_set_at_once(
     name = pool_folder(tmp_path)
     write_packed = preparing.write_packed
 
-    def write_after_another(card, chips, *rest):
-        def late():
-            yield from chips
+    def write_after_another(card, pack, *rest):
+        def late(target: Path):
+            yield from pack(target)
             with monkeypatch.context() as patch:
                 patch.setattr(preparing, "write_packed", write_packed)
                 prepare(name, tmp_path, tmp_path / "prepared", pool=True)
 
-        return write_packed(card, late(), *rest)
+        return write_packed(card, late, *rest)
 
     monkeypatch.setattr(preparing, "write_packed", write_after_another)
     assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 5
@@ -422,7 +422,12 @@ def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
         packing.PackedChip(f"class/chip_number_{i:07d}", "", False, pixels, (9, 9), i)
         for i in range(few)
     )
-    folder = packed.write_packed(registry.card("folder:x", pool=True), chips, few, tmp_path, None)
+
+    def pack(target: Path):
+        target.write_bytes(pixels.tobytes() * few)
+        return chips
+
+    folder = packed.write_packed(registry.card("folder:x", pool=True), pack, few, tmp_path, None)
     with np.load(folder / "index.npz") as stored:
         index = {key: np.concatenate([stored[key]] * times) for key in stored.files}
     index["offset"] = np.arange(few * times) * pixels.size
@@ -485,3 +490,29 @@ def test_real_sar_acd_is_recognised(real_data: Path, tmp_path: Path):
     assert chips.split_digest == known["split"]
     assert list(known["data"]) == [chips.data_digest]
     assert chips.rendering == ""
+
+
+def test_verify_refuses_what_prepare_refuses(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "mixed" / "a.png", speckle(0, 8, 8))
+    write(tmp_path / "mixed" / "b.png", speckle(1, 8, 8).astype(np.uint16))
+    for name, cause in (("empty", "holds no image"), ("mixed", "b.png is uint16; all chips of a")):
+        report = verify(f"folder:{name}", tmp_path, pool=True)
+        assert not report.ok
+        assert cause in report.problems[0]
+        with pytest.raises(DatasetMismatchError, match=cause):
+            prepare(f"folder:{name}", tmp_path, tmp_path / "prepared", pool=True)
+
+
+def test_a_named_pipe_and_a_name_that_is_not_utf_8_are_refused(tmp_path: Path):
+    for name, cause in (("a.png", "a.png: is a named pipe"), ("a.zip", "a.zip: is a named pipe")):
+        folder = tmp_path / name.replace(".", "")
+        folder.mkdir()
+        os.mkfifo(folder / name)
+        with pytest.raises(UnreadableImageError, match=cause):
+            prepare(f"folder:{folder}", tmp_path, tmp_path / "prepared", pool=True)
+    odd = tmp_path / "odd"
+    write(odd / "a.png", speckle(0, 8, 8))
+    (odd / "a.png").rename(odd / os.fsdecode(b"a\xff.png"))
+    with pytest.raises(UnreadableImageError, match=r"name b'a\\xff.png' is not UTF-8, so it cann"):
+        prepare(f"folder:{odd}", tmp_path, tmp_path / "prepared", pool=True)
