@@ -19,6 +19,7 @@ from ..store.records import Store
 from ..store.step_times import write_step_time
 from ..suggest import RequestError
 from .app import COMMANDS, app, out, print_error, print_json, print_status
+from .audit import audit_data
 from .completion import complete_set
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
 from .progress import Bar, Progress, progress
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # `data ls` needs no plan
 
 data = typer.Typer(no_args_is_help=True, help=COMMANDS["data"][1])
 app.add_typer(data, name="data")
+data.command("audit")(audit_data)
 
 Names = Annotated[
     list[str],
