@@ -16,8 +16,8 @@ from .candidates import candidates
 from .collection import Collection, groups_of
 from .descriptors import WINDOWS, describe_all
 
-# Score from which two chips are near duplicates. `docs/audit.md`: copies as JPEG of quality 20 reach
-# 0.76, MSTAR chips of one vehicle in one pose 0.63.
+# Score from which two chips are near duplicates. `docs/audit.md`: copies as JPEG of quality 20
+# reach 0.76, MSTAR chips of one vehicle in one pose 0.63.
 NEAR = 0.7
 CACHED = 512  # chips in memory per thread while pairs are aligned
 MOST_THREADS = 8

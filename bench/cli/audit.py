@@ -1,6 +1,7 @@
 """The command that looks for duplicates in data sets and pools."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +60,12 @@ def audit_data(
     from .data import prepare_all
 
     names = [pool_unless_labelled(one, folder) for one in (name, second) if one]
-    sets = prepare_all(names, folder, open_store(runs))
+    prepared = prepare_all(names, folder, open_store(runs))
+    # all pools of images are called `folder` in a store
+    sets = [
+        replace(one, name=given.removeprefix("pool:")) if given.startswith("pool:") else one
+        for one, given in zip(prepared, names, strict=True)
+    ]
     with progress() as shown:
         result = audit(sets, _Stages(shown).report)
     if groups is not None:
@@ -82,10 +88,10 @@ class _Stages:
         self._shown, self._bar = shown, None
 
     def report(self, stage: str, done: int, total: int) -> None:
-        if self._bar is None or self._bar.name != stage:
+        if self._bar is None or self._bar.text != stage:
             if self._bar is not None:
                 self._shown.remove(self._bar)
-            self._bar = Bar(stage, total, "")
+            self._bar = Bar(stage, total, stage.split()[-1])
             self._shown.add(self._bar)
         self._bar.done = done
         self._shown.update(self._bar)

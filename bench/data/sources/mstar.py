@@ -330,3 +330,8 @@ class Mstar(Source):
         """Return class and serial number of the vehicle on a chip; None for another id."""
         collection = table().by_id.get(chip_id)
         return None if collection is None else (collection.class_name, collection.serial)
+
+    def depression_deg(self, chip_id: str) -> int | None:
+        """Return the depression angle of a chip; None for another id."""
+        collection = table().by_id.get(chip_id)
+        return None if collection is None else collection.depression_deg
