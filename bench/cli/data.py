@@ -203,7 +203,7 @@ def verify_data(
                     f"found {count.found}",
                     markup=False,
                 )
-        for kind in ("missing", "unexpected", "unreadable"):
+        for kind in ("missing", "unexpected", "unreadable", "problems"):
             items = getattr(report, kind)
             if items:
                 out.print(f"  {kind}: {len(items)}")

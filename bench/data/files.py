@@ -6,16 +6,20 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from os import walk
+from os import fsencode, walk
 from pathlib import Path, PurePosixPath
+from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFSOCK, S_ISREG
 
 import numpy as np
 
-from .images import SUFFIXES, UnreadableImageError, decode_image
+from .images import UnreadableImageError, decode_image, is_image
+from .phoenix import is_phoenix
 
+KINDS = {S_IFIFO: "named pipe", S_IFSOCK: "socket", S_IFDIR: "folder"}
+Wanted = Callable[[str], bool]  # of the name of a file
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -99,12 +103,12 @@ def find_source(data_dir: Path, folders: tuple[str, ...], markers: tuple[str, ..
 
 
 @contextmanager
-def open_source(source: Path | None) -> Iterator[list[ImageFile]]:
+def open_source(source: Path | None, *, raw: bool = False) -> Iterator[list[ImageFile]]:
     """Yield the images of a folder or archive in the order of their names; of None, none.
 
-    Hidden files and other formats are skipped. Archives inside a folder count as folders. Zip
-    members are read in place. A tar is unpacked into a temporary folder, under new names, until the
-    context ends.
+    With `raw`, Phoenix files are yielded instead of images. Hidden files and other formats are
+    skipped. Archives inside a folder count as folders. Zip members are read in place. A tar is
+    unpacked into a temporary folder, under new names, until the context ends.
 
     Raises:
         DatasetNotFoundError: `source` is not a folder or an archive.
@@ -112,6 +116,7 @@ def open_source(source: Path | None) -> Iterator[list[ImageFile]]:
     """
     with ExitStack() as stack:
         found: list[ImageFile] = []
+        wanted = is_phoenix if raw else is_image
         if source is None:
             pass
         elif source.is_dir():
@@ -120,16 +125,29 @@ def open_source(source: Path | None) -> Iterator[list[ImageFile]]:
                 for path in (folder / name for name in names):
                     stem = archive_stem(path.name)
                     if stem is not None:
-                        found += _open_archive(path, relative / stem, stack)
-                    elif path.suffix.lower() in SUFFIXES:
+                        found += _open_archive(path, relative / stem, stack, wanted)
+                    elif wanted(path.name):
                         found.append(ImageFile(relative / path.name, path, _stamp(path)))
         elif archive_stem(source.name) is not None:
-            found = _open_archive(source, PurePosixPath(), stack)
+            found = _open_archive(source, PurePosixPath(), stack, wanted)
         else:
             raise DatasetNotFoundError(
                 f"{source} is not a folder or an archive ({', '.join(ARCHIVES)}); check the path"
             )
+        for file in found:
+            _check_name(file)
         yield sorted(found, key=lambda file: str(file.relative))
+
+
+def _check_name(file: ImageFile) -> None:
+    """Refuse a name that cannot be part of a chip id."""
+    try:
+        str(file.relative).encode()
+    except UnicodeEncodeError as error:
+        raise UnreadableImageError(
+            f"the file name {fsencode(str(file.relative))!r} is not UTF-8, so it cannot be an id; "
+            "rename the file"
+        ) from error
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -137,6 +155,11 @@ def _stamp(path: Path) -> tuple[int, int]:
         status = path.stat()
     except OSError as error:
         raise UnreadableImageError(f"{path}: {error.strerror}; is it a broken link?") from error
+    if not S_ISREG(status.st_mode):
+        raise UnreadableImageError(
+            f"{path}: is a {KINDS.get(S_IFMT(status.st_mode), 'special file')} with the name of an "
+            "image or archive; only files are read: remove it, or rename it"
+        )
     return status.st_size, status.st_mtime_ns
 
 
@@ -154,32 +177,39 @@ def _files_below(source: Path) -> Iterator[tuple[Path, list[str]]]:
         yield folder, sorted(name for name in names if not name.startswith("."))
 
 
-def _open_archive(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
+def _open_archive(
+    path: Path, below: PurePosixPath, stack: ExitStack, wanted: Wanted
+) -> list[ImageFile]:
+    _stamp(path)
     try:
         if path.name.lower().endswith(".zip"):
-            return _list_zip(path, below, stack)
-        return _unpack_tar(path, below, stack)
+            return _list_zip(path, below, stack, wanted)
+        return _unpack_tar(path, below, stack, wanted)
     except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise UnreadableImageError(f"{path}: not a readable archive ({error})") from error
 
 
-def _list_zip(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
+def _list_zip(
+    path: Path, below: PurePosixPath, stack: ExitStack, wanted: Wanted
+) -> list[ImageFile]:
     archive = stack.enter_context(zipfile.ZipFile(path))
     found: list[ImageFile] = []
     for info in archive.infolist():
-        name = None if info.is_dir() else _member_name(info.filename, path)
+        name = None if info.is_dir() else _member_name(info.filename, path, wanted)
         if name is not None:
             stamp = (info.file_size, info.CRC)
             found.append(ImageFile(below / name, path, stamp, archive, info.filename))
     return found
 
 
-def _unpack_tar(path: Path, below: PurePosixPath, stack: ExitStack) -> list[ImageFile]:
+def _unpack_tar(
+    path: Path, below: PurePosixPath, stack: ExitStack, wanted: Wanted
+) -> list[ImageFile]:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sarbench-")))
     found: list[ImageFile] = []
     with tarfile.open(path) as archive:
         for number, info in enumerate(archive):
-            name = _member_name(info.name, path) if info.isfile() else None
+            name = _member_name(info.name, path, wanted) if info.isfile() else None
             stream = archive.extractfile(info) if name is not None else None
             if name is None or stream is None:
                 continue
@@ -190,8 +220,8 @@ def _unpack_tar(path: Path, below: PurePosixPath, stack: ExitStack) -> list[Imag
     return found
 
 
-def _member_name(name: str, archive: Path) -> PurePosixPath | None:
-    """Return the path of a member in its archive; None if it is hidden or not an image.
+def _member_name(name: str, archive: Path, wanted: Wanted) -> PurePosixPath | None:
+    """Return the path of a member in its archive; None if it is hidden or of another format.
 
     Raises:
         UnreadableImageError: The path leads out of the archive.
@@ -200,4 +230,4 @@ def _member_name(name: str, archive: Path) -> PurePosixPath | None:
     if path.is_absolute() or ".." in path.parts:
         raise UnreadableImageError(f"{archive}: the path of its member {name!r} leads out of it")
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return None if hidden or path.suffix.lower() not in SUFFIXES else path
+    return None if hidden or not wanted(path.name) else path

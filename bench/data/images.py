@@ -15,26 +15,33 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.Image import DecompressionBombError as TooLarge
 
+from .phoenix import is_phoenix, read_phoenix
+from .tiff import is_tiff, read_bands
+from .unreadable import UnreadableImageError
+
+__all__ = ["UnreadableImageError"]
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".mat")
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 
 
-class UnreadableImageError(ValueError):
-    """A file that cannot be read as one amplitude image."""
-
-    failure_class = "data"
+def is_image(name: str) -> bool:
+    """Return whether a file name has the suffix of an image."""
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """Return an image (H, W) in its stored type: uint8, uint16 or float32.
 
     Args:
-        data: Content of a PNG, JPEG, TIFF, BMP, NPY or MAT file.
-        name: Its name; the suffix gives the format.
+        data: Content of a PNG, JPEG, TIFF, BMP, NPY, MAT or Phoenix file.
+        name: Its name, which gives the format.
 
     Raises:
         UnreadableImageError: The file cannot be used.
     """
+    if is_phoenix(Path(name).name):
+        return read_phoenix(data, name).magnitude
     suffix = Path(name).suffix.lower()
     if suffix not in SUFFIXES:
         raise UnreadableImageError(f"{name}: not one of the formats read: {', '.join(SUFFIXES)}")
@@ -107,6 +114,8 @@ def _decode_with_pillow(data: bytes, name: str) -> np.ndarray:
                     array = _without_opacity(array, name)
                 return array
     except UnidentifiedImageError as error:
+        if is_tiff(data):
+            return _decode_bands(data, name)
         raise UnreadableImageError(f"{name}: is not an image of a known format") from error
     except UnreadableImageError:
         raise
@@ -114,6 +123,17 @@ def _decode_with_pillow(data: bytes, name: str) -> np.ndarray:
         raise UnreadableImageError(
             f"{name}: cannot be decoded ({error}); fetch it again"
         ) from error
+
+
+def _decode_bands(data: bytes, name: str) -> np.ndarray:
+    """Return the one band of a TIFF with complex or float64 pixels."""
+    bands = read_bands(data, name)
+    if bands.shape[2] > 1:
+        raise UnreadableImageError(
+            f"{name}: a TIFF with {bands.shape[2]} bands of {bands.dtype}; a chip has one "
+            "amplitude per pixel: save one band, or the magnitude of real and imaginary part"
+        )
+    return bands[..., 0]
 
 
 def _without_opacity(array: np.ndarray, name: str) -> np.ndarray:

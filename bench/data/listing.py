@@ -50,16 +50,19 @@ def check_listing(card: Card, listing: Listing) -> None:
             f"{card.name} in {listing.source}: some files cannot be assigned to a chip: "
             f"{name_some(listing.refused, 'file')}"
         )
+    advice = card.source.advice(card)
+    if not listing.entries and advice:
+        raise DatasetMismatchError(f"{card.name}: {listing.source} holds no chip of it; {advice}")
     if card.kind == "pool":
         if not listing.entries:
             raise DatasetMismatchError(
                 f"{card.name}: {listing.source} holds no image; name a folder with images"
             )
         if card.total not in (None, len(listing.entries)):
+            other = f". To use these images, name the pool folder:{listing.source}"
             raise DatasetMismatchError(
                 f"{card.name} in {listing.source}: expected {card.total} images, found "
-                f"{len(listing.entries)}{_missing(listing)}. To use these images, name the pool "
-                f"folder:{listing.source}"
+                f"{len(listing.entries)}{_missing(listing)}{'' if card.rendering else other}"
             )
         return
     lines = [

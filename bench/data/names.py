@@ -5,7 +5,14 @@ from the files of `mstar_soc`.
 """
 
 from ..suggest import nearest
-from .registry import HELD_OUT, UnknownDatasetError, card, dataset_names, is_dataset, pool_names
+from .registry import (
+    HELD_OUT,
+    UnknownDatasetError,
+    card,
+    dataset_names,
+    is_dataset,
+    is_pool,
+)
 from .source import Card
 
 TRAIN = ":train"  # ends the name of a pool that is the training split of a data set
@@ -26,9 +33,9 @@ def split_source(name: str) -> str | None:
     if is_dataset(dataset) and part == "train":
         return dataset
     near = nearest(dataset, dataset_names())
-    if dataset in dataset_names():
+    if is_dataset(dataset):
         hint = f"write {dataset + TRAIN!r}"
-    elif dataset in pool_names():
+    elif is_pool(dataset):
         hint = f"{dataset!r} is a pool, which has no split: write {dataset!r}"
     else:
         hint = f"did you mean {near + TRAIN!r}?" if near else "`sarbench data ls` lists them"
@@ -49,7 +56,7 @@ def split_name(given: str) -> tuple[str, bool]:
         return dataset, False
     if name != given:
         return name, True
-    return given, given in pool_names() and not is_dataset(given)
+    return given, is_pool(given) and not is_dataset(given)
 
 
 def full_name(given: str) -> str:
@@ -71,7 +78,7 @@ def set_of(pool: str) -> str:
 
     A name that is a data set and not a pool is that data set; a grid refuses it as a pool.
     """
-    whole = pool in dataset_names() and pool not in pool_names()
+    whole = not pool.startswith("folder:") and is_dataset(pool) and not is_pool(pool)
     return pool if whole else full_name(f"pool:{pool}")
 
 

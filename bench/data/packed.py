@@ -105,10 +105,10 @@ def write_packed(
                 if digest is None:
                     digest = DataDigest(card, chip.pixels.dtype)
                 else:
-                    _check_like(card, rows[0], chip)
+                    check_like(card, rows[0], chip)
                 digest.update(chip)
                 target.write(chip.pixels.data)
-                rows.append(_without_pixels(chip))
+                rows.append(without_pixels(chip))
                 if progress is not None and (len(rows) % 100 == 0 or len(rows) == total):
                     progress(len(rows), total)
             _flush(target)
@@ -134,13 +134,18 @@ def packed_folder(prepared_dir: Path, name: str, data_digest: str, split: str) -
     return prepared_dir / "-".join(filter(None, parts))
 
 
-def _without_pixels(chip: PackedChip) -> PackedChip:
+def without_pixels(chip: PackedChip) -> PackedChip:
     """Return the chip with the size and type of its pixels, without their memory."""
     size_only = np.broadcast_to(np.zeros((), chip.pixels.dtype), chip.pixels.shape)
     return replace(chip, pixels=size_only)
 
 
-def _check_like(card: Card, first: PackedChip, chip: PackedChip) -> None:
+def check_like(card: Card, first: PackedChip, chip: PackedChip) -> None:
+    """Compare type and size of a chip with those of the first.
+
+    Raises:
+        DatasetMismatchError: They differ.
+    """
     if chip.pixels.dtype != first.pixels.dtype:
         raise DatasetMismatchError(
             f"{card.name}: {first.chip_id} is {first.pixels.dtype} and {chip.chip_id} is "

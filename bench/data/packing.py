@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.resources import files as resources
 from typing import TypeVar
@@ -13,7 +13,8 @@ import numpy as np
 
 from ... import protocols
 from .images import UnreadableImageError, centre_crop, content_digest, image_size
-from .source import CROP_PX, Card, Entry
+from .rendering import AboveFullScaleError
+from .source import CROP_PX, Card, ChipFacts, Entry
 
 UNKNOWN_RENDERING = "unknown rendering"
 THREADS = 8  # decoding releases Python's lock; files may be on a slow network drive
@@ -34,6 +35,7 @@ class PackedChip:
         source_size: (height, width) of the source image.
         content: Digest of the whole source image.
         group: As in `Entry`.
+        facts: Facts about the chip besides its class.
     """
 
     chip_id: str
@@ -43,6 +45,7 @@ class PackedChip:
     source_size: tuple[int, int]
     content: int
     group: str = ""
+    facts: ChipFacts = field(default_factory=ChipFacts)
 
     def line(self) -> bytes:
         """Return the line of the chip in the data digest."""
@@ -57,10 +60,15 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
         UnreadableImageError: The file cannot be used, or float amplitude exceeds 1 and the card has
             no transform for it.
     """
-    image = entry.file.read()
+    image, facts = card.source.read(card, entry)
     content = content_digest(image)
     size = (image.shape[0], image.shape[1])
-    if card.transform == "chip_max":
+    if card.rendering is not None:
+        try:
+            image = card.rendering.render(image)
+        except AboveFullScaleError as error:
+            raise UnreadableImageError(f"{entry.file.relative}: {error}") from error
+    elif card.transform == "chip_max":
         peak = np.float32(image.max())
         image = image.astype(np.float32)
         image = image / peak if peak > 0 else image
@@ -77,7 +85,7 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
     if card.crop_px is not None:
         image = centre_crop(image, card.crop_px)
     return PackedChip(
-        entry.chip_id, entry.class_name, entry.is_test, image, size, content, entry.group
+        entry.chip_id, entry.class_name, entry.is_test, image, size, content, entry.group, facts
     )
 
 
@@ -115,11 +123,12 @@ def in_threads(work: Callable[[Entry], T], entries: list[Entry]) -> Iterator[T]:
 
 
 class DataDigest:
-    """SHA-256 over transform, crop and type, then over the chips in the order of their ids."""
+    """SHA-256 over transform, crop, type and rendering, then over the chips sorted by id."""
 
     def __init__(self, card: Card, dtype: np.dtype) -> None:
-        """Start with transform, crop and type, which all chips share."""
+        """Start with the fields that all chips share; a rendering that is None is left out."""
         how = {"transform": card.transform, "crop_px": card.crop_px, "dtype": dtype.name}
+        how |= {"rendering": asdict(card.rendering)} if card.rendering else {}
         self._hash = hashlib.sha256(json.dumps(how, sort_keys=True).encode() + b"\n")
 
     def update(self, chip: PackedChip) -> None:
@@ -136,6 +145,8 @@ def rendering_of(card: Card, data_digest: str) -> str:
 
     It is empty for a set with a single rendering.
     """
+    if card.rendering is not None:
+        return card.rendering.label
     if not card.source.has_renderings:
         return ""
     known = known_digests().get(card.name, {}).get("data", {})

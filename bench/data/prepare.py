@@ -67,7 +67,7 @@ def prepare(
         return held_out(prepare(whole, data_dir, prepared_dir, progress=progress))
     described = card(name, pool=pool)
     place = _Place(described, data_dir, prepared_dir)
-    with open_source(place.source) as files:
+    with open_source(place.source, raw=described.rendering is not None) as files:
         stamp = _stamp(files, described.source.other_files(place.source) if place.source else ())
         prepared = place.open() if place.stamp == stamp else None
         if prepared is None:

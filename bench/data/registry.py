@@ -1,5 +1,6 @@
 """Data sets and pools by name."""
 
+import re
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
@@ -8,6 +9,7 @@ from typing import Any
 
 from ..suggest import unknown
 from .files import DatasetNotFoundError
+from .rendering import OptionError
 from .source import HELD_OUT, Card, Source
 from .sources import (
     atrnet_star,
@@ -33,6 +35,7 @@ SOURCES: tuple[Source, ...] = (
 )
 
 
+OPTIONS = re.compile(r"\?[^:]*")  # of a name; a part such as `:held_out` may follow
 GROUP = "sarbench.datasets"  # of entry points: NAME = "module:path of NAME.card.toml"
 
 _added: dict[str, Card | str] = {}  # by card files; a text is the reason why a card is unusable
@@ -97,7 +100,17 @@ def is_dataset(name: str) -> bool:
     """Return whether a name is that of a data set: a known one, or `folder:PATH`."""
     if name.startswith("folder:"):
         return not name.endswith(":train")  # a training split is a pool
-    return name.removesuffix(HELD_OUT) in dataset_names()
+    return without_options(name).removesuffix(HELD_OUT) in dataset_names()
+
+
+def is_pool(name: str) -> bool:
+    """Return whether a name, without options, is that of a pool of the registry."""
+    return without_options(name) in pool_names()
+
+
+def without_options(name: str) -> str:
+    """Return NAME of `NAME?key=value&...`, with its part: `NAME:held_out`."""
+    return name if name.startswith("folder:") else OPTIONS.sub("", name)
 
 
 def pool_unless_labelled(given: str, data_dir: Path) -> str:
@@ -115,9 +128,9 @@ def pool_unless_labelled(given: str, data_dir: Path) -> str:
 
 
 def malformed(name: str) -> str:
-    """Return the reason why a name `folder:...` is not allowed; empty if it is."""
+    """Return the reason why a name with a path or options is not allowed; empty if it is."""
     try:
-        if name.startswith("folder:"):
+        if name.startswith("folder:") or "?" in name:
             card(name)
         return ""
     except UnknownDatasetError as error:
@@ -139,7 +152,7 @@ def card(name: str, *, pool: bool = False) -> Card:
     """Return the card of a data set or pool.
 
     Args:
-        name: A name of `dataset_names()` or `pool_names()`, or `folder:PATH` with options.
+        name: A name of `dataset_names()` or `pool_names()`, or `folder:PATH`, with options.
         pool: Choose the pool if a data set has the same name (`synthetic`, `folder:PATH`).
 
     Raises:
@@ -153,6 +166,8 @@ def card(name: str, *, pool: bool = False) -> Card:
             return make(name)
         except labelled_folder.FolderNameError as error:
             raise UnknownDatasetError(str(error)) from None
+    if "?" in name:
+        return _with_options(name, pool=pool)
     datasets, all_pools = _cards("dataset"), _cards("pool")
     found = all_pools.get(name) if pool else datasets.get(name) or all_pools.get(name)
     if found is None and not pool:
@@ -165,6 +180,26 @@ def card(name: str, *, pool: bool = False) -> Card:
     known = (*all_pools, *splits) if pool else (*dataset_names(), *all_pools)
     kind = "pool" if pool else "data set or pool"
     raise UnknownDatasetError(unknown(kind, name, [*known, "folder:PATH"]))
+
+
+def _with_options(name: str, *, pool: bool) -> Card:
+    """Return the card of `NAME?key=value&...`; each set of options has one name.
+
+    Raises:
+        UnknownDatasetError: No such name or option, or another name is the one to write.
+    """
+    plain, _, query = name.partition("?")
+    pairs = [part.partition("=") for part in query.split("&")]
+    base, options = card(plain, pool=pool), {key: value for key, _, value in pairs}
+    try:
+        if not all(key and value for key, _, value in pairs) or len(options) < len(pairs):
+            raise OptionError("options are key=value, each once, joined by &; correct them")
+        found = base.source.with_options(base, options)
+    except OptionError as error:
+        raise UnknownDatasetError(f"{name!r}: {error}") from None
+    if found.name != name:
+        raise UnknownDatasetError(f"{name!r} is written {found.name!r}; write it so")
+    return found
 
 
 def _held_out(base: Card) -> Card:
@@ -205,6 +240,8 @@ def describe(card: Card, data_dir: Path) -> dict[str, Any]:
         "found": str(found) if found is not None and found.exists() else None,
         "crop_px": card.crop_px,
         "transform": card.transform,
+        "rendering": card.rendering and f"{card.rendering.name}: {card.rendering.formula}",
+        "options": source.name_options,
         "images": card.total,
         "chips": card.sides and "{} train, {} test".format(*card.sides),
         "extra_controls": source.extra_controls,

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from .files import DatasetNotFoundError, ImageFile, find_source
+from .rendering import OptionError, Rendering
 
 if TYPE_CHECKING:
     from .packing import PackedChip
@@ -31,6 +34,7 @@ class Card:
         source: The data set that this is a variant of.
         crop_px: Side of the central square that is kept (zero-padded); None keeps whole chips.
         transform: `none`, or `chip_max`: float amplitude over the maximum of its chip.
+        rendering: Formula for the raw amplitude of Phoenix files; None reads images.
         total: Number of images in a pool; None allows any number.
         sides: Required numbers of train and test chips, where those of each class are not known;
             None allows any number.
@@ -46,6 +50,7 @@ class Card:
     source: "Source"
     crop_px: int | None = None
     transform: Transform = "none"
+    rendering: Rendering | None = None
     total: int | None = None
     sides: tuple[int, int] | None = None
     whole_px: int | None = None
@@ -61,6 +66,21 @@ class Card:
         """The required number of chips of each class and side; empty for a pool or a part."""
         whole = self.kind == "dataset" and not self.name.endswith(HELD_OUT)
         return self.source.counts(self) if whole else {}
+
+
+@dataclass(frozen=True)
+class ChipFacts:
+    """Facts about a chip besides its class; None or empty if they are not known.
+
+    Attributes:
+        azimuth_deg: Azimuth of the target in [0, 360).
+        depression_deg: Depression angle in [0, 90].
+        serial: Serial number of the vehicle.
+    """
+
+    azimuth_deg: float | None = None
+    depression_deg: float | None = None
+    serial: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +138,7 @@ class Source(ABC):
             read.
         markers: Names of sub-folders; a data folder that has one is the data set itself.
         extra_controls: Controls that its tables need in addition to the usual ones.
+        name_options: Options that a name may have behind `?`, joined by `&`.
         has_renderings: True if the same chips exist with different pixels, so that captions name
             the rendering.
         version: Version of the pixels of a set without files.
@@ -131,6 +152,7 @@ class Source(ABC):
     folders: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
     extra_controls: tuple[str, ...] = ()
+    name_options: tuple[str, ...] = ()
     has_renderings = False
     version: int | None = None
 
@@ -158,6 +180,26 @@ class Source(ABC):
             )
         return found
 
+    def with_options(self, card: Card, options: dict[str, str]) -> Card:
+        """Return the card of a name with options, `NAME?key=value&...`.
+
+        Raises:
+            OptionError: The data set or pool has no such option.
+        """
+        raise OptionError(f"{card.name} has no options; leave out {', '.join(options)}")
+
+    def read(self, card: Card, entry: Entry) -> tuple[np.ndarray, ChipFacts]:
+        """Return the amplitude (H, W) of a chip in its stored type, and what is known of it.
+
+        Raises:
+            UnreadableImageError: Its file cannot be used.
+        """
+        return entry.file.read(), self.facts(entry.chip_id)
+
+    def facts(self, chip_id: str) -> ChipFacts:
+        """Return what is known of a chip without its file."""
+        return ChipFacts()
+
     def other_files(self, source: Path) -> tuple[Path, ...]:
         """Return the files that `place` reads in addition to images."""
         return ()
@@ -169,6 +211,10 @@ class Source(ABC):
     def counts(self, card: Card) -> Counts:
         """Return the required number of chips of each class and side of a data set."""
         return count(Counter((self.members(card) or {}).values()))
+
+    def advice(self, card: Card) -> str:
+        """Return the file names that are read, for a folder without any; empty if not known."""
+        return ""
 
     def problem(self, card: Card, chips: Sequence["PackedChip"]) -> str:
         """Return the reason why all chips together cannot be used; empty if they can."""

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 import numpy as np
 from jaxtyping import Bool, Int
 
-from .registry import card, dataset_names
+from .registry import card, dataset_names, without_options
 
 Member = tuple[str, str, bool]  # id, class, True for a test chip
 
@@ -89,7 +89,8 @@ def split_digest(members: Iterable[Member]) -> str:
 @cache
 def shipped(dataset: str) -> tuple[str, Split] | None:
     """Return digest and split of a data set whose chips are known without files, else None."""
-    found = card(dataset) if dataset in dataset_names() else None
+    known = without_options(dataset) in dataset_names()  # no folder, no part
+    found = card(dataset) if known else None
     listed = found.source.members(found) if found else None
     if listed is None:
         return None

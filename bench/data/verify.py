@@ -6,8 +6,8 @@ from pathlib import Path
 from .files import open_source
 from .held_out import base_name
 from .images import UnreadableImageError
-from .listing import Listing, compare_counts, list_chips
-from .packed import Progress
+from .listing import DatasetMismatchError, Listing, compare_counts, list_chips
+from .packed import Progress, check_like, without_pixels
 from .packing import (
     DataDigest,
     PackedChip,
@@ -42,6 +42,7 @@ class Report:
         missing: Ids of missing chips, if ids are known.
         unexpected: Files that are not a chip of the data set, with the reason if there is one.
         unreadable: Files that cannot be used, with the reason.
+        problems: Reasons why all files together cannot be packed.
         rendering: For MSTAR, the known rendering; empty if the set is incomplete.
         data_digest: The digest that `prepare` gives; empty if the set is incomplete.
     """
@@ -52,6 +53,7 @@ class Report:
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     unreadable: tuple[str, ...]
+    problems: tuple[str, ...]
     rendering: str
     data_digest: str
 
@@ -59,7 +61,8 @@ class Report:
     def ok(self) -> bool:
         """True if the data set is complete, readable, and the only content of its folder."""
         complete = all(count.expected == count.found for count in self.counts)
-        return complete and not (self.missing or self.unexpected or self.unreadable)
+        bad = self.missing or self.unexpected or self.unreadable or self.problems
+        return complete and not bad
 
 
 def verify(
@@ -83,12 +86,14 @@ def verify(
     """
     found = card(base_name(name) or name, pool=pool)
     source = found.source.find(found, data_dir)
-    with open_source(source) as files:
+    with open_source(source, raw=found.rendering is not None) as files:
         listing = list_chips(found, source, files)
         cropped = with_crop(found, sizes_of(listing.entries))
-        unreadable, digest = _read_all(cropped, listing.entries, progress)
+        unreadable, problems, digest = _read_all(cropped, listing.entries, progress)
     counts = _compare(found, listing)
     complete = not unreadable and all(count.expected == count.found for count in counts)
+    if not listing.entries and not listing.refused:
+        problems.append(f"holds no image; {found.source.advice(found) or 'name another folder'}")
     return Report(
         name=name,
         source=str(source or "the simulator"),
@@ -96,6 +101,7 @@ def verify(
         missing=tuple(listing.missing),
         unexpected=(*listing.refused, *listing.unexpected),
         unreadable=tuple(unreadable),
+        problems=tuple(problems),
         rendering=rendering_of(found, digest) if complete else "",
         data_digest=digest if complete else "",
     )
@@ -108,7 +114,11 @@ def _compare(card: Card, listing: Listing) -> tuple[Count, ...]:
     return tuple(Count(*one) for one in compare_counts(card, listing))
 
 
-def _read_all(card: Card, entries: list[Entry], progress: Progress | None) -> tuple[list[str], str]:
+def _read_all(
+    card: Card, entries: list[Entry], progress: Progress | None
+) -> tuple[list[str], list[str], str]:
+    """Return unreadable files, the first reason why the others cannot be packed, and the digest."""
+
     def read(entry: Entry) -> PackedChip | str:
         try:
             return pack_entry(card, entry)
@@ -116,6 +126,8 @@ def _read_all(card: Card, entries: list[Entry], progress: Progress | None) -> tu
             return str(error)
 
     unreadable: list[str] = []
+    problems: list[str] = []
+    rows: list[PackedChip] = []
     digest: DataDigest | None = None
     for done, chip in enumerate(in_threads(read, entries), start=1):
         if isinstance(chip, str):
@@ -123,6 +135,14 @@ def _read_all(card: Card, entries: list[Entry], progress: Progress | None) -> tu
         else:
             digest = digest or DataDigest(card, chip.pixels.dtype)
             digest.update(chip)
+            rows.append(without_pixels(chip))
+            if not problems:
+                try:
+                    check_like(card, rows[0], chip)
+                except DatasetMismatchError as error:
+                    problems.append(str(error))
         if progress is not None and (done % 100 == 0 or done == len(entries)):
             progress(done, len(entries))
-    return unreadable, digest.hexdigest() if digest else ""
+    if problem := card.source.problem(card, rows):
+        problems.append(problem)
+    return unreadable, problems, digest.hexdigest() if digest else ""

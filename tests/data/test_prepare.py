@@ -485,3 +485,29 @@ def test_real_sar_acd_is_recognised(real_data: Path, tmp_path: Path):
     assert chips.split_digest == known["split"]
     assert list(known["data"]) == [chips.data_digest]
     assert chips.rendering == ""
+
+
+def test_verify_refuses_what_prepare_refuses(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "mixed" / "a.png", speckle(0, 8, 8))
+    write(tmp_path / "mixed" / "b.png", speckle(1, 8, 8).astype(np.uint16))
+    for name, cause in (("empty", "holds no image"), ("mixed", "b.png is uint16; all chips of a")):
+        report = verify(f"folder:{name}", tmp_path, pool=True)
+        assert not report.ok
+        assert cause in report.problems[0]
+        with pytest.raises(DatasetMismatchError, match=cause):
+            prepare(f"folder:{name}", tmp_path, tmp_path / "prepared", pool=True)
+
+
+def test_a_named_pipe_and_a_name_that_is_not_utf_8_are_refused(tmp_path: Path):
+    for name, cause in (("a.png", "a.png: is a named pipe"), ("a.zip", "a.zip: is a named pipe")):
+        folder = tmp_path / name.replace(".", "")
+        folder.mkdir()
+        os.mkfifo(folder / name)
+        with pytest.raises(UnreadableImageError, match=cause):
+            prepare(f"folder:{folder}", tmp_path, tmp_path / "prepared", pool=True)
+    odd = tmp_path / "odd"
+    write(odd / "a.png", speckle(0, 8, 8))
+    (odd / "a.png").rename(odd / os.fsdecode(b"a\xff.png"))
+    with pytest.raises(UnreadableImageError, match=r"name b'a\\xff.png' is not UTF-8, so it cann"):
+        prepare(f"folder:{odd}", tmp_path, tmp_path / "prepared", pool=True)

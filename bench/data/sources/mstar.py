@@ -14,7 +14,9 @@ from pathlib import PurePosixPath
 
 from .... import protocols
 from ..files import ImageFile, plain
-from ..source import CROP_PX, Card, Entry, Listing, Members, Source
+from ..phoenix import is_phoenix
+from ..source import CROP_PX, Card, ChipFacts, Entry, Listing, Members
+from . import mstar_raw
 
 STEM = re.compile(r"HB(\d{5})(?:\.(\d{3}))?$", re.IGNORECASE)
 
@@ -96,6 +98,7 @@ def table() -> Table:
 def members(name: str) -> Members:
     """Return class and side of each chip of a data set; a pool has no test chips."""
     everything = table()
+    name = name.partition("?")[0]
     if name in POOLS:
         left_out = [
             everything.splits[split] for split in everything.splits if split.startswith(POOLS[name])
@@ -118,7 +121,7 @@ def resolve(file: PurePosixPath, split: Members) -> str | None:
     Raises:
         UnresolvedChipError: No chip fits, several chips fit, or folder and name disagree.
     """
-    match = STEM.match(file.stem)
+    match = STEM.match(file.name if is_phoenix(file.name) else file.stem)
     if match is None:
         return None
     number, suffix = int(match[1]), match[2]
@@ -259,7 +262,7 @@ TITLES = {  # name -> title, description
 }
 
 
-class Mstar(Source):
+class Mstar(mstar_raw.RawFiles):
     """MSTAR with its splits, and the pools of all chips outside their test sets."""
 
     where = (
@@ -276,6 +279,7 @@ class Mstar(Source):
     layouts = (
         "MSTAR_PUBLIC_*/<depression>_DEG/COL*/SCENE*/<class>/HBnnnnn.sss.<format> (CD layout)",
         "TRAIN|TEST*/<class>[/<serial>][/<depression>]/HBnnnnn[.sss].<format>",
+        *mstar_raw.LAYOUTS,
     )
     folders = ("mstar", "MSTAR_SOC", "MSTAR_EOC", "MSTAR_JPEG_E", "MSTAR-10", "MSTAR_PUBLIC", "SOC")
     markers = (
@@ -307,6 +311,15 @@ class Mstar(Source):
                 total=6_497,
             ),
         )
+
+    def facts(self, chip_id: str) -> ChipFacts:
+        """Return depression and serial number of a chip of the release."""
+        found = table().by_id.get(chip_id)
+        return ChipFacts(None, found.depression_deg, found.serial) if found else ChipFacts()
+
+    def class_names(self) -> set[str]:
+        """Return the classes of the release."""
+        return {collection.class_name for collection in table().collections.values()}
 
     def members(self, card: Card) -> Members:
         """Return class and side of every chip."""

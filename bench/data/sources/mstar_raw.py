@@ -1,0 +1,113 @@
+"""MSTAR's own Phoenix files: the folder that holds them, their header against the release."""
+
+from abc import abstractmethod
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..files import DatasetNotFoundError, find_source, plain
+from ..images import UnreadableImageError
+from ..phoenix import read_phoenix
+from ..rendering import FORMULAS, OptionError, rendering_from
+from ..source import Card, ChipFacts, Entry, Source
+
+FOLDERS = ("mstar_raw",)
+MARKERS = ("TARGETS", "15_DEG", "17_DEG", "MSTAR_PUBLIC_TARGETS_CHIPS_T72_BMP2_BTR70_SLICY")
+MARKERS += ("MSTAR_PUBLIC_T_72_VARIANTS_CD1", "MSTAR_PUBLIC_T_72_VARIANTS_CD2")
+LAYOUTS = (
+    "mstar_raw/[<disc>/]TARGETS/TRAIN|TEST/<depression>_DEG/<class>/<serial>/HBnnnnn.sss",
+    "mstar_raw/[<disc>/]<depression>_DEG/COL*/SCENE*/<class>/HBnnnnn.sss",
+)
+UNTYPED = "SLICY"  # a test object; its headers are not known to name it
+
+
+class RawFiles(Source):
+    """A data set that exists as images and, for a rendering, as Phoenix files."""
+
+    name_options = (f"rendering={'|'.join(FORMULAS)}", "full_scale=AMPLITUDE")
+
+    def with_options(self, card: Card, options: dict[str, str]) -> Card:
+        """Return the card of a rendering of Phoenix files.
+
+        Raises:
+            OptionError: An option is unknown, or its value is.
+        """
+        if more := options.keys() - {"rendering", "full_scale"}:
+            raise OptionError(
+                f"{sorted(more)[0]!r} is not an option; allowed: {', '.join(self.name_options)}"
+            )
+        rendering = rendering_from(options)
+        if rendering is None:
+            return card
+        name, title = f"{card.name}?{rendering.query}", f"{card.title}, {rendering.label}"
+        return replace(card, name=name, title=title, rendering=rendering)
+
+    def find(self, card: Card, data_dir: Path) -> Path | None:
+        """Return the folder or archive; that of Phoenix files for a rendering of them."""
+        if card.rendering is not None:
+            return self._find_raw(data_dir)
+        try:
+            return super().find(card, data_dir)
+        except DatasetNotFoundError as error:
+            if find_source(data_dir, FOLDERS, MARKERS) is None:
+                raise
+            raise DatasetNotFoundError(
+                f"{data_dir} holds no image of {card.name}, but Phoenix files of MSTAR; to read "
+                f"them write {card.name}?rendering=raw/log"
+            ) from error
+
+    def _find_raw(self, data_dir: Path) -> Path:
+        folders = (*FOLDERS, *self.folders)
+        found = find_source(data_dir, folders, (*MARKERS, *self.markers))
+        if found is None:
+            raise DatasetNotFoundError(
+                f"{data_dir} holds no folder or archive named {' or '.join(folders)}. Expected "
+                f"layout of MSTAR's Phoenix files: {'; or '.join(LAYOUTS)}. Get them from "
+                "https://www.sdms.afrl.af.mil; or name another data folder with --data or "
+                "SARBENCH_DATA"
+            )
+        return found
+
+    def read(self, card: Card, entry: Entry) -> tuple[np.ndarray, ChipFacts]:
+        """Return the amplitude of a chip and its facts; of a Phoenix file, its magnitude.
+
+        Raises:
+            UnreadableImageError: The file cannot be used, or its header names another class.
+        """
+        if card.rendering is None:
+            return super().read(card, entry)
+        chip = read_phoenix(entry.file.read_bytes(), str(entry.file.relative))
+        self._check_type(entry, chip.target_type)
+        known = self.facts(entry.chip_id)
+        depression_deg = known.depression_deg or chip.depression_deg
+        return chip.magnitude, ChipFacts(
+            chip.azimuth_deg, depression_deg, known.serial or chip.serial
+        )
+
+    def _check_type(self, entry: Entry, target_type: str) -> None:
+        """Compare the class in a header with that of the chip."""
+        named = {one for one in self.class_names() if plain(target_type).startswith(plain(one))}
+        unknown = not named and entry.class_name == UNTYPED
+        if target_type and entry.class_name not in named and not unknown:
+            raise UnreadableImageError(
+                f"{entry.file.relative}: its header says TargetType {target_type[:40]!r}, but "
+                f"{entry.chip_id} is a {entry.class_name} by its name and folder; the two must "
+                "agree: get the file again, or take it out of the folder"
+            )
+
+    @abstractmethod
+    def class_names(self) -> set[str]:
+        """Return all classes that a header may name."""
+
+    def advice(self, card: Card) -> str:
+        """Return the names of the files that are read."""
+        if card.rendering is None:
+            return (
+                "images named HBnnnnn[.sss].<format> are read; to read Phoenix files (HBnnnnn.sss) "
+                f"write {card.name}?rendering=raw/log"
+            )
+        return (
+            "Phoenix files named HBnnnnn.sss are read; to read images leave "
+            f"?{card.rendering.query} out of the name"
+        )

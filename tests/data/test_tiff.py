@@ -1,0 +1,83 @@
+"""TIFF files with float64 or complex pixels keep their values, or an error says what they are."""
+
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sarbench.bench.data.images import UnreadableImageError, decode_image
+from sarbench.bench.data.tiff import read_bands
+
+PIXELS = np.arange(12).reshape(3, 4) / 8.0
+
+
+def tiff(array: np.ndarray, order: str = "<", **changed: int) -> bytes:
+    """Return a TIFF of bands (H, W, B), put together entry by entry: header, pixels, directory."""
+    height, width, bands = array.shape
+    code = {"u": 1, "i": 2, "f": 3, "c": 6}[array.dtype.kind]
+    pixels = array.astype(array.dtype.newbyteorder(order)).tobytes()
+    if changed.get("compression") == 8:
+        pixels = zlib.compress(pixels)
+    entries: Mapping[int, tuple[int, int]] = {
+        256: (3, width), 257: (3, height), 258: (3, 8 * array.dtype.itemsize),
+        259: (3, changed.get("compression", 1)), 262: (3, 1), 273: (4, 8), 277: (3, bands),
+        278: (3, height), 279: (4, len(pixels)), 284: (3, 1), 339: (3, changed.get("kind", code)),
+    }  # fmt: skip
+    where = 8 + len(pixels) + len(pixels) % 2
+    directory = struct.pack(f"{order}H", len(entries))
+    for tag, (kind, value) in entries.items():
+        packed = struct.pack(f"{order}{'HH' if kind == 3 else 'I'}", *([value, 0][: 5 - kind]))
+        directory += struct.pack(f"{order}HHI", tag, kind, 1) + packed
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", where)
+    return start + pixels + b"\0" * (len(pixels) % 2) + directory + bytes(4)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [1, 8])
+def test_float64_and_complex_pixels_are_amplitude(order: str, compression: int):
+    real = tiff(PIXELS[..., None], order, compression=compression)
+    assert np.array_equal(decode_image(real, "a.tif"), PIXELS.astype(np.float32))
+    for kind in (np.complex64, np.complex128):
+        whole = ((3 + 4j) * PIXELS[..., None]).astype(kind)
+        image = decode_image(tiff(whole, order, compression=compression), "a.tiff")
+        assert image.dtype == np.float32
+        assert np.allclose(image, 5 * PIXELS, rtol=1e-6)
+
+
+def test_complex_integers_are_read_as_pairs():
+    pairs = np.stack([3 * np.arange(12), 4 * np.arange(12)], axis=1).reshape(3, 4, 2)
+    stored = pairs.astype("<i2").view("<i4").reshape(3, 4, 1)
+    image = decode_image(tiff(stored, kind=5), "a.tif")
+    assert np.array_equal(image, 5 * np.arange(12, dtype=np.float32).reshape(3, 4))
+
+
+def test_the_values_are_those_that_pillow_reads(tmp_path: Path):
+    single = PIXELS.astype(np.float32)
+    Image.fromarray(single).save(tmp_path / "a.tif")
+    assert np.array_equal(read_bands((tmp_path / "a.tif").read_bytes(), "a")[..., 0], single)
+    assert np.array_equal(decode_image(tiff(single[..., None]), "a.tif"), single)
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        (tiff(np.zeros((2, 2, 1), "c8"), compression=5), "stored with compression 5; save it as"),
+        (tiff(np.zeros((2, 2, 1)), kind=4), "samples of 64 bits in format 4; integers of 8 to 32"),
+        (tiff(np.zeros((2, 2, 1)))[:30], "cannot be decoded|damaged TIFF"),
+        (tiff(np.zeros((2, 2, 1))).replace(struct.pack("<HHIH", 257, 3, 1, 2),
+         struct.pack("<HHIH", 257, 3, 1, 9)), "says 144 bytes of pixels, but the file holds 32"),
+        (tiff(np.full((2, 2, 1), -1.0)), "holds negative values"),
+    ],
+)  # fmt: skip
+def test_a_tiff_that_cannot_be_read_is_described(data: bytes, cause: str):
+    with pytest.raises(UnreadableImageError, match=cause):
+        decode_image(data, "a.tif")
+
+
+def test_several_bands_are_refused_with_their_number():
+    with pytest.raises(UnreadableImageError, match="a TIFF with 2 bands of float64; a chip has on"):
+        decode_image(tiff(np.zeros((2, 2, 2))), "a.tif")
