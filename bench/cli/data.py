@@ -62,6 +62,8 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
 
 def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
     """Prepare the data of the missing work; return the plan made afterwards."""
+    from ..plan.copies import audit_pools
+
     if names := [*plan.to_prepare(), *map(place_of, plan.uncompared)]:
         prepare_all(names, request.data, request.store)
         plan = request.plan()
@@ -70,6 +72,9 @@ def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
     if plan.untimed:
         _time_steps(plan.untimed, request.store)
         plan = request.plan()
+    audit_pools(
+        plan, request.store, lambda pool: print_status(f"seeking copies of test chips in {pool}")
+    )
     return plan
 
 

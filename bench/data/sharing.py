@@ -46,8 +46,8 @@ class Sharing:
     train: int
     vehicles: int
     vehicle_chips: int
-    depressions_deg: tuple[int, ...] | None = None
-    test_depressions_deg: tuple[int, ...] | None = None
+    depressions_deg: tuple[float, ...] | None = None
+    test_depressions_deg: tuple[float, ...] | None = None
     copied: int | None = None
 
     def agrees(self, other: "Sharing") -> bool:
@@ -141,5 +141,6 @@ def count_sharing(pool: Pool, dataset: Chips) -> Sharing:
     )
 
 
-def _depressions(source: Source, ids: Iterable[str]) -> tuple[int, ...]:
-    return tuple(sorted({one for one in map(source.depression_deg, ids) if one is not None}))
+def _depressions(source: Source, ids: Iterable[str]) -> tuple[float, ...]:
+    known = (source.facts(chip_id).depression_deg for chip_id in ids)
+    return tuple(sorted({one for one in known if one is not None}))

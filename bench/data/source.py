@@ -231,7 +231,3 @@ class Source(ABC):
     def vehicle(self, chip_id: str) -> tuple[str, str] | None:
         """Return class and serial number of the vehicle on a chip; None if not known."""
         return None
-
-    def depression_deg(self, chip_id: str) -> int | None:
-        """Return the depression angle of a chip in degrees; None if not known."""
-        return None
