@@ -1,7 +1,7 @@
 """The command that looks for duplicates in data sets and pools."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +10,9 @@ import typer
 from ..data.names import place_of
 from ..data.registry import pool_unless_labelled
 from ..store.atomic import write_atomic
+from ..suggest import RequestError
 from .app import out, print_json
-from .completion import complete_set
+from .completion import complete_grid, complete_set
 from .options import DATA, RUNS, DataDir, Json, RunsDir, new_file, new_folder, open_store
 from .progress import Bar, Progress, progress
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # `--help` needs no NumPy
     from ..audit.report import Audit
     from ..data.chips import Chips
 
+DOUBTED = 20  # chips that the terminal lists
 SHOWN = 5  # label conflicts that the terminal lists
 First = Annotated[
     str, typer.Argument(metavar="NAME", help="data set or pool", autocompletion=complete_set)
@@ -40,6 +42,13 @@ Groups = Annotated[
         "--groups", callback=new_file, help="CSV file of NAME's groups, as split.csv of a folder"
     ),
 ]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", metavar="GRID", autocompletion=complete_grid,
+        help="list test chips that the best encoders of a grid or archive call another class",
+    ),
+]  # fmt: skip
 
 
 def audit_data(
@@ -50,6 +59,7 @@ def audit_data(
     as_json: Json = False,
     target: Folder = None,
     groups: Groups = None,
+    labels: Labels = None,
 ) -> None:
     """Find exact and near duplicates within a set or between two, and groups of several classes.
 
@@ -59,6 +69,13 @@ def audit_data(
     from ..audit.report import audit
     from .data import prepare_all
 
+    if labels is not None:
+        if second or groups:
+            raise RequestError(
+                "--labels compares the labels of one data set; leave out NAME2 and --groups"
+            )
+        _audit_labels(name, labels, runs, folder, as_json, target)
+        return
     names = [pool_unless_labelled(one, folder) for one in (name, second) if one]
     prepared = prepare_all(names, folder, open_store(runs))
     # all pools of images are called `folder` in a store
@@ -79,6 +96,49 @@ def audit_data(
         out.print(line, markup=False)
     for path in filter(None, (groups, target)):
         out.print(f"written: {path}", markup=False)
+
+
+def _audit_labels(
+    dataset: str, grid: Path, runs: Path, data_dir: Path, as_json: bool, target: Path | None
+) -> None:
+    """List the test chips whose label the best encoders of a grid doubt."""
+    from ..reporting.label_audit import label_audit
+    from ..reporting.leaderboard import predictions_of
+    from .data import prepare_all
+    from .grid_arguments import opened
+
+    with opened(grid, runs, data_dir) as request:
+        plan = request.results()
+        found = label_audit(plan, predictions_of(plan, request.store), dataset)
+    report = asdict(found)
+    if target is not None:
+        from ..audit.label_pictures import draw_doubted
+
+        target.mkdir(parents=True, exist_ok=True)
+        write_atomic(target / "labels.json", json.dumps(report, indent=1))
+        if found.chips:
+            (chips,) = prepare_all([dataset], data_dir, open_store(runs))
+            chosen = [(one.chip_id, one.label, one.called) for one in found.chips]
+            draw_doubted(chips, chosen, target / "labels.png")
+    if as_json:
+        print_json(report)
+        return
+    encoders = ", ".join(f"{row} ({100 * score:.1f}%)" for row, score in found.encoders)
+    out.print(
+        f"{dataset}: {len(found.chips)} of {found.of:,} test chips are called one other class in "
+        f"all {found.runs} runs ({found.column}) of the best encoders: {encoders}",
+        markup=False,
+    )
+    for one in found.chips[:DOUBTED]:
+        out.print(
+            f"  {one.chip_id}: {one.label}, called {one.called}; so do {one.agreeing:.0%} of the "
+            "runs of all ranked rows",
+            markup=False,
+        )
+    if len(found.chips) > DOUBTED:
+        out.print(f"  and {len(found.chips) - DOUBTED} more: --json lists them")
+    if target is not None:
+        out.print(f"written: {target}", markup=False)
 
 
 class _Stages:
