@@ -22,7 +22,7 @@ from .given_notes import given_notes, shared_chips
 def notes(plan: Plan) -> list[Note]:
     """Return everything that a reader needs to judge the numbers of a plan."""
     return [
-        *_rows(plan), *given_notes(plan), *_pools(plan), *_datasets(plan), *_provenance(plan),
+        *_rows(plan), *given_notes(plan), *pool_notes(plan), *_datasets(plan), *_provenance(plan),
         *_moved(plan),
         *_untraced(plan), *_not_applicable(plan), *_settings(plan), *_steps(plan),
     ]  # fmt: skip
@@ -78,7 +78,7 @@ def _collapsed(plan: Plan) -> list[Note]:
     ), f"Features collapsed while pretraining: {'; '.join(steps)}.")]  # fmt: skip
 
 
-def _pools(plan: Plan) -> list[Note]:
+def pool_notes(plan: Plan) -> list[Note]:
     """Describe the pools and the chips that they share with data sets."""
     shown = {entry.planned.dataset for entry in plan.runs}
     pools = pools_of(entry.planned for entry in plan.pretrain)
