@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from .alignment import turned
 from .collection import Collection
-from .report import Audit, Pair
+from .report import Audit, Pair, pair_of
 
 COLUMNS = 4  # pairs in a row
 OF_KIND = 4  # pairs of each kind: those of highest and lowest score, and between
@@ -22,15 +22,16 @@ NAMED = 24  # characters of an id
 
 def draw_pairs(result: Audit, path: Path) -> None:
     """Write a PNG with pairs of each kind; the second chip is turned as the first."""
-    pairs = _choose([*result.exact, *result.near])
-    symmetry = {(one.first, one.second): one.match.symmetry for one in result.duplicates.near}
+    found = result.duplicates
+    pairs = _choose([*result.exact, *(pair_of(found, one) for one in found.near)])
+    symmetry = {(one.first, one.second): one.match.symmetry for one in found.near}
     rows = -(-len(pairs) // COLUMNS)
     figure = Figure(figsize=(3.4 * COLUMNS, 2.1 * rows + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, 2 * COLUMNS, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
-    collection = result.duplicates.collection
+    collection = found.collection
     for place, pair in enumerate(pairs):
         first, second = (collection.image(number).pixels for number in pair.numbers)
         turn = symmetry.get(pair.numbers)

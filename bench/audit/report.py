@@ -10,8 +10,7 @@ from jaxtyping import Bool, Int
 
 from ..data.chips import Chips
 from ..suggest import RequestError
-from .alignment import Match
-from .duplicates import NEAR, Duplicates, Report, find_duplicates
+from .duplicates import NEAR, Duplicates, NearPair, Report, find_duplicates
 
 LISTED = 10_000  # pairs, and shared chips, that a report lists; all are counted
 
@@ -153,7 +152,7 @@ def audit(sets: Sequence[Chips], report: Report | None = None) -> Audit:
     return Audit(
         found,
         list(islice(_exact_pairs(found), LISTED)),
-        [_near_pair(found, one.first, one.second, one.match) for one in near],
+        [pair_of(found, one) for one in near],
         {
             "chips": len(found.collection), "exact_pairs": exact_count,
             "near_pairs": len(found.near), "groups": len(groups),
@@ -180,9 +179,14 @@ def _exact_pairs(found: Duplicates) -> Iterator[Pair]:
             yield Pair(ids, sets, "exact", 1.0, (0, 0), 1.0, (first, second))
 
 
-def _near_pair(found: Duplicates, first: int, second: int, match: Match) -> Pair:
-    ids, sets = _named(found, first, second)
-    return Pair(ids, sets, match.kind, match.score, match.shift_px, match.overlap, (first, second))
+def pair_of(found: Duplicates, pair: NearPair) -> Pair:
+    """Return a near pair with names."""
+    ids, sets = _named(found, pair.first, pair.second)
+    match = pair.match
+    return Pair(
+        ids, sets, match.kind, match.score, match.shift_px, match.overlap,
+        (pair.first, pair.second),
+    )  # fmt: skip
 
 
 def _named(found: Duplicates, first: int, second: int) -> tuple[tuple[str, str], tuple[str, str]]:
