@@ -10,6 +10,7 @@ from .descriptors import SIGNS
 
 NEIGHBOURS = 8  # of each chip at first; more for a chip whose neighbours are all similar
 MOST_NEIGHBOURS = 512
+MOST_PAIRS = 1_000_000  # of chips whose neighbours are all similar; beyond, groups join over others
 SIMILAR = 0.3  # smallest cosine of whole descriptors; `docs/audit.md` has its figures
 CHUNK = 65_536  # pairs compared at a time
 
@@ -48,9 +49,10 @@ def candidates(
                     found[min(pair), max(pair)] = one
             passed = np.bincount(rows, alike, len(queries))
             saturated |= passed >= count
-        if count >= min(len(known), MOST_NEIGHBOURS):
+        queries, before = queries[saturated], count
+        count = min(4 * count, len(known), MOST_NEIGHBOURS)
+        if count == before or len(queries) * count > MOST_PAIRS:
             break
-        queries, count = queries[saturated], min(4 * count, len(known), MOST_NEIGHBOURS)
     return found
 
 
