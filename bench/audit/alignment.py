@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import cast
 
 import numpy as np
 from jaxtyping import Complex, Float
@@ -70,7 +71,7 @@ class Image:
     def spectrum(self, side: int) -> Complex[np.ndarray, "S s"]:
         """Return the spectrum of `half`, padded to a square."""
         if side not in self._spectra:
-            self._spectra[side] = rfft2(self.half, (side, side))
+            self._spectra[side] = np.asarray(rfft2(self.half, (side, side)))
         return self._spectra[side]
 
 
@@ -107,12 +108,12 @@ def turned(image: np.ndarray, symmetry: Symmetry) -> np.ndarray:
 def align(first: Image, second: Image, symmetries: tuple[Symmetry, ...]) -> Match:
     """Return the best alignment of two chips under some symmetries, at one scale."""
     shape = first.half.shape
-    side = next_fast_len(max(shape) + max(second.half.shape), real=True)
+    side = cast(int, next_fast_len(max(shape) + max(second.half.shape), real=True))
     best = (-np.inf, symmetries[0], (0, 0))
     for symmetry in symmetries:
         small = turned(second.half, symmetry)
-        product = first.spectrum(side) * np.conj(rfft2(small, (side, side)))
-        strength = irfft2(product, (side, side)) * _weight(side, shape, small.shape)
+        product = first.spectrum(side) * np.conj(np.asarray(rfft2(small, (side, side))))
+        strength = np.asarray(irfft2(product, (side, side))) * _weight(side, shape, small.shape)
         place = int(np.argmax(strength))
         if strength.flat[place] > best[0]:
             row, column = ((at + side // 2) % side - side // 2 for at in divmod(place, side))

@@ -77,7 +77,7 @@ class Collection:
             chip = np.ascontiguousarray(chips.chip(row))
             header = f"{chip.shape} {chip.dtype.name} ".encode()
             digest = blake2b(header, digest_size=8)
-            digest.update(chip)
+            digest.update(chip.tobytes())
             found[number] = int.from_bytes(digest.digest(), "big")
         return found
 

@@ -52,5 +52,5 @@ def resized(image: Float[np.ndarray, "H W"], shape: tuple[int, int]) -> Float[np
     """Return an image in another size, without aliasing."""
     if image.shape == shape:
         return image
-    filtered = Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR)
+    filtered = Image.fromarray(image).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
     return np.asarray(filtered)

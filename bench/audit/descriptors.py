@@ -85,7 +85,7 @@ class Window:
         if image.min() == image.max():
             return None
         window = resized(np.ascontiguousarray(image), (self.side_px, self.side_px))
-        spectrum = rfft2((window - window.mean()) * self.taper)
+        spectrum = np.asarray(rfft2((window - window.mean()) * self.taper))
         parts = HADAMARD @ np.log(np.abs(spectrum).ravel()[self._places] + FLOOR).T
         rings = self._rings
         mean = np.bincount(rings, parts[0]) / np.maximum(np.bincount(rings), 1)

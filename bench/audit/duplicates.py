@@ -149,9 +149,9 @@ def _with_kind(first: Image, second: Image, match: Match) -> Match:
 
 
 def _in_threads(
-    work: Callable[[Any], list[Any]], items: Sequence[Any], stage: str, report: Report | None
+    work: Callable[[Any], list[Any]], items: Any, stage: str, report: Report | None
 ) -> Iterator[list[Any]]:
-    """Yield the result of `work` for parts of `items`, in their order."""
+    """Yield the result of `work` for parts of `items`, a list or array, in their order."""
     parts = [items[start : start + PART] for start in range(0, len(items), PART)]
     done = 0
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as threads:
