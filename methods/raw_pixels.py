@@ -12,7 +12,8 @@ MSTAR.
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ._encoders import EncoderConfig
@@ -34,6 +35,15 @@ class Flatten(nn.Module):
     def forward(self, images: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 D"]:
         """Return the pixels."""
         return images.flatten(2)
+
+
+def in_middle(images: Float[Tensor, "B 1 H W"], side_share: float) -> Bool[Tensor, "H W"]:
+    """Return True for the pixels of the middle rectangle with a share of each side."""
+    rows, columns = (
+        (torch.arange(size, device=images.device) + 0.5 - size / 2).abs() < side_share * size / 2
+        for size in images.shape[2:]
+    )
+    return rows[:, None] & columns
 
 
 @register(label="Raw pixels", paper="control", control=True)

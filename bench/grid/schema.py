@@ -127,9 +127,15 @@ class EvaluateSection(Section):
 
     datasets: list[str] = ["synthetic"]
     conditions: list[str] = [CLEAN]
+    condition_datasets: list[str] | None = None  # the others have clean chips only; None = all
     at: list[float] | None = None
     seeds: Seeds = 10
     protocols: dict[str, ProtocolEntry]
+
+    @field_validator("condition_datasets")
+    @classmethod
+    def _name_changed_folders(cls, value: list[str] | None) -> list[str] | None:
+        return value and list(map(placed, value))
 
     @field_validator("datasets")
     @classmethod
