@@ -11,6 +11,7 @@ MSTAR.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -55,7 +56,7 @@ class RawPixels(Method):
 
     @classmethod
     def build_encoder(
-        cls, config: Config, encoder: EncoderConfig | None, drop_path: float = 0.0
+        cls, config: Any, encoder: EncoderConfig | None, drop_path: float = 0.0
     ) -> Flatten:
         """Return the encoder without weights."""
         return Flatten()

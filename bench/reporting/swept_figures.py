@@ -8,7 +8,7 @@ from ...results.figures.gains import Measured, gain_figure, has_several_values
 from ...results.figures.swept import swept_figure
 from ...results.leaderboard import Leaderboard
 from ...results.scores import Column, labels_in_words
-from ..augmentation.conditions import shift_px
+from ..augmentation.conditions import parse
 from ..plan.plan import Plan
 from .leaderboard import untrained_rows
 from .named_figure import MOST_PANELS, NamedFigure, figure_name, left_out, shown_rows
@@ -102,8 +102,9 @@ def _groups(columns: Sequence[Column]) -> dict[Group, dict[str | float, Column]]
             value = parts[0][1] if len(parts) == 1 else column.settings
             group = Group(names, names, _others(column, "settings"))
             found.setdefault(group, {})[value] = column
-        px = float(shift_px(column.condition)) if column.condition else 0.0
-        found.setdefault(Group("shift", SHIFT, _others(column, "condition")), {})[px] = column
+        kind, px = parse(column.condition) if column.condition else ("shift", 0.0)
+        if kind == "shift":
+            found.setdefault(Group("shift", SHIFT, _others(column, "condition")), {})[px] = column
     return {group: _numbers(of) for group, of in found.items() if len(of) > 1}
 
 
