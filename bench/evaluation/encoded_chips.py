@@ -1,7 +1,7 @@
 """A data set as the inputs and features of one encoder, and predictions of a protocol on them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity
 
 from ...protocols import PROTOCOLS
 from ...protocols._support_sets import support_set
-from ...protocols._types import CHUNK, Features, LabelledImages, Predictions, read_out
+from ...protocols._types import CHUNK, Features, LabelledImages, OnDemand, Predictions, read_out
 from ..augmentation.conditions import in_condition
 from ..augmentation.resample import resize
 from ..data.chips import Chips
@@ -40,22 +40,6 @@ class OfHead(NamedTuple):
 
     episode: np.ndarray
     predictions: list[Predictions] | Exception
-
-
-class OnDemand(Sequence[Tensor]):
-    """Features of test chips in each condition, computed or looked up when they are read."""
-
-    def __init__(self, read: Callable[[Part], Tensor], parts: Sequence[Part]) -> None:
-        """Keep the way to read a part, and the parts."""
-        self._read, self._parts = read, parts
-
-    def __len__(self) -> int:
-        """Return the number of conditions."""
-        return len(self._parts)
-
-    def __getitem__(self, index: Any) -> Any:
-        """Return the features in one condition."""
-        return self._read(self._parts[index])
 
 
 def _parts(conditions: Iterable[str | None]) -> list[Part]:
@@ -200,14 +184,16 @@ class EncodedChips(ABC):
             return self._part_features(part, readout)
 
         train, *tests = _parts(conditions)
-        on_demand = OnDemand(read, tests)
+        on_demand = OnDemand(len(tests), lambda number: read(tests[number]))
         return Features(read(train), self._train_labels(), on_demand, len(self.chips.classes))
 
     def _part_features(self, part: Part, readout: str) -> Tensor:
         known = self._features.get(part, {})
         if readout in known:
             return known[readout]
-        wanted = {readout} | (self._readouts - known.keys())
+        wanted = {readout}
+        if self._input_kind == "encoder":  # one pass for all; pixels are read again
+            wanted |= self._readouts - known.keys()
         found = self.features(self._indices(part), wanted, part.condition)
         if part.condition:
             clean = Part(is_test=True)
