@@ -111,16 +111,16 @@ def severity_figure(families: Sequence[Family], score: str, title: str) -> Figur
         marker = MARKERS[number % len(MARKERS)]
         styles[row] = {"color": COLOURS[number % len(COLOURS)], "marker": marker}
     for number, row in enumerate(row for row in rows if rows[row]):
-        dash = DASHES[number % len(DASHES)]
-        styles[row] = {"color": GREY, "linewidth": 0.9, "linestyle": dash}
+        dash, marker = DASHES[number % len(DASHES)], MARKERS[number % len(MARKERS)]
+        thin = {"linewidth": 0.9, "linestyle": dash, "markersize": 2.5}
+        styles[row] = {"color": GREY, "marker": marker, **thin}
     drawn = []
     for family in families:
         lines = []
         for number, (row, points) in enumerate(_by_row(family.scores).items()):
             style = styles[row]
             if not family.ordered:
-                marker = style.get("marker", "_")
-                style = {"color": style["color"], "marker": marker, "linestyle": "none"}
+                style = style | {"linestyle": "none"}
                 aside = SPREAD * ((number + 0.5) / len(styles) - 0.5)
                 points = [replace(one, value=float(one.value) + aside) for one in points]
             lines.append(_Line(points, style, bars=not rows[row]))
@@ -166,7 +166,8 @@ def _figure(
             if what:
                 axes.tick_params(labelbottom=number + across >= len(grid))  # the lowest
             else:
-                turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if below else {}
+                long = any(len(tick) > LONGEST_FLAT for tick in panel.ticks)
+                turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if long else {}
                 axes.set_xticks(range(len(panel.ticks)), list(panel.ticks), **turned)
         limit_percent(grid[0])
         if scale:

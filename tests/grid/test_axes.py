@@ -68,7 +68,7 @@ def test_impossible_conditions_are_refused_in_the_plan(tmp_path, conditions, exp
 
 
 def test_conditions_may_be_for_some_data_sets_only(tmp_path):
-    names = ["synthetic", "synthetic/clutter"]
+    names = ["synthetic", "mstar_soc"]
     some = TEXT.replace(
         "seeds = 3", f"seeds = 3\n{SHIFTS}\ndatasets = {names}\ncondition_datasets = {names[1:]}"
     )
@@ -76,7 +76,7 @@ def test_conditions_may_be_for_some_data_sets_only(tmp_path):
     runs = spread(grid, make_summary())[1]
     conditions = {name: {run.condition for run in runs if run.dataset == name} for name in names}
     assert conditions == {names[0]: {""}, names[1]: {"", "shift:4", "shift:8"}}
-    for wrong, advice in (("['mstar_soc']", "unknown data set of this grid 'mstar_soc'"),
+    for wrong, advice in (("['sar_acd']", "unknown data set of this grid 'sar_acd'"),
                           ("[]", "evaluate.condition_datasets has no data set")):  # fmt: skip
         text = some.replace(f"condition_datasets = {names[1:]}", f"condition_datasets = {wrong}")
         assert advice in problems(tmp_path, text)[0]
