@@ -251,6 +251,11 @@ class Job:
         """The pretraining and the earlier states, the longest first."""
         return (self.pretraining, *self.earlier)
 
+    @property
+    def keys(self) -> list[str]:
+        """The keys of its runs, or of its pretrainings if it has no runs."""
+        return [run.key for run in self.runs] or [one.key for one in self.pretrainings]
+
     def only(self, keys: Collection[str]) -> "Job | None":
         """Return the part with the pretrainings of these keys and their runs; None without one."""
         kept = [one for one in self.pretrainings if one.key in keys]

@@ -1,7 +1,7 @@
 """Linear layers whose matrix products are oneDNN's on a CPU.
 
 torch takes those of MKL, which uses AVX-512 on Intel's processors only. On other processors with
-AVX-512, oneDNN's are twice as fast (tests/benchmarks/README.md).
+AVX-512, oneDNN's are twice as fast (tests/benchmarks/README.md). Small products are left to torch.
 """
 
 import math
@@ -20,6 +20,9 @@ from torch.utils.flop_counter import register_flop_formula
 # where shapes come again (tests/benchmarks/README.md). Read at the first product.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "512")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "128")
+
+# Rows x inputs x outputs; below it a call of oneDNN takes more time than its product saves.
+LEAST = 20_000_000
 
 # Not documented; torch's own compiler calls it.
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -42,7 +45,7 @@ def linear(
     x: Float[Tensor, "*rows I"], weight: Float[Tensor, "O I"], bias: Float[Tensor, " O"] | None
 ) -> Float[Tensor, "*rows O"]:
     """Return x W^T + b, as torch's function of that name."""
-    if on_cpu(x, weight):
+    if x.numel() * len(weight) >= LEAST and on_cpu(x, weight):
         return _OneDNN.apply(x, weight, bias)
     return functional.linear(x, weight, bias)
 

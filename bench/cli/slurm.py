@@ -134,8 +134,9 @@ def _site_or_none() -> Site | None:
 
 
 def _describe_array(array: JobArray, job: str) -> str:
-    runs = sum(len(each.runs) for each in array.jobs)
-    labels = list(dict.fromkeys(each.label for each in array.jobs))
+    every = [job for work in array.jobs for job in work]
+    runs = sum(len(job.runs) for job in every)
+    labels = list(dict.fromkeys(job.label for job in every))
     named = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
     what = f"{runs} runs of {named}" if runs else f"pretraining of {named}"
     return f"job {job}: {len(array.jobs)} x {array.stage}: {what}"
@@ -143,8 +144,10 @@ def _describe_array(array: JobArray, job: str) -> str:
 
 def _print_dry(array: JobArray, script: str) -> None:
     out.print(f"== {_describe_array(array, '(not submitted)')}", markup=False)
-    for index, job in enumerate(array.jobs):
-        out.print(f"   {index}: {job.label}, {len(job.runs) or 'no'} runs", markup=False)
+    for index, work in enumerate(array.jobs):
+        labels = ", ".join(dict.fromkeys(job.label for job in work))
+        runs = sum(len(job.runs) for job in work)
+        out.print(f"   {index}: {labels}, {runs or 'no'} runs", markup=False)
     out.file.write(script + "\n")
 
 

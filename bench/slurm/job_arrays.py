@@ -1,6 +1,8 @@
 """Job arrays for a plan: one for all pretrainings, and packs of runs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..grid.expand import PlannedPretraining, PlannedRun
 from ..identity import KINDS, Job, Kind, Run
@@ -16,16 +18,17 @@ AS_GIVEN = Asked()
 
 @dataclass(frozen=True)
 class JobArray:
-    """Jobs that are submitted together.
+    """Jobs of SLURM that are submitted together.
 
     Attributes:
+        jobs: The work of each; several pieces are done by one process, one after another.
         after: Key of the submitted or queued pretraining that the jobs depend on.
         throttle: Number of jobs that may run at once.
         asked: Resources of the jobs that differ from the profile.
     """
 
     stage: Kind
-    jobs: list[Job]
+    jobs: list[tuple[Job, ...]]
     after: str | None
     throttle: int
     asked: Asked = AS_GIVEN
@@ -33,7 +36,7 @@ class JobArray:
     @property
     def keys(self) -> set[str]:
         """The keys of the pretrainings and runs that the jobs do."""
-        return {key for job in self.jobs for key in _keys(job)}
+        return {key for work in self.jobs for key in _keys(work)}
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,13 @@ class Limits:
     throttle: dict[Kind, int]
     pack_s: float  # estimated seconds of one job of runs
     max_submitted: int | None = None  # most jobs of the user in the queue
+
+
+class Pack(NamedTuple):
+    """Work for one job, with its estimated seconds."""
+
+    work: tuple[Job, ...]
+    seconds: float
 
 
 def limits_of(profile: Profile, site: Site) -> Limits:
@@ -68,8 +78,9 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
     """
     costs = Costs(plan)
     trained: list[Job] = []
-    dependent: list[tuple[str, list[Job]]] = []
-    free: list[Job] = []
+    dependent: list[tuple[str, list[Pack]]] = []
+    free: list[Pack] = []
+    controls: list[tuple[Job, ...]] = []  # without runs to do
     for training in plan.trainings():
         learning = [
             start.planned for start, _ in training if _learns(start) and start.key in wanted
@@ -86,12 +97,13 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
         if learns and identity.key in wanted | waiting:
             dependent.append((identity.key, packs))
         elif not learns:  # finished, or a control that the first pack of its runs makes
-            alone = identity.key in wanted and all(entry.state == "done" for entry in own)
-            free += [job] if alone else packs
-    arrays = _chunks("pretrain", trained, None, limits)
-    arrays += _chunks("evaluate", free, None, limits)
+            free += packs
+            if identity.key in wanted and all(entry.state == "done" for entry in own):
+                controls.append((job,))
+    arrays = _chunks("pretrain", [(job,) for job in trained], None, limits)
+    arrays += _chunks("evaluate", controls + _together(free, limits.pack_s), None, limits)
     for key, packs in dependent:
-        arrays += _chunks("evaluate", packs, key, limits)
+        arrays += _chunks("evaluate", [pack.work for pack in packs], key, limits)
     return arrays
 
 
@@ -120,9 +132,10 @@ def with_asked(arrays: list[JobArray], asked: dict[str, Asked]) -> list[JobArray
     """Split arrays into those of jobs that ask for the same; `asked` is by key."""
     found = []
     for array in arrays:
-        parts: dict[Asked, list[Job]] = {}
-        for job in array.jobs:
-            parts.setdefault(Asked.most(asked[k] for k in _keys(job) if k in asked), []).append(job)
+        parts: dict[Asked, list[tuple[Job, ...]]] = {}
+        for work in array.jobs:
+            most = Asked.most(asked[key] for key in _keys(work) if key in asked)
+            parts.setdefault(most, []).append(work)
         each = max(1, array.throttle // max(1, len(parts)))
         found += [
             replace(array, jobs=jobs, throttle=each, asked=one) for one, jobs in parts.items()
@@ -130,8 +143,8 @@ def with_asked(arrays: list[JobArray], asked: dict[str, Asked]) -> list[JobArray
     return found
 
 
-def _keys(job: Job) -> set[str]:
-    return {run.key for run in job.runs} or {one.key for one in job.pretrainings}
+def _keys(work: Iterable[Job]) -> set[str]:
+    return {key for job in work for key in job.keys}
 
 
 def _learns(start: Entry[PlannedPretraining]) -> bool:
@@ -139,8 +152,8 @@ def _learns(start: Entry[PlannedPretraining]) -> bool:
     return identity is not None and identity.recipe is not None and start.state != "done"
 
 
-def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: float) -> list[Job]:
-    """Return jobs of about `pack_s` each, sorted by data set and protocol.
+def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: float) -> list[Pack]:
+    """Return packs of about `pack_s` each, sorted by data set and protocol.
 
     Runs that differ only in their condition are in one job, because they share a head.
     """
@@ -150,18 +163,34 @@ def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: flo
             seconds = costs.run_s(entry.planned)[0]
             heads.setdefault(replace(run, condition=None).key, []).append((run, seconds))
     packs: list[list[Run]] = []
-    filled = 0.0
+    filled: list[float] = []
     for head in sorted(heads.values(), key=lambda head: (head[0][0].dataset, head[0][0].protocol)):
         needed = sum(seconds for _, seconds in head)
-        if not packs or filled + needed > pack_s - START_S:
+        if not packs or filled[-1] + needed > pack_s - START_S:
             packs.append([])
-            filled = 0.0
+            filled.append(0.0)
         packs[-1] += [run for run, _ in head]
-        filled += needed
-    return [replace(job, runs=pack) for pack in packs]
+        filled[-1] += needed
+    return [
+        Pack((replace(job, runs=pack),), seconds)
+        for pack, seconds in zip(packs, filled, strict=True)
+    ]
 
 
-def _chunks(stage: Kind, jobs: list[Job], after: str | None, limits: Limits) -> list[JobArray]:
+def _together(packs: list[Pack], pack_s: float) -> list[tuple[Job, ...]]:
+    """Return the work of jobs of about `pack_s` each, from packs of different encoders."""
+    joined: list[Pack] = []
+    for pack in packs:
+        if joined and joined[-1].seconds + pack.seconds <= pack_s - START_S:
+            last = joined.pop()
+            pack = Pack(last.work + pack.work, last.seconds + pack.seconds)
+        joined.append(pack)
+    return [pack.work for pack in joined]
+
+
+def _chunks(
+    stage: Kind, jobs: list[tuple[Job, ...]], after: str | None, limits: Limits
+) -> list[JobArray]:
     """Split an array at the limit of the site; the parts share the throttle."""
     size = limits.max_array
     parts = [jobs[first : first + size] for first in range(0, len(jobs), size)]

@@ -39,7 +39,7 @@ class Task:
     """Everything a job needs, as plain values that are pickled."""
 
     stage: Kind
-    job: Job
+    work: tuple[Job, ...]  # done one after another; a pretraining is alone
     root: str  # of the store
     resources: Resources
     code: str  # digest of the code that was submitted
@@ -52,23 +52,34 @@ class Task:
     @property
     def keys(self) -> list[str]:
         """The keys of its runs, or of its pretrainings if it has no runs."""
-        return [run.key for run in self.job.runs] or [one.key for one in self.job.pretrainings]
+        return [key for job in self.work for key in job.keys]
 
     @property
     def kind(self) -> Kind:
         """The part of the store with these keys."""
-        return "evaluate" if self.job.runs else "pretrain"
+        return "evaluate" if self.work[0].runs else "pretrain"
+
+    @property
+    def label(self) -> str:
+        """The names of its pretrainings."""
+        return ", ".join(dict.fromkeys(job.label for job in self.work))
 
     def missing(self, store: Store) -> list[str]:
-        """Return the keys without a record that did not fail since the submission."""
+        """Return the keys without a record that can still be done.
+
+        They have not failed since the submission, and neither has the pretraining of a run.
+        """
         return [
             key
-            for key in self.keys
-            if store.read(self.kind, key) is None and not self._failed(store, key)
+            for job in self.work
+            if not (job.runs and self._failed(store, "pretrain", job.pretraining.key))
+            for key in job.keys
+            if store.read(self.kind, key) is None and not self._failed(store, self.kind, key)
         ]
 
-    def _failed(self, store: Store, key: str) -> bool:
-        attempt = store.last_attempt(self.kind, key)
+    def _failed(self, store: Store, kind: Kind, key: str) -> bool:
+        """Return whether work without a record has failed since the submission."""
+        attempt = None if store.read(kind, key) else store.last_attempt(kind, key)
         return attempt is not None and moment(attempt.time) >= int(self.submitted)
 
 
@@ -134,16 +145,20 @@ def _run(task: Task, store: Store, stop: StopSignal) -> bool:
     missing = set(task.missing(store))
     if not missing:
         if all(store.read(task.kind, key) for key in task.keys):
-            log.info("nothing is missing of %s", task.job.label)
+            log.info("nothing is missing of %s", task.label)
             return False
-        log.error("the missing part of %s has failed in this job before", task.job.label)
+        log.error("the missing part of %s has failed in this job before", task.label)
         return True
-    job = replace(task.job, runs=[run for run in task.job.runs if run.key in missing])
-    start = task.job.pretraining
-    if task.stage == "evaluate" and start.recipe and store.read("pretrain", start.key) is None:
-        log.error("pretraining %s has no record, so its runs cannot start", start.key)
-        return True
-    return _work(task, job, store, stop)
+    work = []
+    for job in task.work:
+        start = job.pretraining
+        if not missing.intersection(job.keys):
+            continue
+        if task.stage == "evaluate" and start.recipe and store.read("pretrain", start.key) is None:
+            log.error("pretraining %s has no record, so its runs cannot start", start.key)
+        else:
+            work.append(replace(job, runs=[run for run in job.runs if run.key in missing]))
+    return _do(task, work, store, stop) or missing != {key for job in work for key in job.keys}
 
 
 def record_failures(task: Task, store: Store, keys: list[str], attempt: Attempt) -> None:
@@ -156,8 +171,8 @@ def record_failures(task: Task, store: Store, keys: list[str], attempt: Attempt)
         record_failure(store, task.kind if key in task.keys else "pretrain", [key], attempt)
 
 
-def _work(task: Task, job: Job, store: Store, stop: StopSignal) -> bool:
-    """Execute a job; return whether any of it failed."""
+def _do(task: Task, work: list[Job], store: Store, stop: StopSignal) -> bool:
+    """Do the work of a task; return whether any of it failed."""
     from ..execution.job import execute, prepare_process
     from ..pretraining.claim import Interrupted
     from ..pretraining.distributed import join_ranks, slurm_environment
@@ -182,14 +197,15 @@ def _work(task: Task, job: Job, store: Store, stop: StopSignal) -> bool:
     if task.workers > 1:
         each = resources_of(task.resources, task.gpus, task.workers)
         try:
-            execute_in_pool(job, store, each, report, stop)
+            execute_in_pool(work, store, each, report, stop)
         except Interrupted as stopped:
             log.warning("%s", stopped)
         return failed
     prepare_process(resources)
     with join_ranks(resources, environment) as ranks:
         try:
-            execute(job, store, resources, report, stop, ranks)
+            for job in work:
+                execute(job, store, resources, report, stop, ranks)
         except Interrupted as stopped:
             log.warning("%s", stopped)
     return failed

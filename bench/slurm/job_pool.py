@@ -5,7 +5,7 @@ it once.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -41,13 +41,13 @@ def resources_of(resources: Resources, gpus: int, workers: int) -> list[Resource
 
 
 def execute_in_pool(
-    job: Job,
+    work: Sequence[Job],
     store: Store,
     resources: list[Resources],
     report: Callable[["Event"], None],
     should_stop: Callable[[], bool],
 ) -> None:
-    """Do the missing part of a job in a worker for each of `resources`.
+    """Do the missing part of some work in a worker for each of `resources`.
 
     Raises:
         Interrupted: `should_stop` returned True; finished work is stored.
@@ -57,17 +57,23 @@ def execute_in_pool(
     from ..execution.local_pool import run_jobs
     from ..pretraining.claim import Interrupted
 
-    if any(store.read("pretrain", one.key) is None for one in job.pretrainings):
-        here = replace(resources[0], device="cpu")  # a control, which the workers share
-        prepare_process(here)
-        execute(replace(job, runs=[]), store, here, report, should_stop)
-        if any(store.read("pretrain", one.key) is None for one in job.pretrainings):
-            return  # its failure is stored
-    with closing(run_jobs(parts(job, len(resources)), store, resources, should_stop)) as events:
+    shared = []
+    for job in work:
+        if _lacks_start(job, store):  # of a control, which the workers share
+            here = replace(resources[0], device="cpu")
+            prepare_process(here)
+            execute(replace(job, runs=[]), store, here, report, should_stop)
+        if not _lacks_start(job, store):  # else its failure is stored
+            shared += parts(job, len(resources))
+    with closing(run_jobs(shared, store, resources, should_stop)) as events:
         for event in events:
             report(event)
     if should_stop():
         raise Interrupted("the workers have stopped between two runs; finished runs are stored")
+
+
+def _lacks_start(job: Job, store: Store) -> bool:
+    return any(store.read("pretrain", one.key) is None for one in job.pretrainings)
 
 
 class Started:

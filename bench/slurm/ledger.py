@@ -9,14 +9,14 @@ import os
 import pickle
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..identity import Kind
+from ..identity import Job, Kind
 from ..store.atomic import write_atomic
 from ..store.leases import LEASE_S, LeaseHeldError, holder, lease
 from ..store.provenance import host, now
@@ -33,7 +33,10 @@ class LedgerError(OSError):
 
 
 class Element(BaseModel):
-    """One job: a pretraining, or a pack of runs that start from it."""
+    """One job: a pretraining, or a pack of runs.
+
+    `pretraining` is the one that the first run starts from, and `label` names all.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -41,6 +44,17 @@ class Element(BaseModel):
     pretraining: str  # key
     runs: list[str]  # keys; empty if the job is the pretraining
     earlier: list[str] = []  # keys of the pretrainings that this one writes on its way
+
+    @classmethod
+    def of(cls, work: Sequence[Job]) -> "Element":
+        """Return the element of a job with this work."""
+        first = work[0]
+        return cls(
+            label=", ".join(dict.fromkeys(job.label for job in work)),
+            pretraining=first.pretraining.key,
+            runs=[run.key for job in work for run in job.runs],
+            earlier=[one.key for one in first.earlier],
+        )
 
 
 class Asked(BaseModel):
@@ -164,12 +178,7 @@ def _rebuild(path: Path) -> Submission:
             with file.open("rb") as content:
                 tasks[file.name.removesuffix(TASK)] = pickle.load(content).args[0]
         for job, task in tasks.items():  # every element as an array of its own
-            element = Element(
-                label=task.job.label,
-                pretraining=task.job.pretraining.key,
-                runs=[] if task.stage == "pretrain" else [run.key for run in task.job.runs],
-                earlier=[one.key for one in task.job.earlier],
-            )
+            element = Element.of(task.work)
             arrays.append(
                 Array(name=place.name, stage=task.stage, after=None, job_id=job, elements=[element])
             )

@@ -67,9 +67,10 @@ def requeue_or_record(folder: Path, status: int, state: str, refused: str | None
                 task, store, task.missing(store), make_attempt("time_out", message, tail)
             )
         return again
-    start = task.job.pretraining.key
+    starts = {job.pretraining.key for job in task.work}
     keys = _started_last() or task.missing(store)
-    if task.kind == "evaluate" and keys == [start] and store.read("pretrain", start) is not None:
+    made = len(keys) == 1 and keys[0] in starts and store.read("pretrain", keys[0])
+    if task.kind == "evaluate" and made:
         keys = task.missing(store)  # it ended between the pretraining and the runs
     failure, message = "exception", f"the process ended with exit status {status}"
     if any(sign in line for line in tail for sign in OOM_SIGNS):
@@ -81,8 +82,6 @@ def requeue_or_record(folder: Path, status: int, state: str, refused: str | None
             log.warning("%s; the job is started again", message)
             return True
     record_failures(task, store, keys, make_attempt(failure, message, tail))
-    if task.kind == "evaluate" and keys == [start]:
-        return False  # its runs cannot start
     return bool(task.missing(store)) and again
 
 

@@ -181,22 +181,15 @@ class Submitter:
             after = jobs[each.after] if each.after else None
             array = Array(
                 name=name, stage=each.stage, after=after, job_id=None, asked=each.asked,
-                elements=[
-                    Element(
-                        label=job.label, pretraining=job.pretraining.key,
-                        runs=[run.key for run in job.runs],
-                        earlier=[one.key for one in job.earlier],
-                    )
-                    for job in each.jobs
-                ],
+                elements=[Element.of(work) for work in each.jobs],
             )  # fmt: skip
             self.submission.arrays.append(array)
             ledger.write(self.store, self.submission)
             array.job_id = self._send(self._executor(name, each, after), each, warn)
             ledger.write(self.store, self.submission)
             if each.stage == "pretrain":
-                for index, job in enumerate(each.jobs):
-                    jobs |= {one.key: str(array.job(index)) for one in job.pretrainings}
+                for index, work in enumerate(each.jobs):
+                    jobs |= {key: str(array.job(index)) for job in work for key in job.keys}
             report(each, array.job_id)
         return self.submission
 
@@ -204,7 +197,7 @@ class Submitter:
         return f"{number:03d}-{array.stage}"
 
     def _send(self, executor: Executor, array: JobArray, warn: Callable[[str], None]) -> str:
-        tasks = [self._task(array.stage, job) for job in array.jobs]
+        tasks = [self._task(array.stage, work) for work in array.jobs]
         end = time.monotonic() + CONTROLLER_S
         while True:
             try:
@@ -223,10 +216,10 @@ class Submitter:
             else:
                 return jobs[0].job_id.split("_")[0]
 
-    def _task(self, stage: Kind, job: Job) -> Task:
+    def _task(self, stage: Kind, work: tuple[Job, ...]) -> Task:
         profile = self.profile
         return Task(
-            stage=stage, job=job, root=str(self.store.root),
+            stage=stage, work=work, root=str(self.store.root),
             resources=profile.resources(stage), code=self.submission.code,
             requeues=profile.requeues if profile.requeue else 0, signal_s=profile.signal_s,
             submitted=self.submission.time,
@@ -235,8 +228,8 @@ class Submitter:
 
     def _executor(self, name: str, array: JobArray, after: str | None) -> Executor:
         """Return submitit's executor with the options of the profile."""
-        labels = ", ".join(dict.fromkeys(job.label for job in array.jobs))
-        runs = sum(len(job.runs) for job in array.jobs)
+        labels = ", ".join(dict.fromkeys(job.label for work in array.jobs for job in work))
+        runs = sum(len(job.runs) for work in array.jobs for job in work)
         inside = f"{runs} runs of {labels}" if runs else f"pretraining {labels}"
         return make_executor(
             self.profile,

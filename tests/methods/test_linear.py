@@ -13,6 +13,12 @@ from sarbench.methods._linear import Linear, linear
 from sarbench.methods._timm import TimmEncoder
 
 
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch) -> None:
+    """Take oneDNN's product of small matrices, too."""
+    monkeypatch.setattr(module, "LEAST", 0)
+
+
 def values_and_gradients(product, x, weight, bias, upstream):
     """Return the result of a linear layer, and the gradients of all that have one."""
     leaves = [one for one in (x, weight, bias) if one is not None and one.requires_grad]
@@ -57,6 +63,16 @@ def test_autocast_and_double_precision_are_torchs(rng):
         assert layer(x).dtype == torch.bfloat16
     x, weight = x.double(), torch.randn(4, 8, generator=rng, dtype=torch.float64)
     assert torch.equal(linear(x, weight, None), functional.linear(x, weight))
+
+
+@pytest.mark.skipif(not module.ONEDNN, reason="torch has no oneDNN here")
+def test_only_large_products_are_onednns(monkeypatch, rng):
+    monkeypatch.setattr(module, "LEAST", 6 * 5 * 4)
+    weight = torch.randn(4, 5, generator=rng, requires_grad=True)
+    for rows, kind in ((6, "_OneDNNBackward"), (5, "AddmmBackward0")):
+        bias = torch.zeros(4)
+        found = linear(torch.randn(rows, 5, generator=rng), weight, bias)
+        assert type(found.grad_fn).__name__ == kind
 
 
 def test_operations_are_counted(rng):

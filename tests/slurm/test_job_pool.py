@@ -72,11 +72,11 @@ def test_a_control_is_made_first_and_workers_stop_between_two_runs(tmp_path, mon
     monkeypatch.setattr(local_pool, "run_jobs", run_jobs)
     job = Job("M", START, [], [run("knn", 5, seed) for seed in range(5)])
     events = []
-    execute_in_pool(job, store, [Resources()] * 2, events.append, lambda: bool(stop))
+    execute_in_pool([job], store, [Resources()] * 2, events.append, lambda: bool(stop))
     assert called == [[3, 2]]
     assert [(one.kind, one.what) for one in events] == [
         ("started", "pretrain"), ("done", "pretrain"), ("done", "evaluate"),
     ]  # fmt: skip
     stop.append(True)
     with pytest.raises(Interrupted, match="finished runs are stored"):
-        execute_in_pool(job, store, [Resources()] * 2, events.append, lambda: bool(stop))
+        execute_in_pool([job], store, [Resources()] * 2, events.append, lambda: bool(stop))

@@ -53,7 +53,7 @@ def ended(tmp_path, monkeypatch) -> Ended:
     start = identity_of("raw_pixels", None, encoder=None, pool=[])
     runs = [Run(start.key, "m", "d", "x", "y", "linear", 1, {}, 5, seed) for seed in range(3)]
     task = Task(
-        "evaluate", Job("M", start, [], runs), str(tmp_path / "runs"), Resources(), "code",
+        "evaluate", (Job("M", start, [], runs),), str(tmp_path / "runs"), Resources(), "code",
         requeues=2, signal_s=30, submitted=time.time() - 60,
     )  # fmt: skip
     folder = tmp_path / "job"
@@ -78,6 +78,20 @@ def test_a_job_that_is_killed_twice_while_it_makes_its_control_records_a_failure
     assert (attempt.failure, attempt.message) == ("killed", "the process ended by SIGKILL")
     assert ended.failures() == [None, None, None]  # the plan shows that their pretraining failed
     assert not ended.store.folder("evaluate", start.key).exists()
+
+
+def test_without_one_of_its_controls_a_job_is_requeued_for_the_runs_of_the_others(ended):
+    other = replace(ended.start, seed=1)
+    task: Task = DelayedSubmission.load(ended.folder / "7_submitted.pkl").args[0]
+    runs = [replace(task.work[0].runs[0], start=other.key)]
+    both = replace(task, work=(*task.work, Job("N", other, [], runs)))
+    DelayedSubmission(run_task, both).dump(ended.folder / "7_submitted.pkl")
+    assert both.missing(ended.store) == [*ended.keys, runs[0].key]
+    ended.started_last(ended.start.key)
+    assert ended.after(KILLED)
+    assert ended.after(KILLED)
+    assert ended.store.last_attempt("pretrain", ended.start.key) is not None
+    assert both.missing(ended.store) == [runs[0].key]
 
 
 def test_a_job_that_is_killed_after_it_made_its_control_records_a_failure_of_its_runs(ended):

@@ -98,7 +98,7 @@ def limits(max_array: int = 1000, pack_s: float = 1e9) -> Limits:
 
 def shape(arrays: list[JobArray]) -> list[tuple[str, int, int, bool]]:
     return [
-        (a.stage, len(a.jobs), sum(len(j.runs) for j in a.jobs), a.after is not None)
+        (a.stage, len(a.jobs), sum(len(j.runs) for w in a.jobs for j in w), a.after is not None)
         for a in arrays
     ]
 
@@ -115,7 +115,7 @@ def test_packs_are_filled_by_estimated_time():
     plan = make_plan(runs_each=10, trained=0)
     # The estimate is 0.4 s for a linear run of a nano encoder, and 12 s for the start of a job.
     (array,) = make_arrays(plan, keys_of(plan), set(), limits(pack_s=12 + 3 * 0.4 + 0.1))
-    assert [len(job.runs) for job in array.jobs] == [3, 3, 3, 1]
+    assert [[len(job.runs) for job in work] for work in array.jobs] == [[3], [3], [3], [1]]
 
 
 def test_runs_that_differ_only_in_their_condition_are_in_one_job():
@@ -125,7 +125,7 @@ def test_runs_that_differ_only_in_their_condition_are_in_one_job():
         plan.runs.append(Entry(replace(entry.planned, identity=run, condition="shift:4"), "new"))
     # A head takes 0.4 s, so its two runs 0.2 s each.
     (array,) = make_arrays(plan, keys_of(plan), set(), limits(pack_s=12 + 0.4 + 0.1))
-    assert [[(run.seed, run.condition) for run in job.runs] for job in array.jobs] == [
+    assert [[(run.seed, run.condition) for run in job.runs] for (job,) in array.jobs] == [
         [(seed, None), (seed, "shift:4")] for seed in range(4)
     ]
 
@@ -135,7 +135,7 @@ def test_an_array_is_split_at_the_limit_of_the_site_and_its_parts_share_the_thro
     arrays = make_arrays(plan, keys_of(plan), set(), limits(max_array=10, pack_s=1.0))
     assert [len(array.jobs) for array in arrays] == [10, 10, 5]
     assert [array.throttle for array in arrays] == [2, 2, 2]
-    handed = [run.key for array in arrays for job in array.jobs for run in job.runs]
+    handed = [run.key for array in arrays for (job,) in array.jobs for run in job.runs]
     assert sorted(handed) == sorted(str(entry.key) for entry in plan.runs)
 
 
@@ -146,6 +146,20 @@ def test_runs_depend_on_a_queued_pretraining_and_not_on_a_finished_one():
     arrays = make_arrays(plan, {str(e.key) for e in plan.runs}, waiting, limits())
     assert shape(arrays) == [("evaluate", 1, 2, False), ("evaluate", 1, 2, True)]
     assert arrays[1].after == plan.pretrain[0].key
+
+
+def test_one_job_does_the_runs_of_several_encoders_that_exist():
+    plan = make_plan(runs_each=4, trained=4)
+    for entry in plan.pretrain:
+        entry.state = "done"
+    # 5 encoders x 4 runs of 0.4 s, after the 12 s for the start of a job.
+    arrays = make_arrays(plan, keys_of(plan), set(), limits(pack_s=12 + 2 * 4 * 0.4 + 0.1))
+    assert [[len(job.runs) for job in work] for work in arrays[0].jobs] == [[4, 4], [4, 4], [4]]
+    assert len(arrays) == 1
+    element = ledger.Element.of(arrays[0].jobs[0])
+    first, second = arrays[0].jobs[0]
+    assert element.label == f"{first.label}, {second.label}"
+    assert element.runs == [run.key for job in (first, second) for run in job.runs]
 
 
 def test_a_control_is_a_job_of_its_own_only_if_its_runs_are_done():
@@ -297,7 +311,7 @@ def test_a_truncated_file_of_the_ledger_is_reported_and_rebuilt(tmp_path):
     place.mkdir(parents=True)
     for index, entry in enumerate(plan.runs):
         job = Job("M", plan.pretrain[0].planned.identity, [], [entry.planned.identity])
-        task = Task("evaluate", job, str(tmp_path), Resources(), "code", 1, 30, 0.0)
+        task = Task("evaluate", (job,), str(tmp_path), Resources(), "code", 1, 30, 0.0)
         DelayedSubmission(run_task, task).dump(place / f"7_{index}_submitted.pkl")
     path = ledger.folder(store) / f"{made.id}.json"
     path.write_text(path.read_text()[:100])
