@@ -6,7 +6,7 @@ from ...results.scores import Column, column_name
 from ..plan.plan import Plan
 
 CEILING = "supervised"  # the method that is trained on labels
-MOST_VALUES = 4  # columns whose ceiling is written out
+MOST_VALUES = 2  # columns whose ceiling is written out
 
 
 def reference_notes(plan: Plan, board: Leaderboard) -> list[Note]:
@@ -43,12 +43,15 @@ def _ceiling(board: Leaderboard) -> str:
         return ""
     metric = board.measure
     beaten = {c for c, mean in own.items() if _above(board, c, metric.sign * mean)}
-    above = f"; another method is above it in {len(beaten)} of {len(own)} columns" if beaten else ""
+    above = ""
+    if beaten:
+        count = f"{len(beaten)} of {len(own)} columns"
+        above = f"; in {count} it is none, because another method is above it"
     values = ""
     if len(own) <= MOST_VALUES:
         listed = ", ".join(f"{metric.text(v)} in {column_name(c)}" for c, v in own.items())
         values = f" ({listed})"
-    return f"Ceiling by labels in pretraining: the row {row}{values}{above}."
+    return f"Ceiling, pretrained with labels: the row {row}{values}{above}."
 
 
 def _above(board: Leaderboard, column: Column, level: float) -> bool:

@@ -35,13 +35,14 @@ def test_chance_is_one_of_the_classes_and_the_share_of_the_largest():
 def test_the_ceiling_is_the_supervised_row_and_says_where_it_is_beaten():
     levels = {"MAE": ("mae", 0.5), "Labels": ("supervised", 0.75)}
     assert notes(levels)[1] == (
-        "Ceiling by labels in pretraining: the row Labels (75.0 in soc/knn/all, 75.0 in "
+        "Ceiling, pretrained with labels: the row Labels (75.0 in soc/knn/all, 75.0 in "
         "eoc/knn/all)."
     )
     levels["MAE"] = ("mae", 0.8)
-    assert notes(levels)[1].endswith("; another method is above it in 2 of 2 columns.")
+    beaten = "; in 2 of 2 columns it is none, because another method is above it."
+    assert notes(levels)[1].endswith(beaten)
     shots = [SOC._replace(shots=number) for number in range(1, 6)]
     assert notes(levels, columns=shots)[1] == (
-        "Ceiling by labels in pretraining: the row Labels; another method is above it in 5 of 5 "
-        "columns."
+        "Ceiling, pretrained with labels: the row Labels; in 5 of 5 columns it is none, because "
+        "another method is above it."
     )
