@@ -8,7 +8,7 @@ from made_scores import Chips, score
 
 from sarbench.results.leaderboard import LeaderboardError, tabulate_scores
 from sarbench.results.scores import Column, column_name
-from sarbench.results.tables.render import STYLES, render
+from sarbench.results.tables.render import render
 
 PLAIN = Column("mstar_soc", "knn", "all")
 SHIFTED = PLAIN._replace(condition="shift:4")
