@@ -1,4 +1,4 @@
-# make demo | make test | make check : each creates what it needs in .venv and says what it does.
+# make demo | make test | make check | make docs : each creates what it needs in .venv and says what it does.
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 # the virtual environment is ours alone: nothing of the caller's may shadow it
 unexport PYTHONPATH
 
-.PHONY: demo test test-slow archives cluster test-slurm check benchmarks gpu clean
+.PHONY: demo docs test test-slow archives cluster test-slurm check benchmarks gpu clean
 
 demo: .venv/.installed
 	$(BIN)/sarbench demo
@@ -16,6 +16,16 @@ test: .venv/.installed-dev
 
 test-slow: .venv/.installed-dev
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+# the site: files and commands of its pages are checked and run (3 minutes; all but those of the
+# demo, which `make test-slow` runs), then it is built without a network. BLOCKS=checked runs nothing
+BLOCKS ?= run
+docs: .venv/.installed-docs
+	$(BIN)/python -m pytest tests/docs $(if $(filter run,$(BLOCKS)),-m "slow or not slow" \
+	  -k "not first and not real_chips")
+	rm -rf docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "the site is built; open $(CURDIR)/docs/_build/index.html"
 
 # the archives of our pages pass the check that a pull request has to pass (docs/joining.md)
 archives: .venv/.installed-dev
@@ -59,5 +69,10 @@ gpu:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	@touch $@ .venv/.installed
 
+.venv/.installed-docs: pyproject.toml | .venv/bin/python
+	@echo "== installing sarbench, what it needs, and the tools of its tests and of its site (some minutes)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,docs]"
+	@touch $@ .venv/.installed-dev .venv/.installed
+
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build docs/_build *.egg-info .pytest_cache .ruff_cache

@@ -37,15 +37,15 @@ class Recipe:
     new field changes no key.
     """
 
-    epochs: int | float = 200  # a whole number is an int, so that 4 and 4.0 give one key
-    batch: int = 300
-    base_lr: float = 1e-3
-    warmup_epochs: float = 20.0
-    weight_decay: float = 0.05
-    beta1: float = 0.9
-    beta2: float = 0.95
+    epochs: int | float = 200  # passes over the pool; 4 and 4.0 have one key
+    batch: int = 300  # chips of a step
+    base_lr: float = 1e-3  # peak rate for 256 chips; that of a batch is base_lr * batch / 256
+    warmup_epochs: float = 20.0  # in which the rate rises
+    weight_decay: float = 0.05  # none on one-dimensional weights
+    beta1: float = 0.9  # of AdamW
+    beta2: float = 0.95  # of AdamW
     crop_scale_min: float = 0.2  # RandomResizedCrop: share of the chip's area
-    crop_scale_max: float = 1.0
+    crop_scale_max: float = 1.0  # the largest share
     flip: float = 0.5  # probability
     contrast: float = 0.5  # factor drawn from 1 +- contrast
     lr_start_share: float | None = None  # of the peak rate, at the first step; None = 0

@@ -18,7 +18,7 @@ class ViewChanges:
     """The random changes of views, as fields of a method's `Config`.
 
     None stands for the value of the recipe, for `looks` for no added speckle, and is left out of
-    the identity. README.md, section *Views of radar chips*, says what each change means.
+    the identity. docs/views.md says what each change means.
     """
 
     crop_scale: tuple[float, float] | None = None  # share of the chip's area in a crop
@@ -59,8 +59,8 @@ class ViewChanges:
 class SmallCrops(ViewChanges):
     """Large and small crops; `crop_scale` is that of large ones."""
 
-    large: int = 2
-    small: int = 8
+    large: int = 2  # number of large crops
+    small: int = 8  # number of small crops
     small_scale: tuple[float, float] = (0.05, 0.4)  # share of the chip's area
     small_px: int = 96  # at an input of 224 px; rounded to whole patches
 

@@ -78,7 +78,7 @@ def register(
                 f"{module}: unknown family {family!r}; allowed: {', '.join(FAMILIES)}"
             )
         if outdated := _outdated(method):
-            raise BrokenMethodError(f"{module}: {outdated}; see methods/README.md, The contract")
+            raise BrokenMethodError(f"{module}: {outdated}; see docs/contract.md")
         config = vars(method).get("Config") or vars(sys.modules[module]).get("Config")
         if config is None or not _is_frozen_dataclass(config):
             raise BrokenMethodError(

@@ -29,7 +29,7 @@ Differs from the source:
 - the recipes `paper` and `quick` replace that of the source (`source_recipe`): rate 5e-4, in 10 of
   100 epochs, weight decay 0.04 to 0.4, betas 0.9 and 0.999, batch 512, large crops from 40% on.
 Weakness: small crops are to show a part of the object, but of a centred vehicle of 36 px in 128 px
-38% show less than half and 8% nothing (README, *Views of radar chips*), and then learn the class of
+38% show less than half and 8% nothing (docs/views.md), and then learn the class of
 clutter. Before a training the tokens of different chips hardly differ, so a short training may end
 before its classes tell chips apart; and 16 chips a batch are few for a centre, the source has 512.
 """
@@ -63,10 +63,10 @@ class Config(SmallCrops):
     small: int = 8
     head: tuple[int, int, int] | None = None  # None = that of `head_shape`
     temperature: float = 0.1  # of predictions
-    target_temperature_start: float = 0.04
-    target_temperature: float = 0.07
+    target_temperature_start: float = 0.04  # of targets at the start
+    target_temperature: float = 0.07  # of targets after the rise
     target_warmup: float = 0.1  # share of the steps in which it rises
-    centre_momentum: float = 0.9
+    centre_momentum: float = 0.9  # of the mean of the targets, which is subtracted from them
     # Of the target encoder at the start; rises on a cosine to 1. It is lower in a training of less
     # than 2,000 steps, so that 1 / (1 - momentum) is at most an eighth of the steps.
     momentum: float = 0.996

@@ -35,7 +35,7 @@ class Config(MAEConfig):
 
     mask_ratio: float = 0.7
     standardise: bool = True
-    cell_px: int = 8
+    cell_px: int = 8  # side of the cell of a histogram
     gaussian_px: int = 16  # side of the window that weights the gradients; 0 = none
 
 

@@ -57,7 +57,7 @@ class Config(MAEConfig):
     # Of the teacher, at the start and after `momentum_rise` of the steps. It is lower in a training
     # of less than 80,000 steps, so that 1 / (1 - momentum) is at most an eighth of the steps.
     momentum: tuple[float, float] = (0.999, 0.9999)
-    momentum_rise: float = 0.5
+    momentum_rise: float = 0.5  # share of the steps in which the momentum rises
 
     def __post_init__(self) -> None:
         """Refuse shares and momenta outside their ranges too."""

@@ -66,10 +66,10 @@ class Config:
     targets: int = 4  # blocks per image
     target_scale: tuple[float, float] = (0.15, 0.2)  # share of all patches
     target_aspect: tuple[float, float] = (0.75, 1.5)  # rows / columns
-    context_scale: tuple[float, float] = (0.85, 1.0)
+    context_scale: tuple[float, float] = (0.85, 1.0)  # share before targets are left out
     context_least: int = 11  # patches; the source demands more than its min_keep of 10
     predictor_share: float = 0.5  # of the encoder's width
-    predictor_depth: int = 6
+    predictor_depth: int = 6  # blocks
     # Of the target encoder at the start; rises linearly to 1. It is lower in a training of less
     # than 2,000 steps, so that 1 / (1 - momentum) is at most an eighth of the steps.
     momentum: float = 0.996

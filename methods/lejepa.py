@@ -59,7 +59,7 @@ class Config(SmallCrops):
     projection: int = 16  # length of the compared vectors
     directions: int = 256  # of each step
     knots: int = 17  # of the integral from 0 to `reach`
-    reach: float = 3.0
+    reach: float = 3.0  # end of the integral of the test of normality
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""

@@ -43,7 +43,7 @@ class Config:
 
     window: int = 7  # side in patches
     windows: int = 4  # per image
-    mask_ratio: float = 0.8
+    mask_ratio: float = 0.8  # share of a window's patches that is hidden
     standardise: bool = False  # each target patch to mean 0 and variance 1 ("norm_pix_loss")
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from .lomar import LoMaR
 class Config(LoMaRConfig):
     """Defaults of the released code."""
 
-    predictor: PredictorShape | None = None
+    predictor: PredictorShape | None = None  # width, blocks, heads; None = the source's
 
     def __post_init__(self) -> None:
         """Refuse a predictor that cannot be built too."""

@@ -31,7 +31,7 @@ from .lomar_sar import LoMaRSAR
 class Config(LoMaRSARConfig):
     """Defaults of LoMaR-SAR and PixMIM."""
 
-    cycles_per_image: float = 40.0
+    cycles_per_image: float = 40.0  # highest frequency that the target keeps
 
     def __post_init__(self) -> None:
         """Refuse a filter below one cycle per image."""

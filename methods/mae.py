@@ -35,7 +35,7 @@ from ._vit import Encoder, Trunk, initialise, patchify, sincos_positions
 class Config:
     """Defaults of the source."""
 
-    mask_ratio: float = 0.75
+    mask_ratio: float = 0.75  # share of the patches that is hidden
     standardise: bool = False  # each target patch to mean 0 and variance 1 ("norm_pix_loss")
     predictor: PredictorShape | None = None  # of the decoder; None = the source's
 

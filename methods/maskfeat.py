@@ -58,8 +58,8 @@ TRIES = 10  # blocks drawn before a mask stays smaller
 class Config:
     """Defaults of the source; lengths in patches of 16 px."""
 
-    mask_ratio: float = 0.4
-    cell_px: int = 8
+    mask_ratio: float = 0.4  # share of the patches that is hidden, in blocks
+    cell_px: int = 8  # side of the cell of a histogram
 
     def __post_init__(self) -> None:
         """Refuse a mask ratio outside (0, 1)."""

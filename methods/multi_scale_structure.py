@@ -55,7 +55,7 @@ class Config(MAEConfig):
 
     standardise: bool = True
     radii_px: tuple[int, ...] = (3, 5, 9, 13, 17)  # windows of 7, 11, 19, 27 and 35 px
-    neighbours: Neighbours = "sum"
+    neighbours: Neighbours = "sum"  # of a pixel, in the map of their brightness
     learned: bool = True  # the weights of the maps; False = all equal
     mean: float = 0.2109  # of amplitude, subtracted before the target
     deviation: float = 0.2178  # of amplitude, divides it then

@@ -32,9 +32,9 @@ from .sar_jepa import check_radii, ratio_target
 class Config:
     """The target of `sar_jepa`; lengths at 224 px."""
 
-    radii_px: tuple[int, ...] = (5, 9, 13, 17)
-    halves: Halves = "overlap"
-    predictor: PredictorShape | None = None
+    radii_px: tuple[int, ...] = (5, 9, 13, 17)  # windows of 11, 19, 27 and 35 px
+    halves: Halves = "overlap"  # of a window: both hold its middle row or column, or neither does
+    predictor: PredictorShape | None = None  # width, blocks, heads; None = the source's
 
     def __post_init__(self) -> None:
         """Refuse radii below 1, and a predictor that cannot be built."""

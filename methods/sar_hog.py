@@ -34,8 +34,8 @@ from .sar_jepa import check_radii, scaled_radii
 class Config(LoMaRSARConfig):
     """Defaults of the released code where it has them; the radius at 224 px."""
 
-    radius_px: int = 5
-    halves: Halves = "overlap"
+    radius_px: int = 5  # half width of the window of the ratio gradient
+    halves: Halves = "overlap"  # of a window: both hold its middle row or column, or neither does
     cell_px: int = 8  # in patches of 16 px
 
     def __post_init__(self) -> None:

@@ -36,7 +36,7 @@ class Config(LoMaRSARConfig):
     """Defaults of the released code; lengths at 224 px."""
 
     radii_px: tuple[int, ...] = (5, 9, 13, 17)  # windows of 11, 19, 27 and 35 px
-    halves: Halves = "overlap"
+    halves: Halves = "overlap"  # of a window: both hold its middle row or column, or neither does
 
     def __post_init__(self) -> None:
         """Refuse radii below 1 and unknown halves."""

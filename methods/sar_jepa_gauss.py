@@ -29,7 +29,7 @@ from .sar_jepa import check_radii, scaled_radii
 class Config(LoMaRSARConfig):
     """Defaults of the released code; lengths at 224 px."""
 
-    radii_px: tuple[int, ...] = (5, 9, 13, 17)
+    radii_px: tuple[int, ...] = (5, 9, 13, 17)  # of the windows, which have Gaussian weights
 
     def __post_init__(self) -> None:
         """Refuse radii below 1."""

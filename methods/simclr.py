@@ -37,7 +37,7 @@ from ._vit import initialise
 class Config(ViewChanges):
     """Defaults of the paper; the temperature is the best one of its Table 5."""
 
-    temperature: float = 0.1
+    temperature: float = 0.1  # divides the similarities of crops
     projection: int = 128  # length of the vectors that are compared
 
     def __post_init__(self) -> None:

@@ -46,7 +46,7 @@ from ._vit import Encoder, initialise, patchify
 class Config:
     """Defaults of the source."""
 
-    mask_ratio: float = 0.6
+    mask_ratio: float = 0.6  # share of the patches that is hidden
     unit: int = 2  # side of a square that is hidden as a whole, in patches
 
     def __post_init__(self) -> None:

@@ -44,7 +44,7 @@ from .mae import Config as MAEConfig
 class Config(MAEConfig):
     """Defaults of the source, with its mean strength of speckle."""
 
-    looks: int = 2
+    looks: int = 2  # of the added speckle; fewer looks are stronger speckle
     share: float = 0.5  # of the chips, which get speckle
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ from ._vit import initialise
 class Config:
     """Defaults of the source: labels without smoothing."""
 
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.0  # share of the target that all classes divide
 
     def __post_init__(self) -> None:
         """Refuse a share outside [0, 1)."""

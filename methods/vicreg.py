@@ -46,8 +46,8 @@ class Config(ViewChanges):
     """Defaults of the paper, section 4.2."""
 
     invariance: float = 25.0  # factor of the distance of two crops
-    variance: float = 25.0
-    covariance: float = 1.0
+    variance: float = 25.0  # factor of the term that keeps values varying over a batch
+    covariance: float = 1.0  # factor of the term that keeps values uncorrelated
     expansion: int = 4  # length of the compared vectors, in tokens
 
     def __post_init__(self) -> None:

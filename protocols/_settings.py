@@ -107,14 +107,14 @@ class HeadTraining(_Settings):
     N labelled chips take epochs x max(1, N // batch) steps.
     """
 
-    epochs: int = 40
+    epochs: int = 40  # passes over the labelled chips
     batch: int = 50  # shuffled; with 50 chips or more the last, incomplete batch is skipped
     lr: float = 1e-3  # AdamW
     warmup_epochs: int = 2  # at the constant warmup_lr
-    warmup_lr: float = 1e-5
-    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_lr: float = 1e-5  # of the warm-up epochs
+    betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
     weight_decay: float = 5e-4  # on every weight, biases and norms too
-    readout: Readout = "default"
+    readout: Readout = "default"  # of the tokens; default = class token, else patch_mean
     steps: int | None = None  # length in steps for any number of chips; None = that of `epochs`
 
     def __post_init__(self) -> None:
@@ -163,7 +163,7 @@ class FewShot(HeadTraining):
     on_features: ClassVar[bool] = False
     version: ClassVar[int] = 1
     head_std: float = 2e-5  # normal, cut at +-2
-    precision: Precision = "fp32"
+    precision: Precision = "fp32"  # of the training
     eval_batch: int = 256  # fixed, because it changes the last digits of a score
 
 
@@ -173,8 +173,8 @@ class Linear(HeadTraining):
 
     version: ClassVar[int] = 1
     head_std: float = 0.01  # normal, cut at +-2
-    norm_eps: float = 1e-6
-    norm_momentum: float = 0.1
+    norm_eps: float = 1e-6  # of BatchNorm
+    norm_momentum: float = 0.1  # of BatchNorm
 
 
 @dataclass(frozen=True)
@@ -182,16 +182,16 @@ class EncoderTraining(_Settings):
     """Today's recipe for training an encoder, the same in finetune and lora: AdamW, a cosine."""
 
     on_features: ClassVar[bool] = False
-    epochs: int = 50
+    epochs: int = 50  # passes over the labelled chips
     batch: int = 64  # shuffled; an incomplete batch as in HeadTraining
     lr: float = 5e-4  # AdamW, at the end of the warm-up
-    warmup_epochs: int = 5
-    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_epochs: int = 5  # in which the rate rises from 0
+    betas: tuple[float, float] = (0.9, 0.999)  # of AdamW
     weight_decay: float = 0.05  # none on one-dimensional weights
-    head_std: float = 2e-5
-    readout: Readout = "patch_mean"
-    precision: Precision = "fp32"
-    eval_batch: int = 256
+    head_std: float = 2e-5  # normal, cut at +-2
+    readout: Readout = "patch_mean"  # of the tokens
+    precision: Precision = "fp32"  # of the training
+    eval_batch: int = 256  # fixed, because it changes the last digits of a score
 
     def lr_at(self, epoch: float | int) -> float:
         """Return the head's learning rate at a fractional epoch: warm-up, then cosine to 0."""
@@ -217,7 +217,7 @@ class Finetune(EncoderTraining):
 
     version: ClassVar[int] = 1
     layer_decay: float = 0.65  # of the rate, from the head's downwards
-    drop_path: float = 0.1
+    drop_path: float = 0.1  # highest probability that a block is skipped, in the last one
 
 
 @dataclass(frozen=True)
@@ -230,8 +230,8 @@ class Lora(EncoderTraining):
 
     version: ClassVar[int] = 1
     lr: float = 1e-3  # of the updates and the head
-    rank: int = 8
-    alpha: float = 8.0
+    rank: int = 8  # of an update
+    alpha: float = 8.0  # factor of an update, divided by the rank
     layers: Layers = "all"  # that are updated, in every block
 
 
@@ -244,8 +244,8 @@ class KNN(_Settings):
     """
 
     version: ClassVar[int] = 2
-    neighbours: int = 1
-    readout: Readout = "patch_mean"
+    neighbours: int = 1  # labelled chips that vote
+    readout: Readout = "patch_mean"  # of the tokens
     whiten: bool | None = None  # None = false, so that no key has it
 
 
@@ -255,7 +255,7 @@ class Logistic(_Settings):
 
     version: ClassVar[int] = 1
     penalty: float = 1.0  # times half the squared norm of the weight, next to a sum over chips
-    readout: Readout = "patch_mean"
+    readout: Readout = "patch_mean"  # of the tokens
 
 
 Settings = FewShot | Linear | Logistic | Finetune | Lora | KNN

@@ -53,6 +53,7 @@ class Metric:
     Attributes:
         name: Name in records and on the command line.
         title: Name in tables.
+        about: Definition, and an independent function that it is compared with.
         lower_is_better: True if 0 is best.
         is_fraction: True if its values are in [0, 1]; they are printed in percent.
         needs_probabilities: True if it is not defined for other scores.
@@ -61,6 +62,7 @@ class Metric:
 
     name: str
     title: str
+    about: str = ""
     lower_is_better: bool = False
     is_fraction: bool = True
     needs_probabilities: bool = False
@@ -96,28 +98,48 @@ class Metric:
 def _top(k: int) -> Metric:
     return Metric(
         f"top_{k}", f"Top-{k} accuracy",
+        f"share of the test chips whose class is among the {k} best scores; if t classes tie and "
+        f"n of them are among the {k} best, the chip counts n / t; undefined for {k} or fewer "
+        "classes (`top_k_accuracy_score` of scikit-learn)",
         of_scores=lambda run: share_of_best(*run.places, k) if len(run.names) > k else nan,
     )  # fmt: skip
 
 
 OF_CLASSES = {
-    "accuracy": Metric("accuracy", "Accuracy"),
-    "balanced_accuracy": Metric("balanced_accuracy", "Balanced accuracy"),
-    "macro_f1": Metric("macro_f1", "Macro F1"),
-}
+    "accuracy": Metric(
+        "accuracy", "Accuracy", "share of the test chips with the right class (scikit-learn)"
+    ),
+    "balanced_accuracy": Metric(
+        "balanced_accuracy", "Balanced accuracy",
+        "mean recall of the classes with test chips (scikit-learn)",
+    ),
+    "macro_f1": Metric(
+        "macro_f1", "Macro F1", "mean F1 of the classes with test chips (scikit-learn)"
+    ),
+}  # fmt: skip
 OF_SCORES = {
     **{f"top_{k}": _top(k) for k in (2, 3, 5)},
     "auc": Metric(
         "auc", "AUC (one class against the rest)",
+        "for each class with test chips, the share of pairs of a chip of the class and another "
+        "chip in which the first has the higher score of the class (equal scores count one half: "
+        'mid-ranks); mean over these classes (`roc_auc_score` with `multi_class="ovr"`)',
         of_scores=lambda run: auc(run.labels, run.scores),
     ),
     "calibration_error": Metric(
-        "calibration_error", "Calibration error", lower_is_better=True, needs_probabilities=True,
+        "calibration_error", "Calibration error",
+        "expected calibration error: chips in 15 bins of equal width by the probability of their "
+        "predicted class; the sum over bins of their share of the chips times the distance between "
+        "accuracy and mean probability (Guo et al., arXiv 1706.04599, equation 3; by hand, and for "
+        "a calibrated classifier)",
+        lower_is_better=True, needs_probabilities=True,
         of_scores=lambda run: calibration_error(run.labels, run.classes, run.scores),
     ),
     "nll": Metric(
-        "nll", "Negative log-likelihood", lower_is_better=True, is_fraction=False,
-        needs_probabilities=True, of_scores=lambda run: nll(run.labels, run.scores),
+        "nll", "Negative log-likelihood",
+        "mean negative logarithm of the probability of the true class, in nats (`log_loss`)",
+        lower_is_better=True, is_fraction=False, needs_probabilities=True,
+        of_scores=lambda run: nll(run.labels, run.scores),
     ),
 }  # fmt: skip
 BUILT_IN = OF_CLASSES | OF_SCORES

@@ -26,7 +26,7 @@ from commands import call_here
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
-    ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "results" / "README.md",
+    ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "tests" / "readme" / "example.md",
 ]  # fmt: skip
 START = "<!-- sarbench "

@@ -9,11 +9,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("bench", "methods", "protocols", "results")
-FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+FILES = [path for folder in (*FOLDERS, "docs") for path in sorted((ROOT / folder).rglob("*.py"))]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 PAGES = [
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
     *(ROOT / folder / "README.md" for folder in FOLDERS),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 LISTED = re.compile(r"<!-- words to avoid -->.*?<!-- end -->", re.DOTALL)  # in CONTRIBUTING.md
 QUESTION = re.compile(r"(what|which|whether|where|how)\b", re.IGNORECASE)

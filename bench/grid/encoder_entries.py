@@ -21,18 +21,22 @@ class EncoderEntry(Section):
     not part of a key.
     """
 
-    weights: str  # absolute after `read_grid`
-    label: str | None = None
-    heads: int | None = Field(default=None, ge=1)
-    input_px: int | None = Field(default=None, ge=1, le=MOST_PX)
-    part: str | None = None
-    encoder: str | None = None
+    weights: str  # file, absolute or relative to the folder of the grid
+    label: str | None = None  # name in tables; default: that of the file
+    heads: int | None = Field(default=None, ge=1)  # attention heads; default: width / 64
+    input_px: int | None = Field(default=None, ge=1, le=MOST_PX)  # side of the input
+    part: str | None = None  # encoder of a file with two: target_encoder (default) or encoder
+    encoder: str | None = None  # timm:NAME, to read the file as that network
     channels: int | None = Field(default=None, ge=1)  # that the file must have
+    # index of the channel that holds the chip, while the others hold their mean; default: the chip
+    # is every channel
     channel: int | None = Field(default=None, ge=0)
-    mean: float | list[float] | None = None
-    std: float | list[float] | None = None
+    mean: float | list[float] | None = None  # subtracted from each channel; [] = none
+    std: float | list[float] | None = None  # divides each channel then; [] = none
+    # what the weights were trained on: names of data sets, of their training splits (NAME:train),
+    # of pools, or other words
     seen: list[str] = Field(default_factory=list)
-    labels: bool | None = None
+    labels: bool | None = None  # true if labels were used
 
     @model_validator(mode="before")
     @classmethod

@@ -58,12 +58,12 @@ class RecipeFields(Section):
 class MethodEntry(RecipeFields):
     """A method or control, with its own label, pool, start, settings and recipe where given."""
 
-    name: str
-    label: str | None = None
-    recipe: str | None = None
-    pool: list[str] | None = None
-    init: OwnInit | None = None
-    config: dict[str, Any] = {}
+    name: str  # of the method's file
+    label: str | None = None  # name in tables
+    recipe: str | None = None  # paper, quick or source; default: that of [pretrain]
+    pool: list[str] | None = None  # default: that of [pretrain]
+    init: OwnInit | None = None  # weights to continue from; false = drawn ones
+    config: dict[str, Any] = {}  # settings of the method
 
     @model_validator(mode="before")
     @classmethod
@@ -82,17 +82,18 @@ def seeds_of(seeds: Seeds) -> list[int]:
 class PretrainSection(RecipeFields):
     """The section `[pretrain]`, which also takes recipe fields. Lists are swept."""
 
-    seeds: Seeds = 1
+    seeds: Seeds = 1  # pretrainings of each method: n for seeds 0 to n - 1, or a list
+    # chips to train on: pools, training splits of data sets (NAME:train), or folder:PATH
     pool: list[str] = ["synthetic"]
-    pool_cap: int | None = Field(default=None, ge=1)
-    pool_fraction: float | list[float] = 1.0
-    encoder: str | list[str] = "vit_base"
-    init: EncoderEntry | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
-    recipe: str = "paper"
-    budget: Literal["chips", "flops", "core_seconds"] = "chips"
-    allow_overlap: bool = False
-    watch: str | None = None
+    pool_cap: int | None = Field(default=None, ge=1)  # the most chips of the pool, drawn by hash
+    pool_fraction: float | list[float] = 1.0  # share of them, drawn by hash
+    encoder: str | list[str] = "vit_base"  # named size, ViT of any size, or timm:NAME
+    init: EncoderEntry | None = None  # weights that every method continues from
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the training
+    recipe: str = "paper"  # paper, quick, or source: that of each method's authors
+    budget: Literal["chips", "flops", "core_seconds"] = "chips"  # that all methods share
+    allow_overlap: bool = False  # true: the pool may hold test chips of the grid
+    watch: str | None = None  # data set whose training chips measure knn while it trains
 
     @field_validator("watch")
     @classmethod
@@ -106,10 +107,11 @@ class ProtocolEntry(Section):
     Lists of settings are swept.
     """
 
-    shots: list[Any]  # `Shots`, as `evaluate_problems` checks
-    seeds: Seeds | None = None
-    datasets: list[str] | None = None
-    settings: dict[str, Any] = {}
+    # labelled chips per class (10), a share of the chips of each class ("30%"), or "all"
+    shots: list[Any]  # checked in `evaluate_problems`
+    seeds: Seeds | None = None  # default: those of [evaluate]
+    datasets: list[str] | None = None  # default: those of [evaluate]
+    settings: dict[str, Any] = {}  # of the protocol; lists are swept
 
     @field_validator("datasets")
     @classmethod
@@ -125,12 +127,12 @@ class ProtocolEntry(Section):
 class EvaluateSection(Section):
     """The section `[evaluate]`: data sets, conditions of their test chips, protocols and seeds."""
 
-    datasets: list[str] = ["synthetic"]
-    conditions: list[str] = [CLEAN]
-    condition_datasets: list[str] | None = None  # the others have clean chips only; None = all
-    at: list[float] | None = None
-    seeds: Seeds = 10
-    protocols: dict[str, ProtocolEntry]
+    datasets: list[str] = ["synthetic"]  # labelled sets, or folder:PATH
+    conditions: list[str] = [CLEAN]  # of the test chips: clean, shift:4, speckle:1, ...
+    condition_datasets: list[str] | None = None  # those with conditions; the others are clean
+    at: list[float] | None = None  # shares of the steps after which a pretraining is evaluated too
+    seeds: Seeds = 10  # draws of labelled chips and heads for each pretraining
+    protocols: dict[str, ProtocolEntry]  # by name
 
     @field_validator("condition_datasets")
     @classmethod
@@ -153,7 +155,7 @@ class EvaluateSection(Section):
 class TuneSection(RecipeFields):
     """The section `[tune]`: recipe fields with the values to try (`bench/plan/tuning.py`)."""
 
-    dataset: str | None = None
+    dataset: str | None = None  # whose training chips judge trials; default: the first one
 
 
 class Grid(Section):
@@ -164,13 +166,13 @@ class Grid(Section):
         description="letters, digits, `_`, `.` and `-`, first a letter or a digit",
     )
     about: str = ""  # advice on reading the results; printed by `demo` and on the report's page
-    compare: Compares = "methods"
-    methods: list[MethodEntry]
-    encoders: list[EncoderEntry] = []
-    controls: list[MethodEntry] = [MethodEntry(name=name) for name in CONTROLS]
-    pretrain: PretrainSection = PretrainSection()
-    tune: TuneSection | None = None
-    evaluate: EvaluateSection
+    compare: Compares = "methods"  # checkpoints: each row is one encoder
+    methods: list[MethodEntry]  # names, or tables
+    encoders: list[EncoderEntry] = []  # files of weights that are rows: names of files, or tables
+    controls: list[MethodEntry] = [MethodEntry(name=name) for name in CONTROLS]  # rows to compare
+    pretrain: PretrainSection = PretrainSection()  # pool, encoder and recipe of all methods
+    tune: TuneSection | None = None  # trials that choose recipe fields for each method
+    evaluate: EvaluateSection  # data sets, protocols and seeds of all encoders
 
     @model_validator(mode="before")
     @classmethod

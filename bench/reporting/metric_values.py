@@ -39,7 +39,10 @@ def chosen_metric(records: Sequence[RunRecord], name: str) -> Metric:
     named = {metric for record in records for metric in record.metrics}
     lower = {metric for record in records for metric in record.lower_is_better}
     found = metric_of(name, {
-        other: Metric(other, other.replace("_", " ").capitalize(), other in lower, False)
+        other: Metric(
+            other, other.replace("_", " ").capitalize(),
+            lower_is_better=other in lower, is_fraction=False,
+        )
         for other in {*named, *plugin_metrics()}
     } | usable())  # fmt: skip
     problem = plugin_metrics().get(name)

@@ -51,7 +51,10 @@ class Allocation(Section):
     exclude: list[str] | None = Field(default=None, description="nodes never to be used")
     nodes: int | None = Field(default=None, ge=1, description="of a pretraining")
     gpus: int | None = Field(
-        default=None, ge=0, description="per node; a pretraining uses all of them"
+        default=None,
+        ge=0,
+        description="per node; a pretraining uses all of them, a job of runs one, unless "
+        "[evaluate] gives gpus",
     )
     gpu: str | None = Field(
         default=None,
@@ -64,11 +67,16 @@ class Allocation(Section):
     cpus: int | None = Field(default=None, ge=1, description="per process")
     memory_gb: float | None = Field(default=None, ge=0, description="per node; 0: all of it")
     time_min: int | None = Field(default=None, ge=1, description="the time limit of one job")
-    setup: list[str] | None = Field(default=None, description="shell lines before the job")
+    setup: list[str] | None = Field(
+        default=None, description="shell lines before the job; they must not change PYTHONPATH"
+    )
     throttle: int | None = Field(
         default=None, ge=1, description="jobs of one array that run at once"
     )
-    sbatch: dict[str, Any] | None = Field(default=None, description="further options of sbatch")
+    sbatch: dict[str, Any] | None = Field(
+        default=None,
+        description='further options of sbatch by their long names: {reservation = "sar"}',
+    )
 
     @field_validator("sbatch", mode="before")
     @classmethod
@@ -102,14 +110,24 @@ class Profile(Allocation):
     signal_s: int = Field(
         default=120, ge=10, description="seconds before the time limit at which a job saves"
     )
-    launcher: str | None = Field(default=None, description="before the python of a job")
+    launcher: str | None = Field(
+        default=None,
+        description="words of a shell before the python of a job: apptainer exec --nv image.sif",
+    )
     python: str | None = Field(default=None, min_length=1, description="of a job; default: ours")
-    requeue: bool = Field(default=True, description="false: the site does not requeue jobs")
+    requeue: bool = Field(
+        default=True,
+        description="false: the site does not requeue jobs; a job that must stop saves and ends, "
+        "and `submit` resumes it",
+    )
     requeues: int = Field(
         default=20, ge=0, description="restarts of a job before it counts as failed"
     )
     max_submitted: int | None = Field(
-        default=None, ge=1, description="jobs that a user may have in the queue"
+        default=None,
+        ge=1,
+        description="jobs that a user may have in the queue, each element of an array counted; the "
+        "next `submit` takes those that do not fit",
     )
     retry_factor: float = Field(
         default=1.5, gt=1, description="`retry` asks for so many times the memory or time"
@@ -180,7 +198,7 @@ def read_profile(path: Path) -> Profile:
         return _with_equal_gpus(read_toml(path, Profile, ProfileError), str(path))
     except FileNotFoundError:
         raise ProfileError(
-            f"the profile {path} does not exist; bench/README.md has examples"
+            f"the profile {path} does not exist; docs/cluster.md has examples"
         ) from None
 
 

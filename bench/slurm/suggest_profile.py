@@ -88,7 +88,7 @@ def suggest_profile(path: Path, store: Store) -> str:
     if not places:
         raise ProfileError(
             "no partition of this site has a node that is up (sinfo); a profile is suggested from "
-            "such nodes, so try again later or write one as in bench/README.md"
+            "such nodes, so try again later or write one as in docs/cluster.md"
         )
     chosen = max(places, key=lambda place: (place.gpus > 0, place.default, place.nodes))
     lines = list(_lines(chosen, places, past_jobs(store), _association()))

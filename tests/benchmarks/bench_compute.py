@@ -1,6 +1,6 @@
 """Print what one chip costs in a training step of each method, relative to MAE.
 
-The table in methods/README.md is its output.
+The table in docs/reference/methods.md is its output.
 """
 
 from dataclasses import asdict

@@ -24,7 +24,7 @@ from sarbench.protocols import PROTOCOLS, few_shot
 from sarbench.protocols._settings import FewShot
 from sarbench.protocols._types import LabelledImages
 
-# classes, training and test chips, side of the three data sets of the paper (bench/README.md)
+# classes, training and test chips, side of the three data sets of the paper (docs/data.md)
 SETS = {
     "mstar_soc": (10, 2747, 2425, 128), "fusar_ship": (10, 6870, 2940, 512),
     "sar_acd": (5, 1262, 1260, 128),

@@ -1,4 +1,4 @@
-"""Level and power of the test of places next to its alternatives: the table of results/README.md.
+"""Level and power of the test of places next to its alternatives: the table of docs/statistics.md.
 
 python tests/benchmarks/level_of_places.py [--columns 2500]
 """

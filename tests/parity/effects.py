@@ -3,7 +3,7 @@
 cd tests && SARBENCH_DATA=FOLDER python -m parity.effects STORE [METHOD ...]
 
 The store holds pretrainings of `vit_nano`, the data folder MSTAR. Training and test chips change
-alike. The rows are printed in Markdown for protocols/README.md.
+alike. The rows are printed in Markdown for docs/papers.md.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Write the table of differences from the published code into methods/README.md.
+"""Write the table of differences from the published code into docs/papers.md.
 
 cd tests && python -m parity.methods_table
 """
@@ -7,7 +7,7 @@ from parity.frozen import FOLDER, LIMITS, differences
 from parity.our_methods import CASES
 from sarbench.methods import get
 
-PAGE = FOLDER.parents[2] / "methods" / "README.md"
+PAGE = FOLDER.parents[2] / "docs" / "papers.md"
 START, END = "<!-- cd tests && python -m parity.methods_table -->\n", "<!-- end -->"
 
 

@@ -1,6 +1,5 @@
 """Keys of a profile: their checks, the options of sbatch, and what `retry` asks for."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -69,16 +68,9 @@ def test_the_gpus_of_gres_are_counted(gres, count):
     assert gpus_in_gres({"gres": gres}) == count
 
 
-def test_every_key_is_described_in_the_code_and_in_the_readme():
-    text = (
-        (Path(__file__).parents[2] / "bench" / "README.md").read_text().partition("### Profiles")[2]
-    )
-    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
-    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+def test_every_key_is_described():
     fields = {**Allocation.model_fields, **Profile.model_fields}
-    fields = {name: one for name, one in fields.items() if name not in KINDS}
-    assert documented == set(fields)
-    assert [name for name, one in fields.items() if not one.description] == []
+    assert [n for n, one in fields.items() if n not in KINDS and not one.description] == []
 
 
 def test_a_profile_of_the_ledger_is_read_again():
