@@ -7,10 +7,9 @@ away without the target.
 Paper: none.
 Source: none.
 Differs from the source: nothing.
-Left out is the middle square with 3/4 of the chip's side. In the mean over the test chips of each
-class of `mstar_soc`, target and shadow are inside it: outside, the mean of a class differs from its
-border by 8% or less, which is the spread of the border itself (docs/probes.md). The pixels are left
-out, not filled, so that a feature has no trace of them.
+Left out is the middle square with 3/4 of the chip's side, which holds targets and shadows of MSTAR
+(docs/probes.md has the measurement). The pixels are left out, not filled, so that a feature has no
+trace of them.
 """
 
 from dataclasses import dataclass
