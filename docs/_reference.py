@@ -144,7 +144,7 @@ def _option(one: Any, context: Any) -> tuple[str, ...]:
     default = "" if one.default in (None, False, []) else f"`{one.default}`"
     if shown == "bool" and one.default:
         default = f"`{one.opts[0]}`"
-    text = one.help or ""
+    text = one.help or UNDOCUMENTED
     if one.envvar:
         text += f" (environment variable `{one.envvar}`)"
     return names, values, "required" if one.required else default, text

@@ -21,6 +21,7 @@ from ..store.records import Store
 from ..store.step_times import write_step_time
 from ..suggest import RequestError
 from .app import COMMANDS, app, out, print_error, print_json, print_status
+from .audit import audit_data
 from .completion import complete_set
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
 from .progress import Bar, Progress, progress
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # `data ls` needs no plan
 
 data = typer.Typer(no_args_is_help=True, help=COMMANDS["data"][1])
 app.add_typer(data, name="data")
+data.command("audit")(audit_data)
 
 Names = Annotated[
     list[str],
@@ -62,6 +64,8 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
 
 def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
     """Prepare the data of the missing work; return the plan made afterwards."""
+    from ..plan.copies import audit_pools
+
     if names := [*plan.to_prepare(), *map(place_of, plan.uncompared)]:
         prepare_all(names, request.data, request.store)
         plan = request.plan()
@@ -70,6 +74,9 @@ def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
     if plan.untimed:
         _time_steps(plan.untimed, request.store)
         plan = request.plan()
+    audit_pools(
+        plan, request.store, lambda pool: print_status(f"seeking copies of test chips in {pool}")
+    )
     return plan
 
 

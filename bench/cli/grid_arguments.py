@@ -1,7 +1,8 @@
 """The arguments that all commands on a grid share."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from inspect import signature
@@ -239,6 +240,23 @@ def _check_archive(request: Request, command: str) -> None:
                 f"{path} is an archive, which holds its own records and descriptions of data; "
                 f"leave out --{name}"
             )
+
+
+@contextmanager
+def opened(grid: Path, runs: Path, data: Path) -> Iterator[Request]:
+    """Yield the request of a whole grid or archive, for a command whose first argument is another.
+
+    Args:
+        grid: The grid file, an archive, or the name of a bundled grid.
+        runs: The folder of the store; not used for an archive.
+        data: The folder of the data sets.
+    """
+    request = Request(grid, runs, data, Filters())
+    if not request.of_archive:
+        yield request
+        return
+    with unpacked(request.path) as store:
+        yield replace(request, archived=store)
 
 
 def grid_command(

@@ -200,7 +200,7 @@ def _add_seen(made: Plan, part: Plan) -> None:
 
 
 def _refuse_other(known: Sharing, found: Sharing, where: str) -> None:
-    if known != found:
+    if not known.agrees(found):
         raise ArchiveError(
             f"{where} share other numbers of chips than in the sources before; leave out the "
             "source that is wrong"

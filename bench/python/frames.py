@@ -29,16 +29,16 @@ START = (
 )  # fmt: skip
 RUN = (
     "dataset", "condition", "protocol", "shots", "readout", "settings", "seed", *OF_CLASSES,
-    "train_count", "test_count", *VERSIONS, "support_digest", "device", "wall_s", "commit",
+    "train_count", "test_count", "drift", *VERSIONS, "support_digest", "device", "wall_s", "commit",
     "started", "key",
 )  # fmt: skip
 FIRST = (  # columns of a run that stand first
     "row", "method", "dataset", "condition", "protocol", "shots", "readout", "settings", "seed",
     "pretrain_seed", *OF_CLASSES,
 )  # fmt: skip
-OPTIONAL = {  # types of numbers that a control lacks
+OPTIONAL = {  # types of numbers that some rows lack
     "input_px": "Int64", "batch": "Int64", "epochs": "Float64", "at": "Float64",
-    "pretrain_gflop": "Float64",
+    "pretrain_gflop": "Float64", "drift": "Float64",
 }  # fmt: skip
 CELL = (
     "row", "method", "dataset", "condition", "protocol", "shots", "settings", "metric", "mean",
@@ -106,6 +106,7 @@ def _run(run: RunRow) -> dict[str, Any]:
         **{name: getattr(record, name) for name in OF_CLASSES},
         "train_count": record.train_count,
         "test_count": record.test_count,
+        "drift": record.drift,
         **{name: identity[name] for name in VERSIONS},
         "support_digest": record.support_digest,
         "device": origin.device,

@@ -1,6 +1,6 @@
 """Notes about rows of given weights: their files, their input, and what they have seen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ...results.notes import Note
 from ..data.sharing import Sharing
@@ -110,4 +110,13 @@ def shared_chips(one: Sharing, allowed: str = "") -> str:
             f"; {one.vehicle_chips:,} of its chips show one of {one.vehicles} vehicles (serial "
             "numbers) of the test set"
         )
+        if one.depressions_deg and one.test_depressions_deg:
+            text += (
+                f", at {_angles(one.depressions_deg)} degrees depression (the test set: "
+                f"{_angles(one.test_depressions_deg)})"
+            )
     return text
+
+
+def _angles(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

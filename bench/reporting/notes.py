@@ -1,11 +1,12 @@
 """Notes under a leaderboard that follow from its plan: rows, data, methods, provenance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...protocols import PROTOCOLS
 from ...protocols._settings import EncoderTraining, HeadTraining
 from ...results.notes import Note
 from ...results.record import PretrainRecord, RunRecord
+from ..augmentation.conditions import in_words
 from ..data.names import set_of, split_source
 from ..data.sharing import Sharing
 from ..grid.applicable import sentences
@@ -22,10 +23,21 @@ from .given_notes import given_notes, shared_chips
 def notes(plan: Plan) -> list[Note]:
     """Return everything that a reader needs to judge the numbers of a plan."""
     return [
-        *_rows(plan), *given_notes(plan), *_pools(plan), *_datasets(plan), *_provenance(plan),
-        *_moved(plan),
+        *_conditions(plan), *_rows(plan), *given_notes(plan), *pool_notes(plan), *_datasets(plan),
+        *_provenance(plan), *_moved(plan),
         *_untraced(plan), *_not_applicable(plan), *_settings(plan), *_steps(plan),
     ]  # fmt: skip
+
+
+def _conditions(plan: Plan) -> list[Note]:
+    """Explain the conditions of the test chips."""
+    text = in_words(entry.planned.condition for entry in plan.runs if entry.planned.condition)
+    if not text:
+        return []
+    return [Note("Methods", (
+        "Conditions of the test chips, whose amplitude stays in [0, 1] and is not rounded to whole "
+        f"grey levels: {text}"
+    ), text)]  # fmt: skip
 
 
 def _rows(plan: Plan) -> list[Note]:
@@ -78,7 +90,7 @@ def _collapsed(plan: Plan) -> list[Note]:
     ), f"Features collapsed while pretraining: {'; '.join(steps)}.")]  # fmt: skip
 
 
-def _pools(plan: Plan) -> list[Note]:
+def pool_notes(plan: Plan) -> list[Note]:
     """Describe the pools and the chips that they share with data sets."""
     shown = {entry.planned.dataset for entry in plan.runs}
     pools = pools_of(entry.planned for entry in plan.pretrain)
@@ -88,6 +100,7 @@ def _pools(plan: Plan) -> list[Note]:
         if shared := plan.sharing.get(pool):
             found.append(_drawn(plan, pool, next(iter(shared.values()))))
             found += [_shared(name, one, named) for name, one in shared.items() if name in shown]
+            found += _copies({n: one for n, one in shared.items() if n in shown}, named)
         elif all(set_of(name) in plan.data for name in pool):
             flag = f"Overlap of the pool{named} and the test sets: unknown."
             found.append(Note("Data", (
@@ -121,6 +134,20 @@ def _shared(name: str, one: Sharing, pool: str) -> Note:
     text = f"{name}: the pool{pool} holds {shared_chips(one, ' (allowed by the grid)')}"
     flag = f"The pool{pool} holds {one.test:,} test chips of {name}." if one.test else ""
     return Note("Data", f"{text}.", flag)
+
+
+def _copies(shared: Mapping[str, Sharing], pool: str) -> list[Note]:
+    """State the result of the audit of a pool, where it was made."""
+    copied = {name: one.copied for name, one in shared.items() if one.copied is not None}
+    if not copied:
+        return []
+    some = ", ".join(f"{count:,} of {name}" for name, count in copied.items() if count)
+    flag = f"Copies and near duplicates of test chips in the pool{pool}: {some or 'none'}."
+    audited = ", ".join(copied)
+    return [Note("Data", (
+        f"{flag} Sought by image, also flipped, rotated, shifted, cropped or in another rendering "
+        f"(`sarbench data audit`), for {audited}."
+    ), flag)]  # fmt: skip
 
 
 def _datasets(plan: Plan) -> list[Note]:

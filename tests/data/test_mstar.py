@@ -7,7 +7,7 @@ import pytest
 
 from sarbench.bench.data.files import open_source
 from sarbench.bench.data.listing import check_listing, list_chips
-from sarbench.bench.data.registry import card
+from sarbench.bench.data.registry import UnknownDatasetError, card
 from sarbench.bench.data.sources import mstar
 
 SPLIT_FILES = {  # data set -> file of the real data, its test parts
@@ -166,3 +166,23 @@ def test_a_flat_layout_gives_the_same_chips(real_data: Path, tmp_path: Path):
         number = Path(row["path"]).name.split(".")[0]
         link(root / row["path"], tmp_path / row["split"].lower() / class_name / f"{number}.jpg")
     assert listed("mstar_soc", tmp_path) == listed("mstar_soc", root)
+
+
+@pytest.mark.parametrize(("pool", "serials"), [("mstar_rest", 9), ("mstar_rest/without_eoc", 1)])
+def test_a_pool_of_other_vehicles_has_none_of_those_in_the_test_sets(pool: str, serials: int):
+    chosen = card(f"{pool}?exclude_serials=test", pool=True)
+    others = mstar.members(chosen.name)
+    assert chosen.total == len(others)
+    splits = [mstar.members(name) for name in mstar.TITLES if name.startswith(mstar.POOLS[pool])]
+    tested = {mstar.vehicle(i) for one in splits for i, (_, is_test) in one.items() if is_test}
+    shown = {mstar.vehicle(i) for i in others}
+    assert len(shown) == serials  # T72 A04 to A64 and SLICY; all but SLICY are in an EOC test set
+    assert not shown & tested
+    rest = mstar.members(pool).keys() - others.keys()
+    assert {mstar.vehicle(i) for i in rest} <= tested
+
+
+@pytest.mark.parametrize("name", ["mstar_soc?exclude_serials=test", "mstar_rest?exclude_serials=x"])
+def test_an_impossible_exclusion_says_what_is_allowed(name: str):
+    with pytest.raises(UnknownDatasetError, match="allowed is exclude_serials=test, of the pools"):
+        card(name)

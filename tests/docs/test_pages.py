@@ -75,7 +75,9 @@ def test_every_page_is_in_the_contents():
     assert names - {"index"} == names & set(listed)
 
 
-@pytest.mark.parametrize("name", ["grid", "recipes", "encoders", "profile", "protocols", "metrics"])
+@pytest.mark.parametrize(
+    "name", ["grid", "recipes", "encoders", "profile", "protocols", "metrics", "commands"]
+)
 def test_every_key_of_the_reference_is_described(name: str):
     assert _reference.UNDOCUMENTED not in _reference.PARTS[name]()
 

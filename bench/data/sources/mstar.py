@@ -7,7 +7,7 @@ folders give it. `protocols/splits/mstar.json` lists every chip of the release a
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -16,6 +16,7 @@ from .... import protocols
 from ..facts import ChipFacts
 from ..files import ImageFile, plain
 from ..phoenix import is_phoenix
+from ..rendering import OptionError
 from ..source import CROP_PX, Card, Entry, Listing, Members
 from . import mstar_raw
 
@@ -99,16 +100,25 @@ def table() -> Table:
 def members(name: str) -> Members:
     """Return class and side of each chip of a data set; a pool has no test chips."""
     everything = table()
-    name = name.partition("?")[0]
+    name, _, query = name.partition("?")
     if name in POOLS:
         left_out = [
             everything.splits[split] for split in everything.splits if split.startswith(POOLS[name])
         ]
         tested = {i for split in left_out for i, is_test in split.items() if is_test}
         rest = everything.by_id.keys() - tested - everything.absent
+        if OTHER_VEHICLES in query.split("&"):
+            vehicles = {vehicle(i) for i in tested}
+            rest = {i for i in rest if vehicle(i) not in vehicles}
         return {i: (everything.by_id[i].class_name, False) for i in rest}
     split = everything.splits[name]
     return {i: (everything.by_id[i].class_name, is_test) for i, is_test in split.items()}
+
+
+def vehicle(chip_id: str) -> tuple[str, str] | None:
+    """Return class and serial number of the vehicle on a chip; None for another id."""
+    collection = table().by_id.get(chip_id)
+    return None if collection is None else (collection.class_name, collection.serial)
 
 
 def resolve(file: PurePosixPath, split: Members) -> str | None:
@@ -234,6 +244,8 @@ def _numbers(ranges: str) -> frozenset[int]:
 # Pools, and how the names of the splits begin whose test chips they leave out.
 POOLS = {"mstar_rest": "mstar_soc", "mstar_rest/without_eoc": "mstar_"}
 
+OTHER_VEHICLES = "exclude_serials=test"  # option of a pool
+
 TITLES = {  # name -> title, description
     "mstar_soc": (
         "MSTAR SOC",
@@ -288,6 +300,7 @@ class Mstar(mstar_raw.RawFiles):
         *("SOC", "EOC-Depression", "EOC-Scene", "EOC-Configuration-Version", "TRAIN", "TEST"),
     )
     has_renderings = True
+    name_options = (*mstar_raw.RawFiles.name_options, f"{OTHER_VEHICLES} (of a pool)")
 
     def cards(self) -> tuple[Card, ...]:
         """Return the six splits and two pools."""
@@ -311,6 +324,33 @@ class Mstar(mstar_raw.RawFiles):
                 self,
                 total=6_497,
             ),
+        )
+
+    def with_options(self, card: Card, options: dict[str, str]) -> Card:
+        """Return the card of a rendering, or of a pool without the vehicles of its test sets.
+
+        Raises:
+            OptionError: An option is unknown, or its value is.
+        """
+        others = dict(options)
+        value = others.pop("exclude_serials", None)
+        found = super().with_options(card, others) if others else card
+        if value is None:
+            return found
+        if value != "test" or card.name not in POOLS:
+            raise OptionError(
+                f"exclude_serials={value} is not an option of {card.name}; allowed is "
+                f"{OTHER_VEHICLES}, of the pools {' and '.join(POOLS)}: it leaves out the vehicles "
+                "in the test sets that the pool leaves out"
+            )
+        query = "&".join(filter(None, (OTHER_VEHICLES, found.name.partition("?")[2])))
+        name = f"{card.name}?{query}"
+        return replace(
+            found,
+            name=name,
+            title=f"{found.title}, other vehicles",
+            what=f"{found.what} Vehicles (serial numbers) of these test sets are left out.",
+            total=len(members(name)),
         )
 
     def facts(self, chip_id: str) -> ChipFacts:
@@ -342,5 +382,4 @@ class Mstar(mstar_raw.RawFiles):
 
     def vehicle(self, chip_id: str) -> tuple[str, str] | None:
         """Return class and serial number of the vehicle on a chip; None for another id."""
-        collection = table().by_id.get(chip_id)
-        return None if collection is None else (collection.class_name, collection.serial)
+        return vehicle(chip_id)

@@ -1,0 +1,36 @@
+"""Test chips of which a pool holds a copy, by image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..data.chips import Chips
+from ..data.pools import Pool
+from .duplicates import Report, find_duplicates
+from .report import shared_chips
+
+
+def copied_from(pool: Pool, datasets: Sequence[Chips], report: Report | None = None) -> list[int]:
+    """Return, for each data set, the number of test chips of which the pool holds a duplicate.
+
+    Args:
+        pool: The drawn chips.
+        datasets: The data sets.
+        report: As for `find_duplicates`.
+    """
+    members, rows = pool.places
+    drawn = [_only(one, rows[rows[:, 0] == place, 1]) for place, one in enumerate(members)]
+    tested = [one.take(one.is_test, one.name) for one in datasets]
+    counts = [len(one) for one in (*drawn, *tested)]
+    set_of = np.repeat(np.arange(len(counts)), counts)
+    in_pool = set_of < len(drawn)
+    found = find_duplicates([*drawn, *tested], (in_pool, ~in_pool), report)
+    equal, near = shared_chips(found, in_pool, ~in_pool)
+    either = equal | near
+    return [int(either[set_of == len(drawn) + place].sum()) for place in range(len(tested))]
+
+
+def _only(chips: Chips, rows: np.ndarray) -> Chips:
+    kept = np.zeros(len(chips), dtype=bool)
+    kept[rows] = True
+    return chips.take(kept, chips.name)

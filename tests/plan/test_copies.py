@@ -1,0 +1,97 @@
+"""Pools are audited once before work, and captions say the result."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from planted import made_images
+from small_grids import METHODS, grid_of
+from small_plans import make_plan
+
+from sarbench.bench.data.find_set import find_set, prepare_set
+from sarbench.bench.data.sharing import FOLDER
+from sarbench.bench.plan.copies import audit_pools, unaudited
+from sarbench.bench.plan.overlaps import sharing_of
+from sarbench.bench.plan.plan import Plan
+from sarbench.bench.reporting.notes import pool_notes
+from sarbench.bench.store.records import Store
+from sarbench.results.notes import flags
+
+GRID = """
+name = "test"
+methods = ["mae"]
+[pretrain]
+encoder = "vit_nano"
+pool = ["{pool}"]
+[evaluate]
+datasets = ["{dataset}"]
+protocols.knn = ["all"]
+"""
+
+
+def save(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def planned(folder: Path, pool: str, dataset: str) -> Plan:
+    """Return the part of a plan that says what its pool shares, with one run."""
+    grid = grid_of(folder, GRID.format(pool=pool, dataset=dataset))
+    store = Store(folder / "runs")
+    found = {
+        name: find_set(name, folder / "data", store.root) for name in (f"pool:{pool}", dataset)
+    }
+    data = {name: one.summary for name, one in found.items() if one}
+    made = make_plan(1, trained=1, untrained=0)
+    (start,), (run,) = made.pretrain, made.runs
+    start.planned = replace(start.planned, pool=(pool,))
+    run.planned = replace(run.planned, pretraining=start.planned, dataset=dataset)
+    shared = sharing_of(grid, data, [(pool,)], store)
+    return replace(made, grid=grid, data=data, methods=METHODS, sharing=shared)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with a pool that holds a flipped test chip, both prepared."""
+    images = made_images(10, 48)
+    for number, image in enumerate(images[:8]):
+        side, name = ("train", "test")[number >= 4], "ab"[number % 2]
+        save(tmp_path / f"data/set/{side}/{name}/{number}.png", image)
+    for number, image in enumerate([images[8], images[9], images[5][::-1].copy()]):
+        save(tmp_path / f"data/pool/x{number}.png", image)
+    store = Store(tmp_path / "runs")
+    for name in ("pool:folder:pool", "folder:set"):
+        prepare_set(name, tmp_path / "data", store)
+    return tmp_path
+
+
+def test_the_caption_states_the_copies_in_the_pool_once_they_were_sought(folder: Path):
+    store = Store(folder / "runs")
+    plan = planned(folder, "folder:pool", "folder:set")
+    assert not any("near duplicates" in flag for flag in flags(pool_notes(plan)))
+    audited: list[str] = []
+    audit_pools(plan, store, audited.append)
+    assert audited == ["folder:pool (3 chips)"]
+    plan = planned(folder, "folder:pool", "folder:set")
+    flag = "Copies and near duplicates of test chips in the pool: 1 of folder:set."
+    assert flag in flags(pool_notes(plan))
+    audit_pools(plan, store, audited.append)
+    assert len(audited) == 1
+
+
+def test_counts_of_an_older_store_say_nothing_and_are_completed(folder: Path):
+    planned(folder, "folder:pool", "folder:set")
+    (path,) = (folder / "runs" / FOLDER).glob("*.json")
+    path.write_text('{"drawn": [3], "test": 0, "train": 0, "vehicles": 0, "vehicle_chips": 0}')
+    plan = planned(folder, "folder:pool", "folder:set")
+    assert unaudited(plan) == {("folder:pool",): ["folder:set"]}
+    assert not any("near duplicates" in note.text for note in pool_notes(plan))
+
+
+def test_simulated_sets_are_not_audited(folder: Path):
+    plan = planned(folder, "folder:pool", "folder:set")
+    (counted,) = plan.sharing["folder:pool",].values()
+    simulated = {("synthetic",): {"folder:set": counted}, ("folder:pool",): {"synthetic": counted}}
+    assert unaudited(replace(plan, sharing=simulated)) == {}

@@ -1,0 +1,114 @@
+"""Plants copies of every kind among chips, for tests and benchmarks of the audit."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from chips import speckled_chips
+from PIL import Image
+
+from sarbench.bench.data.chips import Chips
+from sarbench.bench.data.images import content_digest
+
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    stored = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(stored, "JPEG", quality=quality)
+    return np.asarray(Image.open(stored))
+
+
+def _sized(image: np.ndarray, factor: float) -> np.ndarray:
+    rows, columns = (round(factor * side) for side in image.shape)
+    return np.asarray(Image.fromarray(image).resize((columns, rows), Image.Resampling.BICUBIC))
+
+
+def _power(image: np.ndarray, exponent: float) -> np.ndarray:
+    return np.uint8(np.round(255 * (image / 255.0) ** exponent))
+
+
+def _moved(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cut another window: up to an eighth of each side is lost, and as much of speckle is new."""
+    rows, columns = image.shape
+    row, column = rng.integers(2, rows // 8), rng.integers(2, columns // 8)
+    new = np.uint8(255 * speckled_chips(1, rows, columns, seed=int(rng.integers(1 << 30)))[0])
+    new[: rows - row, : columns - column] = image[row:, column:]
+    return new
+
+
+def _cut(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cut 70 to 90% of each side, anywhere."""
+    side = [int(size * rng.uniform(0.7, 0.9)) for size in image.shape]
+    top, left = (
+        int(rng.integers(0, size - part + 1)) for size, part in zip(image.shape, side, strict=True)
+    )
+    return image[top : top + side[0], left : left + side[1]]
+
+
+CHANGES: dict[str, tuple[str, Change]] = {  # name -> kind that the audit gives, change
+    "exact": ("exact", lambda image, rng: image.copy()),
+    "flip": ("flip", lambda image, rng: (image[::-1], image.T)[rng.integers(2)]),
+    "rotation": ("rotation", lambda image, rng: np.rot90(image, rng.integers(1, 4))),
+    "shift": ("shift", _moved),
+    "crop": ("crop", _cut),
+    "rendering": (
+        "rendering",
+        lambda image, rng: _power(image, (0.4, 0.6, 1.8)[rng.integers(3)]),
+    ),
+    "JPEG 50": ("re-encoding", lambda image, rng: _jpeg(image, 50)),
+    "JPEG 20": ("re-encoding", lambda image, rng: _jpeg(image, 20)),
+    "noise": (
+        "re-encoding",
+        lambda image, rng: np.uint8(np.clip(image + rng.normal(0, 6, image.shape), 0, 255)),
+    ),
+    "resize": ("resize", lambda image, rng: _sized(image, rng.choice([0.85, 0.93, 1.07, 1.15]))),
+    "all at once": (
+        "rotation+shift+rendering",
+        lambda image, rng: _jpeg(_power(np.rot90(_moved(image, rng)), 0.5), 60),
+    ),
+}
+
+
+def chips_of(images: list[np.ndarray], name: str = "made", classes: int = 0) -> Chips:
+    """Return images as a pool, or as a data set with this many classes, half of it for testing."""
+    count = len(images)
+    sizes = np.array([image.shape for image in images])
+    areas = sizes.prod(axis=1)
+    return Chips(
+        name=name,
+        ids=np.array([f"{name}/{number:06d}" for number in range(count)]),
+        labels=np.arange(count) % classes if classes else np.full(count, -1),
+        classes=tuple(f"class {number}" for number in range(classes)),
+        is_test=(np.arange(count) >= count / 2) & bool(classes),
+        pixels=np.concatenate([image.ravel() for image in images]),
+        offset=np.cumsum(areas) - areas,
+        height=sizes[:, 0],
+        width=sizes[:, 1],
+        source_size=sizes,
+        content=np.array([content_digest(image) for image in images], np.uint64),
+        full_scale=255.0,
+        data_digest="d" * 64,
+        split_digest="",
+    )
+
+
+def made_images(count: int, side_px: int = 96, seed: int = 0) -> list[np.ndarray]:
+    """Return speckled chips as uint8; their speckle is two pixels wide, as that of real chips."""
+    chips = speckled_chips(count, side_px + 1, seed=seed)
+    wide = (chips[:, 1:, 1:] + chips[:, :-1, 1:] + chips[:, 1:, :-1] + chips[:, :-1, :-1]) / 4
+    return list(np.uint8(255 * np.sqrt(np.minimum(wide, 1))))
+
+
+def plant(
+    images: list[np.ndarray], each: int, rng: np.random.Generator
+) -> tuple[list[np.ndarray], dict[tuple[int, int], str]]:
+    """Return images with copies at their end, and the change of each pair (original, copy)."""
+    originals = rng.choice(len(images), each * len(CHANGES), replace=False).tolist()
+    result, pairs = list(images), {}
+    for name, (_, change) in CHANGES.items():
+        for _ in range(each):
+            original = originals.pop()
+            pairs[original, len(result)] = name
+            result.append(np.ascontiguousarray(change(images[original], rng)))
+    return result, pairs
