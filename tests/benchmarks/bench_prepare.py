@@ -48,12 +48,12 @@ def main() -> None:
         for processes in (1, cores()):
             began, used = time.perf_counter(), processor_s()
             packed = Path(name) / f"packed{processes}"
-            chips = prepare("folder:pool", folder.parent, packed, pool=True, processes=processes)
+            made = prepare("folder:pool", folder.parent, packed, pool=True, processes=processes)
             wall, spent = time.perf_counter() - began, processor_s() - used
             print(
                 f"{processes} processes: {wall:.1f} s, {spent:.1f} s of processor time; for "
                 f"{WHOLE:,}: {wall * WHOLE / count:.0f} s, {spent * WHOLE / count:.0f} s; pixels "
-                f"{chips.data_digest[:12]}"
+                f"{made.chips.data_digest[:12]}"
             )
 
 
