@@ -34,7 +34,7 @@ def test_a_copy_has_the_kind_of_its_change(planted, name: str):
 
 @pytest.mark.slow
 def test_copies_among_real_chips_are_found(real_data, tmp_path):
-    chips = prepare("mstar_eoc_scene", real_data, tmp_path).chips
+    chips = prepare("mstar_eoc_depression", real_data, tmp_path).chips
     images = [np.array(chips.chip(row)) for row in range(len(chips))]
     images, pairs = plant(images, 30, np.random.default_rng(0))
     found = found_pairs(images)
