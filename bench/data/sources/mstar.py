@@ -5,20 +5,18 @@ on a flight, the suffix stands for the vehicle. Many copies lack the suffix; the
 folders give it. `protocols/splits/mstar.json` lists every chip of the release and of every split.
 """
 
-import json
 import re
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 from pathlib import PurePosixPath
 
-from .... import protocols
 from ..facts import ChipFacts
 from ..files import ImageFile, plain
 from ..phoenix import is_phoenix
 from ..rendering import OptionError
 from ..source import CROP_PX, Card, Entry, Listing, Members
 from . import mstar_raw
+from .mstar_release import Collection, Table, read_table
 
 STEM = re.compile(r"HB(\d{5})(?:\.(\d{3}))?$", re.IGNORECASE)
 
@@ -27,74 +25,10 @@ class UnresolvedChipError(ValueError):
     """A file that looks like an MSTAR chip but cannot be assigned to one."""
 
 
-@dataclass(frozen=True)
-class Collection:
-    """All chips of one vehicle at one depression angle and scene."""
-
-    class_name: str
-    serial: str
-    depression_deg: int
-    scene: str
-    suffix: str
-    numbers: frozenset[int]
-
-    def chip_id(self, number: int) -> str:
-        """Return the id of one chip."""
-        return f"HB{number:05d}.{self.suffix}"
-
-    def chip_ids(self) -> list[str]:
-        """Return the ids of all chips."""
-        return [self.chip_id(number) for number in sorted(self.numbers)]
-
-
-@dataclass(frozen=True)
-class Table:
-    """The whole release.
-
-    Attributes:
-        collections: Every collection by its name.
-        by_id: The collection of each chip id.
-        splits: Data set name -> chip id -> True for a test chip.
-        misfiled: Class, serial and number of a file that HDANet stores in the wrong folder -> its
-            id.
-        absent: Ids that are missing from the rendering `JPEG-e`.
-    """
-
-    collections: dict[str, Collection]
-    by_id: dict[str, Collection]
-    splits: dict[str, dict[str, bool]]
-    misfiled: dict[str, str]
-    absent: frozenset[str]
-
-
 @cache
 def table() -> Table:
-    """Read the release from `protocols/splits/mstar.json`."""
-    stored = json.loads((files(protocols) / "splits" / "mstar.json").read_text("utf-8"))
-    flights = {name: _numbers(ranges) for name, ranges in stored["flights"].items()}
-    collections = {
-        name: Collection(
-            entry["class"],
-            entry["serial"],
-            entry["depression_deg"],
-            entry["scene"],
-            entry["suffix"],
-            flights[entry["flight"]] - _numbers(entry.get("without", "")),
-        )
-        for name, entry in stored["collections"].items()
-    }
-    by_id = {i: collection for collection in collections.values() for i in collection.chip_ids()}
-    splits = {
-        split: {
-            chip_id: part == "test"
-            for part in ("train", "test")
-            for name in parts[part]
-            for chip_id in collections[name].chip_ids()
-        }
-        for split, parts in stored["splits"].items()
-    }
-    absent = frozenset(stored["absent_from_renderings"])
-    return Table(collections, by_id, splits, stored["misfiled"], absent)
+    """Return the release."""
+    return read_table()
 
 
 def members(name: str) -> Members:
@@ -230,15 +164,6 @@ def _read_folders(folders: tuple[str, ...]) -> _Known:
         elif word.startswith(("TEST", "VAL")):
             known.is_test = True
     return known
-
-
-def _numbers(ranges: str) -> frozenset[int]:
-    """Return the numbers of `3333-3335 3337`."""
-    found: set[int] = set()
-    for item in ranges.split():
-        first, _, last = item.partition("-")
-        found.update(range(int(first), int(last or first) + 1))
-    return frozenset(found)
 
 
 # Pools, and how the names of the splits begin whose test chips they leave out.
