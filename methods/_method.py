@@ -153,6 +153,8 @@ class Method(nn.Module):
     # The encoder's input in evaluation: "encoder" = the chip resized to `input_px`, "chip" = the
     # prepared chip unchanged, "size" = (height, width) of the chip's source image.
     evaluation_input: ClassVar[Literal["encoder", "chip", "size"]] = "encoder"
+    # True: evaluation permutes the labels of the labelled chips; for protocols on features.
+    shuffles_labels: ClassVar[bool] = False
     protocols: ClassVar[tuple[str, ...]] = (
         "few_shot", "linear", "logistic", "finetune", "lora", "knn"
     )  # fmt: skip

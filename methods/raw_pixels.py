@@ -11,8 +11,10 @@ MSTAR.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ._encoders import EncoderConfig
@@ -36,6 +38,15 @@ class Flatten(nn.Module):
         return images.flatten(2)
 
 
+def in_middle(images: Float[Tensor, "B 1 H W"], side_share: float) -> Bool[Tensor, "H W"]:
+    """Return True for the pixels of the middle rectangle with a share of each side."""
+    rows, columns = (
+        (torch.arange(size, device=images.device) + 0.5 - size / 2).abs() < side_share * size / 2
+        for size in images.shape[2:]
+    )
+    return rows[:, None] & columns
+
+
 @register(label="Raw pixels", paper="control", control=True)
 class RawPixels(Method):
     """The unchanged chip."""
@@ -45,7 +56,7 @@ class RawPixels(Method):
 
     @classmethod
     def build_encoder(
-        cls, config: Config, encoder: EncoderConfig | None, drop_path: float = 0.0
+        cls, config: Any, encoder: EncoderConfig | None, drop_path: float = 0.0
     ) -> Flatten:
         """Return the encoder without weights."""
         return Flatten()

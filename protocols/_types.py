@@ -1,9 +1,9 @@
 """Inputs and outputs of protocols, and the readout of one feature per chip from tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isqrt
-from typing import Protocol, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import torch
@@ -55,6 +55,36 @@ def _check_labels(labels: Tensor, classes: int) -> None:
         )
 
 
+def _check_features(part: str, values: Tensor) -> None:
+    if len(values) == 0:
+        raise BadFeaturesError(f"there are no {part} chips")
+    if bad := count_not_finite(values):
+        raise BadFeaturesError(
+            f"{bad} of {len(values)} {part} chips have features that are not finite; "
+            "check the encoder's weights and the pixels"
+        )
+
+
+class OnDemand(Sequence[Tensor]):
+    """Features of test chips in each condition, read and checked when they are needed."""
+
+    def __init__(self, count: int, read: Callable[[int], Tensor]) -> None:
+        """Keep the number of conditions and the way to read one."""
+        self._count, self._read = count, read
+
+    def __len__(self) -> int:
+        """Return the number of conditions."""
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the features in one condition."""
+        if index >= self._count:
+            raise IndexError(index)
+        values = self._read(index)
+        _check_features("test", values)
+        return values
+
+
 @dataclass(frozen=True)
 class Features:
     """The features of a data set under a frozen encoder, without test labels; on any device.
@@ -74,15 +104,9 @@ class Features:
     def __post_init__(self) -> None:
         """Refuse values that would give chance-level scores without an error."""
         _check_labels(self.train_labels, self.classes)
-        parts = [("training", self.train), *(("test", test) for test in self.tests)]
-        for part, values in parts:
-            if len(values) == 0:
-                raise BadFeaturesError(f"there are no {part} chips")
-            if bad := count_not_finite(values):
-                raise BadFeaturesError(
-                    f"{bad} of {len(values)} {part} chips have features that are not finite; "
-                    "check the encoder's weights and the pixels"
-                )
+        _check_features("training", self.train)
+        for test in () if isinstance(self.tests, OnDemand) else self.tests:
+            _check_features("test", test)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ order of sums in a processor.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -59,10 +60,14 @@ def run(
                 f"neighbours is {settings.neighbours}, but there are {len(episode)} labelled "
                 "chips; set at most that many"
             )
-    device = features.train.device
-    supports = [torch.from_numpy(episode).to(device) for episode in episodes]
     if settings.whiten:
         features = whitened(features)
+    device, used = features.train.device, np.unique(np.concatenate(episodes))
+    supports = [torch.from_numpy(np.searchsorted(used, one)).to(device) for one in episodes]
+    if len(used) < len(features.train):  # the others are never compared
+        rows = torch.from_numpy(used).to(device)
+        labels = features.train_labels[rows]
+        features = replace(features, train=features.train[rows], train_labels=labels)
     train_scale = _inverse_norm(features.train)
     of_tests = [
         _predict(features, test, supports, train_scale, settings) for test in features.tests

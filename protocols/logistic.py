@@ -67,12 +67,11 @@ def run(
         weights = minimise(chips if basis is None else chips @ basis, labels, settings.penalty)
         if basis is not None:  # the minimum is in the span of the chips
             weights = torch.cat([basis @ weights[:, :-1], weights[:, -1:]], dim=1)
-        for index, one, m, s in zip(runs, weights, mean, scale, strict=True):
-            logits = [
-                torch.cat([_ones((part.double() - m) / s) @ one for part in test.split(CHUNK)])
-                for test in features.tests
-            ]
-            predictions[index] = [Predictions.of_logits(of_test) for of_test in logits]
+        for test in features.tests:  # read once for all runs
+            for index, one, m, s in zip(runs, weights, mean, scale, strict=True):
+                parts = [_ones((part.double() - m) / s) @ one for part in test.split(CHUNK)]
+                found = Predictions.of_logits(torch.cat(parts))
+                predictions.setdefault(index, []).append(found)
     return [predictions[index] for index in range(len(episodes))]
 
 

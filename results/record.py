@@ -120,6 +120,13 @@ class RunRecord(Record):
     test_count: int = Field(ge=1)
     support_digest: Digest = Field(description="SHA-256 over the ids of the labelled chips")
     predictions_digest: Digest = Field(description="SHA-256 of predictions.npz")
+    drift: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="1 minus the mean cosine of the features of clean and changed test chips; null "
+        "for clean chips, for protocols that train the encoder, and in older records",
+    )
 
 
 class Attempt(Strict):

@@ -1,5 +1,6 @@
 """Commands on data sets and pools; a pool that shares a data set's name is written `pool:NAME`."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -12,8 +13,9 @@ from rich.table import Column, Table
 
 from ..data.chips import Chips
 from ..data.find_set import describe_set, prepare_set
-from ..data.inventory import known_sets, unknown_folders, unusable_cards
+from ..data.inventory import known_sets, phoenix_folder, unknown_folders, unusable_cards
 from ..data.names import card_of, place_of, split_name
+from ..data.pack_parallel import cores
 from ..data.registry import describe, pool_unless_labelled
 from ..store.records import Store
 from ..store.step_times import write_step_time
@@ -52,7 +54,7 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
         for given in dict.fromkeys(pool_unless_labelled(name, folder) for name in names):
             bar = Bar(f"preparing {given}", None, "chips")
             shown.add(bar)
-            chips = prepare_set(given, folder, store, _shows(bar, shown))
+            chips = prepare_set(given, folder, store, _shows(bar, shown), cores())
             result.append(chips)
             shown.remove(bar)
             if bar.done:
@@ -124,8 +126,8 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
             for one in known
         ])  # fmt: skip
         return
-    table = Table("name", "state", Column("chips", justify="right"), "content", box=None,
-                  pad_edge=False)  # fmt: skip
+    table = Table(Column("name", overflow="fold"), "state", Column("chips", justify="right"),
+                  "content", box=None, pad_edge=False)  # fmt: skip
     for one in known:
         count = str(one.summary.count) if one.summary else ""
         table.add_row(*map(escape, (one.name, one.state, count, one.title)))
@@ -136,6 +138,9 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
     )
     where = "searched below" if folder.is_dir() else "no files were searched, because there is no"
     out.print(f"{where} folder {folder} (--data, SARBENCH_DATA)", markup=False)
+    if raw := phoenix_folder(folder):
+        out.print(f"  {raw.name}: Phoenix files of MSTAR, read as mstar_soc?rendering=raw/log",
+                  markup=False)  # fmt: skip
     for name, use in unknown_folders(folder, known):
         out.print(f"  {name}: images of no set above, usable as a {use}", markup=False)
     out.print("found: `sarbench data prepare NAME`, or `sarbench run`, packs it into the store")
@@ -196,7 +201,7 @@ def verify_data(
         with progress() as shown:
             bar = Bar(f"reading {given}", None, "chips")
             shown.add(bar)
-            report = verify(name, folder, pool=pool, progress=_shows(bar, shown))
+            report = verify(name, folder, pool=pool, progress=_shows(bar, shown), processes=cores())
         bad |= not report.ok
         out.print(f"{given} at {report.source}: {'ok' if report.ok else 'DIFFERS'}", markup=False)
         if report.rendering:
@@ -229,7 +234,7 @@ def show_data(
     """Draw chips of each class into a PNG file."""
     from ..data.show import draw_chips
 
-    path = path or Path(f"{name.replace('/', '_').replace(':', '_')}.png")
+    path = path or Path(f"{re.sub('[/:?&=]', '_', name)}.png")
     draw_chips(prepare_all([name], folder, open_store(runs))[0], path)
     out.print(f"written: {path}")
 

@@ -16,10 +16,11 @@ from ...results.leaderboard import Leaderboard
 from ...results.metric import BUILT_IN, RECALL
 from ...results.published.sheets import paper_sheets
 from ...results.scores import Column
-from ...results.tables.class_recalls import ClassRecalls, recall_lines, recall_sheets
+from ...results.tables.part_scores import OF_CLASSES, PartScores, PartWords, part_lines, part_sheets
 from ...results.tables.render import FORMATS, STYLES, csv_text, render, render_sheets
 from ...results.tables.sheets import LAYOUTS
 from ..plan.filters import Filters
+from ..reporting.breakdown import BY, breakdown, words_of
 from ..reporting.class_recalls import class_recalls
 from ..reporting.leaderboard import (
     check_class,
@@ -36,7 +37,7 @@ from ..seeding import stream
 from ..store.archive import MANIFEST
 from ..store.atomic import write_atomic
 from ..suggest import RequestError
-from .app import err, json_text, out
+from .app import err, json_text, out, print_status
 from .completion import complete_method
 from .grid_arguments import Request, grid_command
 from .options import Json, new_file, new_folder
@@ -51,6 +52,7 @@ Target = Annotated[Path | None, typer.Option("--out", callback=new_file, help=TA
 FORMAT_HELP = f"{', '.join(FORMATS)}; default: that of --out, or text"
 Notes = Annotated[bool, typer.Option("--notes", help="add everything needed to judge the numbers")]
 CLASS_HELP = "show the recall of each class instead, one table for each column"
+BY_HELP = f"show the accuracy by a fact about the test chips instead: {', '.join(BY)}"
 GAIN_HELP = "add the difference from the untrained encoder of the same architecture"
 REPORT_HELP = "folder to write; with --figure, the file (.svg, .pdf or .png)"
 FIGURE_HELP = "draw only this figure of the page; a wrong name lists those that GRID has"
@@ -116,6 +118,7 @@ def table(
     ] = "rank",
     gain: Annotated[bool, typer.Option("--gain", help=GAIN_HELP)] = False,
     per_class: Annotated[bool, typer.Option("--per-class", help=CLASS_HELP)] = False,
+    by: Annotated[str | None, typer.Option("--by", help=BY_HELP)] = None,
     notes: Notes = False,
     as_json: Json = False,
     path: Target = None,
@@ -125,28 +128,43 @@ def table(
     Failed and missing runs are shown in their cells.
     """
     style = chosen_format(style, as_json, path, FORMATS)
-    if per_class and (metric, gain, layout) != ("accuracy", False, "leaderboard"):
+    if (per_class or by) and (metric, gain, layout) != ("accuracy", False, "leaderboard"):
         raise RequestError(
-            "--per-class shows recalls only, so --metric, --gain and --layout have no effect; "
-            "leave them out"
+            "--per-class shows recalls only and --by accuracies, so --metric, --gain and --layout "
+            "have no effect; leave them out"
         )
+    if per_class and by:
+        raise RequestError("--per-class and --by are two tables; give one of them")
+    if by:
+        words_of(by)  # before any record is read
     made = request.results()
     check_class(made, metric)
     predictions = predictions_of(made, request.store)
     board = leaderboard(made, metric, predictions, sort, gain=gain)
     if per_class:
         found = class_recalls(scores_of(made), predictions)
-        write_or_print(_recall_text(board, found, style, notes=notes), path)
+        write_or_print(_part_text(board, found, OF_CLASSES, style, notes=notes), path)
+        return
+    if by:
+        found, without = breakdown(scores_of(made), predictions, by)
+        for dataset in without:
+            print_status(f"{dataset} is left out: the store does not have this fact of its chips")
+        write_or_print(_part_text(board, found, words_of(by), style, notes=notes), path)
         return
     write_or_print(render(board, style, layout, notes=notes), path)
 
 
-def _recall_text(
-    board: Leaderboard, found: dict[Column, ClassRecalls], style: str, *, notes: bool
+def _part_text(
+    board: Leaderboard,
+    found: dict[Column, PartScores],
+    words: PartWords,
+    style: str,
+    *,
+    notes: bool,
 ) -> str:
     if style in STYLES:
-        return render_sheets(recall_sheets(board, found), style, notes=notes)
-    lines = recall_lines(found)
+        return render_sheets(part_sheets(board, found, words), style, notes=notes)
+    lines = part_lines(found, words)
     return json_text(lines) if style == "json" else csv_text(lines)
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from .facts import Facts
+
 
 @dataclass(frozen=True)
 class Chips:
@@ -27,6 +29,7 @@ class Chips:
         split_digest: SHA-256 over ids, labels and split; empty in a pool.
         rendering: For MSTAR, the name of the rendering or `unknown rendering`; else empty.
         group: Number of the near-duplicate group of each chip, where the files of the set say it.
+        facts: Azimuth, depression and serial number that files of the set say; None without any.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Chips:
     split_digest: str
     rendering: str = ""
     group: Int[np.ndarray, " N"] | None = None
+    facts: Facts | None = None
 
     def __len__(self) -> int:
         """Return the number of chips."""
@@ -55,7 +59,8 @@ class Chips:
         columns = "ids", "labels", "is_test", "offset", "height", "width", "source_size", "content"
         kept = {column: getattr(self, column)[rows] for column in columns}
         group = None if self.group is None else self.group[rows]
-        return replace(self, name=name, group=group, **kept)
+        facts = None if self.facts is None else self.facts.take(rows)
+        return replace(self, name=name, group=group, facts=facts, **kept)
 
     def chip(self, index: int) -> np.ndarray:
         """Return one chip (H, W) in the stored type, without a copy."""

@@ -6,9 +6,10 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from os import fsencode, walk
 from pathlib import Path, PurePosixPath
 from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFSOCK, S_ISREG
@@ -50,15 +51,24 @@ class ImageFile:
     def read_bytes(self) -> bytes:
         """Return the encoded image."""
         try:
-            if self.archive is None:
+            if not self.member:
                 return self.path.read_bytes()
-            return self.archive.read(self.member)
+            return (self.archive or _reopened(self.path)).read(self.member)
         except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise UnreadableImageError(f"{self.relative} in {self.path}: {error}") from error
+
+    def __getstate__(self) -> Mapping[str, object]:
+        """Return the fields for another process, which opens an archive itself."""
+        return self.__dict__ | {"archive": None}
 
     def read(self) -> np.ndarray:
         """Return the image (H, W) in its stored type."""
         return decode_image(self.read_bytes(), str(self.relative))
+
+
+@lru_cache(maxsize=16)
+def _reopened(path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
 
 
 def plain(text: str) -> str:

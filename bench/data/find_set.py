@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..store.records import Store, StoreError
 from .chips import Chips
+from .facts import Facts
 from .names import card_of, full_name, split_name, stored_name
 from .packed import Progress, Summary, summary_from_json
 from .prepare import is_packed, open_version, prepare, source_exists, summary
@@ -20,6 +21,7 @@ from .set_descriptions import (
     FOLDER,
     SetDescription,
     descriptions_of,
+    facts_of,
     read_checked_set,
     set_path,
     write_description,
@@ -109,14 +111,20 @@ def describe_set(given: str, found: Summary, root: Path) -> None:
 
 
 def prepare_set(
-    given: str, data_dir: Path, store: Store, progress: Progress | None = None
+    given: str,
+    data_dir: Path,
+    store: Store,
+    progress: Progress | None = None,
+    processes: int = 1,
 ) -> Chips:
     """Pack a set, named as in a grid, unless it is packed, and describe it in the store.
 
     Arguments and errors are those of `prepare`.
     """
     name, pool = split_name(given)
-    chips, counts = prepare(name, data_dir, store.prepared, pool=pool, progress=progress)
+    chips, counts = prepare(
+        name, data_dir, store.prepared, pool=pool, progress=progress, processes=processes
+    )
     write_description(store.root, full_name(given), chips, counts)
     return chips
 
@@ -180,7 +188,19 @@ class Splits:
             chips = open_version(card(dataset), data_digest, digest, self._prepared)
         except (OSError, LookupError, ValueError):
             return None
-        return Split(chips.ids, chips.labels, chips.is_test, chips.classes, chips.group)
+        return Split(
+            chips.ids, chips.labels, chips.is_test, chips.classes, chips.group,
+            facts_of(chips, dataset),
+        )  # fmt: skip
+
+    def facts(self, dataset: str, data_digest: str, digest: str) -> Facts | None:
+        """Return the facts about the chips of a version of a set; None if it is not known here."""
+        for root in self._roots:
+            known = self.described(root, data_digest, digest)
+            if known is not None and known.split.facts is not None:
+                return known.split.facts
+        found = self.find(dataset, data_digest, digest)
+        return None if found is None else facts_of(found, dataset)
 
     def described(self, root: Path, data_digest: str, digest: str) -> SetDescription | None:
         """Return the checked description of a set in one store; `digest` is empty for a pool."""

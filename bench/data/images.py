@@ -53,7 +53,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         array = _decode_mat(data, name)
     else:
         array = _decode_with_pillow(data, name)
-    return _as_amplitude(_one_channel(array, name), name)
+    return as_amplitude(_one_channel(array, name), name)
 
 
 def image_size(data: bytes, name: str) -> tuple[int, int]:
@@ -227,7 +227,12 @@ def _one_channel(array: np.ndarray, name: str) -> np.ndarray:
     return array
 
 
-def _as_amplitude(array: np.ndarray, name: str) -> np.ndarray:
+def as_amplitude(array: np.ndarray, name: str) -> np.ndarray:
+    """Return values (H, W) as amplitude in the type that is stored for it.
+
+    Raises:
+        UnreadableImageError: Their type is another one, or they are negative or not finite.
+    """
     if array.dtype.kind == "i" and array.dtype.itemsize == 4:  # Pillow's type of 16-bit files
         if array.min() < 0 or array.max() > 65535:
             raise UnreadableImageError(

@@ -1,16 +1,20 @@
 """State of every data set and pool in a data folder and a store, and other folders of images."""
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from os import walk
 from pathlib import Path
 from typing import Literal
 
-from .files import DatasetNotFoundError, archive_stem
+from ..store.records import Store
+from .files import DatasetNotFoundError, archive_stem, find_source
 from .find_set import AmbiguousSetError, find_set
 from .images import SUFFIXES
 from .names import card_of
 from .packed import Summary
-from .registry import added, dataset_names, pool_names, pool_unless_labelled
+from .registry import UnknownDatasetError, added, dataset_names, pool_names, pool_unless_labelled
+from .sources import mstar_raw
 
 State = Literal["prepared", "found", "absent"]
 
@@ -39,7 +43,20 @@ class Known:
 def known_sets(data_dir: Path, root: Path) -> list[Known]:
     """Return the state of every data set and pool; `root` is the store's folder."""
     names = [*dataset_names(), *(f"pool:{name}" for name in pool_names())]
-    return [_state(name, data_dir, root) for name in names]
+    packed = [name for name in _with_options(root) if name not in names]
+    return [_state(name, data_dir, root) for name in [*names, *packed]]
+
+
+def _with_options(root: Path) -> list[str]:
+    """Return the names with options, `NAME?key=value`, of the sets packed in a store."""
+    found = set()
+    for path in Store(root).prepared.glob("*/summary.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError, UnknownDatasetError):
+            stored = json.loads(path.read_text("utf-8"))
+            name = f"pool:{stored['name']}" if stored["kind"] == "pool" else stored["name"]
+            if "?" in name and "folder:" not in name and card_of(name):
+                found.add(name)
+    return sorted(found)
 
 
 def _state(name: str, data_dir: Path, root: Path) -> Known:
@@ -77,6 +94,13 @@ def unknown_folders(data_dir: Path, known: list[Known]) -> list[tuple[str, str]]
             labelled = pool_unless_labelled(name, data_dir) == name
             found.append((name, "data set or pool" if labelled else "pool"))
     return found
+
+
+def phoenix_folder(data_dir: Path) -> Path | None:
+    """Return the folder or archive `mstar_raw` of MSTAR's Phoenix files; None without one."""
+    if not data_dir.is_dir():
+        return None
+    return find_source(data_dir, mstar_raw.FOLDERS, ())
 
 
 def _holds_images(path: Path) -> bool:

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -23,6 +23,7 @@ from pydantic import TypeAdapter
 
 from ..store.atomic import is_full, no_space
 from .chips import Chips
+from .facts import Facts
 from .images import FULL_SCALE
 from .listing import DatasetMismatchError
 from .packing import DataDigest, PackedChip, rendering_of
@@ -79,7 +80,7 @@ class Prepared(NamedTuple):
 
 def write_packed(
     card: Card,
-    chips: Iterable[PackedChip],
+    pack: Callable[[Path], Iterable[PackedChip]],
     total: int,
     prepared_dir: Path,
     progress: Progress | None,
@@ -88,7 +89,8 @@ def write_packed(
 
     Args:
         card: The set to pack.
-        chips: Its chips in the order of their ids.
+        pack: Writes the pixels of its chips into a new file, and yields the chips without them, in
+            the order of their ids.
         total: Their number.
         prepared_dir: Where packed sets are kept.
         progress: Called with (done, total) after every hundred chips.
@@ -100,17 +102,16 @@ def write_packed(
     with _temporary(prepared_dir, card) as new:
         rows: list[PackedChip] = []
         digest: DataDigest | None = None
-        with (new / "pixels.bin").open("wb") as target:
-            for chip in chips:
-                if digest is None:
-                    digest = DataDigest(card, chip.pixels.dtype)
-                else:
-                    check_like(card, rows[0], chip)
-                digest.update(chip)
-                target.write(chip.pixels.data)
-                rows.append(without_pixels(chip))
-                if progress is not None and (len(rows) % 100 == 0 or len(rows) == total):
-                    progress(len(rows), total)
+        for chip in pack(new / "pixels.bin"):
+            if digest is None:
+                digest = DataDigest(card, chip.pixels.dtype)
+            else:
+                check_like(card, rows[0], chip)
+            digest.update(chip)
+            rows.append(chip)
+            if progress is not None and (len(rows) % 100 == 0 or len(rows) == total):
+                progress(len(rows), total)
+        with (new / "pixels.bin").open("r+b") as target:
             _flush(target)
         if digest is None:
             raise DatasetMismatchError(f"{card.name} holds no image")
@@ -132,12 +133,6 @@ def packed_folder(prepared_dir: Path, name: str, data_digest: str, split: str) -
     """Return the folder of the set with these digests; `split` is empty for a pool."""
     parts = (name.replace("/", "-"), data_digest[:12], split[:12])
     return prepared_dir / "-".join(filter(None, parts))
-
-
-def without_pixels(chip: PackedChip) -> PackedChip:
-    """Return the chip with the size and type of its pixels, without their memory."""
-    size_only = np.broadcast_to(np.zeros((), chip.pixels.dtype), chip.pixels.shape)
-    return replace(chip, pixels=size_only)
 
 
 def check_like(card: Card, first: PackedChip, chip: PackedChip) -> None:
@@ -186,6 +181,7 @@ def _write_index(path: Path, card: Card, rows: list[PackedChip]) -> None:
     sizes = np.array([chip.pixels.shape for chip in rows], np.int64)
     areas = sizes.prod(axis=1)
     is_pool = card.kind == "pool"
+    facts: dict[str, Any] = {**Facts.of(chip.facts for chip in rows).columns()}
     with path.open("wb") as target:
         np.savez(
             target,
@@ -197,6 +193,7 @@ def _write_index(path: Path, card: Card, rows: list[PackedChip]) -> None:
             source_size=np.array([chip.source_size for chip in rows], np.int64),
             content=np.array([chip.content for chip in rows], np.uint64),
             group=_groups(rows),
+            **facts,
         )
         _flush(target)
 
@@ -264,8 +261,23 @@ def open_packed(card: Card, folder: Path) -> Prepared:
         split_digest=described.split_digest,
         rendering=described.rendering,
         group=index["group"] if len(index.get("group", ())) else None,
+        facts=_facts(index),
     )
     return Prepared(chips, described)
+
+
+def _facts(index: dict[str, np.ndarray]) -> Facts | None:
+    """Return the facts in an index; None if it has none."""
+    if not index.keys() & {"azimuth_deg", "depression_deg", "serial"}:
+        return None
+    count = len(index["ids"])
+    unknown = np.full(count, np.nan)
+    return Facts(
+        index.get("azimuth_deg", unknown),
+        index.get("depression_deg", unknown),
+        index.get("serial", np.full(count, "")),
+        index["source_size"],
+    )
 
 
 def _damaged(folder: Path, reason: str) -> DamagedPreparedError:
@@ -303,9 +315,10 @@ def _temporary(prepared_dir: Path, card: Card) -> Iterator[Path]:
 
 
 def _put_in_place(new: Path, folder: Path, card: Card) -> None:
-    """Rename a complete set to its final name, unless an intact copy exists."""
+    """Rename a complete set to its final name; of an intact copy, replace the index only."""
     with suppress(DamagedPreparedError):
         open_packed(card, folder)
+        (new / "index.npz").replace(folder / "index.npz")  # facts are in no digest
         return
     new.chmod(0o755)
     old = new.with_name(f"{new.name}-old")

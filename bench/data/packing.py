@@ -1,20 +1,21 @@
-"""Make chips of the images of a listing: transform, crop, digest."""
+"""Make a chip of an image of a listing: transform, crop, digest."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files as resources
 from typing import TypeVar
 
 import numpy as np
 
 from ... import protocols
+from .facts import ChipFacts
 from .images import UnreadableImageError, centre_crop, content_digest, image_size
 from .rendering import AboveFullScaleError
-from .source import CROP_PX, Card, ChipFacts, Entry
+from .source import CROP_PX, Card, Entry
 
 UNKNOWN_RENDERING = "unknown rendering"
 THREADS = 8  # decoding releases Python's lock; files may be on a slow network drive
@@ -36,6 +37,7 @@ class PackedChip:
         content: Digest of the whole source image.
         group: As in `Entry`.
         facts: Facts about the chip besides its class.
+        digest: SHA-256 of the pixels; empty if it is not known yet.
     """
 
     chip_id: str
@@ -46,10 +48,11 @@ class PackedChip:
     content: int
     group: str = ""
     facts: ChipFacts = field(default_factory=ChipFacts)
+    digest: str = ""
 
     def line(self) -> bytes:
         """Return the line of the chip in the data digest."""
-        digest = hashlib.sha256(self.pixels.tobytes()).hexdigest()
+        digest = self.digest or sha256(self.pixels.tobytes()).hexdigest()
         return f"{self.chip_id}\t{self.pixels.shape}\t{digest}\n".encode()
 
 
@@ -85,8 +88,15 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
     if card.crop_px is not None:
         image = centre_crop(image, card.crop_px)
     return PackedChip(
-        entry.chip_id, entry.class_name, entry.is_test, image, size, content, entry.group, facts
-    )
+        entry.chip_id, entry.class_name, entry.is_test, image, size, content, entry.group, facts,
+        sha256(image.tobytes()).hexdigest(),
+    )  # fmt: skip
+
+
+def without_pixels(chip: PackedChip) -> PackedChip:
+    """Return the chip with the size and type of its pixels, without their memory."""
+    size_only = np.broadcast_to(np.zeros((), chip.pixels.dtype), chip.pixels.shape)
+    return replace(chip, pixels=size_only)
 
 
 def sizes_of(entries: list[Entry]) -> Iterator[tuple[int, int]]:
@@ -110,11 +120,6 @@ def with_crop(card: Card, sizes: Iterable[tuple[int, int]]) -> Card:
     return replace(card, crop_px=None if all(size == first for size in rest) else CROP_PX)
 
 
-def pack_entries(card: Card, entries: list[Entry]) -> Iterator[PackedChip]:
-    """Yield the chips in the order of `entries`; several files are decoded at a time."""
-    return in_threads(lambda entry: pack_entry(card, entry), entries)
-
-
 def in_threads(work: Callable[[Entry], T], entries: list[Entry]) -> Iterator[T]:
     """Yield the result of `work` for each entry, in the order of `entries`."""
     with ThreadPoolExecutor(THREADS) as threads:
@@ -128,8 +133,8 @@ class DataDigest:
     def __init__(self, card: Card, dtype: np.dtype) -> None:
         """Start with the fields that all chips share; a rendering that is None is left out."""
         how = {"transform": card.transform, "crop_px": card.crop_px, "dtype": dtype.name}
-        how |= {"rendering": asdict(card.rendering)} if card.rendering else {}
-        self._hash = hashlib.sha256(json.dumps(how, sort_keys=True).encode() + b"\n")
+        how |= {"rendering": card.rendering.identity()} if card.rendering else {}
+        self._hash = sha256(json.dumps(how, sort_keys=True).encode() + b"\n")
 
     def update(self, chip: PackedChip) -> None:
         """Add the next chip."""

@@ -6,15 +6,17 @@ files.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
 from ..store.atomic import write_atomic
 from .chips import Chips
+from .facts_file import facts_file, with_facts
 from .files import DatasetNotFoundError, ImageFile, open_source
 from .held_out import base_name, held_out, open_held_out, summary_of
 from .listing import check_listing, list_chips
+from .pack_parallel import pack_entries
 from .packed import (
     DamagedPreparedError,
     Prepared,
@@ -25,7 +27,7 @@ from .packed import (
     read_summary,
     write_packed,
 )
-from .packing import pack_entries, sizes_of, with_crop
+from .packing import PackedChip, sizes_of, with_crop
 from .registry import card
 from .source import Card
 
@@ -45,6 +47,7 @@ def prepare(
     *,
     pool: bool = False,
     progress: Progress | None = None,
+    processes: int = 1,
 ) -> Prepared:
     """Pack a data set or pool, unless the same files were packed before, and open it.
 
@@ -56,6 +59,7 @@ def prepare(
         prepared_dir: The folder of packed sets.
         pool: Choose the pool if a data set has the same name.
         progress: Called with (done, total) after every hundred chips.
+        processes: Largest number of processes that pack; the result does not depend on it.
 
     Raises:
         DatasetNotFoundError: There are no files.
@@ -64,20 +68,27 @@ def prepare(
         NoSpaceError: The disk is full; the new set is removed.
     """
     if whole := base_name(name):
-        return held_out(prepare(whole, data_dir, prepared_dir, progress=progress))
+        return held_out(
+            prepare(whole, data_dir, prepared_dir, progress=progress, processes=processes)
+        )
     described = card(name, pool=pool)
     place = _Place(described, data_dir, prepared_dir)
-    with open_source(place.source, raw=described.rendering is not None) as files:
-        stamp = _stamp(files, described.source.other_files(place.source) if place.source else ())
+    with open_source(place.source, raw=described.source.phoenix(described)) as files:
+        about = facts_file(place.source)
+        others = described.source.other_files(place.source) if place.source else ()
+        stamp = _stamp(files, (*others, *about))
         prepared = place.open() if place.stamp == stamp else None
         if prepared is None:
             listing = list_chips(described, place.source, files)
             check_listing(described, listing)
-            described = with_crop(described, sizes_of(listing.entries))
-            chips, total = pack_entries(described, listing.entries), len(listing.entries)
-            folder = write_packed(described, chips, total, prepared_dir, progress)
+            cropped, entries = with_crop(described, sizes_of(listing.entries)), listing.entries
+
+            def pack(target: Path) -> Iterator[PackedChip]:
+                return with_facts(pack_entries(cropped, entries, target, processes), *about)
+
+            folder = write_packed(cropped, pack, len(entries), prepared_dir, progress)
             place.write(folder, stamp)
-            prepared = open_packed(described, folder)
+            prepared = open_packed(cropped, folder)
     return prepared
 
 
@@ -137,7 +148,8 @@ class _Place:
     def __init__(self, card: Card, data_dir: Path, prepared_dir: Path) -> None:
         self.source = card.source.find(card, data_dir)
         source = str(self.source or f"version {card.source.version}")
-        identity = json.dumps([FORMAT, card.kind, card.name, card.transform, card.crop_px, source])
+        fields = [FORMAT, card.kind, card.name, card.transform, card.crop_px, source]
+        identity = json.dumps(fields + ([card.rendering.identity()] if card.rendering else []))
         self._path = prepared_dir / "places" / f"{sha256(identity.encode()).hexdigest()[:16]}.json"
         self._card, self._prepared_dir = card, prepared_dir
         try:

@@ -41,27 +41,33 @@ class Rendering:
     Attributes:
         name: A key of `FORMULAS`.
         full_scale: Raw amplitude that becomes 1.
+        usual: Full scale of the product, which names leave out.
     """
 
     name: str
     full_scale: float = FULL_SCALE
+    usual: float = FULL_SCALE
 
     @property
     def query(self) -> str:
         """The options in the name of a set."""
-        scale = "" if self.full_scale == FULL_SCALE else f"&full_scale={self.full_scale:g}"
+        scale = "" if self.full_scale == self.usual else f"&full_scale={self.full_scale:g}"
         return f"rendering={self.name}{scale}"
 
     @property
     def label(self) -> str:
         """The name in captions, with a full scale that is not the usual one."""
-        scale = "" if self.full_scale == FULL_SCALE else f" with full scale {self.full_scale:g}"
+        scale = "" if self.full_scale == self.usual else f" with full scale {self.full_scale:g}"
         return f"{self.name}{scale}"
 
     @property
     def formula(self) -> str:
         """The formula with its full scale."""
         return f"{FORMULAS[self.name][0]}, u = amplitude / {self.full_scale:g}"
+
+    def identity(self) -> dict[str, str | float]:
+        """Return the fields that stand in the data digest."""
+        return {"name": self.name, "full_scale": self.full_scale}
 
     def render(self, amplitude: np.ndarray) -> np.ndarray:
         """Return amplitude in [0, 1], float32.
@@ -84,8 +90,10 @@ class Rendering:
         return FORMULAS[self.name][1](whole).astype(np.float32)
 
 
-def rendering_from(options: dict[str, str]) -> Rendering | None:
+def rendering_from(options: dict[str, str], usual: float = FULL_SCALE) -> Rendering | None:
     """Return the rendering that the options of a name state; None without the option.
+
+    Without `full_scale` it is `usual`.
 
     Raises:
         OptionError: The rendering is unknown, or the full scale is not a number.
@@ -98,14 +106,14 @@ def rendering_from(options: dict[str, str]) -> Rendering | None:
     if options["rendering"] not in FORMULAS:
         raise OptionError(f"rendering={options['rendering']} is not known; allowed: {_ALLOWED}")
     if scale is None:
-        return Rendering(options["rendering"])
+        return Rendering(options["rendering"], usual, usual)
     try:
         value = float(scale)
     except ValueError:
         value = 0.0
     if not 1e-6 <= value <= 1e6:
         raise OptionError(f"full_scale={scale} must be a number from 1e-6 to 1e6: correct it")
-    return Rendering(options["rendering"], value)
+    return Rendering(options["rendering"], value, usual)
 
 
 _ALLOWED = f"rendering={'|'.join(FORMULAS)}"

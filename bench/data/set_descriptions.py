@@ -19,6 +19,7 @@ import numpy as np
 
 from ..store.atomic import read_file, write_atomic
 from .chips import Chips
+from .facts import Facts
 from .images import FULL_SCALE
 from .names import card_of, stored_name
 from .packed import Summary, summary_from_json
@@ -118,9 +119,10 @@ def write_description(root: Path, given: str, split: Split | Chips, summary: Sum
     if text := described.source.card_text():
         write_atomic(card_path(root, described.name), text)
     path = set_path(root, given, summary.data_digest, summary.split_digest)
-    if path.exists():
-        return
     labelled = summary.kind == "dataset"
+    facts = facts_of(split, given).to_json() if labelled else {}
+    if path.exists() and not (facts and _lacks(path, facts)):
+        return
     content = {
         "given": stored_name(given),
         "summary": asdict(summary),
@@ -130,7 +132,25 @@ def write_description(root: Path, given: str, split: Split | Chips, summary: Sum
     }
     if labelled and split.group is not None:
         content["group"] = split.group.tolist()
+    if facts:
+        content["facts"] = facts
     write_atomic(path, json.dumps(content))
+
+
+def facts_of(split: Split | Chips, given: str) -> Facts:
+    """Return what files say about each chip, completed by what its id says."""
+    source = card_of(given).source
+    size = split.source_size if isinstance(split, Chips) else None
+    known = Facts.of((source.facts(str(chip_id)) for chip_id in split.ids), size)
+    return known if split.facts is None else split.facts.over(known)
+
+
+def _lacks(path: Path, facts: dict[str, list[Any]]) -> bool:
+    """Return whether a description has other facts than these, which are more recent."""
+    try:
+        return json.loads(read_file(path)).get("facts") != facts
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def every_set(root: Path) -> Iterator[Path]:
@@ -164,6 +184,9 @@ def read_set(path: Path) -> SetDescription:
             is_test=np.array(stored["is_test"], dtype=bool),
             classes=summary.classes,
             group=np.array(group, dtype=np.int64) if (group := stored.get("group")) else None,
+            facts=Facts.from_json(facts, len(stored["ids"]))
+            if (facts := stored.get("facts"))
+            else None,
         )
         return SetDescription(stored["given"], summary, split)
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .facts import ChipFacts
 from .files import DatasetNotFoundError, ImageFile, find_source
 from .rendering import OptionError, Rendering
 
@@ -34,7 +35,7 @@ class Card:
         source: The data set that this is a variant of.
         crop_px: Side of the central square that is kept (zero-padded); None keeps whole chips.
         transform: `none`, or `chip_max`: float amplitude over the maximum of its chip.
-        rendering: Formula for the raw amplitude of Phoenix files; None reads images.
+        rendering: Formula for raw amplitude; None keeps values in [0, 1] as they are stored.
         total: Number of images in a pool; None allows any number.
         sides: Required numbers of train and test chips, where those of each class are not known;
             None allows any number.
@@ -66,21 +67,6 @@ class Card:
         """The required number of chips of each class and side; empty for a pool or a part."""
         whole = self.kind == "dataset" and not self.name.endswith(HELD_OUT)
         return self.source.counts(self) if whole else {}
-
-
-@dataclass(frozen=True)
-class ChipFacts:
-    """Facts about a chip besides its class; None or empty if they are not known.
-
-    Attributes:
-        azimuth_deg: Azimuth of the target in [0, 360).
-        depression_deg: Depression angle in [0, 90].
-        serial: Serial number of the vehicle.
-    """
-
-    azimuth_deg: float | None = None
-    depression_deg: float | None = None
-    serial: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,6 +173,10 @@ class Source(ABC):
             OptionError: The data set or pool has no such option.
         """
         raise OptionError(f"{card.name} has no options; leave out {', '.join(options)}")
+
+    def phoenix(self, card: Card) -> bool:
+        """Return whether a set is read from Phoenix files instead of images."""
+        return False
 
     def read(self, card: Card, entry: Entry) -> tuple[np.ndarray, ChipFacts]:
         """Return the amplitude (H, W) of a chip in its stored type, and what is known of it.

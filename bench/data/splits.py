@@ -8,6 +8,7 @@ from functools import cache, cached_property
 import numpy as np
 from jaxtyping import Bool, Int
 
+from .facts import Facts
 from .registry import card, dataset_names, without_options
 
 Member = tuple[str, str, bool]  # id, class, True for a test chip
@@ -27,6 +28,7 @@ class Split:
         is_test: True for test chips.
         classes: Class names.
         group: Number of the near-duplicate group of each chip, where the files of the set say it.
+        facts: Facts about each chip, where a store describes them.
     """
 
     ids: np.ndarray
@@ -34,6 +36,7 @@ class Split:
     is_test: Bool[np.ndarray, " N"]
     classes: tuple[str, ...]
     group: Int[np.ndarray, " N"] | None = None
+    facts: Facts | None = None
 
     @classmethod
     def of(cls, members: Iterable[Member]) -> "Split":

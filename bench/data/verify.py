@@ -7,12 +7,11 @@ from .files import open_source
 from .held_out import base_name
 from .images import UnreadableImageError
 from .listing import DatasetMismatchError, Listing, compare_counts, list_chips
-from .packed import Progress, check_like, without_pixels
+from .pack_parallel import pack_all
+from .packed import Progress, check_like
 from .packing import (
     DataDigest,
     PackedChip,
-    in_threads,
-    pack_entry,
     rendering_of,
     sizes_of,
     with_crop,
@@ -71,6 +70,7 @@ def verify(
     *,
     pool: bool = False,
     progress: Progress | None = None,
+    processes: int = 1,
 ) -> Report:
     """Read every file of a data set or pool and compare.
 
@@ -79,6 +79,7 @@ def verify(
         data_dir: The folder of the data sets.
         pool: Choose the pool if a data set has the same name.
         progress: Called with (done, total) after every hundred chips.
+        processes: Largest number of processes that read.
 
     Raises:
         DatasetNotFoundError: There are no files.
@@ -86,10 +87,10 @@ def verify(
     """
     found = card(base_name(name) or name, pool=pool)
     source = found.source.find(found, data_dir)
-    with open_source(source, raw=found.rendering is not None) as files:
+    with open_source(source, raw=found.source.phoenix(found)) as files:
         listing = list_chips(found, source, files)
         cropped = with_crop(found, sizes_of(listing.entries))
-        unreadable, problems, digest = _read_all(cropped, listing.entries, progress)
+        unreadable, problems, digest = _read_all(cropped, listing.entries, progress, processes)
     counts = _compare(found, listing)
     complete = not unreadable and all(count.expected == count.found for count in counts)
     if not listing.entries and not listing.refused:
@@ -115,27 +116,20 @@ def _compare(card: Card, listing: Listing) -> tuple[Count, ...]:
 
 
 def _read_all(
-    card: Card, entries: list[Entry], progress: Progress | None
+    card: Card, entries: list[Entry], progress: Progress | None, processes: int
 ) -> tuple[list[str], list[str], str]:
     """Return unreadable files, the first reason why the others cannot be packed, and the digest."""
-
-    def read(entry: Entry) -> PackedChip | str:
-        try:
-            return pack_entry(card, entry)
-        except UnreadableImageError as error:
-            return str(error)
-
     unreadable: list[str] = []
     problems: list[str] = []
     rows: list[PackedChip] = []
     digest: DataDigest | None = None
-    for done, chip in enumerate(in_threads(read, entries), start=1):
-        if isinstance(chip, str):
-            unreadable.append(chip)
+    for done, chip in enumerate(pack_all(card, entries, processes=processes), start=1):
+        if isinstance(chip, UnreadableImageError):
+            unreadable.append(str(chip))
         else:
             digest = digest or DataDigest(card, chip.pixels.dtype)
             digest.update(chip)
-            rows.append(without_pixels(chip))
+            rows.append(chip)
             if not problems:
                 try:
                     check_like(card, rows[0], chip)

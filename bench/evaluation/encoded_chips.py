@@ -2,21 +2,24 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
 from ...protocols import PROTOCOLS
 from ...protocols._support_sets import support_set
-from ...protocols._types import CHUNK, Features, LabelledImages, Predictions, read_out
+from ...protocols._types import CHUNK, Features, LabelledImages, OnDemand, Predictions, read_out
 from ..augmentation.conditions import in_condition
 from ..augmentation.resample import resize
 from ..data.chips import Chips
 from ..identity import Shots
-from ..seeding import torch_stream
+from ..seeding import stream, torch_stream
 
+KEPT_BYTES = 2**30  # of features that are pixels, which are computed again where they are not kept
 Head = tuple[Shots, int]  # shots and seed, which choose the labelled chips and the random numbers
 
 
@@ -56,6 +59,8 @@ class EncodedChips(ABC):
         input_kind: str = "encoder",
         input_px: int = 0,
         readouts: Iterable[str] = (),
+        *,
+        shuffles_labels: bool = False,
     ) -> None:
         """Keep the data set and what the encoder gets.
 
@@ -65,8 +70,9 @@ class EncodedChips(ABC):
             input_kind: As `evaluation_input` of a method.
             input_px: Side of the encoder's input.
             readouts: Readouts of all later runs, so that one pass of the encoder serves them all.
+            shuffles_labels: As in a method.
         """
-        self.chips, self.device = chips, device
+        self.chips, self.device, self._shuffles_labels = chips, device, shuffles_labels
         self._input_kind, self._input_px = input_kind, input_px
         self._train = np.flatnonzero(~chips.is_test)
         self._test = np.flatnonzero(chips.is_test)
@@ -74,6 +80,7 @@ class EncodedChips(ABC):
         # by part: the training chips, or the test chips in one condition
         self._images: dict[Part, Tensor] = {}
         self._features: dict[Part, dict[str, Tensor]] = {}
+        self._drift: dict[tuple[str, str], float] = {}  # by readout and condition
 
     @abstractmethod
     def make_encoder(self, drop_path: float = 0.0) -> nn.Module:
@@ -104,7 +111,13 @@ class EncodedChips(ABC):
         work = known.load()
         if known.kind == "features":
             features = self._features_for(settings.readout, conditions)
-            predicted = work.run(features, episodes, rngs, settings)
+            if self._shuffles_labels:
+                predicted = [
+                    work.run(self._shuffled(features, episode, seed), [episode], [rng], settings)[0]
+                    for (_, seed), episode, rng in zip(heads, episodes, rngs, strict=True)
+                ]
+            else:
+                predicted = work.run(features, episodes, rngs, settings)
         else:
             images = self._labelled_images(conditions)
             if len(heads) > 1:
@@ -117,6 +130,22 @@ class EncodedChips(ABC):
         ids, labels = self.chips.ids[self._train], self.chips.labels[self._train]
         split = self.chips.split_digest
         return support_set(split, seed, ids, labels, shots, self.chips.classes)
+
+    def _shuffled(self, features: Features, episode: np.ndarray, seed: int) -> Features:
+        """Return features with the labels of an episode permuted among its chips."""
+        rng = stream(seed, "label shuffle", self.chips.split_digest, len(episode))
+        labels, device = features.train_labels.clone(), self.device
+        moved = torch.from_numpy(episode[rng.permutation(len(episode))]).to(device)
+        labels[torch.from_numpy(episode).to(device)] = features.train_labels[moved]
+        return replace(features, train_labels=labels)
+
+    def drift(self, readout: str, condition: str | None) -> float | None:
+        """Return 1 minus the mean cosine of clean and changed features over the test chips.
+
+        None for clean chips, and if the features have not been computed. A feature of length 0 has
+        the cosine 0.
+        """
+        return self._drift.get((readout, condition)) if condition else None
 
     def inputs(self, indices: np.ndarray, condition: str | None = None) -> Iterator[Tensor]:
         """Yield the inputs of the encoder in chunks, on the device.
@@ -151,15 +180,36 @@ class EncodedChips(ABC):
         return {readout: torch.cat(found) for readout, found in parts.items()}
 
     def _features_for(self, readout: str, conditions: Sequence[str | None]) -> Features:
-        train, *tests = (self._part_features(part, readout) for part in _parts(conditions))
-        return Features(train, self._train_labels(), tests, len(self.chips.classes))
+        def read(part: Part) -> Tensor:
+            return self._part_features(part, readout)
+
+        train, *tests = _parts(conditions)
+        on_demand = OnDemand(len(tests), lambda number: read(tests[number]))
+        return Features(read(train), self._train_labels(), on_demand, len(self.chips.classes))
 
     def _part_features(self, part: Part, readout: str) -> Tensor:
-        known = self._features.setdefault(part, {})
-        if readout not in known:
-            wanted = {readout} | (self._readouts - known.keys())
-            known.update(self.features(self._indices(part), wanted, part.condition))
-        return known[readout]
+        known = self._features.get(part, {})
+        if readout in known:
+            return known[readout]
+        wanted = {readout}
+        if self._input_kind == "encoder":  # one pass for all; pixels are read again
+            wanted |= self._readouts - known.keys()
+        found = self.features(self._indices(part), wanted, part.condition)
+        if part.condition:
+            clean = Part(is_test=True)
+            for name, changed in found.items():
+                if (name, part.condition) not in self._drift:
+                    self._drift[name, part.condition] = _drift(
+                        self._part_features(clean, name), changed
+                    )
+        if self._input_kind == "encoder" or not part.condition or self._has_room(found):
+            self._features[part] = known | found
+        return found[readout]
+
+    def _has_room(self, features: dict[str, Tensor]) -> bool:
+        """Return whether these features may be kept too."""
+        every = (*self._features.values(), features)
+        return sum(one.nbytes for of_part in every for one in of_part.values()) <= KEPT_BYTES
 
     def _labelled_images(self, conditions: Sequence[str | None]) -> LabelledImages:
         parts = _parts(conditions)
@@ -175,3 +225,12 @@ class EncodedChips(ABC):
     def _train_labels(self) -> Tensor:
         labels = torch.from_numpy(self.chips.labels[self._train].astype(np.int64))
         return labels.to(self.device)
+
+
+def _drift(clean: Tensor, changed: Tensor) -> float:
+    """Return 1 minus the mean cosine of the rows of two matrices, in double precision."""
+    cosines = [
+        cosine_similarity(one.double(), other.double(), dim=1)
+        for one, other in zip(clean.split(CHUNK), changed.split(CHUNK), strict=True)
+    ]
+    return max(0.0, 1 - float(torch.cat(cosines).mean()))

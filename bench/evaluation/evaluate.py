@@ -108,7 +108,8 @@ class Evaluation(EncodedChips):
             )
         method = _registry.get(identity.method)
         px = (identity.encoder or {}).get("input_px", 0)
-        super().__init__(chips, resources.device, method.evaluation_input, px, readouts)
+        kind, shuffles = method.evaluation_input, method.shuffles_labels
+        super().__init__(chips, resources.device, kind, px, readouts, shuffles_labels=shuffles)
         self.identity, self.resources = identity, resources
         self.weights_digest = record.weights_digest
         self._method, self._weights = method, store.encoder(identity.key)
@@ -142,7 +143,7 @@ class Evaluation(EncodedChips):
                     f"{run.dataset} as prepared has data digest {self.chips.data_digest[:12]}, but "
                     f"the run was planned on {run.data_digest[:12]}; rerun `sarbench plan`"
                 )
-        heads = by_head(group.runs)
+        heads, frozen = by_head(group.runs), PROTOCOLS[group.protocol].kind == "features"
         conditions = list(dict.fromkeys(run.condition for run in group.runs))
         found = self.predict(group.protocol, settings, list(heads), conditions)
         errors: list[Exception] = []
@@ -153,6 +154,7 @@ class Evaluation(EncodedChips):
             for run in runs:
                 predictions = one.predictions[conditions.index(run.condition)]
                 provenance = clock.provenance(1 / len(group.runs))
-                yield self._writer.write(run, one.episode, predictions, provenance)
+                drift = self.drift(group.settings["readout"], run.condition) if frozen else None
+                yield self._writer.write(run, one.episode, predictions, provenance, drift)
         if errors:
             raise errors[0]

@@ -45,7 +45,12 @@ class RunWriter:
         self._truth = chips.labels[chips.is_test]
 
     def write(
-        self, run: Run, episode: np.ndarray, predictions: Predictions, provenance: Provenance
+        self,
+        run: Run,
+        episode: np.ndarray,
+        predictions: Predictions,
+        provenance: Provenance,
+        drift: float | None = None,
     ) -> RunRecord:
         """Write the predictions of a run, then its record; return the record.
 
@@ -54,6 +59,7 @@ class RunWriter:
             episode: Indices of its labelled training chips.
             predictions: Its predictions.
             provenance: Of the record.
+            drift: Of its features.
         """
         truth = self._truth
         stored, digest = self._write_predictions(run, predictions)
@@ -73,6 +79,7 @@ class RunWriter:
             test_count=len(truth),
             support_digest=support_digest(self._ids[episode]),
             predictions_digest=digest,
+            drift=drift,
         )
         self.store.write("evaluate", record)
         return record

@@ -8,7 +8,7 @@ import numpy as np
 from ...protocols import PROTOCOLS, Protocol
 from ...protocols._settings import CHOICES
 from ...protocols._support_sets import ALLOWED_SHOTS, are_shots, labelled_chips
-from ..augmentation.conditions import CLEAN, BadConditionError, check_side, shift_px
+from ..augmentation.conditions import CLEAN, BadConditionError, check_side, parse
 from ..data.packed import Summary
 from ..data.registry import card, dataset_names, is_dataset, malformed
 from ..identity import fill, from_json, to_json
@@ -55,12 +55,19 @@ def evaluate_problems(grid: Grid) -> Iterator[str]:
 
 
 def _condition_problems(grid: Grid) -> Iterator[str]:
-    for condition in grid.evaluate.conditions:
+    evaluate, given = grid.evaluate, grid.evaluate.condition_datasets
+    if given is not None:
+        yield from list_problems("evaluate.condition_datasets", given, "data set")
+    for name in given or []:
+        if name not in evaluate.datasets:
+            known = unknown("data set of this grid", name, evaluate.datasets)
+            yield f"evaluate.condition_datasets: {known}"
+    for condition in evaluate.conditions:
         if condition == CLEAN:
             continue
         try:
-            shift_px(condition)
-            for name in grid.evaluate.datasets:
+            parse(condition)
+            for name in given or evaluate.datasets:
                 known = is_dataset(name) and not malformed(name)
                 if known and (side := card(name).side_px):
                     check_side(condition, side)

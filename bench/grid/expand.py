@@ -256,8 +256,11 @@ def runs(
                 if protocol not in allowed or name not in (entry.datasets or [name]):
                     continue
                 defaults, data = to_json(PROTOCOLS[protocol].settings()), summary(name)
+                changed = name in (evaluate.condition_datasets or [name])
                 for (swept, given), shots, condition in itertools.product(
-                    sweep_settings(entry.settings, defaults), entry.shots, conditions
+                    sweep_settings(entry.settings, defaults),
+                    entry.shots,
+                    conditions if changed else [""],
                 ):
                     seeds = seeds_of(evaluate.seeds if entry.seeds is None else entry.seeds)
                     if shots == "all" and not PROTOCOLS[protocol].draws:

@@ -128,10 +128,16 @@ class EvaluateSection(Section):
     """The section `[evaluate]`: data sets, conditions of their test chips, protocols and seeds."""
 
     datasets: list[str] = ["synthetic"]  # labelled sets, or folder:PATH
-    conditions: list[str] = [CLEAN]  # of the test chips: clean, shift:4, ...
+    conditions: list[str] = [CLEAN]  # of the test chips: clean, shift:4, speckle:1, ...
+    condition_datasets: list[str] | None = None  # those with conditions; the others are clean
     at: list[float] | None = None  # shares of the steps after which a pretraining is evaluated too
     seeds: Seeds = 10  # draws of labelled chips and heads for each pretraining
     protocols: dict[str, ProtocolEntry]  # by name
+
+    @field_validator("condition_datasets")
+    @classmethod
+    def _name_changed_folders(cls, value: list[str] | None) -> list[str] | None:
+        return value and list(map(placed, value))
 
     @field_validator("datasets")
     @classmethod

@@ -12,6 +12,8 @@ from ...results.cells import make_cell, outcomes_of
 from ...results.metric import OF_CLASSES
 from ...results.scores import LeaderboardError, Score
 from ...results.statistics.units import Compares
+from ..data.facts import ChipFacts, Facts
+from ..data.splits import Split
 from ..identity import GIVEN, Pretraining
 from ..reporting.chip_predictions import ChipPredictions
 from ..reporting.metric_values import chosen_metric, with_metric
@@ -27,16 +29,16 @@ START = (
 )  # fmt: skip
 RUN = (
     "dataset", "condition", "protocol", "shots", "readout", "settings", "seed", *OF_CLASSES,
-    "train_count", "test_count", *VERSIONS, "support_digest", "device", "wall_s", "commit",
+    "train_count", "test_count", "drift", *VERSIONS, "support_digest", "device", "wall_s", "commit",
     "started", "key",
 )  # fmt: skip
 FIRST = (  # columns of a run that stand first
     "row", "method", "dataset", "condition", "protocol", "shots", "readout", "settings", "seed",
     "pretrain_seed", *OF_CLASSES,
 )  # fmt: skip
-OPTIONAL = {  # types of numbers that a control lacks
+OPTIONAL = {  # types of numbers that some rows lack
     "input_px": "Int64", "batch": "Int64", "epochs": "Float64", "at": "Float64",
-    "pretrain_gflop": "Float64",
+    "pretrain_gflop": "Float64", "drift": "Float64",
 }  # fmt: skip
 CELL = (
     "row", "method", "dataset", "condition", "protocol", "shots", "settings", "metric", "mean",
@@ -44,7 +46,8 @@ CELL = (
 )  # fmt: skip
 CHIP = (
     "row", "method", "dataset", "condition", "protocol", "shots", "settings", "seed",
-    "pretrain_seed", "chip", "group", "truth", "predicted", "correct", "key",
+    "pretrain_seed", "chip", "group", "azimuth_deg", "depression_deg", "serial", "size", "truth",
+    "predicted", "correct", "key",
 )  # fmt: skip
 STEP = ("row", "method", "pretrain_seed", "step", "epoch", "loss", "lr", "start")
 
@@ -103,6 +106,7 @@ def _run(run: RunRow) -> dict[str, Any]:
         **{name: getattr(record, name) for name in OF_CLASSES},
         "train_count": record.train_count,
         "test_count": record.test_count,
+        "drift": record.drift,
         **{name: identity[name] for name in VERSIONS},
         "support_digest": record.support_digest,
         "device": origin.device,
@@ -220,9 +224,22 @@ def _chips(run: RunRow, predictions: ChipPredictions) -> dict[str, Any]:
         "pretrain_seed": run.start.identity.seed,
         "chip": split.ids[split.is_test].astype(object),
         "group": np.full(len(truth), -1) if groups is None else groups,
+        **_facts(predictions.facts_of(record), split),
         "truth": classes[truth],
         "predicted": classes[predicted],
         "correct": predicted == truth,
+    }
+
+
+def _facts(known: Facts | None, split: Split) -> dict[str, np.ndarray]:
+    """Return the facts about the test chips; NaN or empty where they are not known."""
+    facts = (known or Facts.of([ChipFacts()] * len(split.ids))).take(split.is_test)
+    sizes = [f"{rows} x {columns}" if rows else "" for rows, columns in facts.size.tolist()]
+    return {
+        "azimuth_deg": facts.azimuth_deg,
+        "depression_deg": facts.depression_deg,
+        "serial": facts.serial.astype(object),
+        "size": np.array(sizes, dtype=object),
     }
 
 

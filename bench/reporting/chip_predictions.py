@@ -12,6 +12,7 @@ from ...results.metric import OF_SCORES, Metric
 from ...results.notes import Note
 from ...results.record import RunRecord
 from ...results.scores import MOST_PROBLEMS, LeaderboardError, Score
+from ..data.facts import Facts
 from ..data.find_set import Splits
 from ..data.splits import Split
 from ..store.records import Store
@@ -44,6 +45,7 @@ class ChipPredictions:
         self._first: dict[str, RunRecord] = {}  # the first run on each data set
         for record in self._records.values():
             self._first.setdefault(str(record.identity.get("dataset")), record)
+        self._facts: dict[tuple[str, str, str], Facts | None] = {}
         self._groups: dict[str, Int[np.ndarray, " M"] | None] = {}
 
     def only(self, keys: Iterable[str | None]) -> "ChipPredictions":
@@ -94,6 +96,20 @@ class ChipPredictions:
             split = self.split(dataset)
             self._groups[dataset] = None if split is None else split.groups(dataset)
         return self._groups[dataset]
+
+    def facts(self, dataset: str) -> Facts | None:
+        """Return the facts about all chips of the data set of the runs; None if not known here."""
+        first = self._first.get(dataset)
+        return self.facts_of(first) if first else None
+
+    def facts_of(self, record: RunRecord) -> Facts | None:
+        """Return the facts about all chips of the data set of a run; None if not known here."""
+        names = ("dataset", "data_digest", "split_digest")
+        dataset, data, split = (str(record.identity.get(name)) for name in names)
+        if (dataset, data, split) not in self._facts:
+            found = self._verifier.splits.facts(dataset, data, split)
+            self._facts[dataset, data, split] = found
+        return self._facts[dataset, data, split]
 
     def predicted(self, key: str | None) -> Int[np.ndarray, " M"] | None:
         """Return the predicted class of each test chip, or None where the file is missing.

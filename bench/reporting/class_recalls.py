@@ -1,45 +1,77 @@
-"""The recall of each class in the cells of a plan."""
+"""The recall of each class in the cells of a plan, and scores on other parts of the test chips."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ...results.class_metrics import recalls
 from ...results.scores import Column, LeaderboardError, Score, by_column
-from ...results.tables.class_recalls import ClassRecalls
+from ...results.tables.part_scores import PartScores
 from .chip_predictions import ChipPredictions
+
+Names = Sequence[str]
+# Labels, predicted classes and the data set -> score of each part.
+PartScore = Callable[[np.ndarray, np.ndarray, str], np.ndarray]
 
 
 def class_recalls(
     scores: Sequence[Score], predictions: ChipPredictions
-) -> dict[Column, ClassRecalls]:
+) -> dict[Column, PartScores]:
     """Return the recalls of each column with finished runs and known labels.
 
     Raises:
         LeaderboardError: No column has them.
     """
+
+    def classes(dataset: str) -> tuple[Names, np.ndarray] | None:
+        known = predictions.labels(dataset)
+        return None if known is None else (known[1], known[0])
+
+    def recall(labels: np.ndarray, predicted: np.ndarray, dataset: str) -> np.ndarray:
+        known = predictions.labels(dataset)
+        return recalls(labels, predicted, len(known[1]) if known else 0)
+
+    found = part_scores(scores, predictions, classes, recall)
+    if not found:
+        raise LeaderboardError(
+            "no recall of classes: no run is finished, or the test labels are not known here; run "
+            "`sarbench check` for the reason"
+        )
+    return found
+
+
+def part_scores(
+    scores: Sequence[Score],
+    predictions: ChipPredictions,
+    parts: Callable[[str], tuple[Names, np.ndarray] | None],
+    score_parts: PartScore,
+) -> dict[Column, PartScores]:
+    """Return the scores on parts of the test chips of each column with finished runs.
+
+    Args:
+        scores: The runs.
+        predictions: Their predictions and labels.
+        parts: Returns the names of the parts of a data set and the part of each test chip; None
+            leaves the data set out.
+        score_parts: Scores each part of one run.
+    """
     found = {}
     for column, rows in by_column(scores).items():
-        known = predictions.labels(column.dataset)
-        if known is None:
+        known, labels = parts(column.dataset), predictions.classes(column.dataset)
+        if known is None or labels is None:
             continue
-        labels, classes = known
+        names, part = known
         means = {}
         for row, cell in rows.items():
             starts: dict[int, list[np.ndarray]] = defaultdict(list)
             for score in cell:
                 predicted = predictions.predicted(score.key) if score.values else None
                 if predicted is not None:
-                    starts[score.pretrain_seed].append(recalls(labels, predicted, len(classes)))
+                    values = score_parts(labels, predicted, column.dataset)
+                    starts[score.pretrain_seed].append(values)
             if starts:
                 means[row] = np.mean([np.mean(of, axis=0) for of in starts.values()], axis=0)
         if means:
-            chips = np.bincount(labels, minlength=len(classes))
-            found[column] = ClassRecalls(classes, chips, means)
-    if not found:
-        raise LeaderboardError(
-            "no recall of classes: no run is finished, or the test labels are not known here; run "
-            "`sarbench check` for the reason"
-        )
+            found[column] = PartScores(names, np.bincount(part, minlength=len(names)), means)
     return found

@@ -24,6 +24,7 @@ from ..store.records import Store
 from ..store.sample_predictions import load
 from .chip_predictions import ChipPredictions
 from .compute_figure import compute_figures
+from .condition_figures import condition_figures
 from .method_figures import draw_predictions
 from .named_figure import (
     MOST_ROWS,
@@ -55,6 +56,7 @@ def all_figures(
     for some, reasons in (
         compute_figures(plan, board),
         (swept_figures(plan, board), []),
+        (condition_figures(plan, board), []),
         _ranks(board),
         _classes(plan, predictions, board),
         _training(plan, store, board),

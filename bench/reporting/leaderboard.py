@@ -21,6 +21,7 @@ from ..suggest import nearest
 from .chip_predictions import ChipPredictions
 from .metric_values import chosen_metric, records_of, with_metric
 from .notes import notes as plan_notes
+from .reference_levels import reference_notes
 
 
 def leaderboard(
@@ -67,6 +68,7 @@ def tabulate(
         notes = [*notes, *more]
     compares = plan.grid.compare
     board = tabulate_scores(scores, measure, notes, sort=sort, chips=predictions, compares=compares)
+    board = replace(board, notes=[*reference_notes(plan, board), *board.notes])
     if not gain:
         return board
     rng = stream(0, "statistics")

@@ -6,6 +6,7 @@ from ...protocols import PROTOCOLS
 from ...protocols._settings import EncoderTraining, HeadTraining
 from ...results.notes import Note
 from ...results.record import PretrainRecord, RunRecord
+from ..augmentation.conditions import in_words
 from ..data.names import set_of, split_source
 from ..data.sharing import Sharing
 from ..grid.applicable import sentences
@@ -22,10 +23,21 @@ from .given_notes import given_notes, shared_chips
 def notes(plan: Plan) -> list[Note]:
     """Return everything that a reader needs to judge the numbers of a plan."""
     return [
-        *_rows(plan), *given_notes(plan), *pool_notes(plan), *_datasets(plan), *_provenance(plan),
-        *_moved(plan),
+        *_conditions(plan), *_rows(plan), *given_notes(plan), *pool_notes(plan), *_datasets(plan),
+        *_provenance(plan), *_moved(plan),
         *_untraced(plan), *_not_applicable(plan), *_settings(plan), *_steps(plan),
     ]  # fmt: skip
+
+
+def _conditions(plan: Plan) -> list[Note]:
+    """Explain the conditions of the test chips."""
+    text = in_words(entry.planned.condition for entry in plan.runs if entry.planned.condition)
+    if not text:
+        return []
+    return [Note("Methods", (
+        "Conditions of the test chips, whose amplitude stays in [0, 1] and is not rounded to whole "
+        f"grey levels: {text}"
+    ), text)]  # fmt: skip
 
 
 def _rows(plan: Plan) -> list[Note]:

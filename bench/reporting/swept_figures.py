@@ -8,7 +8,7 @@ from ...results.figures.gains import Measured, gain_figure, has_several_values
 from ...results.figures.swept import swept_figure
 from ...results.leaderboard import Leaderboard
 from ...results.scores import Column, labels_in_words
-from ..augmentation.conditions import shift_px
+from ..augmentation.conditions import parse
 from ..plan.plan import Plan
 from .leaderboard import untrained_rows
 from .named_figure import MOST_PANELS, NamedFigure, figure_name, left_out, shown_rows
@@ -49,10 +49,10 @@ def swept_figures(plan: Plan, board: Leaderboard) -> list[NamedFigure]:
         numbers = all(isinstance(value, float) for value in columns)
         rows = _panel_rows(board) if numbers else shown_rows(board)
         scores = [
-            measured
+            one
             for row in rows
             for value, column in columns.items()
-            if (measured := _measured(board, row, untrained.get(row, ""), value, column))
+            if (one := measured(board, row, untrained.get(row, ""), value, column))
         ]
         title = ", ".join(group.shared)
         if numbers:
@@ -76,7 +76,7 @@ def _panel_rows(board: Leaderboard) -> list[str]:
     return [row for row in rows if row not in board.controls or row in bare]
 
 
-def _measured(
+def measured(
     board: Leaderboard, row: str, untrained: str, value: str | float, column: Column
 ) -> Measured | None:
     """Return a cell with that of its untrained control; None without a score."""
@@ -94,20 +94,23 @@ def _groups(columns: Sequence[Column]) -> dict[Group, dict[str | float, Column]]
     found: dict[Group, dict[str | float, Column]] = {}
     for column in columns:
         if isinstance(column.shots, int):
-            group = Group("shots", SHOTS, _others(column, "shots"))
+            group = Group("shots", SHOTS, other_parts(column, "shots"))
             found.setdefault(group, {})[float(column.shots)] = column
         if column.settings:
             parts = [part.split(" ", 1) for part in column.settings.split(", ")]
             names = ", ".join(name for name, _ in parts)
             value = parts[0][1] if len(parts) == 1 else column.settings
-            group = Group(names, names, _others(column, "settings"))
+            group = Group(names, names, other_parts(column, "settings"))
             found.setdefault(group, {})[value] = column
-        px = float(shift_px(column.condition)) if column.condition else 0.0
-        found.setdefault(Group("shift", SHIFT, _others(column, "condition")), {})[px] = column
+        kind, px = parse(column.condition) if column.condition else ("shift", 0.0)
+        if kind == "shift":
+            found.setdefault(Group("shift", SHIFT, other_parts(column, "condition")), {})[px] = (
+                column
+            )
     return {group: _numbers(of) for group, of in found.items() if len(of) > 1}
 
 
-def _others(column: Column, varied: str) -> tuple[str, ...]:
+def other_parts(column: Column, varied: str) -> tuple[str, ...]:
     """Return the other parts of a column: `mstar_soc`, `knn`, `all labels`."""
     parts = column._asdict() | {"shots": labels_in_words(column.shots)}
     return tuple(value for name, value in parts.items() if name != varied and value)

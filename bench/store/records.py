@@ -204,10 +204,10 @@ def record_difference(ours: Any, theirs: Any, here: str = "here", there: str = "
     """Return the fields in which two records of one key differ, except provenance and speed.
 
     Metrics of scores follow from the predictions, and those of other packages from what was
-    installed.
+    installed; drift is equal up to rounding.
     """
     kept = set(type(ours).model_fields) - {
-        "provenance", "images_per_s", "metrics", "lower_is_better"
+        "provenance", "images_per_s", "metrics", "lower_is_better", "drift"
     }  # fmt: skip
     pairs = {name: (getattr(ours, name), getattr(theirs, name)) for name in sorted(kept)}
     return "; ".join(

@@ -17,7 +17,7 @@ from ...protocols._support_sets import SupportSetError, support_digest, support_
 from ...results.class_metrics import score_runs
 from ...results.metric import Metric
 from ...results.record import RunRecord
-from ..augmentation.conditions import SHIFT
+from ..augmentation.conditions import is_condition
 from ..data.find_set import Splits
 from ..data.splits import Split, shipped
 from ..store.run_predictions import (
@@ -133,7 +133,7 @@ class RunVerifier:
         if missing := _missing_fields(identity):
             problem = Problem("identity", f"its identity lacks {', '.join(missing)}")
             return CheckedRun(record, None, None, [problem])
-        if not SHIFT.fullmatch(str(identity.get("condition", "shift:1"))):  # clean: no condition
+        if "condition" in identity and not is_condition(identity["condition"]):
             problem = Problem("identity", f"unknown condition {identity['condition']!r}")
             return CheckedRun(record, None, None, [problem])
         split, found = self.split(record), []

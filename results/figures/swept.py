@@ -1,7 +1,8 @@
-"""Scores over a number, such as shots, a shift or epochs: one small panel per method."""
+"""Scores over a number or a severity: a small panel for each method or family of conditions."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -12,6 +13,7 @@ from .gains import Measured, error_bars
 from .style import (
     COLOURS,
     GREY,
+    MARKERS,
     SETTINGS,
     figure,
     limit_percent,
@@ -24,7 +26,41 @@ from .style import (
 
 COLUMNS = 4
 GREY_LINES = ("-", ":", "-.")
+DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 PANEL_LETTERS = 28  # of a line of a panel's title
+LONGEST_FLAT = 9  # letters of a tick that is not turned
+SPREAD = 0.5  # between the first and the last row at a tick of unordered names
+
+
+@dataclass(frozen=True)
+class Family:
+    """Scores of all rows under related conditions.
+
+    Attributes:
+        what: Name and unit of the conditions.
+        ticks: Each condition, from mild to severe.
+        scores: The scores; their values are numbers of ticks, from 0.
+        ordered: False for names without an order, which no line joins.
+    """
+
+    what: str
+    ticks: Sequence[str]
+    scores: Sequence[Measured]
+    ordered: bool = True
+
+
+class _Line(NamedTuple):
+    """A line of a panel; with `bars` it has intervals, and incomplete points are hollow."""
+
+    points: Sequence[Measured]
+    style: dict[str, Any]
+    bars: bool = False
+
+
+class _Panel(NamedTuple):
+    title: str
+    lines: list[_Line]
+    ticks: Sequence[str] = ()
 
 
 def swept_figure(scores: Sequence[Measured], what: str, score: str, title: str) -> Figure:
@@ -42,41 +78,104 @@ def swept_figure(scores: Sequence[Measured], what: str, score: str, title: str) 
     """
     methods = _by_row([one for one in scores if not one.control])
     controls = _by_row([one for one in scores if one.control])
-    titles = [wrapped(row, PANEL_LETTERS) for row in methods]
-    lines = max(text.count("\n") for text in titles) + 1
-    rows, across = -(-len(methods) // COLUMNS), min(COLUMNS, len(methods))
+    greys = {
+        row: {"color": GREY, "linewidth": 0.8, "linestyle": GREY_LINES[n % len(GREY_LINES)]}
+        for n, row in enumerate(controls)
+    }
+    pretrained: dict[str, Any] = {"color": COLOURS[0], "marker": "o"}
+    untrained: dict[str, Any] = {"color": COLOURS[0], "linestyle": "--", "linewidth": 1.0}
+    drawn = []
+    for row, points in methods.items():
+        known = [replace(p, mean=p.untrained) for p in points if p.untrained is not None]
+        lines = [_Line(controls[name], style) for name, style in greys.items()]
+        lines += [_Line(known, untrained)] if known else []
+        drawn.append(_Panel(wrapped(row, PANEL_LETTERS), [*lines, _Line(points, pretrained, True)]))
+    legend = {"pretrained": pretrained, "untrained, same architecture": untrained} | greys
+    values = sorted({float(one.value) for one in scores})
+    return _figure(drawn, legend, score, title, what, lambda axes: value_axis(axes, values))
+
+
+def severity_figure(families: Sequence[Family], score: str, title: str) -> Figure:
+    """Draw the score of every row over severity, one panel per family of conditions.
+
+    Solid: methods, with intervals; hollow: incomplete. Dashed and grey: controls.
+
+    Args:
+        families: The families, in the order of the panels.
+        score: Name of the metric.
+        title: The column, without the condition.
+    """
+    rows = {one.row: one.control for family in families for one in family.scores}
+    methods, styles = [row for row in rows if not rows[row]], dict[str, dict[str, Any]]()
+    for number, row in enumerate(methods):
+        marker = MARKERS[number % len(MARKERS)]
+        styles[row] = {"color": COLOURS[number % len(COLOURS)], "marker": marker}
+    for number, row in enumerate(row for row in rows if rows[row]):
+        dash, marker = DASHES[number % len(DASHES)], MARKERS[number % len(MARKERS)]
+        thin = {"linewidth": 0.9, "linestyle": dash, "markersize": 2.5}
+        styles[row] = {"color": GREY, "marker": marker, **thin}
+    drawn = []
+    for family in families:
+        lines = []
+        for number, (row, points) in enumerate(_by_row(family.scores).items()):
+            style = styles[row]
+            if not family.ordered:
+                style = style | {"linestyle": "none"}
+                aside = SPREAD * ((number + 0.5) / len(styles) - 0.5)
+                points = [replace(one, value=float(one.value) + aside) for one in points]
+            lines.append(_Line(points, style, bars=not rows[row]))
+        drawn.append(_Panel(wrapped(family.what, PANEL_LETTERS), lines, family.ticks))
+    return _figure(drawn, styles, score, title)
+
+
+def _figure(
+    drawn: Sequence[_Panel],
+    legend: dict[str, dict[str, Any]],
+    score: str,
+    title: str,
+    what: str = "",
+    scale: Callable[[Axes], None] | None = None,
+) -> Figure:
+    """Draw panels with one axis of scores.
+
+    Args:
+        drawn: The panels.
+        legend: The style of each name in the legend.
+        score: Name of the metric.
+        title: Title of the legend.
+        what: Name and unit of a shared axis of values; without it, panels have their own ticks.
+        scale: Sets ticks and scale of the shared axis.
+    """
+    entries = [Line2D([], [], **_thin(style), label=plain(name)) for name, style in legend.items()]
+    names = [str(entry.get_label()) for entry in entries]
+    lines = max(panel.title.count("\n") for panel in drawn) + 1
+    rows, across = -(-len(drawn) // COLUMNS), min(COLUMNS, len(drawn))
+    letters = max((len(tick) for panel in drawn for tick in panel.ticks), default=0)
+    below = 0.05 * letters if letters > LONGEST_FLAT else 0.0
     with mpl.rc_context(SETTINGS):
-        entries = _legend(list(controls))
-        names = [str(entry.get_label()) for entry in entries]
         room = max(1.65 * across + 0.5, width_of([plain(title), *names], 8) + 0.2)
         beside = max(1, int(room / (width_of(names, 8) + 0.5)))
-        drawn = figure(room, (1.25 + 0.13 * lines) * rows + 0.16 * -(-len(names) // beside) + 0.6)
-        grid = panels(drawn, len(methods), COLUMNS, sharex=True, sharey=True)
-        for axes, name, points in zip(grid, titles, methods.values(), strict=True):
-            for number, of_control in enumerate(controls.values()):
-                _line(axes, of_control, _grey(number))
-            if any(one.untrained is not None for one in points):
-                known = [one for one in points if one.untrained is not None]
-                axes.plot([float(one.value) for one in known],
-                          [100 * (one.untrained or 0.0) for one in known],
-                          color=COLOURS[0], linestyle="--", linewidth=1.0)  # fmt: skip
-            axes.errorbar([float(one.value) for one in points], [100 * one.mean for one in points],
-                          yerr=error_bars(points), color=COLOURS[0], marker="o", markersize=3,
-                          linewidth=1.2, capsize=2, elinewidth=0.8)  # fmt: skip
-            hollow = [one for one in points if not one.complete]
-            axes.plot([float(one.value) for one in hollow], [100 * one.mean for one in hollow],
-                      "o", color=COLOURS[0], markerfacecolor="white", markersize=3,
-                      zorder=5)  # fmt: skip
-            axes.set_title(name, fontsize=7)
+        height = (1.25 + 0.13 * lines + below) * rows + 0.16 * -(-len(names) // beside) + 0.6
+        made = figure(room, height)
+        grid = panels(made, len(drawn), COLUMNS, sharex=bool(what), sharey=True)
+        for number, (axes, panel) in enumerate(zip(grid, drawn, strict=True)):
+            for line in panel.lines:
+                _draw_line(axes, line)
+            axes.set_title(panel.title, fontsize=7)
             axes.tick_params(labelsize=6)
-        for number, axes in enumerate(grid):
-            axes.tick_params(labelbottom=number + across >= len(grid))  # the lowest of its column
+            if what:
+                axes.tick_params(labelbottom=number + across >= len(grid))  # the lowest
+            else:
+                long = any(len(tick) > LONGEST_FLAT for tick in panel.ticks)
+                turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if long else {}
+                axes.set_xticks(range(len(panel.ticks)), list(panel.ticks), **turned)
         limit_percent(grid[0])
-        value_axis(grid[0], sorted({float(one.value) for one in scores}))
-        drawn.supxlabel(plain(what), fontsize=8)
-        drawn.supylabel(f"{score} (%)", fontsize=8)
-        drawn.legend(handles=entries, title=plain(title), loc="outside upper center", ncols=beside)
-    return drawn
+        if scale:
+            scale(grid[0])
+        made.supxlabel(plain(what), fontsize=8)
+        made.supylabel(f"{score} (%)", fontsize=8)
+        made.legend(handles=entries, title=plain(title), loc="outside upper center", ncols=beside)
+    return made
 
 
 def _by_row(scores: Sequence[Measured]) -> dict[str, list[Measured]]:
@@ -87,22 +186,20 @@ def _by_row(scores: Sequence[Measured]) -> dict[str, list[Measured]]:
     return {row: found[row] for row in dict.fromkeys(one.row for one in scores)}
 
 
-def _line(axes: Axes, points: Sequence[Measured], style: dict[str, Any]) -> None:
-    axes.plot([float(one.value) for one in points], [100 * one.mean for one in points], **style)
+def _draw_line(axes: Axes, line: _Line) -> None:
+    """Draw one line of a panel."""
+    x, y = ([float(p.value) for p in line.points], [100 * p.mean for p in line.points])
+    if not line.bars:
+        axes.plot(x, y, **_thin(line.style))
+        return
+    style = _thin(line.style)
+    axes.errorbar(x, y, yerr=error_bars(line.points), capsize=2, elinewidth=0.8, **style)
+    hollow = [one for one in line.points if not one.complete]
+    axes.plot([float(one.value) for one in hollow], [100 * one.mean for one in hollow],
+              style["marker"], color=style["color"], markerfacecolor="white", markersize=3,
+              zorder=5)  # fmt: skip
 
 
-def _grey(number: int) -> dict[str, Any]:
-    """Return the style of the n-th control."""
-    return {"color": GREY, "linewidth": 0.8, "linestyle": GREY_LINES[number % len(GREY_LINES)]}
-
-
-def _legend(controls: Sequence[str]) -> list[Line2D]:
-    """Return an entry for each kind of line."""
-    pretrained = Line2D([], [], color=COLOURS[0], marker="o", markersize=3, label="pretrained")
-    untrained = Line2D([], [], color=COLOURS[0], linestyle="--", linewidth=1.0,
-                       label="untrained, same architecture")  # fmt: skip
-    greys = [
-        Line2D([], [], **_grey(number), label=plain(row))
-        for number, row in enumerate(controls)
-    ]  # fmt: skip
-    return [pretrained, untrained, *greys]
+def _thin(style: dict[str, Any]) -> dict[str, Any]:
+    """Return a style with the sizes of small panels."""
+    return {"linewidth": 1.2, "markersize": 3} | style

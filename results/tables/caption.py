@@ -17,7 +17,7 @@ INCOMPLETE = "Incomplete cells (a/b: a of b runs finished) are not ranked or tes
 
 def caption(board: Leaderboard, notes: Sequence[Note]) -> list[str]:
     """Return the lines below a table: the numbers, the marks, and the flags of its notes."""
-    return [_numbers_line(board), *_marks_line(board), *_conditions_line(board), *flags(notes)]
+    return [_numbers_line(board), *_marks_line(board), *flags(notes)]
 
 
 def notes(board: Leaderboard) -> list[Note]:
@@ -71,18 +71,6 @@ def _marks_line(board: Leaderboard) -> list[str]:
         parts.append("n/a: not applicable")
     line = "; ".join(parts)
     return [f"{line[0].upper()}{line[1:]}."] if line else []
-
-
-def _conditions_line(board: Leaderboard) -> list[str]:
-    """Return the meaning of the conditions of test chips, which are shifts."""
-    shifts = list(dict.fromkeys(c.condition for c in board.columns if c.condition))
-    if not shifts:
-        return []
-    most = " or ".join(name.removeprefix("shift:") for name in shifts)
-    return [
-        f"{', '.join(shifts)}: each test chip is moved by up to {most} px along each axis (drawn "
-        "by its id, the same for every row; border reflected); training chips are not moved."
-    ]
 
 
 def _numbers(board: Leaderboard) -> list[Note]:

@@ -189,7 +189,7 @@ def test_a_name_with_a_wrong_option_is_refused(name):
 
 
 def test_a_pool_has_no_options_of_data_sets():
-    with pytest.raises(UnknownDatasetError, match=r"only option is transform"):
+    with pytest.raises(UnknownDatasetError, match=r"only options are transform"):
         card("folder:x?test=0.5", pool=True)
 
 

@@ -9,11 +9,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 from PIL import Image
+from tiff_files import tiff_file
 
 from sarbench.bench.data import packing
+from sarbench.bench.data.images import UnreadableImageError
 from sarbench.bench.data.listing import DatasetMismatchError
 from sarbench.bench.data.prepare import prepare
-from sarbench.bench.data.registry import card
+from sarbench.bench.data.registry import UnknownDatasetError, card
 from sarbench.bench.data.sources import opensarship
 from sarbench.bench.data.sources.opensarship import members, resolve, table
 from sarbench.bench.data.verify import verify
@@ -188,3 +190,52 @@ def test_the_real_ships_are_recognised(real_data: Path, tmp_path: Path):
         known = packing.known_digests()[name]
         assert (chips.split_digest, [chips.data_digest]) == (known["split"], list(known["data"]))
         assert len(set(chips.content.tolist())) == len(chips)  # no image twice
+
+
+def write_products(root: Path) -> None:
+    """Write every ship as float32 bands: VH is 3, VV is 100 (intensity 4 when calibrated)."""
+    for chip_id, (class_name, _) in members("opensarship").items():
+        scene, position = chip_id.split("/")
+        dual = "1SDV" in FULL_NAMES[scene]
+        for product, levels in (("Patch", (3, 100)), ("Patch_Cal", (0.5, 4))):
+            folder = root / FULL_NAMES[scene] / product
+            folder.mkdir(parents=True, exist_ok=True)
+            bands = np.broadcast_to(np.float32(levels if dual else levels[1:]), (64, 64, 1 + dual))
+            name = f"{opensarship.ais_type(class_name)}_{position}.tif"
+            (folder / name).write_bytes(tiff_file(bands))
+
+
+def test_the_float_products_are_amplitude_in_vv(tmp_path: Path):
+    write_products(tmp_path / "opensarship")
+    for product, level in (("Patch", 100 / 65536), ("Patch_Cal", 2 / 64)):
+        name = f"opensarship?product={product}&rendering=raw/linear"
+        chips = prepare(name, tmp_path, tmp_path / "prepared").chips
+        assert chips.split_digest == packing.known_digests()["opensarship"]["split"]
+        assert chips.rendering == "raw/linear"
+        assert set(np.unique(chips.pixels).tolist()) == {np.float32(level)}
+        assert verify(name, tmp_path).ok
+    with pytest.raises(DatasetMismatchError, match="opensarship"):
+        prepare("opensarship", tmp_path, tmp_path / "prepared")
+
+
+@pytest.mark.parametrize(
+    "query", ["product=Patch", "rendering=raw/log", "product=Patch_RGB&rendering=raw/log", "x=1"]
+)
+def test_a_product_without_a_rendering_is_refused(query: str):
+    with pytest.raises(UnknownDatasetError, match=r"opensarship\?.*(product=Patch\|Patch_Cal)"):
+        card(f"opensarship?{query}")
+
+
+def test_a_folder_of_float_chips_has_the_renderings(tmp_path: Path):
+    (tmp_path / "floats").mkdir()
+    for number, value in enumerate((1, 16)):
+        bands = np.full((8, 8, 1), value * (0.6 + 0.8j), np.complex64)
+        (tmp_path / "floats" / f"{number}.tif").write_bytes(tiff_file(bands))
+    prepared = tmp_path / "prepared"
+    chips = prepare("folder:floats?rendering=raw/sqrt", tmp_path, prepared, pool=True).chips
+    assert [chips.chip(i)[0, 0] for i in range(2)] == pytest.approx([1 / 8, 1 / 2])
+    with pytest.raises(UnreadableImageError, match=r"above the full scale 8 of raw/sqrt"):
+        prepare("folder:floats?rendering=raw/sqrt&full_scale=8", tmp_path, prepared, pool=True)
+    for wrong in ("rendering=raw/db", "rendering=raw/log&transform=chip_max", "full_scale=2"):
+        with pytest.raises(UnknownDatasetError, match="rendering"):
+            card(f"folder:floats?{wrong}", pool=True)

@@ -245,14 +245,14 @@ def test_two_processes_may_pack_the_same_set_at_once(
     name = pool_folder(tmp_path)
     write_packed = preparing.write_packed
 
-    def write_after_another(card, chips, *rest):
-        def late():
-            yield from chips
+    def write_after_another(card, pack, *rest):
+        def late(target: Path):
+            yield from pack(target)
             with monkeypatch.context() as patch:
                 patch.setattr(preparing, "write_packed", write_packed)
                 prepare(name, tmp_path, tmp_path / "prepared", pool=True)
 
-        return write_packed(card, late(), *rest)
+        return write_packed(card, late, *rest)
 
     monkeypatch.setattr(preparing, "write_packed", write_after_another)
     assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 5
@@ -422,7 +422,12 @@ def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
         packing.PackedChip(f"class/chip_number_{i:07d}", "", False, pixels, (9, 9), i)
         for i in range(few)
     )
-    folder = packed.write_packed(registry.card("folder:x", pool=True), chips, few, tmp_path, None)
+
+    def pack(target: Path):
+        target.write_bytes(pixels.tobytes() * few)
+        return chips
+
+    folder = packed.write_packed(registry.card("folder:x", pool=True), pack, few, tmp_path, None)
     with np.load(folder / "index.npz") as stored:
         index = {key: np.concatenate([stored[key]] * times) for key in stored.files}
     index["offset"] = np.arange(few * times) * pixels.size

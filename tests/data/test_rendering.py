@@ -15,6 +15,7 @@ from sarbench import protocols
 from sarbench.bench.data.files import DatasetNotFoundError, open_source
 from sarbench.bench.data.find_set import prepare_set
 from sarbench.bench.data.images import UnreadableImageError, centre_crop
+from sarbench.bench.data.inventory import known_sets, phoenix_folder
 from sarbench.bench.data.listing import DatasetMismatchError, list_chips
 from sarbench.bench.data.names import set_of, split_source
 from sarbench.bench.data.packing import DataDigest, known_digests
@@ -159,6 +160,16 @@ def test_a_header_that_contradicts_the_folder_is_refused(few, tmp_path: Path):
     path.write_bytes(phoenix_file(raw_magnitude(chip_id) * 100, TargetType="t62_tank"))
     with pytest.raises(UnreadableImageError, match=r"above the full scale 64 of raw/log"):
         prepare("mstar_soc?rendering=raw/log", tmp_path, tmp_path / "prepared")
+
+
+def test_data_ls_shows_packed_renderings_and_the_folder_of_phoenix_files(few, tmp_path: Path):
+    write_raw(tmp_path / "mstar_raw", few, "mstar_soc")
+    name = "mstar_soc?rendering=raw/log"
+    prepare_set(name, tmp_path, Store(tmp_path / "runs"))
+    states = {one.name: one.state for one in known_sets(tmp_path, tmp_path / "runs")}
+    assert (states[name], states["mstar_soc"]) == ("prepared", "absent")
+    assert phoenix_folder(tmp_path) == (tmp_path / "mstar_raw").resolve()
+    assert phoenix_folder(tmp_path / "runs") is None
 
 
 @pytest.mark.slow

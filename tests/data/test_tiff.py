@@ -1,39 +1,17 @@
 """TIFF files with float64 or complex pixels keep their values, or an error says what they are."""
 
 import struct
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tiff_files import tiff_file as tiff
 
 from sarbench.bench.data.images import UnreadableImageError, decode_image
 from sarbench.bench.data.tiff import read_bands
 
 PIXELS = np.arange(12).reshape(3, 4) / 8.0
-
-
-def tiff(array: np.ndarray, order: str = "<", **changed: int) -> bytes:
-    """Return a TIFF of bands (H, W, B), put together entry by entry: header, pixels, directory."""
-    height, width, bands = array.shape
-    code = {"u": 1, "i": 2, "f": 3, "c": 6}[array.dtype.kind]
-    pixels = array.astype(array.dtype.newbyteorder(order)).tobytes()
-    if changed.get("compression") == 8:
-        pixels = zlib.compress(pixels)
-    entries: Mapping[int, tuple[int, int]] = {
-        256: (3, width), 257: (3, height), 258: (3, 8 * array.dtype.itemsize),
-        259: (3, changed.get("compression", 1)), 262: (3, 1), 273: (4, 8), 277: (3, bands),
-        278: (3, height), 279: (4, len(pixels)), 284: (3, 1), 339: (3, changed.get("kind", code)),
-    }  # fmt: skip
-    where = 8 + len(pixels) + len(pixels) % 2
-    directory = struct.pack(f"{order}H", len(entries))
-    for tag, (kind, value) in entries.items():
-        packed = struct.pack(f"{order}{'HH' if kind == 3 else 'I'}", *([value, 0][: 5 - kind]))
-        directory += struct.pack(f"{order}HHI", tag, kind, 1) + packed
-    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", where)
-    return start + pixels + b"\0" * (len(pixels) % 2) + directory + bytes(4)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from chips import labelled_chips
+from scipy import stats
 from small_pretrainings import identity_of
 
-from sarbench.bench.augmentation.conditions import drawn_shifts
+from sarbench.bench.augmentation.conditions import drawn_shifts, in_condition
 from sarbench.bench.augmentation.resample import resize
 from sarbench.bench.data.chips import Chips
+from sarbench.bench.evaluation import encoded_chips
 from sarbench.bench.evaluation.evaluate import Evaluation, group_runs
 from sarbench.bench.identity import Resources, Run, fill, to_json
 from sarbench.bench.pretraining.loop import pretrain
@@ -50,6 +52,7 @@ START = {
     "raw_pixels": identity_of("raw_pixels", None, encoder=None, pool=[]),
     "chip_size": identity_of("chip_size", None, encoder=None, pool=[]),
     "random_init": identity_of("random_init", None, pool=[]),
+    "label_shuffle": identity_of("label_shuffle", None, encoder=None, pool=[]),
 }
 
 
@@ -211,3 +214,90 @@ def test_the_error_of_one_seed_comes_after_the_records_of_the_others(store, monk
         for _ in evaluation.run(group):
             pass
     assert [store.read("evaluate", run.key) is not None for run in runs] == [True, False, True]
+
+
+@pytest.mark.parametrize("condition", ["speckle:1", "noise:5", "occlude:0.3"])
+def test_drift_is_one_minus_the_mean_cosine_of_clean_and_changed_features(store, condition):
+    runs = [run_of("knn", condition=one) for one in (condition, None)]
+    records = evaluate(store, runs)
+    test = np.flatnonzero(CHIPS.is_test)
+    clean = CHIPS.stack(test)
+    pair = clean, in_condition(clean, CHIPS.ids[test], condition)
+    flat, changed = (one.reshape(len(test), -1).astype(np.float64) for one in pair)
+    lengths = np.linalg.norm(flat, axis=1) * np.linalg.norm(changed, axis=1)
+    cosine = (flat * changed).sum(1) / lengths
+    assert records[runs[0].key].drift == pytest.approx(1 - np.mean(cosine), abs=1e-9)
+    assert records[runs[1].key].drift is None
+    alone = Store(store.root / "alone")
+    pretrain(START["raw_pixels"], None, alone, Resources())
+    assert evaluate(alone, runs[:1])[runs[0].key].drift == records[runs[0].key].drift
+
+
+@pytest.mark.slow
+def test_a_protocol_that_trains_the_encoder_has_no_drift(store):
+    frozen, trained = (
+        run_of(name, method="random_init", condition="speckle:1") for name in ("knn", "few_shot")
+    )
+    records = evaluate(store, [frozen, trained])
+    assert records[frozen.key].drift > 0
+    assert records[trained.key].drift is None
+
+
+def test_pixels_that_are_not_kept_are_read_again_to_the_same_records(store, monkeypatch):
+    runs = [
+        run_of(name, shots=shots, condition=condition)
+        for name in ("knn", "logistic")
+        for shots in (2, 5)
+        for condition in (*CONDITIONS, "noise:5")
+    ]
+    kept = evaluate(store, runs)
+    apart = Store(store.root / "apart")
+    pretrain(START["raw_pixels"], None, apart, Resources())
+    monkeypatch.setattr(encoded_chips, "KEPT_BYTES", 0)
+    evaluation = Evaluation(START["raw_pixels"], CHIPS, apart, Resources())
+    again = {one.key: one for group in group_runs(runs) for one in evaluation.run(group)}
+    assert {part.condition for part in evaluation._features} == {None}
+    for key, record in again.items():
+        assert record.predictions_digest == kept[key].predictions_digest
+        assert record.drift == kept[key].drift
+
+
+@pytest.mark.parametrize("protocol", [
+    "knn", pytest.param("logistic", marks=pytest.mark.slow)
+])  # fmt: skip
+def test_shuffled_labels_are_at_chance_where_pixels_are_not(store, protocol):
+    """The permuted labels of 8 chips of each of 4 classes, over 60 draws."""
+    seeds = range(60)
+    runs = [run_of(protocol, method="label_shuffle", shots=8, seed=seed) for seed in seeds]
+    found = np.array([one.accuracy for one in evaluate(store, runs).values()])
+    pixels = [run_of(protocol, shots=8, seed=seed) for seed in range(3)]
+    assert min(one.accuracy for one in evaluate(store, pixels).values()) > 0.6
+    half = stats.t.ppf(0.995, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found))
+    assert abs(found.mean() - 1 / CLASSES) < half
+    assert half < 0.06
+
+
+def test_labels_are_shuffled_among_the_labelled_chips_by_the_seed(store, monkeypatch):
+    seen, work = [], PROTOCOLS["knn"].load()
+
+    def noted(features, episodes, rngs, settings):
+        seen.append((features.train_labels.numpy().copy(), episodes[0]))
+        return work.run(features, episodes, rngs, settings)
+
+    monkeypatch.setattr(type(PROTOCOLS["knn"]), "load", lambda _: SimpleNamespace(run=noted))
+    runs = [run_of("knn", method="label_shuffle", shots=5, seed=seed) for seed in range(2)]
+    records = evaluate(store, runs)
+    truth = CHIPS.labels[~CHIPS.is_test]
+    for labels, episode in seen:
+        assert sorted(labels[episode]) == sorted(truth[episode])
+        assert 0 < (labels[episode] == truth[episode]).mean() < 0.7
+        others = np.setdiff1d(np.arange(len(truth)), episode)
+        np.testing.assert_array_equal(labels[others], truth[others])
+    pixels = evaluate(store, [run_of("knn", shots=5, seed=seed) for seed in range(2)])
+    assert {one.support_digest for one in records.values()} == {
+        one.support_digest for one in pixels.values()
+    }
+    again = Store(store.root / "again")
+    pretrain(START["label_shuffle"], None, again, Resources())
+    (alone,) = evaluate(again, runs[1:]).values()
+    assert alone.predictions_digest == records[runs[1].key].predictions_digest

@@ -39,12 +39,22 @@ def test_conditions_add_runs_and_move_no_key(tmp_path):
 @pytest.mark.parametrize(
     ("conditions", "expected"),
     [
-        ('["shift:0"]', "evaluate.conditions: unknown condition 'shift:0'; allowed: clean, and "
-         "shift:N with a whole number of pixels N from 1, for example shift:4"),
-        ('["shift:04"]', "evaluate.conditions: unknown condition 'shift:04'; allowed: clean, and "
-         "shift:N with a whole number of pixels N from 1, for example shift:4"),
-        ('["clean", "noise"]', "evaluate.conditions: unknown condition 'noise'; allowed: clean, "
-         "and shift:N with a whole number of pixels N from 1, for example shift:4"),
+        ('["shift:0"]', "evaluate.conditions: the severity of 'shift:0' is not possible; N of "
+         "shift:N must be a whole number of pixels from 1: write for example shift:4"),
+        ('["occlude:-0.1"]', "evaluate.conditions: the severity of 'occlude:-0.1' is not "
+         "possible; F of occlude:F must be a share of the target area above 0, up to 1: write for "
+         "example occlude:0.2"),
+        ('["shift:04"]', "evaluate.conditions: 'shift:04' has another spelling than the allowed "
+         "one; a severity is written with at most 6 digits and no more than it needs: write "
+         "shift:4"),
+        ('["clean", "blur:2"]', "evaluate.conditions: unknown condition 'blur:2'; allowed: clean; "
+         "shift:N, N a whole number of pixels from 1; speckle:L, L a whole number of looks from 1 "
+         "to 100; noise:DB, DB a ratio of signal to noise in dB above 0, up to 60; resolution:F, F "
+         "a share of the bandwidth above 0 and below 1; occlude:F, F a share of the target area "
+         "above 0, up to 1; gamma:G, G a power above 0, up to 10, other than 1: write one of "
+         "these, for example speckle:4"),
+        ('["resolution:0.01"]', "evaluate.conditions: resolution:0.01 leaves only the mean of "
+         "chips with a side of 80 px; F must be above 1 / 80: use a larger F"),
         ('["shift:2", "clean", "shift:2"]',
          "evaluate.conditions has 'shift:2' more than once; give it once"),
         ("[]", "evaluate.conditions has no condition; give at least one"),
@@ -55,6 +65,21 @@ def test_conditions_add_runs_and_move_no_key(tmp_path):
 def test_impossible_conditions_are_refused_in_the_plan(tmp_path, conditions, expected):
     text = TEXT.replace("seeds = 3", f"seeds = 3\nconditions = {conditions}")
     assert problems(tmp_path, text) == [expected]
+
+
+def test_conditions_may_be_for_some_data_sets_only(tmp_path):
+    names = ["synthetic", "mstar_soc"]
+    some = TEXT.replace(
+        "seeds = 3", f"seeds = 3\n{SHIFTS}\ndatasets = {names}\ncondition_datasets = {names[1:]}"
+    )
+    grid = grid_of(tmp_path, some)
+    runs = spread(grid, make_summary())[1]
+    conditions = {name: {run.condition for run in runs if run.dataset == name} for name in names}
+    assert conditions == {names[0]: {""}, names[1]: {"", "shift:4", "shift:8"}}
+    for wrong, advice in (("['sar_acd']", "unknown data set of this grid 'sar_acd'"),
+                          ("[]", "evaluate.condition_datasets has no data set")):  # fmt: skip
+        text = some.replace(f"condition_datasets = {names[1:]}", f"condition_datasets = {wrong}")
+        assert advice in problems(tmp_path, text)[0]
 
 
 def test_a_shift_by_less_than_the_side_is_allowed(tmp_path):

@@ -23,7 +23,7 @@ from sarbench.bench.augmentation.resample import resize
 from sarbench.bench.data.files import open_source
 from sarbench.bench.data.images import centre_crop
 from sarbench.bench.data.listing import list_chips
-from sarbench.bench.data.packing import in_threads, pack_entry
+from sarbench.bench.data.packing import pack_entry
 from sarbench.bench.data.registry import card
 from sarbench.bench.identity import Pretraining, from_json
 from sarbench.bench.seeding import torch_stream
@@ -85,7 +85,7 @@ def read_images() -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]
     source = whole.source.find(whole, Path(os.environ["SARBENCH_DATA"]))
     with open_source(source) as files:
         entries = list_chips(whole, source, files).entries
-        packed = list(in_threads(lambda entry: pack_entry(whole, entry), entries))
+        packed = [pack_entry(whole, entry) for entry in entries]
     ids, names, tested = zip(
         *((one.chip_id, one.class_name, one.is_test) for one in packed), strict=True
     )

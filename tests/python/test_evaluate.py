@@ -133,7 +133,7 @@ def test_features_of_a_file_in_any_order_are_those_of_the_module(place):
         ({"protocol": "knnn"}, GridError, "Did you mean 'knn'"),
         ({"shots": 0}, GridError, "shots must be a whole number from 1"),
         ({"settings": {"readot": 1}}, GridError, "Did you mean 'readout'"),
-        ({"condition": "shift:0"}, GridError, "unknown condition"),
+        ({"condition": "shift:0"}, GridError, "must be a whole number of pixels"),
         ({"seed": -1}, GridError, "seeds"),
         ({"encoder": np.zeros((3, 4))}, RequestError, r"features have shape \(3, 4\)"),
         ({"encoder": np.zeros((36, 4)), "condition": "shift:2"}, RequestError, "needs the encoder"),

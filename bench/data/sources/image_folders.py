@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..files import ImageFile
 from ..source import Card, Entry, Listing, Source
-from .labelled_folder import FolderNameError, Options, options_of
+from .labelled_folder import FolderNameError, options_of
 
 PUBLISHED = {"sar_ship": "wang2019sar", "sarsim": "kusk2016synthetic", "sample": "lewis2019sample"}
 
@@ -59,13 +59,16 @@ def folder_card(name: str) -> Card:
         FolderNameError: The name is malformed, or has an option of data sets.
     """
     path, options = options_of(name)
-    if options != Options(transform=options.transform):
+    if options != options.of_pixels:
         raise FolderNameError(
-            f"{name!r}: a pool is whole images without labels, so its only option is "
-            "transform=none|chip_max; leave the others out"
+            f"{name!r}: a pool is whole images without labels, so its only options are "
+            "transform=none|chip_max or rendering=NAME[&full_scale=VALUE]; leave the others out"
         )
     title, what = "Folder of images", "Any folder or archive of images."
-    return Card("folder", "pool", title, what, Folder(path), transform=options.transform)
+    return Card(
+        "folder", "pool", title, what, Folder(path), transform=options.transform,
+        rendering=options.rendering,
+    )  # fmt: skip
 
 
 POOLS = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..files import ImageFile
 from ..listing import SIDES, DatasetMismatchError, name_some
+from ..rendering import FORMULAS, OptionError, Rendering, rendering_from
 from ..source import Card, Entry, Listing, Source, Transform
 from .split_file import SPLIT_FILE, Row, draw_sides, rows_of_csv, rows_of_folders
 
@@ -39,6 +40,7 @@ class Options:
         test: Share of the chips that a hash makes test chips; 0 where the files say the side.
         by_group: The hash draws near-duplicate groups and not images.
         seed: Another number gives another draw.
+        rendering: As in `Card`.
     """
 
     transform: Transform = "none"
@@ -46,6 +48,12 @@ class Options:
     test: float = 0.0
     by_group: bool = False
     seed: int = 0
+    rendering: Rendering | None = None
+
+    @property
+    def of_pixels(self) -> "Options":
+        """The options that a pool may have too."""
+        return Options(transform=self.transform, rendering=self.rendering)
 
 
 def options_of(name: str) -> tuple[str, Options]:
@@ -57,10 +65,12 @@ def options_of(name: str) -> tuple[str, Options]:
     path, _, query = name.removeprefix("folder:").partition("?")
     if not path:
         raise FolderNameError(f"{name!r} names no folder; write folder:PATH")
-    found = Options()
+    found, raw = Options(), dict[str, str]()
     for part in query.split("&") if query else []:
         key, _, value = part.partition("=")
-        if key == "transform" and value in TRANSFORMS:
+        if key in ("rendering", "full_scale") and key not in raw:
+            raw[key] = value
+        elif key == "transform" and value in TRANSFORMS:
             found = replace(found, transform=TRANSFORMS[value])
         elif key == "crop" and (value == "none" or _is_whole(value, 8, LARGEST_CROP_PX)):
             found = replace(found, crop=value)
@@ -73,9 +83,16 @@ def options_of(name: str) -> tuple[str, Options]:
         else:
             raise FolderNameError(
                 f"{name!r}: {part!r} is not an option of a folder; allowed, joined by &: "
-                f"transform={'|'.join(TRANSFORMS)}, crop=PIXELS|none (8 to {LARGEST_CROP_PX}), "
+                f"transform={'|'.join(TRANSFORMS)}, rendering={'|'.join(FORMULAS)}, "
+                f"full_scale=VALUE, crop=PIXELS|none (8 to {LARGEST_CROP_PX}), "
                 "test=SHARE (between 0 and 1), by=image|group, seed=N"
             )
+    try:
+        found = replace(found, rendering=rendering_from(raw))
+    except OptionError as error:
+        raise FolderNameError(f"{name!r}: {error}") from None
+    if found.rendering and found.transform != "none":
+        raise FolderNameError(f"{name!r} has a rendering and a transform; leave one of them out")
     return path, found
 
 
@@ -109,6 +126,7 @@ def labelled_card(name: str) -> Card:
         LabelledFolder(path, options),
         crop_px=int(options.crop) if options.crop.isdigit() else None,
         transform=options.transform,
+        rendering=options.rendering,
         crop_from_sizes=not options.crop,
     )
 
@@ -120,7 +138,7 @@ def is_labelled(name: str, data_dir: Path) -> bool:
         FolderNameError: The name is malformed.
     """
     path, options = options_of(name)
-    if options != Options(transform=options.transform):
+    if options != options.of_pixels:
         return True
     source = (data_dir / Path(path).expanduser()).resolve()
     return any((source / one).exists() for one in (SPLIT_FILE, *SIDES))

@@ -13,10 +13,11 @@ from importlib.resources import files
 from pathlib import PurePosixPath
 
 from .... import protocols
+from ..facts import ChipFacts
 from ..files import ImageFile, plain
 from ..phoenix import is_phoenix
 from ..rendering import OptionError
-from ..source import CROP_PX, Card, ChipFacts, Entry, Listing, Members
+from ..source import CROP_PX, Card, Entry, Listing, Members
 from . import mstar_raw
 from .mstar_names import OTHER_VEHICLES, POOL_TITLES, POOLS, TITLES
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..facts import ChipFacts
 from ..files import DatasetNotFoundError, find_source, plain
 from ..images import UnreadableImageError
 from ..phoenix import read_phoenix
 from ..rendering import FORMULAS, OptionError, rendering_from
-from ..source import Card, ChipFacts, Entry, Source
+from ..source import Card, Entry, Source
 
 FOLDERS = ("mstar_raw",)
 MARKERS = ("TARGETS", "15_DEG", "17_DEG", "MSTAR_PUBLIC_TARGETS_CHIPS_T72_BMP2_BTR70_SLICY")
@@ -68,6 +69,10 @@ class RawFiles(Source):
                 "SARBENCH_DATA"
             )
         return found
+
+    def phoenix(self, card: Card) -> bool:
+        """Return whether a rendering of Phoenix files is read."""
+        return card.rendering is not None
 
     def read(self, card: Card, entry: Entry) -> tuple[np.ndarray, ChipFacts]:
         """Return the amplitude of a chip and its facts; of a Phoenix file, its magnitude.

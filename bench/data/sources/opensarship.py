@@ -7,19 +7,28 @@ ships; its classes are those of `Ship.xml`, as the tests derive them from the fi
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
 
+import numpy as np
+
 from .... import protocols
+from ..facts import ChipFacts
 from ..files import ImageFile
+from ..images import as_amplitude
+from ..rendering import FORMULAS, OptionError, rendering_from
 from ..source import Card, Entry, Listing, Members, Source
+from ..tiff import read_bands
+from ..unreadable import UnreadableImageError
 
 CROP_PX = 64  # 640 m in GRD products; the longest ship has 363 m
 LEFT_OUT = "General Cargo"  # by papers with three classes
 SCENE = re.compile(r"S1[AB]_\w{2}_\w{4}_\w{4}_(\d{8}T\d{6})_")
-CHIP = re.compile(r"Visual_(?P<type>.+)_x(?P<x>\d+)_y(?P<y>\d+)(_(?P<polarisation>[vh]{2}))?")
+CHIP = re.compile(r"(?:Visual_)?(?P<type>.+)_x(?P<x>\d+)_y(?P<y>\d+)(_(?P<polarisation>[vh]{2}))?")
+USUAL = {"Patch": 65536.0, "Patch_Cal": 64.0}  # full scale of a product's amplitude
+PRODUCT = re.compile(r"product=(\w+)")  # in the name of a set
 FORMATS = ("Patch", "Patch_Cal", "Patch_RGB", "Patch_Uint8")
 
 
@@ -82,6 +91,9 @@ class OpenSARShip(Source):
     layouts = ("[OpenSARShip1|2/]<scene>/Patch_Uint8/Visual_<type>_x<n>_y<n>[_vv].tif",)
     folders = ("opensarship_patches", "opensarship")
     markers = ("OpenSARShip1", "OpenSARShip2")
+    name_options = (
+        f"product={'|'.join(USUAL)}", f"rendering={'|'.join(FORMULAS)}", "full_scale=AMPLITUDE"
+    )  # fmt: skip
     extra_controls = ("chip_size",)
 
     def cards(self) -> tuple[Card, ...]:
@@ -100,9 +112,48 @@ class OpenSARShip(Source):
             ),
         )  # fmt: skip
 
+    def with_options(self, card: Card, options: dict[str, str]) -> Card:
+        """Return the card of a rendering of a float product.
+
+        Raises:
+            OptionError: An option is unknown or missing, or its value is.
+        """
+        if more := options.keys() - {"product", "rendering", "full_scale"}:
+            raise OptionError(
+                f"{sorted(more)[0]!r} is not an option; allowed: {', '.join(self.name_options)}"
+            )
+        product = options.get("product", "")
+        rendering = rendering_from(options, USUAL.get(product, 1.0))
+        if product not in USUAL or rendering is None:
+            raise OptionError(
+                f"a float product is named by both product={'|'.join(USUAL)} and "
+                f"rendering={'|'.join(FORMULAS)}; add what is missing"
+            )
+        name = f"{card.name}?product={product}&{rendering.query}"
+        title = f"{card.title}, {product}, {rendering.label}"
+        return replace(card, name=name, title=title, rendering=rendering)
+
+    def read(self, card: Card, entry: Entry) -> tuple[np.ndarray, ChipFacts]:
+        """Return the amplitude of a chip; of a calibrated product, the root of its intensity.
+
+        A scene with two polarisations has VH in the first band and VV in the second.
+        """
+        product = product_of(card.name)
+        if not product:
+            return super().read(card, entry)
+        name = str(entry.file.relative)
+        bands = read_bands(entry.file.read_bytes(), name)
+        if bands.shape[2] > 2:
+            raise UnreadableImageError(
+                f"{name}: {bands.shape[2]} bands, as of an SLC scene; GRD scenes have VV or VH and "
+                "VV: get the chip of the GRD scene"
+            )
+        amplitude = as_amplitude(bands[..., -1], name)
+        return np.sqrt(amplitude) if product == "Patch_Cal" else amplitude, ChipFacts()
+
     def members(self, card: Card) -> Members:
         """Return class and side of every chip."""
-        return members(card.name)
+        return members(card.name.partition("?")[0])
 
     def groups(self) -> dict[str, int]:
         """Return the ship of every chip id."""
@@ -110,9 +161,9 @@ class OpenSARShip(Source):
 
     def place(self, card: Card, files: list[ImageFile], listing: Listing) -> None:
         """Find the chip id of each file; other ships, scenes, formats and VH are skipped."""
-        split = members(card.name)
+        split, wanted = self.members(card), product_of(card.name) or "Patch_Uint8"
         for file in files:
-            chip_id, ship_type, is_used = resolve(file.relative)
+            chip_id, ship_type, is_used = resolve(file.relative, wanted)
             if not chip_id:
                 listing.unexpected.append(str(file.relative))
             elif is_used and chip_id in split:
@@ -125,7 +176,13 @@ class OpenSARShip(Source):
                 listing.entries.append(Entry(chip_id, class_name, is_test, file))
 
 
-def resolve(file: PurePosixPath) -> tuple[str, str, bool]:
+def product_of(name: str) -> str:
+    """Return the product in the name of a set; empty for the 8-bit chips."""
+    match = PRODUCT.search(name)
+    return match[1] if match else ""
+
+
+def resolve(file: PurePosixPath, wanted: str = "Patch_Uint8") -> tuple[str, str, bool]:
     """Return chip id and type of a file, and whether it has the format and polarisation used.
 
     The id is empty if the file is not below the folder of a scene, or has another name.
@@ -134,7 +191,7 @@ def resolve(file: PurePosixPath) -> tuple[str, str, bool]:
     match = CHIP.fullmatch(file.stem)
     if not scenes or match is None or file.parent.name not in FORMATS:
         return "", "", False
-    is_used = file.parent.name == "Patch_Uint8" and match["polarisation"] in (None, "vv")
+    is_used = file.parent.name == wanted and match["polarisation"] in (None, "vv")
     return f"{scenes[-1]}/x{match['x']}_y{match['y']}", match["type"], is_used
 
 

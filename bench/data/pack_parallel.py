@@ -1,0 +1,185 @@
+"""Pack the chips of a listing on several cores, in the order of the listing.
+
+Threads wait for files that are on a slow network drive. Processes decode, crop and digest, of which
+a part holds Python's lock; they write pixels themselves, since copying them to another process
+takes a third of the time of packing. The result does not depend on the number of either.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .files import ImageFile
+from .packing import PackedChip, pack_entry, without_pixels
+from .source import Card, Entry
+from .unreadable import UnreadableImageError
+
+THREADS = 8  # of a process without others
+THREADS_EACH = 4  # of each of several processes
+PART = 8  # chips of a task for a thread
+CHUNK = 64  # chips of a task for a process
+AHEAD = 4  # tasks for each thread or process that are started before their results are needed
+FEWEST = 4096  # chips for which other processes are started, which takes a second
+
+Packed = PackedChip | UnreadableImageError
+Sent = tuple[PackedChip, tuple[int, ...], str]  # with the shape and type of its pixels
+T = TypeVar("T")
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def pack_all(
+    card: Card, entries: Sequence[Entry], target: Path | None = None, processes: int = 1
+) -> Iterator[Packed]:
+    """Yield each chip without its pixels, or the error of its file, in the order of `entries`.
+
+    Args:
+        card: The set.
+        entries: Its chips.
+        target: A new file for the pixels of all chips, one after the other; None writes none.
+        processes: Largest number of processes; 1 packs in threads of this one.
+
+    Raises:
+        OSError: The pixels cannot be written.
+    """
+    if target is not None:
+        target.touch()
+    done = size = 0
+    plain = all(type(entry.file) is ImageFile for entry in entries)  # not simulated
+    if min(processes, len(entries) // CHUNK) > 1 and len(entries) >= FEWEST and plain:
+        try:
+            for chip in _in_processes(card, entries, target, processes):
+                yield chip
+                done += 1
+                size += chip.pixels.nbytes if isinstance(chip, PackedChip) else 0
+            return
+        except BrokenProcessPool:  # a process was killed: the rest is packed here
+            pass
+    rest = _in_threads(card, entries[done:], THREADS)
+    yield from rest if target is None else _written(rest, target, size)
+
+
+def pack_entries(
+    card: Card, entries: Sequence[Entry], target: Path, processes: int = 1
+) -> Iterator[PackedChip]:
+    """Yield each chip without its pixels, which are written; arguments as of `pack_all`.
+
+    Raises:
+        UnreadableImageError: A file cannot be used.
+    """
+    for chip in pack_all(card, entries, target, processes):
+        if isinstance(chip, UnreadableImageError):
+            raise chip
+        yield chip
+
+
+def _in_threads(card: Card, entries: Sequence[Entry], threads: int) -> Iterator[Packed]:
+    with ThreadPoolExecutor(threads) as pool:
+        parts = [entries[start : start + PART] for start in range(0, len(entries), PART)]
+        yield from _in_order(pool, partial(_pack_part, card), parts, threads)
+
+
+def _pack_part(card: Card, entries: Sequence[Entry]) -> list[Packed]:
+    found: list[Packed] = []
+    for entry in entries:
+        try:
+            found.append(pack_entry(card, entry))
+        except UnreadableImageError as error:
+            found.append(error)
+    return found
+
+
+def _written(chips: Iterator[Packed], target: Path, start: int) -> Iterator[Packed]:
+    """Write the pixels of chips from a byte of a file on; yield the chips without them."""
+    with target.open("r+b") as file:
+        file.seek(start)
+        for chip in chips:
+            if isinstance(chip, UnreadableImageError):
+                yield chip
+                continue
+            file.write(chip.pixels.data)
+            yield without_pixels(chip)
+
+
+def _in_processes(
+    card: Card, entries: Sequence[Entry], target: Path | None, processes: int
+) -> Iterator[Packed]:
+    context = get_context("spawn")
+    chunks = [entries[start : start + CHUNK] for start in range(0, len(entries), CHUNK)]
+    ends = context.RawArray("q", len(chunks) + 1)  # of each chunk in the file, as far as known
+    ends[:] = [0, *[-1] * len(chunks)]
+    shared = (context.Condition(), ends)
+    with ProcessPoolExecutor(processes, context, _start, shared) as pool:
+        work = partial(_pack_chunk, card, target)
+        for sent in _in_order(pool, work, list(enumerate(chunks)), processes):
+            yield sent if isinstance(sent, UnreadableImageError) else _received(*sent)
+
+
+_shared: list[Any] = []  # of a process that packs: the condition and the ends of chunks
+
+
+def _start(*shared: Any) -> None:
+    _shared[:] = shared
+
+
+def _pack_chunk(
+    card: Card, target: Path | None, chunk: tuple[int, Sequence[Entry]]
+) -> list[Sent | UnreadableImageError]:
+    """Pack a chunk in a process of its own, and write its pixels where the chunk before ends."""
+    number, entries = chunk
+    found = list(_in_threads(card, entries, THREADS_EACH))
+    pixels = [one.pixels for one in found if isinstance(one, PackedChip)]
+    changed, ends = _shared
+    with changed:
+        changed.wait_for(lambda: ends[number] >= 0)
+        ends[number + 1] = ends[number] + sum(one.nbytes for one in pixels)
+        changed.notify_all()
+    if target is not None and pixels:
+        with target.open("r+b") as file:
+            file.seek(ends[number])
+            for one in pixels:
+                file.write(np.ascontiguousarray(one).data)
+    return [one if isinstance(one, UnreadableImageError) else _sent(one) for one in found]
+
+
+def _sent(chip: PackedChip) -> Sent:
+    """Return a chip without pixels as it is sent to another process, which copies every pixel."""
+    return replace(chip, pixels=np.empty(0)), chip.pixels.shape, chip.pixels.dtype.name
+
+
+def _received(chip: PackedChip, shape: tuple[int, ...], dtype: str) -> PackedChip:
+    return replace(chip, pixels=np.broadcast_to(np.zeros((), dtype), shape))
+
+
+def _in_order(
+    pool: Executor, work: Callable[[Any], list[T]], tasks: Sequence[Any], workers: int
+) -> Iterator[T]:
+    """Yield the results of all tasks in their order; few tasks are started ahead."""
+    waiting: deque[Future[list[T]]] = deque()
+    left = iter(tasks)
+    try:
+        while True:
+            for task in left:
+                waiting.append(pool.submit(work, task))
+                if len(waiting) >= AHEAD * workers:
+                    break
+            if not waiting:
+                return
+            yield from waiting.popleft().result()
+    finally:
+        for task in waiting:
+            task.cancel()

@@ -1,0 +1,60 @@
+"""Drift of features against scores: one panel for each condition of the test chips."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from .style import COLOURS, GREY, MARKERS, SETTINGS, figure, panels, plain, width_of, wrapped
+
+COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """The drift of a row under a condition, and its score on clean chips, a fraction."""
+
+    row: str
+    drift: float
+    score: float
+    control: bool
+
+
+def drift_figure(points: Mapping[str, Sequence[Drifted]], score: str, title: str) -> Figure:
+    """Draw the score of each row over its drift, one panel per condition; controls are grey.
+
+    Args:
+        points: The points of each condition.
+        score: Name of the metric.
+        title: The column of the scores.
+    """
+    rows = {one.row: one.control for of in points.values() for one in of}
+    styles = {
+        row: (GREY if control else COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
+        for number, (row, control) in enumerate(rows.items())
+    }
+    down, across = -(-len(points) // COLUMNS), min(COLUMNS, len(points))
+    with mpl.rc_context(SETTINGS):
+        names = [wrapped(row) for row in rows]
+        drawn = figure(
+            1.9 * across + width_of([*names], 8) + 0.7, max(2.0 * down, 0.15 * len(rows)) + 0.5
+        )
+        for axes, (condition, pairs) in zip(
+            panels(drawn, len(points), COLUMNS, sharey=True), points.items(), strict=True
+        ):
+            for one in pairs:
+                colour, marker = styles[one.row]
+                axes.plot(one.drift, 100 * one.score, marker, color=colour, markersize=4)
+            axes.set_title(condition, fontsize=7)
+            axes.tick_params(labelsize=6)
+        drawn.supxlabel("drift of features (1 minus mean cosine)", fontsize=8)
+        drawn.supylabel(f"{score} on clean chips (%)", fontsize=8)
+        drawn.suptitle(plain(title), fontsize=8)
+        entries = [
+            Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=4, label=name)
+            for name, (colour, marker) in zip(names, styles.values(), strict=True)
+        ]
+        drawn.legend(handles=entries, loc="outside right center")
+    return drawn

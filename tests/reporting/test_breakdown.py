@@ -1,0 +1,183 @@
+"""Accuracy by azimuth, depression, serial number and size is that of the chips with that fact."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chips import write_images
+from commands import call_here
+from stores import fill
+
+from sarbench.bench.data.facts import ChipFacts, Facts
+from sarbench.bench.data.listing import DatasetMismatchError
+from sarbench.bench.data.prepare import prepare
+from sarbench.bench.data.registry import card
+from sarbench.bench.python.open_results import open_store
+from sarbench.bench.store.records import Store
+
+GRID = """
+name = "facts"
+methods = []
+controls = ["raw_pixels"]
+[evaluate]
+datasets = ["folder:chips", "synthetic"]
+seeds = 2
+[evaluate.protocols]
+knn = [2]
+"""
+TEST = [f"{name}/t{number}" for name in "ab" for number in range(6)]
+AZIMUTH = {chip: 31.0 * number for number, chip in enumerate(TEST)}  # 0 to 341
+UNKNOWN = TEST[3]
+
+
+def right(run, labels: np.ndarray) -> np.ndarray:
+    """Return made-up results, which differ between the seeds."""
+    return np.random.default_rng([run.seed, len(labels)]).random(len(labels)) < 0.6
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("facts")
+    chips = folder / "runs" / "data" / "chips"
+    write_images(
+        chips, *(f"train/{c}/{n}.png" for c in "ab" for n in range(3)),
+        *(f"test/{chip}.png" for chip in TEST),
+    )  # fmt: skip
+    write_images(chips, "test/b/t5.png", side=20)
+    lines = [
+        f"{chip},{'' if chip == UNKNOWN else azimuth},{15 if azimuth < 100 else 30},SN {chip[0]}"
+        for chip, azimuth in AZIMUTH.items()
+    ]
+    (chips / "metadata.csv").write_text("\n".join(["id,azimuth,depression,serial", *lines]))
+    (folder / "grid.toml").write_text(GRID)
+    fill(folder / "grid.toml", folder / "runs", right)
+    return folder
+
+
+def table(home: Path, *words: str, grid: Path | None = None):
+    runs = home / "runs"
+    where = [] if grid else ["--runs", runs, "--data", runs / "data"]
+    return call_here("table", grid or home / "grid.toml", *words, *where)
+
+
+def by_hand(home: Path, chosen: list[str]) -> float:
+    """Return the mean over both seeds of the accuracy on some chips."""
+    results = open_store(home / "runs").predictions()
+    rows = results[(results["method"] == "raw_pixels") & results["chip"].isin(chosen)]
+    return rows.groupby("seed", observed=True)["correct"].mean().mean()
+
+
+@pytest.mark.parametrize("width", [30, 45])
+def test_accuracy_by_azimuth_is_that_of_the_chips_in_each_sector(home: Path, width: int):
+    done = table(
+        home, "--by", f"azimuth:{width}", "--json", "-d", "folder:chips", "-m", "raw_pixels"
+    )
+    lines = json.loads(done.stdout)
+    sectors: dict[str, list[str]] = {}
+    for chip, azimuth in AZIMUTH.items():
+        low = int(azimuth // width) * width
+        name = "unknown" if chip == UNKNOWN else f"{low}-{low + width} deg"
+        sectors.setdefault(name, []).append(chip)
+    assert {one["azimuth"]: one["test_chips"] for one in lines} == {
+        name: len(chips) for name, chips in sectors.items()
+    }
+    for one in lines:
+        assert one["accuracy"] == pytest.approx(by_hand(home, sectors[one["azimuth"]]))
+    assert lines[-1]["azimuth"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("by", "parts"),
+    [
+        ("depression", {"15 deg": TEST[:4], "30 deg": TEST[4:]}),
+        ("serial", {"a SN a": TEST[:6], "b SN b": TEST[6:]}),
+        ("size", {"16 x 16 px": TEST[:-1], "20 x 20 px": TEST[-1:]}),
+    ],
+)
+def test_accuracy_by_another_fact(home: Path, by: str, parts: dict[str, list[str]]):
+    lines = json.loads(
+        table(home, "--by", by, "--json", "-d", "folder:chips", "-m", "raw_pixels").stdout
+    )
+    assert [one[by] for one in lines] == list(parts)
+    for one in lines:
+        assert one["test_chips"] == len(parts[one[by]])
+        assert one["accuracy"] == pytest.approx(by_hand(home, parts[one[by]]))
+
+
+def test_the_table_needs_only_the_store_and_names_sets_without_the_fact(home: Path, tmp_path):
+    path = tmp_path / "facts.zip"
+    done = call_here(
+        "archive", home / "grid.toml", "--out", path, "--runs", home / "runs",
+        "--data", home / "runs" / "data",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shown = table(home, "--by", "azimuth", grid=path)
+    assert "folder:chips/knn/2: accuracy by azimuth sector of 45 degrees in percent" in shown.stdout
+    assert "synthetic is left out: the store does not have" in shown.stderr
+    alone = table(home, "--by", "azimuth", "-d", "synthetic")
+    assert alone.returncode == 2
+    assert "the store has no azimuth of the test chips of synthetic; it is known" in alone.stderr
+    wrong = table(home, "--by", "elevation")
+    assert wrong.returncode == 2
+    assert "--by elevation is not a breakdown; allowed: azimuth, azimuth:30" in wrong.stderr
+    assert table(home, "--by", "size", "--per-class").returncode == 2
+
+
+def test_predictions_hold_the_facts_of_each_chip(home: Path):
+    frame = open_store(home / "runs").predictions()
+    one = frame[(frame["chip"] == "b/t5") & (frame["seed"] == 0)].iloc[0]
+    assert (one["azimuth_deg"], one["depression_deg"]) == (341, 30)
+    assert (one["serial"], one["size"]) == ("SN b", "20 x 20")
+    assert np.isnan(frame[frame["chip"] == UNKNOWN]["azimuth_deg"]).all()
+    assert np.isnan(frame[frame["dataset"] == "synthetic"]["azimuth_deg"]).all()
+
+
+def test_facts_change_no_digest_and_may_be_added_later(tmp_path: Path):
+    write_images(tmp_path / "set", *(f"{s}/{c}/{s}.png" for s in ("train", "test") for c in "ab"))
+    store = Store(tmp_path / "runs")
+    before = prepare("folder:set", tmp_path, store.prepared).chips
+    assert before.facts is None
+    (tmp_path / "set" / "metadata.csv").write_text("id,azimuth\na/test,90\nnobody,1\n")
+    after = prepare("folder:set", tmp_path, store.prepared).chips
+    assert (after.data_digest, after.split_digest) == (before.data_digest, before.split_digest)
+    assert after.facts is not None
+    assert after.facts.azimuth_deg[list(after.ids).index("a/test")] == 90
+    assert np.isnan(after.facts.azimuth_deg).sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (
+            "name,azimuth\nx,1\n",
+            "it must have id and one or more of azimuth, depression and serial",
+        ),
+        ("id,angle\nx,1\n", "has the columns id, angle; it must have id"),
+        ("id,azimuth\nx,400\n", "line 2: azimuth is '400'; it must be a number from 0 to 360"),
+        ("id,depression\nx,flat\n", "line 2: depression is 'flat'; it must be a number from 0"),
+        ("id,azimuth\nx,1\nx,2\n", "line 3: x is named twice"),
+    ],
+)
+def test_a_wrong_metadata_file_is_refused(tmp_path: Path, text: str, cause: str):
+    write_images(tmp_path / "set", *(f"{s}/{c}/{s}.png" for s in ("train", "test") for c in "ab"))
+    (tmp_path / "set" / "metadata.csv").write_text(text)
+    with pytest.raises(DatasetMismatchError, match=cause):
+        prepare("folder:set", tmp_path, tmp_path / "prepared")
+
+
+def test_facts_survive_json_and_damaged_ones_are_refused():
+    facts = Facts.of(
+        [ChipFacts(90.5, 15, "SN_1"), ChipFacts()], np.array([[128, 129], [54, 54]])
+    )  # fmt: skip
+    stored = json.loads(json.dumps(facts.to_json()))
+    assert Facts.from_json(stored, 2).to_json() == stored
+    assert Facts.of([ChipFacts()]).to_json() == {}
+    for damaged in ({"azimuth_deg": [1]}, {"azimuth_deg": [1, 999]}, {"serial": ["a", 7]}):
+        with pytest.raises((ValueError, TypeError)):
+            Facts.from_json(damaged, 2)
+
+
+def test_depression_and_serial_of_mstar_are_known_without_files():
+    facts = card("mstar_soc").source.facts("HB03333.000")
+    assert (facts.depression_deg, facts.serial) == (15, "SN_9563")
