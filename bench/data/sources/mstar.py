@@ -16,6 +16,7 @@ from ..phoenix import is_phoenix
 from ..rendering import OptionError
 from ..source import CROP_PX, Card, Entry, Listing, Members
 from . import mstar_raw
+from .mstar_names import OTHER_VEHICLES, POOL_TITLES, POOLS, TITLES
 from .mstar_release import Collection, Table, read_table
 
 STEM = re.compile(r"HB(\d{5})(?:\.(\d{3}))?$", re.IGNORECASE)
@@ -166,40 +167,6 @@ def _read_folders(folders: tuple[str, ...]) -> _Known:
     return known
 
 
-# Pools, and how the names of the splits begin whose test chips they leave out.
-POOLS = {"mstar_rest": "mstar_soc", "mstar_rest/without_eoc": "mstar_"}
-
-OTHER_VEHICLES = "exclude_serials=test"  # option of a pool
-
-TITLES = {  # name -> title, description
-    "mstar_soc": (
-        "MSTAR SOC",
-        "Ten military vehicles, X band, 0.3 m; train at 17, test at 15 degrees depression. One "
-        "serial number per class.",
-    ),
-    "mstar_soc/all_serials": (
-        "MSTAR SOC, all serials",
-        "As mstar_soc with three serial numbers each of BMP2 and T72.",
-    ),
-    "mstar_eoc_depression": (
-        "MSTAR EOC depression",
-        "Four classes; train at 17, test at 30 degrees depression.",
-    ),
-    "mstar_eoc_configuration": (
-        "MSTAR EOC configuration",
-        "Trained on four classes at 17 degrees, tested on T72 in other configurations.",
-    ),
-    "mstar_eoc_version": (
-        "MSTAR EOC version",
-        "Trained on four classes at 17 degrees, tested on other versions of BMP2 and T72.",
-    ),
-    "mstar_eoc_scene": (
-        "MSTAR EOC scene",
-        "Three classes; train in one scene, test in others, at 30 and 45 degrees together.",
-    ),
-}
-
-
 class Mstar(mstar_raw.RawFiles):
     """MSTAR with its splits, and the pools of all chips outside their test sets."""
 
@@ -229,27 +196,15 @@ class Mstar(mstar_raw.RawFiles):
 
     def cards(self) -> tuple[Card, ...]:
         """Return the six splits and two pools."""
-        rest = (
-            "All MSTAR chips that are in no test set of mstar_soc, either variant. It shares chips "
-            "with the test sets of mstar_eoc_*. It needs the CD layout."
-        )
-        training = "All MSTAR chips that are in no test set at all. It needs the CD layout."
         splits = (
             Card(name, "dataset", title, what, self, crop_px=CROP_PX)
             for name, (title, what) in TITLES.items()
         )
-        return (
-            *splits,
-            Card("mstar_rest", "pool", "MSTAR without SOC test sets", rest, self, total=13_892),
-            Card(
-                "mstar_rest/without_eoc",
-                "pool",
-                "MSTAR without test sets",
-                training,
-                self,
-                total=6_497,
-            ),
+        pools = (
+            Card(name, "pool", title, f"{what} It needs the CD layout.", self, total=total)
+            for name, (title, what, total) in POOL_TITLES.items()
         )
+        return (*splits, *pools)
 
     def with_options(self, card: Card, options: dict[str, str]) -> Card:
         """Return the card of a rendering, or of a pool without the vehicles of its test sets.
