@@ -199,7 +199,8 @@ def test_a_plan_reads_and_prepares_the_pools_that_entries_name(packed: Store, tm
     limits = Limits(10, {"pretrain": 1, "evaluate": 1}, 60.0)
     keys = {str(entry.key) for entry in (*plan.pretrain, *plan.runs)}
     arrays = make_arrays(plan, keys, set(), limits)
-    assert {job.label: job.pool for array in arrays for job in array.jobs} == pools
+    handed = [job for array in arrays for work in array.jobs for job in work]
+    assert {job.label: job.pool for job in handed} == pools
     (job,) = (job for job in plan.jobs() if job.label == "FG-MAE")
     assert len(pool_of_job(job, packed).labels) == 400
 

@@ -88,15 +88,18 @@ def test_a_training_is_one_job_of_an_array_and_the_runs_of_each_state_follow_it(
     wanted = {str(entry.key) for entry in (*plan.pretrain, *plan.runs)}
     arrays = make_arrays(plan, wanted, set(), Limits(1000, {"pretrain": 8, "evaluate": 8}, 600))
     pretrain, _, *dependent = arrays
-    assert [[one.at for one in job.pretrainings] for job in pretrain.jobs] == [[None, 0.3, 0.1]] * 2
-    trained = {one.key for job in pretrain.jobs for one in job.pretrainings}
+    trainings = [job for (job,) in pretrain.jobs]
+    assert [[one.at for one in job.pretrainings] for job in trainings] == [[None, 0.3, 0.1]] * 2
+    trained = {one.key for job in trainings for one in job.pretrainings}
     assert {array.after for array in dependent} == trained
-    assert all(run.start == array.after for array in dependent for run in array.jobs[0].runs)
+    assert all(
+        run.start == array.after for array in dependent for (job,) in array.jobs for run in job.runs
+    )
 
     entries(plan)[1.0].state = "done"
     wanted = {str(entries(plan)[at].key) for at in (0.1, 0.3)}
     (array,) = make_arrays(plan, wanted, set(), Limits(1000, {"pretrain": 8, "evaluate": 8}, 600))
-    (job,) = array.jobs
+    ((job,),) = array.jobs
     assert [one.at for one in job.pretrainings] == [0.3, 0.1]
 
 
