@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,17 @@ def floors() -> dict[str, int]:
     return {place: int(floor) for floor, place in ROW.findall(text)}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def modules(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
     for path in sorted(folder.rglob("*.py")):
-        yield path, ast.parse(path.read_text())
+        yield path, parsed(path)
 
 
+@cache
 def imports(tree: ast.Module) -> list[tuple[int, str]]:
     """Return (number of leading dots, module) of every import in a file."""
     found = []

@@ -306,8 +306,16 @@ def test_states_of_a_stopped_training_have_the_bits_of_those_of_others(tmp_path)
 
 def test_a_wrong_request_exits_with_2_and_one_message(finished, tmp_path):
     # in a process of its own; tests/cli/test_bad_input.py has the other wrong requests
-    sarbench = Sarbench(tmp_path, TINY.replace("linear = [5]", "linear = [500]"))
+    sarbench = Sarbench(tmp_path, TINY.replace("linear = [5]", "linear = [0]"))
     sarbench.runs = finished.runs
     refused = sarbench.call("plan", sarbench.grid, status=2)
+    assert "evaluate.protocols.linear" in refused.stderr
+    assert (refused.stdout, refused.stderr.count("error:")) == ("", 1)
+
+
+def test_more_shots_than_a_class_has_chips_are_refused(finished, tmp_path):
+    sarbench = Sarbench(tmp_path, TINY.replace("linear = [5]", "linear = [500]"))
+    sarbench.runs = finished.runs
+    refused = sarbench.here("plan", sarbench.grid, status=2)
     assert "500 shots" in refused.stderr
     assert (refused.stdout, refused.stderr.count("error:")) == ("", 1)
