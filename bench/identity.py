@@ -6,7 +6,7 @@ rounding at most and are not part of a key.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from math import isfinite
@@ -263,6 +263,11 @@ class Job:
             return None
         runs = [run for run in self.runs if run.start in keys]
         return replace(self, pretraining=kept[0], earlier=tuple(kept[1:]), runs=runs)
+
+
+def labels_of(work: Iterable[Job]) -> str:
+    """Return the names of some work, each once."""
+    return ", ".join(dict.fromkeys(job.label for job in work))
 
 
 def to_json(value: Any) -> dict[str, Any]:

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from ..data.chips import Chips
 from .content import content_of, ranks, resized
-from .pictures import draw_chip
+from .pictures import draw_chip, sheet
 
 COLUMNS = 3  # chips in a row, each with two training chips
 MOST = 45
@@ -27,12 +25,7 @@ def draw_doubted(chips: Chips, doubted: Sequence[tuple[str, str, str]], path: Pa
     """
     doubted = doubted[:MOST]
     row_of = {str(chip_id): row for row, chip_id in enumerate(chips.ids)}
-    rows = -(-len(doubted) // COLUMNS)
-    figure = Figure(figsize=(4.2 * COLUMNS, 1.8 * rows + 0.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, 3 * COLUMNS, squeeze=False).ravel()
-    for axis in axes:
-        axis.set_axis_off()
+    figure, axes = sheet(-(-len(doubted) // COLUMNS), 3 * COLUMNS, (1.4, 1.8))
     of_class = {
         name: np.flatnonzero((chips.labels == label) & ~chips.is_test)
         for label, name in enumerate(chips.classes)

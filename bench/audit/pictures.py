@@ -25,12 +25,7 @@ def draw_pairs(result: Audit, path: Path) -> None:
     found = result.duplicates
     pairs = _choose([*result.exact, *(pair_of(found, one) for one in found.near)])
     symmetry = {(one.first, one.second): one.match.symmetry for one in found.near}
-    rows = -(-len(pairs) // COLUMNS)
-    figure = Figure(figsize=(3.4 * COLUMNS, 2.1 * rows + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, 2 * COLUMNS, squeeze=False).ravel()
-    for axis in axes:
-        axis.set_axis_off()
+    figure, axes = sheet(-(-len(pairs) // COLUMNS), 2 * COLUMNS, (1.7, 2.1))
     collection = found.collection
     for place, pair in enumerate(pairs):
         first, second = (collection.image(number).pixels for number in pair.numbers)
@@ -48,9 +43,19 @@ def draw_pairs(result: Audit, path: Path) -> None:
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
+def sheet(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Figure, Sequence[Axes]]:
+    """Return a figure with axes of so many inches (width, height), row by row."""
+    width, height = inches
+    figure = Figure(figsize=(width * columns, height * rows + 0.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    return figure, list(axes)
+
+
 def draw_chip(axis: Axes, image: np.ndarray, label: str) -> None:
     """Draw the square root of a chip's amplitude, which shows clutter and target."""
-    axis.set_axis_off()
     white = float(np.percentile(image, BRIGHTEST)) or 1.0
     shown = np.sqrt(np.clip(image / white, 0, 1))
     axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")

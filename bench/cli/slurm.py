@@ -10,6 +10,7 @@ import typer
 from ..contract.plugins import check_contracts
 from ..grid.schema import GridError
 from ..grid.seed_warnings import claim_warning
+from ..identity import labels_of
 from ..plan.entry import Entry
 from ..plan.failure_class import CLASSES
 from ..plan.plan import Plan, counted
@@ -145,9 +146,8 @@ def _describe_array(array: JobArray, job: str) -> str:
 def _print_dry(array: JobArray, script: str) -> None:
     out.print(f"== {_describe_array(array, '(not submitted)')}", markup=False)
     for index, work in enumerate(array.jobs):
-        labels = ", ".join(dict.fromkeys(job.label for job in work))
         runs = sum(len(job.runs) for job in work)
-        out.print(f"   {index}: {labels}, {runs or 'no'} runs", markup=False)
+        out.print(f"   {index}: {labels_of(work)}, {runs or 'no'} runs", markup=False)
     out.file.write(script + "\n")
 
 

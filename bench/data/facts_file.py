@@ -1,17 +1,15 @@
 """`metadata.csv` in the folder of a set: azimuth, depression and serial number of chips by id."""
 
-import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from .csv_file import read_lines, refuse
 from .facts import ChipFacts
-from .listing import DatasetMismatchError, name_some
 from .packing import PackedChip
 
 FILE = "metadata.csv"
 COLUMNS = {"azimuth": 360.0, "depression": 90.0}  # and the largest angle
-LARGEST = 2**26  # bytes
 
 
 def facts_file(source: Path | None) -> tuple[Path, ...]:
@@ -29,37 +27,26 @@ def read_facts(path: Path) -> dict[str, ChipFacts]:
     """
     found: dict[str, ChipFacts] = {}
     problems: list[str] = []
-    try:
-        if path.stat().st_size > LARGEST:
-            raise DatasetMismatchError(f"{path} is larger than {LARGEST >> 20} MiB; divide the set")
-        with path.open(encoding="utf-8-sig", newline="") as source:
-            reader = csv.DictReader(source, restval="")
-            columns = [str(one).strip() for one in reader.fieldnames or []]
-            reader.fieldnames = columns
-            if "id" not in columns or not {*COLUMNS, "serial"} & {*columns}:
-                raise DatasetMismatchError(
-                    f"{path} has the columns {', '.join(columns) or 'of no line'}; it must have id "
-                    "and one or more of azimuth, depression and serial: correct its first line"
-                )
-            for line in reader:
-                values = {key: str(line[key]).strip() for key in columns}
-                try:
-                    facts = _facts(values)
-                except ValueError as error:
-                    problems.append(f"line {reader.line_num}: {error}")
-                    continue
-                if values["id"] in found:
-                    problems.append(f"line {reader.line_num}: {values['id']} is named twice")
-                found[values["id"]] = facts
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise DatasetMismatchError(
-            f"{path} cannot be read as CSV in UTF-8 ({error}); write id,azimuth,depression,serial"
-        ) from error
-    if problems:
-        raise DatasetMismatchError(
-            f"{path} cannot be used: {name_some(problems, 'problem')}; correct these lines"
-        )
+    for number, values in read_lines(path, "id,azimuth,depression,serial", _wrong_columns):
+        try:
+            facts = _facts(values)
+        except ValueError as error:
+            problems.append(f"line {number}: {error}")
+            continue
+        if values["id"] in found:
+            problems.append(f"line {number}: {values['id']} is named twice")
+        found[values["id"]] = facts
+    refuse(path, problems)
     return found
+
+
+def _wrong_columns(columns: list[str]) -> str:
+    if "id" in columns and {*COLUMNS, "serial"} & {*columns}:
+        return ""
+    return (
+        f"has the columns {', '.join(columns) or 'of no line'}; it must have id and one or more of "
+        "azimuth, depression and serial: correct its first line"
+    )
 
 
 def _facts(values: dict[str, str]) -> ChipFacts:

@@ -145,5 +145,5 @@ def _parts(
     """Yield the pixels of all chips one after the other, many chips at once."""
     place = np.cumsum(counts) * stored.itemsize // COPIED_BYTES
     for numbers in np.split(np.arange(len(counts)), np.flatnonzero(np.diff(place)) + 1):
-        chips: list[np.ndarray] = [pool.chip(i).ravel() for i in numbers.tolist()]
-        yield np.concatenate(chips, dtype=stored)
+        chips = [pool.chip(i).ravel() for i in numbers.tolist()]
+        yield np.concatenate(chips).astype(stored, casting="same_kind", copy=False)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...results.record import Attempt
-from ..identity import Job, Kind, Resources
+from ..identity import Job, Kind, Resources, labels_of
 from ..store.atomic import write_atomic
 from ..store.attempts import attempt_of, record_failure
 from ..store.records import Store
@@ -58,11 +58,6 @@ class Task:
     def kind(self) -> Kind:
         """The part of the store with these keys."""
         return "evaluate" if self.work[0].runs else "pretrain"
-
-    @property
-    def label(self) -> str:
-        """The names of its pretrainings."""
-        return ", ".join(dict.fromkeys(job.label for job in self.work))
 
     def missing(self, store: Store) -> list[str]:
         """Return the keys without a record that can still be done.
@@ -145,9 +140,9 @@ def _run(task: Task, store: Store, stop: StopSignal) -> bool:
     missing = set(task.missing(store))
     if not missing:
         if all(store.read(task.kind, key) for key in task.keys):
-            log.info("nothing is missing of %s", task.label)
+            log.info("nothing is missing of %s", labels_of(task.work))
             return False
-        log.error("the missing part of %s has failed in this job before", task.label)
+        log.error("the missing part of %s has failed in this job before", labels_of(task.work))
         return True
     work = []
     for job in task.work:

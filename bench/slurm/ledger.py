@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..identity import Job, Kind
+from ..identity import Job, Kind, labels_of
 from ..store.atomic import write_atomic
 from ..store.leases import LEASE_S, LeaseHeldError, holder, lease
 from ..store.provenance import host, now
@@ -50,7 +50,7 @@ class Element(BaseModel):
         """Return the element of a job with this work."""
         first = work[0]
         return cls(
-            label=", ".join(dict.fromkeys(job.label for job in work)),
+            label=labels_of(work),
             pretraining=first.pretraining.key,
             runs=[run.key for job in work for run in job.runs],
             earlier=[one.key for one in first.earlier],

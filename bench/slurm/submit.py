@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from submitit.core.utils import FailedJobError
 
-from ..identity import Job, Kind
+from ..identity import Job, Kind, labels_of
 from ..plan.before_work import move_aside
 from ..plan.entry import Entry
 from ..plan.plan import Plan
@@ -228,8 +228,8 @@ class Submitter:
 
     def _executor(self, name: str, array: JobArray, after: str | None) -> Executor:
         """Return submitit's executor with the options of the profile."""
-        labels = ", ".join(dict.fromkeys(job.label for work in array.jobs for job in work))
-        runs = sum(len(job.runs) for work in array.jobs for job in work)
+        every = [job for work in array.jobs for job in work]
+        labels, runs = labels_of(every), sum(len(job.runs) for job in every)
         inside = f"{runs} runs of {labels}" if runs else f"pretraining {labels}"
         return make_executor(
             self.profile,

@@ -6,11 +6,11 @@ import os
 import shutil
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mstar_files import few_chips
 from PIL import Image
 
 from sarbench.bench.data import packed, packing, registry
@@ -33,19 +33,7 @@ SIDES = {"2S1": 158, "BRDM2": 129, "D7": 177, "T62": 172, "ZIL131": 192, "ZSU234
 @pytest.fixture
 def few_mstar(monkeypatch: pytest.MonkeyPatch):
     """Reduce MSTAR to two chips per collection."""
-    whole = mstar.table()
-    collections = {
-        name: replace(c, numbers=frozenset(sorted(c.numbers)[:2]))
-        for name, c in whole.collections.items()
-    }
-    by_id = {i: c for c in collections.values() for i in c.chip_ids()}
-    splits = {
-        name: {i: is_test for i, is_test in split.items() if i in by_id}
-        for name, split in whole.splits.items()
-    }
-    small = replace(whole, collections=collections, by_id=by_id, splits=splits)
-    monkeypatch.setattr(mstar, "table", lambda: small)
-    return small
+    return few_chips(monkeypatch)
 
 
 @pytest.fixture

@@ -1,18 +1,17 @@
 """Class, side and group of each image in a labelled folder, from a CSV file or folder names."""
 
-import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 
+from ..csv_file import read_lines, refuse
 from ..files import ImageFile
-from ..listing import SIDES, DatasetMismatchError, name_some
+from ..listing import SIDES
 
 SPLIT_FILE = "split.csv"
 REQUIRED = ("file", "class")
-LARGEST = 2**26  # bytes of a split file
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,9 @@ def rows_of_csv(path: Path, files: Sequence[ImageFile]) -> list[Row]:
     rows: list[Row] = []
     problems: list[str] = []
     seen: dict[str, int] = {}
-    for number, values in _lines(path):
-        name = Path(values["file"].strip()).as_posix()
-        side = values.get("side", "").strip()
+    for number, values in read_lines(path, "file,class,side[,group,...]", _wrong_columns):
+        name = Path(values["file"]).as_posix()
+        side = values.get("side", "")
         first = seen.setdefault(name, number)
         if first != number:
             problems.append(f"line {number}: {name} is also in line {first}")
@@ -60,47 +59,27 @@ def rows_of_csv(path: Path, files: Sequence[ImageFile]) -> list[Row]:
             problems.append(f"line {number}: {name} is not an image below {path.parent}")
         elif side not in ("", *SIDES):
             problems.append(f"line {number}: side is {side!r}; allowed: train, test")
-        elif not values["class"].strip():
+        elif not values["class"]:
             problems.append(f"line {number}: {name} has no class")
         else:
             rows.append(
                 Row(
-                    known[name], values["class"].strip(), side, values.get("group", "").strip(),
-                    values.get("id", "").strip(), known[name].relative.name,
+                    known[name], values["class"], side, values.get("group", ""),
+                    values.get("id", ""), known[name].relative.name,
                 )
             )  # fmt: skip
-    if problems:
-        raise DatasetMismatchError(
-            f"{path} cannot be used: {name_some(problems, 'problem')}; correct these lines"
-        )
+    refuse(path, problems)
     return rows
 
 
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the number and the values of each line after the header.
-
-    Raises:
-        DatasetMismatchError: The file is too large, is not CSV in UTF-8, or lacks a column.
-    """
-    try:
-        if path.stat().st_size > LARGEST:
-            raise DatasetMismatchError(f"{path} is larger than {LARGEST >> 20} MiB; divide the set")
-        with path.open(encoding="utf-8-sig", newline="") as source:
-            reader = csv.DictReader(source, restval="")
-            columns = [str(one).strip() for one in reader.fieldnames or []]
-            reader.fieldnames = columns
-            if missing := [one for one in REQUIRED if one not in columns]:
-                raise DatasetMismatchError(
-                    f"{path} has no column {' and '.join(missing)}, but "
-                    f"{', '.join(columns) or 'no line'}; its first line must be file,class,side "
-                    "and may name more columns: group, id"
-                )
-            for values in reader:
-                yield reader.line_num, {key: values[key] for key in columns}
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise DatasetMismatchError(
-            f"{path} cannot be read as CSV in UTF-8 ({error}); write file,class,side[,group,...]"
-        ) from error
+def _wrong_columns(columns: list[str]) -> str:
+    missing = [one for one in REQUIRED if one not in columns]
+    if not missing:
+        return ""
+    return (
+        f"has no column {' and '.join(missing)}, but {', '.join(columns) or 'no line'}; its first "
+        "line must be file,class,side and may name more columns: group, id"
+    )
 
 
 def rows_of_folders(files: Iterable[ImageFile]) -> tuple[list[Row], list[str]]:
