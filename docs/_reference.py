@@ -1,4 +1,4 @@
-"""The reference, generated from the code: it stands in a page between two comments.
+"""The reference, generated from the code: printed in a page between two comments.
 
 <!-- reference: NAME -->
 <!-- end -->

@@ -154,8 +154,10 @@ def _figure(
     below = 0.05 * letters if letters > LONGEST_FLAT else 0.0
     with mpl.rc_context(SETTINGS):
         room = max(1.65 * across + 0.5, width_of([plain(title), *names], 8) + 0.2)
-        beside = max(1, int(room / (width_of(names, 8) + 0.5)))
-        height = (1.25 + 0.13 * lines + below) * rows + 0.16 * -(-len(names) // beside) + 0.6
+        entries_across = max(1, int(room / (width_of(names, 8) + 0.5)))
+        height = (
+            (1.25 + 0.13 * lines + below) * rows + 0.16 * -(-len(names) // entries_across) + 0.6
+        )
         made = figure(room, height)
         grid = panels(made, len(drawn), COLUMNS, sharex=bool(what), sharey=True)
         for number, (axes, panel) in enumerate(zip(grid, drawn, strict=True)):
@@ -174,7 +176,9 @@ def _figure(
             scale(grid[0])
         made.supxlabel(plain(what), fontsize=8)
         made.supylabel(f"{score} (%)", fontsize=8)
-        made.legend(handles=entries, title=plain(title), loc="outside upper center", ncols=beside)
+        made.legend(
+            handles=entries, title=plain(title), loc="outside upper center", ncols=entries_across
+        )
     return made
 
 
