@@ -4,11 +4,13 @@ Reading a file imports torch and takes seconds. The store remembers the encoder 
 settings, with size, times and inode of the file: if one of them changes, the file is read again. So
 a file that was replaced is another encoder, with another key and no results yet.
 
-A missing file is an error, unless the store holds the encoder or the record that was imported from
-it. Results are then those of the weights that the path held last, and tables say so.
+A missing file is an error, unless the store holds the record that was imported from this path.
+Results are then those of the weights that the path held last, and tables say so. The name alone does
+not count, because many files of different encoders are called `checkpoint.pth`.
 """
 
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -50,6 +52,8 @@ class Remembered:
         untrained: As in `GivenRow`.
         position_table: As in `GivenRow`.
         missing: Of an archive: whether the file was missing when it was made; else None.
+        label: Of an archive: the label of the entry.
+        from_store: The path relative to the folder of the store, for a project that was moved.
     """
 
     path: str
@@ -62,6 +66,8 @@ class Remembered:
     untrained: bool
     position_table: bool = False
     missing: bool | None = None
+    label: str | None = None
+    from_store: str | None = None
 
     @property
     def key(self) -> str:
@@ -132,7 +138,7 @@ def remember(
         if row is None or entry is None or identity is None:
             continue
         one = Remembered(
-            path=str(source / row.file),  # of no file that is there
+            path=str(source / digest_json(entry.name) / row.file),  # of no file that is there
             stated=entry.stated().to_json(),
             stamp=None,
             code="",
@@ -142,6 +148,7 @@ def remember(
             untrained=row.untrained,
             position_table=row.position_table,
             missing=row.missing,
+            label=entry.name,
         )
         found[one.key] = one
     if found:
@@ -165,7 +172,8 @@ def _find(
     if one and one.stamp == stamp and one.code == reading_digest():
         return one, False
     settled = time.time() - max(stamp[1:3]) / 1e9 > SETTLED_S
-    return _read_weights(path, stated, stamp if settled else None), False
+    read = _read_weights(path, stated, stamp if settled else None)
+    return replace(read, from_store=_from_store(path, store)), False
 
 
 def _read_weights(path: Path, stated: Stated, stamp: Stamp | None) -> Remembered:
@@ -191,26 +199,33 @@ def _read_weights(path: Path, stated: Stated, stamp: Stamp | None) -> Remembered
 def _of_missing(entry: EncoderEntry, known: dict[str, Remembered], store: Store) -> Remembered:
     """Return the encoder that a missing file held last.
 
-    It is found by the path, else by the name of the file, and its record must be in the store.
+    It is found by the path, absolute or relative to the store, and its record must be in the store;
+    that of an archive is found by the name of the file and the label of the entry.
 
     Raises:
-        GridError: The store has no record of it, or of several files of that name.
+        GridError: The store has no record of it.
     """
-    stated, name = entry.stated().to_json(), Path(entry.weights).name
+    path, stated = Path(entry.weights), entry.stated().to_json()
     there = known.get(_key(entry.weights, stated))
     alike = [there] if there else [
-        one for one in known.values() if (Path(one.path).name, one.stated) == (name, stated)
+        one for one in known.values()
+        if one.stated == stated and (
+            one.from_store == _from_store(path, store) if one.missing is None
+            else (Path(one.path).name, one.label) == (path.name, entry.name)
+        )
     ]  # fmt: skip
     done = {one.identity["config"]["digest"]: one for one in alike if _is_stored(one, store)}
     if len(done) == 1:
         return next(iter(done.values()))
-    known_here = (
-        f"has {len(done)} encoders from files of that name" if done else "has no encoder from it"
-    )
+    known_here = f"has {len(done)} encoders from it" if done else "has no encoder from it"
     raise GridError(
         f"the file {entry.weights} is missing, and the store {store.root} {known_here}; put it "
         "there, or give its path, absolute or relative to the folder of the grid"
     )
+
+
+def _from_store(path: Path, store: Store) -> str:
+    return os.path.relpath(path, store.root.absolute())
 
 
 def _is_stored(one: Remembered, store: Store) -> bool:

@@ -177,11 +177,53 @@ def test_a_missing_file_is_known_by_its_record(tmp_path, store):
     assert rows(again)[0].identity == rows(plan)[0].identity
     assert rows(again)[0].given.missing
     assert [entry.state for entry in again.pretrain if entry.planned.given] == ["done"]
-    moved = tmp_path / "elsewhere"
-    moved.mkdir()
-    assert rows(plan_of(moved, store, entry))[0].identity == rows(plan)[0].identity
     with pytest.raises(GridError, match="put it there"):
         plan_of(tmp_path, store, '{weights = "a.pth", heads = 6}')
+
+
+@pytest.mark.parametrize("written", ["b/checkpoint.pth", "checkpoint.pth", "x/../checkpoint.pth"])
+def test_a_path_that_never_existed_shows_no_other_file_of_its_name(tmp_path, store, written):
+    (tmp_path / "a").mkdir()
+    write_weights(tmp_path / "a" / "checkpoint.pth")
+    plan = plan_of(tmp_path, store, '{weights = "a/checkpoint.pth", heads = 3}')
+    imported(plan, store)
+    with pytest.raises(GridError, match=r"checkpoint\.pth is missing, and the store .* has no enc"):
+        plan_of(tmp_path, store, f'{{weights = "{written}", heads = 3, label = "SARATR-X"}}')
+
+
+def test_a_project_that_moved_without_its_files_keeps_its_rows(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    (old / "runs").mkdir(parents=True)
+    write_weights(old / "a.pth")
+    entry = '{weights = "a.pth", heads = 3}'
+    plan = plan_of(old, Store(old / "runs"), entry)
+    imported(plan, Store(old / "runs"))
+    old.rename(new)
+    (new / "a.pth").unlink()
+    (again,) = rows(plan_of(new, Store(new / "runs"), entry))
+    assert again.identity == rows(plan)[0].identity
+    assert again.given.missing
+
+
+def test_files_of_one_name_in_an_archive_are_told_apart_by_their_labels(tmp_path, store):
+    for folder, added in (("a", 0.0), ("b", 1.0)):
+        (tmp_path / folder).mkdir()
+        write_weights(tmp_path / folder / "checkpoint.pth", added=added)
+    entries = ", ".join(
+        f'{{weights = "{one}/checkpoint.pth", heads = 3, label = "{one.upper()}"}}' for one in "ab"
+    )
+    plan = plan_of(tmp_path, store, entries)
+    (tmp_path / "unpacked").mkdir()
+    joined = Store(tmp_path / "unpacked")
+    starts = [entry.planned for entry in plan.pretrain]
+    given_files.remember(plan.grid, plan.methods, starts, tmp_path / "given.zip", joined.root)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    again = rows(plan_of(elsewhere, joined, entries))
+    assert [one.identity for one in again] == [one.identity for one in rows(plan)]
+    assert again[0].identity != again[1].identity
+    with pytest.raises(GridError, match="has no encoder from it"):
+        plan_of(elsewhere, joined, '{weights = "checkpoint.pth", heads = 3, label = "C"}')
 
 
 def test_the_last_encoder_of_a_missing_file_counts(tmp_path, store):
