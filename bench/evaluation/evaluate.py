@@ -20,10 +20,9 @@ from ...protocols import PROTOCOLS
 from ...results.record import RunRecord
 from ..data.chips import Chips
 from ..identity import Pretraining, Resources, Run, from_json
-from ..store.atomic import file_digest
 from ..store.provenance import Clock
 from ..store.records import Store
-from ..store.weights import CheckpointMismatchError, load_encoder
+from ..store.weights import check_weights, load_encoder
 from .encoded_chips import EncodedChips, Head
 from .run_writer import RunWriter
 
@@ -101,23 +100,14 @@ class Evaluation(EncodedChips):
         Raises:
             CheckpointMismatchError: The encoder is missing, or is not that of the record.
         """
-        record = store.read("pretrain", identity.key)
-        if record is None:
-            raise CheckpointMismatchError(
-                f"pretraining {identity.key[:12]} has no record; run the pretraining first"
-            )
+        record = check_weights(store, identity)
         method = _registry.get(identity.method)
         px = (identity.encoder or {}).get("input_px", 0)
         kind, shuffles = method.evaluation_input, method.shuffles_labels
         super().__init__(chips, resources.device, kind, px, readouts, shuffles_labels=shuffles)
         self.identity, self.resources = identity, resources
         self.weights_digest = record.weights_digest
-        self._method, self._weights = method, store.encoder(identity.key)
-        if file_digest(self._weights) != self.weights_digest:
-            raise CheckpointMismatchError(
-                f"{self._weights} is not the file that its record describes; "
-                "rerun the pretraining with `sarbench run --force`"
-            )
+        self._method, self._store = method, store
         self._writer = RunWriter(chips, store, self.weights_digest, warn)
 
     def make_encoder(self, drop_path: float = 0.0) -> nn.Module:
@@ -125,7 +115,7 @@ class Evaluation(EncodedChips):
         size = encoder_from_json(self.identity.encoder) if self.identity.encoder else None
         config = from_json(self._method.Config, self.identity.config)
         encoder = self._method.build_encoder(config, size, drop_path=drop_path)
-        load_encoder(self._weights, encoder, self.identity)
+        load_encoder(self._store, encoder, self.identity)
         return encoder.to(self.device)
 
     def run(self, group: RunGroup) -> Iterator[RunRecord]:

@@ -129,7 +129,7 @@ def _method_on(
     """Build the method on its device, as fast as the device allows."""
     check_precision(identity.precision, resources.device, warn)
     given = given_of(identity)
-    weights = read_encoder(store.encoder(given.key), given) if given else None
+    weights = read_encoder(store, given) if given else None
     method = build_method(identity, weights).to(resources.device)
     if ranks.count > 1:
         share_statistics(method, ranks.gather)

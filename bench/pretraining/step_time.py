@@ -57,7 +57,7 @@ def measure_step(identity: Pretraining, pool: Sequence[str], store: Store) -> St
 def _steps_s(identity: Pretraining, pool: Sequence[str], store: Store) -> list[float]:
     """Return the seconds of each timed step."""
     given = given_of(identity)
-    weights = read_encoder(store.encoder(given.key), given) if given else None
+    weights = read_encoder(store, given) if given else None
     chips = open_pool_of(identity, pool, store.prepared)
     resources, began = Resources(), time.monotonic()
     with TemporaryDirectory(prefix="sarbench-") as folder:

@@ -1,6 +1,7 @@
 """Files of encoder weights, saved with the identity of their pretraining and loaded strictly."""
 
 import json
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ...results.record import PretrainRecord
 from ..identity import Pretraining
-from .atomic import write_atomic
+from .atomic import file_digest, write_atomic
+from .records import Store
 
 
 class CheckpointMismatchError(ValueError):
@@ -28,25 +31,64 @@ def save_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> str:
     return sha256(content).hexdigest()
 
 
-def load_encoder(path: Path, encoder: nn.Module, identity: Pretraining) -> None:
-    """Load all weights of an encoder from a file.
+def load_encoder(store: Store, encoder: nn.Module, identity: Pretraining) -> None:
+    """Load all weights of the stored encoder of a pretraining.
 
     Raises:
-        CheckpointMismatchError: The file is damaged or belongs to another pretraining, or its
-            weights do not match the encoder one to one.
+        CheckpointMismatchError: The file is not that of the record, or its weights do not match the
+            encoder one to one.
     """
     try:
-        encoder.load_state_dict(read_encoder(path, identity), strict=True)
+        encoder.load_state_dict(read_encoder(store, identity), strict=True)
     except RuntimeError as error:
-        raise CheckpointMismatchError(f"{path}: {error}") from error
+        raise CheckpointMismatchError(f"{store.encoder(identity.key)}: {error}") from error
 
 
-def read_encoder(path: Path, identity: Pretraining) -> dict[str, Tensor]:
-    """Return all weights of the encoder of a pretraining, by name.
+def check_weights(store: Store, identity: Pretraining) -> PretrainRecord:
+    """Return the record of a pretraining whose stored encoder is the one that it describes.
+
+    A file is read once in a process.
 
     Raises:
-        CheckpointMismatchError: The file is damaged or belongs to another pretraining.
+        CheckpointMismatchError: There is no record, or the file is not the one that it describes.
     """
+    path = store.encoder(identity.key)
+    record: PretrainRecord | None = store.read("pretrain", identity.key)
+    if record is None:
+        raise CheckpointMismatchError(
+            f"pretraining {identity.key[:12]} has no record; run the pretraining first"
+        )
+    try:
+        found = path.stat()
+        digest = _digest(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    except OSError as error:
+        raise CheckpointMismatchError(
+            f"{path} cannot be read: {error.strerror}; merge a store that has it, or rerun the "
+            "pretraining with `sarbench run --force`"
+        ) from error
+    if digest != record.weights_digest:
+        raise CheckpointMismatchError(
+            f"{path} is not the file that its record describes; "
+            "rerun the pretraining with `sarbench run --force`"
+        )
+    return record
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, *stamp: int) -> str:
+    """Return the SHA-256 of a file with a certain size and times."""
+    return file_digest(path)
+
+
+def read_encoder(store: Store, identity: Pretraining) -> dict[str, Tensor]:
+    """Return all weights of the stored encoder of a pretraining, by name.
+
+    Raises:
+        CheckpointMismatchError: The file is damaged, is not that of the record, or belongs to
+            another pretraining.
+    """
+    check_weights(store, identity)
+    path = store.encoder(identity.key)
     try:
         with safe_open(path, framework="pt") as file:
             saved = (file.metadata() or {}).get("pretraining", "{}")

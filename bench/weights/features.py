@@ -70,7 +70,7 @@ def encoder_of_key(store: Store, key: str, drop_path: float = 0.0) -> tuple[nn.M
     network = method.build_encoder(
         from_json(method.Config, identity.config), encoder_from_json(size), drop_path=drop_path
     )
-    load_encoder(store.encoder(identity.key), network, identity)
+    load_encoder(store, network, identity)
     return network.eval(), size["input_px"]
 
 

@@ -104,7 +104,7 @@ def encoders(root: Path, methods: list[str]) -> dict[str, tuple[nn.Module, int]]
         kind = get(identity.method)
         if kind.name in methods and size is not None and size.name == "vit_nano":
             network = kind.build_encoder(from_json(kind.Config, identity.config), size)
-            load_encoder(store.encoder(key), network, identity)
+            load_encoder(store, network, identity)
             found.setdefault(kind.label, (network.eval(), size.input_px))
     return found
 

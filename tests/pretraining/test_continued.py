@@ -15,7 +15,7 @@ from sarbench.bench.identity import Pretraining, Resources
 from sarbench.bench.method_facts.build import FirstWeightsError, NotTrainedHereError, build_method
 from sarbench.bench.pretraining.claim import Interrupted
 from sarbench.bench.pretraining.loop import pretrain
-from sarbench.bench.store.records import Store
+from sarbench.bench.store.records import DamagedRecordError, Store
 from sarbench.bench.store.weights import CheckpointMismatchError
 from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.given_weights import GivenWeights
@@ -90,8 +90,12 @@ def test_without_the_given_weights_nothing_is_trained(found, tmp_path):
     other = replace(given, config=given.config | {"digest": "other"})
     shutil.copytree(store.folder("pretrain", given.key), store.folder("pretrain", other.key))
     wrong = replace(identity, **continued_from(other))
-    with pytest.raises(CheckpointMismatchError, match="not pretraining"):
+    with pytest.raises(DamagedRecordError, match="holds the record of"):
         pretrain(wrong, make_pool(), store, EVERY_STEP)
+    whole = store.encoder(given.key).read_bytes()
+    store.encoder(given.key).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(CheckpointMismatchError, match="is not the file that its record"):
+        pretrain(identity, make_pool(), store, EVERY_STEP)
     store.encoder(given.key).unlink()
     with pytest.raises(CheckpointMismatchError, match="cannot be read"):
         pretrain(identity, make_pool(), store, EVERY_STEP)
