@@ -20,6 +20,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from .pickle_scan import AbsurdPickleError, scan_legacy, scan_zip
+
 DEEPEST = 8  # dicts in dicts; optimisers need 4
 MOST_TENSORS = 100_000
 MOST_VALUES = 500_000  # of dicts and lists, counted again where one is shared
@@ -72,7 +74,7 @@ def read_tensors(path: Path) -> WeightsFile:
     if _is_safetensors(start, size):
         return _read_safetensors(path)
     if start.startswith(b"PK") or start[:1] == b"\x80":
-        return _read_torch(path, mapped=start.startswith(b"PK"))
+        return _read_torch(path, zipped=start.startswith(b"PK"))
     found = next((what for magic, what in CONTENTS.items() if start.startswith(magic)), None)
     if found is None and _is_onnx(start):
         found = (
@@ -89,6 +91,13 @@ def read_tensors(path: Path) -> WeightsFile:
 
 def _look_at(path: Path) -> tuple[int, bytes]:
     """Return size and first bytes of a file; a pipe or a device is not opened."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise WeightsFileError(
+            f"the path {str(path)!a} is not UTF-8 text, which PyTorch and safetensors need; rename "
+            "the file or its folder"
+        ) from error
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
@@ -129,8 +138,11 @@ def _read_safetensors(path: Path) -> WeightsFile:
         ) from error
 
 
-def _read_torch(path: Path, mapped: bool) -> WeightsFile:
+def _read_torch(path: Path, zipped: bool) -> WeightsFile:
     try:
+        mapped = scan_zip(path) if zipped else False  # a compressed member cannot be mapped
+        if not zipped:
+            scan_legacy(path)
         with (
             torch.serialization.safe_globals([argparse.Namespace]),
             warnings.catch_warnings(action="ignore"),  # a file that cannot be read is an error
@@ -140,21 +152,25 @@ def _read_torch(path: Path, mapped: bool) -> WeightsFile:
                     content = torch.load(opened, map_location="cpu", weights_only=True)
             else:
                 content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except AbsurdPickleError as error:
+        raise WeightsFileError(
+            f"{path}: {error}, which no training writes. It was not loaded; {CONVERT}"
+        ) from error
     except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)|(WeightsUnpickler error: .*)", str(error))
+        named = re.search(r"GLOBAL (\S+)|(WeightsUnpickler error: .*\S)", str(error))
         what = f" ({(named[1] or named[2])[:200]})" if named else ""
         raise WeightsFileError(
             f"{path} holds something besides tensors and plain values{what}, which could run code "
             f"when it is loaded. It was not loaded; {CONVERT}"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
-            IndexError, zipfile.BadZipFile) as error:  # fmt: skip
-        if mapped and _is_other_archive(path):
+    except Exception as error:  # a damaged file raises anything
+        if zipped and _is_other_archive(path):
             raise WeightsFileError(
                 f"{path} is a zip archive, but torch did not write it; give the file of weights"
             ) from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsFileError(
-            f"{path} is damaged or truncated ({str(error).splitlines()[0][:200]}); fetch it again"
+            f"{path} is damaged or truncated ({reason[:200]}); fetch it again"
         ) from error
     if isinstance(content, Tensor):
         raise WeightsFileError(

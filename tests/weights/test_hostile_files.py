@@ -1,7 +1,9 @@
 """Made-up files of weights end with a reason, without a traceback and without delay."""
 
 import json
+import pickle
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.reading import WeightsFileError
 
 BIAS = "blocks.0.attn.qkv.bias"
+MAGIC = 0x1950A86A20F9469CFC6C  # of files from before torch 1.6
 SIZES = {"name": "x", "input_px": 8, "patch_px": 8, "width": 8, "depth": 1, "heads": 1}
 IDENTITY = {
     "method": "mae", "method_version": 1, "config": {}, "precision": "fp32", "pool": [],
@@ -53,6 +56,7 @@ def shared_lists() -> list:
         ({"x\x1b[2J\nlayout": torch.zeros(3)}, r"'x\\x1b\[2J\\nlayout' of a tensor"),
         ({f"blocks.{'9' * 6000}.norm": torch.zeros(3)}, "not printable text of at most 1000"),
         ({BIAS: torch.zeros(3, dtype=torch.int8)}, "int8 values, but weights are floating"),
+        ({BIAS: torch.zeros(144).to(torch.float8_e4m3fn)}, "e4m3fn values, which need scales"),
         ({BIAS: torch.zeros(3, dtype=torch.bool)}, "bool values, but weights are floating"),
         ({"a": shared_lists()}, r"more than 5,000 values"),
         ({"norm": {"bias": torch.zeros(3)}}, "two tensors have the joined name 'norm.bias'"),
@@ -65,6 +69,56 @@ def test_a_tensor_that_no_training_writes_is_refused(changes, expected, tmp_path
         find_encoder(write(tmp_path / "a.pth", changes))
     assert str(tmp_path) in str(error.value)
     assert time.monotonic() - start < 10
+
+
+def nested_key(depth: int) -> bytes:
+    """Return the pickle of a dict with a tuple, nested some times, as a key."""
+    return b"\x80\x02}" + b")" + b"\x85" * depth + b"}s."
+
+
+def doubled_key(times: int) -> bytes:
+    """Return the pickle of a dict with a tuple that holds the tuple before it twice, as a key."""
+    return b"\x80\x02})q\x00" + b"h\x00\x86q\x00" * times + b"}s."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [nested_key(3_000_000), nested_key(20_000), doubled_key(40)],
+    ids=["deepest", "deep", "doubled"],
+)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_key_of_nested_tuples_is_refused_before_it_is_read(content, legacy, tmp_path):
+    """The reader would crash on 3,000,000, and take for ever with doubled ones."""
+    path = tmp_path / "a.pth"
+    if legacy:
+        path.write_bytes(b"".join(pickle.dumps(one, 2) for one in (MAGIC, 1001, {})) + content)
+    else:
+        torch.save({}, path)
+        with zipfile.ZipFile(path) as archive:
+            members = {one: archive.read(one) for one in archive.namelist()}
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, one in members.items():
+                archive.writestr(name, content if name.endswith("data.pkl") else one)
+    with pytest.raises(WeightsFileError, match="16 tuples in one another"):
+        find_encoder(path)
+
+
+def test_a_compressed_file_is_read_as_the_one_that_torch_wrote(tmp_path):
+    path = write(tmp_path / "a.pth", {})
+    wanted = find_encoder(path, Stated(heads=3)).config.digest
+    with zipfile.ZipFile(path) as archive:
+        members = {one: archive.read(one) for one in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, one in members.items():
+            archive.writestr(name, one)
+    assert find_encoder(path, Stated(heads=3)).config.digest == wanted
+
+
+def test_a_name_that_is_not_utf_8_is_refused_with_the_reason(tmp_path):
+    path = tmp_path / "a\udcff.pth"
+    write(tmp_path / "a.pth", {}).rename(path)
+    with pytest.raises(WeightsFileError, match=r"a\\udcff\.pth' is not UTF-8 text.*rename"):
+        find_encoder(path)
 
 
 def test_a_number_sign_in_a_key_is_unexpected(tmp_path):
