@@ -11,12 +11,13 @@ from ..contract.plugins import check_contracts
 from ..grid.applicable import sentences
 from ..grid.schema import bundled_grids
 from ..grid.seed_warnings import claim_warning
+from ..grid.seen_names import seen_lines
 from ..plan.before_work import check_files, move_aside
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause
 from ..plan.filters import Filters
-from ..plan.input_warnings import input_warnings
+from ..plan.given_warnings import given_warnings
 from ..plan.plan import Plan, describe_entry
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
@@ -46,7 +47,7 @@ def plan(request: Request, as_json: Json = False) -> None:
     made = request.plan()
     if not request.of_archive:
         update_from_queue(request.store, made, warn)
-        for line in input_warnings(made, request.store.root):
+        for line in given_warnings(made, request.store.root):
             warn(line)
     if claim := claim_warning(request.grid):
         warn(claim)
@@ -67,7 +68,7 @@ def plan(request: Request, as_json: Json = False) -> None:
     ]
     for entry in explained[:10]:
         out.print(f"  {entry.state}: {describe_entry(entry)}: {entry.reason}", markup=False)
-    for line in recipe_lines(made):
+    for line in (*recipe_lines(made), *seen_lines(made.grid)):
         out.print(line, markup=False)
     if made.moved:
         out.print(f"archived results of other versions: {'; '.join(made.moved)}", markup=False)
@@ -128,7 +129,7 @@ def run_grid(
         failed = run_grid(request.trials(made.tuning), device, workers, threads)
         made = request.plan()
     made = prepare_missing(request, made)
-    for line in input_warnings(made, request.store.root):
+    for line in given_warnings(made, request.store.root):
         warn(line)
     resources = []
     if force or made.jobs():  # a missing device is an error before anything is moved aside

@@ -76,8 +76,11 @@ def stored_name(given: str) -> str:
 def set_of(pool: str) -> str:
     """Return the full name of the set from which a pool of a grid is read.
 
-    A name that is a data set and not a pool is that data set; a grid refuses it as a pool.
+    A name that is a data set and not a pool is that data set; a grid refuses it as a pool. The
+    stored name of a labelled folder is a data set too.
     """
+    if isinstance(pool, PlacedName):
+        return pool
     whole = not pool.startswith("folder:") and is_dataset(pool) and not is_pool(pool)
     return pool if whole else full_name(f"pool:{pool}")
 

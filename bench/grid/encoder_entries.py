@@ -35,7 +35,7 @@ class EncoderEntry(Section):
     std: float | list[float] | None = None  # divides each channel then; [] = none
     # what the weights were trained on: names of data sets, of their training splits (NAME:train),
     # of pools, or other words
-    seen: list[str] = Field(default_factory=list)
+    seen: list[str] | None = None  # [] = nothing
     labels: bool | None = None  # true if labels were used
 
     @model_validator(mode="before")
@@ -75,6 +75,7 @@ class GivenRow:
         missing: The file is missing, and the store holds its encoder or records.
         untrained: The weights look as if they had not been trained.
         position_table: The network has a table of positions, which no pretraining trains.
+        seen_declared: The grid has `seen`, which may be empty; false in older archives.
     """
 
     file: str
@@ -85,6 +86,12 @@ class GivenRow:
     missing: bool = False
     untrained: bool = False
     position_table: bool = False
+    seen_declared: bool = False
+
+    @property
+    def seen_in_words(self) -> str:
+        """The declared training data."""
+        return ", ".join(self.seen) or ("nothing" if self.seen_declared else "not declared")
 
 
 @dataclass(frozen=True)

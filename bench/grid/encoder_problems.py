@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from math import isfinite
 
-from ..data.names import card_of, set_of
+from ..data.names import set_of
 from ..data.registry import UnknownDatasetError, dataset_names, pool_names
 from ..method_facts.method_info import MethodInfo
 from .schema import Grid, init_of
@@ -27,7 +27,7 @@ def encoder_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str
             where = f"{place}: {entry.name!a}"
         if not entry.name.strip():
             yield f"{where}: its label is empty; give a `label`"
-        if odd := [one for one in (entry.name, *entry.seen) if not one.isprintable()]:
+        if odd := [one for one in (entry.name, *(entry.seen or ())) if not one.isprintable()]:
             yield f"{where}: {odd[0]!a} is not printable text; give another label or name"
         for name in ("mean", "std"):
             value = getattr(entry, name)
@@ -35,7 +35,7 @@ def encoder_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str
                 yield f"{where}: {name} is {value}; it must be finite: correct it, or leave it out"
         if entry.seen:
             yield from list_problems(f"{where}: seen", entry.seen, "name")
-        yield from _part_problems(where, entry.seen)
+        yield from _part_problems(where, entry.seen or ())
 
 
 def _part_problems(where: str, seen: Sequence[str]) -> Iterator[str]:
@@ -47,16 +47,3 @@ def _part_problems(where: str, seen: Sequence[str]) -> Iterator[str]:
                 set_of(name)
             except UnknownDatasetError as error:
                 yield f"{where}: seen: {error}; the name alone means all chips"
-
-
-def known_names(seen: Sequence[str]) -> tuple[str, ...]:
-    """Return the declared names that are data sets or pools here; all others are free text."""
-    return tuple(name for name in seen if _is_known(name))
-
-
-def _is_known(name: str) -> bool:
-    try:
-        card_of(set_of(name))
-    except UnknownDatasetError:
-        return False
-    return True

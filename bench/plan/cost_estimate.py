@@ -58,7 +58,9 @@ class Estimate:
         if self.published:
             source += f"; {self.published} pretrainings by the published size of their pool"
         if self.unknown:
-            source += f"; without {self.unknown} pretrainings whose pool or recipe is not known yet"
+            plural = "s" * (self.unknown != 1)
+            source += f"; without {self.unknown} pretraining{plural} whose pool or recipe is not "
+            source += "known yet"
         return (
             f"about {total:.2f} hours of one GPU or process are missing "
             f"({self.pretrain_h:.2f} pretraining, {self.evaluate_h:.2f} evaluation; {source})"

@@ -5,8 +5,8 @@ settings, with size, times and inode of the file: if one of them changes, the fi
 a file that was replaced is another encoder, with another key and no results yet.
 
 A missing file is an error, unless the store holds the record that was imported from this path.
-Results are then those of the weights that the path held last, and tables say so. The name alone does
-not count, because many files of different encoders are called `checkpoint.pth`.
+Results are then those of the weights that the path held last, and tables say so. The name alone
+does not count, because many files of different encoders are called `checkpoint.pth`.
 """
 
 import json
@@ -98,8 +98,9 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
         if missing:
             identity = replace(identity, method_version=methods[GIVEN].version)
         row = GivenRow(
-            Path(entry.weights).name, one.architecture, tuple(one.notes), tuple(entry.seen),
+            Path(entry.weights).name, one.architecture, tuple(one.notes), tuple(entry.seen or ()),
             entry.labels, missing and one.missing is not False, one.untrained, one.position_table,
+            entry.seen is not None,
         )  # fmt: skip
         found.append(FoundWeights(place, entry, identity, row))
     if problems:

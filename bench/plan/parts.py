@@ -14,8 +14,8 @@ from ..data.set_descriptions import FOLDER, every_set, read_checked_set
 from ..data.sharing import FOLDER as SHARING
 from ..data.sharing import Sharing, counts_file, read_counts, write_counts
 from ..data.splits import DamagedSetError
-from ..grid.encoder_problems import known_names
 from ..grid.schema import Grid, GridError, as_list
+from ..grid.seen_names import known_names
 from ..identity import KINDS
 from ..method_facts.method_info import cache_folder
 from ..store.archive import AGAIN, ArchivedStore, ArchiveError, unpacked
@@ -191,7 +191,8 @@ def _add_counts(root: Path, archive: ArchivedStore, plan: Plan) -> None:
 
 def _add_seen(made: Plan, part: Plan) -> None:
     """Take over the test chips that given encoders have seen, as counted for an archive."""
-    declared = {known_names(entry.seen) for _, entry in made.grid.weights()}
+    datasets = made.grid.evaluate.datasets
+    declared = {known_names(entry.seen or (), datasets) for _, entry in made.grid.weights()}
     for names in declared & part.seen.keys():
         for name, found in part.seen[names].items():
             if name in made.data and made.data[name] == part.data.get(name):

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..data.find_set import AmbiguousSetError, find_set
-from ..data.names import set_of
+from ..data.names import PlacedName, set_of
 from ..data.packed import Summary
 from ..data.registry import pool_names
 from ..data.sharing import Sharing, sharing
-from ..grid.encoder_problems import known_names
 from ..grid.schema import Grid
+from ..grid.seen_names import known_names, own_folder
 from ..store.records import Store
 
 Seen = dict[tuple[str, ...], dict[str, Sharing]]
@@ -33,9 +33,14 @@ def seen_sharing(
         versions: As for `make_plan`.
     """
     result: Seen = {}
-    for names in {known_names(entry.seen): None for _, entry in grid.weights()}:
+    datasets = grid.evaluate.datasets
+    for names in {known_names(entry.seen or (), datasets): None for _, entry in grid.weights()}:
+        sets = [own_folder(name, datasets) or name for name in names]
         members = []
-        for name in names:
+        for name in sets:
+            if isinstance(name, PlacedName):
+                members += [data[name]] if name in data else []
+                continue
             try:
                 found = find_set(set_of(name), data_dir, store.root, versions)
             except AmbiguousSetError:
@@ -44,8 +49,8 @@ def seen_sharing(
         if not names or len(members) < len(names):
             continue
         counted = {
-            name: sharing(names, members, None, 1.0, data[name], store.root)
-            for name in grid.evaluate.datasets
+            name: sharing(sets, members, None, 1.0, data[name], store.root)
+            for name in datasets
             if name in data
         }
         for name in set(names) & set(counted) & set(pool_names()):  # the data set of that name too

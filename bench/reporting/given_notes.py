@@ -6,8 +6,8 @@ from ...results.notes import Note
 from ..data.sharing import Sharing
 from ..given_identity import input_of
 from ..grid.encoder_entries import GivenRow
-from ..grid.encoder_problems import known_names
 from ..grid.expand import PlannedPretraining
+from ..grid.seen_names import known_names
 from ..identity import GIVEN
 from ..plan.comparability import describe_given
 from ..plan.plan import Plan
@@ -72,9 +72,11 @@ def _seen(plan: Plan, start: PlannedPretraining, given: GivenRow) -> Iterator[No
         inside = f"the weights from which {start.row} continues have seen"
     labels = {True: ", with labels", False: ", without labels", None: ""}[given.labels]
     flag = f"{seen} labels." if given.labels else ""
-    names = f" (as declared): {', '.join(given.seen)}" if given.seen else ": not declared"
+    names = f" (as declared): {given.seen_in_words}" if given.seen else ": not declared"
+    if given.seen_declared and not given.seen:
+        names = " nothing, as declared"
     yield Note("Data", f"{seen}{names}{labels}.", flag)
-    known = known_names(given.seen)
+    known = known_names(given.seen, plan.grid.evaluate.datasets)
     shared = plan.seen.get(known)
     if known and shared is None:
         flag = f"Overlap of what {inside} with the test sets: unknown."

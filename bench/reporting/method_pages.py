@@ -155,7 +155,7 @@ def _cost(entries: Sequence[Planned[PlannedPretraining]]) -> list[Entry]:
 def _recipe(start: PlannedPretraining) -> str:
     parts = [f"{start.recipe_name}: {describe_recipe(start.recipe)}"] if start.recipe else []
     if start.given:
-        seen = ", ".join(start.given.seen) or "not declared"
+        seen = start.given.seen_in_words
         parts.append(f"weights of {describe_given(start)}; they have seen: {seen}")
     changed = ", ".join(f"{name} {value}" for name, value in start.config.items())
     return "; ".join([*parts, *([f"settings: {changed}"] if changed and not start.given else [])])

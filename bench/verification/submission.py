@@ -141,7 +141,7 @@ def _given(plan: Plan) -> Iterator[Finding]:
     rows = {e.planned.row: e.planned.given for e in plan.pretrain if e.planned.given}
     for row, given in rows.items():
         where = "their entry in the grid"
-        if not given.seen:
+        if not (given.seen or given.seen_declared):
             yield Finding("seen", row, (
                 f"what the weights of {given.file} have seen is not declared; write seen = "
                 f'["..."] into {where}, also names that `sarbench data ls` does not list, and '

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from given_files import grid_text, write_weights
+from given_files import EVALUATE, grid_text, write_weights
 from PIL import Image
 from small_grids import grid_of
 from stores import copy_synthetic
@@ -12,6 +12,8 @@ from stores import copy_synthetic
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.set_descriptions import write_description
 from sarbench.bench.data.sharing import Sharing
+from sarbench.bench.grid.seen_names import seen_lines, seen_warnings
+from sarbench.bench.plan.given_warnings import given_warnings
 from sarbench.bench.plan.plan import Plan, make_plan
 from sarbench.bench.reporting.notes import notes
 from sarbench.bench.store.records import Store
@@ -69,6 +71,63 @@ def test_a_row_that_has_seen_vehicles_of_the_test_set_or_labels_is_marked(tmp_pa
     assert "a has seen labels." in found
 
 
+@pytest.fixture
+def ships(tmp_path) -> str:
+    """The name of a folder of labelled chips, of which a hash makes some test chips."""
+    rng = np.random.default_rng(0)
+    for one in ("a", "b"):
+        (tmp_path / "data" / "ships" / one).mkdir(parents=True)
+        for number in range(6):
+            chip = Image.fromarray(rng.integers(0, 255, (32, 32), np.uint8))
+            chip.save(tmp_path / "data" / "ships" / one / f"{number}.png")
+    return f"folder:{tmp_path / 'data' / 'ships'}?test=0.5"
+
+
+def plan_of_ships(tmp_path, store: Store, ships: str, seen: str) -> Plan:
+    prepare(ships, tmp_path / "data", store.prepared)
+    write_weights(tmp_path / "a.pth")
+    evaluate = EVALUATE.replace('["synthetic"]', f'["{ships}"]')
+    text = grid_text(f'{{weights = "a.pth", heads = 3, seen = ["{seen}"]}}', "", evaluate)
+    return make_plan(grid_of(tmp_path, text), store, tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    "declared", ["folder:ships?test=0.5", "folder:ships", "PATH?test=0.5", "PATH", "PATH/"]
+)
+def test_a_labelled_folder_of_the_grid_is_a_declared_name(tmp_path, store, ships, declared):
+    seen = declared.replace("PATH", ships.partition("?")[0])
+    plan = plan_of_ships(tmp_path, store, ships, seen)
+    tested = sum(plan.data["folder:ships?test=0.5"].counts["test"].values())
+    assert f"a has seen {tested} test chips of folder:ships?test=0.5." in flags(notes(plan))
+    assert list(seen_lines(plan.grid)) == [
+        f"seen (as declared): a: {seen} (all chips of folder:ships?test=0.5)"
+    ]
+    assert list(seen_warnings(plan.grid)) == []
+
+
+@pytest.mark.parametrize(
+    ("free", "meant"),
+    [
+        ("ships", "folder:ships?test=0.5"), ("MSTAR_SOC", "mstar_soc"), ("mstar_sock", "mstar_soc"),
+        ("mstar", "mstar_soc"), ("Sar_ACD:train", "sar_acd:train"), ("imagenet-1k", None),
+        ("lvd-142m", None), ("MillionAID", None),
+    ],
+)  # fmt: skip
+def test_free_text_that_looks_like_a_name_is_warned_of(tmp_path, ships, free, meant):
+    evaluate = EVALUATE.replace('["synthetic"]', f'["{ships}"]')
+    text = grid_text(f'{{weights = "a.pth", seen = ["{free}"]}}', "", evaluate)
+    found = list(seen_warnings(grid_of(tmp_path, text)))
+    assert [f"If it means {meant!r}, write that" in one for one in found] == [True] * bool(meant)
+
+
+def test_nothing_that_was_seen_is_not_an_absent_declaration(tmp_path, store):
+    for declared, wanted in (
+        ("seen = []", "a has seen nothing, as declared."), ("", "a has seen: not declared."),
+    ):  # fmt: skip
+        found = [one.text for one in notes(plan_of(tmp_path, store, f"labels = false, {declared}"))]
+        assert wanted.replace(".", ", without labels.") in found
+
+
 def test_an_unknown_overlap_is_flagged_and_free_text_is_not(tmp_path, store):
     flag = "Overlap of what a has seen with the test sets: unknown."
     for declared, unknown in (("mstar_soc:train", True), ("mstar_soc", True), ("imagenet", False)):
@@ -100,3 +159,5 @@ def test_untrained_weights_are_flagged(tmp_path, store):
         marked = given and replace(given, untrained=True)
         entry.planned = replace(entry.planned, given=marked)
     assert "The weights of a look untrained." in flags(notes(plan))
+    (warning,) = given_warnings(plan, store.root)
+    assert warning.startswith("a: its file looks untrained")

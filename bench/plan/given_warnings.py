@@ -1,14 +1,31 @@
-"""Warnings about given encoders whose declared input does not fit the chips of a data set."""
+"""Warnings about given encoders: what they have seen, their weights, their declared input."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..data.pixel_statistics import input_problem, stored_statistics
 from ..given_identity import input_of
+from ..grid.seen_names import seen_warnings
 from .plan import Plan
 
 
-def input_warnings(plan: Plan, root: Path) -> Iterator[str]:
+def given_warnings(plan: Plan, root: Path) -> Iterator[str]:
+    """Yield all warnings about the given encoders of a plan; `root` is the store's folder."""
+    yield from seen_warnings(plan.grid)
+    for row in dict.fromkeys(
+        one.planned.row
+        for one in plan.pretrain
+        if one.planned.given and one.planned.given.untrained
+    ):
+        yield (
+            f"{row}: its file looks untrained: every norm has weights of 1 (or 0) and biases of 0. "
+            "Tables say so, and rank it as any other; take the file of a trained encoder if you "
+            "have one"
+        )
+    yield from _input_warnings(plan, root)
+
+
+def _input_warnings(plan: Plan, root: Path) -> Iterator[str]:
     """Yield a warning for each given encoder and data set that do not fit.
 
     Only packed data sets are compared; `root` is the store's folder.
