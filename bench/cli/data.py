@@ -260,6 +260,11 @@ def new_data(
     from ..toml_file import parse
 
     chips = (folder / path.expanduser()).resolve() if not path.is_absolute() else path.resolve()
+    if "?" in path.name and not chips.exists():
+        raise RequestError(
+            f"{str(path)!r} has the options of a name in a grid; here they are --test SHARE, "
+            f"--by-group and --seed N: sarbench data new '{str(path).partition('?')[0]}' --test 0.3"
+        )
     name = name or chips.name
     check_name(name)
     given = {"title": name, "folder": ".", "test": test, "seed": seed}

@@ -51,8 +51,8 @@ def export_splits(
 ) -> None:
     """Write the split of a data set and the support sets of our runs, without pickles."""
     from ..dassl.splits import draw_support, split_files, split_of, write_files
-    from ..data.names import split_name
-    from ..data.source import HELD_OUT
+    from ..data.names import split_name, split_source
+    from ..data.registry import pool_unless_labelled
     from .data import prepare_all
 
     if pickled is not None and (shots, seeds) != (None, None):
@@ -60,9 +60,11 @@ def export_splits(
             f"the name of {pickled} gives shots and seed; leave --shots and --seeds out"
         )
     wanted = _shots(shots or "10")
-    if split_name(dataset)[1] or ":" in dataset.removesuffix(HELD_OUT):
+    full = pool_unless_labelled(dataset, data)
+    if split_name(full)[1] or split_source(full) is not None:
         raise RequestError(
-            f"{dataset} is a pool, which has no test chips; name a data set of `sarbench data ls`"
+            f"{dataset} is a pool, which has no test chips; name a data set of `sarbench data ls`, "
+            "or a labelled folder, with a rule if its files say no side: 'folder:PATH?test=0.3'"
         )
     chips = prepare_all([dataset], data, open_store(runs))[0]
     if pickled is not None:

@@ -86,6 +86,6 @@ def _dassl(module: str) -> Any:
                 "trainers of sarbench.bench.dassl need it"
             ) from error
         raise DasslNotFoundError(
-            f"Dassl is in {dassl_folder()}, but cannot be imported: {error}. Install what its "
-            "requirements.txt names"
+            f"Dassl is in {dassl_folder()}, but cannot be imported: {error}. The section `Dassl "
+            "with present packages` of docs/dassl.md says how to run it without its old ones"
         ) from error

@@ -237,3 +237,22 @@ def test_the_command_writes_a_split_or_nothing(tmp_path, chips):
         done = call_here(*words, "--out", tmp_path / "b", *bad)
         assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "b").exists()
+
+
+def test_a_labelled_folder_is_exported_by_its_name_in_tables(tmp_path):
+    for one in ("a", "b"):
+        (tmp_path / "data" / "ships" / one).mkdir(parents=True)
+        for number in range(4):
+            chip = Image.fromarray(np.full((16, 16), 10 * number + ord(one), np.uint8))
+            chip.save(tmp_path / "data" / "ships" / one / f"{number}.png")
+    places = "--runs", tmp_path / "runs", "--data", tmp_path / "data"
+    words = "export", "splits", "folder:ships?test=0.5", *places, "--shots", "1", "--seeds", 1
+    done = call_here(*words, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    split = json.loads((tmp_path / "out" / "split.json").read_text())
+    assert len(split["train"]) + len(split["test"]) == 8
+    for name in ("folder:ships", "synthetic:train", "pool:synthetic"):
+        done = call_here("export", "splits", name, *places, "--out", tmp_path / "b")
+        assert (done.returncode, "which has no test chips" in done.stderr) == (2, True), done.stderr
+    done = call_here("data", "new", "ships?test=0.3", "--data", tmp_path / "data")
+    assert (done.returncode, "data new 'ships' --test 0.3" in done.stderr) == (2, True), done.stderr
