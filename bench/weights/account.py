@@ -24,6 +24,31 @@ class Account:
         """True if each key is accounted for and no weight is missing."""
         return not (self.missing or self.unexpected)
 
+    @property
+    def hint(self) -> str:
+        """Advice about what is unaccounted."""
+        if any("rpe_q" in key or "rpe_v" in key for key in self.unexpected):
+            return (
+                "tables of relative positions for queries and values (rpe_q, rpe_v) belong to "
+                "another network; one with tables for keys (rpe_k) alone is computed"
+            )
+        if any(", not (" in key for key in self.unexpected):
+            return (
+                "shapes do not fit: correct the stated sizes, or name the network with `encoder` "
+                "(--encoder timm:NAME) if it is another one"
+            )
+        if self.unexpected and self.missing:
+            return (
+                "some names differ, or it is another network: rename the keys where the file was "
+                "made, or name the network with `encoder` (--encoder timm:NAME) if timm has it"
+            )
+        if self.unexpected:
+            return (
+                "the network has parts that this layout does not compute: name it with `encoder` "
+                "(--encoder timm:NAME) if timm has it, or save the weights of the encoder alone"
+            )
+        return "the file is a part of a network: take the file of the whole encoder"
+
     def skip(self, key: str, reason: str) -> None:
         """Add a skipped key."""
         self.skipped.setdefault(reason, []).append(key)

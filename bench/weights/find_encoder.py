@@ -8,6 +8,7 @@ from .layouts import LAYOUTS, recognise
 from .meta_dinov3 import is_meta
 from .own_weights import has_own_header, own_weights
 from .reading import WeightsFileError, read_tensors
+from .timm_names import fitting_networks
 from .timm_weights import timm_weights
 from .vit_weights import vit_weights
 
@@ -33,6 +34,12 @@ def find_encoder(path: Path, stated: Stated = NOTHING_STATED) -> GivenWeights:
             )
         layout = recognise(file.tensors)
         if layout is None:
+            if fitting := fitting_networks(file):
+                raise WeightsFileError(
+                    f"no layout recognises it, but {' and '.join(fitting)} of timm has these "
+                    f"weights: name it, --encoder {fitting[0]} (in a grid: encoder = "
+                    f'"{fitting[0]}")'
+                )
             first = ", ".join(list(file.tensors)[:3])
             raise WeightsFileError(
                 f"no layout recognises its {len(file.tensors)} tensors ({first}, ...). Layouts: "

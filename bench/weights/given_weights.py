@@ -57,8 +57,11 @@ class GivenWeights:
         more += ["tables of relative position biases"] * size.bias_tables
         more += [f"two stages of {size.stem_blocks} MLPs before"] * bool(size.stem_blocks)
         positions = "relative positions" if size.positions == "relative" else "stored positions"
+        blocks, heads = (f"{n} {one}{'s' * (n != 1)}" for n, one in (
+            (size.depth, "block"), (size.heads, "head"),
+        ))  # fmt: skip
         return (
-            f"{kind}, {size.width} wide, {size.depth} blocks, {size.heads} heads, patches of "
+            f"{kind}, {size.width} wide, {blocks}, {heads}, patches of "
             f"{size.patch_px} px, {', '.join([positions, token, *more])}"
         )
 
@@ -89,8 +92,8 @@ class GivenWeights:
             if keys
         ]  # fmt: skip
         raise UnaccountedKeysError(
-            f"the file does not fit the layout {self.layout}: {'; '.join(problems)}. "
-            "`sarbench weights inspect FILE` lists every key"
+            f"the file does not fit the layout {self.layout}: {'; '.join(problems)}; "
+            f"{self.account.hint}. `sarbench weights inspect FILE` lists every key"
         )
 
     def identity(self) -> Pretraining:
@@ -154,9 +157,15 @@ def as_weights(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]
         notes.append(f"stored in {', '.join(sorted(kinds))}; computed in float32")
     result = {}
     for name, tensor in tensors.items():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if tensor.is_floating_point() and tensor.element_size() == 1:
+            raise WeightsFileError(
+                f"{name} holds {kind} values, which need scales that no layout has; a quantised "
+                "copy is not read: take the original file"
+            )
         if not tensor.is_floating_point() and not name.endswith(WHOLE_NUMBERS):
             raise WeightsFileError(
-                f"{name} holds {str(tensor.dtype).removeprefix('torch.')} values, but weights are "
+                f"{name} holds {kind} values, but weights are "
                 "floating; a quantised or truncated copy is not read: take the original file"
             )
         result[name] = tensor.float() if tensor.is_floating_point() else tensor

@@ -36,6 +36,7 @@ class Layout:
         renamed: Pattern of a name -> its name here. `NAME#0`, `NAME#1` are put one below the other.
         adapt: Changes the renamed tensors.
         three: Mean and deviation of three channels in the family's own code; None = not normalised.
+        assumes: Whether `three` is assumed for a file, because other code writes the same names.
         class_row: Whether a table of positions always has a row for the class token, if there is
             one.
         family: Kind of network, as in `GivenConfig`.
@@ -51,6 +52,7 @@ class Layout:
     renamed: Rules = ()
     adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     three: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    assumes: Callable[[Tensors], bool] = lambda tensors: False
     class_row: bool = True
     family: Literal["vit", "hivit"] = "vit"
     parts: tuple[str, ...] = ()

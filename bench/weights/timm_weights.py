@@ -53,7 +53,11 @@ def timm_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
             notes.append("weights of SAT-493M, as they have local_cls_norm: its mean and deviation")
     names = _own_names(whole, inside, file)
     if any(own != name for name, own in names.items()):
-        notes.append("names are not timm's; tensors were matched in order, by shape and last word")
+        notes.append(
+            "names are not timm's; tensors were matched in order, by shape and last word. Padding, "
+            f"activations and the eps of norms are those of {config.name}, which the file cannot "
+            "show: compare some features with those of the library that wrote it"
+        )
     first = _first_convolution(whole)
     kernel = next((file.tensors[inside[name]] for name, own in names.items() if own == first), None)
     channels = kernel.shape[1] if kernel is not None and kernel.ndim == 4 else 3

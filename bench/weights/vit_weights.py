@@ -44,6 +44,12 @@ def vit_weights(file: WeightsFile, layout: Layout, stated: Stated) -> GivenWeigh
     notes += close_account(account, tensors, sources, encoder, channels)
     digest = weights_digest(tensors)
     config = input_config(layout.name, layout.three, channels, digest, replace(stated, part=part))
+    stated_input = (stated.mean, stated.std) != (None, None)
+    if channels == 3 and not stated_input and layout.assumes(file.tensors):
+        notes.append(
+            "ImageNet's mean and deviation are assumed; the file does not say them, and timm's "
+            "augreg ViTs have 0.5: state mean and std, or the network: encoder timm:NAME"
+        )
     if account.complete and "pos_embed" in tensors:
         notes += resize_positions(tensors, encoder)
     return GivenWeights(layout.name, encoder, config, tensors, account, tuple(notes))

@@ -1,6 +1,8 @@
 """Each key of a file is used, skipped for a reason, missing or unexpected; the rest is refused."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,43 @@ def test_a_table_of_relative_positions_for_each_head_is_refused(tmp_path):
     found = find_encoder(saved(content, tmp_path), HEADS)
     assert not found.account.complete
     assert any("for each head" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        (lambda w: w.update({f"blocks.0.attn.rpe_{one}.lookup_table_weight": torch.ones(1, 50, 16)
+                             for one in "qv"}), "(rpe_k) alone is computed"),
+        (lambda w: w.update({"blocks.0.mlp.fc1.bias": torch.ones(5)}), "correct the stated sizes"),
+        (lambda w: w.update({"blocks.0.attn.q_norm.weight": torch.ones(16)}), "does not compute"),
+        (lambda w: w.update({"norm.scale": w.pop("norm.weight")}), "rename the keys"),
+        (lambda w: w.pop("norm.weight"), "take the file of the whole encoder"),
+    ],
+)  # fmt: skip
+def test_an_incomplete_account_says_what_to_do(change: Callable, hint: str, tmp_path):
+    content = published("mae")
+    change(content["model"])
+    found = find_encoder(saved(content, tmp_path), HEADS)
+    assert hint in found.account.hint
+    with pytest.raises(UnaccountedKeysError, match=re.escape(hint)):
+        found.check()
+
+
+def test_a_normalisation_that_the_file_does_not_say_is_noted(tmp_path):
+    def assumed(weights: dict, stated: Stated = HEADS) -> bool:
+        notes = find_encoder(saved(weights, tmp_path), stated).notes
+        return any("mean and deviation are assumed" in one for one in notes)
+
+    whole = published("mae")["model"]
+    alone = {name: one for name, one in whole.items() if "decoder" not in name}
+    plain = {name: one for name, one in alone.items() if name != "mask_token"}
+    assert (assumed(whole), assumed(plain)) == (False, True)
+    assert not assumed(plain, replace(HEADS, mean=(0.5,), std=(0.5,)))
+    assert not assumed({**plain, "patch_embed.proj.weight": torch.ones(48, 1, 8, 8)})
+    hub = published("dinov2")
+    del hub["args"]
+    of_timm = {name: one for name, one in hub.items() if name != "mask_token"}
+    assert (assumed(hub), assumed(of_timm)) == (False, True)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

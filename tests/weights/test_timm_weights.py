@@ -13,6 +13,7 @@ from sarbench.bench.seeding import torch_stream
 from sarbench.bench.weights.account import UnaccountedKeysError
 from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.given_weights import GivenWeights, StatedValueError
+from sarbench.bench.weights.reading import WeightsFileError
 
 RESNET = "timm:test_resnet@64"
 
@@ -57,6 +58,7 @@ def test_a_convolutional_network_is_read_by_name_or_in_order(classes, channels, 
     assert [len(keys) for keys in found.account.skipped.values()] == [2] * (classes > 0)
     assert found.config.channels == channels
     assert any("matched in order" in note for note in found.notes) == renamed
+    assert any("compare some features" in note for note in found.notes) == renamed
     inputs = chips().expand(-1, channels, -1, -1)
     if channels == 3:
         settings = theirs.pretrained_cfg
@@ -85,6 +87,12 @@ def test_a_lost_added_or_resized_weight_is_refused(renamed, tmp_path):
         if not renamed:
             problem = found.account.missing if change == "lose" else found.account.unexpected
             assert len(problem) == 1
+
+
+def test_a_network_of_timm_without_its_name_is_proposed(tmp_path):
+    torch.save(network("resnet18", num_classes=5).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(WeightsFileError, match=r"timm:resnet18 of timm has these .*name it, --enc"):
+        find_encoder(tmp_path / "a.pth")
 
 
 def test_tensors_of_another_order_are_not_matched(tmp_path):

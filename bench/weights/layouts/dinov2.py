@@ -30,6 +30,7 @@ DINOV2 = Layout(
     ),
     class_row=False,  # timm's files with registers have none
     three=IMAGENET,  # dinov2/data/transforms.py of facebookresearch/dinov2
+    assumes=lambda tensors: not has(tensors, r"mask_token$"),  # timm's ViTs with layer scale
 )
 DINOV2_HUGGING_FACE = Layout(
     name="dinov2_hugging_face",

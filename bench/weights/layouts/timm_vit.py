@@ -15,6 +15,7 @@ TIMM_VIT = Layout(
     recognises=_recognises,
     containers=("model", "state_dict", "model_state_dict", "module", "backbone", "encoder"),
     skipped=((r"head\.", "classifier"), (r"mask_token$", "mask token")),
-    three=IMAGENET,
+    three=IMAGENET,  # of FG-MAE, SSL4EO-S12 and MAE; timm's augreg ViTs have 0.5
+    assumes=lambda tensors: True,
     class_row=False,
 )
