@@ -75,6 +75,18 @@ class Architecture(Strict):
     )
 
 
+class GivenSource(Strict):
+    """The file of given weights, and what was declared when it was imported.
+
+    No number depends on it, so it is in no key.
+    """
+
+    file: str = Field(description="its name, without the folder")
+    label: str | None = Field(default=None, description="name for people")
+    seen: list[str] | None = Field(default=None, description="what it was trained on; [] = nothing")
+    labels: bool | None = Field(default=None, description="true if labels were used")
+
+
 class PretrainRecord(Record):
     """A finished pretraining.
 
@@ -99,6 +111,10 @@ class PretrainRecord(Record):
     )
     architecture: Architecture | None = Field(
         default=None, description="null in records that are older than this field"
+    )
+    given: GivenSource | None = Field(
+        default=None,
+        description="of given weights: their file; null for others and in older records",
     )
 
 

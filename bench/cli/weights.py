@@ -43,7 +43,7 @@ def inspect(stated: Stated, file: File, as_json: Json = False) -> None:
     if not found.account.complete:
         print_error(
             f"{file} cannot be used: missing weights: {len(found.account.missing)}, unexpected "
-            f"keys: {len(found.account.unexpected)}"
+            f"keys: {len(found.account.unexpected)}; {found.account.hint}"
         )
         raise typer.Exit(2)
     if looks_untrained(found.network()):
@@ -66,6 +66,7 @@ def write_features(
     """Write the features of chips under the encoder of a file or of a key."""
     from ..weights.features import KEY, check_readout, encoder_of_key
     from ..weights.find_encoder import find_encoder
+    from ..weights.fingerprint import looks_untrained
 
     if not Path(source).exists() and KEY.fullmatch(source):
         if stated != NOTHING_STATED:
@@ -79,6 +80,8 @@ def write_features(
         found = find_encoder(Path(source), stated)
         config, network, px = found.config, found.network(), found.encoder.input_px
         _print_notes(found)
+        if looks_untrained(network):
+            warn(UNTRAINED)
     check_readout(network, readout)
     count = _write(path, network, px, config, images, readout, runs, data)
     out.print(f"written: {path} ({count[0]} chips, {readout} {count[1]})", markup=False)
@@ -86,13 +89,29 @@ def write_features(
 
 @weights.command("import")
 @with_stated
-def import_file(stated: Stated, file: File, runs: RunsDir = RUNS) -> None:
+def import_file(
+    stated: Stated,
+    file: File,
+    label: Annotated[str | None, typer.Option(help="name of the encoder, for its card")] = None,
+    seen: Annotated[
+        list[str] | None,
+        typer.Option(help="data set that it was trained on, for its card; may be repeated"),
+    ] = None,
+    labels: Annotated[
+        bool | None, typer.Option("--labels/--no-labels", help="labels were used, for its card")
+    ] = None,
+    runs: RunsDir = RUNS,
+) -> None:
     """Copy the encoder of a file into the store and print its key."""
+    from ...results.record import GivenSource
     from ..identity import Resources
     from ..weights.find_encoder import find_encoder
     from ..weights.fingerprint import looks_untrained
     from ..weights.storing import store_given
 
+    for one in (label, *(seen or ())):
+        if one is not None and not (one.strip() and one.isprintable()):
+            raise RequestError(f"{one!a} is not printable text; give another label or name")
     found = find_encoder(file, stated)
     if looks_untrained(found.network()):
         warn(UNTRAINED)
@@ -100,8 +119,9 @@ def import_file(stated: Stated, file: File, runs: RunsDir = RUNS) -> None:
     store.check_writable()
     _print_notes(found)
     if store.read("pretrain", key) is not None:
-        print_status("the store had this encoder before")
-    out.print(store_given(found, store, Resources()).key, markup=False)
+        print_status("the store had this encoder before; its record stays as it is")
+    source = GivenSource(file=file.name, label=label, seen=seen, labels=labels)
+    out.print(store_given(found, store, Resources(), source).key, markup=False)
 
 
 @weights.command("export")

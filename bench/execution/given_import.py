@@ -3,6 +3,7 @@
 import platform
 from pathlib import Path
 
+from ...results.record import GivenSource
 from ..given_file import GivenFile
 from ..given_identity import weights_of
 from ..identity import Pretraining, Resources
@@ -43,4 +44,4 @@ def import_given(
             f"{path} holds weights {found.config.digest[:12]}, but the plan was made for "
             f"{identity.config['digest'][:12]}; run the grid again to measure the file as it is now"
         )
-    store_given(found, store, resources)
+    store_given(found, store, resources, GivenSource(file=path.name))

@@ -29,9 +29,9 @@ def model_card(
         LeaderboardError: A record of a run disagrees with its predictions.
     """
     identity = Pretraining(**record.identity)
-    method = _registry.get(identity.method)
+    method, source = _registry.get(identity.method), record.given
     lines = [
-        f"# {method.label}, encoder {record.key[:12]}",
+        f"# {(source and source.label) or method.label}, encoder {record.key[:12]}",
         f"Exported by sarbench {version('sarbench')} with torch {torch.__version__} and timm "
         f"{version('timm')}.",
         *_table(
@@ -39,7 +39,8 @@ def model_card(
             [
                 ("method", f"{method.label} (`{identity.method}`, version "
                  f"{identity.method_version})"),
-                ("paper", method.paper),
+                *([("file", source.file)] if source else []),
+                *([] if identity.method == GIVEN else [("paper", method.paper)]),
                 ("encoder", given.architecture),
                 ("parameters", f"{made.parameters:,}"),
                 ("pretraining", f"`{record.key}`"),
@@ -57,7 +58,7 @@ def model_card(
         "## Pretraining",
         *_pretraining(identity, record),
         "## What it has seen",
-        "\n".join(f"- {line}" for line in seen_by(store, identity)),
+        "\n".join(f"- {line}" for line in seen_by(store, identity, source)),
         "## Scores",
         *_scores(scores_of_start(store, record)),
     ]  # fmt: skip

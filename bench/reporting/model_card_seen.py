@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ...methods import _registry
+from ...results.record import GivenSource
 from ..data.find_set import Splits
 from ..data.names import TRAIN
 from ..data.set_descriptions import every_set, read_checked_set
@@ -14,15 +15,23 @@ from ..store.records import Store
 from .given_notes import shared_chips
 
 
-def seen_by(store: Store, identity: Pretraining) -> Iterator[str]:
-    """Yield sentences on the chips of each data set of the store that a pool holds."""
+def seen_by(
+    store: Store, identity: Pretraining, source: GivenSource | None = None
+) -> Iterator[str]:
+    """Yield sentences on the chips of each data set of the store that a pool holds.
+
+    `source` is that of given weights.
+    """
     method = _registry.get(identity.method)
+    if source and (declared := _declared(source)):
+        yield f"As declared when it was imported: {declared}."
+        return
     if not method.trains:
         yield (
             "Nothing: it was not trained."
             if method.control
             else "Not recorded in the store: the weights come from a file. Grids declare it "
-            "(`seen` of an entry under `encoders`)."
+            "(`seen` of an entry under `encoders`), and `sarbench weights import` takes --seen."
         )
         return
     if method.needs_labels:
@@ -56,3 +65,10 @@ def seen_by(store: Store, identity: Pretraining) -> Iterator[str]:
             else:
                 yield f"{named}: the pool holds {shared_chips(one)}."
     yield "Data sets that the store does not describe were not compared with the pool."
+
+
+def _declared(source: GivenSource) -> str:
+    """Return what was declared about given weights, in words; empty for nothing."""
+    seen = "" if source.seen is None else ", ".join(source.seen) or "nothing"
+    labels = {True: "with labels", False: "without labels", None: ""}[source.labels]
+    return ", ".join(filter(None, (seen, labels)))

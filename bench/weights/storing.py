@@ -1,6 +1,6 @@
 """Given weights as the encoder of a store, where evaluation and figures find it."""
 
-from ...results.record import PretrainRecord
+from ...results.record import GivenSource, PretrainRecord
 from ..identity import Resources
 from ..method_facts.architecture import architecture_of
 from ..store.provenance import Clock
@@ -9,8 +9,12 @@ from ..store.weights import save_encoder
 from .given_weights import GivenWeights
 
 
-def store_given(given: GivenWeights, store: Store, resources: Resources) -> PretrainRecord:
+def store_given(
+    given: GivenWeights, store: Store, resources: Resources, source: GivenSource | None = None
+) -> PretrainRecord:
     """Write the encoder of a file and its record, unless the store has them.
+
+    `source` is the file and what is declared about it.
 
     Raises:
         UnaccountedKeysError: A key of the file is unaccounted, or a weight is missing.
@@ -32,6 +36,7 @@ def store_given(given: GivenWeights, store: Store, resources: Resources) -> Pret
         final_loss=None,
         feature_spread=None,
         architecture=architecture_of(identity),
+        given=source,
     )
     store.write("pretrain", record)  # keeps a record that came without its weights
     return record

@@ -16,6 +16,7 @@ from sarbench.bench.reporting.model_card_scores import scores_of_start
 from sarbench.bench.reporting.model_card_seen import seen_by
 from sarbench.bench.store.records import Store
 from sarbench.protocols import PROTOCOLS
+from sarbench.results.record import GivenSource
 
 
 def test_scores_have_the_interval_of_a_mean_over_test_chips(tmp_path):
@@ -82,6 +83,13 @@ def test_weights_that_were_not_trained_here_have_seen_nothing_known(tmp_path):
     ]
     (line,) = seen_by(store, identity_of("given", recipe=None, pool=[]))
     assert line.startswith("Not recorded in the store")
+    for source, wanted in (
+        (GivenSource(file="a.pth", seen=["imagenet-1k", "x"], labels=True), "imagenet-1k, x, with"),
+        (GivenSource(file="a.pth", seen=[]), "nothing."),
+        (GivenSource(file="a.pth", labels=False), "without labels."),
+    ):
+        (line,) = seen_by(store, identity_of("given", recipe=None, pool=[]), source)
+        assert line.startswith(f"As declared when it was imported: {wanted}")
 
 
 def test_a_continued_encoder_says_that_its_start_has_seen_more_than_the_pool(tmp_path):

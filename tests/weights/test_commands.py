@@ -8,16 +8,21 @@ import pytest
 import torch
 from commands import call_here
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 from small_pretrainings import identity_of
 from stores import copy_synthetic
 
 from parity.encoders.drawn import chips, published
+from sarbench.bench.dassl.encoders import backbone_named
 from sarbench.bench.given_file import Stated
 from sarbench.bench.identity import Resources
 from sarbench.bench.method_facts.build import build_method
 from sarbench.bench.pretraining.loop import pretrain
 from sarbench.bench.store.records import Store
+from sarbench.bench.store.weights import CheckpointMismatchError
 from sarbench.bench.weights.find_encoder import find_encoder
+from sarbench.bench.weights.storing import store_given
 from sarbench.methods import get
 
 
@@ -222,6 +227,45 @@ def test_features_of_a_key_are_those_of_its_encoder(folder, tmp_path):
         done = call_here("features", *words, *runs, "--out", tmp_path / "h.npz")
         assert done.returncode == 2, words
         assert problem in done.stderr
+
+
+def test_the_card_of_an_imported_file_names_it_and_what_was_declared(file, tmp_path):
+    on_store = "--runs", tmp_path / "runs"
+    declared = "--label", "My MAE", "--seen", "imagenet-1k", "--seen", "x", "--no-labels"
+    done = call_here("weights", "import", file, "--heads", 3, *declared, *on_store)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out.safetensors"
+    call_here("weights", "export", done.stdout.strip(), "--out", out, *on_store)
+    card = out.with_suffix(".md").read_text()
+    assert card.startswith("# My MAE, encoder ")
+    for text in ("| file | mae.pth |", "layout mae", "imported: imagenet-1k, x, without labels."):
+        assert text in card
+    assert "that of the file" not in card
+    done = call_here("weights", "import", file, "--heads", 3, "--label", " ", *on_store)
+    assert (done.returncode, "not printable text" in done.stderr) == (2, True)
+
+
+def edit_weights(path: Path) -> None:
+    """Add 1 to a bias of a stored encoder; its header stays."""
+    with safe_open(path, framework="pt") as opened:
+        header = opened.metadata()
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    tensors["norm.bias"] = tensors["norm.bias"] + 1
+    save_file(tensors, path, header)
+
+
+def test_weights_of_the_store_that_were_edited_are_refused_by_their_key(folder, file, tmp_path):
+    store = Store(tmp_path / "runs")
+    key = store_given(find_encoder(file, Stated(heads=3)), store, Resources()).key
+    words = ("features", key, folder, "--runs", store.root, "--out")
+    assert call_here(*words, tmp_path / "f.npz").returncode == 0
+    edit_weights(store.encoder(key))
+    done = call_here(*words, tmp_path / "g.npz")
+    assert done.returncode == 2
+    assert "is not the file that its record describes" in done.stderr
+    assert not (tmp_path / "g.npz").exists()
+    with pytest.raises(CheckpointMismatchError, match="is not the file that its record"):
+        backbone_named(key[:12], store).open()[0](0.0)
 
 
 def test_given_weights_are_not_a_method_of_a_grid(tmp_path):
