@@ -80,7 +80,9 @@ def _plain(name: str) -> str:
 
 def _similar(name: str, known: Sequence[str]) -> str | None:
     """Return the known name that a name equals but for case, a part of it, or about a letter."""
-    words = {_word(one): one for one in reversed(known)}  # the first one counts
+    words: dict[str, str] = {}
+    for one in known:
+        words.setdefault(_word(one), one)
     word = _word(name)
     if word in words:
         return words[word]

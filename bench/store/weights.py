@@ -50,7 +50,7 @@ def check_weights(store: Store, identity: Pretraining) -> PretrainRecord:
     A file is read once in a process.
 
     Raises:
-        CheckpointMismatchError: There is no record, or the file is not the one that it describes.
+        CheckpointMismatchError: The record is missing, or it describes another file.
     """
     path = store.encoder(identity.key)
     record: PretrainRecord | None = store.read("pretrain", identity.key)

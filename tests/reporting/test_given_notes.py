@@ -122,9 +122,9 @@ def test_free_text_that_looks_like_a_name_is_warned_of(tmp_path, ships, free, me
 
 def test_nothing_that_was_seen_is_not_an_absent_declaration(tmp_path, store):
     for declared, wanted in (
-        ("seen = []", "a has seen nothing, as declared."), ("", "a has seen: not declared."),
+        (", seen = []", "a has seen nothing, as declared."), ("", "a has seen: not declared."),
     ):  # fmt: skip
-        found = [one.text for one in notes(plan_of(tmp_path, store, f"labels = false, {declared}"))]
+        found = [one.text for one in notes(plan_of(tmp_path, store, f"labels = false{declared}"))]
         assert wanted.replace(".", ", without labels.") in found
 
 
