@@ -12,6 +12,7 @@ from commands import Answer, call_here
 from stores import copy_synthetic, fill, pooled_grid, share
 
 from sarbench.bench.data.prepare import prepare
+from sarbench.bench.grid.encoder_entries import GivenRow
 from sarbench.bench.plan.archived import read_plan
 from sarbench.bench.plan.filters import Filters
 from sarbench.bench.store.archive import unpacked
@@ -216,12 +217,12 @@ def test_a_plug_in_needs_its_contract(whole: Path, monkeypatch: pytest.MonkeyPat
 
 def test_given_weights_declare_what_they_have_seen():
     def start(**given):
-        one = SimpleNamespace(file="a.pth", **given)
+        one = GivenRow("a.pth", "", **given)
         return SimpleNamespace(planned=SimpleNamespace(row=str(given), given=one))
 
     plan = SimpleNamespace(pretrain=[
         start(seen=("mstar_rest",), labels=False), start(seen=(), labels=True),
-        start(seen=("others",), labels=None),
+        start(seen=("others",), labels=None), start(seen_declared=True, labels=False),
     ])  # fmt: skip
     texts = [one.text for one in submission._given(plan)]
     assert ["is not declared; write seen" in text for text in texts] == [True, False]
