@@ -56,7 +56,7 @@ gpu:
 	@echo "== creating a virtual environment in .venv"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv .venv || \
+	@$(PYTHON) -m venv .venv || \
 	  { echo "the venv module is missing (on Debian: apt-get install python3-venv)"; exit 1; }
 
 .venv/.installed: pyproject.toml | .venv/bin/python
