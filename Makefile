@@ -31,9 +31,10 @@ docs: .venv/.installed-docs
 archives: .venv/.installed-dev
 	for file in results/archive/*.zip; do echo "== $$file"; $(BIN)/sarbench submit-check $$file || exit 1; done
 
-# a real SLURM on this machine alone (Debian, root); ACCOUNTING=1 for sacct too
+# a real SLURM on this machine alone (Debian, root); ACCOUNTING=1 for sacct too, LIMITS=1 for limits
+# of memory (control groups)
 cluster:
-	tests/cluster/slurm start $(if $(ACCOUNTING),--accounting)
+	tests/cluster/slurm start $(if $(ACCOUNTING),--accounting) $(if $(LIMITS),--limits)
 
 test-slurm: .venv/.installed-dev
 	$(BIN)/python -m pytest -m slurm -rs
