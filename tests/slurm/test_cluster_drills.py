@@ -67,20 +67,23 @@ def test_methods_of_a_folder_run_as_submitted_while_the_live_page_shows_them(tmp
     (mine / "my_boom.py").write_text(broken.replace("        tokens = self", counted, 1))
     methods = GRID.replace('"mae", "lomar", "sar_jepa"', '"my_mae", "my_boom"')
     cluster.grid.write_text(methods.replace('controls = ["random_init"]\n', ""))
-    cluster.submit("--methods", mine)
+    cluster.environment["SARBENCH_METHODS"] = cluster.given["SARBENCH_METHODS"] = str(mine)
+    cluster.submit()
     (copied,) = cluster.runs.glob("ledger/code-*/methods_0")
     assert (copied / "my_mae.py").read_text() == written
+    keys = {e["method"]: e["key"] for e in cluster.plan()["pretrain"]}
+    ((job, process),) = cluster.freeze(keys["my_mae"])
 
     edited = written.replace("        tokens = self", f"        {BOOM}\n        tokens = self", 1)
     (mine / "my_mae.py").write_text(edited)
     (mine / "my_boom.py").unlink()
-    said = cluster.call("status", cluster.grid, "--methods", mine, status=2).stderr
+    said = cluster.call("status", cluster.grid, status=2).stderr
     assert "unknown method 'my_boom'" in said
 
     cluster.environment["SARBENCH_METHODS"] = str(copied)  # what was submitted
-    keys = {e["method"]: e["key"] for e in cluster.status()["pretrain"]}
+    assert keys == {e["method"]: e["key"] for e in cluster.status()["pretrain"]}
     with live_page(cluster) as wait_for:
-        ((job, process),) = cluster.freeze(keys["my_mae"])
+        os.utime(cluster.runs / "pretrain" / keys["my_mae"] / "progress.json")  # stopped for long
         shown = wait_for(
             lambda state: any(one["key"] == keys["my_mae"] for one in state["running"])
         )
@@ -88,7 +91,7 @@ def test_methods_of_a_folder_run_as_submitted_while_the_live_page_shows_them(tmp
         assert one["job"] == job
         assert 0 < one["step"] < one["steps"]
         assert one["seen"]
-        assert one["heartbeat_s"] < 60
+        assert one["heartbeat_s"] is not None
         (running,) = (each for each in shown["jobs"] if each["job"] == job)
         assert running["work"] == "pretraining My mae"
         assert running["heartbeat_s"] is not None
@@ -155,7 +158,7 @@ def test_a_suggested_profile_submits_and_the_next_one_follows_what_its_jobs_used
     assert "for partition gpu" in said.stdout + said.stderr
     text = cluster.profile.read_text()
     assert "gpus = 1  # sinfo: 2 on each node" in text
-    assert "time_min = 240  # our default" in text
+    assert "time_min = 1440  # our default" in text
     cluster.profile.write_text(re.sub(r"memory_gb = \d+", "memory_gb = 3", text))
     cluster.submit(*words)
     cluster.wait()
