@@ -97,12 +97,13 @@ def test_methods_of_a_folder_run_as_submitted_while_the_live_page_shows_them(tmp
         assert running["heartbeat_s"] is not None
         assert shown["waiting"] > 0
         os.kill(process, signal.SIGCONT)
-        last = wait_for(lambda state: state["counts"].get("done") == 12 and state["failures"])
+        last = wait_for(lambda state: {"done", "failed"} == set(state["counts"]))
     (failure,) = last["failures"]
     assert (failure["name"], failure["class"]) == ("My boom", "exception")
     assert "the sonar hit an iceberg" in failure["tail"][-1]
     assert any(str(copied / "my_boom.py") in line for line in failure["tail"])
-    assert last["counts"] == {"done": 12, "failed": 12}
+    assert last["counts"] == {"done": 30, "failed": 10}  # of the method and two controls
+    assert (last["jobs"], last["waiting"]) == ([], 0)
     record = json.loads((cluster.runs / "pretrain" / keys["my_mae"] / "record.json").read_text())
     assert record["identity"]["method"] == "my_mae"
 
