@@ -160,7 +160,8 @@ def test_a_suggested_profile_submits_and_the_next_one_follows_what_its_jobs_used
     text = cluster.profile.read_text()
     assert "gpus = 1  # sinfo: 2 on each node" in text
     assert "time_min = 1440  # our default" in text
-    cluster.profile.write_text(re.sub(r"memory_gb = \d+", "memory_gb = 3", text))
+    own = 'device = "cpu"\n' + re.sub(r"memory_gb = \d+", "memory_gb = 3", text)
+    cluster.profile.write_text(own)  # the GPUs are stand-ins
     cluster.submit(*words)
     cluster.wait()
     assert {e["state"] for e in cluster.status()["runs"] if e["method"] == "mae"} >= {"done"}
