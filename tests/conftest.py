@@ -1,11 +1,14 @@
 """Fixtures that every test may use."""
 
+import gc
 import os
 import sys
 from pathlib import Path
 
+import beartype.door
 import jaxtyping
 import pytest
+import timm
 import torch
 from commands import call_here
 from stores import Shared
@@ -14,11 +17,22 @@ from sarbench.bench.method_facts.method_info import code_digest
 from sarbench.bench.seeding import torch_stream
 from sarbench.results.plugin_metrics import plugin_metrics
 
+# timm and beartype are imported here, because jaxtyping compiles whatever the packages that it
+# checks import first, without a cache.
+assert timm and beartype
+
 torch.set_num_threads(1)  # the suite runs in parallel processes
+gc.disable()  # until the tests are collected: it would look at a million objects many times
 
 # Folders of tests of arrays. In these, calls are checked against annotations (shapes, types) for
 # the packages in pyproject.toml; in all tests this would take a third of the time.
 CHECKED = {"augmentation", "methods", "parity", "protocols", "results"}
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, but not what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
