@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import gc
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -17,9 +18,9 @@ from sarbench.bench.method_facts.method_info import code_digest
 from sarbench.bench.seeding import torch_stream
 from sarbench.results.plugin_metrics import plugin_metrics
 
-# timm and beartype are imported here, because jaxtyping compiles whatever the packages that it
+# These are imported here, because jaxtyping compiles whatever the packages that it
 # checks import first, without a cache.
-assert timm and beartype
+HEAVY = (timm, beartype)
 
 torch.set_num_threads(1)  # the suite runs in parallel processes
 gc.disable()  # until the tests are collected: it would look at a million objects many times
@@ -89,6 +90,16 @@ def package(tmp_path, monkeypatch):
     for module in set(sys.modules) - before:
         if module.startswith("plugin"):
             del sys.modules[module]
+
+
+@pytest.fixture
+def forked_workers(monkeypatch) -> None:
+    """Fork the workers of `sarbench run`: they inherit what is imported, and what a test replaces.
+
+    A worker that is spawned, as for a user, takes seconds to import everything.
+    """
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: fork)
 
 
 @pytest.fixture
