@@ -57,7 +57,6 @@ def _environment() -> Any:
         "js_hash": f"sha256-{digest}",
         "labels_in_words": labels_in_words,
         "notes": notes,
-        "over": OVER,
         "row_title": row_title,
     }
     return made

@@ -30,17 +30,22 @@ def notes(board: Leaderboard) -> list[Note]:
 
 def _numbers_line(board: Leaderboard) -> str:
     name = board.measure.heading
-    units = _units(board, controls=False) or _units(board, controls=True)
-    if not units:
+    if not (_units(board, controls=False) or _units(board, controls=True)):
         return f"{name}: mean without an interval."
-    over = "over the unit in the head of its column"
-    if len(units) == 1:
-        (unit,) = units
+    over, unit = "over the unit in the head of its column", shared_unit(board)
+    if unit:
         over = OVER[unit]
         if unit.startswith("pretrain_seeds"):
             over = over.replace("over ", f"over {len(board.seeds[1])} ", 1)
     scope = ", of checkpoints, not methods" if board.compares == "checkpoints" else ""
     return f"{name}{scope}: mean ± half-width of the 95% interval {over}."
+
+
+def shared_unit(board: Leaderboard) -> Unit | None:
+    """Return the unit of all columns and intervals, or None if they differ; a caption says it."""
+    found = _units(board, controls=False) or _units(board, controls=True)
+    units = found | set(board.units.values())
+    return units.pop() if found and len(units) == 1 else None
 
 
 def _units(board: Leaderboard, *, controls: bool) -> set[Unit]:

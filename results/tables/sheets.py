@@ -10,7 +10,7 @@ from ..metric import ACCURACY, Metric
 from ..notes import Note
 from ..scores import Column, LeaderboardError, labels_in_words
 from ..statistics.units import OVER
-from .caption import caption, notes
+from .caption import caption, notes, shared_unit
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _of(board: Leaderboard) -> str:
 
 def _heads(board: Leaderboard, columns: list[Column]) -> list[list[tuple[str, int]]]:
     """Return the header lines; equal neighbours are merged."""
-    lines = [column_head(column, OVER[board.units[column]], columns) for column in columns]
+    lines = [column_head(column, board, columns) for column in columns]
     heads = []
     for level in range(len(lines[0])):
         shared = groupby(lines, itemgetter(slice(level + 1)))
@@ -143,16 +143,17 @@ def _heads(board: Leaderboard, columns: list[Column]) -> list[list[tuple[str, in
     return heads
 
 
-def column_head(column: Column, over: str, among: Sequence[Column]) -> list[str]:
+def column_head(column: Column, board: Leaderboard, among: Sequence[Column]) -> list[str]:
     """Return the lines above a column: data set, protocol, settings, unit, shots, condition.
 
-    Settings and condition are lines only if one of the columns `among` has some.
+    Settings and condition are lines only if one of the columns `among` has some, and the unit only
+    if the caption does not say it for all.
     """
     return [
         column.dataset,
         column.protocol,
         *([column.settings] if any(one.settings for one in among) else []),
-        over,
+        *([OVER[board.units[column]]] if shared_unit(board) is None else []),
         labels_in_words(column.shots),
         *([column.condition or "clean"] if any(one.condition for one in among) else []),
     ]
