@@ -151,7 +151,7 @@ class SarAcd(Source):
                 "Most chips have augmented copies, so train and test share aircraft.",
                 self,
                 crop_px=CROP_PX,
-                near_train=1339,
+                near_train=1344,
                 instead=BY_COPIES,
             ),
             Card(
