@@ -5,8 +5,6 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 # the virtual environment is ours alone: nothing of the caller's may shadow it
 unexport PYTHONPATH
-# without bytecode each process that a test starts compiles everything once more
-unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo docs test test-slow archives cluster test-slurm check benchmarks gpu clean
 
