@@ -14,11 +14,14 @@ demo: .venv/.installed
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
+# the tests that the default suite leaves out, but not those that follow the pages of docs/ (10 more
+# minutes; `make docs` runs most of them); PAGES= runs them too
+PAGES ?= --deselect tests/docs/test_tutorial.py
 test-slow: .venv/.installed-dev
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow and not gpu and not slurm" $(PAGES)
 
 # the site: files and commands of its pages are checked and run (3 minutes; all but those of the
-# demo, which `make test-slow` runs), then it is built without a network. BLOCKS=checked runs nothing
+# demo, which `make demo` runs), then it is built without a network. BLOCKS=checked runs nothing
 BLOCKS ?= run
 docs: .venv/.installed-docs
 	$(BIN)/python -m pytest tests/docs $(if $(filter run,$(BLOCKS)),-m "slow or not slow" \
