@@ -14,11 +14,14 @@ demo: .venv/.installed
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
+# the tests that the default suite leaves out, but not those that follow the pages of docs/ (10 more
+# minutes; `make docs` runs most of them); PAGES= runs them too
+PAGES ?= --deselect tests/docs/test_tutorial.py
 test-slow: .venv/.installed-dev
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow and not gpu and not slurm" $(PAGES)
 
 # the site: files and commands of its pages are checked and run (3 minutes; all but those of the
-# demo, which `make test-slow` runs), then it is built without a network. BLOCKS=checked runs nothing
+# demo, which `make demo` runs), then it is built without a network. BLOCKS=checked runs nothing
 BLOCKS ?= run
 docs: .venv/.installed-docs
 	$(BIN)/python -m pytest tests/docs $(if $(filter run,$(BLOCKS)),-m "slow or not slow" \
@@ -31,9 +34,10 @@ docs: .venv/.installed-docs
 archives: .venv/.installed-dev
 	for file in results/archive/*.zip; do echo "== $$file"; $(BIN)/sarbench submit-check $$file || exit 1; done
 
-# a real SLURM on this machine alone (Debian, root); ACCOUNTING=1 for sacct too
+# a real SLURM on this machine alone (Debian, root); ACCOUNTING=1 for sacct too, LIMITS=1 for limits
+# of memory (control groups)
 cluster:
-	tests/cluster/slurm start $(if $(ACCOUNTING),--accounting)
+	tests/cluster/slurm start $(if $(ACCOUNTING),--accounting) $(if $(LIMITS),--limits)
 
 test-slurm: .venv/.installed-dev
 	$(BIN)/python -m pytest -m slurm -rs
@@ -56,7 +60,7 @@ gpu:
 	@echo "== creating a virtual environment in .venv"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv .venv || \
+	@$(PYTHON) -m venv .venv || \
 	  { echo "the venv module is missing (on Debian: apt-get install python3-venv)"; exit 1; }
 
 .venv/.installed: pyproject.toml | .venv/bin/python

@@ -58,9 +58,11 @@ class Part(Flatten):
 class Background(RawPixels):
     """The chip without target and shadow."""
 
+    inside = False
+
     @classmethod
     def build_encoder(
         cls, config: Config, encoder: EncoderConfig | None, drop_path: float = 0.0
     ) -> Part:
         """Return the encoder without weights."""
-        return Part(config.side_share, inside=False)
+        return Part(config.side_share, inside=cls.inside)

@@ -8,19 +8,13 @@ Source: none.
 Differs from the source: nothing.
 """
 
-from ._encoders import EncoderConfig
 from ._registry import register
-from .background import Config, Part
-from .raw_pixels import RawPixels
+from .background import Background
 
 
 @register(label="Target only", paper="control", control=True)
-class TargetOnly(RawPixels):
+class TargetOnly(Background):
     """Target and shadow without the rest of the chip."""
 
-    @classmethod
-    def build_encoder(
-        cls, config: Config, encoder: EncoderConfig | None, drop_path: float = 0.0
-    ) -> Part:
-        """Return the encoder without weights."""
-        return Part(config.side_share, inside=True)
+    Config = Background.Config
+    inside = True

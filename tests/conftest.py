@@ -1,29 +1,59 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use.
 
+Heavy packages are imported in the processes that run tests, not in the one of xdist that starts
+them: they would wait for it.
+"""
+
+import gc
+import multiprocessing
 import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jaxtyping
 import pytest
-import torch
-from commands import call_here
-from stores import Shared
 
-from sarbench.bench.method_facts.method_info import code_digest
-from sarbench.bench.seeding import torch_stream
-from sarbench.results.plugin_metrics import plugin_metrics
+if TYPE_CHECKING:
+    import torch
 
-torch.set_num_threads(1)  # the suite runs in parallel processes
+os.fsync = lambda descriptor: None  # no test needs its files after a power cut
 
 # Folders of tests of arrays. In these, calls are checked against annotations (shapes, types) for
 # the packages in pyproject.toml; in all tests this would take a third of the time.
 CHECKED = {"augmentation", "methods", "parity", "protocols", "results"}
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Collect tests; garbage is collected after that, but never what was imported."""
+    gc.disable()  # it would look at a million objects again and again
+    try:
+        if session.config.getoption("dist", "no") == "no":  # "load..." where xdist starts others
+            _import_heavy()
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _import_heavy() -> None:
+    # Before our own packages, because jaxtyping compiles whatever those import first.
+    import beartype.door
+    import timm
+    import torch
+
+    assert beartype.door
+    assert timm
+    torch.set_num_threads(1)  # the suite runs in parallel processes
+
+
 @pytest.fixture(scope="session", autouse=True)
 def shared_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Set the folders that all tests share."""
+    from stores import Shared
+
     Shared.process = Shared.session = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         Shared.session = Shared.process.parent
@@ -38,8 +68,10 @@ def annotations_are_checked(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def rng() -> torch.Generator:
+def rng() -> "torch.Generator":
     """Return a fresh generator, the same for every test."""
+    from sarbench.bench.seeding import torch_stream
+
     return torch_stream(0, "test")
 
 
@@ -55,6 +87,9 @@ def real_data() -> Path:
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """Return a function that installs a module as a plug-in, undone after the test."""
+    from sarbench.bench.method_facts.method_info import code_digest
+    from sarbench.results.plugin_metrics import plugin_metrics
+
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
 
@@ -78,8 +113,20 @@ def package(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def forked_workers(monkeypatch) -> None:
+    """Fork the workers of `sarbench run`: they inherit what is imported, and what a test replaces.
+
+    A worker that is spawned, as for a user, takes seconds to import everything.
+    """
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind: fork)
+
+
+@pytest.fixture
 def sarbench(tmp_path, monkeypatch):
     """Return a function that calls the command line here: its exit status and error stream."""
+    from commands import call_here
+
     monkeypatch.delenv("SARBENCH_RUNS", raising=False)
     monkeypatch.setenv("COLUMNS", "300")
 

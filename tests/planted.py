@@ -6,7 +6,9 @@ from collections.abc import Callable
 import numpy as np
 from chips import speckled_chips
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
+from sarbench.bench.audit.content import OUTLINE_PX
 from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.images import content_digest
 
@@ -98,6 +100,28 @@ def made_images(count: int, side_px: int = 96, seed: int = 0) -> list[np.ndarray
     chips = speckled_chips(count, side_px + 1, seed=seed)
     wide = (chips[:, 1:, 1:] + chips[:, :-1, 1:] + chips[:, 1:, :-1] + chips[:, :-1, :-1]) / 4
     return list(np.uint8(255 * np.sqrt(np.minimum(wide, 1))))
+
+
+def windows(
+    images: list[np.ndarray], count: int, side_px: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Return windows of images, turned and with new speckle, so that none is a copy of another.
+
+    Speckle of one look, two pixels wide, replaces that of the image. Its structures stay.
+    """
+    found = []
+    for number in range(count):
+        image = images[number % len(images)].astype(np.float32)
+        short = [max(0, side_px - size) for size in image.shape]
+        image = np.pad(image, [(0, one) for one in short], "reflect")
+        top, left = (int(rng.integers(0, size - side_px + 1)) for size in image.shape)
+        image = image[top : top + side_px, left : left + side_px]
+        image = gaussian_filter(image, OUTLINE_PX / 2)
+        looks = rng.standard_exponential((side_px + 1, side_px + 1), np.float32)
+        wide = (looks[1:, 1:] + looks[:-1, 1:] + looks[1:, :-1] + looks[:-1, :-1]) / 4
+        image = image * np.sqrt(wide)
+        found.append(np.uint8(np.clip(np.rot90(image, rng.integers(4)), 0, 255)))
+    return found
 
 
 def plant(

@@ -5,13 +5,13 @@ Exit status: 0 success, 1 something failed and is listed, 2 the request was wron
 
 import sys
 
-from .app import Stopped, app, print_error
+from .app import Stopped, print_error, root
 
 
 def main() -> None:
     """Run `sarbench`; print an expected error as one message, let any other one through."""
     try:
-        app(prog_name="sarbench")
+        root()(prog_name="sarbench")
     except (KeyboardInterrupt, Stopped):
         print_error("stopped; finished work is stored, run the same command again to resume")
         sys.exit(1)

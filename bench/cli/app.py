@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -100,10 +101,17 @@ out = Terminal(highlight=False, soft_wrap=True)
 err = Terminal(stderr=True, highlight=False, soft_wrap=True)
 
 
+@cache
+def root() -> Any:
+    """Return `sarbench` itself, made once in a process; it finds its commands by `load`."""
+    return typer.main.get_command(app)
+
+
+@cache
 def load(name: str) -> Any:
     """Import the file of a command, whose decorators add it to `app`; return the command."""
     import_module(f".{COMMANDS[name][0]}", __package__)
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app)  # makes every command that was imported so far
     return group.commands[name]
 
 

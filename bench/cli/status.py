@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ..grid.applicable import sentences
 from ..plan.entry import Entry
 from ..plan.failure_class import RETRY_ONLY
 from ..plan.plan import Plan, describe_entry
@@ -99,6 +100,8 @@ def _status_json(made: Plan) -> dict[str, Any]:
 
 def _print_status(request: Request, made: Plan, states: JobStates) -> None:
     print_states(made, "where")
+    for line in sentences(made.not_applicable):
+        out.print(f"n/a: {line}", markup=False)
     _print_jobs(made, states)
     failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
     own = own_failures(made)

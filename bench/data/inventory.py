@@ -41,10 +41,15 @@ class Known:
 
 
 def known_sets(data_dir: Path, root: Path) -> list[Known]:
-    """Return the state of every data set and pool; `root` is the store's folder."""
+    """Return the state of every data set and pool; `root` is the store's folder.
+
+    A set of which only Phoenix files are there has the name that reads them.
+    """
     names = [*dataset_names(), *(f"pool:{name}" for name in pool_names())]
-    packed = [name for name in _with_options(root) if name not in names]
-    return [_state(name, data_dir, root) for name in [*names, *packed]]
+    found = [_state_of_any(name, data_dir, root) for name in names]
+    listed = {one.name for one in found}
+    packed = [name for name in _with_options(root) if name not in listed]
+    return [*found, *(_state(name, data_dir, root) for name in packed)]
 
 
 def _with_options(root: Path) -> list[str]:
@@ -57,6 +62,15 @@ def _with_options(root: Path) -> list[str]:
             if "?" in name and "folder:" not in name and card_of(name):
                 found.add(name)
     return sorted(found)
+
+
+def _state_of_any(name: str, data_dir: Path, root: Path) -> Known:
+    """Return the state of a set, of its Phoenix files if there is nothing else."""
+    found = _state(name, data_dir, root)
+    if found.state == "absent" and isinstance(card_of(name).source, mstar_raw.RawFiles):
+        raw = _state(f"{name}?{mstar_raw.USUAL}", data_dir, root)
+        return found if raw.state == "absent" else raw
+    return found
 
 
 def _state(name: str, data_dir: Path, root: Path) -> Known:

@@ -215,6 +215,8 @@ def _held_out(base: Card) -> Card:
     return replace(
         base,
         name=base.name + HELD_OUT,
+        near_train=None,
+        instead="",
         title=f"{base.title}, held-out training chips",
         what=f"A quarter of the training chips of {base.name}, drawn by hash, as test chips.",
     )
@@ -244,6 +246,7 @@ def describe(card: Card, data_dir: Path) -> dict[str, Any]:
         "options": source.name_options,
         "images": card.total,
         "chips": card.sides and "{} train, {} test".format(*card.sides),
+        "copies": card.copies_text() or None,
         "extra_controls": source.extra_controls,
         "counts": card.counts,
     }

@@ -42,6 +42,9 @@ class Card:
         whole_px: Side of the chips if they are whole and all have the same; else None.
         crop_from_sizes: True if `crop_px` follows from the images: None if all have one size, else
             `CROP_PX`.
+        near_train: Number of test chips that are copies or near copies of a training chip, as
+            `sarbench data audit` counts them; None if it was not declared. Captions state it.
+        instead: The variant without such test chips; empty if there is none.
     """
 
     name: str
@@ -56,6 +59,8 @@ class Card:
     sides: tuple[int, int] | None = None
     whole_px: int | None = None
     crop_from_sizes: bool = False
+    near_train: int | None = None
+    instead: str = ""
 
     @property
     def side_px(self) -> int | None:
@@ -67,6 +72,15 @@ class Card:
         """The required number of chips of each class and side; empty for a pool or a part."""
         whole = self.kind == "dataset" and not self.name.endswith(HELD_OUT)
         return self.source.counts(self) if whole else {}
+
+    def copies_text(self) -> str:
+        """Return a sentence on test chips that are near copies of training chips; empty if none."""
+        if not self.near_train:
+            return ""
+        return (
+            f"{self.near_train:,} of {sum(self.counts['test'].values()):,} test chips of "
+            f"{self.name} are near copies of training chips; {self.instead} has none."
+        )
 
 
 @dataclass(frozen=True)
@@ -214,7 +228,7 @@ class Source(ABC):
         """Return the card file of a user's set, for a store; empty for other sets."""
         return ""
 
-    def groups(self) -> dict[str, int]:
+    def groups(self, card: Card) -> dict[str, int]:
         """Return the near-duplicate group of every chip id that is known without files."""
         return {}
 

@@ -74,7 +74,8 @@ class Split:
         """
         if self.group is not None:
             return self.group[self.is_test]
-        group_of = card(dataset).source.groups()
+        found = card(dataset)
+        group_of = found.source.groups(found)
         if not group_of:
             return None
         try:

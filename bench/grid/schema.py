@@ -182,6 +182,16 @@ class Grid(Section):
             return {"methods": [], "compare": "checkpoints"} | value
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _controls_once(cls, value: Any) -> Any:
+        """Add no control that is listed under `methods` as it is."""
+        if isinstance(value, dict) and "controls" not in value:
+            listed = value.get("methods")
+            plain = [one for one in listed if one in CONTROLS] if isinstance(listed, list) else []
+            return value | {"controls": [one for one in CONTROLS if one not in plain]}
+        return value
+
     def weights(self) -> list[tuple[Place, EncoderEntry]]:
         """Return the entries of `encoders`, then those that methods continue from, each once."""
         inits = [_init(self.pretrain, one) for one in self.methods]

@@ -69,7 +69,9 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
     labels += [entry.name for entry in grid.encoders]
     for label in sorted({label for label in labels if labels.count(label) > 1}):
         what = "rows" if grid.encoders else "methods"
-        problems.append(f"two {what} have the label {label!r}; give one of them a `label`")
+        problems.append(
+            f"two {what} have the label {label!r}; give one of them a `label`, or remove one"
+        )
     if problems:
         raise GridError("\n".join(dict.fromkeys(problems)))
 

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from ..grid.applicable import sentences
 from ..identity import KINDS
 from ..plan.entry import Entry
 from ..plan.plan import Plan, describe_entry, describe_pretraining
@@ -23,6 +24,7 @@ def grid_state(made: Plan, states: JobStates, store: Store) -> dict[str, Any]:
     ages = [age_s(store.root / kind) for kind in KINDS]
     failures = own_failures(made)
     jobs, waiting = running_jobs(made, states)
+    shown = [entry for entry in made.pretrain if _has_progress(entry, store)]
     return {
         "grid": made.grid.name,
         "store": str(store.root),
@@ -32,19 +34,20 @@ def grid_state(made: Plan, states: JobStates, store: Store) -> dict[str, Any]:
         "rows": [
             {
                 "name": describe_pretraining(start.planned), "state": start.state,
-                "runs": dict(Counter(entry.state for entry in runs)), "reason": start.reason,
+                "runs": dict(Counter(entry.state for entry in runs)),
+                "reason": _job(start) if start in shown else start.reason,
             }
             for start, runs in made.grouped()
         ],
+        "not_applicable": list(sentences(made.not_applicable)),
         "running": [
             {"key": entry.key, "name": describe_pretraining(entry.planned), "job": entry.job}
-            for entry in made.pretrain
-            if entry.state == "running" and entry.key
+            for entry in shown
         ],
         "jobs": [
             {
                 "job": one.job, "work": one.work, "node": one.node, "elapsed": one.elapsed,
-                "heartbeat_s": age_s(one.log),
+                "log": str(one.log) if one.log else None,
             }
             for one in jobs[:SHOWN]
         ],
@@ -62,6 +65,18 @@ def grid_state(made: Plan, states: JobStates, store: Store) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _has_progress(entry: Entry, store: Store) -> bool:
+    """Return whether a pretraining runs in a process of its own."""
+    if entry.state != "running" or not entry.key:
+        return False
+    return bool(entry.job) or (store.folder("pretrain", entry.key) / LEASE).exists()
+
+
+def _job(entry: Entry) -> str:
+    """Return the job of a pretraining; its progress, which is newer, is shown elsewhere."""
+    return f"job {entry.job}" if entry.job else ""
+
+
 def _tail(entry: Entry, states: JobStates) -> list[str]:
     try:
         return list(last_lines(entry, states))
@@ -69,10 +84,10 @@ def _tail(entry: Entry, states: JobStates) -> list[str]:
         return [f"the log cannot be read: {error}"]
 
 
-def age_s(path: Path | None) -> float | None:
+def age_s(path: Path | str | None) -> float | None:
     """Return the seconds since a file was changed; None without one."""
     try:
-        return None if path is None else max(0.0, time.time() - path.stat().st_mtime)
+        return None if path is None else max(0.0, time.time() - Path(path).stat().st_mtime)
     except OSError:
         return None
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..plan.plan import Plan
 from ..slurm.job_states import update_from_queue
 from ..store.records import Store
-from .snapshot import Curves, grid_state
+from .snapshot import Curves, age_s, grid_state
 
 TICK_S = 2.0  # between two looks at the progress of running pretrainings
 PLAN_S = 6.0  # between two comparisons of the grid with the store, at least
@@ -35,7 +35,7 @@ class Watcher:
         self._curves = Curves(store)
         self._state: dict[str, Any] = {}
         self._problem, self._warnings = "", list[str]()
-        self._next_plan = 0.0
+        self._next_plan, self._compared = 0.0, 0.0
         self._changed = threading.Condition()
         self._text, self._version, self._clients, self._ended = "", 0, 0, False
 
@@ -77,11 +77,13 @@ class Watcher:
             now = time.monotonic()
             self._next_plan = now + max(PLAN_S, (now - started) / SHARE)
         running = [one | self._progress(one["key"]) for one in self._state.get("running", [])]
+        jobs = [one | {"heartbeat_s": age_s(one["log"])} for one in self._state.get("jobs", [])]
+        compared_s = time.monotonic() - self._compared if self._state else None
         return json.dumps(
             self._state
             | {
-                "running": running, "problem": self._problem, "warnings": self._warnings,
-                "time": time.time(),
+                "running": running, "jobs": jobs, "compared_s": compared_s,
+                "problem": self._problem, "warnings": self._warnings, "time": time.time(),
             }
         )  # fmt: skip
 
@@ -96,6 +98,7 @@ class Watcher:
             made = self._make_plan()
             states = update_from_queue(self._store, made, warnings.append)
             self._state = grid_state(made, states, self._store)
+            self._compared = time.monotonic()
         except Exception as error:  # whatever is half-written or gone, the page stays
             self._problem = f"the store cannot be read now: {type(error).__name__}: {error}"
             return

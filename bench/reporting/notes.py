@@ -8,6 +8,7 @@ from ...results.notes import Note
 from ...results.record import PretrainRecord, RunRecord
 from ..augmentation.conditions import in_words
 from ..data.names import set_of, split_source
+from ..data.registry import card
 from ..data.sharing import Sharing
 from ..grid.applicable import sentences
 from ..grid.expand import pools_of
@@ -161,6 +162,11 @@ def _datasets(plan: Plan) -> list[Note]:
                 f"{name}: {train} training and {test} test chips, split {known.split_digest[:12]}, "
                 f"pixels {known.data_digest[:12]}{rendering}."
             )))  # fmt: skip
+        if name in shown and (copies := card(name).copies_text()):
+            found.append(Note("Data", (
+                f"{copies} Sought by image, also shifted, cropped or in another rendering "
+                "(`sarbench data audit`)."
+            ), copies))  # fmt: skip
     return found
 
 

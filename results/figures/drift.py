@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from .style import COLOURS, GREY, MARKERS, SETTINGS, figure, panels, plain, width_of, wrapped
 
@@ -25,6 +26,9 @@ class Drifted:
 def drift_figure(points: Mapping[str, Sequence[Drifted]], score: str, title: str) -> Figure:
     """Draw the score of each row over its drift, one panel per condition; controls are grey.
 
+    The axis of drift is logarithmic if every drift is above 0: that of raw pixels may be a hundred
+    times that of a network.
+
     Args:
         points: The points of each condition.
         score: Name of the metric.
@@ -35,6 +39,7 @@ def drift_figure(points: Mapping[str, Sequence[Drifted]], score: str, title: str
         row: (GREY if control else COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
         for number, (row, control) in enumerate(rows.items())
     }
+    logarithmic = all(one.drift > 0 for of in points.values() for one in of)
     down, across = -(-len(points) // COLUMNS), min(COLUMNS, len(points))
     with mpl.rc_context(SETTINGS):
         names = [wrapped(row) for row in rows]
@@ -47,6 +52,9 @@ def drift_figure(points: Mapping[str, Sequence[Drifted]], score: str, title: str
             for one in pairs:
                 colour, marker = styles[one.row]
                 axes.plot(one.drift, 100 * one.score, marker, color=colour, markersize=4)
+            if logarithmic:
+                axes.set_xscale("log")
+                axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_title(condition, fontsize=7)
             axes.tick_params(labelsize=6)
         drawn.supxlabel("drift of features (1 minus mean cosine)", fontsize=8)

@@ -90,7 +90,10 @@ def swept_figure(scores: Sequence[Measured], what: str, score: str, title: str) 
         lines = [_Line(controls[name], style) for name, style in greys.items()]
         lines += [_Line(known, untrained)] if known else []
         drawn.append(_Panel(wrapped(row, PANEL_LETTERS), [*lines, _Line(points, pretrained, True)]))
-    legend = {"pretrained": pretrained, "untrained, same architecture": untrained} | greys
+    legend = {"pretrained": pretrained}
+    if any(one.untrained is not None for points in methods.values() for one in points):
+        legend["untrained, same architecture"] = untrained
+    legend |= greys
     values = sorted({float(one.value) for one in scores})
     return _figure(drawn, legend, score, title, what, lambda axes: value_axis(axes, values))
 

@@ -2,22 +2,32 @@
 
 Run: python tests/benchmarks/bench_audit.py [CHIPS ...]             # made-up chips of 128 px
      python tests/benchmarks/bench_audit.py --real NAME --data DIR  # copies among real chips
+     python tests/benchmarks/bench_audit.py CHIPS ... --real NAME --data DIR  # windows of these
+     python tests/benchmarks/bench_audit.py --equal CHIPS           # one chip, many times
 
-An audit of several sizes gives the exponent, by which the time of 100,000 chips is extrapolated.
+`pool:NAME` is a pool. An audit of several sizes gives the exponent, by which the time of 100,000
+chips is extrapolated.
 """
 
 import argparse
+import os
 import resource
+import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from planted import CHANGES, chips_of, made_images, plant
 
 from sarbench.bench.audit.report import Audit, audit
+from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.prepare import prepare
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from planted import CHANGES, chips_of, made_images, plant, windows
 
 EACH = 100  # planted copies of each kind
 SIDE_PX = 128
@@ -25,15 +35,24 @@ PART = 5000  # made-up chips drawn at a time
 WHOLE = 100_000
 
 
-def timed(images: list[np.ndarray]) -> tuple[Audit, float]:
-    chips = chips_of(images)
-    started, stages = time.process_time(), {}
-    result = audit([chips], lambda stage, done, total: stages.update({stage: total}))
-    seconds = time.process_time() - started
+def timed(chips: Chips) -> tuple[Audit, float]:
+    started, lines, last = time.process_time(), [], [("", time.process_time())]
+
+    def report(stage: str, done: int, total: int) -> None:
+        if done == total:  # what follows belongs to the next line
+            now = time.process_time()
+            lines.append(f"{stage} {total:,} after {now - last[0][1]:.0f} s")
+            last[0] = stage, now
+
+    wall = time.perf_counter()
+    result = audit([chips], report)
+    seconds, wall = time.process_time() - started, time.perf_counter() - wall
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"{len(images):,} chips: {seconds:.0f} s of processor time, peak {peak_gb:.1f} GB with "
-        f"the chips ({chips.pixels.nbytes / 2**30:.1f} GB); {stages}"
+        f"{len(chips):,} chips: {seconds:.0f} s of processor time, {wall:.0f} s of wall time at a "
+        f"load of {os.getloadavg()[0]:.0f}, peak {peak_gb:.1f} GB with the chips "
+        f"({chips.pixels.nbytes / 2**30:.1f} GB); {'; '.join(lines)}; {result.counts}",
+        flush=True,
     )
     return result, seconds
 
@@ -55,34 +74,50 @@ def show(result: Audit, pairs: dict[tuple[int, int], str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("chips", nargs="*", type=int, default=[10_000, 20_000])
+    parser.add_argument("chips", nargs="*", type=int)
     parser.add_argument("--real")
+    parser.add_argument("--equal", type=int, default=0)
     parser.add_argument("--data", type=Path)
     given = parser.parse_args()
     rng = np.random.default_rng(0)
+    if given.equal:
+        one = chips_of(made_images(1, SIDE_PX) * 2)
+        row = np.zeros(given.equal, np.int64)
+        ids = np.array([f"made/{number:06d}" for number in range(given.equal)])
+        timed(replace(
+            one, ids=ids, labels=row - 1, is_test=row > 0, offset=row, height=row + SIDE_PX,
+            width=row + SIDE_PX, source_size=np.full((given.equal, 2), SIDE_PX),
+            content=np.full(given.equal, one.content[0]),
+        ))  # fmt: skip
+        return
+    real: list[np.ndarray] = []
     if given.real:
         with tempfile.TemporaryDirectory() as folder:
             pool = given.real.startswith("pool:")
             name = given.real.removeprefix("pool:")
             chips = prepare(name, given.data, Path(folder), pool=pool).chips
-            own = [np.array(chips.chip(row)) for row in range(len(chips))]
-        images, pairs = plant(own, EACH, rng)
-        show(timed(images)[0], pairs)
-        return
-    times = []
-    for count in given.chips:
-        parts = range(0, count - EACH * len(CHANGES), PART)
-        images = [
-            one
-            for start in parts
-            for one in made_images(min(PART, count - EACH * len(CHANGES) - start), SIDE_PX, start)
-        ]
+            real = [np.array(chips.chip(row)) for row in range(len(chips))]
+        if not given.chips:
+            images, pairs = plant(real, EACH, rng)
+            show(timed(chips_of(images))[0], pairs)
+            return
+    times, sizes = [], given.chips or [10_000, 20_000]
+    for count in sizes:
+        own = count - EACH * len(CHANGES)
+        if real:
+            images = windows(real, own, SIDE_PX, rng)
+        else:
+            parts = range(0, own, PART)
+            made = (made_images(min(PART, own - start), SIDE_PX, start) for start in parts)
+            images = [one for part in made for one in part]
         images, pairs = plant(images, EACH, rng)
-        result, seconds = timed(images)
+        chips = chips_of(images)
+        del images
+        result, seconds = timed(chips)
         show(result, pairs)
         times.append(seconds)
     if len(times) > 1:
-        low, high = given.chips[0], given.chips[-1]
+        low, high = sizes[0], sizes[-1]
         exponent = np.log(times[-1] / times[0]) / np.log(high / low)
         print(
             f"exponent {exponent:.2f}: {WHOLE:,} chips in "

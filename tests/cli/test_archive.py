@@ -300,7 +300,9 @@ def test_a_member_that_is_there_twice_is_refused(made: Path, tmp_path: Path, cal
     assert (status, "holds plan.json more than once" in errors) == (2, True)
 
 
-def test_parts_are_merged_and_count_as_done_without_weights(made: Path, tmp_path: Path, call: Call):
+def test_parts_are_merged_and_count_as_done_without_weights(
+    made: Path, tmp_path: Path, call: Call, forked_workers: None
+):
     grid, runs = made / "grid.toml", tmp_path / "runs"
     for name, part in (("one", ["mae"]), ("two", ["lomar", "raw_pixels", "random_init"])):
         options = [word for method in part for word in ("-m", method)]
@@ -317,6 +319,7 @@ def test_parts_are_merged_and_count_as_done_without_weights(made: Path, tmp_path
     assert [(e["label"], e["pretrain_seed"], e["seed"]) for e in blocked] == [
         ("LoMaR", 0, 0), ("LoMaR", 0, 1),
     ]  # fmt: skip
+    shutil.copytree(made / "runs" / "prepared", runs / "prepared")  # else all chips are simulated
     status, _, errors = call("run", grid, *on_store(made)[2:], "--runs", runs, "-m", "lomar",
                              "--workers", "1")  # fmt: skip
     assert status == 1

@@ -18,7 +18,10 @@ from sarbench.bench.contract.checks import (
 )
 from sarbench.bench.contract.half_batches import HalvesDifferError
 from sarbench.bench.contract.half_checks import halves_with_gather_equal_the_whole
-from sarbench.bench.contract.state_checks import training_resumes_with_the_same_bits
+from sarbench.bench.contract.state_checks import (
+    encoder_reloads_strictly,
+    training_resumes_with_the_same_bits,
+)
 from sarbench.bench.contract.training_checks import (
     features_do_not_collapse,
     twenty_steps_lower_the_loss,
@@ -28,15 +31,20 @@ from sarbench.bench.method_facts.sample_batches import POOL
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import Encoder, MaskedPrediction, Method, get, names
 
-# Of methods that have the same checks.
-VARIANTS = {
-    "lomar_sar", "low_pass", "sar_hog", "sar_jepa_gauss", "fg_mae", "maskfeat", "speckle_mae",
-    "multi_scale_structure", "hpm", "dmt_jepa",
-}  # fmt: skip
-SEVERAL_CROPS = {"vicreg", "dino", "lejepa"}  # whose steps are long; `simclr` has the same checks
+# Slow are the longest checks of a method if another of its family passes them here: `mae`,
+# `sar_jepa` and `i_jepa` of those that hide patches, `simclr` of those with several crops.
+LIKE_MAE = {"lomar", "simmim", "low_pass", "fg_mae", "maskfeat", "speckle_mae", "hpm"}
+LIKE_SAR_JEPA = {"pgga", "lomar_sar", "sar_hog", "sar_jepa_gauss", "multi_scale_structure"}
+VARIANTS = LIKE_MAE | LIKE_SAR_JEPA | {"dmt_jepa"}
+SEVERAL_CROPS = {"vicreg", "dino", "lejepa"}  # their steps are long
+WITH_STATE = {"hpm", "dmt_jepa", "dino"}  # a teacher or a centre, which a resume needs
 LONGEST = {features_do_not_collapse, twenty_steps_lower_the_loss}
 SLOW = {(name, check) for name in VARIANTS | SEVERAL_CROPS for check in LONGEST}
-SLOW.add(("lejepa", training_resumes_with_the_same_bits))  # has no state of its own
+SLOW |= {(name, halves_with_gather_equal_the_whole) for name in VARIANTS | {"lejepa"}}
+SLOW |= {
+    (name, training_resumes_with_the_same_bits) for name in (VARIANTS | SEVERAL_CROPS) - WITH_STATE
+}
+SLOW.add(("dino", encoder_reloads_strictly))  # `training_resumes` loads its weights too
 CASES = [
     pytest.param(
         name, check, id=f"{name}-{check.__name__}",

@@ -205,10 +205,10 @@ def chips_of(count: int, px: int) -> Chips:
 def test_training_ends_at_the_time_limit_unless_steps_are_given(monkeypatch, tmp_path):
     chips, path = chips_of(40, 48), tmp_path / "mae.png"
     monkeypatch.setattr(show_method, "STEPS", 4)
-    assert show_method.draw_method("mae", "vit_nano", chips, None, path) == 4
+    assert show_method.draw_method("mae", "vit:32x1x2@80/8", chips, None, path) == 4
     monkeypatch.setattr(show_method, "LIMIT_S", 1e-9)
-    assert show_method.draw_method("mae", "vit_nano", chips, None, path) == 1
-    assert show_method.draw_method("mae", "vit_nano", chips, 2, path) == 2
+    assert show_method.draw_method("mae", "vit:32x1x2@80/8", chips, None, path) == 1
+    assert show_method.draw_method("mae", "vit:32x1x2@80/8", chips, 2, path) == 2
 
 
 @pytest.mark.parametrize("name", ["mae", "sar_jepa", "i_jepa", "raw_pixels"])
@@ -216,7 +216,7 @@ def test_a_method_is_trained_briefly_and_drawn(name, tmp_path):
     done: list[int] = []
     before = torch.get_rng_state()
     path = tmp_path / f"{name}.png"
-    show_method.draw_method(name, "vit_nano", chips_of(40, 48), 2, path, done.append)
+    show_method.draw_method(name, "vit:32x1x2@80/8", chips_of(40, 48), 2, path, done.append)
     assert done == ([] if name == "raw_pixels" else [1, 2])
     assert torch.equal(before, torch.get_rng_state())
     with Image.open(path) as picture:
@@ -233,5 +233,5 @@ def test_training_leaves_the_test_chips_alone(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Chips, "stack", remember)
     chips = chips_of(40, 48)
-    show_method.draw_method("mae", "vit_nano", chips, 2, tmp_path / "mae.png")
+    show_method.draw_method("mae", "vit:32x1x2@80/8", chips, 2, tmp_path / "mae.png")
     assert not chips.is_test[np.array(taken)].any()

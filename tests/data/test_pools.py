@@ -15,6 +15,7 @@ from sarbench.bench.data.registry import (
     UnknownDatasetError,
     card,
     dataset_names,
+    describe,
     pool_names,
 )
 from sarbench.bench.data.sharing import Sharing, count_sharing
@@ -174,9 +175,9 @@ def test_every_data_set_has_a_title_a_description_an_address_and_a_licence():
     assert (sum(published["train"].values()), sum(published["test"].values())) == (6870, 2940)
 
 
-@pytest.mark.parametrize("name", ["sar_acd", "sar_acd/six_classes"])
+@pytest.mark.parametrize("name", ["sar_acd", "sar_acd/by_copies", "sar_acd/six_classes"])
 def test_near_duplicates_stay_on_one_side(name: str):
-    members, groups = sar_acd.members(name), sar_acd.groups()
+    members, groups = sar_acd.members(name), card(name).source.groups(card(name))
     sides: dict[int, set[bool]] = {}
     for chip_id, (_, is_test) in members.items():
         sides.setdefault(groups[chip_id], set()).add(is_test)
@@ -187,6 +188,27 @@ def test_near_duplicates_stay_on_one_side(name: str):
     for class_name, count in total.items():
         assert train[class_name] >= 40
         assert train[class_name] / count == pytest.approx(0.5, abs=0.02)
+
+
+def test_groups_of_copies_join_the_groups_of_whole_images():
+    whole, copies = sar_acd.groups(), sar_acd.groups("copies")
+    assert whole.keys() == copies.keys()
+    assert len(set(zip(whole.values(), copies.values(), strict=True))) == len(set(whole.values()))
+    assert len(set(copies.values())) == 347
+    by_copies, usual = card("sar_acd/by_copies"), card("sar_acd")
+    assert by_copies.source.groups(by_copies) == copies
+    assert by_copies.source.groups(card("sar_acd/by_copies:held_out")) == copies
+    assert usual.source.groups(usual) == whole
+
+
+def test_a_card_says_how_many_test_chips_are_near_copies_of_training_chips():
+    assert card("sar_acd").copies_text() == (
+        "551 of 1,260 test chips of sar_acd are near copies of training chips; sar_acd/by_copies "
+        "has none."
+    )
+    for name in ("sar_acd/by_copies", "sar_acd:held_out", "mstar_soc", "folder:sar_acd"):
+        assert card(name).copies_text() == ""
+    assert describe(card("sar_acd"), Path("nowhere"))["copies"] == card("sar_acd").copies_text()
 
 
 def test_the_random_split_of_the_paper_has_its_counts():

@@ -165,9 +165,15 @@ def test_a_header_that_contradicts_the_folder_is_refused(few, tmp_path: Path):
 def test_data_ls_shows_packed_renderings_and_the_folder_of_phoenix_files(few, tmp_path: Path):
     write_raw(tmp_path / "mstar_raw", few, "mstar_soc")
     name = "mstar_soc?rendering=raw/log"
+
+    def states() -> dict[str, str]:
+        return {one.name: one.state for one in known_sets(tmp_path, tmp_path / "runs")}
+
+    before = states()
+    assert (before[name], before["pool:mstar_rest?rendering=raw/log"]) == ("found", "found")
+    assert not {"mstar_soc", "pool:mstar_rest"} & set(before)  # Phoenix files have their own name
     prepare_set(name, tmp_path, Store(tmp_path / "runs"))
-    states = {one.name: one.state for one in known_sets(tmp_path, tmp_path / "runs")}
-    assert (states[name], states["mstar_soc"]) == ("prepared", "absent")
+    assert states() == before | {name: "prepared"}
     assert phoenix_folder(tmp_path) == (tmp_path / "mstar_raw").resolve()
     assert phoenix_folder(tmp_path / "runs") is None
 

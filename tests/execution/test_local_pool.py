@@ -1,6 +1,5 @@
 """Every run of a local pool of workers ends as a record or as a stored failure with its cause."""
 
-import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -11,7 +10,6 @@ import torch
 from small_pretrainings import RECIPE, identity_of, make_pool, tiny_identity
 
 from sarbench.bench.execution import job as jobs
-from sarbench.bench.execution import local_pool as local
 from sarbench.bench.execution.job import Event
 from sarbench.bench.execution.local_pool import run_jobs
 from sarbench.bench.identity import Job, Resources, Run
@@ -50,10 +48,8 @@ def kill(number: int = signal.SIGKILL) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fork workers, so that they inherit what a test replaces."""
-    fork = multiprocessing.get_context("fork")
-    monkeypatch.setattr(local.multiprocessing, "get_context", lambda kind: fork)
+def _empty_evaluation(forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluate nothing in the workers."""
     monkeypatch.setattr(jobs, "Evaluation", Evaluation)
     monkeypatch.setattr(jobs, "open_version", lambda *_: None)
 

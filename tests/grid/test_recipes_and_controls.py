@@ -79,6 +79,14 @@ def test_keys_of_stored_pretrainings_and_controls_have_not_moved(tmp_path):
     }
 
 
+def test_a_control_that_is_listed_as_a_method_is_not_added_again(tmp_path):
+    starts, _ = spread(tmp_path, '["mae", "raw_pixels"]', 'recipe = "quick"')
+    assert sorted(start.row for start in starts) == ["MAE", "Random init", "Raw pixels"]
+    labelled = '["mae", {name = "raw_pixels", label = "Pixels"}]'
+    starts, _ = spread(tmp_path, labelled, 'recipe = "quick"')
+    assert {"Pixels", "Raw pixels"} < {start.row for start in starts}
+
+
 def test_a_method_can_have_its_own_recipe(tmp_path):
     starts, _ = spread(
         tmp_path,

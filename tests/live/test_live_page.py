@@ -66,9 +66,9 @@ def grid(tmp_path, monkeypatch):
 
 
 @contextmanager
-def serving(watcher):
+def serving(watcher, port=0):
     """Serve in a thread of this process."""
-    server = LiveServer(watcher, 0)
+    server = LiveServer(watcher, port)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -113,6 +113,8 @@ def test_the_state_has_counts_losses_heartbeat_and_log_tails(grid):
     assert one["seen"] == [[41, 0.5]]
     assert 0 <= one["heartbeat_s"] < 60
     assert one["left_s"] == pytest.approx(59 * 16 / 120)
+    assert state["rows"][0]["reason"] == ""  # its progress is that of "running", which is newer
+    assert 0 <= state["compared_s"] < 60
     (failure,) = state["failures"]
     assert (failure["class"], failure["tail"][-1]) == ("exception", f"last {EVIL}")
 
@@ -170,6 +172,44 @@ def test_a_port_in_use_is_a_clear_error(grid):
             LiveServer(grid.watcher(), port)
     with pytest.raises(RequestError, match=r"port 99999 cannot be used.*1024 to 65535"):
         LiveServer(grid.watcher(), 99999)
+
+
+def test_what_a_method_cannot_do_is_in_the_state(grid):
+    grid.made.not_applicable.append(("My MAE", "encoder", "ValueError: odd width"))
+    with serving(grid.watcher()) as server:
+        state = json.loads(ask(server, "/state")[1])
+    assert state["not_applicable"] == ["My MAE, encoder: ValueError: odd width"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_an_open_page_follows_a_job_and_a_server_that_are_started_again(grid):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    grid.running.job = "7_0"
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme="dark")
+        with serving(grid.watcher()) as server:
+            port = server.server_address[1]
+            tab.goto(server.address)
+            tab.get_by_text("step 41 of 100").first.wait_for()
+            (grid.folder / "progress.json").unlink()
+            tab.get_by_text("job 7_0, no step yet, last heartbeat").wait_for()
+            assert tab.locator(".card svg circle").count() == 1
+            assert "late" not in str(tab.locator(".card p").last.get_attribute("class"))
+            server.shutdown()
+        tab.get_by_text("the server does not answer, trying again").wait_for()
+        assert tab.get_by_text("no step yet").is_visible()  # the last state stays
+        grid.step(60, 0.01)
+        with serving(grid.watcher(), port):
+            tab.locator(".card").get_by_text("step 60 of 100").wait_for()
+            tab.locator("#clock:not(.bad)").wait_for()
+            assert tab.get_by_text("log loss").is_visible()  # from 1 to 0.01
+            widest = "document.documentElement.scrollWidth"
+            assert tab.evaluate(widest) <= 360
+            detail = "document.querySelector('#rows td:last-child').getBoundingClientRect().x"
+            assert tab.evaluate(detail) < 60  # below its name
+        browser.close()
 
 
 @pytest.mark.slow

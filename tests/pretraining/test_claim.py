@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 from commands import TINY, Sarbench
-from small_pretrainings import EVERY_STEP, STEPS, identity_of, make_pool, outcome, stop_after
+from small_pretrainings import EVERY_STEP, STEPS, make_pool, outcome, stop_after, tiny_identity
 from stores import planned
 
 from sarbench.bench.identity import Resources
@@ -47,17 +48,19 @@ def dead() -> int:
     return child.pid
 
 
-def abandon(path: Path) -> None:
-    """Leave a lease as a killed process does."""
+def abandon(*paths: Path) -> None:
+    """Leave leases as a killed process does."""
 
     def hold() -> None:
-        with lease(path, lambda: False):
+        with ExitStack() as held:
+            for path in paths:
+                held.enter_context(lease(path, lambda: False))
             os.kill(os.getpid(), signal.SIGKILL)
 
     child = FORK.Process(target=hold)
     child.start()
     child.join()
-    assert path.exists()
+    assert all(path.exists() for path in paths)
 
 
 def both_at_once(target, *arguments: object) -> list:
@@ -78,7 +81,7 @@ def train(root: Path, barrier, queue) -> None:
     barrier.wait(60)
     try:
         pretrain(
-            identity_of(), make_pool(), Store(root), Resources(),
+            tiny_identity(), make_pool(), Store(root), Resources(),
             on_progress=lambda p: (steps.append(p.step), time.sleep(0.1)),
         )  # fmt: skip
     except RunningElsewhereError as error:
@@ -89,7 +92,7 @@ def train(root: Path, barrier, queue) -> None:
 
 @pytest.mark.parametrize("left", ["nothing", "the lease of a killed process"])
 def test_of_two_processes_that_start_together_one_trains(tmp_path, left):
-    folder = Store(tmp_path).folder("pretrain", identity_of().key)
+    folder = Store(tmp_path).folder("pretrain", tiny_identity().key)
     if left != "nothing":
         folder.mkdir(parents=True)
         abandon(folder / LEASE)
@@ -103,8 +106,8 @@ def test_of_two_processes_that_start_together_one_trains(tmp_path, left):
 
 def test_a_pretraining_that_another_process_finished_meanwhile_is_not_repeated(tmp_path):
     store, steps = Store(tmp_path), []
-    record = pretrain(identity_of(), make_pool(), store, Resources())
-    again = pretrain(identity_of(), make_pool(), store, Resources(), on_progress=steps.append)
+    record = pretrain(tiny_identity(), make_pool(), store, Resources())
+    again = pretrain(tiny_identity(), make_pool(), store, Resources(), on_progress=steps.append)
     assert again == record
     assert not steps
 
@@ -127,7 +130,7 @@ def test_a_lease_of_another_machine_is_free_when_it_is_not_renewed(tmp_path, mon
 
 
 def test_a_process_that_lost_its_pretraining_to_another_stops(tmp_path):
-    identity, store = identity_of(), Store(tmp_path)
+    identity, store = tiny_identity(), Store(tmp_path)
     path = store.folder("pretrain", identity.key) / LEASE
 
     def taken_over(progress: Progress) -> None:
@@ -141,7 +144,7 @@ def test_a_process_that_lost_its_pretraining_to_another_stops(tmp_path):
 
 
 def test_the_progress_file_exists_from_the_first_step_to_the_last(tmp_path):
-    identity, store, seen = identity_of(), Store(tmp_path), []
+    identity, store, seen = tiny_identity(), Store(tmp_path), []
     folder = store.folder("pretrain", identity.key)
 
     def look() -> bool:
@@ -206,7 +209,7 @@ def test_a_plan_skips_running_pretrainings_and_names_the_step_to_resume_from(tmp
 
 
 def test_a_stopped_pretraining_names_its_last_step(tmp_path):
-    identity, store = identity_of(), Store(tmp_path)
+    identity, store = tiny_identity(), Store(tmp_path)
     folder = store.folder("pretrain", identity.key)
     assert last_checkpoint(folder) == 0
     with pytest.raises(Interrupted):
@@ -218,23 +221,25 @@ def test_a_stopped_pretraining_names_its_last_step(tmp_path):
     assert outcome(store, identity) == outcome(straight, identity)
 
 
-def submit(store: Store, inside: Path, barrier, queue) -> None:
-    overlaps = False
-    barrier.wait(60)
-    with ledger.submitting(store, lambda message: None):
-        overlaps = inside.exists()
-        inside.touch()
-        time.sleep(0.05)
-        inside.unlink(missing_ok=True)
+def submit(stores: list[Store], barrier, queue) -> None:
+    overlaps = []
+    for store in stores:
+        inside = store.root / "inside"
+        barrier.wait(60)
+        with ledger.submitting(store, lambda message: None):
+            overlaps.append(inside.exists())
+            inside.touch()
+            time.sleep(0.05)
+            inside.unlink(missing_ok=True)
     queue.put(overlaps)
 
 
 def test_two_submitters_take_over_a_dead_lock_one_after_the_other(tmp_path):
-    for number in range(8):
-        store = Store(tmp_path / str(number))
+    stores = [Store(tmp_path / str(number)) for number in range(8)]
+    for store in stores:
         ledger.folder(store).mkdir(parents=True)
-        abandon(ledger.folder(store) / "submitting")
-        assert both_at_once(submit, store, tmp_path / f"inside {number}") == [False, False]
+    abandon(*(ledger.folder(store) / "submitting" for store in stores))
+    assert both_at_once(submit, stores) == [[False] * 8] * 2
 
 
 def test_a_submitter_that_waits_too_long_names_the_other_one(tmp_path):

@@ -20,6 +20,7 @@ from small_pretrainings import (
     outcome,
     pool_from,
     stop_after,
+    tiny_identity,
     use,
 )
 from torch import nn
@@ -130,7 +131,7 @@ def test_a_pool_stays_on_the_host_where_its_place_on_the_gpu_is_taken(monkeypatc
 )
 def test_looking_at_losses_every_few_steps_changes_no_bit(tmp_path, monkeypatch, method):
     """Two looks in an epoch of two steps; then one, at its end."""
-    identity, pool = identity_of(method, recipe=replace(RECIPE, batch=3)), make_pool()
+    identity, pool = tiny_identity(method, recipe=replace(RECIPE, batch=3)), make_pool()
     found, moments = [], []
     for look in (1, 2, 16):
         monkeypatch.setitem(training.LOOK_STEPS, "cpu", look)
@@ -144,7 +145,7 @@ def test_looking_at_losses_every_few_steps_changes_no_bit(tmp_path, monkeypatch,
 
 def test_a_resume_between_two_looks_ends_with_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setitem(training.LOOK_STEPS, "cpu", 2)
-    identity, pool = identity_of("lomar", recipe=replace(RECIPE, batch=3)), make_pool()
+    identity, pool = tiny_identity("lomar", recipe=replace(RECIPE, batch=3)), make_pool()
     straight, stopped = Store(tmp_path / "straight"), Store(tmp_path / "stopped")
     pretrain(identity, pool, straight, Resources())
     for _ in range(5):
@@ -160,7 +161,7 @@ def test_a_loss_seen_later_is_reported_with_its_step_and_no_checkpoint_follows(
 ):
     monkeypatch.setitem(training.LOOK_STEPS, "cpu", 2)
     use(monkeypatch, NotFinite)  # in its third step
-    identity, store = identity_of(recipe=replace(RECIPE, batch=2)), Store(tmp_path)
+    identity, store = tiny_identity(recipe=replace(RECIPE, batch=2)), Store(tmp_path)
     message = r"step 3 of 12: the loss is inf: its images are finite.*\(seen after step 4"
     with pytest.raises(NonFiniteLossError, match=message):
         pretrain(identity, make_pool(), store, EVERY_STEP)
@@ -175,7 +176,7 @@ def test_pixels_that_are_not_finite_are_named_also_when_seen_later(tmp_path, mon
     pool = make_pool()
     pool.chip(0)[:] = np.nan
     with pytest.raises(NonFiniteLossError, match=r"step \d of 6: .* holds pixels that are not"):
-        pretrain(identity_of(), pool, Store(tmp_path), Resources())
+        pretrain(tiny_identity(), pool, Store(tmp_path), Resources())
 
 
 def test_all_draws_are_those_of_the_host():
@@ -224,7 +225,7 @@ def filling(monkeypatch) -> Callable[..., None]:
 
 
 def test_a_pool_leaves_a_device_that_runs_out_of_memory_and_no_bit_changes(tmp_path, filling):
-    identity, pool = identity_of(), make_pool()
+    identity, pool = tiny_identity(), make_pool()
     filling()
     straight, moved = Store(tmp_path / "straight"), Store(tmp_path / "moved")
     pretrain(identity, pool, straight, Resources())
@@ -240,7 +241,7 @@ def test_a_pool_leaves_a_device_that_runs_out_of_memory_and_no_bit_changes(tmp_p
 def test_a_training_without_memory_says_so_and_keeps_its_checkpoint(
     tmp_path, filling, calls, resident, step
 ):
-    identity, store = identity_of(), Store(tmp_path)
+    identity, store = tiny_identity(), Store(tmp_path)
     filling(*calls, resident=resident)
     message = rf"cpu ran out of memory at step {step} of 6; .*Use a GPU with more .*2.00 GiB\.\)$"
     with pytest.raises(DeviceMemoryError, match=message):

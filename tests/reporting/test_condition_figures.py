@@ -84,8 +84,10 @@ def test_rho_is_over_the_methods_and_controls_are_only_shown(drawn):
     rho = scipy.stats.spearmanr([drift[m] for m in methods], [scores[m] for m in methods]).statistic
     assert f"speckle:1: rho {rho:.2f} (95% bootstrap interval over methods" in found.caption
     assert found.caption.endswith("; n = 4).")
-    points = [line for line in lines_of(found.draw().axes[0]) if len(line) == 1]
+    axes = found.draw().axes[0]
+    points = [line for line in lines_of(axes) if len(line) == 1]
     assert [(0.9, 95)] in points
+    assert axes.get_xscale() == "log"
     assert len(points) == 5
 
 

@@ -32,6 +32,13 @@ def test_a_data_set_that_the_store_does_not_describe_is_flagged(tmp_path):
     assert "The store does not describe synthetic." in flags(notes(plan))
 
 
+def test_captions_state_test_chips_that_are_near_copies_of_training_chips(tmp_path):
+    text = GRID.replace('["synthetic"]\nseeds', '["sar_acd", "sar_acd/by_copies"]\nseeds')
+    plan = make_plan(grid_of(tmp_path, text), Store(tmp_path / "runs"), tmp_path)
+    (flag,) = (one for one in flags(notes(plan)) if "near copies" in one)
+    assert flag.startswith("551 of 1,260 test chips of sar_acd are near copies")
+
+
 def test_a_table_prints_flags_and_with_notes_everything(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(GRID)

@@ -63,7 +63,9 @@ def test_points_of_incomplete_cells_are_hollow():
 )
 def test_values_over_a_wide_range_have_a_logarithmic_axis(values, scale):
     scores = over("MAE", [(value, 0.5) for value in values])
-    assert swept_figure(scores, "epochs", "Accuracy", "").axes[0].get_xscale() == scale
+    figure = swept_figure(scores, "epochs", "Accuracy", "")
+    assert figure.axes[0].get_xscale() == scale
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["pretrained"]
 
 
 def test_twelve_methods_with_long_names_and_three_controls_are_whole():

@@ -448,17 +448,17 @@ def test_the_exit_status_of_check_is_1_with_findings_and_2_for_a_wrong_request(
     clean, store, tmp_path
 ):
     sarbench = Sarbench(tmp_path / "third", GRID, SARBENCH_DATA=str(clean / "runs" / "data"))
-    said = sarbench.call("check", store.root).stdout
+    said = sarbench.here("check", store.root).stdout
     assert said == "checked 2 pretrainings, 4 runs: all hold\n"
     edit(run_folder(store), accuracy=0.999)
-    lines = sarbench.call("check", store.root, status=1).stdout.splitlines()
+    lines = sarbench.here("check", store.root, status=1).stdout.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("scores: evaluate/")
     assert lines[1] == "checked 2 pretrainings, 4 runs: 1 finding"
     told = check_store(store).to_json()
     assert [one["kind"] for one in told["findings"]] == ["scores"]
-    assert "is not a store" in sarbench.call("check", sarbench.grid, status=2).stderr
-    filtered = sarbench.call("check", store.root, "-m", "mae", status=2).stderr
+    assert "is not a store" in sarbench.here("check", sarbench.grid, status=2).stderr
+    filtered = sarbench.here("check", store.root, "-m", "mae", status=2).stderr
     assert "a store is checked whole" in filtered
     assert not sarbench.runs.exists()
 

@@ -20,6 +20,7 @@ LAYOUTS = (
     "mstar_raw/[<disc>/]TARGETS/TRAIN|TEST/<depression>_DEG/<class>/<serial>/HBnnnnn.sss",
     "mstar_raw/[<disc>/]<depression>_DEG/COL*/SCENE*/<class>/HBnnnnn.sss",
 )
+USUAL = "rendering=raw/log"  # option of a name that messages propose
 UNTYPED = "SLICY"  # a test object; its headers are not known to name it
 
 
@@ -55,7 +56,7 @@ class RawFiles(Source):
                 raise
             raise DatasetNotFoundError(
                 f"{data_dir} holds no image of {card.name}, but Phoenix files of MSTAR; to read "
-                f"them write {card.name}?rendering=raw/log"
+                f"them write {card.name}?{USUAL}"
             ) from error
 
     def _find_raw(self, data_dir: Path) -> Path:
@@ -110,7 +111,7 @@ class RawFiles(Source):
         if card.rendering is None:
             return (
                 "images named HBnnnnn[.sss].<format> are read; to read Phoenix files (HBnnnnn.sss) "
-                f"write {card.name}?rendering=raw/log"
+                f"write {card.name}?{USUAL}"
             )
         return (
             "Phoenix files named HBnnnnn.sss are read; to read images leave "

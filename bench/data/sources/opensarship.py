@@ -155,7 +155,7 @@ class OpenSARShip(Source):
         """Return class and side of every chip."""
         return members(card.name.partition("?")[0])
 
-    def groups(self) -> dict[str, int]:
+    def groups(self, card: Card) -> dict[str, int]:
         """Return the ship of every chip id."""
         return table().ship
 

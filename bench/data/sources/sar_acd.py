@@ -1,31 +1,35 @@
 """SAR-ACD: civil aircraft, without an official split.
 
-Most images are augmented copies of others. `protocols/splits/sar_acd.json` holds the near-duplicate
-group of each image. A group may hold two classes: 20 of the 22 pairs of identical files have two
-labels.
+Most images are augmented copies of others. `protocols/splits/sar_acd.json` holds two groups of each
+image: `groups` by whole images, and `copies`, which shifted and cropped copies join as well. The
+second is a list and not a computation, because an audit takes a minute, and its last digits depend
+on the machine. A group may hold two classes: 20 of the 22 pairs of identical files have two labels.
 """
 
 import json
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import PurePosixPath
+from typing import Any
 
 from .... import protocols
 from ..files import ImageFile, plain
-from ..source import CROP_PX, Card, Entry, Listing, Members, Source
+from ..source import CROP_PX, HELD_OUT, Card, Entry, Listing, Members, Source
 
 LEFT_OUT = "A320321"  # by the SAR-JEPA paper (arXiv 2311.15153)
 RANDOM_TRAIN_SHARE = 0.1  # of each class, as `datasets/SAR_ACD.py` of waterdisappear/SAR-JEPA draws
+BY_COPIES = "sar_acd/by_copies"
 
 
 @cache
-def groups() -> dict[str, int]:
-    """Return the near-duplicate group of every chip."""
+def groups(kind: str = "groups") -> dict[str, int]:
+    """Return the near-duplicate group of every chip; `kind` is `groups` or `copies`."""
     stored = json.loads((files(protocols) / "splits" / "sar_acd.json").read_text("utf-8"))
     return {
         f"{class_name}/{number:03d}": group
-        for class_name, of_class in stored["groups"].items()
+        for class_name, of_class in stored[kind].items()
         for number, group in enumerate(of_class, start=1)
     }
 
@@ -36,7 +40,12 @@ def members(name: str) -> Members:
     classes = {i: i.split("/")[0] for i in groups()}
     if name != "sar_acd/six_classes":
         classes = {i: class_name for i, class_name in classes.items() if class_name != LEFT_OUT}
-    tested = _random_test(classes) if name == "sar_acd/paper_random" else _group_test(classes)
+    if name == "sar_acd/paper_random":
+        tested = _random_test(classes)
+    elif name == BY_COPIES:
+        tested = _group_test(classes, groups("copies"), _largest_first)
+    else:
+        tested = _group_test(classes, groups(), _hash_of_number)
     return {i: (class_name, i in tested) for i, class_name in classes.items()}
 
 
@@ -54,18 +63,29 @@ def _folders() -> dict[str, str]:
     return {plain(class_name): class_name for class_name in classes} | other
 
 
-def _group_test(classes: dict[str, str]) -> set[str]:
-    """Return the test chips: each group, in the order of a hash, goes to the smaller side.
+def _hash_of_number(group: int, chips: list[str]) -> bytes:
+    return sha256(f"sar_acd group {group}".encode()).digest()
+
+
+def _largest_first(group: int, chips: list[str]) -> tuple[int, bytes]:
+    """Order groups by falling size, so that small ones even out the sides, and by a hash."""
+    return -len(chips), sha256(f"{BY_COPIES} {min(chips)}".encode()).digest()
+
+
+def _group_test(
+    classes: dict[str, str], group_of: dict[str, int], order: Callable[[int, list[str]], Any]
+) -> set[str]:
+    """Return the test chips: each group, in some order, goes to the smaller side of its classes.
 
     A group is never divided. The numbers of train and test chips of a class differ by at most the
     size of a group.
     """
     by_group: dict[int, list[str]] = {}
     for chip_id in classes:
-        by_group.setdefault(groups()[chip_id], []).append(chip_id)
+        by_group.setdefault(group_of[chip_id], []).append(chip_id)
     lead = dict.fromkeys(classes.values(), 0)  # train minus test chips of each class
     tested: set[str] = set()
-    for group in sorted(by_group, key=lambda g: sha256(f"sar_acd group {g}".encode()).digest()):
+    for group in sorted(by_group, key=lambda number: order(number, by_group[number])):
         chips = by_group[group]
         to_test = sum(lead[classes[i]] for i in chips) > 0
         for chip_id in chips:
@@ -86,7 +106,7 @@ def _random_test(classes: dict[str, str]) -> set[str]:
 
 
 class SarAcd(Source):
-    """SAR-ACD split by near-duplicate group, and the random split of the SAR-JEPA paper."""
+    """SAR-ACD by copies, by groups of whole images, and at random as in the SAR-JEPA paper."""
 
     where = "https://github.com/AICyberTeam/SAR-ACD"
     licence = "none stated; 'open to the community', ownership with AIR-CAS"
@@ -101,16 +121,27 @@ class SarAcd(Source):
     extra_controls = ("chip_size",)
 
     def cards(self) -> tuple[Card, ...]:
-        """Return the three splits."""
+        """Return the four splits."""
         return (
             Card(
                 "sar_acd",
                 "dataset",
                 "SAR-ACD, by group",
                 "Five types of civil aircraft, C band, 1 m; half the near-duplicate groups are "
-                "train.",
+                "train. Groups are by whole images, so shifted and cropped copies are divided.",
                 self,
                 crop_px=CROP_PX,
+                near_train=551,
+                instead=BY_COPIES,
+            ),
+            Card(
+                BY_COPIES,
+                "dataset",
+                "SAR-ACD, by copies",
+                "As sar_acd, and shifted and cropped copies of an image are all on one side.",
+                self,
+                crop_px=CROP_PX,
+                near_train=0,
             ),
             Card(
                 "sar_acd/paper_random",
@@ -120,6 +151,8 @@ class SarAcd(Source):
                 "Most chips have augmented copies, so train and test share aircraft.",
                 self,
                 crop_px=CROP_PX,
+                near_train=1344,
+                instead=BY_COPIES,
             ),
             Card(
                 "sar_acd/six_classes",
@@ -128,6 +161,8 @@ class SarAcd(Source):
                 "As sar_acd with A320/A321, which the paper leaves out.",
                 self,
                 crop_px=CROP_PX,
+                near_train=789,
+                instead=BY_COPIES,
             ),
         )
 
@@ -135,9 +170,9 @@ class SarAcd(Source):
         """Return class and side of every chip."""
         return members(card.name)
 
-    def groups(self) -> dict[str, int]:
+    def groups(self, card: Card) -> dict[str, int]:
         """Return the near-duplicate group of every chip id."""
-        return groups()
+        return groups("copies" if card.name.removesuffix(HELD_OUT) == BY_COPIES else "groups")
 
     def place(self, card: Card, files: list[ImageFile], listing: Listing) -> None:
         """Read the chip id from folder and file name; chips of a left-out class are skipped."""

@@ -1,0 +1,16 @@
+"""A store for the tests on a real SLURM."""
+
+from pathlib import Path
+
+import pytest
+from commands import Sarbench
+from real_cluster import GRID
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory) -> Path:
+    """Return a store with prepared data and cached facts of methods, for every test to copy."""
+    sarbench = Sarbench(tmp_path_factory.mktemp("ready"), GRID)
+    sarbench.call("data", "prepare", "synthetic", "pool:synthetic", "--runs", sarbench.runs)
+    sarbench.call("plan", sarbench.grid)
+    return sarbench.runs
