@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ...protocols import PROTOCOLS
+from ..data.find_set import open_store
 from ..data.registry import dataset_names
+from ..data.set_descriptions import every_set, read_set
+from ..data.splits import DamagedSetError
 from ..store.records import Store
 
 REPOSITORY = "KaiyangZhou/Dassl.pytorch"
@@ -50,10 +54,10 @@ def register(encoders: Iterable[str | Path] = (), runs: str | Path | None = None
     from .encoders import Backbone, backbone_named, stored_backbones
     from .trainers import SplitTrainer
 
-    for name in dataset_names():
+    store = open_store(Path(runs or os.environ.get("SARBENCH_RUNS", "runs")))
+    for name in _dataset_names(store):
         values = {"dataset": name, "datum": data.Datum}
         _add(data.DATASET_REGISTRY, name, (SplitDataset, data.DatasetBase), values)
-    store = Store(Path(runs or os.environ.get("SARBENCH_RUNS", "runs")))
     listed = [*stored_backbones(store), *(backbone_named(one, store) for one in encoders)]
     known = {one.name: one for one in listed}
     for name, source in known.items():
@@ -69,6 +73,17 @@ def register(encoders: Iterable[str | Path] = (), runs: str | Path | None = None
             "make_config": staticmethod(config.get_cfg_default),
         }
         _add(engine.TRAINER_REGISTRY, name, (SplitTrainer, engine.SimpleTrainer), values)
+
+
+def _dataset_names(store: Store) -> list[str]:
+    """Return our data sets, and those that the store describes, labelled folders among them."""
+    names = dict.fromkeys(dataset_names())
+    for path in every_set(store.root):
+        with suppress(DamagedSetError):  # `sarbench check` reports it
+            found = read_set(path).summary
+            if found.kind == "dataset":
+                names[found.name] = None
+    return list(names)
 
 
 def _add(registry: Any, name: str, bases: tuple[Any, ...], values: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from commands import call_here
 from PIL import Image
 from stores import copy_synthetic, synthetic_sets
 
+from sarbench.bench.dassl import registration
 from sarbench.bench.dassl.pickles import UnsafePickleError, convert
 from sarbench.bench.dassl.splits import (
     SplitFileError,
@@ -251,6 +252,7 @@ def test_a_labelled_folder_is_exported_by_its_name_in_tables(tmp_path):
     assert done.returncode == 0, done.stderr
     split = json.loads((tmp_path / "out" / "split.json").read_text())
     assert len(split["train"]) + len(split["test"]) == 8
+    assert split["dataset"] in registration._dataset_names(Store(tmp_path / "runs"))
     for name in ("folder:ships", "synthetic:train", "pool:synthetic"):
         done = call_here("export", "splits", name, *places, "--out", tmp_path / "b")
         assert (done.returncode, "which has no test chips" in done.stderr) == (2, True), done.stderr
