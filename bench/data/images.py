@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from .mat import read_array
 from .phoenix import is_phoenix, read_phoenix
 from .tiff import is_tiff, read_bands
 from .unreadable import UnreadableImageError
@@ -48,7 +49,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     if suffix == ".npy":
         array = _decode_npy(data, name)
     elif suffix == ".mat":
-        array = _decode_mat(data, name)
+        array = read_array(data, name)
     else:
         array = _decode_with_pillow(data, name)
     return as_amplitude(_one_channel(array, name), name)
@@ -180,36 +181,6 @@ def _refuse_short(data: bytes, name: str) -> None:
             f"{name}: its header says {' x '.join(map(str, shape))} values of {kind}, but the file "
             "ends before; fetch it again"
         )
-
-
-def _decode_mat(data: bytes, name: str) -> np.ndarray:
-    from scipy.io import loadmat
-
-    try:
-        content = loadmat(io.BytesIO(data))
-    except NotImplementedError as error:
-        raise UnreadableImageError(
-            f"{name}: MATLAB 7.3 (HDF5) is not read; save it with '-v7'"
-        ) from error
-    except Exception as error:  # SciPy fails in many ways on a damaged file
-        raise UnreadableImageError(
-            f"{name}: is not a readable MAT file ({str(error)[:200]}); save it again with '-v7'"
-        ) from error
-    arrays = {
-        key: value
-        for key, value in content.items()
-        if not key.startswith("__")
-        and isinstance(value, np.ndarray)
-        and value.dtype.kind in "uifc"
-        and value.ndim >= 2
-        and min(value.shape) > 1
-    }
-    if len(arrays) != 1:
-        found = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
-        raise UnreadableImageError(
-            f"{name}: must hold one two-dimensional numeric array; it holds {found}"
-        )
-    return next(iter(arrays.values()))
 
 
 def _one_channel(array: np.ndarray, name: str) -> np.ndarray:

@@ -100,8 +100,8 @@ def _dtype(tags: dict[int, Any], data: bytes, name: str) -> tuple[np.dtype, bool
     sizes = {"u": (1, 2, 4), "i": (1, 2, 4), "f": (4, 8), "c": (8, 16), "complex i": (4, 8)}
     if len({*bits}) > 1 or len({*kinds}) > 1 or size not in sizes.get(kind, ()) or bits[0] % 8:
         raise UnreadableImageError(
-            f"{name}: a TIFF with samples of {'/'.join(map(str, bits))} bits in format "
-            f"{'/'.join(map(str, kinds))}; integers of 8 to 32 bits, floats of 32 or 64 and "
+            f"{name}: a TIFF with samples of {'/'.join(map(str, bits[:8]))} bits in format "
+            f"{'/'.join(map(str, kinds[:8]))}; integers of 8 to 32 bits, floats of 32 or 64 and "
             f"complex values of these are read: {ADVICE}"
         )
     order = "<" if data[:2] == b"II" else ">"

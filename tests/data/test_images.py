@@ -183,13 +183,16 @@ def test_the_size_in_a_header_of_a_bomb_is_an_error_and_not_a_crash():
             function(data, "a.bmp")
 
 
-@pytest.mark.parametrize("damage", ["cut in its first line", "class 0"])
+@pytest.mark.parametrize("damage", ["cut in its first line", "class 0", "type"])
 def test_the_error_names_a_damaged_matlab_file(damage: str):
     file = io.BytesIO()
     scipy.io.savemat(file, {"a": AMPLITUDE})
     data = bytearray(file.getvalue())
     if damage == "class 0":
         data[0x90] = 0
+    elif damage == "type":  # of the pixels; SciPy looks it up in a table of 20
+        assert data[0xB0:0xB4] == struct.pack("<I", 7)
+        data[0xB0:0xB4] = struct.pack("<I", 0x3A09)
     else:
         del data[46:]
     with pytest.raises(UnreadableImageError, match=r"a\.mat: is not a readable MAT file .*-v7"):
