@@ -42,7 +42,7 @@ class _Training:
         """Train some steps of `PROGRESS`; return the loss before each."""
         losses = []
         for step in steps:
-            batch = replace(self._batch, index=self._batch.index + step, progress=PROGRESS[step])
+            batch = replace(self._batch, index=self._batch.index - step, progress=PROGRESS[step])
             losses.append(train_step(self.method, self.optimizer, batch, fresh_rng(step)))
         return losses
 

@@ -147,7 +147,7 @@ def test_filters_narrow_every_command(finished):
 
 @pytest.mark.slow
 def test_a_damaged_record_is_named_moved_aside_and_rerun(finished, tmp_path):
-    sarbench = Sarbench(tmp_path)
+    sarbench = Sarbench(tmp_path, SMALL)
     shutil.copytree(finished.runs, sarbench.runs)
     key = sarbench.plan()["runs"][0]["key"]
     path = sarbench.runs / "evaluate" / key / "record.json"

@@ -20,8 +20,9 @@ LIMITS = {
     "losses": 1e-5,
     "weights": 1e-5,
     # Its norm, relative to that of the change. AdamW divides a gradient by its own size, so that
-    # rounding errors of small gradients grow.
-    "change of weights": 1e-4,
+    # rounding errors of small gradients grow: SimMIM's change by 1e-6 or 1e-4, as the products are
+    # those of our linear layer or torch's.
+    "change of weights": 2e-4,
 }
 
 

@@ -268,7 +268,7 @@ def test_a_submitter_that_waits_too_long_names_the_other_one(tmp_path):
     assert not list(ledger.folder(store).iterdir())
 
 
-LONG = TINY.replace("epochs = 1", "epochs = 400").replace("seeds = 2", "seeds = 1")
+LONG = TINY.replace("epochs = 1", "epochs = 4000").replace("seeds = 2", "seeds = 1")
 
 
 @pytest.mark.slow
@@ -288,5 +288,5 @@ def test_a_second_run_skips_a_pretraining_that_the_first_trains(tmp_path):
     (plan,) = (entry for entry in sarbench.plan()["pretrain"] if entry["method"] == "mae")
     assert plan["state"] == "new"
     assert plan["reason"].startswith("stopped at step ")
-    assert plan["reason"].endswith(" of 800; run resumes it")
+    assert plan["reason"].endswith(" of 8000; run resumes it")
     assert not found[0].exists()
