@@ -16,6 +16,7 @@ from ..data.find_set import describe_set, prepare_set
 from ..data.inventory import known_sets, phoenix_folder, unknown_folders, unusable_cards
 from ..data.names import card_of, place_of, split_name
 from ..data.pack_parallel import cores
+from ..data.prepare import facts_note
 from ..data.registry import describe, pool_unless_labelled
 from ..store.records import Store
 from ..store.step_times import write_step_time
@@ -59,6 +60,8 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
             shown.remove(bar)
             if bar.done:
                 shown.line(f"prepared {given}: {len(chips)} chips")
+                if note := facts_note(card_of(given), folder, chips):
+                    shown.line(f"{given}: {note}")
     return result
 
 
