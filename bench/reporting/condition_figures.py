@@ -119,8 +119,11 @@ def _drift(
             if (cell := board.cell(row, clean)) is not None and cell.mean is not None
             if cell.name not in NO_DRIFT
         ]
-        without |= {cell.method: None for cell in board.cells
-                    if cell.name in NO_DRIFT and (cell.method, columns[condition]) in drifts}  # fmt: skip
+        without |= {
+            cell.method: None
+            for cell in board.cells
+            if cell.name in NO_DRIFT and (cell.method, columns[condition]) in drifts
+        }
         methods = [one for one in pairs if not one.control]
         if not pairs:
             continue

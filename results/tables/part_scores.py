@@ -19,7 +19,7 @@ from .sheets import Entry, Sheet, row_title
 FEW_CHIPS = 20  # test chips of a part; fewer are marked
 MEAN = (
     "mean over the runs of a cell (95% Wilson interval over its test chips, with near-duplicates "
-    "as one; it holds for these checkpoints)."
+    "as one; it holds for these runs)."
 )
 
 
