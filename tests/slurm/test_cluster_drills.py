@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -19,11 +20,11 @@ BOOM = 'raise RuntimeError("the sonar hit an iceberg")'
 
 
 def configured(key: str) -> str:
-    """Return a value of the controller's configuration."""
-    text = subprocess.run(
-        ["scontrol", "show", "config"], check=True, capture_output=True, text=True
-    ).stdout
-    found = re.search(rf"^{key}\s*= (.*)$", text, re.MULTILINE)
+    """Return a value of the controller's configuration; empty without a controller."""
+    if shutil.which("scontrol") is None:
+        return ""
+    shown = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True)
+    found = re.search(rf"^{key}\s*= (.*)$", shown.stdout, re.MULTILINE)
     return found[1].strip() if found else ""
 
 
