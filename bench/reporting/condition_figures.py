@@ -144,7 +144,8 @@ def _drift(
         left = f" Not drawn: {', '.join(without)} (drift without a meaning)." if without else ""
         yield NamedFigure(
             name, f"Drift under speckle and {metric.lower()}, {title}",
-            f"{DRIFT} {'; '.join(texts)}.{left}", partial(drift_figure, points, metric, title),
+            f"{DRIFT} {'; '.join(texts)}.{left}",
+            partial(drift_figure, points, metric, title, board.controls),
         )  # fmt: skip
 
 
