@@ -72,6 +72,34 @@ CHANGES: dict[str, tuple[str, Change]] = {  # name -> kind that the audit gives,
 }
 
 
+def _shifted(rows: int, columns: int) -> Change:
+    """Return a shift by this many pixels; new pixels are shuffled old ones."""
+
+    def change(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        new = rng.permutation(image.ravel()).reshape(image.shape)
+        height, width = image.shape[0] - rows, image.shape[1] - columns
+        new[:height, :width] = image[rows:, columns:]
+        return new
+
+    return change
+
+
+def _part(start: int, side: int) -> Change:
+    return lambda image, rng: image[start : start + side, start : start + side]
+
+
+OVERLAPS: dict[str, tuple[str, Change]] = {  # of chips of 128 px
+    **{
+        f"shift {rows} x {columns}": ("shift", _shifted(rows, columns))
+        for rows, columns in ((20, 0), (24, 0), (32, 0), (20, 20), (24, 24), (28, 28))
+    },
+    **{
+        f"{side} px from pixel {start}": ("crop", _part(start, side))
+        for side, start in ((112, 0), (100, 7), (100, 0))
+    },
+}
+
+
 def chips_of(images: list[np.ndarray], name: str = "made", classes: int = 0) -> Chips:
     """Return images as a pool, or as a data set with this many classes, half of it for testing."""
     count = len(images)
@@ -125,12 +153,15 @@ def windows(
 
 
 def plant(
-    images: list[np.ndarray], each: int, rng: np.random.Generator
+    images: list[np.ndarray],
+    each: int,
+    rng: np.random.Generator,
+    changes: dict[str, tuple[str, Change]] = CHANGES,
 ) -> tuple[list[np.ndarray], dict[tuple[int, int], str]]:
     """Return images with copies at their end, and the change of each pair (original, copy)."""
-    originals = rng.choice(len(images), each * len(CHANGES), replace=False).tolist()
+    originals = rng.choice(len(images), each * len(changes), replace=False).tolist()
     result, pairs = list(images), {}
-    for name, (_, change) in CHANGES.items():
+    for name, (_, change) in changes.items():
         for _ in range(each):
             original = originals.pop()
             pairs[original, len(result)] = name

@@ -97,8 +97,8 @@ def _escaped(value: Any) -> Any:
     return CONTROL.sub(lambda one: ascii(one[0])[1:-1], value) if isinstance(value, str) else value
 
 
-out = Terminal(highlight=False, soft_wrap=True)
-err = Terminal(stderr=True, highlight=False, soft_wrap=True)
+out = Terminal(highlight=False, soft_wrap=True, emoji=False)  # `:ship:` in a name stays
+err = Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 @cache

@@ -128,7 +128,10 @@ def _check_length(
         return
     sizes = f"{rows} x {columns} pixels behind {start:,} bytes of headers are {expected:,} bytes"
     if stated == len(data) == start + half:
-        problem = "these are 16-bit values, as of a clutter scene; chips have float32"
+        problem = (
+            "these are 16-bit values, as of a clutter scene (chips have float32), or NumberOfRows "
+            "or NumberOfColumns is wrong"
+        )
     elif len(data) < start + half:
         problem = f"the file has {len(data):,}, so it is cut in the magnitude part"
     elif len(data) < expected:

@@ -53,19 +53,21 @@ class Rendering:
     @property
     def query(self) -> str:
         """The options in the name of a set."""
-        scale = "" if self.full_scale == self.usual else f"&full_scale={self.full_scale:g}"
+        scale = "" if self.full_scale == self.usual else f"&full_scale={_exact(self.full_scale)}"
         return f"rendering={self.name}{scale}"
 
     @property
     def label(self) -> str:
         """The name in captions, with a full scale that is not the usual one."""
-        scale = "" if self.full_scale == self.usual else f" with full scale {self.full_scale:g}"
+        scale = (
+            "" if self.full_scale == self.usual else f" with full scale {_exact(self.full_scale)}"
+        )
         return f"{self.name}{scale}"
 
     @property
     def formula(self) -> str:
         """The formula with its full scale."""
-        return f"{FORMULAS[self.name][0]}, u = amplitude / {self.full_scale:g}"
+        return f"{FORMULAS[self.name][0]}, u = amplitude / {_exact(self.full_scale)}"
 
     def identity(self) -> dict[str, str | float]:
         """Return the fields that stand in the data digest."""
@@ -82,14 +84,20 @@ class Rendering:
         """
         high = float(amplitude.max())
         if high > self.full_scale:
-            wanted = 2.0 ** np.ceil(np.log2(high))
+            wanted = _exact(float(2.0 ** np.ceil(np.log2(high))))
             raise AboveFullScaleError(
-                f"amplitude up to {high:.6g}, above the full scale {self.full_scale:g} of "
-                f"{self.name}, would have to be clipped; add &full_scale={wanted:g}, or more, to "
+                f"amplitude up to {high:.6g}, above the full scale {_exact(self.full_scale)} of "
+                f"{self.name}, would have to be clipped; add &full_scale={wanted}, or more, to "
                 "the name of the set"
             )
         whole = amplitude.astype(np.float64) / self.full_scale
         return FORMULAS[self.name][1](whole).astype(np.float32)
+
+
+def _exact(value: float) -> str:
+    """Return the shortest text that gives the value again: six digits if they are enough."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def rendering_from(options: dict[str, str], usual: float = FULL_SCALE) -> Rendering | None:

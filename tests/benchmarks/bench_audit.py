@@ -2,6 +2,7 @@
 
 Run: python tests/benchmarks/bench_audit.py [CHIPS ...]             # made-up chips of 128 px
      python tests/benchmarks/bench_audit.py --real NAME --data DIR  # copies among real chips
+     python tests/benchmarks/bench_audit.py --real NAME --overlap --data DIR  # by overlap, 128 px
      python tests/benchmarks/bench_audit.py CHIPS ... --real NAME --data DIR  # windows of these
      python tests/benchmarks/bench_audit.py --equal CHIPS           # one chip, many times
 
@@ -27,7 +28,7 @@ from sarbench.bench.data.prepare import prepare
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from planted import CHANGES, chips_of, made_images, plant, windows
+from planted import CHANGES, OVERLAPS, chips_of, made_images, plant, windows
 
 EACH = 100  # planted copies of each kind
 SIDE_PX = 128
@@ -58,8 +59,9 @@ def timed(chips: Chips) -> tuple[Audit, float]:
 
 
 def show(result: Audit, pairs: dict[tuple[int, int], str]) -> None:
+    changes = {name: one for name, one in (CHANGES | OVERLAPS).items() if name in pairs.values()}
     found = {pair.numbers: pair for pair in (*result.exact, *result.near)}
-    for name, (kind, _) in CHANGES.items():
+    for name, (kind, _) in changes.items():
         planted = [pair for pair, change in pairs.items() if change == name]
         there = [found[pair] for pair in planted if pair in found]
         kinds = Counter(pair.kind for pair in there)
@@ -76,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("chips", nargs="*", type=int)
     parser.add_argument("--real")
+    parser.add_argument("--overlap", action="store_true")
     parser.add_argument("--equal", type=int, default=0)
     parser.add_argument("--data", type=Path)
     given = parser.parse_args()
@@ -98,7 +101,7 @@ def main() -> None:
             chips = prepare(name, given.data, Path(folder), pool=pool).chips
             real = [np.array(chips.chip(row)) for row in range(len(chips))]
         if not given.chips:
-            images, pairs = plant(real, EACH, rng)
+            images, pairs = plant(real, EACH, rng, OVERLAPS if given.overlap else CHANGES)
             show(timed(chips_of(images))[0], pairs)
             return
     times, sizes = [], given.chips or [10_000, 20_000]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sarbench.bench.cli.app import COMMANDS, load
+from sarbench.bench.cli.app import COMMANDS, load, out
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = [p for name in ("bench", "methods", "protocols", "results")
@@ -98,3 +98,9 @@ def test_a_message_that_names_something_else_is_found(known, text, problem):
     if text.startswith("see") and ("check",) not in known:
         problem = ["sarbench check"]
     assert found == problem
+
+
+def test_a_name_between_colons_is_not_an_emoji(capsys: pytest.CaptureFixture[str]):
+    out.print("folder:ship: 2 chips", markup=False)
+    out.print("folder:ship: 3 chips")
+    assert capsys.readouterr().out == "folder:ship: 2 chips\nfolder:ship: 3 chips\n"

@@ -1,6 +1,7 @@
 """Images keep their stored values, or an error names them."""
 
 import io
+import struct
 import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,8 @@ from sarbench.bench.data.images import (
     UnreadableImageError,
     centre_crop,
     content_digest,
+    decode_image,
+    image_size,
 )
 
 GREY = np.arange(6 * 5, dtype=np.uint8).reshape(6, 5) * 8
@@ -72,7 +75,6 @@ def test_differing_colour_channels_are_refused_by_name(tmp_path: Path):
 
 
 def test_16_bit_colour_is_refused(tmp_path: Path):
-    import struct
     import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -170,6 +172,31 @@ def test_the_error_names_a_truncated_image(tmp_path: Path, name: str):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with pytest.raises(UnreadableImageError, match=name):
         read(path)
+
+
+def test_the_size_in_a_header_of_a_bomb_is_an_error_and_not_a_crash():
+    file = io.BytesIO()
+    Image.fromarray(GREY).save(file, "BMP")
+    data = file.getvalue()[:18] + struct.pack("<2i", 60000, 60000) + file.getvalue()[26:]
+    for function in (image_size, decode_image):
+        with pytest.raises(UnreadableImageError, match=r"a\.bmp: cannot be decoded \(Image size"):
+            function(data, "a.bmp")
+
+
+@pytest.mark.parametrize("damage", ["cut in its first line", "class 0", "type"])
+def test_the_error_names_a_damaged_matlab_file(damage: str):
+    file = io.BytesIO()
+    scipy.io.savemat(file, {"a": AMPLITUDE})
+    data = bytearray(file.getvalue())
+    if damage == "class 0":
+        data[0x90] = 0
+    elif damage == "type":  # of the pixels; SciPy looks it up in a table of 20
+        assert data[0xB0:0xB4] == struct.pack("<I", 7)
+        data[0xB0:0xB4] = struct.pack("<I", 0x3A09)
+    else:
+        del data[46:]
+    with pytest.raises(UnreadableImageError, match=r"a\.mat: is not a readable MAT file .*-v7"):
+        decode_image(bytes(data), "a.mat")
 
 
 def test_errors_name_empty_missing_and_other_files(tmp_path: Path):

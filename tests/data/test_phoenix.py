@@ -106,5 +106,5 @@ def test_16_bit_values_are_named():
     rows, columns = CHIP.shape
     short = WHOLE[: START + 4 * rows * columns]
     text = short.replace(f"{len(WHOLE):010d}".encode(), f"{len(short):010d}".encode())
-    with pytest.raises(UnreadableImageError, match="16-bit values, as of a clutter scene"):
+    with pytest.raises(UnreadableImageError, match=r"16-bit values, .*or NumberOfRows"):
         read_phoenix(text, NAME)

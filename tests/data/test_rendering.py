@@ -69,6 +69,10 @@ def test_a_rendering_is_in_name_digest_and_title():
     assert len(digests) == len(cards)
     assert cards[1].title == "MSTAR SOC, raw/log"
     assert cards[3].title == "MSTAR SOC, raw/sqrt with full scale 32"
+    near = [Rendering("raw/log", one) for one in (1234567.0, 1234568.0, 0.1 + 0.2)]
+    assert [one.query.partition("=raw/log&full_scale=")[2] for one in near] == [
+        "1234567.0", "1234568.0", "0.30000000000000004"
+    ]  # fmt: skip
 
 
 def test_every_set_of_mstar_has_the_renderings_and_its_own_split():

@@ -1,6 +1,7 @@
 """TIFF files with float64 or complex pixels keep their values, or an error says what they are."""
 
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,36 @@ def test_the_values_are_those_that_pillow_reads(tmp_path: Path):
         (tiff(np.zeros((2, 2, 1)))[:30], "cannot be decoded|damaged TIFF"),
         (tiff(np.zeros((2, 2, 1))).replace(struct.pack("<HHIH", 257, 3, 1, 2),
          struct.pack("<HHIH", 257, 3, 1, 9)), "says 144 bytes of pixels, but the file holds 32"),
+        (tiff(np.zeros((2, 2, 1)), types={258: 2}), "tag 258 is .*; whole numbers are expected"),
+        (tiff(np.zeros((2, 2, 1)), types={273: 2}), "tag 273 is .*; whole numbers are expected"),
+        (tiff(np.zeros((2, 2, 1)), types={279: 11}), "tag 279 is .*; whole numbers are expected"),
         (tiff(np.full((2, 2, 1), -1.0)), "holds negative values"),
     ],
 )  # fmt: skip
 def test_a_tiff_that_cannot_be_read_is_described(data: bytes, cause: str):
     with pytest.raises(UnreadableImageError, match=cause):
+        decode_image(data, "a.tif")
+
+
+def test_strips_of_more_pixels_than_the_header_says_are_not_decoded():
+    data = tiff(np.zeros((256, 512, 1)), strips=20, compression=8)
+    tracemalloc.start()
+    try:
+        assert read_bands(data, "a.tif").shape == (256, 512, 1)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 5 * 2**20  # 1 MiB of pixels, decoded, joined and converted; all strips: 20
+
+
+def test_strips_that_overlap_are_refused():
+    data = tiff(np.zeros((2, 4, 1)), strips=2)
+    whole = struct.pack("<4I", 8, 72, 64, 64)
+    assert whole in data
+    # each is longer than the file behind it, and together they have more bytes than the file
+    data = data.replace(whole, struct.pack("<4I", 8, 8, 2**20, 2**20))
+    data = data.replace(struct.pack("<HHIH", 257, 3, 1, 2), struct.pack("<HHIH", 257, 3, 1, 99))
+    with pytest.raises(UnreadableImageError, match="strips of this TIFF overlap; fetch it again"):
         decode_image(data, "a.tif")
 
 

@@ -213,7 +213,8 @@ class LabelledFolder(Source):
             return ""
         return (
             f"test chips with the same pixels as a training chip: {name_some(both, 'chip')}; "
-            "leave one of each out, or name both as one group"
+            "leave one of each out, or name both as one group; sarbench data audit "
+            f"pool:folder:{self.path} finds them all, changed copies too"
         )
 
     def _with_sides(self, source: Path, rows: list[Row]) -> list[Row]:
