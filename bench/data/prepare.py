@@ -82,7 +82,7 @@ def prepare(
             listing = list_chips(described, place.source, files)
             check_listing(described, listing)
             if about and described.kind == "dataset":
-                unmatched(*about, [entry.chip_id for entry in listing.entries])
+                unmatched(about[0], [entry.chip_id for entry in listing.entries])
             cropped, entries = with_crop(described, sizes_of(listing.entries)), listing.entries
 
             def pack(target: Path) -> Iterator[PackedChip]:
@@ -143,7 +143,7 @@ def facts_note(card: Card, data_dir: Path, chips: Chips) -> str:
     if card.kind == "pool" or not source_exists(card, data_dir):
         return ""
     about = facts_file(card.source.find(card, data_dir))
-    return unmatched(*about, chips.ids) if about else ""
+    return unmatched(about[0], chips.ids) if about else ""
 
 
 def source_exists(card: Card, data_dir: Path) -> bool:

@@ -99,7 +99,7 @@ def verify(
         problems.append(f"holds no image; {advice}")
     if (about := facts_file(source)) and found.kind == "dataset" and listing.entries:
         try:
-            unmatched(*about, [entry.chip_id for entry in listing.entries])
+            unmatched(about[0], [entry.chip_id for entry in listing.entries])
         except DatasetMismatchError as error:
             problems.append(str(error))
     return Report(
