@@ -16,6 +16,7 @@ from ..data.find_set import describe_set, prepare_set
 from ..data.inventory import known_sets, phoenix_folder, unknown_folders, unusable_cards
 from ..data.names import card_of, place_of, split_name
 from ..data.pack_parallel import cores
+from ..data.prepare import facts_note
 from ..data.registry import describe, pool_unless_labelled
 from ..store.records import Store
 from ..store.step_times import write_step_time
@@ -59,6 +60,8 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
             shown.remove(bar)
             if bar.done:
                 shown.line(f"prepared {given}: {len(chips)} chips")
+                if note := facts_note(card_of(given), folder, chips):
+                    shown.line(f"{given}: {note}")
     return result
 
 
@@ -119,7 +122,7 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
         print_json([
             {
                 "name": one.name, "title": one.title, "state": one.state,
-                "found": one.found,
+                "found": one.found, "part": one.part,
                 "place": None if one.place is None else str(one.place),
                 "prepared": None if one.summary is None else asdict(one.summary),
             }
@@ -130,6 +133,8 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
                   "content", box=None, pad_edge=False)  # fmt: skip
     for one in known:
         count = str(one.summary.count) if one.summary else ""
+        if one.part:
+            count = f"{one.part[0]:,} of {one.part[1]:,}"
         table.add_row(*map(escape, (one.name, one.state, count, one.title)))
     out.print(table)
     states = Counter(one.state for one in known)
@@ -144,6 +149,8 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
     for name, use in unknown_folders(folder, known):
         out.print(f"  {name}: images of no set above, usable as a {use}", markup=False)
     out.print("found: `sarbench data prepare NAME`, or `sarbench run`, packs it into the store")
+    if any(one.part for one in known):
+        out.print("N of M: so many files are there, and the set needs M chips")
     out.print("absent: `sarbench data info NAME` says where to get it")
     out.print("a folder of your labelled chips is a data set, any folder of images a pool")
     out.print("(folder:PATH); NAME:train is the training split of a data set as a pool")

@@ -33,6 +33,7 @@ from ..reporting.leaderboard import (
 )
 from ..reporting.metric_values import chosen_metric, records_of, with_metric
 from ..reporting.published import compare_with, papers, read_published
+from ..reporting.reference_levels import without_levels
 from ..seeding import stream
 from ..store.archive import MANIFEST
 from ..store.atomic import write_atomic
@@ -149,6 +150,7 @@ def table(
         found, without = breakdown(scores_of(made), predictions, by)
         for dataset in without:
             print_status(f"{dataset} is left out: the store does not have this fact of its chips")
+        board = without_levels(board)
         write_or_print(_part_text(board, found, words_of(by), style, notes=notes), path)
         return
     write_or_print(render(board, style, layout, notes=notes), path)

@@ -1,11 +1,12 @@
 """`metadata.csv` in the folder of a set: azimuth, depression and serial number of chips by id."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from .csv_file import read_lines, refuse
 from .facts import ChipFacts
+from .listing import DatasetMismatchError
 from .packing import PackedChip
 
 FILE = "metadata.csv"
@@ -64,6 +65,32 @@ def _facts(values: dict[str, str]) -> ChipFacts:
     if not serial.isprintable():
         raise ValueError("serial has characters that cannot be printed")
     return ChipFacts(**angles, serial=serial)
+
+
+def unmatched(path: Path, ids: Collection[str]) -> str:
+    """Return a sentence on the ids of a file that are not chips of a set; empty if all are.
+
+    Args:
+        path: The file.
+        ids: Ids of the chips of the set.
+
+    Raises:
+        DatasetMismatchError: The file cannot be used, or none of its ids is a chip.
+    """
+    known = read_facts(path)
+    there = set(ids)
+    others = [chip_id for chip_id in known if chip_id not in there]
+    if not others:
+        return ""
+    text = (
+        f"{len(known) - len(others)} of {len(known)} ids of {path.name} are chips of this set; "
+        f"not a chip: {', '.join(others[:2])}; ids of this set look like {min(ids, default='')}"
+    )
+    if len(others) < len(known):
+        return text
+    raise DatasetMismatchError(
+        f"{path}: {text}: correct the column id, or take the file out of the folder"
+    )
 
 
 def with_facts(chips: Iterator[PackedChip], path: Path | None = None) -> Iterator[PackedChip]:

@@ -1,8 +1,10 @@
 """State of every data set and pool in a data folder and a store, and other folders of images."""
 
 import json
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from os import walk
 from pathlib import Path
 from typing import Literal
@@ -10,10 +12,12 @@ from typing import Literal
 from ..store.records import Store
 from .files import DatasetNotFoundError, archive_stem, find_source
 from .find_set import AmbiguousSetError, find_set
-from .images import SUFFIXES
+from .images import SUFFIXES, is_image
 from .names import card_of
 from .packed import Summary
+from .phoenix import is_phoenix
 from .registry import UnknownDatasetError, added, dataset_names, pool_names, pool_unless_labelled
+from .source import Card
 from .sources import mstar_raw
 
 State = Literal["prepared", "found", "absent"]
@@ -30,6 +34,7 @@ class Known:
         found: True if its files are below the data folder, or if it needs none.
         place: These files; None without any.
         summary: Of the packed version; None without one, or with several.
+        part: Files there and chips required, of a set with fewer files than chips; None of others.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Known:
     found: bool
     place: Path | None
     summary: Summary | None
+    part: tuple[int, int] | None = None
 
 
 def known_sets(data_dir: Path, root: Path) -> list[Known]:
@@ -87,7 +93,30 @@ def _state(name: str, data_dir: Path, root: Path) -> Known:
         return Known(name, card.title, "prepared", there, place, None)
     packed = found.summary if found and found.packed else None
     state = "prepared" if packed else "found" if there else "absent"
-    return Known(name, card.title, state, there, place, packed)
+    part = _part(card, place) if state == "found" else None
+    return Known(name, card.title, state, there, place, packed, part)
+
+
+def _part(card: Card, place: Path | None) -> tuple[int, int] | None:
+    """Return files and required chips of a folder with fewer files than chips, else None.
+
+    Only names are counted, and only until there are enough.
+    """
+    members = card.source.members(card)
+    required = card.total if members is None else len(members)
+    if place is None or not place.is_dir() or not required:
+        return None
+    wanted = is_phoenix if card.source.phoenix(card) else is_image
+    names = list(islice(_names(place, wanted), required))
+    if len(names) == required or any(map(archive_stem, names)):
+        return None  # an archive may hold the rest
+    return len(names), required
+
+
+def _names(place: Path, wanted: Callable[[str], bool]) -> Iterator[str]:
+    """Yield the names of the wanted files and of archives at any depth."""
+    for _, _, names in walk(place):
+        yield from (name for name in names if wanted(name) or archive_stem(name))
 
 
 def unknown_folders(data_dir: Path, known: list[Known]) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from .files import ImageFile
 from .images import decode_image
+from .phoenix import is_phoenix
 from .source import Card, Entry, Listing
 
 SIDES = ("train", "test")
@@ -50,13 +51,13 @@ def check_listing(card: Card, listing: Listing) -> None:
             f"{card.name} in {listing.source}: some files cannot be assigned to a chip: "
             f"{name_some(listing.refused, 'file')}"
         )
-    advice = card.source.advice(card)
+    advice = listing.hint or card.source.advice(card)
     if not listing.entries and advice:
         raise DatasetMismatchError(f"{card.name}: {listing.source} holds no chip of it; {advice}")
     if card.kind == "pool":
         if not listing.entries:
             raise DatasetMismatchError(
-                f"{card.name}: {listing.source} holds no image; name a folder with images"
+                f"{card.name}: {listing.source} holds no image; {no_image_advice(listing.source)}"
             )
         if card.total not in (None, len(listing.entries)):
             other = f". To use these images, name the pool folder:{listing.source}"
@@ -76,6 +77,16 @@ def check_listing(card: Card, listing: Listing) -> None:
             f"{_missing(listing)}; 'sarbench data verify {card.name} --files' names every file"
             + "\n".join([":" if lines else "", *lines])
         )
+
+
+def no_image_advice(source: Path | None) -> str:
+    """Return the next step for a folder without images."""
+    if source is not None and any(is_phoenix(path.name) for path in source.rglob("HB*")):
+        return (
+            "its Phoenix files (HBnnnnn.sss) are read by the names of MSTAR's sets, such as "
+            "mstar_soc?rendering=raw/log, from a folder named mstar_raw"
+        )
+    return "name a folder with images"
 
 
 def compare_counts(card: Card, listing: Listing) -> list[tuple[str, str, int, int]]:

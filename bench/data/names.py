@@ -28,6 +28,12 @@ def split_source(name: str) -> str | None:
         return None
     dataset, colon, part = name.rpartition(":")
     folder = name.startswith("folder:")
+    if colon and part.startswith("train?"):
+        query = part.removeprefix("train")
+        raise UnknownDatasetError(
+            f"{name!r} has options behind its part; they belong to the data set: write "
+            f"{dataset + query + TRAIN!r}"
+        )
     if not colon or (folder and (part != "train" or dataset == "folder")):
         return None
     if is_dataset(dataset) and part == "train":

@@ -81,6 +81,8 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
             if card.kind == "pool"
             else "store amplitude as uint8, uint16, or float in [0, 1]"
         )
+        if card.name.partition("?")[0].partition(":")[0] == "folder":
+            hint += ", or add the option rendering=raw/log to its name (FOLDER?rendering=raw/log)"
         raise UnreadableImageError(
             f"{entry.file.relative}: float amplitude up to {image.max():.4g}; floats must be in "
             f"[0, 1], so {hint}"

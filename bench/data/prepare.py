@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..store.atomic import write_atomic
 from .chips import Chips
-from .facts_file import facts_file, with_facts
+from .facts_file import facts_file, unmatched, with_facts
 from .files import DatasetNotFoundError, ImageFile, open_source
 from .held_out import base_name, held_out, open_held_out, summary_of
 from .listing import check_listing, list_chips
@@ -81,6 +81,8 @@ def prepare(
         if prepared is None:
             listing = list_chips(described, place.source, files)
             check_listing(described, listing)
+            if about and described.kind == "dataset":
+                unmatched(about[0], [entry.chip_id for entry in listing.entries])
             cropped, entries = with_crop(described, sizes_of(listing.entries)), listing.entries
 
             def pack(target: Path) -> Iterator[PackedChip]:
@@ -131,6 +133,17 @@ def summary(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False
     except DatasetNotFoundError:
         return None
     return None if folder is None else read_summary(found, folder / "summary.json")
+
+
+def facts_note(card: Card, data_dir: Path, chips: Chips) -> str:
+    """Return a sentence on the ids of `metadata.csv` that are not chips; empty if all are.
+
+    Pools are not checked, because no table divides them by facts.
+    """
+    if card.kind == "pool" or not source_exists(card, data_dir):
+        return ""
+    about = facts_file(card.source.find(card, data_dir))
+    return unmatched(about[0], chips.ids) if about else ""
 
 
 def source_exists(card: Card, data_dir: Path) -> bool:

@@ -104,6 +104,7 @@ class Listing:
         missing: Ids of chips that were not found, where ids are known.
         refused: Files that look like chips but cannot be assigned to one, with the reason.
         unexpected: Images that do not belong to the data set.
+        hint: Reason why no chip was found, where the files show it.
     """
 
     source: Path | None
@@ -111,6 +112,7 @@ class Listing:
     missing: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
+    hint: str = ""
 
     def counts(self) -> Counts:
         """Return the number of chips found of each class and side."""

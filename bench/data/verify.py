@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from .facts_file import facts_file, unmatched
 from .files import open_source
 from .held_out import base_name
 from .images import UnreadableImageError
-from .listing import DatasetMismatchError, Listing, compare_counts, list_chips
+from .listing import DatasetMismatchError, Listing, compare_counts, list_chips, no_image_advice
 from .pack_parallel import pack_all
 from .packed import Progress, check_like
 from .packing import (
@@ -94,7 +95,13 @@ def verify(
     counts = _compare(found, listing)
     complete = not unreadable and all(count.expected == count.found for count in counts)
     if not listing.entries and not listing.refused:
-        problems.append(f"holds no image; {found.source.advice(found) or 'name another folder'}")
+        advice = listing.hint or found.source.advice(found) or no_image_advice(source)
+        problems.append(f"holds no image; {advice}")
+    if (about := facts_file(source)) and found.kind == "dataset" and listing.entries:
+        try:
+            unmatched(about[0], [entry.chip_id for entry in listing.entries])
+        except DatasetMismatchError as error:
+            problems.append(str(error))
     return Report(
         name=name,
         source=str(source or "the simulator"),

@@ -73,5 +73,8 @@ def part_scores(
             if starts:
                 means[row] = np.mean([np.mean(of, axis=0) for of in starts.values()], axis=0)
         if means:
-            found[column] = PartScores(names, np.bincount(part, minlength=len(names)), means)
+            groups = predictions.groups(column.dataset)
+            units = part if groups is None else np.unique(np.stack([part, groups]), axis=1)[0]
+            chips, count = (np.bincount(of, minlength=len(names)) for of in (part, units))
+            found[column] = PartScores(names, chips, count, means)
     return found

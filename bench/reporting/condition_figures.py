@@ -1,6 +1,7 @@
 """Figures of changed test chips: scores over severity, and drift of features against scores."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from statistics import fmean
 
@@ -14,8 +15,10 @@ from ..augmentation.conditions import CLEAN, KINDS, by_kind
 from ..plan.plan import Plan
 from ..seeding import stream
 from .named_figure import NamedFigure, figure_name, left_out, shown_rows
+from .reference_levels import chance_of
 from .swept_figures import measured, other_parts
 
+NO_DRIFT = ("chip_size", "label_shuffle")  # controls that read no pixel, or no true label
 MOST_LINES = 12  # methods in one panel
 EOC = "mstar_eoc"  # begins the names of MSTAR's extended operating conditions
 SEVERITY = (
@@ -45,13 +48,14 @@ def condition_figures(plan: Plan, board: Leaderboard) -> list[NamedFigure]:
     for shared, columns in groups.items():
         kinds = by_kind(filter(None, columns))
         if set(kinds) - {"shift"}:
-            found.append(_severity(board, shared, columns, kinds))
+            found.append(_severity(plan, board, shared, columns, kinds))
         if "speckle" in kinds and "" in columns and isinstance(columns[""].shots, int):
             found += _drift(plan, board, columns, kinds["speckle"])
     return found
 
 
 def _severity(
+    plan: Plan,
     board: Leaderboard,
     shared: tuple[str, ...],
     columns: dict[str, Column],
@@ -66,6 +70,8 @@ def _severity(
         for kind, conditions in kinds.items()
     ]  # fmt: skip
     wanted = next(iter(columns.values()))._replace(condition="")
+    chance = chance_of(plan, board, wanted.dataset)
+    families = [replace(family, chance=chance) for family in families]
     eoc = {
         column.dataset.removeprefix(f"{EOC}_"): column
         for column in board.columns
@@ -77,7 +83,8 @@ def _severity(
     metric, title = board.measure.title, ", ".join(shared)
     caption = SEVERITY + (OF_EOC if not families[-1].ordered else "") + left_out(board, rows)
     name, heading = figure_name("conditions", *shared), f"{metric} by condition, {title}"
-    return NamedFigure(name, heading, caption, partial(severity_figure, families, metric, title))
+    draw = partial(severity_figure, families, metric, title, board.controls)
+    return NamedFigure(name, heading, caption, draw)
 
 
 def _family(
@@ -102,7 +109,7 @@ def _drift(
     plan: Plan, board: Leaderboard, columns: dict[str, Column], conditions: list[str]
 ) -> Iterator[NamedFigure]:
     """Yield the drift of each row under speckle against its score on clean chips, if known."""
-    clean, drifts = columns[""], _drifts(plan)
+    clean, drifts, without = columns[""], _drifts(plan), dict[str, None]()
     points, texts = dict[str, list[Drifted]](), []
     for condition in conditions:
         pairs = [
@@ -110,7 +117,13 @@ def _drift(
             for row in board.rows
             if (row, columns[condition]) in drifts
             if (cell := board.cell(row, clean)) is not None and cell.mean is not None
+            if cell.name not in NO_DRIFT
         ]
+        without |= {
+            cell.method: None
+            for cell in board.cells
+            if cell.name in NO_DRIFT and (cell.method, columns[condition]) in drifts
+        }
         methods = [one for one in pairs if not one.control]
         if not pairs:
             continue
@@ -128,9 +141,11 @@ def _drift(
     if points:
         name, metric = figure_name("drift", *other_parts(clean, "condition")), board.measure.title
         title = column_name(clean)
+        left = f" Not drawn: {', '.join(without)} (drift without a meaning)." if without else ""
         yield NamedFigure(
             name, f"Drift under speckle and {metric.lower()}, {title}",
-            f"{DRIFT} {'; '.join(texts)}.", partial(drift_figure, points, metric, title),
+            f"{DRIFT} {'; '.join(texts)}.{left}",
+            partial(drift_figure, points, metric, title, board.controls),
         )  # fmt: skip
 
 

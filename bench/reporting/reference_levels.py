@@ -1,11 +1,14 @@
 """The levels between which a score is read: chance, and training on labels."""
 
+from dataclasses import replace
+
 from ...results.leaderboard import Leaderboard
 from ...results.notes import Note
 from ...results.scores import Column, column_name
 from ..plan.plan import Plan
 
 CEILING = "supervised"  # the method that is trained on labels
+CHANCE, TOP = "Chance: ", "Ceiling, pretrained with labels: "  # begin the notes
 MOST_VALUES = 2  # columns whose ceiling is written out
 
 
@@ -15,23 +18,38 @@ def reference_notes(plan: Plan, board: Leaderboard) -> list[Note]:
     return [Note("Numbers", text, text) for text in texts if text]
 
 
+def without_levels(board: Leaderboard) -> Leaderboard:
+    """Return a leaderboard without these notes, for scores on parts of the test chips.
+
+    A part may hold one class only, so its chance is not that of all chips.
+    """
+    kept = [note for note in board.notes if not note.text.startswith((CHANCE, TOP))]
+    return replace(board, notes=kept)
+
+
+def chance_of(plan: Plan, board: Leaderboard, dataset: str) -> float | None:
+    """Return the score of guessing one of C classes; None if it is not known."""
+    if board.measure.name not in ("accuracy", "balanced_accuracy") or dataset not in plan.data:
+        return None
+    return 1 / len(plan.data[dataset].classes)
+
+
 def _chance(plan: Plan, board: Leaderboard) -> str:
     """Return the score without knowledge: one of C classes, or always the most frequent one."""
     metric = board.measure
-    if metric.name not in ("accuracy", "balanced_accuracy"):
-        return ""
     levels: dict[str, list[str]] = {}
     for dataset in dict.fromkeys(column.dataset for column in board.columns):
-        if dataset not in plan.data:
+        chance = chance_of(plan, board, dataset)
+        if chance is None:
             continue
         counts = plan.data[dataset].counts["test"].values()
-        chance, largest = 1 / len(plan.data[dataset].classes), max(counts) / sum(counts)
+        largest = max(counts) / sum(counts)
         level = f"{metric.text(chance)}%"
         if metric.name == "accuracy" and metric.text(largest) != metric.text(chance):
             level += f" (always its largest class: {metric.text(largest)}%)"
         levels.setdefault(level, []).append(dataset)
     parts = [f"{', '.join(names)} {level}" for level, names in levels.items()]
-    return f"Chance: {'; '.join(parts)}." if parts else ""
+    return f"{CHANCE}{'; '.join(parts)}." if parts else ""
 
 
 def _ceiling(board: Leaderboard) -> str:
@@ -51,7 +69,7 @@ def _ceiling(board: Leaderboard) -> str:
     if len(own) <= MOST_VALUES:
         listed = ", ".join(f"{metric.text(v)} in {column_name(c)}" for c, v in own.items())
         values = f" ({listed})"
-    return f"Ceiling, pretrained with labels: the row {row}{values}{above}."
+    return f"{TOP}the row {row}{values}{above}."
 
 
 def _above(board: Leaderboard, column: Column, level: float) -> bool:

@@ -56,7 +56,8 @@ def swept_figures(plan: Plan, board: Leaderboard) -> list[NamedFigure]:
         ]
         title = ", ".join(group.shared)
         if numbers:
-            draw, caption = partial(swept_figure, scores, group.what, metric, title), PANELS
+            draw = partial(swept_figure, scores, group.what, metric, title, board.controls)
+            caption = PANELS
             has_lines = has_several_values([one for one in scores if not one.control])
         else:
             scores = [one for one in scores if one.untrained is not None]

@@ -8,7 +8,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from .style import COLOURS, GREY, MARKERS, SETTINGS, figure, panels, plain, width_of, wrapped
+from .style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    SETTINGS,
+    control_style,
+    figure,
+    panels,
+    plain,
+    width_of,
+    wrapped,
+)
 
 COLUMNS = 4
 
@@ -23,7 +34,9 @@ class Drifted:
     control: bool
 
 
-def drift_figure(points: Mapping[str, Sequence[Drifted]], score: str, title: str) -> Figure:
+def drift_figure(
+    points: Mapping[str, Sequence[Drifted]], score: str, title: str, controls: Sequence[str] = ()
+) -> Figure:
     """Draw the score of each row over its drift, one panel per condition; controls are grey.
 
     The axis of drift is logarithmic if every drift is above 0: that of raw pixels may be a hundred
@@ -33,10 +46,14 @@ def drift_figure(points: Mapping[str, Sequence[Drifted]], score: str, title: str
         points: The points of each condition.
         score: Name of the metric.
         title: The column of the scores.
+        controls: All controls of the report; their places give the marker of each.
     """
     rows = {one.row: one.control for of in points.values() for one in of}
+    places = list(dict.fromkeys([*controls, *(row for row in rows if rows[row])]))
     styles = {
-        row: (GREY if control else COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
+        row: (GREY, control_style(places.index(row))["marker"])
+        if control
+        else (COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
         for number, (row, control) in enumerate(rows.items())
     }
     logarithmic = all(one.drift > 0 for of in points.values() for one in of)

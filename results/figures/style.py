@@ -17,6 +17,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 GREY = "0.45"
+DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # of controls
 LONGEST = 90  # letters of a text in a figure
 GLUE = "\u00a0"  # a blank at which no line ends
 LONGEST_LINE = 34  # letters of a line of a name
@@ -32,6 +33,14 @@ SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
 }
+
+
+def control_style(number: int) -> dict[str, Any]:
+    """Return line and marker of a control, the same in all figures of a report."""
+    return {
+        "color": GREY, "linewidth": 0.9, "markersize": 2.5,
+        "linestyle": DASHES[number % len(DASHES)], "marker": MARKERS[number % len(MARKERS)],
+    }  # fmt: skip
 
 
 def figure(width: float, height: float) -> Figure:

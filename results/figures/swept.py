@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from .gains import Measured, error_bars
 from .style import (
     COLOURS,
-    GREY,
     MARKERS,
     SETTINGS,
+    control_style,
     figure,
     limit_percent,
     panels,
@@ -25,8 +25,7 @@ from .style import (
 )
 
 COLUMNS = 4
-GREY_LINES = ("-", ":", "-.")
-DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+CHANCE: dict[str, Any] = {"color": "0", "linestyle": ":", "linewidth": 0.7}
 PANEL_LETTERS = 28  # of a line of a panel's title
 LONGEST_FLAT = 9  # letters of a tick that is not turned
 SPREAD = 0.5  # between the first and the last row at a tick of unordered names
@@ -41,12 +40,14 @@ class Family:
         ticks: Each condition, from mild to severe.
         scores: The scores; their values are numbers of ticks, from 0.
         ordered: False for names without an order, which no line joins.
+        chance: Score without knowledge, a fraction; None if it is not known or differs.
     """
 
     what: str
     ticks: Sequence[str]
     scores: Sequence[Measured]
     ordered: bool = True
+    chance: float | None = None
 
 
 class _Line(NamedTuple):
@@ -61,9 +62,12 @@ class _Panel(NamedTuple):
     title: str
     lines: list[_Line]
     ticks: Sequence[str] = ()
+    chance: float | None = None
 
 
-def swept_figure(scores: Sequence[Measured], what: str, score: str, title: str) -> Figure:
+def swept_figure(
+    scores: Sequence[Measured], what: str, score: str, title: str, controls: Sequence[str] = ()
+) -> Figure:
     """Draw the score of each method over a number, one panel per method with shared axes.
 
     Solid: pretrained, with intervals; hollow: incomplete. Dashed: the untrained encoder of the same
@@ -75,19 +79,18 @@ def swept_figure(scores: Sequence[Measured], what: str, score: str, title: str) 
         what: Name and unit of the values.
         score: Name of the metric.
         title: The column, without the swept value.
+        controls: All controls of the report; their places give the style of each.
     """
     methods = _by_row([one for one in scores if not one.control])
-    controls = _by_row([one for one in scores if one.control])
-    greys = {
-        row: {"color": GREY, "linewidth": 0.8, "linestyle": GREY_LINES[n % len(GREY_LINES)]}
-        for n, row in enumerate(controls)
-    }
+    below = _by_row([one for one in scores if one.control])
+    places = list(dict.fromkeys([*controls, *below]))
+    greys = {row: control_style(places.index(row)) for row in below}
     pretrained: dict[str, Any] = {"color": COLOURS[0], "marker": "o"}
     untrained: dict[str, Any] = {"color": COLOURS[0], "linestyle": "--", "linewidth": 1.0}
     drawn = []
     for row, points in methods.items():
         known = [replace(p, mean=p.untrained) for p in points if p.untrained is not None]
-        lines = [_Line(controls[name], style) for name, style in greys.items()]
+        lines = [_Line(below[name], style) for name, style in greys.items()]
         lines += [_Line(known, untrained)] if known else []
         drawn.append(_Panel(wrapped(row, PANEL_LETTERS), [*lines, _Line(points, pretrained, True)]))
     legend = {"pretrained": pretrained}
@@ -98,25 +101,27 @@ def swept_figure(scores: Sequence[Measured], what: str, score: str, title: str) 
     return _figure(drawn, legend, score, title, what, lambda axes: value_axis(axes, values))
 
 
-def severity_figure(families: Sequence[Family], score: str, title: str) -> Figure:
+def severity_figure(
+    families: Sequence[Family], score: str, title: str, controls: Sequence[str] = ()
+) -> Figure:
     """Draw the score of every row over severity, one panel per family of conditions.
 
-    Solid: methods, with intervals; hollow: incomplete. Dashed and grey: controls.
+    Solid: methods, with intervals; hollow: incomplete. Dashed and grey: controls. Dotted: chance.
 
     Args:
         families: The families, in the order of the panels.
         score: Name of the metric.
         title: The column, without the condition.
+        controls: All controls of the report; their places give the style of each.
     """
     rows = {one.row: one.control for family in families for one in family.scores}
     methods, styles = [row for row in rows if not rows[row]], dict[str, dict[str, Any]]()
     for number, row in enumerate(methods):
         marker = MARKERS[number % len(MARKERS)]
         styles[row] = {"color": COLOURS[number % len(COLOURS)], "marker": marker}
-    for number, row in enumerate(row for row in rows if rows[row]):
-        dash, marker = DASHES[number % len(DASHES)], MARKERS[number % len(MARKERS)]
-        thin = {"linewidth": 0.9, "linestyle": dash, "markersize": 2.5}
-        styles[row] = {"color": GREY, "marker": marker, **thin}
+    below = [row for row in rows if rows[row]]
+    places = list(dict.fromkeys([*controls, *below]))
+    styles |= {row: control_style(places.index(row)) for row in below}
     drawn = []
     for family in families:
         lines = []
@@ -127,7 +132,10 @@ def severity_figure(families: Sequence[Family], score: str, title: str) -> Figur
                 aside = SPREAD * ((number + 0.5) / len(styles) - 0.5)
                 points = [replace(one, value=float(one.value) + aside) for one in points]
             lines.append(_Line(points, style, bars=not rows[row]))
-        drawn.append(_Panel(wrapped(family.what, PANEL_LETTERS), lines, family.ticks))
+        what = wrapped(family.what, PANEL_LETTERS)
+        drawn.append(_Panel(what, lines, family.ticks, family.chance))
+    if any(family.chance is not None for family in families):
+        styles["chance"] = CHANCE
     return _figure(drawn, styles, score, title)
 
 
@@ -166,6 +174,8 @@ def _figure(
         for number, (axes, panel) in enumerate(zip(grid, drawn, strict=True)):
             for line in panel.lines:
                 _draw_line(axes, line)
+            if panel.chance is not None:
+                axes.axhline(100 * panel.chance, **CHANCE)
             axes.set_title(panel.title, fontsize=7)
             axes.tick_params(labelsize=6)
             if what:

@@ -1,9 +1,10 @@
 """Student intervals of a mean."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from .student_t import t_quantile
 
@@ -74,6 +75,26 @@ def single_score(score: float) -> Interval:
     if not np.isfinite(score):
         raise ValueError(f"the score is {score}, not a finite number")
     return Interval(float(score), None, None, 1)
+
+
+def wilson_limits(
+    shares: Float[np.ndarray, " P"], counts: Int[np.ndarray, " P"], level: float = LEVEL
+) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
+    """Return the limits of Wilson's score interval of each share (Wilson, JASA 22, 1927).
+
+    They have a width even where every chip is right. Of a mean share over runs they are too wide
+    rather than too narrow, because the variance of values in [0, 1] is at most p (1 - p).
+
+    Args:
+        shares: Share of right ones in each part; NaN where a part is empty.
+        counts: Number of independent ones in each part.
+        level: Coverage.
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    n = np.maximum(counts, 1)
+    middle = (shares + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(shares * (1 - shares) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
 
 
 def seed_variance(scores: Float[np.ndarray, " S"]) -> Variance:

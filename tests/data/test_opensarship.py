@@ -226,6 +226,17 @@ def test_a_product_without_a_rendering_is_refused(query: str):
         card(f"opensarship?{query}")
 
 
+def test_a_product_that_is_not_there_is_named_with_the_one_that_is(tmp_path: Path):
+    path = tmp_path / "opensarship" / FULL_NAMES["20150823T221233"] / "Patch_Uint8" / "1.tif"
+    path.parent.mkdir(parents=True)
+    Image.new("L", (9, 9)).save(path)
+    name, cause = "opensarship?product=Patch&rendering=raw/log", "no folder Patch .* Patch_Uint8 is"
+    with pytest.raises(DatasetMismatchError, match=cause):
+        prepare(name, tmp_path, tmp_path / "prepared")
+    (problem,) = verify(name, tmp_path).problems
+    assert re.search(cause, problem)
+
+
 def test_a_folder_of_float_chips_has_the_renderings(tmp_path: Path):
     (tmp_path / "floats").mkdir()
     for number, value in enumerate((1, 16)):

@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import shutil
+import struct
 from importlib.resources import files as resources
 from pathlib import Path
 
@@ -19,10 +21,12 @@ from sarbench.bench.data.inventory import known_sets, phoenix_folder
 from sarbench.bench.data.listing import DatasetMismatchError, list_chips
 from sarbench.bench.data.names import set_of, split_source
 from sarbench.bench.data.packing import DataDigest, known_digests
+from sarbench.bench.data.phoenix import read_phoenix
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import UnknownDatasetError, card, is_dataset
 from sarbench.bench.data.rendering import AboveFullScaleError, Rendering
 from sarbench.bench.data.sources import mstar
+from sarbench.bench.data.sources.mstar_raw import bare_serial
 from sarbench.bench.data.splits import shipped
 from sarbench.bench.data.verify import verify
 from sarbench.bench.store.records import Store
@@ -143,6 +147,9 @@ def test_renderings_are_sets_of_their_own_in_a_store(few, tmp_path: Path):
 
 def test_images_and_phoenix_files_are_not_taken_for_each_other(few, tmp_path: Path):
     write_raw(tmp_path / "mstar_raw", few, "mstar_soc")
+    for folder in ("folder:mstar_raw", "folder:mstar_raw?rendering=raw/log"):
+        with pytest.raises(DatasetMismatchError, match=r"holds no image; its Phoenix files .* are"):
+            prepare(folder, tmp_path, tmp_path / "prepared", pool=True)
     with pytest.raises(DatasetNotFoundError, match=r"write mstar_soc\?rendering=raw/log"):
         prepare("mstar_soc", tmp_path, tmp_path / "prepared")
     (tmp_path / "mstar_raw").rename(tmp_path / "mstar")
@@ -166,6 +173,63 @@ def test_a_header_that_contradicts_the_folder_is_refused(few, tmp_path: Path):
         prepare("mstar_soc?rendering=raw/log", tmp_path, tmp_path / "prepared")
 
 
+@pytest.mark.parametrize(
+    ("field", "cause"),
+    [
+        ({"TargetSerNum": "9566"}, "TargetSerNum '9566', but HB03333.000 is SN_9563"),
+        ({"TargetSerNum": "sn_c71"}, "TargetSerNum 'sn_c71', but HB03333.000 is SN_9563"),
+        ({"MeasuredDepression": "44.9"}, "depression 44.9, but HB03333.000 is at 15 degrees"),
+        ({"DesiredDepression": 17.1}, "depression 17.1, but"),
+        ({"TargetSerNum": "sn-9563", "DesiredDepression": 16.9}, ""),
+        ({"TargetSerNum": "spelled otherwise"}, ""),
+    ],
+)
+def test_a_header_of_another_vehicle_or_depression_is_refused(
+    few, tmp_path: Path, field: dict[str, object], cause: str
+):
+    write_raw(tmp_path / "mstar_raw", few, "mstar_soc")
+    chip_id, name = "HB03333.000", "mstar_soc?rendering=raw/log"
+    path = tmp_path / "mstar_raw" / phoenix_path(few, chip_id)
+    path.write_bytes(phoenix_file(raw_magnitude(chip_id), TargetType="bmp2_tank", **field))
+    if not cause:
+        assert verify(name, tmp_path).ok
+        return
+    with pytest.raises(UnreadableImageError, match=cause):
+        prepare(name, tmp_path, tmp_path / "prepared")
+    (unreadable,) = verify(name, tmp_path).unreadable
+    assert cause in unreadable
+
+
+FIVE = {
+    "BMP2_HB03787.000": ("bmp2_tank", "9563", 346.491974),
+    "BMP2_HB03787.001": ("bmp2_tank", "9566", 315.512543),
+    "BMP2_HB03787.002": ("bmp2_tank", "c21", 13.191422),
+    "BTR70_HB03787.004": ("btr70_transport", "c71", 302.006775),
+    "T72_HB03787.015": ("t72_tank", "132", 10.790657),
+}
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_public_files_of_the_release_are_read_as_their_bytes_say(name: str):
+    """The environment variable names a checkout of antsfamily/torchbox (at d5edc33)."""
+    checkout = os.environ.get("SARBENCH_TORCHBOX", "")
+    path = Path(checkout) / "data" / "binary" / "mstar" / name
+    if not checkout or not path.is_file():
+        pytest.skip("SARBENCH_TORCHBOX names no checkout of antsfamily/torchbox")
+    data = path.read_bytes()
+    chip = read_phoenix(data, name)
+    assert (chip.target_type, chip.serial, chip.azimuth_deg) == FIVE[name]
+    assert chip.depression_deg == 17.09375
+    start = data.index(b"[EndofPhoenixHeader]") + len(b"[EndofPhoenixHeader]\n")
+    by_hand = [struct.unpack_from(">f", data, start + 4 * n)[0] for n in range(128 * 128)]
+    assert chip.magnitude.shape == (128, 128)
+    assert chip.magnitude.ravel().tolist() == by_hand
+    assert 0.5 < max(by_hand) < 2.2
+    known = card("mstar_soc").source.facts(name.partition("_")[2])
+    assert bare_serial(known.serial) == bare_serial(chip.serial)
+    assert known.depression_deg == 17
+
+
 def test_data_ls_shows_packed_renderings_and_the_folder_of_phoenix_files(few, tmp_path: Path):
     write_raw(tmp_path / "mstar_raw", few, "mstar_soc")
     name = "mstar_soc?rendering=raw/log"
@@ -176,6 +240,9 @@ def test_data_ls_shows_packed_renderings_and_the_folder_of_phoenix_files(few, tm
     before = states()
     assert (before[name], before["pool:mstar_rest?rendering=raw/log"]) == ("found", "found")
     assert not {"mstar_soc", "pool:mstar_rest"} & set(before)  # Phoenix files have their own name
+    parts = {one.name: one.part for one in known_sets(tmp_path, tmp_path / "runs")}
+    assert parts[name] is None  # complete, for this small release
+    assert parts["pool:mstar_rest?rendering=raw/log"] == (40, len(mstar.members("mstar_rest")))
     prepare_set(name, tmp_path, Store(tmp_path / "runs"))
     assert states() == before | {name: "prepared"}
     assert phoenix_folder(tmp_path) == (tmp_path / "mstar_raw").resolve()

@@ -127,6 +127,8 @@ def test_a_training_split_is_opened_by_its_split_digest_too(packed: Store):
     [
         ("mstar_soc:test", "'mstar_soc:test' is not a training split.*write 'mstar_soc:train'"),
         ("mstar_soc:trian", "write 'mstar_soc:train'"),
+        ("mstar_soc:train?rendering=raw/log", r"write 'mstar_soc\?rendering=raw/log:train'"),
+        ("folder:ships:train?crop=96", r"write 'folder:ships\?crop=96:train'"),
         ("mstar_sco:train", "did you mean 'mstar_soc:train'"),
         ("msar:train", "'msar' is a pool, which has no split: write 'msar'"),
         ("tsx:train", "NAME one of mstar_soc, .*, synthetic; `sarbench data ls`"),

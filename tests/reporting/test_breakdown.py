@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 from chips import write_images
 from commands import call_here
 from stores import fill
@@ -13,6 +14,7 @@ from sarbench.bench.data.facts import ChipFacts, Facts
 from sarbench.bench.data.listing import DatasetMismatchError
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import card
+from sarbench.bench.data.verify import verify
 from sarbench.bench.python.open_results import open_store
 from sarbench.bench.store.records import Store
 
@@ -102,7 +104,11 @@ def test_accuracy_by_another_fact(home: Path, by: str, parts: dict[str, list[str
     assert [one[by] for one in lines] == list(parts)
     for one in lines:
         assert one["test_chips"] == len(parts[one[by]])
-        assert one["accuracy"] == pytest.approx(by_hand(home, parts[one[by]]))
+        mean, count = by_hand(home, parts[one[by]]), len(parts[one[by]])
+        assert one["accuracy"] == pytest.approx(mean)
+        if float(mean * count).is_integer():
+            known = scipy.stats.binomtest(round(mean * count), count).proportion_ci(method="wilson")
+            assert (one["low"], one["high"]) == pytest.approx((known.low, known.high))
 
 
 def test_the_table_needs_only_the_store_and_names_sets_without_the_fact(home: Path, tmp_path):
@@ -114,6 +120,10 @@ def test_the_table_needs_only_the_store_and_names_sets_without_the_fact(home: Pa
     assert done.returncode == 0, done.stderr
     shown = table(home, "--by", "azimuth", grid=path)
     assert "folder:chips/knn/2: accuracy by azimuth sector of 45 degrees in percent" in shown.stdout
+    assert "Wilson interval over its test chips" in shown.stdout
+    assert "few: fewer than 20 test chips." in shown.stdout
+    assert "2 chips, few" in shown.stdout.replace("\n", " ")
+    assert "Chance" not in shown.stdout
     assert "synthetic is left out: the store does not have" in shown.stderr
     alone = table(home, "--by", "azimuth", "-d", "synthetic")
     assert alone.returncode == 2
@@ -144,6 +154,23 @@ def test_facts_change_no_digest_and_may_be_added_later(tmp_path: Path):
     assert after.facts is not None
     assert after.facts.azimuth_deg[list(after.ids).index("a/test")] == 90
     assert np.isnan(after.facts.azimuth_deg).sum() == 3
+
+
+def test_ids_that_match_no_chip_are_refused_and_some_are_named(tmp_path: Path):
+    write_images(tmp_path / "set", *(f"{s}/{c}/{s}.png" for s in ("train", "test") for c in "ab"))
+    facts = tmp_path / "set" / "metadata.csv"
+    facts.write_text("id,azimuth\na/test.png,90\nb/test.png,1\n")  # with the suffix
+    cause = "0 of 2 ids of metadata.csv are chips of this set; not a chip: a/test.png, b/test.png;"
+    with pytest.raises(DatasetMismatchError, match=f"{cause} ids of this set look like a/test:"):
+        prepare("folder:set", tmp_path, tmp_path / "prepared")
+    (problem,) = verify("folder:set", tmp_path).problems
+    assert cause in problem
+    assert len(prepare("folder:set", tmp_path, tmp_path / "prepared", pool=True).chips) == 4
+    facts.write_text("id,azimuth\na/test,90\nnobody,1\n")
+    done = call_here(
+        "data", "prepare", "folder:set", "--data", tmp_path, "--runs", tmp_path / "runs"
+    )
+    assert "1 of 2 ids of metadata.csv are chips of this set; not a chip: nobody;" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,21 @@
 """Figures of conditions and of drift show the right columns, and the right correlation."""
 
+from types import SimpleNamespace
+
 import pytest
 import scipy.stats
 from made_scores import cell_scores
 
 from sarbench.bench.plan.plan import Plan
 from sarbench.bench.reporting import condition_figures as module
+from sarbench.results.figures.gains import Measured
+from sarbench.results.figures.swept import Family, severity_figure, swept_figure
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.scores import Column
 
 SOC = Column("mstar_soc", "knn", 10)
 PLAN = object.__new__(Plan)
+object.__setattr__(PLAN, "data", {"mstar_soc": SimpleNamespace(classes=["a", "b", "c", "d"])})
 PIXELS = "Raw pixels"
 
 
@@ -28,7 +33,7 @@ def drawn(monkeypatch):
             for column, rows in levels.items()
             for row, level in rows.items()
             for one in cell_scores(
-                row, [level - 0.01, level, level + 0.01], column, control=row == PIXELS
+                row, [level - 0.01, level, level + 0.01], column, control=row == PIXELS, name=row
             )
         ]
         return module.condition_figures(PLAN, tabulate_scores(scores))
@@ -66,6 +71,9 @@ def test_each_kind_has_a_panel_from_clean_to_severe_next_to_the_eoc_sets(drawn):
     assert {(-0.125, 80), (0.125, 70)} <= {line[0] for line in points}
     dashed = [line.get_linestyle() for line in speckle.lines if line.get_color() == "0.45"]
     assert dashed == ["--"]
+    dotted = [line for line in speckle.lines if line.get_linestyle() == ":"]
+    assert [list(line.get_ydata()) for line in dotted] == [[25, 25]]  # chance of four classes
+    assert not [line for line in eoc.lines if line.get_linestyle() == ":"]
 
 
 def test_a_grid_with_shifts_only_has_the_figure_of_shifts_only(drawn):
@@ -89,6 +97,37 @@ def test_rho_is_over_the_methods_and_controls_are_only_shown(drawn):
     assert [(0.9, 95)] in points
     assert axes.get_xscale() == "log"
     assert len(points) == 5
+
+
+def test_controls_without_a_drift_are_not_drawn(drawn):
+    rows = {"A": 0.9, "chip_size": 0.5, "label_shuffle": 0.1, PIXELS: 0.95}
+    drift = {"A": 0.1, "chip_size": 0.0, "label_shuffle": 0.2, PIXELS: 0.9}
+    noise = in_("speckle:1")
+    found = drawn({SOC: rows, noise: rows}, {(row, noise): drift[row] for row in rows})[1]
+    assert found.caption.endswith(" Not drawn: chip_size, label_shuffle (drift without a meaning).")
+    axes = found.draw().axes[0]
+    assert [line[0] for line in lines_of(axes) if len(line) == 1] == [(0.1, 90), (0.9, 95)]
+    assert axes.get_xscale() == "log"
+
+
+def test_a_control_has_one_style_in_all_figures():
+    controls = [f"control {n}" for n in range(5)]
+    shown = [Measured(row, value, 0.1 * n, control=True)
+             for n, row in enumerate(controls) for value in (0.0, 1.0)]  # fmt: skip
+    shown += [Measured("MAE", value, 0.9) for value in (0.0, 1.0)]
+
+    def styles(figure):
+        return {
+            entry.get_label(): (str(entry), entry.get_linestyle(), entry.get_marker())
+            for entry in figure.legends[0].get_lines()
+            if entry.get_label().startswith("control")
+        }
+
+    whole = styles(severity_figure([Family("x", ["0", "1"], shown)], "", "", controls))
+    part = [one for one in shown if one.row in ("control 3", "control 4", "MAE")]
+    swept = styles(swept_figure(part, "x", "", "", controls))
+    assert len(set(whole.values())) == 5
+    assert swept == {row: whole[row] for row in ("control 3", "control 4")}
 
 
 def test_three_methods_are_too_few_for_rho_and_without_drift_there_is_no_figure(drawn):

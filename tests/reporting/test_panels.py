@@ -36,7 +36,7 @@ def test_a_method_has_a_panel_with_its_untrained_encoder_and_the_raw_pixels():
     figure = swept_figure(SCORES, "shift (pixels)", "Accuracy", "mstar_soc, knn")
     mae, i_jepa = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["MAE", "I-JEPA"]
-    grey = (to_hex(GREY), "-", [0, 4, 8], pytest.approx([98, 54, 32]))
+    grey = (to_hex(GREY), "--", [0, 4, 8], pytest.approx([98, 54, 32]))
     solid = (COLOURS[0].lower(), "-", [0, 4, 8], pytest.approx([84, 71, 57]))
     dashed = (COLOURS[0].lower(), "--", [0, 4, 8], pytest.approx([25, 25, 25]))
     assert lines_in(mae) == [grey, dashed, solid]
@@ -82,7 +82,7 @@ def test_twelve_methods_with_long_names_and_three_controls_are_whole():
     boxes = [axes.title.get_window_extent() for axes in figure.axes]
     assert not any(one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[:n])
     dashes = {line[1] for line in lines_in(figure.axes[0]) if line[0] == to_hex(GREY)}
-    assert dashes == {"-", ":", "-."}
+    assert dashes == {"--", ":", "-."}
 
 
 def test_no_name_becomes_markup(tmp_path):

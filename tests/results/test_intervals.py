@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from sarbench.results.statistics.intervals import StatisticsError, mean_interval, single_score
+from sarbench.results.statistics.intervals import (
+    StatisticsError,
+    mean_interval,
+    single_score,
+    wilson_limits,
+)
 
 
 def test_the_interval_is_that_of_a_students_test() -> None:
@@ -57,3 +62,13 @@ def test_scores_that_are_not_numbers_are_refused() -> None:
 def test_a_level_that_is_not_a_probability_is_refused(level: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         mean_interval(np.array([0.1, 0.2]), level)
+
+
+def test_limits_of_shares_are_those_of_scipy_and_never_of_width_zero() -> None:
+    right, counts = np.array([0, 3, 12, 95]), np.array([5, 4, 12, 100])
+    low, high = wilson_limits(right / counts, counts)
+    known = [scipy.stats.binomtest(k, n).proportion_ci(method="wilson")
+             for k, n in zip(right.tolist(), counts.tolist(), strict=True)]  # fmt: skip
+    assert low == pytest.approx([one.low for one in known])
+    assert high == pytest.approx([one.high for one in known])
+    assert (high - low).min() > 0

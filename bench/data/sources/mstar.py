@@ -238,6 +238,10 @@ class Mstar(mstar_raw.RawFiles):
         found = table().by_id.get(chip_id)
         return ChipFacts(None, found.depression_deg, found.serial) if found else ChipFacts()
 
+    def serials(self) -> set[str]:
+        """Return the serial numbers of the release."""
+        return {collection.serial for collection in table().collections.values()}
+
     def class_names(self) -> set[str]:
         """Return the classes of the release."""
         return {collection.class_name for collection in table().collections.values()}

@@ -9,7 +9,7 @@ import numpy as np
 from ..facts import ChipFacts
 from ..files import DatasetNotFoundError, find_source, plain
 from ..images import UnreadableImageError
-from ..phoenix import read_phoenix
+from ..phoenix import PhoenixChip, read_phoenix
 from ..rendering import FORMULAS, OptionError, rendering_from
 from ..source import Card, Entry, Source
 
@@ -21,7 +21,13 @@ LAYOUTS = (
     "mstar_raw/[<disc>/]<depression>_DEG/COL*/SCENE*/<class>/HBnnnnn.sss",
 )
 USUAL = "rendering=raw/log"  # option of a name that messages propose
+MOST_DEPRESSION_DEG = 2.0  # between the depression of a header and that of the release
 UNTYPED = "SLICY"  # a test object; its headers are not known to name it
+
+
+def bare_serial(text: str) -> str:
+    """Return a serial number without `SN_`, in capitals: SN_C21 and c21 are one."""
+    return plain(text).removeprefix("SN")
 
 
 class RawFiles(Source):
@@ -79,13 +85,15 @@ class RawFiles(Source):
         """Return the amplitude of a chip and its facts; of a Phoenix file, its magnitude.
 
         Raises:
-            UnreadableImageError: The file cannot be used, or its header names another class.
+            UnreadableImageError: The file cannot be used, or its header names another class,
+                another vehicle or another depression.
         """
         if card.rendering is None:
             return super().read(card, entry)
         chip = read_phoenix(entry.file.read_bytes(), str(entry.file.relative))
         self._check_type(entry, chip.target_type)
         known = self.facts(entry.chip_id)
+        self._check_facts(entry, chip, known)
         depression_deg = known.depression_deg or chip.depression_deg
         return chip.magnitude, ChipFacts(
             chip.azimuth_deg, depression_deg, known.serial or chip.serial
@@ -101,6 +109,30 @@ class RawFiles(Source):
                 f"{entry.chip_id} is a {entry.class_name} by its name and folder; the two must "
                 "agree: get the file again, or take it out of the folder"
             )
+
+    def _check_facts(self, entry: Entry, chip: PhoenixChip, known: ChipFacts) -> None:
+        """Compare serial number and depression in a header with those of the chip."""
+        said = ""
+        serial, own = bare_serial(chip.serial), bare_serial(known.serial)
+        others = {bare_serial(one) for one in self.serials()} - {own, ""}
+        if own and serial in others:  # another spelling of a serial number is not a contradiction
+            said = f"TargetSerNum {chip.serial[:40]!r}, but {entry.chip_id} is {known.serial}"
+        elif known.depression_deg is not None and chip.depression_deg is not None:
+            apart = abs(chip.depression_deg - known.depression_deg)
+            if apart > MOST_DEPRESSION_DEG:
+                said = (
+                    f"depression {chip.depression_deg:g}, but {entry.chip_id} is at "
+                    f"{known.depression_deg:g} degrees"
+                )
+        if said:
+            raise UnreadableImageError(
+                f"{entry.file.relative}: its header says {said} by its name and folder; the two "
+                "must agree: get the file again, or take it out of the folder"
+            )
+
+    @abstractmethod
+    def serials(self) -> set[str]:
+        """Return the serial numbers of all vehicles; empty is one that is not known."""
 
     @abstractmethod
     def class_names(self) -> set[str]:

@@ -174,6 +174,13 @@ class OpenSARShip(Source):
                     )
                     continue
                 listing.entries.append(Entry(chip_id, class_name, is_test, file))
+        there = sorted({file.relative.parent.name for file in files} & {*FORMATS} - {wanted})
+        if not listing.entries and there:
+            listing.hint = (
+                f"no folder {wanted} has a chip of it; {', '.join(there)} "
+                f"{'is' if len(there) == 1 else 'are'} there: get {wanted} from its owner, or name "
+                "the product that is there"
+            )
 
 
 def product_of(name: str) -> str:
