@@ -43,15 +43,17 @@ def _ceiling(board: Leaderboard) -> str:
         return ""
     metric = board.measure
     beaten = {c for c, mean in own.items() if _above(board, c, metric.sign * mean)}
-    above = ""
-    if beaten:
-        count = f"{len(beaten)} of {len(own)} columns"
-        above = f"; in {count} it is none, because another method is above it"
     values = ""
     if len(own) <= MOST_VALUES:
         listed = ", ".join(f"{metric.text(v)} in {column_name(c)}" for c, v in own.items())
-        values = f" ({listed})"
-    return f"Ceiling, pretrained with labels: the row {row}{values}{above}."
+        values = f": {listed}"
+    if not beaten:
+        return f"Ceiling: {row} (pretrained with labels{values})."
+    below = "above" if metric.lower_is_better else "below"
+    return (
+        f"{row} (pretrained with labels{values}) is {below} another method in {len(beaten)} of "
+        f"{len(own)} columns, so it is not a ceiling there."
+    )
 
 
 def _above(board: Leaderboard, column: Column, level: float) -> bool:
