@@ -118,7 +118,11 @@ def report_of(
         on_step("paper")
         # in a table of checkpoints the intervals over test chips would change the comparison
         ours = boards[paper.metric] if plan.grid.compare == "methods" else None
-        sheets = paper_sheets(paper, *compare_with(plan, paper, scores, ours), [])
+        cells, orders, differing = compare_with(plan, paper, scores, ours)
+        if any(one.published and one.cell for one in cells):
+            sheets = paper_sheets(paper, cells, orders, differing, [])
+        else:
+            skipped.append("paper: this grid measures no published value of it")
     drawings = []
     for one in figures:
         on_step(f"drawing {one.name}")
