@@ -1,6 +1,7 @@
 """Strict reading of TOML files into pydantic models, with a message for each problem."""
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -52,6 +53,14 @@ def read_toml(path: Path, model: type[S], error: type[Exception]) -> S:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as problem:
         raise error(f"{path} is not a TOML file: {problem}") from None
     return parse(data, model, error, str(path))
+
+
+def has_keys(path: Path, keys: Collection[str]) -> bool:
+    """Return whether a TOML file has one of these keys; False for a file that cannot be read."""
+    try:
+        return not tomllib.loads(path.read_text("utf-8")).keys().isdisjoint(keys)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError):
+        return False
 
 
 def parse(data: Any, model: type[S], error: type[Exception], where: str) -> S:

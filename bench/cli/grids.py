@@ -11,6 +11,7 @@ from ..grid.new_grid import first_sentence, write_grid
 from ..grid.schema import Grid, bundled_grids, grid_file, read_grid, seeds_of
 from .app import COMMANDS, app, out, print_json
 from .grid_arguments import GridName
+from .listing import names_column, print_table
 from .options import Json
 
 grids = typer.Typer(no_args_is_help=True, help=COMMANDS["grids"][1])
@@ -27,8 +28,9 @@ def list_grids(as_json: Json = False) -> None:
         print_json([_summary(grid) | {"about": about} for grid, about in found.values()])
         return
     table = Table(
-        "name", Column("methods", justify="right"), "seeds", Column("data sets", overflow="fold"),
-        "protocols", Column("about", overflow="fold"), box=None, pad_edge=False,
+        names_column(found), Column("methods", justify="right"), "seeds",
+        Column("data sets", overflow="fold"), "protocols", Column("about", overflow="fold"),
+        box=None, pad_edge=False,
     )  # fmt: skip
     for grid, about in found.values():
         row = _summary(grid)
@@ -37,7 +39,7 @@ def list_grids(as_json: Json = False) -> None:
         table.add_row(
             *map(escape, (grid.name, str(len(row["methods"])), seeds, sets, protocols, about))
         )
-    out.print(table)
+    print_table(table)
     out.print("seeds: of pretraining x of evaluation")
     out.print("sarbench grids show NAME prints one; sarbench grids new NAME writes your own")
 

@@ -15,6 +15,7 @@ from ..method_facts.method_info import MethodInfo, describe
 from ..suggest import unknown
 from .app import COMMANDS, app, err, out, print_error, print_json
 from .completion import complete_dataset, complete_encoder, complete_method, complete_protocol
+from .listing import names_column, print_table
 from .options import DATA, RUNS, DataDir, Json, MethodsDirs, PngFile, RunsDir, open_store
 from .progress import Bar, progress
 
@@ -49,13 +50,13 @@ def list_methods(runs: RunsDir = RUNS, folders: MethodsDirs = None, as_json: Jso
     if as_json:
         print_json({"methods": [asdict(info) for info in found.values()], "broken": broken})
         return
-    names = Column("name", min_width=max(map(len, _registry.names())))
+    names = names_column(_registry.names())
     paper = Column("paper", overflow="fold")
     table = Table(names, "label", "family", "version", "notes", paper, box=None, pad_edge=False)
     for info in found.values():
         values = info.name, info.label, info.family, str(info.version), _notes(info), info.paper
         table.add_row(*map(escape, values))
-    out.print(table)
+    print_table(table)
     for name, reason in broken.items():
         print_error(f"{name} cannot be imported: {reason}")
     if broken:

@@ -8,16 +8,18 @@ import typer
 from ..plan.archived import read_plan
 from ..plan.filters import Filters
 from ..store.archive import unpacked
-from ..verification.declaration import declaration_template
+from ..suggest import RequestError
+from ..verification.declaration import declaration_template, write_template
 from ..verification.raw_data import with_raw_data
 from ..verification.submission import check_submission
 from .app import app, out, print_json
-from .options import Json, new_folder
+from .options import Json, new_file, new_folder
 from .progress import stages
 from .records import checking
 
 DATA_HELP = "derive digests and overlaps again from the data sets in this folder; takes minutes"
-TEMPLATE_HELP = "print an empty declaration for this archive"
+TEMPLATE_HELP = "print an empty declaration for this archive, or write it with --out"
+TEMPLATE_OUT_HELP = "with --template, the file to write; an existing one is not overwritten"
 SITE_HELP = "folder to write; a site in it is replaced as a whole"
 
 
@@ -50,17 +52,26 @@ def submit_check(
     archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="archive (.zip)")],
     data: Annotated[Path | None, typer.Option("--data", help=DATA_HELP)] = None,
     template: Annotated[bool, typer.Option("--template", help=TEMPLATE_HELP)] = False,
+    target: Annotated[
+        Path | None, typer.Option("--out", callback=new_file, help=TEMPLATE_OUT_HELP)
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check an archive and its declaration before they join a board.
 
     The declaration is a TOML file of the same name next to the archive.
     """
+    if target and not template:
+        raise RequestError("--out is the file of --template; add --template, or leave --out out")
     path = archive.expanduser()
     with unpacked(path) as store:
         plan = read_plan(store, Filters())
         if template:
-            out.file.write(declaration_template(path, plan))
+            if target:
+                write_template(path, plan, target)
+                out.print(f"written: {target}", markup=False)
+            else:
+                out.file.write(declaration_template(path, plan))
             return
         with checking() as on_progress:
             found = check_submission(store, plan, _contract, on_progress)

@@ -246,7 +246,11 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         data=data,
         sharing=dict(read.sharing),
         seen=dict(read.seen),
-        not_applicable=read.not_applicable,
+        not_applicable=[
+            one
+            for one in read.not_applicable
+            if not filters.methods or one[0] in {start.row for start in starts}
+        ],
         failing=set(read.failing),
         moved=_moved(read.methods, runs, archive),
     )

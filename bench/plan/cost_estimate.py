@@ -52,8 +52,11 @@ class Estimate:
     def __str__(self) -> str:
         """Return the hours and their source in words."""
         total = self.pretrain_h + self.evaluate_h
+        short = total < 1 and not self.unknown
         source = f"from {self.timings} stored timings" if self.timings else "nothing timed yet"
-        if self.rough:
+        if short and not self.timings:
+            source = f"rough estimate: {source}"
+        elif self.rough:
             source += f"; {self.rough} pieces of work from a rough table"
         if self.published:
             source += f"; {self.published} pretrainings by the published size of their pool"
@@ -61,6 +64,9 @@ class Estimate:
             plural = "s" * (self.unknown != 1)
             source += f"; without {self.unknown} pretraining{plural} whose pool or recipe is not "
             source += "known yet"
+        if short:
+            minutes = max(1, round(60 * total))
+            return f"about {minutes} minute{'s' * (minutes > 1)} of work ({source})"
         return (
             f"about {total:.2f} hours of one GPU or process are missing "
             f"({self.pretrain_h:.2f} pretraining, {self.evaluate_h:.2f} evaluation; {source})"

@@ -13,6 +13,7 @@ from ..method_facts.method_info import MethodInfo
 from ..plan.plan import Plan
 
 NAME = "sarbench"
+YEAR = "2026"  # of the present version
 PAPERS = Path(__file__).with_name("papers.bib")
 ALSO = {"sar_hog": ("song2016sar",)}  # publications next to that of the registry
 LAYOUTS = {  # layout of a file of weights -> publication of its authors' own weights
@@ -89,11 +90,15 @@ def bibliography(plan: Plan) -> Bibliography:
 
 
 def own_entry() -> str:
-    """Return the entry of the benchmark at its installed version."""
+    """Return the entry of the benchmark at its installed version.
+
+    README.md and CITATION.cff have the same.
+    """
     about = metadata(NAME)
     return _entry("software", NAME, {
         "author": f"{{The {NAME} authors}}",
         "title": f"{NAME}: {about['Summary']}",
+        "year": YEAR,
         "version": about["Version"],
     })  # fmt: skip
 

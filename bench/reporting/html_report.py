@@ -81,6 +81,7 @@ def report_of(
     draw: Callable[[NamedFigure], Drawing],
     *,
     encoders: bool,
+    gain: bool = False,
     on_step: OnStep,
 ) -> Report:
     """Return the content of a report, without the list of its runs.
@@ -92,6 +93,7 @@ def report_of(
         paper: As in `write_report`.
         draw: Draws a figure and returns it for the page.
         encoders: As in `write_report`.
+        gain: Add the gains to the leaderboard of accuracies.
         on_step: As in `write_report`.
     """
     predictions = predictions_of(plan, store)
@@ -99,7 +101,12 @@ def report_of(
     checked = check_plan(plan, store, encoders=False)
     on_step("leaderboards")
     scores, notes = scores_of(plan), notes_of(plan, predictions)
-    boards = {metric: tabulate(plan, scores, metric, notes, predictions) for metric in METRICS}
+    boards = {
+        metric: tabulate(
+            plan, scores, metric, notes, predictions, gain=gain and metric == "accuracy"
+        )
+        for metric in METRICS
+    }
     for metric in recorded_metrics(plan):
         with suppress(LeaderboardError):  # a run without it, or a metric that fails here
             boards[metric] = tabulate(plan, scores, metric, notes, predictions)
@@ -111,7 +118,11 @@ def report_of(
         on_step("paper")
         # in a table of checkpoints the intervals over test chips would change the comparison
         ours = boards[paper.metric] if plan.grid.compare == "methods" else None
-        sheets = paper_sheets(paper, *compare_with(plan, paper, scores, ours), [])
+        cells, orders, differing = compare_with(plan, paper, scores, ours)
+        if any(one.published and one.cell for one in cells):
+            sheets = paper_sheets(paper, cells, orders, differing, [])
+        else:
+            skipped.append("paper: this grid measures no published value of it")
     drawings = []
     for one in figures:
         on_step(f"drawing {one.name}")

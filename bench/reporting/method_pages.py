@@ -21,10 +21,10 @@ from ..plan.plan import Plan
 from .compute_figure import pretraining_tflop
 
 HEADS = (
-    "score", "data set", "protocol", "settings", "labels", "condition", "interval", "place", "runs",
-    "verified by",
+    "score", "gain", "data set", "protocol", "settings", "labels", "condition", "interval", "place",
+    "runs", "verified by",
 )  # fmt: skip
-OPTIONAL = ("settings", "condition")  # left out where every column has the usual one
+OPTIONAL = ("gain", "settings", "condition")  # left out where no line has one of its own
 COSTS = ("encoder", "weights", "GFLOP per chip and step", "steps", "TFLOP", "hours", "device",
          "seeds", "pool", "recipe")  # fmt: skip
 LISTS = ("Differs from the source", "Unknown")
@@ -95,16 +95,22 @@ def _scores(board: Board, name: str) -> Sheet:
         head for head in HEADS
         if head not in OPTIONAL or any(line[head].text not in ("", "clean") for line in lines)
     ]  # fmt: skip
-    section = [[line["method"], *(line[head] for head in shown)] for line in lines]
+    first = "method" if len({line["method"].text for line in lines}) > 1 else "data set"
+    shown = [head for head in shown if head != first]
+    section = [[line[first], *(line[head] for head in shown)] for line in lines]
     heads = [[(head, 1) for head in shown]]
-    return Sheet(found.measure.heading, heads, [section], caption(found, notes(found)))
+    text = caption(found, notes(found))
+    return Sheet(found.measure.heading, heads, [section], text, first_head=first)
 
 
 def _score(board: Board, cell: Cell) -> dict[str, Entry]:
     measure, over = board.leaderboard.measure, OVER[cell.unit]
+    gains = board.leaderboard.gains
+    gain = gains.differences.get((cell.method, cell.column)) if gains else None
     return {
         "method": Entry(row_title(board.leaderboard, cell.method)),
         "score": Entry(format_cell(cell, measure), cell.place, cell.mean),
+        "gain": Entry(measure.signed(gain.mean), None, gain.mean) if gain else Entry(""),
         "data set": Entry(cell.dataset),
         "protocol": Entry(cell.protocol),
         "settings": Entry(cell.settings),

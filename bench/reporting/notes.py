@@ -233,7 +233,24 @@ def _not_applicable(plan: Plan) -> list[Note]:
         info = plan.methods[name]
         if set(plan.grid.evaluate.protocols) - set(info.protocols):
             parts.append(f"{info.label} is measured by {' and '.join(info.protocols)} only")
-    return [Note("Methods", f"Not applicable (n/a): {'. '.join(parts)}.")] if parts else []
+    if not parts:
+        return []
+    return [Note("Methods", f"Not applicable (n/a): {'. '.join(parts)}.", _not_shown(plan))]
+
+
+def _not_shown(plan: Plan) -> str:
+    """Name the rows that the table does not have, because none of their runs is applicable."""
+    shown = {entry.planned.pretraining.without_at().row for entry in plan.runs}
+    rows: dict[str, dict[str, None]] = {}
+    for row, what, _ in plan.not_applicable:
+        if row not in shown:
+            reason = f"on {what.removeprefix('encoder ')}" if what.startswith("encoder ") else what
+            rows.setdefault(row, {})[reason] = None
+    where: dict[str, list[str]] = {}
+    for row, reasons in rows.items():
+        where.setdefault(", ".join(reasons), []).append(row)
+    listed = "; ".join(f"{', '.join(names)} (n/a {what})" for what, names in where.items())
+    return f"Not in the table: {listed}." if listed else ""
 
 
 def _settings(plan: Plan) -> list[Note]:

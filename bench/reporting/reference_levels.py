@@ -8,7 +8,7 @@ from ...results.scores import Column, column_name
 from ..plan.plan import Plan
 
 CEILING = "supervised"  # the method that is trained on labels
-CHANCE, TOP = "Chance: ", "Ceiling, pretrained with labels: "  # begin the notes
+CHANCE, TRAINED = "Chance: ", "(pretrained with labels"  # are in these notes alone
 MOST_VALUES = 2  # columns whose ceiling is written out
 
 
@@ -23,7 +23,8 @@ def without_levels(board: Leaderboard) -> Leaderboard:
 
     A part may hold one class only, so its chance is not that of all chips.
     """
-    kept = [note for note in board.notes if not note.text.startswith((CHANCE, TOP))]
+    levels = CHANCE, TRAINED
+    kept = [note for note in board.notes if not any(level in note.text for level in levels)]
     return replace(board, notes=kept)
 
 
@@ -61,15 +62,17 @@ def _ceiling(board: Leaderboard) -> str:
         return ""
     metric = board.measure
     beaten = {c for c, mean in own.items() if _above(board, c, metric.sign * mean)}
-    above = ""
-    if beaten:
-        count = f"{len(beaten)} of {len(own)} columns"
-        above = f"; in {count} it is none, because another method is above it"
     values = ""
     if len(own) <= MOST_VALUES:
         listed = ", ".join(f"{metric.text(v)} in {column_name(c)}" for c, v in own.items())
-        values = f" ({listed})"
-    return f"{TOP}the row {row}{values}{above}."
+        values = f": {listed}"
+    if not beaten:
+        return f"Ceiling: {row} {TRAINED}{values})."
+    below = "above" if metric.lower_is_better else "below"
+    return (
+        f"{row} {TRAINED}{values}) is {below} another method in {len(beaten)} of {len(own)} "
+        "columns, so it is not a ceiling there."
+    )
 
 
 def _above(board: Leaderboard, column: Column, level: float) -> bool:

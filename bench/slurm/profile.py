@@ -49,7 +49,11 @@ class Allocation(Section):
     qos: str | None = Field(default=None, description="as in sbatch")
     constraint: str | None = Field(default=None, description="as in sbatch: features of nodes")
     exclude: list[str] | None = Field(default=None, description="nodes never to be used")
-    nodes: int | None = Field(default=None, ge=1, description="of a pretraining")
+    nodes: int | None = Field(
+        default=None,
+        ge=1,
+        description="nodes of one pretraining, which share its batches; a job of runs has one node",
+    )
     gpus: int | None = Field(
         default=None,
         ge=0,
@@ -106,7 +110,11 @@ class Profile(Allocation):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto: the GPU if `gpus` is 1 or more"
     )
-    threads: int = Field(default=1, ge=1, description="per process")
+    threads: int = Field(
+        default=1,
+        ge=1,
+        description="CPU threads of torch in each process; more than `cpus` only slows it down",
+    )
     signal_s: int = Field(
         default=120, ge=10, description="seconds before the time limit at which a job saves"
     )
@@ -114,7 +122,12 @@ class Profile(Allocation):
         default=None,
         description="words of a shell before the python of a job: apptainer exec --nv image.sif",
     )
-    python: str | None = Field(default=None, min_length=1, description="of a job; default: ours")
+    python: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the interpreter that a job runs, with `launcher` that of the image; default: "
+        "the one that runs `submit`",
+    )
     requeue: bool = Field(
         default=True,
         description="false: the site does not requeue jobs; a job that must stop saves and ends, "

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ..plan.plan import Plan
 from ..store.archive import MANIFEST
-from ..toml_file import Section, read_toml
+from ..toml_file import Section, has_keys, read_toml
 
 Verified = Literal["us", "authors", "nobody"]
 VERIFIED_WORDS: dict[str, str] = {
@@ -60,8 +60,11 @@ verified_by = "nobody"
 """
 
 
+GRID_KEYS = {"methods", "evaluate"}  # a file with one of them is a grid
+
+
 class DeclarationError(ValueError):
-    """A declaration that cannot be read; the message has a line for each problem."""
+    """A declaration that cannot be read or written; the message has a line for each problem."""
 
 
 class Declaration(Section):
@@ -106,7 +109,20 @@ def read_declaration(archive: Path) -> Declaration | None:
         DeclarationError: The file cannot be read.
     """
     path = declaration_file(archive)
-    return read_toml(path, Declaration, DeclarationError) if path.exists() else None
+    if not path.exists():
+        return None
+    if has_keys(path, GRID_KEYS):
+        raise DeclarationError(
+            f"{path}: it is a grid, not a declaration; rename the archive, because its declaration "
+            f"has its name, then run `{template_command(archive.with_name('NAME.zip'))}`"
+        )
+    return read_toml(path, Declaration, DeclarationError)
+
+
+def template_command(archive: Path) -> str:
+    """Return the command that writes an empty declaration of an archive."""
+    name = declaration_file(archive).name
+    return f"sarbench submit-check {archive.name} --template --out {name}"
 
 
 def manifest_digest(archive: Path) -> str:
@@ -129,3 +145,20 @@ def declaration_template(archive: Path, plan: Plan) -> str:
         digest=manifest_digest(archive),
         rows="\n".join(f"# {json.dumps(row, ensure_ascii=False)}" for row in rows_of(plan)),
     )
+
+
+def write_template(archive: Path, plan: Plan, path: Path) -> None:
+    """Write an empty declaration; overwrite nothing.
+
+    Raises:
+        DeclarationError: The file exists.
+    """
+    if path.exists() or path.is_symlink():
+        what = "a grid" if has_keys(path, GRID_KEYS) else "a file"
+        raise DeclarationError(
+            f"{path} exists ({what}) and is not overwritten; remove it, or give the archive "
+            "another name: its declaration has the same one"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(declaration_template(archive, plan))

@@ -21,6 +21,7 @@ from .declaration import (
     manifest_digest,
     read_declaration,
     rows_of,
+    template_command,
 )
 
 LISTED = 3  # runs that a finding names
@@ -163,8 +164,8 @@ def _read(archive: Path) -> Declaration | list[Finding]:
         lines = [line.removeprefix(f"{path}: ") for line in str(error).splitlines()]
         return [Finding("declaration", path.name, line) for line in lines]
     return found or [Finding("declaration", path.name, (
-        f"it is missing; `sarbench submit-check {archive.name} --template > {path.name}` writes it "
-        "to be filled in, next to the archive"
+        f"it is missing; `{template_command(archive)}` writes it to be filled in, next to the "
+        "archive"
     ))]  # fmt: skip
 
 

@@ -80,6 +80,13 @@ for (const box of all("input[data-axis]")) box.addEventListener("change", filter
 for (const input of all("input[type=search]")) filterRows(input); // the browser may restore fields
 filterColumns();
 
+// Gains are part of the page without scripts; with them a box shows them.
+for (const box of all("input[data-gains]")) {
+  const show = () => { for (const gain of all(".gain")) gain.hidden = !box.checked; };
+  box.addEventListener("change", show);
+  show();
+}
+
 // A click on a cell of a leaderboard, or Enter, shows the runs behind it; arrow keys move between
 // the cells, so that a table is one stop of the Tab key.
 const showRuns = (cell) => {

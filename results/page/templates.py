@@ -14,7 +14,7 @@ from ..scores import Column, column_name, labels_in_words, order_of_labels
 from ..statistics.units import OVER
 from ..tables.caption import caption, notes
 from ..tables.html import html_notes, html_sheet
-from ..tables.sheets import column_head, format_cell, row_title
+from ..tables.sheets import column_head, format_cell, format_gain, row_title
 
 CODE = re.compile("`([^`]+)`")  # in a docstring
 
@@ -44,13 +44,14 @@ def _environment() -> Any:
         "caption": caption,
         "cell_name": _cell_name,
         "choices": _choices,
-        "code": lambda text: Markup(CODE.sub(r"<code>\1</code>", escape(text))),
+        "code": lambda text: Markup(CODE.sub(r"<code>\1</code>", str(escape(text)))),
         "column_head": column_head,
         "column_name": column_name,
         "css": Markup(_read("page.css")),
         "decimals": _decimals,
         "details": _details,
         "format_cell": format_cell,
+        "format_gain": format_gain,
         "html_notes": lambda listed: Markup(html_notes(listed)),
         "html_sheet": lambda sheet: Markup(html_sheet(sheet)),
         "js": Markup(script),

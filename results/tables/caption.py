@@ -62,8 +62,8 @@ def _marks_line(board: Leaderboard) -> list[str]:
     if 1 in places:
         test = "Student's test" if board.compares == "checkpoints" else "Tukey's test"
         parts.append(f"bold or (1): shares first place at {ALPHA:.0%} ({test})")
-    elif _one_checkpoint(board):
-        parts.append(f"not ranked: fewer than {FEWEST_PRETRAINED} pretraining seeds")
+    elif reason := _no_places(board):
+        parts.append(f"not ranked: {reason}")
     if 2 in places:
         parts.append("underlined or (2): shares second place")
     if board.controls:
@@ -136,6 +136,19 @@ def _other_units(board: Leaderboard, known: Sequence[Cell]) -> list[str]:
         + "."
         for row, units in rows.items()
     ]
+
+
+def _no_places(board: Leaderboard) -> str:
+    """Return the reason why a table without places has none; empty without a method."""
+    if not _methods(board):
+        return ""
+    if len(_methods(board)) == 1:
+        return "only one method"
+    if _one_checkpoint(board):
+        return f"fewer than {FEWEST_PRETRAINED} pretraining seeds"
+    if not any(cell.complete and not cell.control for cell in board.cells):
+        return "no row is complete"
+    return "no column has two rows that can be tested"
 
 
 def _one_checkpoint(board: Leaderboard) -> bool:

@@ -16,7 +16,7 @@ def html_sheet(sheet: Sheet) -> str:
     lines = ['<table class="sheet">', f"<caption>{escape(sheet.title)}</caption>", "<thead>"]
     last = len(sheet.heads) - 1
     for number, head in enumerate(sheet.heads):
-        title = "method" if number == last else ""
+        title = escape(sheet.first_head) if number == last else ""
         cells = [f'<th scope="col">{title}</th>' if title else "<td></td>"]
         for text, span in head:
             if number == last:

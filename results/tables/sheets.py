@@ -38,6 +38,7 @@ class Sheet:
         sections: Groups of lines, with a rule between them. The first entry of a line is its title.
         caption: Short lines below the table.
         notes: Everything else that a reader needs to judge the numbers.
+        first_head: Header of the titles of the lines, in HTML.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Sheet:
     sections: list[list[list[Entry]]]
     caption: list[str]
     notes: list[Note] = field(default_factory=list)
+    first_head: str = "method"
 
     @property
     def columns(self) -> list[str]:
@@ -78,12 +80,16 @@ def _leaderboard(board: Leaderboard) -> list[Sheet]:
     heads = _heads(board, board.columns)
     last = len(heads) - 1
     listed = notes(board)
-    heads = [[*head, ("mean rank" if level == last else "", 1)] for level, head in enumerate(heads)]
+    ranks = bool(board.mean_rank)
+    if ranks:
+        heads = [
+            [*head, ("mean rank" if level == last else "", 1)] for level, head in enumerate(heads)
+        ]
     return [
         Sheet(
             f"Leaderboard{_of(board)}: {board.measure.title}",
             heads,
-            _sections(board, board.columns, ranks=True),
+            _sections(board, board.columns, ranks=ranks),
             caption(board, listed),
             listed,
         )

@@ -8,6 +8,8 @@ import pytest
 from commands import call_here
 
 from sarbench.bench.cli.app import COMMANDS, load
+from sarbench.bench.grid.schema import bundled_grids
+from sarbench.methods import _registry
 
 # Calls each command in a fork of a process that has imported nothing heavy, and prints which heavy
 # packages the command imported. Commands that may import numpy come last, when the process has
@@ -94,6 +96,16 @@ def test_the_help_of_sarbench_lists_every_command(monkeypatch):
     assert status == 0
     for name, (_, text) in COMMANDS.items():
         assert any(name in line and text in line for line in shown.splitlines()), name
+
+
+@pytest.mark.parametrize("group", ["grids", "methods"])
+def test_a_list_in_a_pipe_has_a_line_for_each_name(group, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    status, shown, _ = call_here(group, "ls")
+    names = bundled_grids() if group == "grids" else _registry.names()
+    first = [line.split()[0] for line in shown.splitlines()]
+    assert status == 0
+    assert first[1 : len(names) + 1] == list(names)
 
 
 def test_the_version_is_printed():

@@ -10,7 +10,7 @@ from stores import provenance
 from sarbench import bench
 from sarbench.bench.data.pools import published_count
 from sarbench.bench.grid.schema import read_grid
-from sarbench.bench.plan.cost_estimate import Costs
+from sarbench.bench.plan.cost_estimate import Costs, Estimate
 from sarbench.bench.plan.entry import Entry
 from sarbench.bench.plan.plan import Plan, make_plan
 from sarbench.bench.store.records import Store
@@ -52,6 +52,11 @@ def test_the_time_of_a_pretraining_scales_with_its_images(tmp_path):
     assert (estimate.timings, estimate.unknown) == (1, 0)
     assert estimate.pretrain_h == pytest.approx(180.0 / 3600, rel=1e-3)  # controls take nothing
     assert "1 stored timings" in str(estimate)
+    assert str(Estimate(0.0, 0.001, 0, 3)) == (
+        "about 1 minute of work (rough estimate: nothing timed yet)"
+    )
+    assert str(Estimate(0.25, 0.25, 4, 0)) == "about 30 minutes of work (from 4 stored timings)"
+    assert str(Estimate(1.0, 0.5, 4, 0)).startswith("about 1.50 hours of one GPU or process are")
 
 
 def test_the_pass_over_the_chips_counts_once_and_a_run_takes_the_time_of_its_kind(tmp_path):

@@ -31,6 +31,9 @@ def test_the_notebook_runs(monkeypatch):
     cells = names["cells"].set_index(["row", "condition"])["mean"].to_dict()
     assert cells == pytest.approx(of_table)
     lines = names["axes"].get_lines()
-    assert [line.get_label() for line in lines][:2] == ["SAR-JEPA", "MAE"]
+    assert [line.get_label() for line in lines] == [
+        "SAR-JEPA", "MAE", "Raw pixels", "Random init (relative positions)", "Random init"
+    ]  # fmt: skip
+    assert lines[0].get_color() == lines[3].get_color()
     drawn = 100 * of_table["SAR-JEPA", "shift:12"]
     assert lines[0].get_ydata()[-1] == pytest.approx(drawn)

@@ -1,6 +1,7 @@
 """Citations name real publications, and every bundled method, data set and layout has its own."""
 
 import re
+import textwrap
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sarbench.bench.data.registry import SOURCES
 from sarbench.bench.reporting.citations import (
     ALSO,
     LAYOUTS,
+    own_entry,
     papers,
     value_of,
 )
@@ -131,3 +133,12 @@ def test_the_citation_file_is_valid_and_has_our_version():
     assert (cff["title"], str(cff["version"])) == (project["name"], project["version"])
     assert (cff["abstract"], cff["license"]) == (project["description"], project["license"])
     assert all(isinstance(one["name"], str) for one in cff["authors"])
+
+
+def test_readme_and_citation_file_have_the_entry_of_the_command():
+    entry = own_entry()
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())["preferred-citation"]
+    for name in ("title", "year", "version"):
+        assert str(cited[name]) == value_of(entry, name)
+    assert f"{{{cited['authors'][0]['name']}}}" == value_of(entry, "author")
+    assert textwrap.indent(entry, "    ") in (ROOT / "README.md").read_text()

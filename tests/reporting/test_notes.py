@@ -39,6 +39,12 @@ def test_captions_state_test_chips_that_are_near_copies_of_training_chips(tmp_pa
     assert flag.startswith("551 of 1,260 test chips of sar_acd are near copies")
 
 
+def test_a_row_that_is_not_in_the_table_is_flagged(tmp_path):
+    text = GRID.replace("vit_nano", "vit:32x1x2@32/8").replace('"mae", ', '"mae", "i_jepa", ')
+    plan = make_plan(grid_of(tmp_path, text), Store(tmp_path / "runs"), tmp_path)
+    assert "Not in the table: I-JEPA (n/a on vit:32x1x2@32/8)." in flags(notes(plan))
+
+
 def test_a_table_prints_flags_and_with_notes_everything(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(GRID)

@@ -35,14 +35,13 @@ def test_chance_is_one_of_the_classes_and_the_share_of_the_largest():
 def test_the_ceiling_is_the_supervised_row_and_says_where_it_is_beaten():
     levels = {"MAE": ("mae", 0.5), "Labels": ("supervised", 0.75)}
     assert notes(levels)[1] == (
-        "Ceiling, pretrained with labels: the row Labels (75.0 in soc/knn/all, 75.0 in "
-        "eoc/knn/all)."
+        "Ceiling: Labels (pretrained with labels: 75.0 in soc/knn/all, 75.0 in eoc/knn/all)."
     )
     levels["MAE"] = ("mae", 0.8)
-    beaten = "; in 2 of 2 columns it is none, because another method is above it."
+    beaten = ") is below another method in 2 of 2 columns, so it is not a ceiling there."
     assert notes(levels)[1].endswith(beaten)
     shots = [SOC._replace(shots=number) for number in range(1, 6)]
     assert notes(levels, columns=shots)[1] == (
-        "Ceiling, pretrained with labels: the row Labels; in 5 of 5 columns it is none, because "
-        "another method is above it."
+        "Labels (pretrained with labels) is below another method in 5 of 5 columns, so it is not "
+        "a ceiling there."
     )

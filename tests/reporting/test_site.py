@@ -21,6 +21,7 @@ from sarbench.bench.store.archive import unpacked
 from sarbench.bench.suggest import RequestError
 from sarbench.methods._registry import own_names
 from sarbench.results.page.html_page import Drawing
+from sarbench.results.page.templates import _environment
 
 ROOT = Path(__file__).parents[2]
 TRIALS = ROOT / "results" / "archive" / "tuning_trials.zip"
@@ -146,12 +147,18 @@ def test_every_link_is_relative_and_leads_to_a_file_of_the_site(made: Path):
     assert {path.name for path in unreached} == {"site.json"}
 
 
+def test_code_in_a_docstring_is_markup_and_the_rest_is_escaped():
+    code = _environment().globals["code"]
+    assert code("`lomar` & <b>") == "<code>lomar</code> &amp; &lt;b&gt;"
+
+
 @pytest.mark.slow
 def test_no_text_becomes_markup_and_scripts_are_ours_alone(made: Path):
     for page in made.rglob("*.html"):
         text = page.read_text("utf-8")
         assert "<img src=x" not in text
         assert "<b>someone" not in text
+        assert "&lt;code&gt;" not in text
         assert text.count("<script") == 1
         assert re.search(r"default-src 'none'; .* script-src 'sha256-[^']{44}';", text)
     assert "&lt;b&gt;someone&lt;/b&gt;" in (made / "index.html").read_text("utf-8")

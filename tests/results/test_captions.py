@@ -213,6 +213,22 @@ def test_a_caption_of_one_checkpoint_says_that_nothing_is_ranked():
     board = tabulate_scores([score(m, v, seed=i) for m, v in (("A", 0.6), ("B", 0.5))
                              for i in range(5)])  # fmt: skip
     assert "not ranked: fewer than 3 pretraining seeds" in captions(board)[1].lower()
+    assert "mean rank" not in render(board, "text")
+    assert "mean rank" in render(tabulate_scores(three({"A": 0.6, "B": 0.5})), "text")
+
+
+def test_a_caption_of_a_table_without_places_says_why():
+    def marks(scores, **more):
+        return captions(tabulate_scores(scores, **more))[1].lower()
+
+    assert marks(three({"A": 0.6})) == "not ranked: only one method."
+    broken = three({"A": 0.6, "B": 0.5}, fails_contract=True)
+    assert marks(broken) == "not ranked: no column has two rows that can be tested."
+    few = checkpoints({"A": 0.6, "B": 0.5}, 2)
+    untested = marks(few, chips=Chips(), compares="checkpoints")
+    assert untested == "not ranked: no column has two rows that can be tested."
+    failed = [score(m, None, start=s, state="failed") for m in "AB" for s in range(3)]
+    assert marks(failed) == "not ranked: no row is complete."
 
 
 @pytest.mark.parametrize("style", ["text", "markdown", "latex", "html"])

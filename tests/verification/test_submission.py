@@ -100,11 +100,20 @@ def test_a_declaration_that_is_missing_empty_or_of_another_archive_is_a_finding(
     assert [text.split()[0] for text in texts] == ["`made_by`", "`contact`", "`hardware`"]
     path.unlink()
     ((kind, text),) = found(whole)
-    assert (kind, "--template > whole.toml` writes it" in text) == ("declaration", True)
+    assert (kind, "--template --out whole.toml` writes it" in text) == ("declaration", True)
     path.write_text('contakt = "x"\nverified_by = "me"\n')
     texts = [text for _, text in found(whole)]
     assert "unknown key 'contakt'. Did you mean 'contact'?" in texts[1]
     assert "unknown value 'me'. Allowed: authors, nobody, us" in texts[0]
+    path.write_text('name = "whole"\n[evaluate]\n')
+    assert found(whole)[0][1].startswith("it is a grid, not a declaration; rename the archive")
+    refused = check(whole, "--template", "--out", path)
+    assert (refused.returncode, path.read_text()) == (2, 'name = "whole"\n[evaluate]\n')
+    assert "exists (a grid) and is not overwritten; remove it, or give" in refused.stderr
+    assert check(whole, "--template", "--out", tmp_path / "new" / "x.toml").returncode == 0
+    written = (tmp_path / "new" / "x.toml").read_text()
+    assert written == check(whole, "--template").stdout
+    assert check(whole, "--out", tmp_path / "y.toml").returncode == 2
     path.write_text("= 1")
     assert "is not a TOML file" in found(whole)[0][1]
     declare(whole, FILLED | {"[rows]": '[rows]\n"MEA" = "us"', "own_rows = []": 'own_rows = ["X"]'})
