@@ -39,8 +39,10 @@ archives: .venv/.installed-dev
 cluster:
 	tests/cluster/slurm start $(if $(ACCOUNTING),--accounting) $(if $(LIMITS),--limits)
 
+# SLURM=slurm runs the long drills too
+SLURM ?= slurm and not slow
 test-slurm: .venv/.installed-dev
-	$(BIN)/python -m pytest -m slurm -rs
+	$(BIN)/python -m pytest -m "$(SLURM)" -rs
 
 check: .venv/.installed-dev
 	$(BIN)/ruff format --check .

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 from real_cluster import GRID, NEEDS_SLURM, PROFILE, Cluster
 
-pytestmark = NEEDS_SLURM
+pytestmark = [*NEEDS_SLURM, pytest.mark.slow]  # minutes each: make test-slurm SLURM=slurm
 SHORT = GRID.replace('"lomar", "sar_jepa"', "").replace("epochs = 150", "epochs = 4")
 BOOM = 'raise RuntimeError("the sonar hit an iceberg")'
 
