@@ -16,5 +16,7 @@ def names_column(names: Collection[str]) -> Column:
 
 def print_table(table: Table) -> None:
     """Print a table; only a terminal limits its width."""
-    wide = out if out.is_terminal else Terminal(file=out.file, width=UNLIMITED, highlight=False)
+    wide = out
+    if not out.is_terminal:
+        wide = Terminal(file=out.file, width=UNLIMITED, highlight=False, emoji=False)
     wide.print(table)

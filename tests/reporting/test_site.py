@@ -26,6 +26,7 @@ from sarbench.results.page.templates import _environment
 ROOT = Path(__file__).parents[2]
 TRIALS = ROOT / "results" / "archive" / "tuning_trials.zip"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NO_ICON = '<link rel="icon" href="data:,">'  # without it browsers request one
 LINK = re.compile(r'(?:href|src)="([^"]*)"')
 EVIL = '<img src=x onerror="alert(1)"> & "quoted"'
 
@@ -136,9 +137,10 @@ def test_every_link_is_relative_and_leads_to_a_file_of_the_site(made: Path):
     }
     reached = set()
     for page in pages:
-        for link in LINK.findall(page.read_text("utf-8")):
+        text = page.read_text("utf-8").replace(NO_ICON, "", 1)
+        for link in LINK.findall(text):
             target, _, _ = link.partition("#")
-            assert ":" not in target or target == "data:,"  # no icon is asked for
+            assert ":" not in target
             assert not target.startswith("/")
             path = (page.parent / target).resolve() if target else page
             assert path.is_file(), f"{page}: {link}"
