@@ -1,7 +1,8 @@
 """`metadata.csv` in the folder of a set: azimuth, depression and serial number of chips by id."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from .csv_file import read_lines, refuse
@@ -19,13 +20,27 @@ def facts_file(source: Path | None) -> tuple[Path, ...]:
     return (path,) if path is not None and path.is_file() else ()
 
 
-def read_facts(path: Path) -> dict[str, ChipFacts]:
+def read_facts(path: Path) -> Mapping[str, ChipFacts]:
     """Return the facts by chip id; an empty value is not known, further columns are not read.
+
+    A file that has not changed since the last call is not read again.
 
     Raises:
         DatasetMismatchError: It is not CSV in UTF-8, has no column `id` or none of the others, or
             has a value that is not an angle, or an id twice.
     """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DatasetMismatchError(
+            f"{path} cannot be read ({error.strerror}); its folder must not change meanwhile: "
+            "prepare the set again"
+        ) from error
+    return _read(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@lru_cache(maxsize=1)  # a set is checked, packed and reported one after the other
+def _read(path: Path, stamp: tuple[int, ...]) -> Mapping[str, ChipFacts]:
     found: dict[str, ChipFacts] = {}
     problems: list[str] = []
     for number, values in read_lines(path, "id,azimuth,depression,serial", _wrong_columns):

@@ -1,7 +1,7 @@
 """State of every data set and pool in a data folder and a store, and other folders of images."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..store.records import Store
-from .files import DatasetNotFoundError, archive_stem, find_source
+from .files import DatasetNotFoundError, Wanted, archive_stem, find_source
 from .find_set import AmbiguousSetError, find_set
 from .images import SUFFIXES, is_image
 from .names import card_of
@@ -51,11 +51,11 @@ def known_sets(data_dir: Path, root: Path) -> list[Known]:
 
     A set of which only Phoenix files are there has the name that reads them.
     """
-    names = [*dataset_names(), *(f"pool:{name}" for name in pool_names())]
-    found = [_state_of_any(name, data_dir, root) for name in names]
+    names, files = [*dataset_names(), *(f"pool:{name}" for name in pool_names())], _FileNames()
+    found = [_state_of_any(name, data_dir, root, files) for name in names]
     listed = {one.name for one in found}
     packed = [name for name in _with_options(root) if name not in listed]
-    return [*found, *(_state(name, data_dir, root) for name in packed)]
+    return [*found, *(_state(name, data_dir, root, files) for name in packed)]
 
 
 def _with_options(root: Path) -> list[str]:
@@ -70,16 +70,16 @@ def _with_options(root: Path) -> list[str]:
     return sorted(found)
 
 
-def _state_of_any(name: str, data_dir: Path, root: Path) -> Known:
+def _state_of_any(name: str, data_dir: Path, root: Path, files: "_FileNames") -> Known:
     """Return the state of a set, of its Phoenix files if there is nothing else."""
-    found = _state(name, data_dir, root)
+    found = _state(name, data_dir, root, files)
     if found.state == "absent" and isinstance(card_of(name).source, mstar_raw.RawFiles):
-        raw = _state(f"{name}?{mstar_raw.USUAL}", data_dir, root)
+        raw = _state(f"{name}?{mstar_raw.USUAL}", data_dir, root, files)
         return found if raw.state == "absent" else raw
     return found
 
 
-def _state(name: str, data_dir: Path, root: Path) -> Known:
+def _state(name: str, data_dir: Path, root: Path, files: "_FileNames") -> Known:
     card = card_of(name)
     try:
         source = card.source.find(card, data_dir)
@@ -93,11 +93,11 @@ def _state(name: str, data_dir: Path, root: Path) -> Known:
         return Known(name, card.title, "prepared", there, place, None)
     packed = found.summary if found and found.packed else None
     state = "prepared" if packed else "found" if there else "absent"
-    part = _part(card, place) if state == "found" else None
+    part = _part(card, place, files) if state == "found" else None
     return Known(name, card.title, state, there, place, packed, part)
 
 
-def _part(card: Card, place: Path | None) -> tuple[int, int] | None:
+def _part(card: Card, place: Path | None, files: "_FileNames") -> tuple[int, int] | None:
     """Return files and required chips of a folder with fewer files than chips, else None.
 
     Only names are counted, and only until there are enough.
@@ -106,14 +106,28 @@ def _part(card: Card, place: Path | None) -> tuple[int, int] | None:
     required = card.total if members is None else len(members)
     if place is None or not place.is_dir() or not required:
         return None
-    wanted = is_phoenix if card.source.phoenix(card) else is_image
-    names = list(islice(_names(place, wanted), required))
+    names = files.first(required, place, is_phoenix if card.source.phoenix(card) else is_image)
     if len(names) == required or any(map(archive_stem, names)):
         return None  # an archive may hold the rest
     return len(names), required
 
 
-def _names(place: Path, wanted: Callable[[str], bool]) -> Iterator[str]:
+class _FileNames:
+    """Names of files below folders; each folder is walked once, as far as someone has asked."""
+
+    def __init__(self) -> None:
+        self._walks: dict[tuple[Path, Wanted], tuple[list[str], Iterator[str]]] = {}
+
+    def first(self, count: int, place: Path, wanted: Wanted) -> list[str]:
+        """Return up to `count` names of wanted files and of archives, at any depth."""
+        if (place, wanted) not in self._walks:
+            self._walks[place, wanted] = [], _names(place, wanted)
+        found, rest = self._walks[place, wanted]
+        found += islice(rest, max(0, count - len(found)))
+        return found[:count]
+
+
+def _names(place: Path, wanted: Wanted) -> Iterator[str]:
     """Yield the names of the wanted files and of archives at any depth."""
     for _, _, names in walk(place):
         yield from (name for name in names if wanted(name) or archive_stem(name))

@@ -7,8 +7,10 @@ import shutil
 import sys
 from collections import namedtuple
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from chips import write_images
 from commands import TINY, call_here
 from stores import copy_synthetic
 
@@ -20,7 +22,8 @@ from sarbench.bench.cli.results import SUFFIXES, chosen_format
 from sarbench.bench.contract import preview as show_method
 from sarbench.bench.contract import skeleton as method_skeleton
 from sarbench.bench.contract.skeleton import skeleton, write_skeleton
-from sarbench.bench.data import registry
+from sarbench.bench.data import inventory, registry
+from sarbench.bench.data.inventory import known_sets
 from sarbench.bench.grid.schema import bundled_grids, grid_file, read_grid
 from sarbench.bench.pretraining.step import NonFiniteLossError
 from sarbench.bench.slurm import commands as slurm
@@ -258,6 +261,19 @@ def test_data_ls_says_prepared_found_or_absent(tmp_path, capsys, monkeypatch):
     assert "folder:mine: images of no set above, usable as a pool" in done.stdout
     assert "folder:notes" not in done.stdout
     assert "the card of broken cannot be used: " in done.stderr
+
+
+def test_data_ls_walks_a_folder_of_many_sets_once(tmp_path, monkeypatch):
+    names = "HB03333.000", "HB03334.000", "HB03335.000"
+    write_images(tmp_path / "mstar", *(f"TEST/2S1/{name}.png" for name in names))
+    walk = mock.Mock(wraps=inventory.walk)
+    monkeypatch.setattr(inventory, "walk", walk)
+    found = known_sets(tmp_path, tmp_path / "runs")
+    parts = {one.name: one.part for one in found if one.place == (tmp_path / "mstar").resolve()}
+    assert parts["mstar_soc"] == (3, 5172)
+    assert {part[0] for part in parts.values() if part} == {3}
+    assert len(parts) == 8
+    walk.assert_called_once_with((tmp_path / "mstar").resolve())
 
 
 def test_data_ls_shows_what_a_store_holds_without_its_files(tmp_path):
