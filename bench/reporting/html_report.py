@@ -23,6 +23,7 @@ from ..store.atomic import write_atomic
 from ..store.records import Store
 from ..suggest import RequestError, unknown
 from ..verification.check import Checked, check_plan
+from .breakdown import report_breakdowns
 from .figures import all_figures, interquartile_means
 from .leaderboard import leaderboard, notes_of, predictions_of, scores_of, tabulate
 from .metric_values import recorded_metrics
@@ -111,6 +112,8 @@ def report_of(
         with suppress(LeaderboardError):  # a run without it, or a metric that fails here
             boards[metric] = tabulate(plan, scores, metric, notes, predictions)
     board = boards["accuracy"]
+    on_step("breakdowns")
+    breakdowns = report_breakdowns(board, scores, predictions)
     on_step("figures")
     figures, skipped = all_figures(plan, store, predictions, board, encoders=encoders)
     sheets = []
@@ -143,6 +146,7 @@ def report_of(
         commands=_commands(plan, grid_path),
         grid=grid_file(grid_path).read_text(),
         ranking=interquartile_means(board, scores),
+        breakdowns=breakdowns,
     )
 
 

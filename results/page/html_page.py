@@ -21,6 +21,14 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class Breakdown:
+    """Scores on parts of the test chips, one sheet for each column."""
+
+    title: str
+    sheets: Sequence[Sheet]
+
+
+@dataclass(frozen=True)
 class SitePart:
     """The place of a report in a site; addresses are relative to the site's folder.
 
@@ -71,6 +79,7 @@ class Report:
         commands: Commands that reproduce the numbers.
         grid: Text of the grid file.
         ranking: Sentences below the leaderboards.
+        breakdowns: Scores by facts about the test chips.
         part: Its place in a site; None for a page of its own, which loads nothing.
     """
 
@@ -86,6 +95,7 @@ class Report:
     commands: str = ""
     grid: str = ""
     ranking: Sequence[str] = ()
+    breakdowns: Sequence[Breakdown] = ()
     part: SitePart | None = None
 
 

@@ -1,22 +1,29 @@
 """Accuracy by azimuth, depression, serial number and size is that of the chips with that fact."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import scipy.stats
 from chips import write_images
 from commands import call_here
-from stores import fill
+from stores import fill, planned
 
+from sarbench.bench.data import facts_file
 from sarbench.bench.data.facts import ChipFacts, Facts
 from sarbench.bench.data.listing import DatasetMismatchError
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import card
 from sarbench.bench.data.verify import verify
 from sarbench.bench.python.open_results import open_store
+from sarbench.bench.reporting import breakdown
+from sarbench.bench.reporting.breakdown import report_breakdowns
+from sarbench.bench.reporting.leaderboard import leaderboard, predictions_of, scores_of
 from sarbench.bench.store.records import Store
+from sarbench.results.page.html_page import Report, report_page
 
 GRID = """
 name = "facts"
@@ -134,6 +141,32 @@ def test_the_table_needs_only_the_store_and_names_sets_without_the_fact(home: Pa
     assert table(home, "--by", "size", "--per-class").returncode == 2
 
 
+def test_a_report_has_the_breakdowns_that_divide_a_set(home: Path, monkeypatch):
+    """Serial numbers are those of the classes here, so they are left out; `synthetic` has none."""
+    plan, store = planned(home / "grid.toml", home / "runs")
+    scores, predictions = scores_of(plan), predictions_of(plan, store)
+    board = leaderboard(plan, predictions=predictions)
+    found = report_breakdowns(board, scores, predictions)
+    assert [one.title for one in found] == [
+        "Accuracy by azimuth sector of 45 degrees", "Accuracy by depression", "Accuracy by size",
+    ]  # fmt: skip
+    for one, by in zip(found, ("azimuth", "depression", "size"), strict=True):
+        shown = table(home, "--by", by, "-d", "folder:chips").stdout
+        (sheet,) = one.sheets
+        assert sheet.title == "Accuracy in folder:chips/knn/2"
+        lines = [line for section in sheet.sections for line in section]
+        assert min(map(len, lines)) > 2
+        assert all(entry.text in shown for line in lines for entry in line)
+    page = report_page(Report("", [], [board], [], [], [], [], breakdowns=found))
+    assert page.index('id="breakdowns"') < page.index("<summary>Accuracy by depression")
+    assert "breakdowns" not in report_page(Report("", [], [board], [], [], [], []))
+    monkeypatch.setattr(breakdown, "MOST_PARTS", 2)
+    few = report_breakdowns(board, scores, predictions)
+    assert [one.title for one in few] == ["Accuracy by depression", "Accuracy by size"]
+    changed = [replace(score, condition="shift:4") for score in scores]
+    assert report_breakdowns(board, changed, predictions) == []
+
+
 def test_predictions_hold_the_facts_of_each_chip(home: Path):
     frame = open_store(home / "runs").predictions()
     one = frame[(frame["chip"] == "b/t5") & (frame["seed"] == 0)].iloc[0]
@@ -171,6 +204,23 @@ def test_ids_that_match_no_chip_are_refused_and_some_are_named(tmp_path: Path):
         "data", "prepare", "folder:set", "--data", tmp_path, "--runs", tmp_path / "runs"
     )
     assert "1 of 2 ids of metadata.csv are chips of this set; not a chip: nobody;" in done.stderr
+
+
+def test_one_prepare_reads_the_metadata_file_once(tmp_path: Path, monkeypatch):
+    """It is checked, packed and reported; a changed file is read again."""
+    write_images(tmp_path / "set", *(f"{s}/{c}/{s}.png" for s in ("train", "test") for c in "ab"))
+    facts, read_lines = tmp_path / "set" / "metadata.csv", mock.Mock(wraps=facts_file.read_lines)
+    monkeypatch.setattr(facts_file, "read_lines", read_lines)
+    for times, azimuth in enumerate(("90", "45"), start=1):
+        facts.write_text(f"id,azimuth\na/test,{azimuth}\nnobody,1\n")
+        done = call_here(
+            "data", "prepare", "folder:set", "--data", tmp_path, "--runs", tmp_path / "runs"
+        )
+        assert "1 of 2 ids of metadata.csv are chips of this set" in done.stderr
+        assert read_lines.call_count == times
+        chips = prepare("folder:set", tmp_path, tmp_path / "runs" / "prepared").chips
+        assert chips.facts is not None
+        assert chips.facts.azimuth_deg[list(chips.ids).index("a/test")] == float(azimuth)
 
 
 @pytest.mark.parametrize(
