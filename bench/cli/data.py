@@ -238,11 +238,16 @@ def show_data(
     runs: RunsDir = RUNS,
     folder: DataDir = DATA,
 ) -> None:
-    """Draw chips of each class into a PNG file."""
+    """Draw chips of each class into a PNG file, and print the range of the pixel values."""
     from ..data.show import draw_chips
+    from ..data.value_range import value_range
 
     path = path or Path(f"{re.sub('[/:?&=]', '_', name)}.png")
-    draw_chips(prepare_all([name], folder, open_store(runs))[0], path)
+    chips = prepare_all([name], folder, open_store(runs))[0]
+    draw_chips(chips, path)
+    rendering = card_of(pool_unless_labelled(name, folder)).rendering
+    for line in value_range(chips).lines(rendering):
+        out.print(line, markup=False, highlight=False)
     out.print(f"written: {path}")
 
 

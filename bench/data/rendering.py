@@ -27,6 +27,12 @@ FORMULAS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "raw/log": (f"log(1 + {DEPTH:.0f} u) / log({1 + DEPTH:.0f})", _log),
 }
 
+INVERSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "raw/linear": lambda v: v,
+    "raw/sqrt": np.square,
+    "raw/log": lambda v: np.expm1(v * log1p(DEPTH)) / DEPTH,
+}
+
 
 class OptionError(ValueError):
     """An option of a data set or pool that is unknown or has an impossible value."""
@@ -92,6 +98,10 @@ class Rendering:
             )
         whole = amplitude.astype(np.float64) / self.full_scale
         return FORMULAS[self.name][1](whole).astype(np.float32)
+
+    def amplitude(self, values: np.ndarray | float) -> np.ndarray:
+        """Return the raw amplitude of rendered values, up to their rounding."""
+        return self.full_scale * INVERSES[self.name](np.asarray(values, np.float64))
 
 
 def _exact(value: float) -> str:
