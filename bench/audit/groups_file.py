@@ -19,7 +19,7 @@ def files_of(given: str, data_dir: Path) -> dict[str, Path]:
     """Return the path of each chip below the folder of its set; none for a simulated set."""
     card = card_of(base_name(given) or given)
     source = card.source.find(card, data_dir)
-    with open_source(source) as files:
+    with open_source(source, raw=card.source.phoenix(card)) as files:
         entries = list_chips(card, source, files).entries
     return {one.chip_id: Path(one.file.relative) for one in entries} if source else {}
 

@@ -113,40 +113,45 @@ def find_source(data_dir: Path, folders: tuple[str, ...], markers: tuple[str, ..
 
 
 @contextmanager
-def open_source(source: Path | None, *, raw: bool = False) -> Iterator[list[ImageFile]]:
+def open_source(source: Path | None, *, raw: bool | None = False) -> Iterator[list[ImageFile]]:
     """Yield the images of a folder or archive in the order of their names; of None, none.
 
-    With `raw`, Phoenix files are yielded instead of images. Hidden files and other formats are
-    skipped. Archives inside a folder count as folders. Zip members are read in place. A tar is
-    unpacked into a temporary folder, under new names, until the context ends.
+    With `raw`, Phoenix files are yielded instead of images; with None, only without images.
+    Hidden files and other formats are skipped. Archives inside a folder count as folders. Zip
+    members are read in place. A tar is unpacked into a temporary folder, under new names, until the
+    context ends.
 
     Raises:
         DatasetNotFoundError: `source` is not a folder or an archive.
         UnreadableImageError: An archive cannot be read.
     """
     with ExitStack() as stack:
-        found: list[ImageFile] = []
-        wanted = is_phoenix if raw else is_image
-        if source is None:
-            pass
-        elif source.is_dir():
-            for folder, names in _files_below(source):
-                relative = PurePosixPath(folder.relative_to(source).as_posix())
-                for path in (folder / name for name in names):
-                    stem = archive_stem(path.name)
-                    if stem is not None:
-                        found += _open_archive(path, relative / stem, stack, wanted)
-                    elif wanted(path.name):
-                        found.append(ImageFile(relative / path.name, path, _stamp(path)))
-        elif archive_stem(source.name) is not None:
-            found = _open_archive(source, PurePosixPath(), stack, wanted)
-        else:
-            raise DatasetNotFoundError(
-                f"{source} is not a folder or an archive ({', '.join(ARCHIVES)}); check the path"
-            )
+        found = [] if source is None else _list(source, is_phoenix if raw else is_image, stack)
+        if source is not None and raw is None and not found:
+            found = _list(source, is_phoenix, stack)
         for file in found:
             _check_name(file)
         yield sorted(found, key=lambda file: str(file.relative))
+
+
+def _list(source: Path, wanted: Wanted, stack: ExitStack) -> list[ImageFile]:
+    """Return the wanted files of a folder or archive."""
+    if not source.is_dir():
+        if archive_stem(source.name) is not None:
+            return _open_archive(source, PurePosixPath(), stack, wanted)
+        raise DatasetNotFoundError(
+            f"{source} is not a folder or an archive ({', '.join(ARCHIVES)}); check the path"
+        )
+    found: list[ImageFile] = []
+    for folder, names in _files_below(source):
+        relative = PurePosixPath(folder.relative_to(source).as_posix())
+        for path in (folder / name for name in names):
+            stem = archive_stem(path.name)
+            if stem is not None:
+                found += _open_archive(path, relative / stem, stack, wanted)
+            elif wanted(path.name):
+                found.append(ImageFile(relative / path.name, path, _stamp(path)))
+    return found
 
 
 def _check_name(file: ImageFile) -> None:

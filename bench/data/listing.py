@@ -81,12 +81,17 @@ def check_listing(card: Card, listing: Listing) -> None:
 
 def no_image_advice(source: Path | None) -> str:
     """Return the next step for a folder without images."""
-    if source is not None and any(is_phoenix(path.name) for path in source.rglob("HB*")):
-        return (
-            "its Phoenix files (HBnnnnn.sss) are read by the names of MSTAR's sets, such as "
-            "mstar_soc?rendering=raw/log, from a folder named mstar_raw"
-        )
-    return "name a folder with images"
+    return phoenix_advice(source) or "name a folder with images"
+
+
+def phoenix_advice(source: Path | None) -> str:
+    """Return the names that read the Phoenix files in a folder; empty if it has none."""
+    if source is None or not any(is_phoenix(path.name) for path in source.rglob("HB*")):
+        return ""
+    return (
+        "its Phoenix files (HBnnnnn.sss) are read with a rendering, as folder:PATH?rendering="
+        "raw/log, or as MSTAR's sets, such as mstar_soc?rendering=raw/log, in a folder mstar_raw"
+    )
 
 
 def compare_counts(card: Card, listing: Listing) -> list[tuple[str, str, int, int]]:

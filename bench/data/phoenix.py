@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from .facts import ChipFacts
 from .unreadable import UnreadableImageError
 
 NAME = re.compile(r"HB\d{5}\.\d{3}", re.IGNORECASE)
@@ -40,6 +41,11 @@ class PhoenixChip:
     serial: str
     azimuth_deg: float | None
     depression_deg: float | None
+
+    @property
+    def facts(self) -> ChipFacts:
+        """Azimuth, depression and serial number."""
+        return ChipFacts(self.azimuth_deg, self.depression_deg, self.serial)
 
 
 def is_phoenix(name: str) -> bool:

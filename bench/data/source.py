@@ -11,6 +11,7 @@ import numpy as np
 
 from .facts import ChipFacts
 from .files import DatasetNotFoundError, ImageFile, find_source
+from .phoenix import is_phoenix, read_phoenix
 from .rendering import OptionError, Rendering
 
 if TYPE_CHECKING:
@@ -190,8 +191,8 @@ class Source(ABC):
         """
         raise OptionError(f"{card.name} has no options; leave out {', '.join(options)}")
 
-    def phoenix(self, card: Card) -> bool:
-        """Return whether a set is read from Phoenix files instead of images."""
+    def phoenix(self, card: Card) -> bool | None:
+        """Return whether Phoenix files are read instead of images; None: without images."""
         return False
 
     def read(self, card: Card, entry: Entry) -> tuple[np.ndarray, ChipFacts]:
@@ -200,6 +201,9 @@ class Source(ABC):
         Raises:
             UnreadableImageError: Its file cannot be used.
         """
+        if is_phoenix(entry.file.relative.name):
+            chip = read_phoenix(entry.file.read_bytes(), str(entry.file.relative))
+            return chip.magnitude, chip.facts
         return entry.file.read(), self.facts(entry.chip_id)
 
     def facts(self, chip_id: str) -> ChipFacts:

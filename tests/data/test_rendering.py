@@ -147,9 +147,8 @@ def test_renderings_are_sets_of_their_own_in_a_store(few, tmp_path: Path):
 
 def test_images_and_phoenix_files_are_not_taken_for_each_other(few, tmp_path: Path):
     write_raw(tmp_path / "mstar_raw", few, "mstar_soc")
-    for folder in ("folder:mstar_raw", "folder:mstar_raw?rendering=raw/log"):
-        with pytest.raises(DatasetMismatchError, match=r"holds no image; its Phoenix files .* are"):
-            prepare(folder, tmp_path, tmp_path / "prepared", pool=True)
+    with pytest.raises(DatasetMismatchError, match=r"holds no image; its Phoenix files .* are"):
+        prepare("folder:mstar_raw", tmp_path, tmp_path / "prepared", pool=True)
     with pytest.raises(DatasetNotFoundError, match=r"write mstar_soc\?rendering=raw/log"):
         prepare("mstar_soc", tmp_path, tmp_path / "prepared")
     (tmp_path / "mstar_raw").rename(tmp_path / "mstar")
@@ -159,6 +158,41 @@ def test_images_and_phoenix_files_are_not_taken_for_each_other(few, tmp_path: Pa
     (tmp_path / "mstar").mkdir()
     with pytest.raises(DatasetMismatchError, match="Phoenix files named HBnnnnn"):
         prepare("mstar_soc?rendering=raw/log", tmp_path, tmp_path / "prepared")
+
+
+def test_a_folder_of_phoenix_files_has_the_chips_that_mstar_has(few, tmp_path: Path):
+    """Classes and sides are those of its folders; each chip and its facts are as in mstar_soc."""
+    write_raw(tmp_path / "mstar_raw", few, "mstar_soc")
+    soc = prepare("mstar_soc?rendering=raw/log", tmp_path, tmp_path / "prepared").chips
+    for index, chip_id in enumerate(soc.ids):
+        side, class_name = (
+            ("train", "test")[int(soc.is_test[index])],
+            soc.classes[soc.labels[index]],
+        )
+        target = tmp_path / "own" / side / class_name / str(chip_id)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tmp_path / "mstar_raw" / phoenix_path(few, str(chip_id)), target)
+    name = "folder:own?rendering=raw/log&crop=128"
+    own = prepare(name, tmp_path, tmp_path / "prepared").chips
+    names = [f"{soc.classes[label]}/{one}" for label, one in zip(soc.labels, soc.ids, strict=True)]
+    order = np.argsort(names)
+    assert own.ids.tolist() == sorted(names)
+    assert own.is_test.tolist() == soc.is_test[order].tolist()
+    every = np.arange(len(own))
+    np.testing.assert_array_equal(own.stack(every), soc.stack(order))
+    assert own.facts is not None
+    assert soc.facts is not None
+    np.testing.assert_array_equal(own.facts.azimuth_deg, soc.facts.azimuth_deg[order])
+    assert verify(name, tmp_path).ok
+    pool = prepare("folder:own?rendering=raw/log", tmp_path, tmp_path / "prepared", pool=True).chips
+    assert sorted(pool.content) == sorted(soc.content)
+    with pytest.raises(DatasetMismatchError, match=r"no labelled image; its Phoenix files .* are"):
+        prepare("folder:own", tmp_path, tmp_path / "prepared")
+    np.save(tmp_path / "own" / "one.npy", np.ones((130, 129), np.float32))  # an image comes first
+    with_image = prepare(
+        "folder:own?rendering=raw/log", tmp_path, tmp_path / "prepared", pool=True
+    ).chips
+    assert with_image.ids.tolist() == ["one.npy"]
 
 
 def test_a_header_that_contradicts_the_folder_is_refused(few, tmp_path: Path):

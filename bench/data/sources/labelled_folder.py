@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..files import ImageFile
-from ..listing import SIDES, DatasetMismatchError, name_some
+from ..listing import SIDES, DatasetMismatchError, name_some, phoenix_advice
+from ..phoenix import is_phoenix
 from ..rendering import FORMULAS, OptionError, Rendering, rendering_from
 from ..source import Card, Entry, Listing, Source, Transform
 from .split_file import SPLIT_FILE, Row, draw_sides, rows_of_csv, rows_of_folders
@@ -168,6 +169,10 @@ class LabelledFolder(Source):
         path = source / SPLIT_FILE
         return (path,) if path.is_file() else ()
 
+    def phoenix(self, card: Card) -> bool | None:
+        """Return None for a rendering: without images, Phoenix files are read."""
+        return None if card.rendering is not None else False
+
     def place(self, card: Card, files: list[ImageFile], listing: Listing) -> None:
         """Give each image its class, side, group and id.
 
@@ -185,7 +190,8 @@ class LabelledFolder(Source):
             rows, outside = rows_of_folders(files)
         if not rows:
             raise DatasetMismatchError(
-                f"{source} holds no labelled image; expected: {'; or '.join(LAYOUTS)}"
+                f"{source} holds no labelled image; "
+                + (phoenix_advice(source) or f"expected: {'; or '.join(LAYOUTS)}")
             )
         if outside:
             raise DatasetMismatchError(
@@ -323,4 +329,6 @@ def _ids(source: Path, rows: Sequence[Row]) -> list[str]:
 
 
 def _stem(path: str) -> str:
-    return PurePosixPath(path).with_suffix("").as_posix()
+    """Return a path without the suffix of its format; that of HBnnnnn.sss names the vehicle."""
+    given = PurePosixPath(path)
+    return (given if is_phoenix(given.name) else given.with_suffix("")).as_posix()
