@@ -22,7 +22,7 @@ NO_DRIFT = ("chip_size", "label_shuffle")  # controls that read no pixel, or no 
 MOST_LINES = 12  # methods in one panel
 EOC = "mstar_eoc"  # begins the names of MSTAR's extended operating conditions
 SEVERITY = (
-    "One panel for each kind of condition, from clean to severe. Mean and 95% Student interval "
+    "One panel for each kind of condition, from {} to severe. Mean and 95% Student interval "
     "over the unit of each cell; hollow: incomplete; dashed and grey: controls."
 )
 OF_EOC = (
@@ -81,7 +81,12 @@ def _severity(
         what = "extended operating conditions"
         families.append(_family(board, rows, what, eoc, ordered=False))
     metric, title = board.measure.title, ", ".join(shared)
-    caption = SEVERITY + (OF_EOC if not families[-1].ordered else "") + left_out(board, rows)
+    mildest = "clean" if clean else "mild (the grid has no clean column here)"
+    caption = (
+        SEVERITY.format(mildest)
+        + (OF_EOC if not families[-1].ordered else "")
+        + left_out(board, rows)
+    )
     name, heading = figure_name("conditions", *shared), f"{metric} by condition, {title}"
     draw = partial(severity_figure, families, metric, title, board.controls)
     return NamedFigure(name, heading, caption, draw)

@@ -48,6 +48,16 @@ def lines_of(axes):
     ]
 
 
+def test_three_severities_are_a_curve_from_mild_to_severe_without_a_clean_column(drawn):
+    levels = {"occlude:0.3": 0.3, "speckle:1": 0.4, "occlude:0.1": 0.7, "occlude:0.2": 0.6}
+    (found, *_) = drawn({in_(name): {"MAE": value} for name, value in levels.items()})
+    assert "from mild (the grid has no clean column here) to severe." in found.caption
+    speckle, occlude = (axes for axes in found.draw().axes if axes.get_visible())
+    assert [tick.get_text() for tick in occlude.get_xticklabels()] == ["0.1", "0.2", "0.3"]
+    assert [(0, 70), (1, 60), (2, 30)] in lines_of(occlude)
+    assert [tick.get_text() for tick in speckle.get_xticklabels()] == ["1"]
+
+
 def test_each_kind_has_a_panel_from_clean_to_severe_next_to_the_eoc_sets(drawn):
     rows = {"MAE": 0.9, PIXELS: 0.95}
     levels = {
