@@ -5,11 +5,14 @@ from collections.abc import Callable
 from rich.markup import escape
 from rich.table import Table
 
+from ..data.names import set_of
+from ..data.pools import published_count
 from ..grid.schema import GridError
 from ..grid.seed_warnings import claim_warning
 from ..identity import KINDS, Kind, labels_of
 from ..plan.cost_estimate import Costs
-from ..plan.entry import Entry
+from ..plan.entry import Cause, Entry
+from ..plan.plan import Plan
 from ..slurm.commands import NO_SITE, ControllerDownError, NoSlurmError, Site, read_site
 from ..slurm.job_arrays import JobArray, jobs_in, limits_of
 from ..slurm.profile import Allocation, Profile, check_site
@@ -38,7 +41,7 @@ def print_dry_run(
     """
     from ..slurm.submit import batch_scripts
 
-    made = request.plan()
+    made = request.plan(published=True)
     if made.tuning and made.open_trials:
         print_dry_run(request.trials(made.tuning), profile, accept, every=every)
         print_status(TRIALS_FIRST)
@@ -48,8 +51,9 @@ def print_dry_run(
     site = _site_or_none()
     if site:
         check_site(profile, site)
-    if names := " ".join(made.to_prepare()):
-        raise GridError(f"not prepared: {names}; run `sarbench data prepare {names}` first")
+    _refuse_unsized(made)
+    if names := ", ".join(made.to_prepare()):
+        print_status(f"not prepared: {names}; published sizes are used, and `submit` prepares them")
     limits = limits_of(profile, site or NO_SITE)
     counted = site is not None
     scripts = list(
@@ -70,6 +74,27 @@ def print_dry_run(
         print_status(
             f"this is the first of {len(scripts)} batch scripts; --all prints each, with the work "
             "of every job"
+        )
+
+
+def _refuse_unsized(made: Plan) -> None:
+    """Refuse pools that are neither prepared nor of a published size.
+
+    Raises:
+        GridError: The message says what to do.
+    """
+    pools = dict.fromkeys(
+        name
+        for entry in made.pretrain
+        if entry.cause == Cause.NOT_PREPARED
+        for name in entry.planned.pool
+        if set_of(name) not in made.data and published_count([name]) is None
+    )
+    if pools:
+        raise GridError(
+            f"these pools have no published size and are not prepared: {', '.join(pools)}. Their "
+            "jobs are known once they are prepared: run `sarbench data prepare "
+            f"{' '.join(made.to_prepare())}`"
         )
 
 
