@@ -14,7 +14,7 @@ from ..data.published_sets import published_set
 from ..data.registry import HELD_OUT
 from ..given_file import GivenFile
 from ..given_identity import weights_of
-from ..grid.applicable import NotApplicable, applicable
+from ..grid.applicable import NotApplicable, applicable, unmeasured
 from ..grid.at_problems import check_states
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from ..grid.given_rows import given_rows
@@ -207,6 +207,9 @@ def make_plan(
     filters.check(planned)
     planned = [run for run in planned if filters.matches(run)]
     planned, refused = applicable(planned, store.root)
+    refused += unmeasured(grid, list(filter(filters.of_row, starts)), methods, [
+        name for name in grid.evaluate.protocols if name in (filters.protocols or [name])
+    ])  # fmt: skip
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
     check_data(grid, known, methods)
