@@ -6,7 +6,7 @@ of a few. `plan` says how many estimates come from the table.
 
 from dataclasses import dataclass
 from math import log, prod
-from statistics import mean
+from statistics import median
 
 from ...methods._encoders import (
     SIZES,
@@ -35,7 +35,8 @@ ROUGH_RUN_S = {
 }  # fmt: skip
 NANO_RUN = 0.2  # time of a run of the nano encoder on one core, as a share of the table's
 
-Kind = tuple[object, ...]  # of work that takes about as long
+Kind = tuple[object, ...]  # of work whose time is proportional to its size
+Sized = tuple[Kind, float]  # a kind, and the size of a piece of work of it
 
 
 @dataclass
@@ -85,36 +86,37 @@ class Costs:
         for entry in plan.pretrain:
             if entry.record and entry.planned.identity:
                 self.used += 1
-                per_image_s = entry.record.provenance.wall_s / (self._images(entry.planned) or 1)
-                for kind in _kinds_of_pretraining(entry.planned):
-                    timings.setdefault(kind, []).append(per_image_s)
+                wall_s = entry.record.provenance.wall_s
+                for kind, size in self._kinds_of_pretraining(entry.planned):
+                    timings.setdefault(kind, []).append(wall_s / size)
         timed = [e for e in plan.runs if e.record and e.planned.identity]
         self.used += len(timed)
         first = _first_of_features(timed)
         for group in first:
             seconds = sum(_wall_s(entry) for entry in group)
-            for kind in _kinds_of_pass(group[0].planned):
-                timings.setdefault(kind, []).append(seconds)
+            for kind, size in _kinds_of_pass(group[0].planned):
+                timings.setdefault(kind, []).append(seconds / size)
         with_pass = {id(entry) for group in first for entry in group}
         for entry in timed:
-            for kind in _kinds_of_run(entry.planned) if id(entry) not in with_pass else ():
-                timings.setdefault(kind, []).append(_wall_s(entry))
-        self._means = {kind: mean(values) for kind, values in timings.items()}
+            for kind, size in _kinds_of_run(entry.planned) if id(entry) not in with_pass else ():
+                timings.setdefault(kind, []).append(_wall_s(entry) / size)
+        # A machine that slept in the middle of a run does not move a median.
+        self._typical = {kind: median(values) for kind, values in timings.items()}
 
     def pretraining_s(self, planned: PlannedPretraining) -> tuple[float, bool]:
         """Return the estimated seconds, and True if they come from stored timings."""
+        timed_s = self._timed_s(self._kinds_of_pretraining(planned))
+        if timed_s is not None:
+            return timed_s, True
         images = self._images(planned)
-        mean_s = self._mean_s(_kinds_of_pretraining(planned))
-        if mean_s is not None:
-            return mean_s * (images or 1), True
         like, share = _listed(planned)
         return images * share / ROUGH_IMAGES_PER_S[like], not images
 
     def run_s(self, planned: PlannedRun) -> tuple[float, bool]:
         """Return the estimated seconds, and True if they come from stored timings."""
-        mean_s = self._mean_s(_kinds_of_run(planned))
-        if mean_s is not None:
-            return mean_s, True
+        timed_s = self._timed_s(_kinds_of_run(planned))
+        if timed_s is not None:
+            return timed_s, True
         few = planned.protocol == "lora" and isinstance(planned.shots, int)
         table = ROUGH_RUN_S.get("few_shot" if few else planned.protocol, 60.0)
         rough = table * _share_of_epochs(planned)
@@ -151,9 +153,22 @@ class Costs:
         count = pool_count(total, pretrain.pool_cap, fraction) if total else 0
         return epochs, count, planned.axes.get(AT)
 
-    def _mean_s(self, kinds: list[Kind]) -> float | None:
-        """Return the mean of the most similar work that is timed; per image for a pretraining."""
-        return next((self._means[kind] for kind in kinds if kind in self._means), None)
+    def _timed_s(self, kinds: list[Sized]) -> float | None:
+        """Return the typical seconds of the most similar work that is timed, for this size."""
+        found = (self._typical[kind] * size for kind, size in kinds if kind in self._typical)
+        return next(found, None)
+
+    def _kinds_of_pretraining(self, planned: PlannedPretraining) -> list[Sized]:
+        """Return the kinds of comparable pretrainings, the most similar first; size in images."""
+        images = self._images(planned) or 1
+        if planned.recipe is None:
+            return [(("untrained", planned.method), images)]
+        kinds = [
+            (("pretrain", planned.method, _encoder(planned)), images),
+            (("pretrain", planned.method), images * _work_of(planned)),
+            (("pretrain", "", _encoder(planned)), images),
+        ]
+        return [(kind, size) for kind, size in kinds if size]
 
     def missing(self, plan: Plan) -> Estimate:
         """Estimate the missing part of a plan."""
@@ -176,7 +191,7 @@ class Costs:
             estimate.rough += not measured
             estimate.evaluate_h += seconds / 3600
         for group in _of_features(missing):
-            passed = self._mean_s(_kinds_of_pass(group[0].planned))
+            passed = self._timed_s(_kinds_of_pass(group[0].planned))
             estimate.evaluate_h += (passed or 0.0) / 3600
         return estimate
 
@@ -216,36 +231,48 @@ def _share_of_epochs(planned: PlannedRun) -> float:
     return planned.settings.get("epochs", own) / own if own else 1.0
 
 
-def _kinds_of_run(planned: PlannedRun) -> list[Kind]:
-    """Return the kinds of comparable runs, the most similar first."""
-    encoder = _encoder(planned.pretraining)
-    alike = (planned.protocol, planned.swept, planned.dataset, encoder)
+def _kinds_of_run(planned: PlannedRun) -> list[Sized]:
+    """Return the kinds of comparable runs, the most similar first; size in epochs."""
+    encoder, protocol = _encoder(planned.pretraining), planned.protocol
+    epochs = _share_of_epochs(planned)
+    alike = (protocol, planned.swept, planned.dataset, encoder)
     near = (*alike, planned.shots)
-    return [(*near, planned.condition), near, alike, (planned.protocol, encoder)]
+    kinds = [(*near, planned.condition), near, alike]
+    sized: list[Sized] = [(kind, epochs) for kind in (*kinds, (protocol, encoder))]
+    return sized
 
 
-def _kinds_of_pass(planned: PlannedRun) -> list[Kind]:
+def _kinds_of_pass(planned: PlannedRun) -> list[Sized]:
     """Return the kinds of comparable passes over a data set, the most similar first."""
-    encoder = _encoder(planned.pretraining)
-    return [("pass", planned.dataset, encoder), ("pass", encoder)]
-
-
-def _kinds_of_pretraining(planned: PlannedPretraining) -> list[Kind]:
-    """Return the kinds of comparable pretrainings, the most similar first."""
-    if planned.recipe is None:
-        return [("untrained", planned.method)]
-    return [("pretrain", planned.method, _encoder(planned)), ("pretrain", _encoder(planned))]
+    encoder, work = _encoder(planned.pretraining), _work_of(planned.pretraining)
+    kinds = [("pass", planned.dataset, encoder), ("pass", "", encoder)]
+    every: list[Sized] = [*((kind, 1.0) for kind in kinds), (("pass", planned.dataset), work)]
+    return [(kind, size) for kind, size in every if size]
 
 
 def _listed(planned: PlannedPretraining) -> tuple[str, float]:
     """Return the encoder of the table with the nearest work, and the share of its work."""
-    given = planned.encoder or {}
-    named = encoder_from_json(given) if "hidden" in given else encoder_named(_encoder(planned))
-    if not isinstance(named, EncoderConfig | GivenConfig):
+    named = _config(planned)
+    if named is None:
         return "vit_base", 1.0
     work = {name: _work(SIZES[name]) for name in ROUGH_IMAGES_PER_S}
     like = min(work, key=lambda name: abs(log(_work(named) / work[name])))
     return like, _work(named) / work[like]
+
+
+def _config(planned: PlannedPretraining) -> EncoderConfig | GivenConfig | None:
+    """Return the layers of a ViT, None for another encoder."""
+    if not planned.encoder:
+        return None
+    given = planned.encoder
+    named = encoder_from_json(given) if "hidden" in given else encoder_named(_encoder(planned))
+    return named if isinstance(named, EncoderConfig | GivenConfig) else None
+
+
+def _work_of(planned: PlannedPretraining) -> float:
+    """Return a number proportional to the products of a ViT's layers; 0 for another encoder."""
+    config = _config(planned)
+    return float(_work(config)) if config else 0.0
 
 
 def _work(encoder: EncoderConfig | GivenConfig) -> int:

@@ -85,6 +85,47 @@ def test_the_pass_over_the_chips_counts_once_and_a_run_takes_the_time_of_its_kin
     assert estimate.evaluate_h * 3600 == pytest.approx(3 * 3 + 3 * 5 + rough + 4 * 25 + of_raw)
 
 
+def test_a_machine_that_slept_in_one_run_does_not_move_the_estimate(tmp_path):
+    made = plan_of(tmp_path, make_summary())
+    short, long = [entry for entry in made.pretrain if entry.planned.method == "mae"]
+    set_done(short, 10.0)
+    few = [e for e in made.runs if e.planned.pretraining is short.planned and e.planned.shots == 10]
+    for entry in few:
+        linear = entry.planned.protocol == "linear"
+        set_done(entry, 3600.0 if linear and entry.planned.seed == 0 else 3.0 if linear else 9000.0)
+    other = next(
+        e.planned for e in made.runs if e.planned.pretraining is long.planned
+        and (e.planned.protocol, e.planned.shots) == ("linear", 10)
+    )  # fmt: skip
+    assert Costs(made).run_s(other) == (3.0, True)
+
+
+def test_a_pretraining_of_another_encoder_takes_its_share_of_the_work(tmp_path):
+    """`vit_nano@80` has 100 of 196 patches."""
+    text = TEXT.replace('"vit_nano"', '["vit_nano", "vit_nano@80"]')
+    made = plan_of(tmp_path, make_summary(), text)
+    large, small = [entry for entry in made.pretrain if entry.planned.method == "mae"]
+    set_done(large, 98.0)
+    seconds, measured = Costs(made).pretraining_s(small.planned)
+    assert (seconds, measured) == (pytest.approx(50.0), True)
+
+
+def test_a_timed_run_takes_longer_with_more_epochs(tmp_path):
+    swept = "linear = { shots = [10], settings = { epochs = [20, 40] } }"
+    made = plan_of(tmp_path, make_summary(), TEXT.replace('linear = [10, "all"]', swept))
+    runs = [e for e in made.runs if e.planned.protocol == "linear"]
+    mae = [e for e in runs if e.planned.pretraining.method == "mae"]
+    short, long = (
+        [e for e in mae if e.planned.settings["epochs"] == epochs] for epochs in (20, 40)
+    )
+    for entry in made.runs:
+        if entry.planned.protocol == "knn":
+            set_done(entry, 50.0)
+    for entry in short:
+        set_done(entry, 2.0)
+    assert Costs(made).run_s(long[0].planned) == (pytest.approx(4.0), True)
+
+
 def test_conditions_share_the_time_of_a_head_in_the_table(tmp_path):
     clean, shifted = (
         Costs(made := plan_of(tmp_path, make_summary(), text)).missing(made)
