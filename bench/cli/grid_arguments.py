@@ -113,11 +113,16 @@ class Request:
         """The store of all results."""
         return self.archived or open_store(self.runs)
 
-    def plan(self) -> Plan:
-        """Compare the grid with the store as it is now; the plan of an archive is stored."""
+    def plan(self, *, published: bool = False) -> Plan:
+        """Compare the grid with the store as it is now; the plan of an archive is stored.
+
+        `published` is that of `make_plan`.
+        """
         if self.archived:
             return read_plan(self.archived, self.part)
-        return make_plan(self.grid, self.store, self.data, self.part, self.versions)
+        return make_plan(
+            self.grid, self.store, self.data, self.part, self.versions, published=published
+        )
 
     def command(self, name: str) -> str:
         """Return another command on this grid and store, for a message."""

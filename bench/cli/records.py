@@ -50,6 +50,8 @@ def check(request: Request, as_json: Json = False) -> None:
         for finding in found.findings:
             out.print(finding.line(), markup=False)
         out.print(found.summary(), markup=False)
+        if found.unweighted:
+            out.print(found.without_weights(), markup=False)
         if request.of_archive:
             out.print("weights were not checked: an archive holds none")
         if request.archived and request.archived.classes:

@@ -10,29 +10,27 @@ import typer
 from ..contract.plugins import check_contracts
 from ..grid.schema import GridError
 from ..grid.seed_warnings import claim_warning
-from ..identity import labels_of
 from ..plan.entry import Entry
 from ..plan.failure_class import CLASSES
 from ..plan.plan import Plan, counted
 from ..slurm import ledger
-from ..slurm.commands import NO_SITE, ControllerDownError, NoSlurmError, Site, read_site
 from ..slurm.commands import cancel as cancel_jobs
-from ..slurm.job_arrays import JobArray, jobs_in, limits_of
+from ..slurm.commands import read_site
+from ..slurm.job_arrays import jobs_in, limits_of
 from ..slurm.job_states import JobStates, update_from_queue
 from ..slurm.ledger import Asked
 from ..slurm.more_resources import more_resources
 from ..slurm.profile import Profile, check_site, parse_profile, read_profile
 from ..slurm.selection import accepted_by_retry, accepted_by_submit
 from ..store.records import Store
-from ..suggest import unknown
+from ..suggest import RequestError, unknown
 from .app import out, print_status, warn
 from .data import prepare_missing
+from .dry_run import TRIALS_FIRST, describe_array, print_dry_run
 from .grid_arguments import Request, grid_command
 
 if TYPE_CHECKING:
     from ..slurm.submit import Submitted
-
-QUICK_S = 2.0  # time for an answer of SLURM that is not necessary
 
 ProfileFile = Annotated[Path, typer.Option("--profile", help="profile of the site (TOML)")]
 
@@ -42,7 +40,10 @@ def submit(
     request: Request,
     profile: ProfileFile,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="print the jobs and their batch scripts only")
+        bool, typer.Option("--dry-run", help="only print the jobs and the first batch script")
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="with --dry-run: the work of each job, every batch script")
     ] = False,
 ) -> None:
     """Submit what is missing of a grid to SLURM; returns at once.
@@ -50,14 +51,19 @@ def submit(
     Queued work is skipped. Work that failed with an exception or out of memory is left to `retry`.
     --dry-run needs no SLURM.
     """
-    submit_work(request, read_profile(profile), accepted_by_submit, dry_run)
+    if every and not dry_run:
+        raise RequestError("--all is for --dry-run: add --dry-run, or leave out --all")
+    given = read_profile(profile)
+    if dry_run:
+        print_dry_run(request, given, accepted_by_submit, every=every)
+    else:
+        submit_work(request, given, accepted_by_submit)
 
 
 def submit_work(
     request: Request,
     profile: Profile,
     accept: Callable[[Entry], bool],
-    dry_run: bool = False,
     more: bool = False,
 ) -> None:
     """Submit the missing entries that `accept` accepts and that are not queued.
@@ -69,17 +75,11 @@ def submit_work(
     store = request.store
     made = request.plan()
     if made.tuning and made.open_trials:
-        submit_work(request.trials(made.tuning), profile, accept, dry_run, more)
-        print_status(
-            "these are the trials of [tune]; when they have finished, run the same command again "
-            "to submit the grid with the chosen recipes"
-        )
+        submit_work(request.trials(made.tuning), profile, accept, more)
+        print_status(TRIALS_FIRST)
         return
     if claim := claim_warning(request.grid):
         warn(claim)
-    if dry_run:
-        _print_jobs(made, store, profile, accept)
-        return
     site = read_site(print_status)
     check_site(profile, site)
     limits = limits_of(profile, site)
@@ -96,59 +96,10 @@ def submit_work(
 
     submitted = submit_missing(
         request.plan, store, profile, limits, accept,
-        on_array=lambda array, job: out.print(_describe_array(array, job)),
+        on_array=lambda array, job: out.print(describe_array(array, job)),
         report=print_status, warn=warn, **({"ask": ask} if more else {}),
     )  # fmt: skip
     _print_summary(request, profile, submitted)
-
-
-def _print_jobs(
-    made: Plan, store: Store, profile: Profile, accept: Callable[[Entry], bool]
-) -> None:
-    """Print the jobs that would be submitted, with their batch scripts; needs no SLURM."""
-    from ..slurm.submit import batch_scripts
-
-    site = _site_or_none()
-    if site:
-        check_site(profile, site)
-    if names := " ".join(made.to_prepare()):
-        raise GridError(f"not prepared: {names}; run `sarbench data prepare {names}` first")
-    limits = limits_of(profile, site or NO_SITE)
-    scripts = batch_scripts(made, store, profile, limits, accept, warn, counted=site is not None)
-    for array, script in scripts:
-        _print_dry(array, script)
-
-
-def _site_or_none() -> Site | None:
-    """Return the limits of this site, or None with a warning where SLURM does not answer."""
-    try:
-        return read_site(wait_s=0.0, timeout_s=QUICK_S)
-    except NoSlurmError:
-        why = "SLURM is not installed here"
-    except ControllerDownError:
-        why = f"SLURM's controller did not answer in {QUICK_S:.0f} s"
-    warn(
-        f"{why}: partitions, time limits and queued jobs are not compared with the site, and an "
-        f"array has at most {NO_SITE.max_array} jobs"
-    )
-    return None
-
-
-def _describe_array(array: JobArray, job: str) -> str:
-    every = [job for work in array.jobs for job in work]
-    runs = sum(len(job.runs) for job in every)
-    labels = list(dict.fromkeys(job.label for job in every))
-    named = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
-    what = f"{runs} runs of {named}" if runs else f"pretraining of {named}"
-    return f"job {job}: {len(array.jobs)} x {array.stage}: {what}"
-
-
-def _print_dry(array: JobArray, script: str) -> None:
-    out.print(f"== {_describe_array(array, '(not submitted)')}", markup=False)
-    for index, work in enumerate(array.jobs):
-        runs = sum(len(job.runs) for job in work)
-        out.print(f"   {index}: {labels_of(work)}, {runs or 'no'} runs", markup=False)
-    out.file.write(script + "\n")
 
 
 def _print_summary(request: Request, profile: Profile, submitted: "Submitted") -> None:

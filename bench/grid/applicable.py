@@ -1,14 +1,14 @@
 """Runs that are not applicable: a method cannot train the encoder, or a protocol cannot read it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import isqrt
 from pathlib import Path
 
 from ...protocols._settings import grid_cells, missing_layers
-from ..method_facts.method_info import fits
+from ..method_facts.method_info import MethodInfo, fits
 from ..method_facts.setups import Fit, MethodSetup
-from .expand import PlannedPretraining, PlannedRun
-from .schema import GridError
+from .expand import PlannedPretraining, PlannedRun, protocols_of
+from .schema import Grid, GridError
 
 NotApplicable = tuple[str, str, str]  # row, encoder or protocol, reason
 
@@ -40,6 +40,23 @@ def applicable(
         lines = [f"n/a: {line}" for line in sentences(list(refused))]
         raise GridError("\n".join(["nothing is left to run:", *lines]))
     return kept, list(refused)
+
+
+def unmeasured(
+    grid: Grid,
+    starts: Sequence[PlannedPretraining],
+    methods: dict[str, MethodInfo],
+    protocols: Collection[str],
+) -> list[NotApplicable]:
+    """Return the rows of the grid that none of these protocols can measure, with the reason."""
+    named = {entry.name for entry in (*grid.methods, *grid.controls)}
+    found: dict[NotApplicable, None] = {}
+    for start in starts:
+        allowed = protocols_of(start, methods)
+        if start.method in named and not set(allowed) & set(protocols):
+            reason = f"it is measured by {', '.join(allowed)} only"
+            found[(start.without_at().row, ", ".join(protocols), reason)] = None
+    return list(found)
 
 
 def fitting(planned: Sequence[PlannedPretraining], folder: Path) -> list[PlannedPretraining]:

@@ -245,7 +245,7 @@ def runs(
     extra = {name: card(name).source.extra_controls for name in evaluate.datasets}
     named = {entry.name for entry in (*grid.methods, *grid.controls)} | {GIVEN}
     for start in planned:
-        allowed = _protocols(start, methods)
+        allowed = protocols_of(start, methods)
         for name in evaluate.datasets:
             if start.method not in named and start.method not in extra[name]:
                 continue
@@ -277,7 +277,7 @@ def runs(
     return result
 
 
-def _protocols(start: PlannedPretraining, methods: dict[str, MethodInfo]) -> list[str]:
+def protocols_of(start: PlannedPretraining, methods: dict[str, MethodInfo]) -> list[str]:
     """Return the protocols of a method; an untrained control has those of its `like` method."""
     like = start.config.get("like") if start.method == UNTRAINED else None
     return methods[like if like in methods else start.method].protocols

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..augmentation.conditions import CLEAN
-from ..grid.expand import PlannedRun
+from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import GridError
 
 
@@ -40,13 +40,17 @@ class Filters:
     def matches(self, run: PlannedRun) -> bool:
         """Return whether a run matches."""
         return (
-            (not self.methods or not _names(run).isdisjoint(self.methods))
+            self.of_row(run.pretraining)
             and (not self.datasets or run.dataset in self.datasets)
             and (not self.protocols or run.protocol in self.protocols)
             and (not self.shots or str(run.shots) in self.shots)
             and (not self.seeds or run.seed in self.seeds)
             and (not self.conditions or (run.condition or CLEAN) in self.conditions)
         )
+
+    def of_row(self, start: PlannedPretraining) -> bool:
+        """Return whether the method or the label of a pretraining matches."""
+        return not self.methods or not {start.method, start.label}.isdisjoint(self.methods)
 
 
 def _names(run: PlannedRun) -> set[str]:

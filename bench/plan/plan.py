@@ -1,7 +1,7 @@
 """A grid compared with the store: the state of every pretraining and run."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from ...results.scores import labels_in_words
 from ..data.find_set import find_set
 from ..data.names import place_of, set_of
 from ..data.packed import Summary
+from ..data.published_sets import published_set
 from ..data.registry import HELD_OUT
 from ..given_file import GivenFile
 from ..given_identity import weights_of
-from ..grid.applicable import NotApplicable, applicable
+from ..grid.applicable import NotApplicable, applicable, unmeasured
 from ..grid.at_problems import check_states
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from ..grid.given_rows import given_rows
@@ -158,6 +159,8 @@ def make_plan(
     data_dir: Path,
     filters: Filters | None = None,
     versions: Mapping[str, str] | None = None,
+    *,
+    published: bool = False,
 ) -> Plan:
     """Expand a grid and look up every pretraining and run in the store.
 
@@ -167,6 +170,8 @@ def make_plan(
         data_dir: The data folder; it need not exist if the store describes the sets.
         filters: The part of the grid to plan.
         versions: Name of a set -> start of the pixel digest of the version to use.
+        published: Give sets that are not prepared their published sizes. Their work then has keys,
+            which are not those of the real work.
 
     Raises:
         GridError: The grid cannot be run as written, or a filter matches nothing.
@@ -181,29 +186,33 @@ def make_plan(
         for name in needs(grid, methods)
     }
     data = {name: one.summary for name, one in found.items() if one}
+    known = data | (_published(grid, methods, found.keys() - data) if published else {})
     given = find_given(grid, methods, store)
     tuning, trials = None, []
     chosen = grid
     if trial_grid := tuning_grid(grid, methods, filters.methods):
-        tuning = make_plan(trial_grid, store, data_dir, None, versions)
+        tuning = make_plan(trial_grid, store, data_dir, None, versions, published=published)
         tuned = place_of(trial_grid.evaluate.datasets[0]).removesuffix(HELD_OUT)
         base = find_set(tuned, data_dir, store.root, versions)
         refuse_known_chips(tuning, base and base.summary, data, store.root)
         trials = trials_of(tuning, store)
         chosen = with_choices(grid, trials, methods)
-    starts = pretrainings(chosen, methods, data.get, given)
+    starts = pretrainings(chosen, methods, known.get, given)
     if tuning:
         starts = waiting_for(trials, starts)
     budgeted = with_budget(grid, starts, store)
     starts = budgeted.planned + given_rows(grid, given, methods)
     pools = pools_of(starts)
-    planned = runs(grid, starts, methods, data.get)
+    planned = runs(grid, starts, methods, known.get)
     filters.check(planned)
     planned = [run for run in planned if filters.matches(run)]
     planned, refused = applicable(planned, store.root)
+    refused += unmeasured(grid, list(filter(filters.of_row, starts)), methods, [
+        name for name in grid.evaluate.protocols if name in (filters.protocols or [name])
+    ])  # fmt: skip
     wanted = {id(run.pretraining) for run in planned}
     starts = [start for start in starts if id(start) in wanted]
-    check_data(grid, data, methods)
+    check_data(grid, known, methods)
     check_states(starts)
     shared = sharing_of(grid, data, pools, store)
     refuse_overlaps(grid, shared)
@@ -235,6 +244,19 @@ def make_plan(
         tuning=tuning,
         open_trials=any(trial.state == "open" for trial in trials),
     )
+
+
+def _published(
+    grid: Grid, methods: dict[str, MethodInfo], names: Iterable[str]
+) -> dict[str, Summary]:
+    """Return the sets with these names by their published sizes, where these are known."""
+    entries = (*grid.methods, *grid.controls)
+    pools = {name for one in entries for name in pool_of(grid.pretrain, one, methods[one.name])}
+    sets = {
+        name: published_set(name, [pool for pool in pools if set_of(pool) == name])
+        for name in names
+    }
+    return {name: one for name, one in sets.items() if one}
 
 
 def needs(grid: Grid, methods: dict[str, MethodInfo]) -> list[str]:

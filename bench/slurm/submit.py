@@ -120,7 +120,7 @@ def batch_scripts(
     if left := jobs_in(every) - jobs_in(arrays):
         warn(f"{left} more jobs do not fit into max_submitted = {limits.max_submitted}")
     for number, array in enumerate(arrays):
-        after = f"<the job of pretraining {array.after[:12]}>" if array.after else None
+        after = f"<the job of pretraining {labels_of(array.jobs[0])}>" if array.after else None
         yield array, submitter.text(number, array, after)
 
 

@@ -24,6 +24,8 @@ from .atomic import NoSpaceError, is_full, link_once, no_space, read_file, sync,
 from .run_predictions import NAMES, read_predictions
 
 ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
+# Names the source of a pretraining that was merged without its weights.
+UNWEIGHTED = "merged_without_weights.txt"
 ATTEMPT = re.compile(r"attempt-(\d+)\.json$")
 FREE_MB = 100  # free space that a store needs before work begins
 MODELS = {"pretrain": PretrainRecord, "evaluate": RunRecord}

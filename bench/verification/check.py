@@ -1,7 +1,7 @@
 """Check every claim of the records in a store: digests, scores, labelled chips, weights."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ...results.record import PretrainRecord, RunRecord
@@ -10,7 +10,7 @@ from ..data.set_descriptions import FOLDER, every_set, read_checked_set
 from ..data.splits import DamagedSetError
 from ..identity import KINDS, Kind
 from ..plan.plan import Plan
-from ..store.records import DamagedRecordError, Store
+from ..store.records import UNWEIGHTED, DamagedRecordError, Store
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..suggest import RequestError
 from .verify_pretraining import encoder_problems
@@ -40,11 +40,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """Counts and findings of one check."""
+    """Counts and findings of one check.
+
+    Attributes:
+        pretrainings: Checked pretrainings.
+        runs: Checked runs.
+        findings: Claims that do not hold or cannot be checked.
+        unweighted: Pretrainings by key that were merged without weights, with their source.
+    """
 
     pretrainings: int
     runs: int
     findings: list[Finding]
+    unweighted: dict[str, str] = field(default_factory=dict)
 
     def __add__(self, other: "Checked") -> "Checked":
         """Return both checks as one."""
@@ -52,6 +60,7 @@ class Checked:
             self.pretrainings + other.pretrainings,
             self.runs + other.runs,
             self.findings + other.findings,
+            self.unweighted | other.unweighted,
         )
 
     @property
@@ -73,6 +82,14 @@ class Checked:
         count = len(self.findings)
         found = f"{count} finding{'s' if count > 1 else ''}" if count else "all hold"
         return f"checked {starts}{self.runs} runs: {found}"
+
+    def without_weights(self) -> str:
+        """Return the number of encoders that cannot be checked here, and why, in a sentence."""
+        if not (count := len(self.unweighted)):
+            return ""
+        sources = ", ".join(sorted(set(self.unweighted.values())))
+        what = "1 encoder has" if count == 1 else f"{count} encoders have"
+        return f"{what} no weights here to check: merged without them from {sources}"
 
 
 OnProgress = Callable[[int, int], None]
@@ -136,7 +153,7 @@ def check_plan(
         for name in plan.needs()
         if name not in plan.data
     ]  # fmt: skip
-    return Checked(found.pretrainings, found.runs, [*unknown, *found.findings])
+    return replace(found, findings=[*unknown, *found.findings])
 
 
 def refuse_false_runs(plan: Plan, store: Store, on_progress: OnProgress) -> None:
@@ -188,7 +205,7 @@ def check_keys(
     for start in readable("pretrain", starts):
         findings += checker.of_start(start)
     findings += checker.of_runs(readable("evaluate", runs))
-    return Checked(counts["pretrain"], counts["evaluate"], findings)
+    return Checked(counts["pretrain"], counts["evaluate"], findings, checker.unweighted)
 
 
 def _set_findings(store: Store) -> Iterator[Finding]:
@@ -210,16 +227,20 @@ class _Checker:
         self._store, self._weights = store, weights
         self._verifier = RunVerifier(Splits([store.root], store.prepared), store.read_predictions)
         self._starts: dict[str, tuple[str | None, str | None, str]] = {}
+        self.unweighted: dict[str, str] = {}
 
     def of_start(self, record: PretrainRecord) -> list[Finding]:
         """Return the problems of a pretraining."""
         self._starts[record.key] = record.weights_digest, record.identity.get("method"), ""
         problems = encoder_problems(record, self._store.encoder(record.key))
-        return [
-            _finding("pretrain", record.key, one)
-            for one in problems
-            if self._weights or one.kind != "missing"
-        ]
+        if any(one.kind == "missing" for one in problems):
+            if not self._weights:
+                return []
+            source = self._store.file("pretrain", record.key, UNWEIGHTED)
+            if source.is_file():
+                self.unweighted[record.key] = source.read_text("utf-8", "replace").strip()
+                return []
+        return [_finding("pretrain", record.key, one) for one in problems]
 
     def of_runs(self, records: Iterable[RunRecord]) -> list[Finding]:
         """Return the problems of runs; all runs with one unknown split are one finding."""

@@ -9,7 +9,14 @@ from ..data.registry import add_cards
 from ..data.set_descriptions import FOLDER, write_description
 from ..identity import KINDS, Kind, Pretraining, from_json
 from ..store.atomic import copy_once
-from ..store.records import ENCODER, HISTORY, DamagedRecordError, Store, record_difference
+from ..store.records import (
+    ENCODER,
+    HISTORY,
+    UNWEIGHTED,
+    DamagedRecordError,
+    Store,
+    record_difference,
+)
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE, check_stored
 from ..store.step_times import read_step_time, step_time_file, write_step_time
@@ -210,13 +217,20 @@ class _Merge:
         self.result.added.append(what)
         if kind == "pretrain" and ENCODER not in files:
             self.result.unweighted.append(what)
+            if not self.dry_run:  # `check` then knows that these weights are not lost
+                (target / UNWEIGHTED).write_text(f"{self.other.shown.name}\n", "utf-8")
         if unscored:
             self.result.unscored.append((what, unscored))
         return True
 
     def _copy_files(self, names: list[str], folder: Path, target: Path) -> bool:
         """Copy files that our store lacks; return False if another process wrote one first."""
-        return self.dry_run or all(copy_once(folder / one, target / one) for one in names)
+        if self.dry_run:
+            return True
+        copied = all(copy_once(folder / one, target / one) for one in names)
+        if ENCODER in names:
+            (target / UNWEIGHTED).unlink(missing_ok=True)
+        return copied
 
     def _copy_step_time(self, record: PretrainRecord) -> None:
         """Copy the time of a step, from which a budget in core-seconds solves for the epochs."""

@@ -15,6 +15,10 @@ from .verify_run import Problem
 # Keys of a member of a pool, with their types; a training split has those of `SPLIT` too.
 MEMBER = {"name": str, "digest": str, "count": int}
 SPLIT = {"split": str, "classes": int}
+MISSING = (
+    "{} is missing; merge a store that has it, or repeat the pretraining and its runs with "
+    "`sarbench run GRID -m METHOD --force`"
+)
 
 
 def _is_member(member: Any) -> bool:
@@ -52,7 +56,7 @@ def encoder_problems(record: PretrainRecord, path: Path) -> list[Problem]:
             weights = sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
         named = json.loads(metadata)
     except FileNotFoundError:
-        return [Problem("missing", f"{path.name} is missing")]
+        return [Problem("missing", MISSING.format(path.name))]
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         return [Problem("weights", f"{path.name} cannot be read: {error}")]
     if named != record.identity:

@@ -87,14 +87,16 @@ for (const box of all("input[data-gains]")) {
   show();
 }
 
-// A click on a cell of a leaderboard, or Enter, shows the runs behind it; arrow keys move between
-// the cells, so that a table is one stop of the Tab key.
+// The number of runs, the interval and p of a cell are its tooltip, for a mouse; a tap on the cell or
+// the focus shows them below its table. A click or Enter also shows its runs, if the page has them.
+// Arrow keys move between the cells, so that a table is one stop of the Tab key.
 const showRuns = (cell) => {
   const rows = all("#runs-table tbody tr");
   for (const row of rows) row.hidden = row.dataset.cell !== cell.dataset.runs;
   document.getElementById("runs-filter").value = "";
   const shown = rows.filter((row) => !row.hidden).length;
-  document.getElementById("runs-table-count").textContent = `${shown} of ${cell.dataset.runs}`;
+  document.getElementById("runs-table-count").textContent = `${shown} of ${cell.dataset.runs}`
+    + (cell.title && ` (${cell.title})`);
   const part = document.getElementById("runs-part");
   part.open = true;
   part.scrollIntoView();
@@ -113,19 +115,30 @@ const move = (table, cell, [down, right]) => {
   next.tabIndex = 0;
   next.focus();
 };
-for (const table of document.getElementById("runs-table") ? all("table.board") : []) {
+const hasRuns = document.getElementById("runs-table") !== null;
+for (const table of all("table.board")) {
+  const hint = document.getElementById(`${table.id}-hint`);
+  const explain = (cell) => {
+    hint.textContent = `${cell.dataset.runs}: ${cell.textContent.trim()}${cell.title && `; ${cell.title}`}`;
+  };
   const cells = all("td[data-runs]", table);
   cells.forEach((cell, number) => { cell.tabIndex = number ? -1 : 0; });
+  table.addEventListener("focusin", (event) => {
+    const cell = event.target.closest("td[data-runs]");
+    if (cell) explain(cell);
+  });
   table.addEventListener("click", (event) => {
     const cell = event.target.closest("td[data-runs]");
-    if (cell) showRuns(cell);
+    if (!cell) return;
+    explain(cell);
+    if (hasRuns) showRuns(cell);
   });
   table.addEventListener("keydown", (event) => {
     const cell = event.target.closest("td[data-runs]");
     if (!cell || !(event.key in STEPS || event.key === "Enter")) return;
     event.preventDefault();
-    if (event.key === "Enter") showRuns(cell);
-    else move(table, cell, STEPS[event.key]);
+    if (event.key !== "Enter") move(table, cell, STEPS[event.key]);
+    else if (hasRuns) showRuns(cell);
   });
 }
 addEventListener("beforeprint", () => all("details.print, details.notes").forEach((part) => { part.open = true; }));

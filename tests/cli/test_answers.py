@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 from collections import namedtuple
@@ -224,9 +225,35 @@ def test_batch_scripts_are_printed_and_a_profile_is_checked_without_slurm(
     assert f"apptainer exec image.sif {sys.executable} -u -m submitit" in done.stdout
     assert "SLURM is not installed here" in done.stderr
     assert "more jobs do not fit into max_submitted = 1" in done.stderr
+    assert "1 job in 1 array for 0 runs; nothing is submitted" in done.stdout
+    profile.write_text('partition = "gpu"\nmemory_gb = 20\n[evaluate]\ntime_min = 90\n')
+    words = ("submit", tmp_path / "grid.toml", "--profile", profile, "--runs", tmp_path / "runs")
+    short, long = call_here(*words, "--dry-run"), call_here(*words, "--dry-run", "--all")
+    assert re.search(r"^partition +gpu +gpu *$", short.stdout, re.MULTILINE)
+    assert re.search(r"^memory_gb +20 +20 *$", short.stdout, re.MULTILINE)
+    assert re.search(r"^time_min +1440 +90 *$", short.stdout, re.MULTILINE)
+    scripts = long.stdout.count("#!/bin/bash")
+    assert (short.stdout.count("#!/bin/bash"), scripts > 1) == (1, True)
+    assert f"this is the first of {scripts} batch scripts" in short.stderr
+    assert "   0: " in long.stdout
+    early = call_here(*words[:-1], tmp_path / "none", "--dry-run", "--all")
+    assert _without_paths(early.stdout) == _without_paths(long.stdout)
+    assert "published sizes are used, and `submit` prepares them" in early.stderr
+    (tmp_path / "folder.toml").write_text(TINY.replace('"synthetic"', '"folder:none"', 1))
+    refused = call_here("submit", tmp_path / "folder.toml", *words[2:], "--dry-run")
+    assert refused.returncode == 2
+    assert "these pools have no published size and are not prepared: folder:none." in refused.stderr
+    assert not (tmp_path / "none").exists()
+    wrong = call_here(*words, "--all")
+    assert (wrong.returncode, "--all is for --dry-run" in wrong.stderr) == (2, True)
     assert not (tmp_path / "runs" / "ledger").exists()
     found = list(_doctor._slurm(Store(tmp_path), tmp_path, read_profile(profile), job=False))
     assert [(one.what, one.state) for one in found] == [("SLURM", "note"), ("profile", "ok")]
+
+
+def _without_paths(said: str) -> str:
+    """Return the output of a dry run without its store, its time and its digest of the code."""
+    return re.sub(r"/\S*/runs\b|/\S*/none\b|\d{8}T\d{6}-\w+|code-\w+", "", said)
 
 
 def test_doctor_does_not_wait_for_a_controller_that_is_stopped(tmp_path, monkeypatch):

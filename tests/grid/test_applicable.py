@@ -339,3 +339,19 @@ def test_lora_is_not_applicable_without_the_layers_that_it_updates(tmp_path):
     assert {e.planned.pretraining.label for e in plan.runs if e.planned.protocol == "lora"} >= {
         "SimCLR"
     }
+
+
+def test_a_control_that_no_protocol_measures_is_named_as_a_method_is(tmp_path):
+    text = MIXED.replace("linear = {shots = [5]", 'finetune = {shots = ["all"]')
+    text = text.replace('knn = [5, "all"]\n', "")
+    text = text.replace("[pretrain]", 'controls = ["random_init", "raw_pixels"]\n[pretrain]', 1)
+    (tmp_path / "grid.toml").write_text(text)
+    grid, store = read_grid(tmp_path / "grid.toml"), Store(tmp_path / "runs")
+    plan = make_plan(grid, store, tmp_path)
+    rows = {row: (what, why) for row, what, why in plan.not_applicable}
+    assert rows["Raw pixels"] == ("finetune", "it is measured by linear, logistic, knn only")
+    assert "Raw pixels" not in {one.planned.label for one in plan.pretrain}
+    (line,) = [one.flag for one in notes(plan) if "Not in the table" in one.flag]
+    assert "Raw pixels (n/a finetune)" in line
+    only = make_plan(grid, store, tmp_path, Filters(methods=("mae",)))
+    assert not only.not_applicable

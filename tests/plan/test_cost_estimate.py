@@ -180,7 +180,7 @@ def test_a_cap_and_a_state_shorten_a_pretraining_of_published_size(tmp_path):
     ("pool", "count"),
     [
         (["msar"], 28_499),
-        (["synthetic"], None),
+        (["synthetic"], 2_100),
         (["mstar_soc:train"], 2_747),
         (["folder:somewhere"], None),
         (["msar", "folder:somewhere"], None),

@@ -277,8 +277,12 @@ def test_the_page_works_in_a_browser(board, runs, tmp_path):
             tab.keyboard.press(key)
         focused = tab.evaluate("document.activeElement.dataset.runs")
         assert focused == f"{rows()[1]} | synthetic/linear/10"
+        hint = tab.locator("#board-0-hint").inner_text()
+        told = tab.evaluate("document.activeElement.title")
+        assert hint.startswith(f"{focused}: ")
+        assert (told.startswith("30 of 30 runs; interval"), hint.endswith(told)) == (True, True)
         tab.keyboard.press("Enter")
-        assert tab.locator("#runs-table-count").inner_text() == f"30 of {focused}"
+        assert tab.locator("#runs-table-count").inner_text() == f"30 of {focused} ({told})"
         assert tab.evaluate("document.activeElement.tagName") == "SUMMARY"
         tab.get_by_label("filter runs").fill("alpha 20")
         assert tab.locator("#runs-table tbody tr:visible").count() > 0

@@ -27,6 +27,7 @@ from sarbench.bench.store.atomic import npz
 from sarbench.bench.store.records import Store
 from sarbench.bench.suggest import RequestError
 from sarbench.bench.verification.check import Finding, check_plan, check_store
+from sarbench.bench.verification.verify_pretraining import MISSING
 from sarbench.results.class_metrics import score_runs
 from sarbench.results.record import digest_json
 from sarbench.results.scores import LeaderboardError
@@ -177,7 +178,7 @@ def test_missing_predictions_and_encoders_are_found(store):
     (run_folder(store) / "predictions.npz").unlink()
     (start_folder(store) / "encoder.safetensors").unlink()
     assert [(one.kind, one.text) for one in found(store)] == [
-        ("missing", "encoder.safetensors is missing"),
+        ("missing", MISSING.format("encoder.safetensors")),
         ("missing", "predictions.npz is missing"),
     ]
 

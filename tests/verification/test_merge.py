@@ -357,6 +357,30 @@ def test_runs_without_known_labels_are_refused_unless_allowed(mine, other):
     assert (len(again.same), again.refused, again.unscored) == (2, [], [])
 
 
+def test_weights_that_were_not_merged_are_no_finding_until_they_come_and_are_lost(mine, other):
+    start = write_start(other)
+    write_run(other, start)
+    weights = other.encoder(start.key)
+    content = weights.read_bytes()
+    weights.unlink()
+    assert [one.kind for one in check_store(other).findings] == ["missing"]
+    merge(other, mine, dry_run=True)
+    assert not mine.root.exists()
+    assert merge(other, mine).unweighted == [f"pretrain/{start.key[:12]}"]
+    found = check_store(mine)
+    assert (found.findings, found.unweighted) == ([], {start.key: "other"})
+    assert found.without_weights() == (
+        "1 encoder has no weights here to check: merged without them from other"
+    )
+    assert merge(other, mine).same  # without weights again: nothing changes
+    weights.write_bytes(content)
+    assert merge(other, mine).completed == [f"pretrain/{start.key[:12]}"]
+    assert check_store(mine).without_weights() == ""
+    mine.encoder(start.key).unlink()
+    (lost,) = check_store(mine).findings
+    assert (lost.kind, "merge a store that has it" in lost.text) == ("missing", True)
+
+
 def test_a_forged_description_is_not_used_for_scores(mine, other):
     write_run(other, write_start(other), dataset="fusar_ship", accuracy=1.0)
     path = describe(other)

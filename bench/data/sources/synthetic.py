@@ -200,9 +200,10 @@ class Synthetic(Source):
     def cards(self) -> tuple[Card, ...]:
         """Return data set and pool, which have one name."""
         what = "Ten made-up vehicles from a small physical simulator."
+        pool = len(VEHICLES) * POOL_PER_CLASS + POOL_EMPTY
         return (
             Card("synthetic", "dataset", "Synthetic", what, self, whole_px=CHIP_PX),
-            Card("synthetic", "pool", "Synthetic pool", what, self),
+            Card("synthetic", "pool", "Synthetic pool", what, self, total=pool),
         )
 
     def find(self, card: Card, data_dir: Path) -> None:
