@@ -50,7 +50,7 @@ def read_toml(path: Path, model: type[S], error: type[Exception]) -> S:
         raise error(f"{path} is not a file; give a TOML file")
     try:
         data = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as problem:
+    except (ValueError, RecursionError, IsADirectoryError) as problem:
         raise error(f"{path} is not a TOML file: {problem}") from None
     return parse(data, model, error, str(path))
 

@@ -15,10 +15,11 @@ def edited(
     added: dict[str, bytes] | None = None,
     *,
     listed: bool = False,
+    lzma: dict[str, bytes] | None = None,
 ) -> Path:
     """Write a copy of an archive with other contents; b"" removes a member.
 
-    `listed`: the manifest is made to fit.
+    `listed`: the manifest is made to fit. `lzma`: members added with this compression.
     """
     with zipfile.ZipFile(source) as stored:
         members = {name: stored.read(name) for name in stored.namelist()}
@@ -32,6 +33,8 @@ def edited(
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
         for name, content in members.items():
             target.writestr(name, content)
+        for name, content in (lzma or {}).items():
+            target.writestr(name, content, zipfile.ZIP_LZMA)
     return path
 
 

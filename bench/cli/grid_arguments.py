@@ -18,7 +18,7 @@ from ..grid.schema import Grid, bundled_grids, read_grid
 from ..grid.trials import tuning_grid
 from ..grid.validate import validate
 from ..method_facts.method_info import describe
-from ..plan.archived import read_plan
+from ..plan.archived import archived_grid, read_plan
 from ..plan.filters import Filters
 from ..plan.plan import Plan, make_plan
 from ..store.archive import GRID, SUFFIX, ArchivedStore, unpacked
@@ -79,6 +79,8 @@ class Request:
             RequestError: Its trials are wanted, but it is not tuned.
         """
         add_cards(self.store.root / FOLDER)
+        if self.archived:
+            return archived_grid(self.archived)
         grid = read_grid(self.file)
         if not self.tuning:
             return grid

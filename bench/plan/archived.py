@@ -21,7 +21,7 @@ from ..data.set_descriptions import FOLDER, card_path, read_set, set_path
 from ..data.sharing import Sharing
 from ..grid.applicable import NotApplicable
 from ..grid.expand import PlannedPretraining, PlannedRun
-from ..grid.schema import read_grid
+from ..grid.schema import Grid, GridError, read_grid
 from ..grid.trials import tuning_grid
 from ..identity import Kind, Run
 from ..method_facts.method_info import MethodInfo, describe
@@ -235,11 +235,11 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
             f"({_reason(error)}); use the version that wrote it, named in its manifest.json"
         ) from error
     filters.check([entry.planned for entry in runs])
-    grid = read_grid(folder / GRID)
+    grid = _grid(read, store)
     runs = [entry for entry in runs if filters.matches(entry.planned)]
     wanted = {id(entry.planned.pretraining) for entry in runs}
     return Plan(
-        grid=tuning_grid(grid, read.methods) or grid if read.trials else grid,
+        grid=grid,
         methods=read.methods,
         pretrain=[entry for entry in pretrain if id(entry.planned) in wanted],
         runs=runs,
@@ -254,6 +254,36 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         failing=set(read.failing),
         moved=_moved(read.methods, runs, archive),
     )
+
+
+def archived_grid(store: ArchivedStore) -> Grid:
+    """Return the grid in an archive; that of the trials for an archive of them is in its plan.
+
+    Raises:
+        ArchiveError: It is missing, or this version cannot read it.
+    """
+    try:
+        return read_grid(store.root / GRID)
+    except (GridError, OSError) as error:
+        raise ArchiveError(store.in_words(error)) from error
+
+
+def _grid(read: ArchivedPlan, store: ArchivedStore) -> Grid:
+    """Return the grid of which a plan was made.
+
+    Raises:
+        ArchiveError: The plan does not describe a method of the grid.
+    """
+    grid = archived_grid(store)
+    if read.trials and {one.name for one in grid.methods} <= read.methods.keys():
+        grid = tuning_grid(grid, read.methods) or grid
+    used = [*grid.method_names(), *(one.planned.method for one in read.pretrain)]
+    if lacking := [name for name in dict.fromkeys(used) if name not in read.methods]:
+        raise ArchiveError(
+            f"{store.path}: its {PLAN} does not describe the methods {', '.join(lacking)}, which "
+            f"its grid or its pretrainings use, so it was edited; {AGAIN}"
+        )
+    return grid
 
 
 def _reason(error: Exception) -> str:

@@ -15,6 +15,7 @@ from ...results.scores import MOST_PROBLEMS, LeaderboardError, Score
 from ..data.facts import Facts
 from ..data.find_set import Splits
 from ..data.splits import Split
+from ..store.archive import AGAIN, ArchivedStore
 from ..store.records import Store
 from ..store.run_predictions import PREDICTIONS_FILE, DamagedPredictionsError
 from ..verification.verify_run import UNCHECKED, Problem, RunVerifier
@@ -201,10 +202,11 @@ class ChipPredictions:
         listed = list(lines.values())[:MOST_PROBLEMS]
         if len(lines) > MOST_PROBLEMS:
             listed.append(f"and {len(lines) - MOST_PROBLEMS} more")
+        advice = "move their folders out of the store and run the grid again"
+        advice = AGAIN if isinstance(self._store, ArchivedStore) else advice
         raise LeaderboardError(
             f"{len(lines)} records disagree with their predictions or their split; `sarbench check "
-            f"{self._store.shown}` lists all. Move their folders out of the store and run the grid "
-            "again:\n" + "\n".join(listed)
+            f"{self._store.shown}` lists all; {advice}:\n" + "\n".join(listed)
         )
 
     def notes(self) -> list[Note]:

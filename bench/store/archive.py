@@ -7,7 +7,6 @@ holds the SHA-256 of every other member, so a file that was cut or edited is ref
 members give the same bytes, with the same version of zlib.
 """
 
-import io
 import json
 import re
 import tempfile
@@ -20,14 +19,21 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from ..identity import KINDS
+from ..identity import KINDS, Kind
 from .atomic import TooLargeError, write_atomic
-from .records import HISTORY, Store
-from .run_predictions import NAMES, PREDICTIONS_FILE
+from .records import HISTORY, DamagedRecordError, Store
+from .run_predictions import (
+    NAMES,
+    PREDICTIONS_FILE,
+    REDO,
+    DamagedPredictionsError,
+    read_array,
+)
 from .step_times import FOLDER as STEP_TIMES
 
 SUFFIX = ".zip"
@@ -86,7 +92,27 @@ class ArchivedStore(Store):
         """Return the predictions of a run; of an archive without scores, its classes."""
         if (classes := self.classes.get(path.parent.name)) is not None:
             return {"classes": classes}
-        return super().read_predictions(path, digest, names)
+        try:
+            return super().read_predictions(path, digest, names)
+        except DamagedPredictionsError as error:
+            raise DamagedPredictionsError(self.in_words(error)) from error
+
+    def read(self, kind: Kind, key: str, identity: dict[str, Any] | None = None) -> Any:
+        """Return a record; arguments and errors as of `Store.read`."""
+        try:
+            return super().read(kind, key, identity)
+        except DamagedRecordError as error:
+            raise DamagedRecordError(self.in_words(error)) from error
+
+    def has_predictions(self, key: str) -> bool:
+        """Return whether the predictions of a run are in the archive."""
+        path = self.file("evaluate", key, PREDICTIONS_FILE)
+        return key in self.classes or path in self.members or path.is_file()
+
+    def in_words(self, error: Exception) -> str:
+        """Return an error with the archive in place of its temporary folder, and advice for it."""
+        text = str(error).replace(f"{self.root}/", f"{self.path}: ").replace(REDO, AGAIN)
+        return text if AGAIN in text else f"{text}; {AGAIN}"
 
 
 class Format(BaseModel):
@@ -204,8 +230,10 @@ def _fill(store: ArchivedStore, contents: dict[str, bytes], whole: bool) -> None
             splits.setdefault(record["identity"].get("split_digest", ""), []).append(key)
     for name, content in contents.items():
         if name.startswith("classes/"):
-            columns = np.load(io.BytesIO(content), allow_pickle=False)
-            keys = splits[Path(name).stem]
+            columns = read_array(content, name, dimensions=2)
+            keys = splits.get(Path(name).stem, [])
+            if columns.shape[1:] != (len(keys),):
+                raise ValueError(f"{name} has shape {columns.shape}, but {len(keys)} runs")
             store.classes.update(zip(keys, columns.T, strict=True))
         elif not whole and (name.startswith("evaluate/") or name.endswith("/record.json")):
             store.members[store.root / name] = content
@@ -228,6 +256,12 @@ def _names(source: zipfile.ZipFile, path: Path) -> set[str]:
         raise ArchiveError(f"{path} holds {_listed(foreign)}, which no archive has; {AGAIN}")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ArchiveError(f"{path} holds {_listed(twice)} more than once; {AGAIN}")
+    known = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+    if packed := [one.filename for one in listed if one.compress_type not in known]:
+        raise ArchiveError(
+            f"{path}: {_listed(packed)} is compressed by a method that no archive has; members are "
+            f"stored or deflated: {AGAIN}"
+        )
     if large := [one.filename for one in listed if one.file_size > LARGEST_MEMBER]:
         raise ArchiveError(
             f"{path}: {_listed(large)} would be larger than {LARGEST_MEMBER >> 20} MB; {AGAIN}"

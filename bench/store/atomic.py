@@ -181,7 +181,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     for text in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else ():
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         numbers = isinstance(line, dict) and all(
             value is None or isinstance(value, int | float) for value in line.values()

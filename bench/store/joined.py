@@ -1,7 +1,6 @@
 """A store and archives read as one store, for the archive of a grid that was run in parts."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from ..identity import Kind
 from .archive import ArchivedStore
 from .records import DamagedRecordError, Store, record_difference
-from .run_predictions import NAMES, PREDICTIONS_FILE, DamagedPredictionsError
+from .run_predictions import NAMES, PREDICTIONS_FILE
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,7 @@ class JoinedStore(Store):
         first: tuple[Store, Any] | None = None
         for source in self.holding(kind, key):
             try:
-                with _shown(source):
-                    record = source.read(kind, key, identity)
+                record = source.read(kind, key, identity)
             except DamagedRecordError as error:
                 self.conflicts[key] = str(error)
                 continue
@@ -96,7 +94,7 @@ class JoinedStore(Store):
         key = path.parent.name
         holding = self.holding("evaluate", key)
         for source in sorted(holding, key=lambda one: _has_classes(one, key)):
-            with suppress(FileNotFoundError), _shown(source):
+            with suppress(FileNotFoundError):
                 file = source.file("evaluate", key, PREDICTIONS_FILE)
                 return source.read_predictions(file, digest, names)
         raise FileNotFoundError(path)
@@ -104,12 +102,3 @@ class JoinedStore(Store):
 
 def _has_classes(source: Store, key: str) -> bool:
     return isinstance(source, ArchivedStore) and key in source.classes
-
-
-@contextmanager
-def _shown(source: Store) -> Iterator[None]:
-    """Name an archive instead of its temporary folder in errors about damaged content."""
-    try:
-        yield
-    except (DamagedRecordError, DamagedPredictionsError) as error:
-        raise type(error)(str(error).replace(str(source.root), str(source.shown))) from error

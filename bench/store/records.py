@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from ...results.record import Attempt, PretrainRecord, RunRecord
 from ..identity import Kind
 from .atomic import NoSpaceError, is_full, link_once, no_space, read_file, sync, writing
-from .run_predictions import NAMES, read_predictions
+from .run_predictions import NAMES, REDO, read_predictions
 
 ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
 # Names the source of a pretraining that was merged without its weights.
@@ -126,8 +126,7 @@ class Store:
             raise DamagedRecordError(f"{path}: identity: {error}") from None
         if record.key != key or found != key:
             raise DamagedRecordError(
-                f"{path} holds the record of {found[:12]}, not of {key[:12]}; move its folder out "
-                "of the store and run the grid again"
+                f"{path} holds the record of {found[:12]}, not of {key[:12]}; {REDO}"
             )
         return record
 

@@ -23,6 +23,7 @@ from .atomic import TooLargeError, read_file
 PREDICTIONS_FILE = "predictions.npz"  # in the folder of a run
 NAMES = ("classes", "scores")
 FIRST = "classes.npy"
+REDO = "move its folder out of the store and run the grid again"  # advice of a damaged result
 LARGEST = 2**26  # bytes of one file, and of one array in it
 MOST_SCORES = LARGEST // 4  # of all classes; with more, only those of the predicted classes
 # Header of a member of a ZIP archive: signature, flags, method, lengths of name and extra field.
@@ -72,17 +73,19 @@ def read_predictions(
     if found != digest:
         raise DamagedPredictionsError(
             f"{path} is not the file that its record describes: it has SHA-256 {found[:12]}, its "
-            f"record says {digest[:12]}; move the folder {path.parent.name[:12]}... out of the "
-            "store and run the grid again"
+            f"record says {digest[:12]}; {REDO}"
         )
     try:
         if names == NAMES[:1] and (quick := _first(content)):
-            return {NAMES[0]: _numbers(quick, FIRST)}
+            return {NAMES[0]: read_array(quick, FIRST)}
         with zipfile.ZipFile(io.BytesIO(content)) as stored:
             inside = sorted(stored.namelist())
             if inside != [f"{name}.npy" for name in NAMES]:
                 raise ValueError(f"it holds {', '.join(inside)} instead of {', '.join(NAMES)}")
-            return {name: _numbers(_member(stored, f"{name}.npy"), name) for name in names}
+            return {
+                name: read_array(_member(stored, f"{name}.npy"), name, 1 + (name == "scores"))
+                for name in names
+            }
     except (ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DamagedPredictionsError(f"{path} does not hold predictions: {error}") from error
 
@@ -114,12 +117,21 @@ def _member(stored: zipfile.ZipFile, name: str) -> bytes:
     return stored.read(name)
 
 
-def _numbers(content: bytes, name: str) -> np.ndarray:
+def read_array(content: bytes, name: str, dimensions: int = 1) -> np.ndarray:
+    """Return the numbers in a .npy file; no memory is taken for a shape larger than the file.
+
+    Args:
+        content: The file.
+        name: Its name, for messages.
+        dimensions: The most that it may have: chips, and classes or runs.
+
+    Raises:
+        ValueError: It holds something else, or is cut off.
+    """
     size = 10 + int.from_bytes(content[8:10], "little")
     shape, dtype = _header(content[:size])
-    most = 2 if name == "scores" else 1
-    if not 1 <= len(shape) <= most or dtype.kind not in "iuf":
-        what = "one number for each chip" + " and class" * (most - 1)
+    if not 1 <= len(shape) <= dimensions or dtype.kind not in "iuf":
+        what = "one number for each chip" + " and class" * (dimensions > 1)
         raise ValueError(f"{name} has shape {shape} and type {dtype}, not {what}")
     if len(content) - size != prod(shape) * dtype.itemsize:
         raise ValueError(f"{name} is cut off")

@@ -1,5 +1,6 @@
 """An archive of a grid prints what its store prints; one that was cut or edited is refused."""
 
+import io
 import json
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import patch
 
 import archives
@@ -227,6 +229,18 @@ def of_prediction(name: str) -> bool:
     return name.startswith("evaluate/")
 
 
+def header_of(shape: tuple[int, ...]) -> bytes:
+    """Return the start of a .npy file, without its numbers."""
+    file = io.BytesIO()
+    given = {"descr": "|i1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, given)
+    return file.getvalue()
+
+
+def without_method(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda plan: plan | {"methods": {k: v for k, v in plan["methods"].items() if k != name}}
+
+
 DAMAGES = [
     ("cut", lambda made, path: path.write_bytes((made / "kept.zip").read_bytes()[:-500]),
      "is cut off or not a zip file"),
@@ -270,6 +284,18 @@ DAMAGES = [
     ("no record", lambda made, path: edited(
         made, path, lambda n, c: c.split(b"\n", 1)[1] if of_run(n) else None, listed=True),
      "is missing); use the version that wrote it"),
+    ("huge array", lambda made, path: edited(
+        made, path, added={f"classes/{'0' * 64}.npy": header_of((10**12, 12))}, listed=True),
+     "classes/" + "0" * 64 + ".npy is cut off"),
+    ("compression", lambda made, path: edited(
+        made, path, lambda n, c: b"" if n == "plan.json" else None, lzma={"plan.json": b"{}"}),
+     "plan.json is compressed by a method that no archive has; members are stored or deflated"),
+    ("deep grid", lambda made, path: edited(
+        made, path, lambda n, c: b"x = " + b"[" * 10**5 if n == "grid.toml" else None, listed=True),
+     "grid.toml is not a TOML file: maximum recursion depth"),
+    ("no method", lambda made, path: archives.with_plan(
+        made / "kept.zip", path, without_method("raw_pixels")),
+     "its plan.json does not describe the methods raw_pixels, which its grid"),
     ("other plan", lambda made, path: edited(
         made, path, lambda n, c: c.replace(b'"start":', b'"starts":') if n == "plan.json" else None,
         listed=True), "cannot be read by this version (runs.0.start: Field required)"),

@@ -8,7 +8,7 @@ import pytest
 from made_records import make_record
 from pydantic import ValidationError
 
-from sarbench.bench.store.atomic import write_atomic, write_once
+from sarbench.bench.store.atomic import read_lines, write_atomic, write_once
 from sarbench.bench.store.records import DamagedRecordError, Store
 from sarbench.results.record import Attempt, RunRecord
 
@@ -150,3 +150,9 @@ def test_files_with_names_like_attempts_are_ignored(tmp_path):
     (folder / "attempt-1 (copy).json").write_text("{}")
     os.mkfifo(folder / "attempt-2.json")
     assert store.last_attempt("evaluate", "k") == attempt
+
+
+def test_a_history_ends_at_a_line_that_is_nested_too_deeply(tmp_path):
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"step": 1, "loss": 0.5}\n' + "[" * 100_000)
+    assert read_lines(path) == [{"step": 1, "loss": 0.5}]
