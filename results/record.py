@@ -38,12 +38,13 @@ class Provenance(Strict):
     threads: int
     started: str = Field(description="ISO 8601, UTC")
     wall_s: float = Field(
-        description="seconds over all parts of a resumed pretraining, without lost work"
+        ge=0, description="seconds over all parts of a resumed pretraining, without lost work"
     )
-    gpu_s: float = Field(description="wall_s times the number of GPUs")
+    gpu_s: float = Field(ge=0, description="wall_s times the number of GPUs")
     peak_memory_mb: float = Field(
+        ge=0,
         description="of the GPU, or without one of the process (on systems other than Linux: since "
-        "the process started); of the first of several processes"
+        "the process started); of the first of several processes",
     )
 
 

@@ -29,6 +29,7 @@ from .splits import DamagedSetError, Split, split_digest
 
 FOLDER = "sets"
 LARGEST_SET = 2**26  # bytes of a description
+DELETE = "delete it"  # advice in messages about a file that describes nothing
 
 
 @dataclass(frozen=True)
@@ -45,59 +46,66 @@ class SetDescription:
     summary: Summary
     split: Split
 
-    def check(self) -> None:
+    def check(self, *, card: bool = True) -> None:
         """Compare the split with its digest, and every count with the split.
+
+        Args:
+            card: As in `problem`.
 
         Raises:
             DamagedSetError: They differ.
         """
+        if problem := self.problem(card=card):
+            raise DamagedSetError(
+                f"{problem}; delete its file in {FOLDER}/ of the store and run "
+                f"`sarbench data prepare {self.given}`"
+            )
+
+    def problem(self, *, card: bool = True) -> str:
+        """Return the first contradiction in the description; empty if there is none.
+
+        Args:
+            card: Compare it with the card of the set, which newer versions may change.
+        """
         summary, split = self.summary, self.split
-        advice = (
-            f"delete its file in {FOLDER}/ of the store and run "
-            f"`sarbench data prepare {self.given}`"
-        )
         try:
             found = split_digest(split.members())
         except (IndexError, ValueError, TypeError) as error:
-            raise DamagedSetError(
-                f"the split of {self.given} is damaged ({error}); {advice}"
-            ) from error
+            return f"the split of {self.given} is damaged ({error})"
         labelled = summary.kind == "dataset" or summary.split_digest != ""
         if labelled and found != summary.split_digest:
-            raise DamagedSetError(
+            return (
                 f"the split of {self.given} has digest {found[:12]} instead of "
-                f"{summary.split_digest[:12]}; {advice}"
+                f"{summary.split_digest[:12]}"
             )
         ids = split.ids.tolist()
         if split.group is not None and split.group.shape != split.labels.shape:
-            raise DamagedSetError(
-                f"the groups of {self.given} are not one number for each chip; {advice}"
-            )
+            return f"the groups of {self.given} are not one number for each chip"
         unsorted = ids != sorted(ids) or list(split.classes) != sorted(split.classes)
         if unsorted or min(split.labels, default=0) < 0:
-            raise DamagedSetError(
-                f"the chips or classes of {self.given} are not in order; {advice}"
-            )
-        expected = self._expected()
+            return f"the chips or classes of {self.given} are not in order"
+        expected = self._of_split() | (self._of_card() if card else {})
         wrong = [name for name, value in expected.items() if getattr(summary, name) != value]
         if summary.dtype not in FULL_SCALE:
             wrong.append("dtype")
         if wrong:
-            raise DamagedSetError(
-                f"the description of {self.given} has wrong values for {', '.join(wrong)}; {advice}"
-            )
+            return f"the description of {self.given} has wrong values for {', '.join(wrong)}"
+        return ""
 
-    def _expected(self) -> dict[str, Any]:
-        """Return the fields of the summary that follow from card and split."""
+    def _of_card(self) -> dict[str, Any]:
+        """Return the fields of the summary that follow from the card."""
         card = card_of(self.given)
         names = "name", "kind", "transform", *([] if card.crop_from_sizes else ["crop_px"])
-        expected: dict[str, Any] = {name: getattr(card, name) for name in names}
-        if card.kind != "dataset":
-            return expected
+        return {name: getattr(card, name) for name in names}
+
+    def _of_split(self) -> dict[str, Any]:
+        """Return the fields of the summary that follow from the split; none for a pool."""
+        if card_of(self.given).kind != "dataset":
+            return {}
         split = self.split
         counts = count(Counter((name, is_test) for _, name, is_test in split.members()))
         used = tuple(split.classes[number] for number in np.unique(split.labels))
-        return expected | {"counts": counts, "classes": used, "count": len(split.ids)}
+        return {"counts": counts, "classes": used, "count": len(split.ids)}
 
 
 def set_path(root: Path, given: str, data_digest: str, split: str) -> Path:
@@ -190,7 +198,7 @@ def read_set(path: Path) -> SetDescription:
         )
         return SetDescription(stored["given"], summary, split)
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
-        raise DamagedSetError(f"{path} does not describe a set ({error}); delete it") from error
+        raise DamagedSetError(f"{path} does not describe a set ({error}); {DELETE}") from error
 
 
 def read_checked_set(path: Path) -> SetDescription:

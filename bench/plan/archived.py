@@ -17,8 +17,14 @@ from ...methods._registry import own_names
 from ...protocols import PROTOCOLS
 from ...results.record import PretrainRecord, RunRecord, Strict
 from ..data.registry import add_cards
-from ..data.set_descriptions import FOLDER, card_path, read_set, set_path
+from ..data.set_descriptions import (
+    FOLDER,
+    card_path,
+    read_set,
+    set_path,
+)
 from ..data.sharing import Sharing
+from ..data.splits import DamagedSetError
 from ..grid.applicable import NotApplicable
 from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import Grid, GridError, read_grid
@@ -26,7 +32,7 @@ from ..grid.trials import tuning_grid
 from ..identity import Kind, Run
 from ..method_facts.method_info import MethodInfo, describe
 from ..store.archive import AGAIN, GRID, PLAN, ArchivedStore, ArchiveError
-from ..store.records import HISTORY, Store
+from ..store.records import HISTORY, DamagedRecordError, Store
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE
 from ..store.step_times import FOLDER as STEP_TIMES
@@ -34,8 +40,10 @@ from ..store.step_times import step_time_file
 from .entry import Cause, Entry, State
 from .filters import Filters
 from .plan import Plan
+from .verifiable import described, refuse_unverifiable
 
 RUN = TypeAdapter(PlannedRun)
+FORCE = "run the grid again with --force for this run"
 OWN = [one.name for one in fields(PlannedRun) if one.name not in ("pretraining", "identity")]
 
 
@@ -100,8 +108,8 @@ def members_of(
             each method.
 
     Raises:
-        ArchiveError: The store does not describe a data set or pool, or predictions are missing
-            without which there would be nothing to verify.
+        ArchiveError: The store does not describe a data set or pool, or contradicts itself, or
+            predictions are missing without which there would be nothing to verify.
     """
     members: dict[str, bytes | Path] = {GRID: grid}
     drawn = set[str]()
@@ -123,7 +131,11 @@ def members_of(
     members |= {"pretrain.jsonl": _lines(starts), "evaluate.jsonl": _lines(records)}
     if scores:
         for record in records:
-            members |= _files(store, "evaluate", record.key, [PREDICTIONS_FILE])
+            found = _files(store, "evaluate", record.key, [PREDICTIONS_FILE])
+            if not found:
+                place = store.folder("evaluate", record.key) / PREDICTIONS_FILE
+                raise ArchiveError(f"{place} is missing; {FORCE}")
+            members |= found
     else:
         members |= _classes(store, records)
     sets = {}
@@ -134,6 +146,10 @@ def members_of(
                 f"the store {store.shown} does not describe {name}; run `sarbench data prepare "
                 f"{name}` first, with the same --runs and --data"
             )
+        try:
+            read_set(path).check(card=False)
+        except DamagedSetError as error:
+            raise ArchiveError(str(error)) from error
         sets[name] = path.name
         members[f"{FOLDER}/{path.name}"] = path
         mine = card_path(store.root, name)
@@ -173,9 +189,7 @@ def _classes(store: Store, records: list[RunRecord]) -> dict[str, bytes]:
         try:
             found = store.read_predictions(path, record.predictions_digest, ("classes",))
         except FileNotFoundError:
-            raise ArchiveError(
-                f"{path} is missing; run the grid again with --force for this run, or keep scores"
-            ) from None
+            raise ArchiveError(f"{path} is missing; {FORCE}") from None
         columns.setdefault(record.identity["split_digest"], []).append(found["classes"])
     members = {}
     for split, found in columns.items():
@@ -226,18 +240,22 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         starts = [one.planned for one in read.pretrain]
         runs = [_entry(one, starts[one.start], store) for one in read.runs]
         pretrain = [_entry_of_start(one, store) for one in read.pretrain]
-        data = {name: read_set(folder / FOLDER / file).summary for name, file in read.sets.items()}
+        data = {name: described(file, store) for name, file in read.sets.items()}
     except FileNotFoundError as error:
         raise ArchiveError(f"{archive} has no {Path(error.filename).name}; {AGAIN}") from None
+    except (ArchiveError, DamagedRecordError) as error:
+        raise ArchiveError(str(error)) from error
     except (TypeError, ValueError, LookupError) as error:
         raise ArchiveError(
             f"{archive}: its plan or a record of it cannot be read by this version "
             f"({_reason(error)}); use the version that wrote it, named in its manifest.json"
         ) from error
+    refuse_unverifiable(runs, data, store)
     filters.check([entry.planned for entry in runs])
     grid = _grid(read, store)
     runs = [entry for entry in runs if filters.matches(entry.planned)]
     wanted = {id(entry.planned.pretraining) for entry in runs}
+    rows = {start.without_at().row for start in starts if filters.of_row(start)}
     return Plan(
         grid=grid,
         methods=read.methods,
@@ -249,11 +267,19 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         not_applicable=[
             one
             for one in read.not_applicable
-            if not filters.methods or one[0] in {start.row for start in starts}
+            if (not filters.methods or one[0] in rows)
+            and (not filters.protocols or _of_protocols(one, filters))
         ],
         failing=set(read.failing),
         moved=_moved(read.methods, runs, archive),
     )
+
+
+def _of_protocols(entry: NotApplicable, filters: Filters) -> bool:
+    """Return whether an entry is about a whole encoder, or about one of the wanted protocols."""
+    _, what, _ = entry
+    named = what.split(" with readout ")[0].split(", ")
+    return what.startswith("encoder ") or not set(named).isdisjoint(filters.protocols)
 
 
 def archived_grid(store: ArchivedStore) -> Grid:

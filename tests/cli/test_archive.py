@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import tempfile
 import warnings
@@ -237,6 +238,10 @@ def header_of(shape: tuple[int, ...]) -> bytes:
     return file.getvalue()
 
 
+def other_side(found: re.Match[bytes]) -> bytes:
+    return b"0" if found[0] == b"1" else b"1"
+
+
 def without_method(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return lambda plan: plan | {"methods": {k: v for k, v in plan["methods"].items() if k != name}}
 
@@ -296,6 +301,19 @@ DAMAGES = [
     ("no method", lambda made, path: archives.with_plan(
         made / "kept.zip", path, without_method("raw_pixels")),
      "its plan.json does not describe the methods raw_pixels, which its grid"),
+    ("no predictions", lambda made, path: edited(
+        made, path, lambda n, c: b"" if of_prediction(n) and n > "evaluate/8" else None,
+        listed=True), "are without predictions, so nothing verifies the scores; get a whole copy"),
+    ("other labels", lambda made, path: edited(
+        made, path, lambda n, c: re.sub(rb'(?<="is_test": \[)[01]', other_side, c)
+        if n.startswith("sets/") else None, listed=True),
+     "the split of synthetic has digest "),
+    ("no set", lambda made, path: archives.with_plan(
+        made / "kept.zip", path, lambda plan: plan | {"sets": {}}),
+     "are without a description of synthetic in sets/"),
+    ("no text of a set", lambda made, path: edited(
+        made, path, lambda n, c: b"{" if n.startswith("sets/") else None, listed=True),
+     ".json does not describe a set (Expecting property name"),
     ("other plan", lambda made, path: edited(
         made, path, lambda n, c: c.replace(b'"start":', b'"starts":') if n == "plan.json" else None,
         listed=True), "cannot be read by this version (runs.0.start: Field required)"),
@@ -316,6 +334,32 @@ def test_a_damaged_archive_is_refused_with_the_reason(
         assert str(path) in errors
         assert tempfile.gettempdir() + "/sarbench-" not in errors
     assert not (tmp_path / "x").exists()
+
+
+def test_a_run_without_predictions_is_not_archived(made: Path, tmp_path: Path, call: Call):
+    kept = next((made / "runs" / "evaluate").glob("*/predictions.npz"))
+    aside = kept.rename(tmp_path / "aside.npz")
+    try:
+        words = ("archive", made / "grid.toml", *on_store(made), "--out", tmp_path / "new.zip")
+        status, _, errors = call(*words)
+    finally:
+        aside.rename(kept)
+    said = f"error: {kept} is missing; run the grid again with --force for this run\n"
+    assert (status, errors, (tmp_path / "new.zip").exists()) == (2, said, False)
+
+
+def test_only_rows_of_the_wanted_part_are_named_as_not_in_the_table(
+    made: Path, tmp_path: Path, call: Call
+):
+    listed = [["LoMaR", "linear with readout 'class'", "x"], ["Other", "encoder vit_base", "x"]]
+    path = archives.with_plan(
+        made / "kept.zip", tmp_path / "kept.zip", lambda plan: plan | {"not_applicable": listed}
+    )
+    said = "Not in the table: Other (n/a on vit_base)."
+    for options, shown in (((), True), (("-p", "knn"), True), (("-p", "knn", "-m", "mae"), False)):
+        out = call("table", path, *options).stdout
+        assert (said in out, "Not in the table: LoMaR" in out) == (shown, False)
+        assert ("Not in the table" in out) == shown
 
 
 def test_a_member_that_is_there_twice_is_refused(made: Path, tmp_path: Path, call: Call):

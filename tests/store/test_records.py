@@ -85,6 +85,14 @@ def test_a_record_with_impossible_or_unknown_values_is_refused(change):
         RunRecord.model_validate(data)
 
 
+@pytest.mark.parametrize("name", ["wall_s", "gpu_s", "peak_memory_mb"])
+def test_a_negative_cost_is_refused(name):
+    data = make_record().model_dump()
+    data["provenance"][name] = -5.0
+    with pytest.raises(ValidationError, match="greater than or equal to 0"):
+        RunRecord.model_validate(data)
+
+
 def test_attempts_are_numbered_and_kept_with_a_record(tmp_path):
     store, record = Store(tmp_path), make_record()
     for i in range(11):
