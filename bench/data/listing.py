@@ -59,7 +59,7 @@ def check_listing(card: Card, listing: Listing) -> None:
             raise DatasetMismatchError(
                 f"{card.name}: {listing.source} holds no image; {no_image_advice(listing.source)}"
             )
-        if card.total not in (None, len(listing.entries)):
+        if listing.source and card.total not in (None, len(listing.entries)):
             other = f". To use these images, name the pool folder:{listing.source}"
             raise DatasetMismatchError(
                 f"{card.name} in {listing.source}: expected {card.total} images, found "

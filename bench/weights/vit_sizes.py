@@ -159,7 +159,7 @@ def _heads(width: int, relative: Tensor | None, stated: Stated) -> tuple[int, li
         )
     heads = width // HEAD_WIDTH
     note = (
-        f"{heads} heads, {HEAD_WIDTH} wide each, are assumed; the shapes in a file do not show "
+        f"heads = {heads}, each {HEAD_WIDTH} wide, is assumed; the shapes in a file do not show "
         "their number"
     )
     if width in OTHER_HEADS:

@@ -44,10 +44,41 @@ def test_a_square_that_is_empty_or_the_whole_chip_is_refused(share):
         Config(share)
 
 
-@pytest.mark.parametrize("name", ["background", "target_only", "label_shuffle"])
+@pytest.mark.parametrize(
+    "name", ["background", "target_only", "registered_pixels", "label_shuffle"]
+)
 def test_probes_are_controls_of_the_prepared_chip(name):
     method = _registry.get(name)
     assert method.control
     assert method.evaluation_input == "chip"
     assert method.protocols == ("linear", "logistic", "knn")
     assert method.shuffles_labels == (name == "label_shuffle")
+
+
+def test_registered_pixels_move_with_the_target():
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(12, 12, generator=generator) + 1
+    chips = torch.zeros(3, 1, 32, 32)
+    for chip, (row, column) in zip(chips, [(10, 10), (4, 14), (15, 6)], strict=True):
+        chip[0, row : row + 12, column : column + 12] = target
+    registered = _registry.get("registered_pixels")
+    found = registered.build_encoder(registered.Config(0.5, 3), None)(chips)
+    assert found.shape == (3, 1, 16 * 16)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    assert found[0].count_nonzero() > 100
+
+
+def test_the_square_around_the_brightest_pixel_by_hand():
+    """On a chip of 4 x 5, the largest value is in row 0 and column 4."""
+    chip = torch.arange(20.0).flip(0).view(1, 1, 4, 5).flip(3)
+    registered = _registry.get("registered_pixels")
+    found = registered.build_encoder(registered.Config(0.75, 1), None)(chip)
+    assert found.tolist() == [[[0, 0, 0, 18, 19, 0, 13, 14, 0]]]
+
+
+def test_squares_that_cannot_be_are_refused():
+    registered = _registry.get("registered_pixels")
+    for config in ({"side_share": 0.0}, {"side_share": 1.5}, {"bright_px": 0}, {"bright_px": 4}):
+        with pytest.raises(MethodConfigError, match="must be"):
+            registered.Config(**config)
