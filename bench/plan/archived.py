@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ...methods._registry import names as method_names
 from ...methods._registry import own_names
 from ...protocols import PROTOCOLS
-from ...results.record import PretrainRecord, RunRecord, Strict
+from ...results.record import PretrainRecord, RunRecord
 from ..data.registry import add_cards
 from ..data.set_descriptions import (
     FOLDER,
@@ -23,7 +23,6 @@ from ..data.set_descriptions import (
     read_set,
     set_path,
 )
-from ..data.sharing import Sharing
 from ..data.splits import DamagedSetError
 from ..grid.applicable import NotApplicable
 from ..grid.expand import PlannedPretraining, PlannedRun
@@ -37,7 +36,8 @@ from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE
 from ..store.step_times import FOLDER as STEP_TIMES
 from ..store.step_times import step_time_file
-from .entry import Cause, Entry, State
+from .archived_json import ArchivedPlan, ArchivedRun, ArchivedStart
+from .entry import Cause, Entry
 from .filters import Filters
 from .plan import Plan
 from .verifiable import described, refuse_unverifiable
@@ -45,51 +45,6 @@ from .verifiable import described, refuse_unverifiable
 RUN = TypeAdapter(PlannedRun)
 FORCE = "run the grid again with --force for this run"
 OWN = [one.name for one in fields(PlannedRun) if one.name not in ("pretraining", "identity")]
-
-
-class ArchivedEntry(Strict):
-    """The state of a pretraining or run when the archive was made."""
-
-    state: State
-    cause: Cause | None = None
-    detail: str = ""
-    failure_class: str | None = None
-
-
-class ArchivedStart(ArchivedEntry):
-    """A pretraining of the plan."""
-
-    planned: PlannedPretraining
-
-
-class ArchivedRun(ArchivedEntry):
-    """A run of the plan.
-
-    Attributes:
-        start: Place of its pretraining in the plan.
-        key: Key of its record, which holds its identity.
-        identity: Its identity, without a record.
-        planned: The other fields of a planned run.
-    """
-
-    start: int
-    key: str | None = None
-    identity: dict[str, Any] | None = None
-    planned: dict[str, Any]
-
-
-class ArchivedPlan(Strict):
-    """Everything of a plan that its records do not hold."""
-
-    pretrain: list[ArchivedStart]
-    runs: list[ArchivedRun]
-    methods: dict[str, MethodInfo]
-    sets: dict[str, str]  # name of a data set or pool -> file in `sets/`
-    sharing: list[tuple[tuple[str, ...], dict[str, Sharing]]]
-    seen: list[tuple[tuple[str, ...], dict[str, Sharing]]] = Field(default_factory=list)
-    not_applicable: list[NotApplicable]
-    failing: list[str]
-    trials: bool = False  # the plan is that of the trials of [tune]
 
 
 def members_of(
