@@ -81,8 +81,6 @@ class Registered(Flatten):
 class RegisteredPixels(RawPixels):
     """The chip cut again around its brightest part."""
 
-    Config = Config
-
     @classmethod
     def build_encoder(
         cls, config: Config, encoder: EncoderConfig | None, drop_path: float = 0.0
