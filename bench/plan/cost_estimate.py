@@ -237,17 +237,19 @@ def _kinds_of_run(planned: PlannedRun) -> list[Sized]:
     epochs = _share_of_epochs(planned)
     alike = (protocol, planned.swept, planned.dataset, encoder)
     near = (*alike, planned.shots)
-    kinds = [(*near, planned.condition), near, alike]
-    sized: list[Sized] = [(kind, epochs) for kind in (*kinds, (protocol, encoder))]
-    return sized
+    kinds: list[Kind] = [(*near, planned.condition), near, alike, (protocol, encoder)]
+    return [(kind, epochs) for kind in kinds]
 
 
 def _kinds_of_pass(planned: PlannedRun) -> list[Sized]:
     """Return the kinds of comparable passes over a data set, the most similar first."""
     encoder, work = _encoder(planned.pretraining), _work_of(planned.pretraining)
-    kinds = [("pass", planned.dataset, encoder), ("pass", "", encoder)]
-    every: list[Sized] = [*((kind, 1.0) for kind in kinds), (("pass", planned.dataset), work)]
-    return [(kind, size) for kind, size in every if size]
+    kinds: list[Sized] = [
+        (("pass", planned.dataset, encoder), 1.0),
+        (("pass", "", encoder), 1.0),
+        (("pass", planned.dataset), work),
+    ]
+    return [(kind, size) for kind, size in kinds if size]
 
 
 def _listed(planned: PlannedPretraining) -> tuple[str, float]:

@@ -8,7 +8,7 @@ from ..data.find_set import DIGEST, Splits
 from ..data.registry import add_cards
 from ..data.set_descriptions import FOLDER, write_description
 from ..identity import KINDS, Kind, Pretraining, from_json
-from ..store.atomic import copy_once
+from ..store.atomic import copy_once, write_atomic
 from ..store.records import (
     ENCODER,
     HISTORY,
@@ -218,7 +218,7 @@ class _Merge:
         if kind == "pretrain" and ENCODER not in files:
             self.result.unweighted.append(what)
             if not self.dry_run:  # `check` then knows that these weights are not lost
-                (target / UNWEIGHTED).write_text(f"{self.other.shown.name}\n", "utf-8")
+                write_atomic(target / UNWEIGHTED, f"{self.other.shown.name}\n")
         if unscored:
             self.result.unscored.append((what, unscored))
         return True
