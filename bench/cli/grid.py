@@ -21,7 +21,7 @@ from ..plan.given_warnings import given_warnings
 from ..plan.plan import Plan, describe_entry
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
-from .app import app, err, out, print_json, print_status, warn
+from .app import app, err, out, print_json, print_status, text_width, warn
 from .data import prepare_missing
 from .grid_arguments import Request, grid_command
 from .options import DATA, RUNS, Json, RunsDir
@@ -220,8 +220,9 @@ def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None)
     board = leaderboard(made, predictions=predictions_of(made, request.store), gain=True)
     folder = request.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
-        write_atomic(folder / f"demo.{ending}", render(board, style))
-    out.file.write(render(board, "text"))
+        path = folder / f"demo.{ending}"
+        write_atomic(path, render(board, style, width=text_width(path)))
+    out.file.write(render(board, "text", width=text_width()))
     out.print(f"\n{request.grid.about.strip()}", markup=False)
     out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {request.store.root}")
     raise typer.Exit(1 if failed else 0)
