@@ -169,7 +169,9 @@ def write_figure(
     """
     predictions = predictions_of(plan, store)
     board = leaderboard(plan, predictions=predictions)
-    figures, skipped = all_figures(plan, store, predictions, board, encoders=True)
+    figures, skipped = all_figures(
+        plan, store, predictions, board, encoders=True, every=name.startswith("cost-")
+    )
     found = {one.name: one for one in figures}
     if name not in found:
         reasons = "".join(f"\nmissing: {reason}" for reason in skipped)
