@@ -59,7 +59,12 @@ def hidden_except(visible: Int[Tensor, "R V"], count: int) -> Bool[Tensor, "R N"
 
 
 def windows(
-    patch_grid: tuple[int, int], side: int, number: int, images: int, rng: torch.Generator
+    patch_grid: tuple[int, int],
+    side: int,
+    number: int,
+    images: int,
+    rng: torch.Generator,
+    patch_px: int,
 ) -> Int[Tensor, "R M"]:
     """Return the patches of `number` square windows of each image, image after image.
 
@@ -71,10 +76,15 @@ def windows(
     """
     places = [length - side + 1 for length in patch_grid]
     if min(places) < number:
+        need, fit = number + side - 1, min(places)
+        fewer = f"set windows = 1{f' (up to {fit} fit)' if fit > 1 else ''}"
+        if fit < 1:
+            fewer = f"an input of {side * patch_px} px or more with windows = 1"
         raise MaskingError(
-            f"{number} windows of {side} x {side} patches need {number + side - 1} patches along "
-            f"each side, but the patch grid is {patch_grid[0]} x {patch_grid[1]}; use fewer or "
-            "smaller windows"
+            f"{number} windows of {side} x {side} patches of {patch_px} px do not fit an input of "
+            f"{patch_grid[0] * patch_px} x {patch_grid[1] * patch_px} px; they need {need} patches "
+            f"along each side, so {need * patch_px} px or more; use such an input, or {fewer} in "
+            "the method's config"
         )
     top, left = (
         random_order(images, length, rng)[:, :number].reshape(-1, 1, 1) for length in places

@@ -81,7 +81,10 @@ def plan(request: Request, as_json: Json = False) -> None:
             f"`sarbench data prepare {name}`"
         )
     if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
-        out.print(str(Costs(made).missing(made)))
+        estimate = Costs(made).missing(made)
+        out.print(str(estimate))
+        if estimate.assumption:
+            out.print(estimate.assumption)
     if made.tuning and made.open_trials:
         command = request.trials(made.tuning).command("plan")
         out.print(f"trials of [tune] are missing: {command}", markup=False)

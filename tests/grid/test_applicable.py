@@ -40,8 +40,8 @@ def setup(method: str, size: str = "vit_nano", **config: object) -> MethodSetup:
     ("given", "reason"),
     [
         # 14 patches along a side leave 14 - 7 + 1 = 8 places for a window of 7
-        (setup("lomar", windows=20), "20 windows of 7 x 7 patches need 26 patches"),
-        (setup("lomar", windows=9), "9 windows of 7 x 7 patches need 15 patches"),
+        (setup("lomar", windows=20), "they need 26 patches along each side, so 208 px or more"),
+        (setup("lomar", windows=9), "use such an input, or set windows = 1 (up to 8 fit)"),
         # 0.3 x 768 = 230.4, and 230 = 12 x 19 + 2
         (setup("i_jepa", "vit_base", predictor_share=0.3), "is 230; it must be a multiple of 4"),
         (setup("i_jepa", targets=40), "40 targets leave no context of "),
