@@ -76,22 +76,34 @@ def windows(
     """
     places = [length - side + 1 for length in patch_grid]
     if min(places) < number:
-        need, fit = number + side - 1, min(places)
-        fewer = f"set windows = 1{f' (up to {fit} fit)' if fit > 1 else ''}"
-        if fit < 1:
-            fewer = f"an input of {side * patch_px} px or more with windows = 1"
-        raise MaskingError(
-            f"{number} windows of {side} x {side} patches of {patch_px} px do not fit an input of "
-            f"{patch_grid[0] * patch_px} x {patch_grid[1] * patch_px} px; they need {need} patches "
-            f"along each side, so {need * patch_px} px or more; use such an input, or {fewer} in "
-            "the method's config"
-        )
+        raise MaskingError(_too_many(patch_grid, side, number, patch_px))
     top, left = (
         random_order(images, length, rng)[:, :number].reshape(-1, 1, 1) for length in places
     )
     step = torch.arange(side, device=rng.device)
     patches = (top + step[:, None]) * patch_grid[1] + left + step  # (R, side, side)
     return patches.flatten(1)
+
+
+def _too_many(patch_grid: tuple[int, int], side: int, number: int, patch_px: int) -> str:
+    """Return the message about windows that do not fit: inputs and numbers that do."""
+    rows, columns = patch_grid
+    one_px, least_px = side * patch_px, (number + side - 1) * patch_px
+    area = f"{side} x {side} patches of {patch_px} px"
+    given = f"{rows * patch_px} x {columns * patch_px} px"
+    if number == 1:
+        return (
+            f"a window of {area} does not fit an input of {given}; it needs {one_px} px or more; "
+            "use such an input, or set a smaller `window` in the method's config"
+        )
+    fit = min(patch_grid) - side + 1
+    fewer = f"or set windows = 1 (up to {fit} fit)" if fit > 1 else "or set windows = 1"
+    if fit < 1:
+        fewer = f"below {least_px} px with windows = 1"
+    return (
+        f"{number} windows of {area} do not fit an input of {given}; they need {least_px} px or "
+        f"more, and one window needs {one_px} px; use such an input, {fewer} in the method's config"
+    )
 
 
 def block_size(

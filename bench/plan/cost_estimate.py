@@ -71,7 +71,8 @@ class Estimate:
         elif self.rough:
             source += f"; {self.rough} pieces of work from a rough table"
         if self.published:
-            source += f"; {self.published} pretrainings by the published size of their pool"
+            plural = "s" * (self.published != 1)
+            source += f"; {self.published} pretraining{plural} by the published size of their pool"
         if self.unknown:
             plural = "s" * (self.unknown != 1)
             source += f"; without {self.unknown} pretraining{plural} whose pool or recipe is not "
