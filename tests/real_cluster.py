@@ -23,6 +23,7 @@ NEEDS_SLURM = [
         subprocess.run([CLUSTER, "status"], check=False).returncode != 0,
         reason="no SLURM controller answers; `make cluster` starts one on a Debian machine",
     ),
+    pytest.mark.usefixtures("no_job_is_left"),
 ]
 PROFILE = """
 partition = "gpu"
