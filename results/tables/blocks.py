@@ -50,7 +50,7 @@ def _separated(sheet: Sheet, columns: Columns, fits: Fits, level: int) -> list[C
 def _even(sheet: Sheet, columns: Columns, fits: Fits) -> list[Columns]:
     """Return columns as the fewest groups of about equal size that fit."""
     for count in range(2, len(columns)):
-        ends = [len(columns) * n // count for n in range(count + 1)]
+        ends = [-(-len(columns) * n // count) for n in range(count + 1)]
         found = [columns[a:b] for a, b in pairwise(ends)]
         if all(len(some) == 1 or fits(_block(sheet, some)) for some in found):
             return found
