@@ -11,7 +11,6 @@ from ..data.find_set import Splits, open_set
 from ..data.packed import Summary
 from ..evaluation.evaluate import Evaluation
 from ..identity import Pretraining, Resources
-from ..plan.plan import Plan
 from ..store.atomic import npz, write_atomic
 from ..store.records import Store
 from .attention import (
@@ -23,18 +22,6 @@ from .attention import (
 )
 
 VERSION = 1  # of the stored arrays; raised when their computation changes
-
-
-def with_encoder(plan: Plan, store: Store) -> dict[str, Pretraining]:
-    """Return the pretraining of the first stored encoder of each row."""
-    found: dict[str, Pretraining] = {}
-    for entry in plan.pretrain:
-        start = entry.planned
-        if entry.state == "done" and start.identity and start.identity.encoder:
-            path = store.encoder(start.identity.key)
-            if path.exists():
-                found.setdefault(start.row, start.identity)
-    return found
 
 
 def places_of(

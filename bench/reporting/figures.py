@@ -18,6 +18,7 @@ from ...results.scores import Column, Score, by_column, column_name
 from ...results.statistics.interquartile import interquartile_mean
 from ...results.statistics.ranks import TooFewBlocksError, rank_methods
 from ..data.packed import Summary
+from ..identity import Pretraining
 from ..plan.plan import Plan
 from ..store.atomic import read_lines
 from ..store.records import Store
@@ -216,13 +217,13 @@ def interquartile_means(board: Leaderboard, scores: Sequence[Score]) -> list[str
 
 def encoder_figures(plan: Plan, store: Store) -> Offer:
     """Return t-SNE of features and attention distances of the first encoder of each row."""
-    from .encoder_figures import attention_of, places_of, with_encoder
-
-    found = list[NamedFigure]()
-    every = with_encoder(plan, store)
+    every = _with_encoder(plan, store)
     rows = dict(list(every.items())[:MOST_ROWS])
     if not rows:
         return [], [f"{ENCODERS}: no weights are here (an archive holds none)"]
+    from .encoder_figures import attention_of, places_of  # imports torch
+
+    found = list[NamedFigure]()
     fewer = f" Drawn: {len(rows)} of {len(every)} encoders." if len(rows) < len(every) else ""
     datasets = [plan.data[name] for name in _datasets(plan) if name in plan.data]
 
@@ -245,6 +246,18 @@ def encoder_figures(plan: Plan, store: Store) -> Offer:
         "whole chips without a mask and without the class token. Dashed: uniform attention." + fewer
     ), lambda: attention_figure(*attention_of(attentive, datasets[0], store))))  # fmt: skip
     return found, []
+
+
+def _with_encoder(plan: Plan, store: Store) -> dict[str, Pretraining]:
+    """Return the pretraining of the first stored encoder of each row."""
+    found: dict[str, Pretraining] = {}
+    for entry in plan.pretrain:
+        start = entry.planned
+        if entry.state == "done" and start.identity and start.identity.encoder:
+            path = store.encoder(start.identity.key)
+            if path.exists():
+                found.setdefault(start.row, start.identity)
+    return found
 
 
 def prediction_figures(plan: Plan, store: Store) -> Offer:
