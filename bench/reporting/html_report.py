@@ -13,6 +13,7 @@ from ...results.published.schema import Published
 from ...results.published.sheets import paper_sheets
 from ...results.record import RunRecord
 from ...results.scores import LeaderboardError
+from ...results.tables.blocks import LINE
 from ...results.tables.render import render, render_sheets
 from ..data.prepare import NotPreparedError
 from ..grid.expand import PlannedRun
@@ -65,7 +66,7 @@ def write_report(
         board = report.boards[0]
         if style == "latex":  # for a paper: as `table` prints it without options
             board = replace(board, gains=None)
-        text = render(board, style, layout, notes=style != "latex")
+        text = render(board, style, layout, notes=style != "latex", width=LINE)
         write_atomic(folder / f"leaderboard.{ending}", text.encode())
     if report.paper:
         for style in ("markdown", "latex"):
@@ -166,7 +167,9 @@ def write_figure(
     """
     predictions = predictions_of(plan, store)
     board = leaderboard(plan, predictions=predictions)
-    figures, skipped = all_figures(plan, store, predictions, board, encoders=True)
+    figures, skipped = all_figures(
+        plan, store, predictions, board, encoders=True, every=name.startswith("cost-")
+    )
     found = {one.name: one for one in figures}
     if name not in found:
         reasons = "".join(f"\nmissing: {reason}" for reason in skipped)

@@ -80,8 +80,7 @@ def _details(board: Leaderboard, cell: Cell) -> str:
     metric = board.measure
     text = f"{cell.n} of {cell.expected} runs"
     if cell.low is not None and cell.high is not None:
-        limits = f"{metric.text(cell.low)} to {metric.text(cell.high)}"
-        text += f"; interval {limits} {OVER[cell.unit]}"
+        text += f"; interval {metric.limits(cell.low, cell.high)} {OVER[cell.unit]}"
     gain = board.gains.differences.get((cell.method, cell.column)) if board.gains else None
     if board.gains and gain and gain.low is not None and gain.high is not None:
         limits = f"{metric.signed(gain.low)} to {metric.signed(gain.high)}"
