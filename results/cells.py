@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from .scores import ChipSource, Column, Score, Shots, start_means, starts_of, unit_values
-from .statistics.intervals import Variance, add, seed_variance
+from .statistics.intervals import Variance, seed_variance, with_chips
 from .statistics.two_way import two_way_mean
 from .statistics.units import (
     FEWEST_GROUPS,
@@ -263,7 +263,7 @@ def _variance(
         return None
     if unit == "pretrain_seeds+chips":
         means = start_means(group, metric)
-        return add(seed_variance(means), of_chips) if means.size > 1 else None
+        return with_chips(seed_variance(means), of_chips) if means.size > 1 else None
     return of_chips
 
 

@@ -17,9 +17,15 @@ from jaxtyping import Float
 from .cells import Outcome, outcomes_of
 from .conclusions import Tested
 from .scores import ChipSource, Column, Score, starts_of
-from .statistics.intervals import Interval, Variance, add, seed_variance, single_score
+from .statistics.intervals import (
+    Interval,
+    Variance,
+    add,
+    seed_variance,
+    single_score,
+    with_chips,
+)
 from .statistics.paired import Effect, PairedTest, chip_test, effect, sign_flip
-from .statistics.student_t import two_sided_p
 from .statistics.units import (
     FEWEST_GROUPS,
     FEWEST_PRETRAINED,
@@ -75,7 +81,7 @@ def column_difference(
         ]
         of_chips = outcomes["a"].variance("chips", outcomes["b"]) if outcomes else None
         unit = "pretrain_seeds+chips" if of_chips else "pretrain_seeds"
-        variance = add(*parts, *([of_chips] if of_chips else []))
+        variance = with_chips(add(*parts), of_chips) if of_chips else add(*parts)
         if variance.value < 1e-18:  # all scores are equal up to rounding
             return tested("the scores do not vary")
         return tested(found=_student(gap, variance, sum(starts)))
@@ -112,8 +118,8 @@ def _interval(gap: float, variance: Variance | None, n: int) -> Interval | None:
 def _student(gap: float, variance: Variance, n: int) -> tuple[Effect, PairedTest]:
     """Return a difference with its interval, and the two-sided test that it is 0."""
     half = variance.half()
-    p = two_sided_p(float(abs(gap) / np.sqrt(variance.value)), variance.df)
-    return Effect(Interval(gap, gap - half, gap + half, n), None), PairedTest(p, 0.0, n, False)
+    size = Effect(Interval(gap, gap - half, gap + half, n), None)
+    return size, PairedTest(variance.p(gap), 0.0, n, False)
 
 
 def _unmet(a: Cell, b: Cell, metric: str, unit: Unit, starts: Sequence[int]) -> str:

@@ -32,6 +32,10 @@ class Gains:
     controls: Mapping[str, str]
     differences: Mapping[tuple[str, Column], Interval]
 
+    def above(self) -> dict[tuple[str, Column], bool]:
+        """Return True for gains whose 95% interval is above 0; those without one are left out."""
+        return {at: one.low > 0 for at, one in self.differences.items() if one.low is not None}
+
     def to_json(self, row: str, column: Column) -> dict[str, Any]:
         """Return the gain of a cell as plain values, None where it has none."""
         found = self.differences.get((row, column))

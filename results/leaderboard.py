@@ -54,7 +54,9 @@ class Leaderboard:
         rank_columns: Tested columns that every ranked row completes.
         mean_rank: Mean rank of each ranked row over `rank_columns`; 1 is best.
         seeds: Evaluation seeds and pretraining seeds.
-        gains: Gains over the untrained controls; None in a table without them.
+        gains: Gains over the untrained controls; None in a table that does not show them.
+        above_untrained: True for rows and columns whose gain has a 95% interval above 0, False for
+            other gains with an interval; also in a table that does not show gains.
         measure: The metric.
     """
 
@@ -73,6 +75,7 @@ class Leaderboard:
     mean_rank: dict[str, float] = field(default_factory=dict)
     seeds: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     gains: Gains | None = None
+    above_untrained: Mapping[tuple[str, Column], bool] = field(default_factory=dict)
     measure: Metric = ACCURACY
 
     def cell(self, row: str, column: Column) -> Cell | None:
@@ -87,7 +90,9 @@ class Leaderboard:
         """Return the cells as plain values, as in `table --format json`."""
         gains = self.gains
         return [
-            asdict(cell) | (gains.to_json(cell.method, cell.column) if gains else {})
+            asdict(cell)
+            | {"above_untrained": self.above_untrained.get((cell.method, cell.column))}
+            | (gains.to_json(cell.method, cell.column) if gains else {})
             for cell in self.cells
         ]
 

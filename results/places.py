@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from .cells import Outcome
-from .statistics.intervals import Variance, add
-from .statistics.paired import SAME, holm
-from .statistics.student_t import t_quantile, two_sided_p
+from .statistics.intervals import Variance, add, with_chips
+from .statistics.paired import holm
+from .statistics.student_t import t_quantile
 from .statistics.tukey import pair_variance, range_p, range_quantile, spreads
 from .statistics.units import Unit
 
@@ -59,17 +59,14 @@ def place_methods(
     def judge(best: str, others: Sequence[str]) -> list[tuple[float, float | None]]:
         variances = []
         for row in others:
-            parts = pair_variance(spread[best], spread[row])
-            if outcomes is not None:
-                of_chips = outcomes[best].variance("chips", outcomes[row])
-                parts += [of_chips] if of_chips else []
-            variances.append(add(*parts))
-        df = np.array([variance.df for variance in variances])
-        q = [np.sqrt(2) * _ratio(means[best] - means[row], variance)
-             for row, variance in zip(others, variances, strict=True)]  # fmt: skip
-        p = range_p(np.array(q), len(means), df)
-        errors = np.sqrt([variance.value / 2 for variance in variances])
-        smallest = range_quantile(len(means), df, ALPHA) * errors
+            seeds = add(*pair_variance(spread[best], spread[row]))
+            chips = outcomes[best].variance("chips", outcomes[row]) if outcomes else None
+            variances.append(with_chips(seeds, chips) if chips else seeds)
+        gaps = [means[best] - means[row] for row in others]
+        p, smallest = _range_test(gaps, variances, len(means))
+        if any(variance.part for variance in variances):  # as `Variance.p` and `Variance.half`
+            parts = [variance.part or variance for variance in variances]
+            p, smallest = np.maximum((p, smallest), _range_test(gaps, parts, len(means)))
         return list(zip(map(float, p), map(float, smallest), strict=True))
 
     return _place(means, judge)
@@ -93,10 +90,9 @@ def place_checkpoints(
             if variance is None:
                 found.append((1.0, None))
                 continue
-            t = _ratio(means[best] - means[row], variance)
             error = float(np.sqrt(variance.value))
             first = -t_quantile(ALPHA / 2 / len(others), variance.df)
-            found.append((two_sided_p(t, variance.df), first * error))
+            found.append((variance.p(means[best] - means[row]), first * error))
         adjusted = holm([p for p, _ in found])
         return [(float(p), least) for p, (_, least) in zip(adjusted, found, strict=True)]
 
@@ -105,10 +101,15 @@ def place_checkpoints(
     return placed if known else {}
 
 
-def _ratio(difference: float, variance: Variance) -> float:
-    if abs(difference) <= SAME:
-        return 0.0
-    return abs(difference) / np.sqrt(variance.value) if variance.value > 0 else np.inf
+def _range_test(
+    gaps: Sequence[float], variances: Sequence[Variance], methods: int
+) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
+    """Return the p-value of each difference, and the smallest significant one, by Tukey's test."""
+    df = np.array([variance.df for variance in variances])
+    ratios = [variance.ratio(gap) for gap, variance in zip(gaps, variances, strict=True)]
+    errors = np.sqrt([variance.value / 2 for variance in variances])
+    p = range_p(np.sqrt(2) * np.array(ratios), methods, df)
+    return p, range_quantile(methods, df, ALPHA) * errors
 
 
 def _place(means: Mapping[str, float], judge: Judge) -> dict[str, Standing]:

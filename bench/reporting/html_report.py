@@ -63,7 +63,10 @@ def write_report(
     endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
     for style, ending in endings.items():
         layout = "paper" if style == "latex" else "leaderboard"
-        text = render(report.boards[0], style, layout, notes=style != "latex", width=LINE)
+        board = report.boards[0]
+        if style == "latex":  # for a paper: as `table` prints it without options
+            board = replace(board, gains=None)
+        text = render(board, style, layout, notes=style != "latex", width=LINE)
         write_atomic(folder / f"leaderboard.{ending}", text.encode())
     if report.paper:
         for style in ("markdown", "latex"):
@@ -83,7 +86,6 @@ def report_of(
     draw: Callable[[NamedFigure], Drawing],
     *,
     encoders: bool,
-    gain: bool = False,
     on_step: OnStep,
 ) -> Report:
     """Return the content of a report, without the list of its runs.
@@ -95,7 +97,6 @@ def report_of(
         paper: As in `write_report`.
         draw: Draws a figure and returns it for the page.
         encoders: As in `write_report`.
-        gain: Add the gains to the leaderboard of accuracies.
         on_step: As in `write_report`.
     """
     predictions = predictions_of(plan, store)
@@ -104,14 +105,11 @@ def report_of(
     on_step("leaderboards")
     scores, notes = scores_of(plan), notes_of(plan, predictions)
     boards = {
-        metric: tabulate(
-            plan, scores, metric, notes, predictions, gain=gain and metric == "accuracy"
-        )
-        for metric in METRICS
+        metric: tabulate(plan, scores, metric, notes, predictions, gain=True) for metric in METRICS
     }
     for metric in recorded_metrics(plan):
         with suppress(LeaderboardError):  # a run without it, or a metric that fails here
-            boards[metric] = tabulate(plan, scores, metric, notes, predictions)
+            boards[metric] = tabulate(plan, scores, metric, notes, predictions, gain=True)
     board = boards["accuracy"]
     on_step("breakdowns")
     breakdowns = report_breakdowns(board, scores, predictions)

@@ -40,7 +40,7 @@ def leaderboard(
         predictions: Predictions, for metrics other than accuracy, balanced accuracy and macro F1,
             and for tests over test chips.
         sort: `rank`, `name` or a column.
-        gain: Add the gain of trained rows over their untrained controls.
+        gain: Show the gain of trained rows over their untrained controls.
 
     Raises:
         LeaderboardError: The plan has no run, the metric or class is unknown, or the records
@@ -69,11 +69,9 @@ def tabulate(
     compares = plan.grid.compare
     board = tabulate_scores(scores, measure, notes, sort=sort, chips=predictions, compares=compares)
     board = replace(board, notes=[*reference_notes(plan, board), *board.notes])
-    if not gain:
-        return board
     rng = stream(0, "statistics")
-    controls = untrained_rows(plan)
-    return replace(board, gains=gains_of(scores, controls, measure, predictions, rng, compares))
+    gains = gains_of(scores, untrained_rows(plan), measure, predictions, rng, compares)
+    return replace(board, gains=gains if gain else None, above_untrained=gains.above())
 
 
 def notes_of(plan: Plan, predictions: ChipPredictions | None) -> list[Note]:

@@ -187,7 +187,7 @@ def _board(
         on_step(f"{name}: {step}")
 
     report = report_of(
-        plan, store, store.root / GRID, None, draw, encoders=False, gain=True, on_step=on_part
+        plan, store, store.root / GRID, None, draw, encoders=False, on_step=on_part
     )  # fmt: skip
     part = SitePart(
         name=name,

@@ -9,7 +9,6 @@ from importlib.resources import files
 from typing import Any
 
 from ..leaderboard import Cell, Leaderboard
-from ..metric import Metric
 from ..scores import Column, column_name, labels_in_words, order_of_labels
 from ..statistics.units import OVER
 from ..tables.caption import caption, notes
@@ -76,10 +75,16 @@ def _cell_name(row: str, column: Column) -> str:
     return f"{row} | {column_name(column)}"
 
 
-def _details(cell: Cell, metric: Metric) -> str:
+def _details(board: Leaderboard, cell: Cell) -> str:
+    """Return the runs, the interval, the gain and the p-value of a cell."""
+    metric = board.measure
     text = f"{cell.n} of {cell.expected} runs"
     if cell.low is not None and cell.high is not None:
         text += f"; interval {metric.limits(cell.low, cell.high)} {OVER[cell.unit]}"
+    gain = board.gains.differences.get((cell.method, cell.column)) if board.gains else None
+    if board.gains and gain and gain.low is not None and gain.high is not None:
+        limits = f"{metric.signed(gain.low)} to {metric.signed(gain.high)}"
+        text += f"; gain {limits} over {board.gains.controls[cell.method]}"
     if cell.p_best is not None:
         text += f"; corrected p against the best {cell.p_best:.3g}"
     return text

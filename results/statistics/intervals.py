@@ -1,14 +1,15 @@
 """Student intervals of a mean."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from .student_t import t_quantile
+from .student_t import t_quantile, two_sided_p
 
 LEVEL = 0.95
+SAME = 1e-12  # scores, or sums of them, that differ by less are equal up to rounding
 
 
 class StatisticsError(ValueError):
@@ -32,14 +33,34 @@ class Interval:
 
 @dataclass(frozen=True)
 class Variance:
-    """The estimated variance of a mean, and the degrees of freedom of the estimate."""
+    """The estimated variance of a mean, and the degrees of freedom of the estimate.
+
+    Attributes:
+        value: The estimate.
+        df: Its degrees of freedom.
+        part: A part of the variance with few degrees of freedom. The interval is never narrower,
+            and a p-value never smaller, than by this part alone.
+    """
 
     value: float
     df: float
+    part: "Variance | None" = None
 
     def half(self, level: float = LEVEL) -> float:
         """Return the half-width of the two-sided Student interval."""
-        return float(t_quantile((1 + level) / 2, self.df) * np.sqrt(self.value))
+        half = float(t_quantile((1 + level) / 2, self.df) * np.sqrt(self.value))
+        return max(half, self.part.half(level)) if self.part else half
+
+    def ratio(self, difference: float) -> float:
+        """Return the size of a difference in standard errors, without regard to the part."""
+        if abs(difference) <= SAME:
+            return 0.0
+        return float(abs(difference) / np.sqrt(self.value)) if self.value > 0 else np.inf
+
+    def p(self, difference: float) -> float:
+        """Return the p-value of Student's two-sided test that a difference is 0."""
+        p = two_sided_p(self.ratio(difference), self.df)
+        return max(p, self.part.p(difference)) if self.part else p
 
 
 def add(*parts: Variance) -> Variance:
@@ -48,6 +69,16 @@ def add(*parts: Variance) -> Variance:
     if total == 0:
         return Variance(0.0, min(part.df for part in parts))
     return Variance(total, total**2 / sum(part.value**2 / part.df for part in parts))
+
+
+def with_chips(seeds: Variance, chips: Variance) -> Variance:
+    """Return the variance over pretraining seeds and test chips.
+
+    Satterthwaite's degrees of freedom are far too many where a few seeds happen to agree, so that
+    the sum alone gives an interval narrower than that over the seeds. The seeds are therefore kept
+    as a part (`tests/benchmarks/coverage_over_chips.py`).
+    """
+    return replace(add(seeds, chips), part=seeds)
 
 
 def mean_interval(scores: Float[np.ndarray, " S"], level: float = LEVEL) -> Interval:

@@ -11,11 +11,10 @@ import numpy as np
 import scipy.special
 from jaxtyping import Bool, Float, Int
 
-from .intervals import LEVEL, Interval, StatisticsError, mean_interval, single_score
+from .intervals import LEVEL, SAME, Interval, StatisticsError, mean_interval, single_score
 
 MOST_EXACT_PAIRS = 20  # 2**19 sign vectors; with more pairs signs are drawn
 DRAWS = 20_000
-SAME = 1e-12  # sums of scores that differ by less are equal up to rounding
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Notes on the gains of a table: controls, intervals that contain 0, and missing gains."""
+"""Notes on gains: columns without one, controls, intervals that contain 0, and missing gains."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,13 +7,15 @@ from ..notes import Note
 from ..scores import Column, column_name
 from ..statistics.intervals import Interval
 
+NAMED = 4  # columns in a flag
+
 
 def gain_notes(board: Leaderboard) -> list[Note]:
-    """Return the notes on gains; none for a table without them."""
+    """Return the notes on gains; of a table that does not show them, on columns without one."""
     gains = board.gains
+    found = _without_gain(board)
     if gains is None:
-        return []
-    found: list[Note] = []
+        return found
     if gains.differences:
         over: dict[str, list[str]] = {}
         for row, control in gains.controls.items():
@@ -47,6 +49,28 @@ def gain_notes(board: Leaderboard) -> list[Note]:
             f"No gain for {_by_row(missing)}: the row and its control share no finished run."
         )))  # fmt: skip
     return found
+
+
+def _without_gain(board: Leaderboard) -> list[Note]:
+    """Return a note on the columns in which no row is above its untrained encoder."""
+    above: dict[Column, bool] = {}
+    for (_, column), one in board.above_untrained.items():
+        above[column] = above.get(column, False) or one
+    columns = [column for column in board.columns if not above.get(column, True)]
+    if not columns:
+        return []
+    tested = "tested " if len(above) < len(board.columns) else ""
+    row = "checkpoint" if board.compares == "checkpoints" else "method"
+    what = (
+        f"No {row} is measurably better than its untrained encoder in {len(columns)} of "
+        f"{len(above)} {tested}column{'s' * (len(above) > 1)}"
+    )
+    names = list(map(column_name, columns))
+    short = ", ".join(names[:NAMED]) + f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+    text = f"{what} (the 95% interval of every gain contains 0 or is below): {', '.join(names)}."
+    if any(cell.place and cell.column in columns for cell in board.cells):
+        text += " Places there order rows that show no gain from pretraining."
+    return [Note("Test", text, f"{what}: {short}.")]
 
 
 def _intervals(gains: Mapping[tuple[str, Column], Interval]) -> str:

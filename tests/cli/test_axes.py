@@ -1,6 +1,7 @@
 """Conditions and swept settings in every command that shows results."""
 
 import json
+import re
 
 import pytest
 from commands import Sarbench
@@ -90,5 +91,9 @@ def test_a_report_shows_filters_and_runs_of_each_condition(axes, tmp_path, monke
     )
     assert 'data-cell="MAE | synthetic/knn/all/shift:4/readout=patch_max"' in page
     assert 'data-runs="MAE | synthetic/knn/all/shift:4/readout=patch_max"' in page
+    gain = r"\([+-]\d+\.\d\)"
+    assert re.search(f'<span class="gain"> {gain}</span>', page)
+    tables = {e: (tmp_path / "page" / f"leaderboard.{e}").read_text() for e in ("md", "txt", "tex")}
+    assert [bool(re.search(gain, text)) for text in tables.values()] == [True, True, False]
     figure = tmp_path / "page" / "figures" / "shots-synthetic-linear-shift-4.svg"
     assert "synthetic, linear, shift:4" in figure.read_text()

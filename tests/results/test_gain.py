@@ -12,7 +12,8 @@ from made_scores import DRAWN, WHOLE, Chips, cell_scores, said, score
 
 from sarbench.results.gain import gains_of
 from sarbench.results.leaderboard import tabulate_scores
-from sarbench.results.scores import Score
+from sarbench.results.page.html_page import Report, report_page
+from sarbench.results.scores import Column, Score
 from sarbench.results.tables.render import render
 
 CONTROLS = {"MAE": "Random", "LoMaR": "Random (relative)"}
@@ -30,7 +31,7 @@ def board_of(scores, controls=CONTROLS, chips=None, compares="methods"):
     rng = np.random.default_rng(0)
     made = tabulate_scores(scores, chips=chips, compares=compares)
     gains = gains_of(scores, controls, "accuracy", chips, rng, compares)
-    return replace(made, gains=gains)
+    return replace(made, gains=gains, above_untrained=gains.above())
 
 
 def gain(board, row, column=DRAWN):
@@ -126,6 +127,77 @@ def test_gains_that_may_be_zero_are_listed():
     text = said(board_of(clear + near))
     assert "interval of the gain contains 0: MAE in synthetic/linear/10." in text
     assert "contains 0: nowhere." in said(board_of(clear))
+
+
+KNN = Column("synthetic", "knn", 10)
+
+
+def two_columns(*, knn=(0.40, 0.44, 0.48)):
+    """Return scores of two methods that gain in the first column and not in the second."""
+    return [
+        *trained("MAE", [0.6, 0.61, 0.62]), *trained("LoMaR", [0.42, 0.40, 0.44]),
+        *untrained("Random", [0.40, 0.41, 0.42]), *untrained("Random (relative)", [0.41] * 3),
+        *trained("MAE", knn, KNN), *trained("LoMaR", [0.30, 0.31, 0.32], KNN),
+        *untrained("Random", [0.40, 0.41, 0.42], KNN),
+        *untrained("Random (relative)", [0.40, 0.41, 0.42], KNN),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_columns_in_which_no_method_gains_are_named_with_and_without_gains(shown):
+    """LoMaR is below its control in the second column, and MAE's interval contains 0."""
+    board = board_of(two_columns())
+    board = board if shown else replace(board, gains=None)
+    flag = (
+        "No method is measurably better than its untrained encoder in 1 of 2 columns: "
+        "synthetic/knn/10."
+    )
+    for style in ("text", "markdown", "html"):
+        assert flag in render(board, style).replace("\\", "")
+    assert "Places there order rows that show no gain from pretraining." in said(board)
+    assert ("(+d)" in said(board)) == shown
+    found = {(c["method"], c["protocol"]): c["above_untrained"] for c in board.to_json()}
+    assert found == {
+        ("MAE", "linear"): True, ("LoMaR", "linear"): False,
+        ("Random", "linear"): None, ("Random (relative)", "linear"): None,
+        ("MAE", "knn"): False, ("LoMaR", "knn"): False,
+        ("Random", "knn"): None, ("Random (relative)", "knn"): None,
+    }  # fmt: skip
+
+
+def test_one_method_that_gains_is_enough_and_gains_without_an_interval_do_not_count():
+    assert "measurably" not in said(board_of(two_columns(knn=[0.6, 0.61, 0.62])))
+    one = [replace(s, state="new", values={}) if (s.protocol, s.pretrain_seed) == ("knn", 2) else s
+           for s in two_columns()]  # fmt: skip
+    assert gain(board_of(one), "MAE", KNN)[:2] == (pytest.approx(0.015), None)
+    assert "measurably" not in said(board_of(one))
+    low = [s for s in one if s.method != "MAE"]
+    assert "untrained encoder in 1 of 1 tested column: synthetic/linear/10." in said(board_of(low))
+
+
+def test_many_columns_without_a_gain_are_counted_in_the_caption_and_named_in_the_notes():
+    columns = [Column("synthetic", "knn", shots) for shots in (1, 2, 5, 10, 20, 50)]
+    scores = [one for column in columns for one in
+              (*trained("MAE", [0.4, 0.41, 0.42], column),
+               *untrained("Random", [0.4, 0.41, 0.42], column))]  # fmt: skip
+    board = board_of(scores)
+    short = render(board, "text")
+    assert "in 6 of 6 columns: synthetic/knn/1, synthetic/knn/2, synthetic/knn/5, " in short
+    assert "synthetic/knn/10 and 2 more." in short
+    assert "synthetic/knn/20, synthetic/knn/50." in said(board)
+    assert "Places there" not in said(board)  # one method has no place
+
+
+def test_a_page_has_the_gain_of_a_cell_and_its_interval():
+    board = board_of(two_columns())
+    report = Report("t", [], [board], [], [], [], [])
+    text = report_page(report)
+    assert "data-gains checked> gain (+d)" in text
+    assert '<span class="gain"> (+20.0)</span>' in text
+    interval = board.gains.differences["MAE", DRAWN]
+    limits = f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+    assert f"; gain {limits} over Random" in text
+    assert "gain (+d)" not in report_page(replace(report, boards=[replace(board, gains=None)]))
 
 
 def test_with_all_labels_the_interval_covers_test_chips_too():

@@ -1,12 +1,18 @@
+import itertools
+
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 
 from sarbench.results.statistics.intervals import (
     StatisticsError,
+    Variance,
+    add,
     mean_interval,
     single_score,
     wilson_limits,
+    with_chips,
 )
 
 
@@ -72,3 +78,40 @@ def test_limits_of_shares_are_those_of_scipy_and_never_of_width_zero() -> None:
     assert low == pytest.approx([one.low for one in known])
     assert high == pytest.approx([one.high for one in known])
     assert (high - low).min() > 0
+
+
+def test_an_interval_over_seeds_and_chips_is_not_narrower_than_over_seeds() -> None:
+    seeds = Variance(1.0, 2.0)
+    few, many = with_chips(seeds, Variance(0.1, 50.0)), with_chips(seeds, Variance(30.0, 50.0))
+    assert few.half() == seeds.half() > add(seeds, Variance(0.1, 50.0)).half()
+    assert many.half() == add(seeds, Variance(30.0, 50.0)).half() > seeds.half()
+    for one in (few, many):  # the test and the interval agree
+        assert one.p(one.half()) == pytest.approx(0.05)
+        assert one.p(one.half(0.8)) == pytest.approx(0.2)
+    equal = with_chips(Variance(0.0, 2.0), Variance(1.0, 50.0))
+    assert equal.p(2.0) == pytest.approx(2 * scipy.stats.t.sf(2.0, 50))
+    assert Variance(0.0, 2.0).p(0.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("seeds", "ratio", "alone", "ours"),
+    [(2, 0.1, 0.873, 0.956), (2, 3.0, 0.947, 0.977), (3, 0.1, 0.923, 0.950),
+     (3, 1.0, 0.941, 0.954), (5, 0.3, 0.943, 0.943), (10, 0.1, 0.949, 0.949)],
+)  # fmt: skip
+def test_the_coverage_of_an_interval_over_seeds_and_chips(
+    seeds: int, ratio: float, alone: float, ours: float
+) -> None:
+    """Means over quantiles of both estimates; expected values by simulation of 200,000 tables.
+
+    The ratio is the variance over chips divided by that over seeds. `alone` is the coverage of the
+    sum of both variances with Satterthwaite's degrees of freedom.
+    """
+    middles = (np.arange(120) + 0.5) / 120
+    of_seeds = scipy.stats.chi2.ppf(middles, seeds - 1) / (seeds - 1)
+    of_chips = ratio * scipy.stats.chi2.ppf([0.1, 0.3, 0.5, 0.7, 0.9], 300) / 300
+    covered = []
+    for one, other in itertools.product(of_seeds.tolist(), of_chips.tolist()):
+        parts = Variance(one, seeds - 1.0), Variance(other, 300.0)
+        halves = np.array([add(*parts).half(), with_chips(*parts).half()])
+        covered.append(scipy.special.erf(halves / np.sqrt(2 * (1 + ratio))))
+    assert np.mean(covered, axis=0) == pytest.approx([alone, ours], abs=0.004)

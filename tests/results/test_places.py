@@ -9,6 +9,7 @@ import scipy.stats
 from made_scores import DRAWN, WHOLE, Chips, cell_scores, said, score
 
 from sarbench.bench.reporting.figures import _ranks
+from sarbench.results.cells import Outcome
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.places import place_methods
 from sarbench.results.scores import Column
@@ -137,17 +138,38 @@ def test_near_duplicates_count_once():
     assert (cell.high - cell.low) > 3 * (alone.high - alone.low)
 
 
-def test_all_labels_of_several_pretrainings_are_over_both():
-    scores = cell_scores("A", [0.65, 0.7, 0.75], WHOLE)
+@pytest.mark.parametrize(("spread", "wider"), [(0.01, "both"), (0.05, "seeds")])
+def test_all_labels_of_several_pretrainings_are_over_both(spread, wider):
+    """By hand; never narrower than Student's interval over the three seeds alone."""
+    scores = cell_scores("A", [0.7 - spread, 0.7, 0.7 + spread], WHOLE)
     (cell,) = tabulate_scores(scores, chips=Chips()).cells
     assert cell.unit == "pretrain_seeds+chips"
     shares = np.mean([Chips().right(s) for s in scores], axis=0)
-    chips, starts = shares.var(ddof=1) / 200 + 1 / 200**2, 0.05**2 / 3
+    chips, starts = shares.var(ddof=1) / 200 + 1 / 200**2, spread**2 / 3
     squares = (shares - shares.mean()) ** 2
     df_chips = squares.sum() ** 2 / (squares**2).sum() - 1
     df = (chips + starts) ** 2 / (chips**2 / df_chips + starts**2 / 2)
-    half = scipy.stats.t.ppf(0.975, df) * np.sqrt(chips + starts)
-    assert cell.high - cell.mean == pytest.approx(half)
+    halves = {
+        "both": scipy.stats.t.ppf(0.975, df) * np.sqrt(chips + starts),
+        "seeds": scipy.stats.t.ppf(0.975, 2) * np.sqrt(starts),
+    }
+    assert cell.high - cell.mean == pytest.approx(halves[wider])
+    assert halves[wider] == max(halves.values())
+
+
+def test_chips_never_make_a_place_more_certain():
+    """Scores of two methods 3 standard errors apart, and chips that hardly vary."""
+    values = {"A": np.array([0.70, 0.72, 0.74]), "B": np.array([0.660, 0.665, 0.67])}
+
+    def placed(count):
+        right = {row: np.arange(count) < part.mean() * count for row, part in values.items()}
+        outcomes = {row: Outcome(of * 1.0, np.empty((0, count)), None) for row, of in right.items()}
+        return place_methods(values, outcomes)["B"]
+
+    alone, many, few = place_methods(values, None)["B"], placed(5000), placed(100)
+    assert many == alone
+    assert few.p_best > alone.p_best
+    assert few.smallest_difference > alone.smallest_difference
 
 
 def test_without_predictions_a_column_with_all_labels_has_no_interval_over_heads():
