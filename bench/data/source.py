@@ -192,8 +192,11 @@ class Source(ABC):
         raise OptionError(f"{card.name} has no options; leave out {', '.join(options)}")
 
     def phoenix(self, card: Card) -> bool | None:
-        """Return whether Phoenix files are read instead of images; None: without images."""
-        return False
+        """Return whether Phoenix files are read instead of images; None: if there are no images.
+
+        Their magnitude needs a rendering, so without one images alone are read.
+        """
+        return None if card.rendering is not None else False
 
     def read(self, card: Card, entry: Entry) -> tuple[np.ndarray, ChipFacts]:
         """Return the amplitude (H, W) of a chip in its stored type, and what is known of it.
