@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ NEEDS_SLURM = [
         subprocess.run([CLUSTER, "status"], check=False).returncode != 0,
         reason="no SLURM controller answers; `make cluster` starts one on a Debian machine",
     ),
+    pytest.mark.usefixtures("no_job_is_left"),
 ]
 PROFILE = """
 partition = "gpu"
@@ -110,18 +113,23 @@ class Cluster(Sarbench):
             time.sleep(2)
         raise TimeoutError(self.call("status", self.grid, status=1).stdout)
 
-    def freeze(self, *keys: str, seconds: float = 600) -> list[tuple[str, int]]:
-        """Stop pretrainings at their first checkpoint; return their jobs and processes."""
+    def freeze(
+        self, jobs: dict[str, str], *keys: str, seconds: float = 600
+    ) -> list[tuple[str, int]]:
+        """Stop pretrainings at their first checkpoint; return their jobs and processes.
+
+        A training takes a second or two on a fast machine: `jobs` must be known before it starts
+        (`held`).
+        """
         frozen: dict[str, tuple[str, int]] = {}
         end = time.monotonic() + seconds
         while len(frozen) < len(keys):
             assert time.monotonic() < end, f"{set(keys) - set(frozen)} stored no checkpoint"
             for key in set(keys) - set(frozen):
                 if list((self.runs / "pretrain" / key).glob("checkpoint-*.pt")):
-                    job = self.jobs()[key]
-                    process = worker_of(job)
+                    process = worker_of(jobs[key])
                     os.kill(process, signal.SIGSTOP)
-                    frozen[key] = job, process
+                    frozen[key] = jobs[key], process
             time.sleep(0.02)
         return [frozen[key] for key in keys]
 
@@ -133,6 +141,17 @@ class Cluster(Sarbench):
     def log(self, job: str) -> str:
         (path,) = self.runs.glob(f"ledger/*/*/{job}_0_log.out")
         return path.read_text()
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Let no job start until the end of the block."""
+    partition = ["scontrol", "update", "partitionname=gpu"]
+    subprocess.run([*partition, "state=down"], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*partition, "state=up"], check=True)
 
 
 def queued() -> list[str]:

@@ -1,5 +1,7 @@
-"""A store for the tests on a real SLURM."""
+"""A store for the tests on a real SLURM, and the end of their jobs."""
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +16,10 @@ def ready(tmp_path_factory) -> Path:
     sarbench.call("data", "prepare", "synthetic", "pool:synthetic", "--runs", sarbench.runs)
     sarbench.call("plan", sarbench.grid)
     return sarbench.runs
+
+
+@pytest.fixture
+def no_job_is_left() -> Iterator[None]:
+    """Cancel the jobs that a failed test leaves, stopped ones too: they would hold the node."""
+    yield
+    subprocess.run(["scancel", "--name=drill-pretrain,drill-evaluate"], check=True)

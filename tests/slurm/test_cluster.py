@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands import Sarbench
-from real_cluster import GRID, NEEDS_SLURM, PROFILE, Cluster, has_pending, hurry, queued
+from real_cluster import GRID, NEEDS_SLURM, PROFILE, Cluster, has_pending, held, hurry, queued
 
 pytestmark = NEEDS_SLURM
 
@@ -54,19 +54,21 @@ def test_after_kills_and_requeues_every_run_but_the_failing_one_has_the_same_bit
     (cluster.runs / "evaluate" / failing["key"] / "predictions.npz").mkdir(parents=True)
 
     # The submitting process is killed as soon as the first array is submitted.
-    submitter = cluster.start("submit", cluster.grid, "--profile", cluster.profile)
-    end = time.monotonic() + 60
-    while time.monotonic() < end and not list(cluster.runs.glob("ledger/*/000-pretrain/*.pkl")):
-        time.sleep(0.01)
-    submitter.send_signal(signal.SIGKILL)
-    submitter.communicate()
-    cluster.submit()
-    (requeued, _), (timed_out, process) = cluster.freeze(mae, lomar)
+    with held():
+        submitter = cluster.start("submit", cluster.grid, "--profile", cluster.profile)
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not list(cluster.runs.glob("ledger/*/000-pretrain/*.pkl")):
+            time.sleep(0.01)
+        submitter.send_signal(signal.SIGKILL)
+        submitter.communicate()
+        cluster.submit()
+        jobs = cluster.jobs()
+    (requeued, _), (timed_out, process) = cluster.freeze(jobs, mae, lomar)
     subprocess.run(["scontrol", "requeue", requeued], check=True)
     subprocess.run(["scancel", "--signal=USR2", timed_out], check=True)
     os.kill(process, signal.SIGCONT)
     hurry([requeued, timed_out])
-    ((killed, process),) = cluster.freeze(sar_jepa)
+    ((killed, process),) = cluster.freeze(jobs, sar_jepa)
     os.kill(process, signal.SIGKILL)
     assert (
         "0 jobs in 0 arrays" in cluster.submit()
@@ -105,9 +107,11 @@ def test_a_preempted_pretraining_saves_is_requeued_and_ends_with_the_same_bits(
     tmp_path, ready, uninterrupted
 ):
     cluster = Cluster(tmp_path, ready)
-    cluster.submit("-m", "mae", "-p", "knn", "-k", "5")
     key = cluster.plan()["pretrain"][0]["key"]
-    ((job, process),) = cluster.freeze(key)
+    with held():
+        cluster.submit("-m", "mae", "-p", "knn", "-k", "5")
+        jobs = cluster.jobs()
+    ((job, process),) = cluster.freeze(jobs, key)
     urgent = subprocess.run(
         ["sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null",
          "--wrap=sleep 5"],
@@ -232,9 +236,11 @@ sbatch = {{export = "NONE"}}
 {PROFILE}"""
     cluster = Cluster(tmp_path, ready, profile=profile)
     words = "-m", "mae", "-p", "knn", "-k", "5"
-    assert "1 jobs are left for later: max_submitted = 1" in cluster.submit(*words)
     key = cluster.plan()["pretrain"][0]["key"]
-    ((job, process),) = cluster.freeze(key)
+    with held():
+        assert "1 jobs are left for later: max_submitted = 1" in cluster.submit(*words)
+        jobs = cluster.jobs()
+    ((job, process),) = cluster.freeze(jobs, key)
     subprocess.run(["scancel", "--signal=USR2", job], check=True)
     os.kill(process, signal.SIGCONT)
     hurry([job])
