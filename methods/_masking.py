@@ -59,7 +59,12 @@ def hidden_except(visible: Int[Tensor, "R V"], count: int) -> Bool[Tensor, "R N"
 
 
 def windows(
-    patch_grid: tuple[int, int], side: int, number: int, images: int, rng: torch.Generator
+    patch_grid: tuple[int, int],
+    side: int,
+    number: int,
+    images: int,
+    rng: torch.Generator,
+    patch_px: int,
 ) -> Int[Tensor, "R M"]:
     """Return the patches of `number` square windows of each image, image after image.
 
@@ -71,17 +76,34 @@ def windows(
     """
     places = [length - side + 1 for length in patch_grid]
     if min(places) < number:
-        raise MaskingError(
-            f"{number} windows of {side} x {side} patches need {number + side - 1} patches along "
-            f"each side, but the patch grid is {patch_grid[0]} x {patch_grid[1]}; use fewer or "
-            "smaller windows"
-        )
+        raise MaskingError(_too_many(patch_grid, side, number, patch_px))
     top, left = (
         random_order(images, length, rng)[:, :number].reshape(-1, 1, 1) for length in places
     )
     step = torch.arange(side, device=rng.device)
     patches = (top + step[:, None]) * patch_grid[1] + left + step  # (R, side, side)
     return patches.flatten(1)
+
+
+def _too_many(patch_grid: tuple[int, int], side: int, number: int, patch_px: int) -> str:
+    """Return the message about windows that do not fit: inputs and numbers that do."""
+    rows, columns = patch_grid
+    one_px, least_px = side * patch_px, (number + side - 1) * patch_px
+    area = f"{side} x {side} patches of {patch_px} px"
+    given = f"{rows * patch_px} x {columns * patch_px} px"
+    if number == 1:
+        return (
+            f"a window of {area} does not fit an input of {given}; it needs {one_px} px or more; "
+            "use such an input, or set a smaller `window` in the method's config"
+        )
+    fit = min(patch_grid) - side + 1
+    fewer = f"or set windows = 1 (up to {fit} fit)" if fit > 1 else "or set windows = 1"
+    if fit < 1:
+        fewer = f"below {least_px} px with windows = 1"
+    return (
+        f"{number} windows of {area} do not fit an input of {given}; they need {least_px} px or "
+        f"more, and one window needs {one_px} px; use such an input, {fewer} in the method's config"
+    )
 
 
 def block_size(

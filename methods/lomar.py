@@ -93,8 +93,8 @@ class LoMaR(MaskedPrediction):
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
         """Encode each window with its hidden patches replaced; predict all its patches."""
         config, batch, area = self.config, len(images), self.config.window**2
-        grid = self.encoder_config.patch_grid
-        patches = windows(grid, config.window, config.windows, batch, rng)
+        size = self.encoder_config
+        patches = windows(size.patch_grid, config.window, config.windows, batch, rng, size.patch_px)
         rows = len(patches)  # R = B * windows, image after image
         visible = random_order(rows, area, rng)[:, int(area * config.mask_ratio) :]
         mask = hidden_except(visible, area)

@@ -90,6 +90,12 @@ class Metric:
             return f"{100 * share * value:.1f}"
         return f"{share * value:.3f}" if abs(value) < LARGE else f"{share * value:.3e}"
 
+    def limits(self, low: float, high: float) -> str:
+        """Return an interval as it is printed: `90.1 to 97.3`; that of a fraction is in [0, 1]."""
+        if self.is_fraction:
+            low, high = max(low, 0.0), min(high, 1.0)
+        return f"{self.text(low)} to {self.text(high)}"
+
     def signed(self, value: float) -> str:
         """Return a difference as it is printed."""
         return f"{100 * value:+z.1f}" if self.is_fraction else f"{value:+z.3f}"

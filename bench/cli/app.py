@@ -4,6 +4,8 @@ import json
 import re
 from functools import cache
 from importlib import import_module
+from pathlib import Path
+from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import typer
@@ -148,6 +150,13 @@ def warn(message: str) -> None:
 def print_status(message: str) -> None:
     """Print a message about the work in progress on the error stream."""
     err.print(message, markup=False)
+
+
+def text_width(path: Path | None = None) -> int:
+    """Return the width of a table: that of the terminal, or LINE in a file or a pipe."""
+    from ...results.tables.blocks import LINE  # imports the tables
+
+    return LINE if path else get_terminal_size((LINE, 0)).columns
 
 
 def print_json(value: Any) -> None:

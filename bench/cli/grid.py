@@ -21,7 +21,7 @@ from ..plan.given_warnings import given_warnings
 from ..plan.plan import Plan, describe_entry
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
-from .app import app, err, out, print_json, print_status, warn
+from .app import app, err, out, print_json, print_status, text_width, warn
 from .data import prepare_missing
 from .grid_arguments import Request, grid_command
 from .options import DATA, RUNS, Json, RunsDir
@@ -81,7 +81,10 @@ def plan(request: Request, as_json: Json = False) -> None:
             f"`sarbench data prepare {name}`"
         )
     if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
-        out.print(str(Costs(made).missing(made)))
+        estimate = Costs(made).missing(made)
+        out.print(str(estimate))
+        if estimate.assumption:
+            out.print(estimate.assumption)
     if made.tuning and made.open_trials:
         command = request.trials(made.tuning).command("plan")
         out.print(f"trials of [tune] are missing: {command}", markup=False)
@@ -220,8 +223,9 @@ def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None)
     board = leaderboard(made, predictions=predictions_of(made, request.store), gain=True)
     folder = request.store.root / "tables"
     for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
-        write_atomic(folder / f"demo.{ending}", render(board, style))
-    out.file.write(render(board, "text"))
+        path = folder / f"demo.{ending}"
+        write_atomic(path, render(board, style, width=text_width(path)))
+    out.file.write(render(board, "text", width=text_width()))
     out.print(f"\n{request.grid.about.strip()}", markup=False)
     out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {request.store.root}")
     raise typer.Exit(1 if failed else 0)

@@ -38,7 +38,7 @@ from ..seeding import stream
 from ..store.archive import MANIFEST
 from ..store.atomic import write_atomic
 from ..suggest import RequestError
-from .app import err, json_text, out, print_status
+from .app import err, json_text, out, print_status, text_width
 from .completion import complete_method
 from .grid_arguments import Request, grid_command
 from .options import Json, new_file, new_folder
@@ -144,16 +144,18 @@ def table(
     board = leaderboard(made, metric, predictions, sort, gain=gain)
     if per_class:
         found = class_recalls(scores_of(made), predictions)
-        write_or_print(_part_text(board, found, OF_CLASSES, style, notes=notes), path)
+        text = _part_text(board, found, OF_CLASSES, style, notes=notes, width=text_width(path))
+        write_or_print(text, path)
         return
     if by:
         found, without = breakdown(scores_of(made), predictions, by)
         for dataset in without:
             print_status(f"{dataset} is left out: the store does not have this fact of its chips")
         board = without_levels(board)
-        write_or_print(_part_text(board, found, words_of(by), style, notes=notes), path)
+        text = _part_text(board, found, words_of(by), style, notes=notes, width=text_width(path))
+        write_or_print(text, path)
         return
-    write_or_print(render(board, style, layout, notes=notes), path)
+    write_or_print(render(board, style, layout, notes=notes, width=text_width(path)), path)
 
 
 def _part_text(
@@ -163,9 +165,10 @@ def _part_text(
     style: str,
     *,
     notes: bool,
+    width: int,
 ) -> str:
     if style in STYLES:
-        return render_sheets(part_sheets(board, found, words), style, notes=notes)
+        return render_sheets(part_sheets(board, found, words), style, notes=notes, width=width)
     lines = part_lines(found, words)
     return json_text(lines) if style == "json" else csv_text(lines)
 
@@ -232,7 +235,7 @@ def paper(
         }), path)  # fmt: skip
     else:
         sheets = paper_sheets(published, cells, orders, differences, listed)
-        write_or_print(render_sheets(sheets, style, notes=notes), path)
+        write_or_print(render_sheets(sheets, style, notes=notes, width=text_width(path)), path)
 
 
 @grid_command

@@ -49,6 +49,17 @@ class Estimate:
     rough: int  # pieces of work estimated from the table
     published: int = 0  # pretrainings by the published size of a pool that is not prepared
     unknown: int = 0  # pretrainings left out, because their pool or recipe is not known yet
+    sharing: int = 1  # conditions among which the table's time of a head is divided
+
+    @property
+    def assumption(self) -> str:
+        """The assumption about the time of heads; empty without one."""
+        if self.sharing == 1:
+            return ""
+        return (
+            f"assumed: one head predicts under all {self.sharing} conditions, so a run without "
+            f"timings takes 1/{self.sharing} of a head's time in the rough table"
+        )
 
     def __str__(self) -> str:
         """Return the hours and their source in words."""
@@ -60,7 +71,8 @@ class Estimate:
         elif self.rough:
             source += f"; {self.rough} pieces of work from a rough table"
         if self.published:
-            source += f"; {self.published} pretrainings by the published size of their pool"
+            plural = "s" * (self.published != 1)
+            source += f"; {self.published} pretraining{plural} by the published size of their pool"
         if self.unknown:
             plural = "s" * (self.unknown != 1)
             source += f"; without {self.unknown} pretraining{plural} whose pool or recipe is not "
@@ -189,6 +201,7 @@ class Costs:
         for entry in missing:
             seconds, measured = self.run_s(entry.planned)
             estimate.rough += not measured
+            estimate.sharing = estimate.sharing if measured else self._sharing
             estimate.evaluate_h += seconds / 3600
         for group in _of_features(missing):
             passed = self._timed_s(_kinds_of_pass(group[0].planned))

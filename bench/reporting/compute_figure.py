@@ -1,15 +1,17 @@
 """The figure of scores over the compute of the pretraining."""
 
+from functools import partial
 from statistics import fmean
 
 from ...results.figures.compute import Trained, compute_figure
-from ...results.figures.gains import Measured
+from ...results.figures.gains import Measured, cut_intervals
 from ...results.leaderboard import Leaderboard
 from ...results.record import PretrainRecord
-from ...results.scores import column_name
+from ...results.scores import Column, column_name
 from ..grid.sweeps import AT
 from ..plan.plan import Plan
-from .named_figure import NamedFigure, main_column
+from .named_figure import NamedFigure, figure_name, main_column
+from .swept_figures import other_parts
 
 # The axis along a line: states of one training, else trainings of several lengths.
 ALONG = {
@@ -35,12 +37,38 @@ def pretraining_tflop(record: PretrainRecord) -> float | None:
     return record.architecture.step_gflop * record.steps * recipe["batch"] / 1000
 
 
-def compute_figures(plan: Plan, board: Leaderboard) -> tuple[list[NamedFigure], list[str]]:
-    """Return the figure, if a pretrained row has compute, and reasons for missing parts."""
-    column, costs, rows = main_column(board.columns), _costs(plan), []
+def compute_figures(
+    plan: Plan, board: Leaderboard, *, every: bool = False
+) -> tuple[list[NamedFigure], list[str]]:
+    """Return the figure of one column, if a pretrained row has compute, and reasons without one.
+
+    Args:
+        plan: The grid against its store.
+        board: Scores of one metric.
+        every: Add a figure of each column, named for it.
+    """
+    costs, column = _costs(plan), main_column(board.columns)
+    metric = board.measure.title
+    found, reason = _figure(plan, board, column, costs, "cost", f"{metric} over compute")
+    if found is None:
+        return [], [reason]
+    named = [found]
+    for other in board.columns if every else []:
+        parts = other_parts(other)
+        heading = f"{metric} over compute, {', '.join(parts)}"
+        more, _ = _figure(plan, board, other, costs, figure_name("cost", *parts), heading)
+        named += [more] if more else []
+    return named, []
+
+
+def _figure(
+    plan: Plan, board: Leaderboard, column: Column, costs: dict[str, float], name: str, heading: str
+) -> tuple[NamedFigure | None, str]:
+    """Return the figure of a column, or None and the reason."""
     starts = {entry.planned.row: entry.planned for entry in plan.pretrain}
     swept = {name for start in starts.values() for name in start.axes}
     along = next((name for name in ALONG if name in swept), AT)
+    rows: list[Trained] = []
     controls: dict[str, float] = {}
     without: list[str] = []
     for row in board.rows:
@@ -59,12 +87,11 @@ def compute_figures(plan: Plan, board: Leaderboard) -> tuple[list[NamedFigure], 
     joined = ALONG[along] if any(along in starts[one.score.row].axes for one in rows) else ""
     missing = f" Without compute in their records: {'; '.join(without)}." if without else ""
     if not rows:
-        return [], [f"score over compute: no finished pretraining with compute.{missing}"]
-    metric = board.measure.title
-    return [NamedFigure(
-        "cost", f"{metric} over compute", CAPTION + joined + missing,
-        lambda: compute_figure(rows, controls, metric, column_name(column)),
-    )], []  # fmt: skip
+        return None, f"score over compute: no finished pretraining with compute.{missing}"
+    caption = CAPTION + joined + cut_intervals(one.score for one in rows) + missing
+    title = column_name(column)
+    draw = partial(compute_figure, rows, controls, board.measure.title, title)
+    return NamedFigure(name, heading, caption, draw), ""
 
 
 def _costs(plan: Plan) -> dict[str, float]:

@@ -6,6 +6,7 @@ from functools import partial
 from statistics import fmean
 
 from ...results.figures.drift import Drifted, drift_figure
+from ...results.figures.gains import cut_intervals
 from ...results.figures.swept import Family, severity_figure
 from ...results.leaderboard import Leaderboard
 from ...results.record import RunRecord
@@ -85,6 +86,7 @@ def _severity(
     caption = (
         SEVERITY.format(mildest)
         + (OF_EOC if not families[-1].ordered else "")
+        + cut_intervals(one for family in families for one in family.scores)
         + left_out(board, rows)
     )
     name, heading = figure_name("conditions", *shared), f"{metric} by condition, {title}"

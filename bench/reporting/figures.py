@@ -41,7 +41,13 @@ Offer = tuple[list[NamedFigure], list[str]]  # figures, and reasons for missing 
 
 
 def all_figures(
-    plan: Plan, store: Store, predictions: ChipPredictions, board: Leaderboard, *, encoders: bool
+    plan: Plan,
+    store: Store,
+    predictions: ChipPredictions,
+    board: Leaderboard,
+    *,
+    encoders: bool,
+    every: bool = False,
 ) -> tuple[list[NamedFigure], list[str]]:
     """Return the figures that a grid has, not drawn yet, and reasons for missing ones.
 
@@ -51,10 +57,11 @@ def all_figures(
         predictions: Predictions of the finished runs.
         board: Scores of one metric.
         encoders: Include t-SNE and attention distances, which run the encoders when drawn.
+        every: Include the scores over compute in every column, not in one.
     """
     found, skipped = list[NamedFigure](), list[str]()
     for some, reasons in (
-        compute_figures(plan, board),
+        compute_figures(plan, board, every=every),
         (swept_figures(plan, board), []),
         (condition_figures(plan, board), []),
         _ranks(board),
@@ -196,7 +203,7 @@ def interquartile_means(board: Leaderboard, scores: Sequence[Score]) -> list[str
         found = interquartile_mean([np.array(of_seed) for of_seed in runs.values()])
         limits = "one pretraining seed, no interval"
         if found.low is not None and found.high is not None:
-            limits = f"{100 * found.low:.1f} to {100 * found.high:.1f}, {found.n} seeds"
+            limits = f"{board.measure.limits(found.low, found.high)}, {found.n} seeds"
         most = max(most, found.n)
         parts.append(f"{row} {100 * found.mean:.1f} ({limits})")
     listed = ", ".join(map(column_name, columns))

@@ -13,6 +13,7 @@ from ...results.published.schema import Published
 from ...results.published.sheets import paper_sheets
 from ...results.record import RunRecord
 from ...results.scores import LeaderboardError
+from ...results.tables.blocks import LINE
 from ...results.tables.render import render, render_sheets
 from ..data.prepare import NotPreparedError
 from ..grid.expand import PlannedRun
@@ -62,7 +63,7 @@ def write_report(
     endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
     for style, ending in endings.items():
         layout = "paper" if style == "latex" else "leaderboard"
-        text = render(report.boards[0], style, layout, notes=style != "latex")
+        text = render(report.boards[0], style, layout, notes=style != "latex", width=LINE)
         write_atomic(folder / f"leaderboard.{ending}", text.encode())
     if report.paper:
         for style in ("markdown", "latex"):
@@ -168,7 +169,9 @@ def write_figure(
     """
     predictions = predictions_of(plan, store)
     board = leaderboard(plan, predictions=predictions)
-    figures, skipped = all_figures(plan, store, predictions, board, encoders=True)
+    figures, skipped = all_figures(
+        plan, store, predictions, board, encoders=True, every=name.startswith("cost-")
+    )
     found = {one.name: one for one in figures}
     if name not in found:
         reasons = "".join(f"\nmissing: {reason}" for reason in skipped)

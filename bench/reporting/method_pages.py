@@ -24,7 +24,7 @@ HEADS = (
     "score", "gain", "data set", "protocol", "settings", "labels", "condition", "interval", "place",
     "runs", "verified by",
 )  # fmt: skip
-OPTIONAL = ("gain", "settings", "condition")  # left out where no line has one of its own
+OPTIONAL = ("gain", "settings", "condition", "interval", "place")  # left out where no line has one
 COSTS = ("encoder", "weights", "GFLOP per chip and step", "steps", "TFLOP", "hours", "device",
          "seeds", "pool", "recipe")  # fmt: skip
 LISTS = ("Differs from the source", "Unknown")
@@ -124,17 +124,22 @@ def _score(board: Board, cell: Cell) -> dict[str, Entry]:
 
 
 def _pretrainings(board: Board, name: str) -> Sheet:
-    """Return a line for each row of a method: network, cost, seeds, pool and recipe."""
+    """Return a line for each row of a method: network, cost, seeds, pool and recipe.
+
+    Columns without a value are left out, as the cost of a control.
+    """
     rows: dict[str, list[Planned[PlannedPretraining]]] = {}
     for entry in board.plan.pretrain:
         if entry.planned.method == name:
             rows.setdefault(entry.planned.row, []).append(entry)
     lines = [[Entry(row), *_cost(entries)] for row, entries in rows.items()]
+    kept = [n for n in range(1, len(COSTS) + 1) if any(line[n].text for line in lines)]
+    lines = [[line[n] for n in (0, *kept)] for line in lines]
     text = (
         "Cost of one pretraining, the mean over its seeds. A multiplication and an addition are "
         "two FLOPs; hours are those of the machine that it ran on."
     )
-    return Sheet("Pretraining", [[(head, 1) for head in COSTS]], [lines], [text])
+    return Sheet("Pretraining", [[(COSTS[n - 1], 1) for n in kept]], [lines], [text])
 
 
 def _cost(entries: Sequence[Planned[PlannedPretraining]]) -> list[Entry]:

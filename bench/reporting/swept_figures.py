@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from ...results.figures.gains import Measured, gain_figure, has_several_values
+from ...results.figures.gains import Measured, cut_intervals, gain_figure, has_several_values
 from ...results.figures.swept import swept_figure
 from ...results.leaderboard import Leaderboard
 from ...results.scores import Column, labels_in_words
@@ -66,7 +66,8 @@ def swept_figures(plan: Plan, board: Leaderboard) -> list[NamedFigure]:
         if has_lines:
             name = figure_name(group.name, *group.shared)
             heading = f"{metric} by {group.what}, {title}"
-            found.append(NamedFigure(name, heading, caption + left_out(board, rows), draw))
+            caption += cut_intervals(scores) + left_out(board, rows)
+            found.append(NamedFigure(name, heading, caption, draw))
     return found
 
 
@@ -111,8 +112,8 @@ def _groups(columns: Sequence[Column]) -> dict[Group, dict[str | float, Column]]
     return {group: _numbers(of) for group, of in found.items() if len(of) > 1}
 
 
-def other_parts(column: Column, varied: str) -> tuple[str, ...]:
-    """Return the other parts of a column: `mstar_soc`, `knn`, `all labels`."""
+def other_parts(column: Column, varied: str = "") -> tuple[str, ...]:
+    """Return the parts of a column but one: `mstar_soc`, `knn`, `all labels`."""
     parts = column._asdict() | {"shots": labels_in_words(column.shots)}
     return tuple(value for name, value in parts.items() if name != varied and value)
 

@@ -14,6 +14,7 @@ from .gains import Measured, error_bars
 from .style import (
     COLOURS,
     GREY,
+    LINES,
     MARKERS,
     SETTINGS,
     figure,
@@ -24,7 +25,6 @@ from .style import (
     wrapped,
 )
 
-LINES = ("-", "--", ":", "-.")
 AXES_INCHES = 3.0, 2.7  # width and height
 LABEL_POINTS = 7.5  # height of a control's label
 

@@ -9,12 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from .style import (
-    COLOURS,
-    GREY,
-    MARKERS,
     SETTINGS,
     control_style,
     figure,
+    limit_percent,
+    method_style,
     panels,
     plain,
     width_of,
@@ -50,12 +49,11 @@ def drift_figure(
     """
     rows = {one.row: one.control for of in points.values() for one in of}
     places = list(dict.fromkeys([*controls, *(row for row in rows if rows[row])]))
-    styles = {
-        row: (GREY, control_style(places.index(row))["marker"])
-        if control
-        else (COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
+    of_row = {
+        row: control_style(places.index(row)) if control else method_style(number)
         for number, (row, control) in enumerate(rows.items())
     }
+    styles = {row: (style["color"], style["marker"]) for row, style in of_row.items()}
     logarithmic = all(one.drift > 0 for of in points.values() for one in of)
     down, across = -(-len(points) // COLUMNS), min(COLUMNS, len(points))
     with mpl.rc_context(SETTINGS):
@@ -74,6 +72,7 @@ def drift_figure(
                 axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_title(condition, fontsize=7)
             axes.tick_params(labelsize=6)
+        limit_percent(drawn.axes[0])
         drawn.supxlabel("drift of features (1 minus mean cosine)", fontsize=8)
         drawn.supylabel(f"{score} on clean chips (%)", fontsize=8)
         drawn.suptitle(plain(title), fontsize=8)

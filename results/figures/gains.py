@@ -1,6 +1,6 @@
 """Figures of gains from pretraining: scores next to those of untrained encoders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,17 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .style import COLOURS, GREY, MARKERS, SETTINGS, figure, plain, width_of, wrapped
+from .style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    SETTINGS,
+    figure,
+    limit_percent,
+    plain,
+    width_of,
+    wrapped,
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ def gain_figure(scores: Sequence[Measured], score: str, title: str) -> Figure:
                     transform=axes.get_yaxis_transform(), zorder=0)  # fmt: skip
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(f"{score} (%)")
+        limit_percent(axes, "x")
         drawn.suptitle(plain(title), fontsize=8)
         drawn.legend(handles=entries, loc="outside right center")
     return drawn
@@ -96,7 +107,16 @@ def _legend(values: Sequence[str | int | float]) -> list[Line2D]:
 
 
 def error_bars(scores: Sequence[Measured]) -> list[list[float]]:
-    """Return the lengths of the error bars down and up in percent; 0 without an interval."""
-    down = [100 * (one.mean - one.low) if one.low is not None else 0.0 for one in scores]
-    up = [100 * (one.high - one.mean) if one.high is not None else 0.0 for one in scores]
+    """Return the lengths of the error bars down and up in percent; 0 without an interval.
+
+    A bar ends at 0 or 100%, if its interval is wider: a score is a share of the chips.
+    """
+    down = [100 * (one.mean - max(one.low, 0)) if one.low is not None else 0.0 for one in scores]
+    up = [100 * (min(one.high, 1) - one.mean) if one.high is not None else 0.0 for one in scores]
     return [down, up]
+
+
+def cut_intervals(scores: Iterable[Measured]) -> str:
+    """Return a sentence for a caption if a drawn interval ends at 0 or 100% but is wider."""
+    wide = any((one.low or 0) < 0 or (one.high or 0) > 1 for one in scores)
+    return " Intervals are cut at 0 and 100%." if wide else ""

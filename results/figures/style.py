@@ -4,7 +4,7 @@ import io
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -16,12 +16,14 @@ from matplotlib.ticker import FixedLocator, NullLocator
 # Okabe and Ito (2008), without light colours; markers differ where colours repeat.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
+LINES = ("-", "--", ":", "-.")  # one for each round of the colours
 GREY = "0.45"
 DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # of controls
 LONGEST = 90  # letters of a text in a figure
 GLUE = "\u00a0"  # a blank at which no line ends
 LONGEST_LINE = 34  # letters of a line of a name
 WIDE_RATIO = 8  # of the largest to the smallest value of a logarithmic axis
+AIR = 3.0  # beyond 0 and 100%, for markers
 MOST_TICKS = 6  # each at a value; more values have matplotlib's own ticks
 FORMATS = ("svg", "pdf", "png")
 SETTINGS: dict[Any, Any] = {
@@ -33,6 +35,15 @@ SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
 }
+
+
+def method_style(number: int) -> dict[str, Any]:
+    """Return colour, marker and line of a method; no two of 84 are the same."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "linestyle": LINES[number // len(COLOURS) % len(LINES)],
+    }
 
 
 def control_style(number: int) -> dict[str, Any]:
@@ -83,14 +94,12 @@ def width_of(texts: Iterable[str], size: int) -> float:
     return float(max(shown, default=0.0)) / 70 + 0.15
 
 
-def limit_percent(axes: Axes) -> tuple[float, float]:
-    """Cut the y axis, in percent, to a little more than 0 to 100; return its limits.
-
-    Intervals over few seeds may be wider than that.
-    """
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -3.0), min(high, 103.0))
-    return axes.get_ylim()
+def limit_percent(axes: Axes, axis: Literal["x", "y"] = "y") -> tuple[float, float]:
+    """Cut an axis in percent to 0 to 100 with air for markers; return its limits."""
+    low, high = axes.get_xlim() if axis == "x" else axes.get_ylim()
+    limits = max(low, -AIR), min(high, 100 + AIR)
+    axes.set(**{f"{axis}lim": limits})
+    return limits
 
 
 def value_axis(axes: Axes, values: Sequence[float]) -> None:

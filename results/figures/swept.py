@@ -12,11 +12,11 @@ from matplotlib.lines import Line2D
 from .gains import Measured, error_bars
 from .style import (
     COLOURS,
-    MARKERS,
     SETTINGS,
     control_style,
     figure,
     limit_percent,
+    method_style,
     panels,
     plain,
     value_axis,
@@ -115,10 +115,8 @@ def severity_figure(
         controls: All controls of the report; their places give the style of each.
     """
     rows = {one.row: one.control for family in families for one in family.scores}
-    methods, styles = [row for row in rows if not rows[row]], dict[str, dict[str, Any]]()
-    for number, row in enumerate(methods):
-        marker = MARKERS[number % len(MARKERS)]
-        styles[row] = {"color": COLOURS[number % len(COLOURS)], "marker": marker}
+    methods = [row for row in rows if not rows[row]]
+    styles = {row: method_style(number) for number, row in enumerate(methods)}
     below = [row for row in rows if rows[row]]
     places = list(dict.fromkeys([*controls, *below]))
     styles |= {row: control_style(places.index(row)) for row in below}

@@ -79,8 +79,7 @@ def _cell_name(row: str, column: Column) -> str:
 def _details(cell: Cell, metric: Metric) -> str:
     text = f"{cell.n} of {cell.expected} runs"
     if cell.low is not None and cell.high is not None:
-        limits = f"{metric.text(cell.low)} to {metric.text(cell.high)}"
-        text += f"; interval {limits} {OVER[cell.unit]}"
+        text += f"; interval {metric.limits(cell.low, cell.high)} {OVER[cell.unit]}"
     if cell.p_best is not None:
         text += f"; corrected p against the best {cell.p_best:.3g}"
     return text

@@ -13,17 +13,23 @@ from tabulate import tabulate
 
 from ..leaderboard import Leaderboard, LeaderboardError
 from ..notes import MORE, text_notes
+from .blocks import blocks
 from .html import html_sheet
 from .latex import latex_document
 from .sheets import Entry, Sheet, format_cell, lay_out
 
-HEAD = 22  # most letters in a line of a header in text
+HEAD = 16  # most letters in a line of a header in text
 
 __all__ = ["FORMATS", "format_cell", "render", "render_sheets"]
 
 
 def render(
-    board: Leaderboard, style: str, layout: str = "leaderboard", *, notes: bool = False
+    board: Leaderboard,
+    style: str,
+    layout: str = "leaderboard",
+    *,
+    notes: bool = False,
+    width: int | None = None,
 ) -> str:
     """Return the leaderboard in one of FORMATS.
 
@@ -32,6 +38,7 @@ def render(
         style: The format; CSV and JSON are lists of cells, whatever the layout.
         layout: One of LAYOUTS.
         notes: Add the notes below the table.
+        width: Letters of a line of text; a wider table is printed as blocks of its columns.
 
     Raises:
         LeaderboardError: An unknown format or layout.
@@ -40,48 +47,78 @@ def render(
         return json.dumps(board.to_json(), indent=1) + "\n"
     if style == "csv":
         return csv_text(board.to_json())
-    return render_sheets(lay_out(board, layout), style, notes=notes)
+    return render_sheets(lay_out(board, layout), style, notes=notes, width=width)
 
 
-def render_sheets(sheets: list[Sheet], style: str, *, notes: bool = False) -> str:
+def render_sheets(
+    sheets: list[Sheet], style: str, *, notes: bool = False, width: int | None = None
+) -> str:
     """Return sheets as text, Markdown, LaTeX or HTML, with or without their notes.
+
+    Text that is given a width is in blocks of columns where a table is wider.
 
     Raises:
         LeaderboardError: An unknown format.
     """
     if style not in STYLES:
         raise LeaderboardError(f"unknown format {style!r}; allowed: {', '.join(FORMATS)}")
-    if notes:
-        return STYLES[style](sheets)
-    text = STYLES[style]([replace(sheet, notes=[]) for sheet in sheets])
-    return text + f"{MORE}\n" if style == "text" and any(sheet.notes for sheet in sheets) else text
+    shown = sheets if notes else [replace(sheet, notes=[]) for sheet in sheets]
+    text = _text(shown, width) if style == "text" else STYLES[style](shown)
+    more = style == "text" and not notes and any(sheet.notes for sheet in sheets)
+    return text + f"{MORE}\n" * more
 
 
-def _text(sheets: list[Sheet]) -> str:
-    return _tables(sheets, "simple", _plain, "\n")
+def _text(sheets: list[Sheet], width: int | None = None) -> str:
+    def table(sheet: Sheet) -> str:
+        return _table(sheet, "simple", _plain, "\n")
+
+    def fits(sheet: Sheet) -> bool:
+        return width is None or max(map(len, table(sheet).splitlines())) <= width
+
+    def tables(sheet: Sheet) -> list[str]:
+        found = blocks(sheet, fits)
+        if len(found) == 1:
+            return [table(sheet)]
+        return [f"{block.title}\n\n{table(block)}" if block.title else table(block)
+                for block in found]  # fmt: skip
+
+    return _joined(sheets, tables, str, str, "\n")
 
 
 def _markdown(sheets: list[Sheet]) -> str:
-    return _tables(sheets, "github", _marked_down, "<br>")
+    return _joined(
+        sheets,
+        lambda sheet: [_table(sheet, "github", _marked_down, "<br>")],
+        lambda title: f"### {_escape_markdown(title)}",
+        _escape_markdown,
+        "\n\n",
+    )
 
 
-def _tables(sheets: list[Sheet], style: str, show: Callable[[Entry], str], line_end: str) -> str:
+def _joined(
+    sheets: list[Sheet],
+    tables: Callable[[Sheet], list[str]],
+    heading: Callable[[str], str],
+    escape: Callable[[str], str],
+    blank: str,
+) -> str:
+    """Return the sheets as one text, each with its title if there are several."""
     parts = []
     for sheet in sheets:
-        header = ["method", *(line_end.join(lines) for lines in _heads(sheet, style))]
-        if style == "github":
-            header = [_escape_markdown(title, keep="<>") for title in header]
-        body = [[show(entry) for entry in line] for part in sheet.sections for line in part]
-        table = tabulate(body, header, tablefmt=style, disable_numparse=True, stralign="right",
-                         colalign=("left",))  # fmt: skip
-        escape = str if style == "simple" else _escape_markdown
-        blank = "\n\n" if style == "github" else "\n"
-        title = f"### {_escape_markdown(sheet.title)}" if style == "github" else sheet.title
-        titled = [title] if len(sheets) > 1 else []
+        titled = [heading(sheet.title)] if len(sheets) > 1 else []
         caption = blank.join(map(escape, sheet.caption))
         notes = text_notes([replace(note, text=escape(note.text)) for note in sheet.notes])
-        parts.append("\n\n".join(filter(None, [*titled, table, caption, notes])))
+        parts.append("\n\n".join(filter(None, [*titled, *tables(sheet), caption, notes])))
     return "\n\n".join(parts) + "\n"
+
+
+def _table(sheet: Sheet, style: str, show: Callable[[Entry], str], line_end: str) -> str:
+    header = ["method", *(line_end.join(lines) for lines in _heads(sheet, style))]
+    if style == "github":
+        header = [_escape_markdown(title, keep="<>") for title in header]
+    body = [[show(entry) for entry in line] for part in sheet.sections for line in part]
+    return tabulate(body, header, tablefmt=style, disable_numparse=True, stralign="right",
+                    colalign=("left",))  # fmt: skip
 
 
 def _heads(sheet: Sheet, style: str) -> list[list[str]]:
@@ -90,7 +127,9 @@ def _heads(sheet: Sheet, style: str) -> list[list[str]]:
         return [title.split("\n") for title in sheet.columns]
     columns: list[list[str]] = [[] for _ in sheet.columns]
     for head in sheet.heads:
-        parts = [wrap(text, HEAD) for text, span in head for _ in range(span)]
+        parts = [
+            wrap(text, HEAD, break_long_words=False) for text, span in head for _ in range(span)
+        ]
         most = max(map(len, parts), default=0)
         for column, lines in zip(columns, parts, strict=True):
             column += lines + [""] * (most - len(lines))

@@ -40,8 +40,8 @@ def setup(method: str, size: str = "vit_nano", **config: object) -> MethodSetup:
     ("given", "reason"),
     [
         # 14 patches along a side leave 14 - 7 + 1 = 8 places for a window of 7
-        (setup("lomar", windows=20), "20 windows of 7 x 7 patches need 26 patches"),
-        (setup("lomar", windows=9), "9 windows of 7 x 7 patches need 15 patches"),
+        (setup("lomar", windows=20), "they need 208 px or more"),
+        (setup("lomar", windows=9), "or set windows = 1 (up to 8 fit)"),
         # 0.3 x 768 = 230.4, and 230 = 12 x 19 + 2
         (setup("i_jepa", "vit_base", predictor_share=0.3), "is 230; it must be a multiple of 4"),
         (setup("i_jepa", targets=40), "40 targets leave no context of "),
@@ -116,7 +116,7 @@ def test_a_plan_leaves_out_what_does_not_fit_and_lists_the_reasons(tmp_path):
     rows = {(row, what): reason for row, what, reason in plan.not_applicable}
     assert "no class token" in rows["I-JEPA", "linear with readout 'class'"]
     assert "no class token" in rows["Raw pixels", "linear with readout 'class'"]
-    assert "need 26 patches" in rows["LoMaR", "encoder vit_nano"]
+    assert "need 208 px" in rows["LoMaR", "encoder vit_nano"]
     assert "no class token" in rows["Random init (no class token)", "linear with readout 'class'"]
     assert len(rows) == 4
     assert notes(plan)[-1].text.startswith(
@@ -145,7 +145,7 @@ def test_a_pretraining_whose_every_run_is_not_applicable_is_not_trained(tmp_path
 def test_a_grid_without_any_applicable_run_is_refused_with_the_reasons(tmp_path):
     path = tmp_path / "grid.toml"
     path.write_text(MIXED)
-    with pytest.raises(GridError, match=r"nothing is left to run:\nn/a: LoMaR, .* need 26 patches"):
+    with pytest.raises(GridError, match=r"nothing is left to run:\nn/a: LoMaR, .* need 208 px"):
         make_plan(read_grid(path), Store(tmp_path / "runs"), tmp_path, Filters(methods=("LoMaR",)))
     assert not (tmp_path / "runs").exists()
 

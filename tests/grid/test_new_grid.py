@@ -28,7 +28,13 @@ def test_its_examples_are_valid_too():
         for line in grid_text("first").splitlines()
         if re.match(r"# \w+ = ", line)
     ]
-    assert {line.split()[0] for line in examples} == {"pool", "datasets", "linear", "finetune"}
+    assert {line.split()[0] for line in examples} == {
+        "pool",
+        "datasets",
+        "conditions",
+        "linear",
+        "finetune",
+    }
     tomllib.loads("\n".join(examples))
 
 

@@ -272,7 +272,7 @@ def test_all_patches_except_the_visible_are_hidden():
 
 
 def test_windows_are_squares_in_distinct_rows_and_columns(rng):
-    patches = windows(GRID, 7, 4, 100, rng)
+    patches = windows(GRID, 7, 4, 100, rng, 16)
     assert patches.shape == (400, 49)
     top, left = patches[:, 0] // 14, patches[:, 0] % 14
     square = (top[:, None] + torch.arange(7))[:, :, None] * 14
@@ -287,8 +287,23 @@ def test_windows_are_squares_in_distinct_rows_and_columns(rng):
 
 
 def test_too_many_windows_are_refused(rng):
-    with pytest.raises(MaskingError, match="9 windows of 7 x 7 patches need 15 patches"):
-        windows(GRID, 7, 9, 2, rng)
+    with pytest.raises(MaskingError, match="need 240 px or more, and one window needs 112 px"):
+        windows(GRID, 7, 9, 2, rng, 16)
+
+
+@pytest.mark.parametrize(
+    ("side", "fit"), [(9, r"or set windows = 1 \(up to 3 fit\) in"), (7, "or set windows = 1 in"),
+                      (6, "below 80 px with windows = 1 in")],
+)  # fmt: skip
+def test_a_message_about_windows_names_inputs_and_numbers_that_fit(rng, side, fit):
+    with pytest.raises(
+        MaskingError, match=f"need 80 px or more, and .* 56 px; use such an input, {fit}"
+    ):
+        windows((side, side), 7, 4, 2, rng, 8)
+    with pytest.raises(MaskingError):  # one window more than fits
+        windows((side, side), 7, max(side - 7 + 2, 1), 2, rng, 8)
+    if side >= 7:
+        assert windows((side, side), 7, side - 6, 2, rng, 8).shape == (2 * (side - 6), 49)
 
 
 def test_block_sizes_stay_within_scale_and_aspect():

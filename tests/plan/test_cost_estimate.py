@@ -136,6 +136,8 @@ def test_conditions_share_the_time_of_a_head_in_the_table(tmp_path):
     )
     assert shifted.evaluate_h == pytest.approx(clean.evaluate_h)
     assert shifted.rough == 2 * clean.rough - 2  # two pretrainings, each run twice
+    assert "one head predicts under all 2 conditions, so a run" in shifted.assumption
+    assert clean.assumption == ""
 
 
 def test_a_pretraining_of_unknown_size_is_reported_and_not_counted(tmp_path):

@@ -83,10 +83,12 @@ def test_a_small_range_of_compute_is_linear():
     assert compute_figure(rows, {}, "Accuracy", "").axes[0].get_xscale() == "linear"
 
 
-def test_the_axis_ends_near_0_and_100_percent_though_an_interval_does_not():
+def test_the_axis_ends_near_0_and_100_percent_and_an_interval_there():
     wide = replace(trained("MAE", 1.0, 0.6).score, low=-0.4, high=1.6)
     figure = compute_figure([Trained(wide, "MAE")], {"Raw pixels": 0.9}, "Accuracy", "")
     assert figure.axes[0].get_ylim() == (-3, 103)
+    (bar,) = figure.axes[0].containers
+    assert bar.lines[2][0].get_segments()[0][:, 1] == pytest.approx([0, 100])
 
 
 def test_twelve_methods_and_five_controls_with_long_names_are_told_apart():
@@ -221,3 +223,14 @@ def test_the_figure_of_an_archive_has_the_compute_of_its_records_and_the_scores_
     drawn = [point for line in lines_in(axes) for point in points(line)]
     expected = sorted((compute[name], scores[name]) for name in ("mae", "sar_hog"))
     assert sorted(drawn) == [pytest.approx(one) for one in expected]
+
+
+def test_a_column_can_be_chosen_by_the_name_of_the_figure(tmp_path):
+    linear = "cost-synthetic-linear-5-shots"
+    words = ("report", ARCHIVE, "--out", tmp_path / "cost.svg", "--figure")
+    wrong = call_here(*words, "cost-none")
+    assert wrong.returncode == 2
+    assert linear in wrong.stderr
+    assert linear not in call_here(*words, "none").stderr
+    done = call_here(*words, linear)
+    assert done.stdout.startswith("Accuracy over compute, synthetic, linear, 5 shots\n")

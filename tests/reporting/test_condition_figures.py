@@ -120,6 +120,14 @@ def test_controls_without_a_drift_are_not_drawn(drawn):
     assert axes.get_xscale() == "log"
 
 
+def test_twelve_methods_differ_by_line_where_their_colours_repeat():
+    shown = [Measured(f"method {n}", value, n / 20) for n in range(12) for value in (0.0, 1.0)]
+    figure = severity_figure([Family("x", ["0", "1"], shown)], "", "")
+    lines = figure.legends[0].get_lines()
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 12
+    assert len({line.get_marker() for line in lines}) == 12
+
+
 def test_a_control_has_one_style_in_all_figures():
     controls = [f"control {n}" for n in range(5)]
     shown = [Measured(row, value, 0.1 * n, control=True)

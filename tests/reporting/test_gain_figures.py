@@ -3,7 +3,13 @@
 import pytest
 from matplotlib.colors import to_hex
 
-from sarbench.results.figures.gains import Measured, gain_figure, has_several_values
+from sarbench.results.figures.gains import (
+    Measured,
+    cut_intervals,
+    error_bars,
+    gain_figure,
+    has_several_values,
+)
 from sarbench.results.figures.style import inline_svg, save
 
 EVIL = '<img src=x onerror="alert(1)"> & $x_1^2$ %#{}~'
@@ -59,3 +65,14 @@ def test_no_name_becomes_markup(tmp_path):
     readouts = [Measured(EVIL, value, 0.5, untrained=0.4) for value in ("a", EVIL)]
     svg, *_ = save(gain_figure(readouts, "Accuracy", EVIL), tmp_path, "gain")
     assert "<img" not in inline_svg(svg)
+
+
+def test_an_axis_and_its_intervals_end_at_0_and_100_percent():
+    wide = [Measured("MAE", "class", 0.9, 0.6, 1.2, 0.5), Measured("MAE", "patch_max", 0.1, -1, 1)]
+    (axes,) = gain_figure(wide[:1], "Accuracy", "").axes
+    assert axes.get_xlim()[1] <= 103
+    (bar,) = axes.containers
+    assert bar.lines[2][0].get_segments()[0][:, 0] == pytest.approx([60, 100])
+    assert error_bars(wide) == [pytest.approx([30, 10]), pytest.approx([10, 90])]
+    assert cut_intervals(wide) == " Intervals are cut at 0 and 100%."
+    assert cut_intervals(wide[1:]) != "" == cut_intervals(SCORES)

@@ -231,6 +231,16 @@ def test_the_page_needs_no_other_file_and_escapes_everything(board, runs):
     assert text.index('<details class="notes">') < text.index("A note about")
 
 
+def test_a_part_that_is_left_out_is_not_a_failure(board):
+    text = report_page(Report(
+        title="t", facts=[], boards=[board], drawings=[], paper=[], runs=[], failures=[],
+        skipped=["t-SNE: no weights"],
+    ))  # fmt: skip
+    left_out = text.index("<h2>Not on this page</h2>")
+    assert text.index("<h2>Failures</h2>") < text.index("Nothing failed.") < left_out
+    assert left_out < text.index("<li>t-SNE: no weights</li>")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_page_works_in_a_browser(board, runs, tmp_path):

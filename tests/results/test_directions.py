@@ -88,3 +88,9 @@ def test_a_fall_of_an_error_is_a_gain():
     assert "11.0 ± 2.5 (+20.3)" in text
     assert "in points (a fall is a gain)" in text
     assert "Controls below every method" not in text
+
+
+def test_limits_of_a_fraction_are_printed_inside_0_and_100_percent():
+    assert BUILT_IN["accuracy"].limits(-0.2, 1.3) == "0.0 to 100.0"
+    assert BUILT_IN["accuracy"].limits(0.901, 0.95) == "90.1 to 95.0"
+    assert BUILT_IN["nll"].limits(-0.25, 1.5) == "-0.250 to 1.500"
