@@ -12,7 +12,7 @@ NEIGHBOURS = 8  # of each chip at first; more for a chip whose neighbours are al
 MOST_NEIGHBOURS = 512
 MOST_PAIRS = 1_000_000  # of chips whose neighbours are all similar; beyond, groups join over others
 SIMILAR = 0.3  # smallest cosine of whole descriptors; `docs/audit.md` has its figures
-CHUNK = 65_536  # pairs compared at a time
+CHUNK = 32_768  # pairs compared at a time
 
 Candidates = dict[tuple[int, int], int]  # two rows -> place in `SIGNS`
 

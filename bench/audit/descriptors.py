@@ -31,6 +31,7 @@ class Window:
         name: Name in reports.
         central_px: Side of the central square, which a crop of the chip keeps; None for the whole
             chip, which a change of size keeps.
+        from_px: Only chips with a shorter side of at least this have the descriptor.
         below_px: Only chips with a shorter side below this have the descriptor; None for all.
         side_px: Side to which the window is resized.
         highest: Highest frequency, in cycles per window.
@@ -38,6 +39,7 @@ class Window:
 
     name: str
     central_px: int | None
+    from_px: int
     below_px: int | None
     side_px: int
     highest: float
@@ -45,13 +47,16 @@ class Window:
     def fits(self, shape: tuple[int, int]) -> bool:
         """Return whether a chip of this size has the descriptor."""
         side = min(shape)
-        smallest = self.central_px or SMALLEST_PX
-        return side >= smallest and (self.below_px is None or side < self.below_px)
+        return side >= self.from_px and (self.below_px is None or side < self.below_px)
 
     @cached_property
     def taper(self) -> Float[np.ndarray, "S S"]:
-        """A Hann window, without which the edges of the window dominate its spectrum."""
-        one = np.hanning(self.side_px + 2)[1:-1]
+        """Half a wave of a sine along each axis.
+
+        Without a taper the edges of the window dominate its spectrum. A Hann window, the square of
+        this one, falls more steeply, so that a shift changes the spectrum more.
+        """
+        one = np.sin(np.pi * (np.arange(self.side_px) + 0.5) / self.side_px)
         return np.outer(one, one).astype(np.float32)
 
     @cached_property
@@ -94,9 +99,11 @@ class Window:
 
 
 WINDOWS = (
-    Window("whole", None, None, 64, 16),
-    Window("central 64 px", 64, None, 64, 16),
-    Window("central 32 px", 32, 96, 32, 11),
+    Window("whole", None, 48, None, 64, 24),
+    Window("whole of a small chip", None, SMALLEST_PX, 64, 64, 16),  # it has no higher frequencies
+    Window("central 80 px", 80, 80, None, 80, 24),
+    Window("central 64 px", 64, 64, None, 64, 16),
+    Window("central 32 px", 32, 32, 96, 32, 11),
 )
 
 

@@ -147,7 +147,8 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
         out.print(f"  {raw.name}: Phoenix files of MSTAR, read as mstar_soc?rendering=raw/log",
                   markup=False)  # fmt: skip
     for name, use in unknown_folders(folder, known):
-        out.print(f"  {name}: images of no set above, usable as a {use}", markup=False)
+        what = "Phoenix files" if "?" in name else "images"
+        out.print(f"  {name}: {what} of no set above, usable as a {use}", markup=False)
     out.print("found: `sarbench data prepare NAME`, or `sarbench run`, packs it into the store")
     if any(one.part for one in known):
         out.print("N of M: so many files are there, and the set needs M chips")

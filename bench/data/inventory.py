@@ -71,11 +71,12 @@ def _with_options(root: Path) -> list[str]:
 
 
 def _state_of_any(name: str, data_dir: Path, root: Path, files: "_FileNames") -> Known:
-    """Return the state of a set, of its Phoenix files if there is nothing else."""
+    """Return the state of a set, of its Phoenix files if it has no images."""
     found = _state(name, data_dir, root, files)
-    if found.state == "absent" and isinstance(card_of(name).source, mstar_raw.RawFiles):
+    without = found.state == "absent" or (found.part is not None and found.part[0] == 0)
+    if without and isinstance(card_of(name).source, mstar_raw.RawFiles):
         raw = _state(f"{name}?{mstar_raw.USUAL}", data_dir, root, files)
-        return found if raw.state == "absent" else raw
+        return found if raw.state == "absent" or (raw.part and raw.part[0] == 0) else raw
     return found
 
 
@@ -134,7 +135,9 @@ def _names(place: Path, wanted: Wanted) -> Iterator[str]:
 
 
 def unknown_folders(data_dir: Path, known: list[Known]) -> list[tuple[str, str]]:
-    """Return folders and archives of images that are no known set: (name for a grid, use).
+    """Return folders and archives of chips that are no known set: (name for a grid, use).
+
+    Of a folder with Phoenix files and no image, the name has the rendering that reads them.
 
     Args:
         data_dir: The data folder; it need not exist.
@@ -142,12 +145,13 @@ def unknown_folders(data_dir: Path, known: list[Known]) -> list[tuple[str, str]]
     """
     if not data_dir.is_dir():
         return []
-    places = {one.place for one in known}
+    places = {one.place for one in known} | {phoenix_folder(data_dir)}
     found = []
     for path in sorted(data_dir.iterdir()):
         used = any(place and place.is_relative_to(path.resolve()) for place in places)
-        if not path.name.startswith(".") and not used and _holds_images(path):
-            name = f"folder:{path.name}"
+        options = None if path.name.startswith(".") or used else _options_for(path)
+        if options is not None:
+            name = f"folder:{path.name}{options}"
             labelled = pool_unless_labelled(name, data_dir) == name
             found.append((name, "data set or pool" if labelled else "pool"))
     return found
@@ -160,12 +164,16 @@ def phoenix_folder(data_dir: Path) -> Path | None:
     return find_source(data_dir, mstar_raw.FOLDERS, ())
 
 
-def _holds_images(path: Path) -> bool:
-    """Return whether a folder holds an image at any depth, or is an archive."""
+def _options_for(path: Path) -> str | None:
+    """Return the options with which the chips of a folder or archive are read; None without any."""
     if path.is_file():
-        return archive_stem(path.name) is not None
-    files = (name for _, _, names in walk(path) for name in names)
-    return any(Path(name).suffix.lower() in SUFFIXES for name in files)
+        return None if archive_stem(path.name) is None else ""
+    phoenix = False
+    for name in (name for _, _, names in walk(path) for name in names):
+        if Path(name).suffix.lower() in SUFFIXES:
+            return ""
+        phoenix = phoenix or is_phoenix(name)
+    return f"?{mstar_raw.USUAL}" if phoenix else None
 
 
 def unusable_cards() -> dict[str, str]:

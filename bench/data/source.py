@@ -45,7 +45,7 @@ class Card:
             `CROP_PX`.
         near_train: Number of test chips that are copies or near copies of a training chip, as
             `sarbench data audit` counts them; None if it was not declared. Captions state it.
-        instead: The variant without such test chips; empty if there is none.
+        instead: The variant with the fewest such test chips; empty if that is this one.
     """
 
     name: str
@@ -78,10 +78,14 @@ class Card:
         """Return a sentence on test chips that are near copies of training chips; empty if none."""
         if not self.near_train:
             return ""
-        return (
+        text = (
             f"{self.near_train:,} of {sum(self.counts['test'].values()):,} test chips of "
-            f"{self.name} are near copies of training chips; {self.instead} has none."
+            f"{self.name} are near copies of training chips"
         )
+        if not self.instead:
+            return f"{text}."
+        (other,) = (one for one in self.source.cards() if one.name == self.instead)
+        return f"{text}; {other.name} has {other.near_train or 'none'}."
 
 
 @dataclass(frozen=True)
@@ -192,8 +196,11 @@ class Source(ABC):
         raise OptionError(f"{card.name} has no options; leave out {', '.join(options)}")
 
     def phoenix(self, card: Card) -> bool | None:
-        """Return whether Phoenix files are read instead of images; None: without images."""
-        return False
+        """Return whether Phoenix files are read instead of images; None: if there are no images.
+
+        Their magnitude needs a rendering, so without one images alone are read.
+        """
+        return None if card.rendering is not None else False
 
     def read(self, card: Card, entry: Entry) -> tuple[np.ndarray, ChipFacts]:
         """Return the amplitude (H, W) of a chip in its stored type, and what is known of it.

@@ -62,7 +62,7 @@ def test_symmetry_and_shift_are_recovered(place: int, half_turn: int):
 def test_descriptors_change_by_their_signs(place: int):
     one, other = describe_all(SCENE), describe_all(turned(SCENE, CLASSES[place][0]))
     for window, before, after in zip(WINDOWS, one, other, strict=True):
-        if window.name == "central 32 px":  # not for chips of this size
+        if not window.fits(SCENE.shape):
             assert before is None
             continue
         assert before is not None

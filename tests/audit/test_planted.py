@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from planted import CHANGES, chips_of, made_images, plant
+from planted import CHANGES, OVERLAPS, chips_of, made_images, plant
 
 from sarbench.bench.audit.report import audit
 from sarbench.bench.data.prepare import prepare
@@ -30,6 +30,11 @@ def test_a_copy_has_the_kind_of_its_change(planted, name: str):
     found, pairs = planted
     kinds = {found[pair] for pair, change in pairs.items() if change == name}
     assert kinds == {CHANGES[name][0]}
+
+
+def test_large_shifts_and_crops_at_a_corner_are_found():
+    images, pairs = plant(made_images(20, 128), 2, np.random.default_rng(2), OVERLAPS)
+    assert found_pairs(images).keys() == pairs.keys()
 
 
 @pytest.mark.slow

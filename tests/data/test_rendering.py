@@ -17,7 +17,7 @@ from sarbench import protocols
 from sarbench.bench.data.files import DatasetNotFoundError, open_source
 from sarbench.bench.data.find_set import prepare_set
 from sarbench.bench.data.images import UnreadableImageError, centre_crop
-from sarbench.bench.data.inventory import known_sets, phoenix_folder
+from sarbench.bench.data.inventory import known_sets, phoenix_folder, unknown_folders
 from sarbench.bench.data.listing import DatasetMismatchError, list_chips
 from sarbench.bench.data.names import set_of, split_source
 from sarbench.bench.data.packing import DataDigest, known_digests
@@ -281,6 +281,18 @@ def test_data_ls_shows_packed_renderings_and_the_folder_of_phoenix_files(few, tm
     assert states() == before | {name: "prepared"}
     assert phoenix_folder(tmp_path) == (tmp_path / "mstar_raw").resolve()
     assert phoenix_folder(tmp_path / "runs") is None
+    (tmp_path / "mstar_raw").rename(tmp_path / "mstar")  # where MSTAR's images are sought
+    assert states() == before | {name: "prepared"}
+
+
+def test_a_folder_of_phoenix_files_alone_is_named_with_the_rendering_that_reads_it(tmp_path: Path):
+    for name in ("mine/train/a/HB00001.000", "both/HB00001.000", "both/a.png", "mstar_raw/HB0.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert unknown_folders(tmp_path, []) == [
+        ("folder:both", "pool"), ("folder:mine?rendering=raw/log", "data set or pool")
+    ]  # fmt: skip
+    assert card("folder:mine?rendering=raw/log").rendering is not None
 
 
 @pytest.mark.slow

@@ -51,10 +51,6 @@ class Folder(ImageFolder):
         """Return the path; it need not exist."""
         return (data_dir / Path(self.where).expanduser()).resolve()
 
-    def phoenix(self, card: Card) -> bool | None:
-        """Return None for a rendering: without images, Phoenix files are read."""
-        return None if card.rendering is not None else False
-
 
 def folder_card(name: str) -> Card:
     """Return the card of the pool `folder:PATH` or `folder:PATH?transform=NAME`.

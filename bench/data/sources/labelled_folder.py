@@ -169,10 +169,6 @@ class LabelledFolder(Source):
         path = source / SPLIT_FILE
         return (path,) if path.is_file() else ()
 
-    def phoenix(self, card: Card) -> bool | None:
-        """Return None for a rendering: without images, Phoenix files are read."""
-        return None if card.rendering is not None else False
-
     def place(self, card: Card, files: list[ImageFile], listing: Listing) -> None:
         """Give each image its class, side, group and id.
 
