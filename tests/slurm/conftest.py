@@ -22,4 +22,5 @@ def ready(tmp_path_factory) -> Path:
 def no_job_is_left() -> Iterator[None]:
     """Cancel the jobs that a failed test leaves, stopped ones too: they would hold the node."""
     yield
-    subprocess.run(["scancel", "--name=drill-pretrain,drill-evaluate"], check=True)
+    for name in ("drill-pretrain", "drill-evaluate"):
+        subprocess.run(["scancel", "--name", name], check=True)

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -67,12 +67,20 @@ def test_methods_of_a_folder_run_as_submitted_while_the_live_page_shows_them(tmp
     broken = written.replace("class MyMae", "class MyBoom").replace("My mae", "My boom")
     (mine / "my_boom.py").write_text(broken.replace("        tokens = self", counted, 1))
     methods = GRID.replace('"mae", "lomar", "sar_jepa"', '"my_mae", "my_boom"')
+    methods = methods.replace("epochs = 150", "epochs = 1000")  # longer than PROGRESS_S
     cluster.grid.write_text(methods.replace('controls = ["random_init"]\n', ""))
     cluster.environment["SARBENCH_METHODS"] = cluster.given["SARBENCH_METHODS"] = str(mine)
     keys = {e["method"]: e["key"] for e in cluster.plan()["pretrain"]}
     with held():
         cluster.submit()
         jobs = cluster.jobs()
+    progress = cluster.runs / "pretrain" / keys["my_mae"] / "progress.json"
+    end, step = time.monotonic() + 300, 0
+    while step == 0:
+        assert time.monotonic() < end, "no progress was written"
+        with suppress(FileNotFoundError):
+            step = json.loads(progress.read_text())["step"]
+        time.sleep(0.2)
     ((job, process),) = cluster.freeze(jobs, keys["my_mae"])
     (copied,) = cluster.runs.glob("ledger/code-*/methods_0")
     assert (copied / "my_mae.py").read_text() == written
@@ -86,13 +94,13 @@ def test_methods_of_a_folder_run_as_submitted_while_the_live_page_shows_them(tmp
     cluster.environment["SARBENCH_METHODS"] = str(copied)  # what was submitted
     assert keys == {e["method"]: e["key"] for e in cluster.status()["pretrain"]}
     with live_page(cluster) as wait_for:
-        os.utime(cluster.runs / "pretrain" / keys["my_mae"] / "progress.json")  # stopped for long
+        os.utime(progress)  # stopped for long
         shown = wait_for(
             lambda state: any(one["key"] == keys["my_mae"] for one in state["running"])
         )
         (one,) = (one for one in shown["running"] if one["key"] == keys["my_mae"])
         assert one["job"] == job
-        assert one["step"] < one["steps"]
+        assert 0 < one["step"] < one["steps"]
         assert one["seen"]
         assert one["heartbeat_s"] is not None
         (running,) = (each for each in shown["jobs"] if each["job"] == job)
