@@ -1,12 +1,11 @@
 """The report of a plan: page, figures, and tables in other formats."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from ...results.figures.style import inline_svg, rendered, save
+from ...results.figures.style import FORMATS, inline_svg, rendered
 from ...results.leaderboard import METRICS
 from ...results.page.html_page import Drawing, Report, RunLine, report_page
 from ...results.published.schema import Published
@@ -15,7 +14,6 @@ from ...results.record import RunRecord
 from ...results.scores import LeaderboardError
 from ...results.tables.blocks import LINE
 from ...results.tables.render import render, render_sheets
-from ..data.prepare import NotPreparedError
 from ..grid.expand import PlannedRun
 from ..grid.schema import grid_file
 from ..plan.entry import Cause, Entry
@@ -25,6 +23,7 @@ from ..store.records import Store
 from ..suggest import RequestError, unknown
 from ..verification.check import Checked, check_plan
 from .breakdown import report_breakdowns
+from .draw import draw_all
 from .figures import all_figures, interquartile_means
 from .leaderboard import leaderboard, notes_of, predictions_of, scores_of, tabulate
 from .metric_values import recorded_metrics
@@ -32,7 +31,6 @@ from .named_figure import NamedFigure
 from .published import compare_with
 
 MOST_FINDINGS = 20  # listed on the page
-PICTURE_DPI = 110  # of pictures of chips
 OnStep = Callable[[str], None]
 
 
@@ -57,8 +55,10 @@ def write_report(
         encoders: Draw t-SNE and attention distances; this runs the encoders.
         on_step: Called with the name of each step.
     """
-    draw = partial(_saved, folder=folder / "figures")
-    report = report_of(plan, store, grid_path, paper, draw, encoders=encoders, on_step=on_step)
+    report = report_of(
+        plan, store, grid_path, paper, _inline, folder / "figures", encoders=encoders,
+        on_step=on_step,
+    )  # fmt: skip
     report = replace(report, runs=[_line(entry.planned, entry) for entry in plan.runs])
     endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
     for style, ending in endings.items():
@@ -83,7 +83,9 @@ def report_of(
     store: Store,
     grid_path: Path,
     paper: Published | None,
-    draw: Callable[[NamedFigure], Drawing],
+    show: Callable[[NamedFigure, Path], Drawing],
+    folder: Path,
+    formats: Sequence[str] = FORMATS,
     *,
     encoders: bool,
     on_step: OnStep,
@@ -95,7 +97,9 @@ def report_of(
         store: As in `write_report`.
         grid_path: As in `write_report`.
         paper: As in `write_report`.
-        draw: Draws a figure and returns it for the page.
+        show: Returns a figure for the page; it gets the figure and its first file.
+        folder: Folder for the figures.
+        formats: Formats of the figures; pictures of chips are PNG.
         encoders: As in `write_report`.
         on_step: As in `write_report`.
     """
@@ -125,23 +129,17 @@ def report_of(
             sheets = paper_sheets(paper, cells, orders, differing, [])
         else:
             skipped.append("paper: this grid measures no published value of it")
-    drawings = []
-    for one in figures:
-        on_step(f"drawing {one.name}")
-        try:
-            drawings.append(draw(one))
-        except NotPreparedError as error:
-            skipped.append(f"{one.name}: {error}")
+    files, not_drawn = draw_all(figures, folder, formats, on_step)
     return Report(
         title=f"sarbench: {plan.grid.name}",
         about=plan.grid.about,
         facts=_facts(plan, checked),
         boards=list(boards.values()),
-        drawings=drawings,
+        drawings=[show(one, path) for one, path in files],
         paper=sheets,
         runs=[],
         failures=_failures(plan),
-        skipped=skipped,
+        skipped=skipped + not_drawn,
         commands=_commands(plan, grid_path),
         grid=grid_file(grid_path).read_text(),
         ranking=interquartile_means(board, scores),
@@ -180,15 +178,11 @@ def write_figure(
     return one
 
 
-def _saved(one: NamedFigure, folder: Path) -> Drawing:
-    """Draw and write a figure in its formats; return it for the page."""
-    drawn = one.draw()
+def _inline(one: NamedFigure, path: Path) -> Drawing:
+    """Return a figure as part of the page."""
     if one.pixels:
-        png = rendered(drawn, "png", dpi=PICTURE_DPI)
-        write_atomic(folder / f"{one.name}.png", png)
-        return Drawing(one.title, one.caption, png=png)
-    paths = save(drawn, folder, one.name)
-    return Drawing(one.title, one.caption, svg=inline_svg(paths[0]))
+        return Drawing(one.title, one.caption, png=path.read_bytes())
+    return Drawing(one.title, one.caption, svg=inline_svg(path))
 
 
 def _facts(plan: Plan, checked: Checked) -> list[tuple[str, str]]:

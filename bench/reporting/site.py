@@ -6,13 +6,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...results.figures.style import rendered
 from ...results.page.html_page import Drawing, Report, SitePart, report_page
 from ...results.page.site_pages import index_page, method_page
 from ..plan.archived import read_plan
@@ -28,7 +26,7 @@ from ..verification.declaration import (
     read_declaration,
     rows_of,
 )
-from .html_report import PICTURE_DPI, report_of
+from .html_report import report_of
 from .method_pages import Board, page_of_method
 from .named_figure import NamedFigure, figure_name
 
@@ -181,13 +179,13 @@ def _board(
         raise RequestError(f"{store.path} holds no finished run, so it has no board; leave it out")
     declared = read_declaration(store.path)
     files = _archive(name, store.path, folder)
-    draw = partial(_draw, folder=folder / "boards", board=name)
 
     def on_part(step: str) -> None:
         on_step(f"{name}: {step}")
 
     report = report_of(
-        plan, store, store.root / GRID, None, draw, encoders=False, on_step=on_part
+        plan, store, store.root / GRID, None, _linked, folder / "boards" / name, ["svg"],
+        encoders=False, on_step=on_part,
     )  # fmt: skip
     part = SitePart(
         name=name,
@@ -234,16 +232,9 @@ def _archive(name: str, source: Path, folder: Path) -> list[tuple[str, str]]:
     return found
 
 
-def _draw(one: NamedFigure, folder: Path, board: str) -> Drawing:
-    """Draw a figure into a file next to the page of a board."""
-    kind = "png" if one.pixels else "svg"
-    path = folder / board / f"{one.name}.{kind}"
-    content = rendered(one.draw(), kind, dpi=PICTURE_DPI) if one.pixels else rendered(
-        one.draw(), kind
-    )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return Drawing(one.title, one.caption, file=f"{board}/{path.name}")
+def _linked(one: NamedFigure, path: Path) -> Drawing:
+    """Return a figure as a file next to the page of its board."""
+    return Drawing(one.title, one.caption, file=f"{path.parent.name}/{path.name}")
 
 
 def _add(path: Path, text: str) -> None:

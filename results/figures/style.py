@@ -9,7 +9,6 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -23,6 +22,7 @@ LONGEST = 90  # letters of a text in a figure
 GLUE = "\u00a0"  # a blank at which no line ends
 LONGEST_LINE = 34  # letters of a line of a name
 WIDE_RATIO = 8  # of the largest to the smallest value of a logarithmic axis
+MARGIN_IN = 0.05  # around a figure, in inches
 AIR = 3.0  # beyond 0 and 100%, for markers
 MOST_TICKS = 6  # each at a value; more values have matplotlib's own ticks
 FORMATS = ("svg", "pdf", "png")
@@ -131,22 +131,25 @@ def rendered(
     """
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path", "pdf.fonttype": 42}):
-        if not isinstance(drawn.get_layout_engine(), PlaceHolderLayoutEngine | None):
+        if drawn.get_layout_engine() is not None:
             drawn.draw_without_rendering()  # one layout for all formats
-            drawn.set_layout_engine("none")
+            drawn.set_layout_engine(None)
         meta = {"CreationDate": None} if ending == "pdf" else {"Date": None, **(about or {})}
         extra: dict[str, Any] = {} if ending == "png" else {"metadata": meta}
-        drawn.savefig(content, format=ending, dpi=dpi, bbox_inches="tight", pad_inches=0.05,
-                      **extra)  # fmt: skip
+        # "tight" would draw the figure once more for each format
+        box = drawn.get_tightbbox().padded(MARGIN_IN)
+        drawn.savefig(content, format=ending, dpi=dpi, bbox_inches=box, **extra)
     return content.getvalue()
 
 
-def save(drawn: Figure, folder: Path, name: str) -> list[Path]:
-    """Write the figure as SVG, PDF and PNG; return the paths."""
+def save(
+    drawn: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS, dpi: int = 200
+) -> list[Path]:
+    """Write the figure in each format (svg, pdf, png); return the paths. `dpi` as of `rendered`."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.{ending}" for ending in FORMATS]
+    paths = [folder / f"{name}.{ending}" for ending in formats]
     for path in paths:
-        path.write_bytes(rendered(drawn, path.suffix[1:]))
+        path.write_bytes(rendered(drawn, path.suffix[1:], dpi=dpi))
     return paths
 
 
