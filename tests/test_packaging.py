@@ -56,7 +56,7 @@ def test_the_top_level_holds_only_known_names():
     top = {name.split("/")[0] for name in tracked if name and not name.startswith(".")}
     assert top <= {
         *FOLDERS, "tests", "docs", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md",
-        "CITATION.cff", "CONTRIBUTING.md", "Makefile",
+        "CITATION.cff", "CONTRIBUTING.md", "MANIFEST.in", "Makefile",
     }  # fmt: skip
 
 
