@@ -20,6 +20,7 @@ Shots = int | str  # labelled chips per class, `all`, or a share of them such as
 Kind = Literal["pretrain", "evaluate"]  # of work and of a job: a pretraining, or runs
 KINDS: tuple[Kind, ...] = ("pretrain", "evaluate")
 GIVEN = "given"  # the method of given weights
+OPTIONAL = ("init", "at", "condition")  # fields that an identity lacks while they are None
 
 
 # Fields of a recipe that are names. The first one is the default and stored as None.
@@ -125,8 +126,9 @@ class Identity:
     """A set of JSON values with a key."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        """Return the fields as plain JSON values, without those that are None by default."""
+        every = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {n: one for n, one in every.items() if one is not None or n not in OPTIONAL}
 
     @cached_property
     def key(self) -> str:
@@ -162,11 +164,6 @@ class Pretraining(Identity):
     init: dict[str, Any] | None = None
     at: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values; `init` and `at` are left out if they are None."""
-        left_out = [name for name in ("init", "at") if getattr(self, name) is None]
-        return {name: value for name, value in super().to_json().items() if name not in left_out}
-
     @property
     def pool_count(self) -> int:
         """The number of training chips; 0 without a pool."""
@@ -193,13 +190,6 @@ class Run(Identity):
     shots: Shots
     seed: int
     condition: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values; a condition that is None is left out."""
-        found = super().to_json()
-        if self.condition is None:
-            del found["condition"]
-        return found
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,16 @@ import numpy as np
 
 from ..data.chips import Chips
 from ..data.pools import Pool
-from .duplicates import Report, find_duplicates
+from .duplicates import find_duplicates
 from .report import shared_chips
 
 
-def copied_from(pool: Pool, datasets: Sequence[Chips], report: Report | None = None) -> list[int]:
+def copied_from(pool: Pool, datasets: Sequence[Chips]) -> list[int]:
     """Return, for each data set, the number of test chips of which the pool holds a duplicate.
 
     Args:
         pool: The drawn chips.
         datasets: The data sets.
-        report: As for `find_duplicates`.
     """
     members, rows = pool.places
     drawn = [_only(one, rows[rows[:, 0] == place, 1]) for place, one in enumerate(members)]
@@ -24,7 +23,7 @@ def copied_from(pool: Pool, datasets: Sequence[Chips], report: Report | None = N
     counts = [len(one) for one in (*drawn, *tested)]
     set_of = np.repeat(np.arange(len(counts)), counts)
     in_pool = set_of < len(drawn)
-    found = find_duplicates([*drawn, *tested], (in_pool, ~in_pool), report)
+    found = find_duplicates([*drawn, *tested], (in_pool, ~in_pool))
     equal, near = shared_chips(found, in_pool, ~in_pool)
     either = equal | near
     return [int(either[set_of == len(drawn) + place].sum()) for place in range(len(tested))]

@@ -99,8 +99,9 @@ def _escaped(value: Any) -> Any:
     return CONTROL.sub(lambda one: ascii(one[0])[1:-1], value) if isinstance(value, str) else value
 
 
-out = Terminal(highlight=False, soft_wrap=True, emoji=False)  # `:ship:` in a name stays
-err = Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+# Texts are printed as they are: `[v2]` and `:ship:` in a name stay.
+out = Terminal(highlight=False, soft_wrap=True, emoji=False, markup=False)
+err = Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
 
 
 @cache
@@ -139,17 +140,17 @@ def _root(
 def print_error(message: str) -> None:
     """Print an error message on the error stream."""
     err.print("error:", style="bold red", end=" ")
-    err.print(message, markup=False)
+    err.print(message)
 
 
 def warn(message: str) -> None:
     """Print a warning on the error stream."""
-    err.print(f"warning: {message}", markup=False, style="yellow")
+    err.print(f"warning: {message}", style="yellow")
 
 
 def print_status(message: str) -> None:
     """Print a message about the work in progress on the error stream."""
-    err.print(message, markup=False)
+    err.print(message)
 
 
 def text_width(path: Path | None = None) -> int:

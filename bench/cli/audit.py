@@ -93,9 +93,9 @@ def audit_data(
         print_json(result.to_json())
         return
     for line in _lines(result):
-        out.print(line, markup=False)
+        out.print(line)
     for path in filter(None, (groups, target)):
-        out.print(f"written: {path}", markup=False)
+        out.print(f"written: {path}")
 
 
 def _audit_labels(
@@ -105,9 +105,9 @@ def _audit_labels(
     from ..reporting.label_audit import label_audit
     from ..reporting.leaderboard import predictions_of
     from .data import prepare_all
-    from .grid_arguments import opened
+    from .grid_arguments import Request, opened
 
-    with opened(grid, runs, data_dir) as request:
+    with opened(Request(grid, runs, data_dir)) as request:
         plan = request.results()
         found = label_audit(plan, predictions_of(plan, request.store), dataset)
     report = asdict(found)
@@ -126,19 +126,17 @@ def _audit_labels(
     encoders = ", ".join(f"{row} ({100 * score:.1f}%)" for row, score in found.encoders)
     out.print(
         f"{dataset}: {len(found.chips)} of {found.of:,} test chips are called one other class in "
-        f"all {found.runs} runs ({found.column}) of the best encoders: {encoders}",
-        markup=False,
+        f"all {found.runs} runs ({found.column}) of the best encoders: {encoders}"
     )
     for one in found.chips[:DOUBTED]:
         out.print(
             f"  {one.chip_id}: {one.label}, called {one.called}; so do {one.agreeing:.0%} of the "
-            "runs of all ranked rows",
-            markup=False,
+            "runs of all ranked rows"
         )
     if len(found.chips) > DOUBTED:
         out.print(f"  and {len(found.chips) - DOUBTED} more: --json lists them")
     if target is not None:
-        out.print(f"written: {target}", markup=False)
+        out.print(f"written: {target}")
 
 
 class _Stages:

@@ -2,13 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
 from ..data.chips import Chips
@@ -25,7 +24,7 @@ from .app import COMMANDS, app, out, print_error, print_json, print_status
 from .audit import audit_data
 from .completion import complete_set
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
-from .progress import Bar, Progress, progress
+from .progress import Bar, progress
 
 if TYPE_CHECKING:  # `data ls` needs no plan
     from ..grid.expand import PlannedPretraining
@@ -54,8 +53,7 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
     with progress() as shown:
         for given in dict.fromkeys(pool_unless_labelled(name, folder) for name in names):
             bar = Bar(f"preparing {given}", None, "chips")
-            shown.add(bar)
-            chips = prepare_set(given, folder, store, _shows(bar, shown), cores())
+            chips = prepare_set(given, folder, store, shown.follow(bar), cores())
             result.append(chips)
             shown.remove(bar)
             if bar.done:
@@ -104,16 +102,6 @@ def _time_steps(planned: Sequence["PlannedPretraining"], store: Store) -> None:
         )
 
 
-def _shows(bar: Bar, shown: Progress) -> Callable[[int, int], None]:
-    """Return a function that shows (done, total) on a bar."""
-
-    def show(done: int, total: int) -> None:
-        bar.done, bar.total = done, total
-        shown.update(bar)
-
-    return show
-
-
 @data.command("ls")
 def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = False) -> None:
     """List data sets and pools: prepared in the store, found below --data, or absent."""
@@ -135,20 +123,19 @@ def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = Fals
         count = str(one.summary.count) if one.summary else ""
         if one.part:
             count = f"{one.part[0]:,} of {one.part[1]:,}"
-        table.add_row(*map(escape, (one.name, one.state, count, one.title)))
+        table.add_row(one.name, one.state, count, one.title)
     out.print(table)
     states = Counter(one.state for one in known)
     out.print(
         f"\n{', '.join(f'{states[name]} {name}' for name in ('prepared', 'found', 'absent'))}"
     )
     where = "searched below" if folder.is_dir() else "no files were searched, because there is no"
-    out.print(f"{where} folder {folder} (--data, SARBENCH_DATA)", markup=False)
+    out.print(f"{where} folder {folder} (--data, SARBENCH_DATA)")
     if raw := phoenix_folder(folder):
-        out.print(f"  {raw.name}: Phoenix files of MSTAR, read as mstar_soc?rendering=raw/log",
-                  markup=False)  # fmt: skip
+        out.print(f"  {raw.name}: Phoenix files of MSTAR, read as mstar_soc?rendering=raw/log")
     for name, use in unknown_folders(folder, known):
         what = "Phoenix files" if "?" in name else "images"
-        out.print(f"  {name}: {what} of no set above, usable as a {use}", markup=False)
+        out.print(f"  {name}: {what} of no set above, usable as a {use}")
     out.print("found: `sarbench data prepare NAME`, or `sarbench run`, packs it into the store")
     if any(one.part for one in known):
         out.print("N of M: so many files are there, and the set needs M chips")
@@ -179,7 +166,7 @@ def show_info(
             continue
         listed = "\n".join(map(str, value)) if isinstance(value, tuple) else value
         if listed not in (None, ""):
-            table.add_row(key.replace("_", " "), escape(str(listed)))
+            table.add_row(key.replace("_", " "), str(listed))
     for class_name in about["counts"].get("train", {}):
         sides = (f"{about['counts'][side].get(class_name, 0)} {side}" for side in about["counts"])
         table.add_row(class_name, ", ".join(sides))
@@ -207,26 +194,24 @@ def verify_data(
     for given in (pool_unless_labelled(name, folder) for name in names):
         name, pool = split_name(given)
         with progress() as shown:
-            bar = Bar(f"reading {given}", None, "chips")
-            shown.add(bar)
-            report = verify(name, folder, pool=pool, progress=_shows(bar, shown), processes=cores())
+            moves = shown.follow(Bar(f"reading {given}", None, "chips"))
+            report = verify(name, folder, pool=pool, progress=moves, processes=cores())
         bad |= not report.ok
-        out.print(f"{given} at {report.source}: {'ok' if report.ok else 'DIFFERS'}", markup=False)
+        out.print(f"{given} at {report.source}: {'ok' if report.ok else 'DIFFERS'}")
         if report.rendering:
             out.print(f"  rendering: {report.rendering}")
         for count in report.counts:
             if files or count.expected != count.found:
                 out.print(
                     f"  {count.part} {count.class_name or 'chips'}: expected {count.expected}, "
-                    f"found {count.found}",
-                    markup=False,
+                    f"found {count.found}"
                 )
         for kind in ("missing", "unexpected", "unreadable", "problems"):
             items = getattr(report, kind)
             if items:
                 out.print(f"  {kind}: {len(items)}")
                 for item in items if files else items[:5]:
-                    out.print(f"    {item}", markup=False)
+                    out.print(f"    {item}")
     if bad:
         print_error("some data differ from what is expected; --files lists every file")
         raise typer.Exit(1)
@@ -248,7 +233,7 @@ def show_data(
     draw_chips(chips, path)
     rendering = card_of(pool_unless_labelled(name, folder)).rendering
     for line in value_range(chips).lines(rendering):
-        out.print(line, markup=False, highlight=False)
+        out.print(line)
     out.print(f"written: {path}")
 
 
@@ -286,20 +271,17 @@ def new_data(
     found = look(chips, content)
     for class_name in found.counts["train"]:
         sides = (f"{found.counts[side].get(class_name, 0)} {side}" for side in found.counts)
-        out.print(f"{class_name}: {', '.join(sides)}", markup=False)
+        out.print(f"{class_name}: {', '.join(sides)}")
     kept = "whole images" if found.crop_px is None else f"central {found.crop_px} px"
     out.print(
         f"{len(found.counts['train'])} classes; height {_range(found.heights)}, width "
         f"{_range(found.widths)} px: {kept}; {found.groups} groups of near duplicates; "
-        f"{found.unused} images not used",
-        markup=False,
+        f"{found.unused} images not used"
     )
     written = write_card(chips, folder, name, content.model_copy(update={"counts": found.counts}))
-    out.print(f"written: {written}", markup=False)
+    out.print(f"written: {written}")
     out.print("add title, where, licence and citation to it, so that tables can state them")
-    out.print(
-        f'next: sarbench data prepare {name}, or datasets = ["{name}"] in a grid', markup=False
-    )
+    out.print(f'next: sarbench data prepare {name}, or datasets = ["{name}"] in a grid')
 
 
 def _range(values: tuple[int, int]) -> str:

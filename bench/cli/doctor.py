@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ..data.names import split_name
 from ..data.prepare import summary
@@ -77,8 +77,7 @@ def doctor(
     else:
         table = Table("part", "", "found", box=None, pad_edge=False)
         for finding in found:
-            state = f"[{STYLES[finding.state]}]{finding.state}[/]"
-            table.add_row(finding.what, state, escape(finding.text))
+            table.add_row(finding.what, Text(finding.state, STYLES[finding.state]), finding.text)
         out.print(table)
     raise typer.Exit(1 if any(finding.state == "wrong" for finding in found) else 0)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from rich.markup import escape
 from rich.table import Table
 
 from ..data.names import set_of
@@ -62,13 +61,13 @@ def print_dry_run(
     _print_summary([array for array, _ in scripts], profile)
     if not scripts:
         return
-    out.print(str(Costs(made).missing(made)), markup=False)
+    out.print(str(Costs(made).missing(made)))
     for array, script in scripts if every else scripts[:1]:
-        out.print(f"\n== {describe_array(array, '(not submitted)')}", markup=False)
+        out.print(f"\n== {describe_array(array, '(not submitted)')}")
         if every:
             for index, work in enumerate(array.jobs):
                 runs = sum(len(job.runs) for job in work)
-                out.print(f"   {index}: {labels_of(work)}, {runs or 'no'} runs", markup=False)
+                out.print(f"   {index}: {labels_of(work)}, {runs or 'no'} runs")
         out.file.write(script + "\n")
     if len(scripts) > 1 and not every:
         print_status(
@@ -142,7 +141,7 @@ def _print_summary(arrays: list[JobArray], profile: Profile) -> None:
                           else str(value) for value in values]  # fmt: skip
     table = Table("stage", *stages, box=None, pad_edge=False)
     for name, values in rows.items():
-        table.add_row(name, *map(escape, values))
+        table.add_row(name, *values)
     if stages:
         out.print(table)
 

@@ -41,7 +41,7 @@ def _write(frame: "DataFrame", path: Path) -> None:
             frame.astype({"shots": str}).to_parquet(temporary, index=False)
 
     write_atomic(path, write)
-    err.print(f"written: {path} ({len(frame)} lines)", markup=False)
+    err.print(f"written: {path} ({len(frame)} lines)")
 
 
 def _check(path: Path) -> None:

@@ -16,7 +16,6 @@ from ..plan.before_work import check_files, move_aside
 from ..plan.comparability import recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause
-from ..plan.filters import Filters
 from ..plan.given_warnings import given_warnings
 from ..plan.plan import Plan, describe_entry
 from ..slurm.job_states import update_from_queue
@@ -67,11 +66,11 @@ def plan(request: Request, as_json: Json = False) -> None:
         if entry.state in ("failed", "stale") or entry.cause == Cause.NO_WEIGHTS
     ]
     for entry in explained[:10]:
-        out.print(f"  {entry.state}: {describe_entry(entry)}: {entry.reason}", markup=False)
+        out.print(f"  {entry.state}: {describe_entry(entry)}: {entry.reason}")
     for line in (*recipe_lines(made), *seen_lines(made.grid)):
-        out.print(line, markup=False)
+        out.print(line)
     if made.moved:
-        out.print(f"archived results of other versions: {'; '.join(made.moved)}", markup=False)
+        out.print(f"archived results of other versions: {'; '.join(made.moved)}")
     if names := made.to_prepare():
         out.print(f"not prepared: {' '.join(names)} (`sarbench run` or `sarbench data prepare`)")
     for name in made.uncompared:
@@ -80,18 +79,18 @@ def plan(request: Request, as_json: Json = False) -> None:
             f"store; the files in {request.data} are compared with them by `sarbench run` or "
             f"`sarbench data prepare {name}`"
         )
-    if any(entry.state != "done" for entry in (*made.pretrain, *made.runs)):
+    if any(entry.state != "done" for entry in made.entries):
         estimate = Costs(made).missing(made)
         out.print(str(estimate))
         if estimate.assumption:
             out.print(estimate.assumption)
     if made.tuning and made.open_trials:
         command = request.trials(made.tuning).command("plan")
-        out.print(f"trials of [tune] are missing: {command}", markup=False)
+        out.print(f"trials of [tune] are missing: {command}")
     for line in sentences(made.not_applicable):
-        out.print(f"n/a: {line}", markup=False)
+        out.print(f"n/a: {line}")
     for line in made.overlaps:
-        out.print(f"overlap allowed by the grid: {line}", markup=False)
+        out.print(f"overlap allowed by the grid: {line}")
 
 
 @grid_command
@@ -180,9 +179,7 @@ def stopping_on_sigterm() -> Iterator[None]:
 def _report_missing(request: Request, made: Plan, elsewhere: set[str]) -> int:
     """Report the first missing entries, without those of other processes; return their number."""
     missing = [
-        entry
-        for entry in (*made.pretrain, *made.runs)
-        if entry.state != "done" and str(entry.key) not in elsewhere
+        entry for entry in made.entries if entry.state != "done" and str(entry.key) not in elsewhere
     ]
     for entry in missing[:10]:
         print_status(f"  {entry.state}: {describe_entry(entry)}: {entry.reason}")
@@ -216,7 +213,7 @@ def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None)
     from ...results.tables.render import render
     from ..reporting.leaderboard import leaderboard, predictions_of
 
-    request = Request(bundled_grids()["demo"], runs, DATA, Filters())
+    request = Request(bundled_grids()["demo"], runs, DATA)
     err.print("pretrains, evaluates and ranks every method on simulated chips; takes some minutes")
     failed = run_grid(request, device, workers)
     made = request.plan()
@@ -226,6 +223,6 @@ def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None)
         path = folder / f"demo.{ending}"
         write_atomic(path, render(board, style, width=text_width(path)))
     out.file.write(render(board, "text", width=text_width()))
-    out.print(f"\n{request.grid.about.strip()}", markup=False)
+    out.print(f"\n{request.grid.about.strip()}")
     out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {request.store.root}")
     raise typer.Exit(1 if failed else 0)

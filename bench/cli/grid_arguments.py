@@ -1,6 +1,7 @@
 """The arguments that all commands on a grid share."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -65,7 +66,7 @@ class Request:
     path: Path
     runs: Path
     data: Path
-    part: Filters
+    part: Filters = field(default_factory=Filters)
     versions: Mapping[str, str] = field(default_factory=dict)
     archived: ArchivedStore | None = None
     tuning: bool = False
@@ -128,10 +129,10 @@ class Request:
 
     def command(self, name: str) -> str:
         """Return another command on this grid and store, for a message."""
-        where = "" if self.runs == RUNS else f" --runs {self.runs}"
-        where += "".join(f" --methods {folder}" for folder in self.methods)
-        where += " --tuning" * self.tuning
-        return f"sarbench {name} {self.path}{where}"
+        words = ["sarbench", name, self.path]
+        words += [] if self.runs == RUNS else ["--runs", self.runs]
+        words += [word for folder in self.methods for word in ("--methods", folder)]
+        return shlex.join(map(str, words)) + " --tuning" * self.tuning
 
     def results(self) -> Plan:
         """Return the plan for a command that shows results.
@@ -250,15 +251,8 @@ def _check_archive(request: Request, command: str) -> None:
 
 
 @contextmanager
-def opened(grid: Path, runs: Path, data: Path) -> Iterator[Request]:
-    """Yield the request of a whole grid or archive, for a command whose first argument is another.
-
-    Args:
-        grid: The grid file, an archive, or the name of a bundled grid.
-        runs: The folder of the store; not used for an archive.
-        data: The folder of the data sets.
-    """
-    request = Request(grid, runs, data, Filters())
+def opened(request: Request) -> Iterator[Request]:
+    """Yield a request, of an archive with its store."""
     if not request.of_archive:
         yield request
         return
@@ -283,12 +277,10 @@ def grid_command(
     @wraps(command)
     def called(**given: Any) -> None:
         request = _request(**{name: given.pop(name) for name in shared})
-        if not request.of_archive:
-            command(request, **given)
-            return
-        _check_archive(request, name)
-        with unpacked(request.path) as store:
-            command(replace(request, archived=store), **given)
+        if request.of_archive:
+            _check_archive(request, name)
+        with opened(request) as ready:
+            command(ready, **given)
 
     set_parameters(called, [*shared.values(), *own])  # GRID before all
     return group.command(name.split()[-1])(called)

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
 from ..grid.new_grid import first_sentence, write_grid
@@ -36,9 +35,7 @@ def list_grids(as_json: Json = False) -> None:
         row = _summary(grid)
         seeds = f"{row['pretrain_seeds']} x {row['seeds']}"
         sets, protocols = (" ".join(row[key]) for key in ("datasets", "protocols"))
-        table.add_row(
-            *map(escape, (grid.name, str(len(row["methods"])), seeds, sets, protocols, about))
-        )
+        table.add_row(grid.name, str(len(row["methods"])), seeds, sets, protocols, about)
     print_table(table)
     out.print("seeds: of pretraining x of evaluation")
     out.print("sarbench grids show NAME prints one; sarbench grids new NAME writes your own")
@@ -81,5 +78,5 @@ def new_grid(
 ) -> None:
     """Write a commented grid that runs as it is into the current folder; overwrite nothing."""
     path = write_grid(name, Path())
-    out.print(f"written: {path}", markup=False)
-    out.print(f"next: sarbench plan {path}", markup=False)
+    out.print(f"written: {path}")
+    out.print(f"next: sarbench plan {path}")

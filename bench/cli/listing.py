@@ -18,5 +18,5 @@ def print_table(table: Table) -> None:
     """Print a table; only a terminal limits its width."""
     wide = out
     if not out.is_terminal:
-        wide = Terminal(file=out.file, width=UNLIMITED, highlight=False, emoji=False)
+        wide = Terminal(file=out.file, width=UNLIMITED, highlight=False, emoji=False, markup=False)
     wide.print(table)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
 from ...methods import _registry
@@ -55,7 +54,7 @@ def list_methods(runs: RunsDir = RUNS, folders: MethodsDirs = None, as_json: Jso
     table = Table(names, "label", "family", "version", "notes", paper, box=None, pad_edge=False)
     for info in found.values():
         values = info.name, info.label, info.family, str(info.version), _notes(info), info.paper
-        table.add_row(*map(escape, values))
+        table.add_row(*values)
     print_table(table)
     for name, reason in broken.items():
         print_error(f"{name} cannot be imported: {reason}")
@@ -121,10 +120,10 @@ def check_method(name: MethodName, folders: MethodsDirs = None) -> None:
 
     failed = 0
     for check, problem in run_checks(_registry.get(name)):
-        out.print(f"{'ok    ' if problem is None else 'FAILED'} {check}", markup=False)
+        out.print(f"{'ok    ' if problem is None else 'FAILED'} {check}")
         if problem is not None:
             failed += 1
-            out.print(f"       {problem}", markup=False)
+            out.print(f"       {problem}")
     err.print(f"{name}: {failed} checks failed" if failed else f"{name} fulfils the contract")
     raise typer.Exit(1 if failed else 0)
 
@@ -139,14 +138,13 @@ def new_method(
     from ..contract.skeleton import is_bundled, write_skeleton
 
     path = write_skeleton(name, folder)
-    out.print(f"written: {path}", markup=False)
+    out.print(f"written: {path}")
     where = "" if is_bundled(path.parent) else f" --methods {shlex.quote(str(path.parent))}"
-    out.print(f"next: sarbench methods check {name}{where}", markup=False)
+    out.print(f"next: sarbench methods check {name}{where}")
     if where:
         out.print(
             f"plan, run and submit take --methods too; SARBENCH_METHODS={path.parent.absolute()} "
-            "makes it known to every command",
-            markup=False,
+            "makes it known to every command"
         )
 
 
@@ -174,6 +172,6 @@ def show_protocol(name: ProtocolName, as_json: Json = False) -> None:
     if as_json:
         print_json({"name": name, "version": protocol.version, "settings": values})
         return
-    out.print(f"{name}, version {protocol.version}: {type(settings).__doc__}", markup=False)
+    out.print(f"{name}, version {protocol.version}: {type(settings).__doc__}")
     for key, value in values.items():
-        out.print(f"  {key} = {value}", markup=False)
+        out.print(f"  {key} = {value}")

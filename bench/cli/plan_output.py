@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from ..grid.expand import PlannedPretraining, PlannedRun
@@ -19,7 +18,7 @@ def print_states(made: Plan, reasons: str) -> None:
     for start, runs in made.grouped():
         states = counted(Counter(entry.state for entry in runs))
         row = (describe_pretraining(start.planned), start.state, states, start.reason)
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     out.print(table)
     sizes = f"{len(made.pretrain)} pretrainings, {len(made.runs)} runs"
     out.print(f"\n{sizes}: {counted(made.counts())}")

@@ -59,6 +59,16 @@ class Progress:
     def line(self, text: str) -> None:
         """Print a line in a log; on a terminal the bars show the same."""
 
+    def follow(self, bar: Bar) -> Callable[[int, int], None]:
+        """Show a bar, and return the function that moves it: (done, total)."""
+        self.add(bar)
+
+        def show(done: int, total: int) -> None:
+            bar.done, bar.total = done, total
+            self.update(bar)
+
+        return show
+
 
 def progress(delay_s: float = 0.0) -> Progress:
     """Return bars if the error stream is a terminal, lines otherwise.
@@ -144,7 +154,7 @@ class _Lines(Progress):
 
     def __init__(
         self,
-        write: Callable[[str], None] = lambda text: err.print(text, markup=False),
+        write: Callable[[str], None] = lambda text: err.print(text),
         clock: Clock = time.monotonic,
     ) -> None:
         self._write, self._clock = write, clock

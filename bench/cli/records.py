@@ -48,10 +48,10 @@ def check(request: Request, as_json: Json = False) -> None:
         print_json(found.to_json())
     else:
         for finding in found.findings:
-            out.print(finding.line(), markup=False)
-        out.print(found.summary(), markup=False)
+            out.print(finding.line())
+        out.print(found.summary())
         if found.unweighted:
-            out.print(found.without_weights(), markup=False)
+            out.print(found.without_weights())
         if request.of_archive:
             out.print("weights were not checked: an archive holds none")
         if request.archived and request.archived.classes:
@@ -62,15 +62,8 @@ def check(request: Request, as_json: Json = False) -> None:
 @contextmanager
 def checking() -> Iterator[OnProgress]:
     """Yield the function that shows the progress of a check."""
-    bar = Bar("checking", None, "records")
     with progress(SILENT_S) as shown:
-        shown.add(bar)
-
-        def on_progress(done: int, total: int) -> None:
-            bar.done, bar.total = done, total
-            shown.update(bar)
-
-        yield on_progress
+        yield shown.follow(Bar("checking", None, "records"))
 
 
 def _check(request: Request, on_progress: OnProgress) -> Checked:
@@ -138,7 +131,7 @@ def merge(
         for word, lines in (("conflict", found.conflicts), ("refused", found.refused),
                             ("unscored", found.unscored)):  # fmt: skip
             for what, why in lines:
-                out.print(f"  {word}: {what}: {why}", markup=False)
+                out.print(f"  {word}: {what}: {why}")
         if found.unweighted:
             out.print(
                 f"{len(found.unweighted)} pretrainings are without weights: their runs count as "
@@ -238,7 +231,7 @@ def archive(
             if entry.record
         )
         listed = [f"{taken[one.shown]} of {one.shown}" for one in store.used]
-        out.print(f"runs: {', '.join(listed)} (one in several counts once)", markup=False)
+        out.print(f"runs: {', '.join(listed)} (one in several counts once)")
 
 
 def _refuse_parts(made: Plan, store: JoinedStore, no_scores: bool) -> None:

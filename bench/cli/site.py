@@ -44,7 +44,7 @@ def site(
     paths = [path.expanduser() for path in archives]
     with stages("site") as on_step:
         write_site(paths, target, lambda plan: run_frame(rows_of_plan(plan).runs), on_step)
-    out.print(f"written: {folder / 'index.html'} ({len(archives)} boards)", markup=False)
+    out.print(f"written: {folder / 'index.html'} ({len(archives)} boards)")
 
 
 @app.command("submit-check")
@@ -69,7 +69,7 @@ def submit_check(
         if template:
             if target:
                 write_template(path, plan, target)
-                out.print(f"written: {target}", markup=False)
+                out.print(f"written: {target}")
             else:
                 out.file.write(declaration_template(path, plan))
             return
@@ -82,10 +82,10 @@ def submit_check(
         print_json(found.to_json())
     else:
         for finding in found.checked.findings:
-            out.print(finding.line(), markup=False)
-        out.print(found.checked.summary(), markup=False)
+            out.print(finding.line())
+        out.print(found.checked.summary())
         for text in found.unchecked:
-            out.print(f"not checked: {text}", markup=False)
+            out.print(f"not checked: {text}")
         if data is None:
             out.print("not checked: pixels and splits; --data DIR derives their digests again")
     raise typer.Exit(1 if found.checked.findings else 0)

@@ -91,7 +91,7 @@ def submit_work(
     def ask(plan: Plan, states: JobStates, wanted: set[str]) -> dict[str, Asked]:
         asked, reasons = more_resources(plan, states, wanted, profile, site)
         for reason in reasons:
-            out.print(reason, markup=False)
+            out.print(reason)
         return asked
 
     submitted = submit_missing(
@@ -173,7 +173,7 @@ def cancel(request: Request) -> None:
     """
     made = request.plan()
     states = update_from_queue(request.store, made, warn)
-    selected = {e.key for e in (*made.pretrain, *made.runs) if states.live(e.key)}
+    selected = {e.key for e in made.entries if states.live(e.key)}
     runs = {e.key for e in made.runs}
     jobs, kept = set(), set()
     for key in selected:
@@ -185,4 +185,6 @@ def cancel(request: Request) -> None:
     cancel_jobs(jobs)
     out.print(f"{len(jobs)} jobs cancelled" + (": " + " ".join(sorted(jobs)) if jobs else ""))
     if kept:
-        out.print(f"not cancelled, because they hold runs outside the filters: {sorted(kept)}")
+        out.print(
+            f"not cancelled, because they hold runs outside the filters: {' '.join(sorted(kept))}"
+        )

@@ -78,8 +78,7 @@ def export_splits(
         _write_chips(folder, chips)
     out.print(
         f"written: {folder} ({chips.name}: {len(split.train)} training and {len(split.test)} test "
-        f"chips, support sets: {len(supports)}, images: {len(chips) if images else 0})",
-        markup=False,
+        f"chips, support sets: {len(supports)}, images: {len(chips) if images else 0})"
     )
 
 
@@ -109,7 +108,7 @@ def _converted(path: Path, chips: "Chips") -> "SupportSet":
 
     found = convert(path, chips)
     counts = in_words(found.support, len(chips.classes))
-    out.print(f"{path}: training chips of {chips.name}: {counts}", markup=False)
+    out.print(f"{path}: training chips of {chips.name}: {counts}")
     for paths, what in (
         (found.unknown, "are unknown here and left out"),
         (found.tested, "are test chips of our split and left out"),

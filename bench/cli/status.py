@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from ..grid.applicable import sentences
 from ..plan.entry import Entry
 from ..plan.failure_class import RETRY_ONLY
-from ..plan.plan import Plan, describe_entry
+from ..plan.plan import Plan, counted, describe_entry
 from ..slurm import ledger
 from ..slurm.job_states import JobStates, update_from_queue
 from ..slurm.overview import last_lines, own_failures, running_jobs, tail
@@ -57,12 +56,13 @@ def status(
             print_json(_status_json(made))
         else:
             _print_status(request, made, seen)
-        alive = any(e.state in ("queued", "running") for e in (*made.pretrain, *made.runs))
+        alive = any(e.state in ("queued", "running") for e in made.entries)
         if not (watch and alive):
             break
         time.sleep(WATCH_S)
-        out.rule(time.strftime("%H:%M:%S"))
-    failed = any(e.state == "failed" for e in (*made.pretrain, *made.runs))
+        if not as_json:
+            out.rule(time.strftime("%H:%M:%S"))
+    failed = any(e.state == "failed" for e in made.entries)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -81,7 +81,7 @@ def _serve(request: Request, port: int | None, others: list[tuple[str, bool]]) -
     with suppress(OSError):
         os.nice(NICE)  # the work comes first
     server = LiveServer(Watcher(request.plan, request.store), PORT if port is None else port)
-    out.print(f"live page of {request.grid.name}: {server.address}", markup=False)
+    out.print(f"live page of {request.grid.name}: {server.address}")
     print_status("it only reads the store; Ctrl-C ends it and touches no job")
     server.run()
     print_status("the page has ended")
@@ -101,20 +101,18 @@ def _status_json(made: Plan) -> dict[str, Any]:
 def _print_status(request: Request, made: Plan, states: JobStates) -> None:
     print_states(made, "where")
     for line in sentences(made.not_applicable):
-        out.print(f"n/a: {line}", markup=False)
+        out.print(f"n/a: {line}")
     _print_jobs(made, states)
-    failed = [e for e in (*made.pretrain, *made.runs) if e.state == "failed"]
+    failed = [e for e in made.entries if e.state == "failed"]
     own = own_failures(made)
     for entry in own[:LISTED]:
-        out.print(
-            f"\nfailed ({entry.failure_class}): {describe_entry(entry)}", markup=False, style="red"
-        )
-        out.print(f"  {entry.reason}", markup=False)
+        out.print(f"\nfailed ({entry.failure_class}): {describe_entry(entry)}", style="red")
+        out.print(f"  {entry.reason}")
         for line in last_lines(entry, states):
-            out.print(f"  | {line}", markup=False, style="dim")
+            out.print(f"  | {line}", style="dim")
     if len(own) > LISTED:
-        classes = Counter(str(e.failure_class) for e in own)
-        out.print(f"\nand {len(own) - LISTED} more: {dict(classes)}")
+        classes = Counter(str(e.failure_class) for e in own[LISTED:])
+        out.print(f"\nand {len(own) - LISTED} more: {counted(classes)}")
     if failed:
         if count := sum(entry.failure_class not in RETRY_ONLY for entry in failed):
             out.print(f"\n{request.command('submit')} --profile ... submits {count} of these again")
@@ -128,7 +126,7 @@ def _print_jobs(made: Plan, states: JobStates) -> None:
     if running:
         table = Table("job", "work", "node", "elapsed", box=None, pad_edge=False)
         for one in running[:40]:
-            table.add_row(one.job, escape(one.work), one.node, one.elapsed)
+            table.add_row(one.job, one.work, one.node, one.elapsed)
         out.print("")
         out.print(table)
     if running or waiting:
@@ -142,7 +140,7 @@ def logs(
 ) -> None:
     """Print the paths and the last lines of a grid's job logs."""
     store, made = request.store, request.plan()
-    keys = {entry.key for entry in (*made.pretrain, *made.runs)}
+    keys = {entry.key for entry in made.entries}
     found: dict[Path, str] = {}
     for submission in ledger.read(store, warn):
         for key, array, index in submission.places():
@@ -153,8 +151,8 @@ def logs(
         print_error("none of these jobs has written a log yet")
         raise typer.Exit(1)
     for path, label in list(found.items())[-LISTED:]:
-        out.print(f"== {label}: {path}", markup=False, style="bold")
+        out.print(f"== {label}: {path}", style="bold")
         for line in tail(path, lines):
-            out.print(line, markup=False)
+            out.print(line)
     if len(found) > LISTED:
         out.print(f"{len(found) - LISTED} older logs are not shown; narrow with -m -d -p -k -s")

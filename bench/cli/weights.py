@@ -84,7 +84,7 @@ def write_features(
             warn(UNTRAINED)
     check_readout(network, readout)
     count = _write(path, network, px, config, images, readout, runs, data)
-    out.print(f"written: {path} ({count[0]} chips, {readout} {count[1]})", markup=False)
+    out.print(f"written: {path} ({count[0]} chips, {readout} {count[1]})")
 
 
 @weights.command("import")
@@ -121,7 +121,7 @@ def import_file(
     if store.read("pretrain", key) is not None:
         print_status("the store had this encoder before; its record stays as it is")
     source = GivenSource(file=file.name, label=label, seen=seen, labels=labels)
-    out.print(store_given(found, store, Resources(), source).key, markup=False)
+    out.print(store_given(found, store, Resources(), source).key)
 
 
 @weights.command("export")
@@ -149,10 +149,10 @@ def export_key(
     if made.loader:
         contents[loader] = made.loader.encode()
     write_all(contents | {path: made.content()})
-    out.print(f"written: {path} ({given.architecture})", markup=False)
-    out.print(f"written: {card} (model card: how to load it, input, scores)", markup=False)
+    out.print(f"written: {path} ({given.architecture})")
+    out.print(f"written: {card} (model card: how to load it, input, scores)")
     if made.loader:
-        out.print(f"written: {loader} (loader, because timm lacks this network)", markup=False)
+        out.print(f"written: {loader} (loader, because timm lacks this network)")
 
 
 def _write(
@@ -180,6 +180,8 @@ def _write(
     if Path(images).is_dir():
         folder = Path(images)
         paths = images_in(folder)
+        if not folder.is_absolute():
+            print_status(f"images of the folder {folder.absolute()}")
         chips, total = chips_in(folder, paths), len(paths)
     else:
         from .data import prepare_all
@@ -236,13 +238,13 @@ def _print_page(found: "GivenWeights") -> None:
         ("layout", found.layout), ("architecture", found.architecture), ("input", _input(found)),
         ("digest", found.config.digest), ("used", f"keys: {len(account.used)}"),
     ):  # fmt: skip
-        out.print(f"{title:13} {text}", markup=False)
+        out.print(f"{title:13} {text}")
     for reason, keys in account.skipped.items():
-        out.print(f"{'skipped':13} keys: {len(keys)}, {reason}", markup=False)
+        out.print(f"{'skipped':13} keys: {len(keys)}, {reason}")
     for title, keys in (("missing", account.missing), ("unexpected", account.unexpected)):
         for key in sorted(keys)[:SHOWN]:
-            out.print(f"{title:13} {key}", markup=False)
+            out.print(f"{title:13} {key}")
         if len(keys) > SHOWN:
-            out.print(f"{title:13} and {len(keys) - SHOWN} more", markup=False)
+            out.print(f"{title:13} and {len(keys) - SHOWN} more")
     for note in found.notes:
-        out.print(f"{'note':13} {note}", markup=False)
+        out.print(f"{'note':13} {note}")

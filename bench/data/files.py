@@ -143,7 +143,7 @@ def _list(source: Path, wanted: Wanted, stack: ExitStack) -> list[ImageFile]:
             f"{source} is not a folder or an archive ({', '.join(ARCHIVES)}); check the path"
         )
     found: list[ImageFile] = []
-    for folder, names in _files_below(source):
+    for folder, names in files_below(source):
         relative = PurePosixPath(folder.relative_to(source).as_posix())
         for path in (folder / name for name in names):
             stem = archive_stem(path.name)
@@ -178,7 +178,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _files_below(source: Path) -> Iterator[tuple[Path, list[str]]]:
+def files_below(source: Path) -> Iterator[tuple[Path, list[str]]]:
     """Yield each folder with the names of its visible files; each linked folder once."""
     seen: set[Path] = set()
     for path, folders, names in walk(source, followlinks=True):

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from os import walk
 from pathlib import Path
 from typing import Literal
 
 from ..store.records import Store
-from .files import DatasetNotFoundError, Wanted, archive_stem, find_source
+from .files import DatasetNotFoundError, Wanted, archive_stem, files_below, find_source
 from .find_set import AmbiguousSetError, find_set
 from .images import SUFFIXES, is_image
 from .names import card_of
@@ -130,7 +129,7 @@ class _FileNames:
 
 def _names(place: Path, wanted: Wanted) -> Iterator[str]:
     """Yield the names of the wanted files and of archives at any depth."""
-    for _, _, names in walk(place):
+    for _, names in files_below(place):
         yield from (name for name in names if wanted(name) or archive_stem(name))
 
 
@@ -169,7 +168,7 @@ def _options_for(path: Path) -> str | None:
     if path.is_file():
         return None if archive_stem(path.name) is None else ""
     phoenix = False
-    for name in (name for _, _, names in walk(path) for name in names):
+    for name in (name for _, names in files_below(path) for name in names):
         if Path(name).suffix.lower() in SUFFIXES:
             return ""
         phoenix = phoenix or is_phoenix(name)

@@ -1,13 +1,12 @@
 """Make a chip of an image of a listing: transform, crop, digest."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files as resources
-from typing import TypeVar
 
 import numpy as np
 
@@ -19,9 +18,6 @@ from .source import CROP_PX, Card, Entry
 
 UNKNOWN_RENDERING = "unknown rendering"
 THREADS = 8  # decoding releases Python's lock; files may be on a slow network drive
-AHEAD = 256  # images in memory at a time
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -107,10 +103,11 @@ def sizes_of(entries: list[Entry]) -> Iterator[tuple[int, int]]:
     Raises:
         UnreadableImageError: A file cannot be used.
     """
-    return in_threads(
-        lambda one: image_size(one.file.read_bytes(), one.file.member or one.file.path.name),
-        entries,
-    )
+    with ThreadPoolExecutor(THREADS) as threads:
+        yield from threads.map(
+            lambda one: image_size(one.file.read_bytes(), one.file.member or one.file.path.name),
+            entries,
+        )
 
 
 def with_crop(card: Card, sizes: Iterable[tuple[int, int]]) -> Card:
@@ -120,13 +117,6 @@ def with_crop(card: Card, sizes: Iterable[tuple[int, int]]) -> Card:
     rest = iter(sizes)
     first = next(rest, None)
     return replace(card, crop_px=None if all(size == first for size in rest) else CROP_PX)
-
-
-def in_threads(work: Callable[[Entry], T], entries: list[Entry]) -> Iterator[T]:
-    """Yield the result of `work` for each entry, in the order of `entries`."""
-    with ThreadPoolExecutor(THREADS) as threads:
-        for start in range(0, len(entries), AHEAD):
-            yield from threads.map(work, entries[start : start + AHEAD])
 
 
 class DataDigest:

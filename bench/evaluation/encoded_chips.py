@@ -180,12 +180,10 @@ class EncodedChips(ABC):
         return {readout: torch.cat(found) for readout, found in parts.items()}
 
     def _features_for(self, readout: str, conditions: Sequence[str | None]) -> Features:
-        def read(part: Part) -> Tensor:
-            return self._part_features(part, readout)
-
         train, *tests = _parts(conditions)
-        on_demand = OnDemand(len(tests), lambda number: read(tests[number]))
-        return Features(read(train), self._train_labels(), on_demand, len(self.chips.classes))
+        known = self._part_features(train, readout)
+        on_demand = OnDemand(len(tests), lambda number: self._part_features(tests[number], readout))
+        return Features(known, self._train_labels(), on_demand, len(self.chips.classes))
 
     def _part_features(self, part: Part, readout: str) -> Tensor:
         known = self._features.get(part, {})

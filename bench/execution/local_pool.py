@@ -6,7 +6,6 @@ does the rest of its job.
 
 import errno
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -14,6 +13,7 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 
 from ...results.record import Attempt
+from ..data.pack_parallel import cores
 from ..identity import Job, Resources
 from ..store.atomic import NoSpaceError
 from ..store.attempts import make_attempt
@@ -43,8 +43,7 @@ def local_resources(device: str, workers: int | None, threads: int) -> list[Reso
         return [Resources(device=f"cuda:{i % gpus}", threads=threads) for i in range(count)]
     if device != "cpu":
         raise DeviceError(f"unknown device {device!r}; allowed: auto, cpu, cuda")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    count = workers or max(1, (cores or 1) // threads)
+    count = workers or max(1, cores() // threads)
     return [Resources(device="cpu", threads=threads)] * count
 
 

@@ -6,11 +6,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from ...results.statistics.units import Compares
 from ..augmentation.conditions import CLEAN
-from ..data.names import placed
+from ..data.names import place_of, placed
 from ..data.registry import card
 from ..identity import GIVEN, Recipe
 from ..method_facts.method_info import MethodInfo
@@ -23,6 +23,8 @@ CONTROLS = ["raw_pixels", "random_init"]
 RECIPE_FIELDS = {field.name for field in fields(Recipe)}
 
 T = TypeVar("T")
+# A labelled folder is named as its results are; the path is kept for the files.
+SetName = Annotated[str, AfterValidator(placed)]
 OwnInit = Annotated[  # false = drawn weights, also if the grid names some
     Annotated[EncoderEntry, Tag(TABLE)] | Annotated[Literal[False], Tag("false")],
     Discriminator(lambda value: "false" if value is False else TABLE),
@@ -93,12 +95,7 @@ class PretrainSection(RecipeFields):
     recipe: str = "paper"  # paper, quick, or source: that of each method's authors
     budget: Literal["chips", "flops", "core_seconds"] = "chips"  # that all methods share
     allow_overlap: bool = False  # true: the pool may hold test chips of the grid
-    watch: str | None = None  # data set whose training chips measure knn while it trains
-
-    @field_validator("watch")
-    @classmethod
-    def _name_folder(cls, value: str | None) -> str | None:
-        return placed(value) if value else value
+    watch: SetName | None = None  # data set whose training chips measure knn while it trains
 
 
 class ProtocolEntry(Section):
@@ -110,13 +107,8 @@ class ProtocolEntry(Section):
     # labelled chips per class (10), a share of the chips of each class ("30%"), or "all"
     shots: list[Any]  # checked in `evaluate_problems`
     seeds: Seeds | None = None  # default: those of [evaluate]
-    datasets: list[str] | None = None  # default: those of [evaluate]
+    datasets: list[SetName] | None = None  # default: those of [evaluate]
     settings: dict[str, Any] = {}  # of the protocol; lists are swept
-
-    @field_validator("datasets")
-    @classmethod
-    def _name_folders(cls, value: list[str] | None) -> list[str] | None:
-        return value and list(map(placed, value))
 
     @model_validator(mode="before")
     @classmethod
@@ -127,24 +119,17 @@ class ProtocolEntry(Section):
 class EvaluateSection(Section):
     """The section `[evaluate]`: data sets, conditions of their test chips, protocols and seeds."""
 
-    datasets: list[str] = ["synthetic"]  # labelled sets, or folder:PATH
+    datasets: list[SetName] = ["synthetic"]  # labelled sets, or folder:PATH
     conditions: list[str] = [CLEAN]  # of the test chips: clean, shift:4, speckle:1, ...
-    condition_datasets: list[str] | None = None  # those with conditions; the others are clean
+    condition_datasets: list[SetName] | None = None  # those with conditions; the others are clean
     at: list[float] | None = None  # shares of the steps after which a pretraining is evaluated too
     seeds: Seeds = 10  # draws of labelled chips and heads for each pretraining
     protocols: dict[str, ProtocolEntry]  # by name
 
-    @field_validator("condition_datasets")
-    @classmethod
-    def _name_changed_folders(cls, value: list[str] | None) -> list[str] | None:
-        return value and list(map(placed, value))
-
     @field_validator("datasets")
     @classmethod
-    def _name_folders(cls, value: list[str]) -> list[str]:
-        """Name labelled folders as their results are named; the path is kept for the files."""
-        names = list(map(placed, value))
-        if len(set(names)) < len(set(value)):
+    def _one_name_each(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(set(map(place_of, names))):
             raise ValueError(
                 "two folders of `datasets` have the same name; the last part of a path names its "
                 "results, so rename one of the folders"

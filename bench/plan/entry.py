@@ -79,6 +79,11 @@ class Entry(Generic[P]):
         return self.planned.identity.key if self.planned.identity else None
 
     @property
+    def learns(self) -> bool:
+        """True for a pretraining with steps; false for a control and for a run."""
+        return getattr(self.planned.identity, "recipe", None) is not None
+
+    @property
     def to_do(self) -> bool:
         """True if it is missing and can be done."""
         return self.state != "done" and self.cause != Cause.NO_WEIGHTS

@@ -2,13 +2,6 @@
 
 from ...results.record import Attempt
 
-OF_OLDER_ATTEMPTS = {  # by the name of the exception: attempts without the field `failure_class`
-    "OutOfMemoryError": "out_of_memory", "MemoryError": "out_of_memory",
-    "DatasetNotFoundError": "data", "DatasetMismatchError": "data", "NotPreparedError": "data",
-    "StaleDataError": "data", "UnreadableImageError": "data", "DamagedPreparedError": "data",
-    "AmplitudeRangeError": "data", "CheckpointMismatchError": "data",
-    "WrongCodeError": "code",
-}  # fmt: skip
 OF_SLURM = {
     "TIMEOUT": "time_out", "DEADLINE": "time_out", "NODE_FAIL": "node_failure",
     "BOOT_FAIL": "node_failure", "OUT_OF_MEMORY": "out_of_memory", "CANCELLED": "cancelled",
@@ -32,4 +25,4 @@ def classify(attempt: Attempt) -> str:
         return "disk"
     if "can't allocate memory" in attempt.message or "out of memory" in attempt.message:
         return "out_of_memory"
-    return OF_OLDER_ATTEMPTS.get(attempt.failure, "exception")
+    return "exception"

@@ -12,7 +12,7 @@ does not count, because many files of different encoders are called `checkpoint.
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -27,7 +27,7 @@ from ..grid.encoder_entries import EncoderEntry, FoundWeights, GivenRow
 from ..grid.expand import PlannedPretraining
 from ..grid.schema import Grid, GridError, init_of, label_of
 from ..identity import GIVEN, Pretraining
-from ..method_facts.method_info import MethodInfo, cache_folder, code_digest
+from ..method_facts.method_info import MethodInfo, cache_folder, code_digest, read_cached
 from ..store.atomic import write_atomic
 from ..store.records import DamagedRecordError, Store
 
@@ -84,7 +84,7 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
     if not grid.weights():
         return []
     file = cache_folder(store.root) / FILE
-    known = _read(file)
+    known = read_cached(file, Remembered)
     found, problems, fresh = [], list[str](), dict[str, Remembered]()
     for place, entry in grid.weights():
         try:
@@ -107,7 +107,7 @@ def find_given(grid: Grid, methods: dict[str, MethodInfo], store: Store) -> list
         raise GridError("\n".join(problems))
     if any(known.get(key) != one for key, one in fresh.items()):
         with suppress(OSError):  # a read-only store
-            write_atomic(file, _text(_read(file) | fresh))
+            _add(file, fresh)
     return found
 
 
@@ -153,7 +153,7 @@ def remember(
         )
         found[one.key] = one
     if found:
-        write_atomic(root / FILE, _text(_read(root / FILE) | found))
+        _add(root / FILE, found)
 
 
 def _reason(error: Exception) -> str:
@@ -265,21 +265,11 @@ def _key(path: str, stated: dict[str, Any]) -> str:
 def reading_digest() -> str:
     """Return a digest of the code that reads files of weights."""
     digest = sha256(code_digest().encode())
-    for path in _sources():
+    for path in sorted((Path(__file__).parent.parent / "weights").rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _sources() -> Iterator[Path]:
-    yield from sorted((Path(__file__).parent.parent / "weights").rglob("*.py"))
-
-
-def _read(file: Path) -> dict[str, Remembered]:
-    try:
-        return {key: Remembered(**one) for key, one in json.loads(file.read_text()).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _text(known: dict[str, Remembered]) -> str:
-    return json.dumps({key: vars(one) for key, one in known.items()})
+def _add(file: Path, found: dict[str, Remembered]) -> None:
+    known = read_cached(file, Remembered) | found
+    write_atomic(file, json.dumps({key: vars(one) for key, one in known.items()}))

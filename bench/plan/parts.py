@@ -62,7 +62,7 @@ class Parts:
         except (GridError, AmbiguousSetError) as error:
             text = str(error).replace(str(self.store.root), str(self.store.shown))
             raise type(error)(text) from error
-        entries = [*made.pretrain, *made.runs]
+        entries = made.entries
         found = [self.store.conflicts.get(str(entry.key)) for entry in entries]
         if conflicts := list(filter(None, found)):
             more = len(conflicts) - LISTED
@@ -83,7 +83,7 @@ class Parts:
         """Take over the failures and stale results that the archives list."""
         known: dict[str | None, Entry] = {}
         for part in self.plans:
-            for entry in (*part.pretrain, *part.runs):
+            for entry in part.entries:
                 if entry.key and entry.state in ("failed", "stale"):
                     known.setdefault(entry.key, entry)
         for start, runs in made.grouped():

@@ -18,7 +18,7 @@ from ..grid.applicable import NotApplicable, applicable, unmeasured
 from ..grid.at_problems import check_states
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from ..grid.given_rows import given_rows
-from ..grid.schema import Grid, GridError, pool_of
+from ..grid.schema import Grid, pool_of
 from ..grid.trials import tuning_grid
 from ..grid.validate import check_data, validate
 from ..identity import Job, Run, Watched
@@ -34,11 +34,6 @@ from .seen import seen_sharing
 from .stale import StaleIndex
 from .trainings import by_training, set_running
 from .tuning import refuse_known_chips, trials_of, waiting_for, with_choices
-
-
-class OverlapError(GridError):
-    """A pool shares chips with a test set."""
-
 
 WithRuns = tuple[Entry[PlannedPretraining], list[Entry[PlannedRun]]]
 
@@ -66,6 +61,11 @@ class Plan:
     open_trials: bool = False  # some of them are missing; those that failed are not
 
     @property
+    def entries(self) -> list[Entry[Any]]:
+        """Its pretrainings, then its runs."""
+        return [*self.pretrain, *self.runs]
+
+    @property
     def overlaps(self) -> list[str]:
         """A statement for each pool that holds test chips."""
         return [] if self.grid.of_trials else overlaps_in(self.sharing)
@@ -81,7 +81,8 @@ class Plan:
         for entry in self.pretrain:
             if done or entry.state != "done":
                 wanted |= set(map(set_of, entry.planned.pool))
-                wanted |= {str(self.grid.pretrain.watch)} if entry.planned.recipe else set()
+                watched = self.grid.pretrain.watch if entry.planned.recipe else None
+                wanted |= {watched} if watched else set()
         return [name for name in needs(self.grid, self.methods) if name in wanted]
 
     def counts(self) -> dict[str, int]:

@@ -8,12 +8,11 @@ from ..data.find_set import AmbiguousSetError, find_set
 from ..data.names import PlacedName, set_of
 from ..data.packed import Summary
 from ..data.registry import pool_names
-from ..data.sharing import Sharing, sharing
+from ..data.sharing import sharing
 from ..grid.schema import Grid
 from ..grid.seen_names import known_names, own_folder
 from ..store.records import Store
-
-Seen = dict[tuple[str, ...], dict[str, Sharing]]
+from .overlaps import Shared
 
 
 def seen_sharing(
@@ -22,7 +21,7 @@ def seen_sharing(
     data_dir: Path,
     store: Store,
     versions: Mapping[str, str] | None,
-) -> Seen:
+) -> Shared:
     """Return the chips of each test set that encoders have seen, where both are known.
 
     Args:
@@ -32,7 +31,7 @@ def seen_sharing(
         store: Keeps the counts.
         versions: As for `make_plan`.
     """
-    result: Seen = {}
+    result: Shared = {}
     datasets = grid.evaluate.datasets
     for names in {known_names(entry.seen or (), datasets): None for _, entry in grid.weights()}:
         sets = [own_folder(name, datasets) or name for name in names]

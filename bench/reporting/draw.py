@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ...results.figures.style import save
+from ...results.figures.style import DPI, save
 from ..data.pack_parallel import cores
 from ..data.prepare import NotPreparedError
 from ..suggest import RequestError
@@ -52,8 +52,8 @@ def draw_all(
                 except NotPreparedError as error:
                     skipped.append(f"{one.name}: {error}")
                     continue
-                how = (["png"], PICTURE_DPI) if one.pixels else (formats,)
-                files.append((one, submit(save, drawn, folder, one.name, *how)))
+                endings, dpi = (["png"], PICTURE_DPI) if one.pixels else (formats, DPI)
+                files.append((one, submit(save, drawn, folder, one.name, endings, dpi)))
             return [(one, paths.result()[0]) for one, paths in files], skipped
     except BrokenProcessPool as error:
         raise RequestError(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..grid.expand import PlannedPretraining, PlannedRun
+from ..grid.expand import PlannedRun
 from ..identity import KINDS, Job, Kind, Run
 from ..plan.cost_estimate import START_S, Costs
 from ..plan.entry import Entry
@@ -83,7 +83,9 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
     controls: list[tuple[Job, ...]] = []  # without runs to do
     for training in plan.trainings():
         learning = [
-            start.planned for start, _ in training if _learns(start) and start.key in wanted
+            start.planned
+            for start, _ in training
+            if start.learns and start.state != "done" and start.key in wanted
         ]
         if learning:
             trained.append(plan.job(learning, []))
@@ -93,7 +95,7 @@ def make_arrays(plan: Plan, wanted: set[str], waiting: set[str], limits: Limits)
             continue
         job = plan.job([start.planned], [])
         packs = _packs(job, [e for e in own if e.key in wanted], costs, limits.pack_s)
-        learns = _learns(start)
+        learns = start.learns and start.state != "done"
         if learns and identity.key in wanted | waiting:
             dependent.append((identity.key, packs))
         elif not learns:  # finished, or a control that the first pack of its runs makes
@@ -145,11 +147,6 @@ def with_asked(arrays: list[JobArray], asked: dict[str, Asked]) -> list[JobArray
 
 def _keys(work: Iterable[Job]) -> set[str]:
     return {key for job in work for key in job.keys}
-
-
-def _learns(start: Entry[PlannedPretraining]) -> bool:
-    identity = start.planned.identity
-    return identity is not None and identity.recipe is not None and start.state != "done"
 
 
 def _packs(job: Job, entries: list[Entry[PlannedRun]], costs: Costs, pack_s: float) -> list[Pack]:

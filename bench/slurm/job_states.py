@@ -65,9 +65,7 @@ def update_from_queue(store: Store, plan: Plan, warn: Callable[[str], None]) -> 
     Updates the states of the plan to `queued`, `running` or `failed`.
     """
     states = JobStates(store)
-    open_keys = {
-        entry.key for entry in (*plan.pretrain, *plan.runs) if entry.key and entry.state != "done"
-    }
+    open_keys = {entry.key for entry in plan.entries if entry.key and entry.state != "done"}
     submissions = ledger.read(store, warn) if ledger.folder(store).exists() else []
     for submission in submissions:
         for key, array, index in submission.places():

@@ -6,7 +6,7 @@ from math import ceil
 
 from ...results.record import Attempt
 from ..identity import Kind
-from ..plan.entry import Cause, Entry
+from ..plan.entry import Cause
 from ..plan.plan import Plan
 from .commands import Site
 from .job_states import Assignment, JobStates
@@ -60,14 +60,14 @@ def more_resources(
         site: The limits of the site.
     """
     asked, raises, on_gpu = dict[str, Asked](), Counter[_Raise](), 0
-    for entry in (*plan.pretrain, *plan.runs):
+    for entry in plan.entries:
         key = RAN_OUT.get(entry.failure_class or "")
         if entry.key not in wanted or key is None or entry.cause == Cause.PRETRAINING_FAILED:
             continue
         if entry.attempt and _of_gpu(entry.attempt):
             on_gpu += 1
             continue
-        stage = _stage(entry)
+        stage: Kind = "pretrain" if entry.learns else "evaluate"  # its runs make a control
         now = profile.allocation(stage)
         had = _had(states.assigned.get(entry.key), stage, now)
         found = _raised(stage, key, had, now, profile, site)
@@ -90,13 +90,6 @@ def more_resources(
 
 def _of_gpu(attempt: Attempt) -> bool:
     return attempt.failure == "OutOfMemoryError"  # torch's, which no allocation on a CPU raises
-
-
-def _stage(entry: Entry) -> Kind:
-    """Return the stage of an entry's job; a control is made by the first job of its runs."""
-    identity = entry.planned.identity
-    learns = identity is not None and getattr(identity, "recipe", None) is not None
-    return "pretrain" if learns else "evaluate"
 
 
 def _had(assignment: Assignment | None, stage: Kind, now: Allocation) -> Allocation:

@@ -25,7 +25,7 @@ class RunningJob:
 def running_jobs(made: Plan, states: JobStates) -> tuple[list[RunningJob], int]:
     """Return the running jobs of a plan, and the number of waiting ones."""
     running, waiting = {}, set()
-    for entry in (*made.pretrain, *made.runs):
+    for entry in made.entries:
         assignment = states.assigned.get(entry.key or "")
         if assignment and assignment.job and entry.state == "running" and assignment.seen:
             running[assignment.job] = assignment
@@ -48,7 +48,7 @@ def own_failures(made: Plan) -> list[Entry]:
     """Return the failed pretrainings and runs, without runs that only wait for a failed one."""
     return [
         entry
-        for entry in (*made.pretrain, *made.runs)
+        for entry in made.entries
         if entry.state == "failed" and entry.cause != Cause.PRETRAINING_FAILED
     ]
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..grid.expand import PlannedPretraining
 from ..plan.entry import Cause, Entry
 from ..plan.failure_class import RETRY_ONLY
 from ..plan.plan import Plan
@@ -31,7 +30,7 @@ def select(plan: Plan, states: JobStates, accept: Callable[[Entry], bool]) -> Se
             waiting.add(entry.key)
         elif entry.state != "running" and accept(entry):
             wanted.add(entry.key)
-        elif entry.state != "new" or _learns(entry):  # else the first job of its runs makes it
+        elif entry.state != "new" or entry.learns:  # else the first job of its runs makes it
             blocked.add(id(entry.planned))
     for entry in plan.runs:
         start = entry.planned.pretraining
@@ -42,11 +41,6 @@ def select(plan: Plan, states: JobStates, accept: Callable[[Entry], bool]) -> Se
         if id(start) not in blocked and (follows or accept(entry)):
             wanted.add(entry.key)
     return Selection(wanted, waiting)
-
-
-def _learns(entry: Entry[PlannedPretraining]) -> bool:
-    identity = entry.planned.identity
-    return identity is not None and identity.recipe is not None
 
 
 def accepted_by_submit(entry: Entry) -> bool:

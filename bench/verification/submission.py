@@ -192,7 +192,7 @@ def _statements(found: Declaration) -> Iterator[str]:
 
 def _machines(plan: Plan, found: Declaration) -> Iterator[str]:
     """Yield a sentence for everything that provenance leaves open and nobody has declared."""
-    records = [entry.record for entry in (*plan.pretrain, *plan.runs)]
+    records = [entry.record for entry in plan.entries]
     made = [one.provenance for one in records if isinstance(one, PretrainRecord | RunRecord)]
     on_cpu = sum(one.device in ("", "cpu") for one in made)
     if on_cpu and not found.hardware.strip():

@@ -53,6 +53,13 @@ class Account:
         """Add a skipped key."""
         self.skipped.setdefault(reason, []).append(key)
 
+    def skip_or_refuse(self, key: str, reason: str | None) -> None:
+        """Add a key that is skipped for a reason, or unexpected without one."""
+        if reason:
+            self.skip(key, reason)
+        else:
+            self.unexpected.append(key)
+
     def to_json(self) -> dict[str, int | list[str]]:
         """Return the number of used keys, and the lists of all others."""
         return {

@@ -15,7 +15,8 @@ from ...protocols._types import CHUNK, BadFeaturesError, count_not_finite, read_
 from ...results.record import PretrainRecord
 from ..augmentation.resample import resize
 from ..data.chips import Chips
-from ..data.images import FULL_SCALE, SUFFIXES, UnreadableImageError, decode_image
+from ..data.files import files_below
+from ..data.images import FULL_SCALE, SUFFIXES, UnreadableImageError, decode_image, is_image
 from ..identity import Pretraining, from_json
 from ..store.records import Store
 from ..store.weights import load_encoder
@@ -88,10 +89,8 @@ def images_in(folder: Path) -> list[Path]:
         RequestError: There is none.
     """
     found = sorted(
-        path for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )  # fmt: skip
+        place / name for place, names in files_below(folder) for name in names if is_image(name)
+    )
     if not found:
         raise RequestError(f"{folder} holds no image; formats: {', '.join(SUFFIXES)}")
     return found

@@ -37,10 +37,7 @@ def timm_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
     account = Account()
     inside, outside = unwrap(file.tensors, CONTAINERS)
     for key in outside:
-        if reason := reason_for(key, NEXT_TO_IT):
-            account.skip(key, reason)
-        else:
-            account.unexpected.append(key)
+        account.skip_or_refuse(key, reason_for(key, NEXT_TO_IT))
     whole, notes = _network(config, 3, CLASSES), []
     normalisation = _normalisation(whole)
     short = {name: file.tensors[key] for name, key in inside.items()}
@@ -71,10 +68,7 @@ def timm_weights(file: WeightsFile, stated: Stated) -> GivenWeights:
     for name, key in inside.items():
         own, tensor = names.get(name, name), file.tensors[key]
         if own not in expected:
-            if own in known:
-                account.skip(key, "classifier")
-            else:
-                account.unexpected.append(key)
+            account.skip_or_refuse(key, "classifier" if own in known else None)
             continue
         if _can_resize(own, tensor, expected[own], network):
             sizes[own] = expected[own]

@@ -76,7 +76,7 @@ def _renamed(
     containers = (part, *layout.containers) if part else layout.containers
     inside, outside = unwrap(file.tensors, containers)
     for key in outside:
-        _skip_or_refuse(key, key, (*layout.outside, *NEXT_TO_IT), account)
+        account.skip_or_refuse(key, reason_for(key, (*layout.outside, *NEXT_TO_IT)))
     pieces: dict[str, dict[int, str]] = {}
     for name, key in inside.items():
         if reason := reason_for(name, layout.skipped):
@@ -97,16 +97,6 @@ def _renamed(
         tensors[here] = parts[0] if len(parts) == 1 or not same else torch.cat(parts)
         sources[here] = keys
     return tensors, sources
-
-
-def _skip_or_refuse(
-    name: str, key: str, rules: tuple[tuple[str, str], ...], account: Account
-) -> None:
-    reason = reason_for(name, rules)
-    if reason is None:
-        account.unexpected.append(key)
-    else:
-        account.skip(key, reason)
 
 
 def _own_positions(

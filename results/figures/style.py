@@ -26,6 +26,7 @@ MARGIN_IN = 0.05  # around a figure, in inches
 AIR = 3.0  # beyond 0 and 100%, for markers
 MOST_TICKS = 6  # each at a value; more values have matplotlib's own ticks
 FORMATS = ("svg", "pdf", "png")
+DPI = 200  # of PNG, and of pictures in other formats
 SETTINGS: dict[Any, Any] = {
     "font.size": 8.0,
     "axes.spines.top": False,
@@ -119,7 +120,7 @@ def is_wide(values: Iterable[float]) -> bool:
 
 
 def rendered(
-    drawn: Figure, ending: str, *, about: Mapping[str, str] | None = None, dpi: int = 200
+    drawn: Figure, ending: str, *, about: Mapping[str, str] | None = None, dpi: int = DPI
 ) -> bytes:
     """Return the figure as a file; the same figure is the same file.
 
@@ -143,9 +144,9 @@ def rendered(
 
 
 def save(
-    drawn: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS, dpi: int = 200
+    drawn: Figure, folder: Path, name: str, formats: Sequence[str] = FORMATS, dpi: int = DPI
 ) -> list[Path]:
-    """Write the figure in each format (svg, pdf, png); return the paths. `dpi` as of `rendered`."""
+    """Write the figure in each format; return the paths. Arguments as of `rendered`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{ending}" for ending in formats]
     for path in paths:

@@ -293,8 +293,8 @@ def test_data_ls_says_prepared_found_or_absent(tmp_path, capsys, monkeypatch):
 def test_data_ls_walks_a_folder_of_many_sets_once(tmp_path, monkeypatch):
     names = "HB03333.000", "HB03334.000", "HB03335.000"
     write_images(tmp_path / "mstar", *(f"TEST/2S1/{name}.png" for name in names))
-    walk = mock.Mock(wraps=inventory.walk)
-    monkeypatch.setattr(inventory, "walk", walk)
+    walk = mock.Mock(wraps=inventory.files_below)
+    monkeypatch.setattr(inventory, "files_below", walk)
     found = known_sets(tmp_path, tmp_path / "runs")
     parts = {one.name: one.part for one in found if one.place == (tmp_path / "mstar").resolve()}
     assert parts["mstar_soc"] == (3, 5172)

@@ -48,12 +48,7 @@ class FusarShip(Source):
         return (
             Card("fusar_ship", "dataset", "FUSAR-Ship", whole, self, whole_px=512),
             Card(
-                "fusar_ship/crop_128",
-                "dataset",
-                "FUSAR-Ship, central 128 px",
-                crop,
-                self,
-                crop_px=CROP_PX,
+                "fusar_ship/crop_128", "dataset", "FUSAR-Ship, central 128 px", crop, self, CROP_PX
             ),
         )
 

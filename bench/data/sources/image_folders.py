@@ -73,36 +73,21 @@ def folder_card(name: str) -> Card:
 
 POOLS = (
     ImageFolder(
-        "msar",
-        "MSAR-1.0",
-        28_499,
-        "Ships, aircraft, bridges and oil tanks, C band, 1 m, 256 px.",
-        "https://radars.ac.cn/web/data/getData?dataType=MSAR",
-        "MSAR-1.0",
+        "msar", "MSAR-1.0", 28_499, "Ships, aircraft, bridges and oil tanks, C band, 1 m, 256 px.",
+        "https://radars.ac.cn/web/data/getData?dataType=MSAR", "MSAR-1.0",
     ),
     ImageFolder(
-        "sar_ship",
-        "SAR-Ship-Dataset",
-        39_729,
+        "sar_ship", "SAR-Ship-Dataset", 39_729,
         "Ships, Gaofen-3 and Sentinel-1, 3 to 25 m, 256 px.",
-        "https://github.com/CAESAR-Radi/SAR-Ship-Dataset",
-        "SAR-Ship-Dataset",
-        "ship_dataset_v0",
+        "https://github.com/CAESAR-Radi/SAR-Ship-Dataset", "SAR-Ship-Dataset", "ship_dataset_v0",
     ),
     ImageFolder(
-        "sarsim",
-        "SARSim",
-        21_168,
-        "Simulated vehicles, X band, 0.3 m.",
-        "the authors of SARSim (A. Kusk, A. Abulaitijiang, J. Dall, EUSAR 2016)",
-        "SARSIM_database",
+        "sarsim", "SARSim", 21_168, "Simulated vehicles, X band, 0.3 m.",
+        "the authors of SARSim (A. Kusk, A. Abulaitijiang, J. Dall, EUSAR 2016)", "SARSIM_database",
     ),
     ImageFolder(
-        "sample",
-        "SAMPLE",
-        5_380,
+        "sample", "SAMPLE", 5_380,
         "Measured and simulated MSTAR vehicles; the measured half shows MSTAR's vehicles.",
-        "https://github.com/benjaminlewis-afrl/SAMPLE_dataset_public",
-        "SAMPLE_dataset_public",
+        "https://github.com/benjaminlewis-afrl/SAMPLE_dataset_public", "SAMPLE_dataset_public",
     ),
-)
+)  # fmt: skip

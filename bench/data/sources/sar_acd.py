@@ -21,6 +21,30 @@ from ..source import CROP_PX, HELD_OUT, Card, Entry, Listing, Members, Source
 LEFT_OUT = "A320321"  # by the SAR-JEPA paper (arXiv 2311.15153)
 RANDOM_TRAIN_SHARE = 0.1  # of each class, as `datasets/SAR_ACD.py` of waterdisappear/SAR-JEPA draws
 BY_COPIES = "sar_acd/by_copies"
+SPLITS = {  # name -> title, description, test chips that are near copies of training chips
+    "sar_acd": (
+        "by group",
+        "Five types of civil aircraft, C band, 1 m; half the near-duplicate groups are train. "
+        "Groups are by whole images, so shifted and cropped copies are divided.",
+        580,
+    ),
+    BY_COPIES: (
+        "by copies",
+        "As sar_acd, and almost all shifted or cropped copies of an image are on one side.",
+        10,
+    ),
+    "sar_acd/paper_random": (
+        "random 10/90",
+        "The paper's five classes, a random tenth of each class is train: one fixed draw. Most "
+        "chips have augmented copies, so train and test share aircraft.",
+        1360,
+    ),
+    "sar_acd/six_classes": (
+        "six classes, by group",
+        "As sar_acd with A320/A321, which the paper leaves out.",
+        850,
+    ),
+}
 
 
 @cache
@@ -122,49 +146,13 @@ class SarAcd(Source):
 
     def cards(self) -> tuple[Card, ...]:
         """Return the four splits."""
-        return (
+        return tuple(
             Card(
-                "sar_acd",
-                "dataset",
-                "SAR-ACD, by group",
-                "Five types of civil aircraft, C band, 1 m; half the near-duplicate groups are "
-                "train. Groups are by whole images, so shifted and cropped copies are divided.",
-                self,
-                crop_px=CROP_PX,
-                near_train=580,
-                instead=BY_COPIES,
-            ),
-            Card(
-                BY_COPIES,
-                "dataset",
-                "SAR-ACD, by copies",
-                "As sar_acd, and almost all shifted or cropped copies of an image are on one side.",
-                self,
-                crop_px=CROP_PX,
-                near_train=10,
-            ),
-            Card(
-                "sar_acd/paper_random",
-                "dataset",
-                "SAR-ACD, random 10/90",
-                "The paper's five classes, a random tenth of each class is train: one fixed draw. "
-                "Most chips have augmented copies, so train and test share aircraft.",
-                self,
-                crop_px=CROP_PX,
-                near_train=1360,
-                instead=BY_COPIES,
-            ),
-            Card(
-                "sar_acd/six_classes",
-                "dataset",
-                "SAR-ACD, six classes, by group",
-                "As sar_acd with A320/A321, which the paper leaves out.",
-                self,
-                crop_px=CROP_PX,
-                near_train=850,
-                instead=BY_COPIES,
-            ),
-        )
+                name, "dataset", f"SAR-ACD, {title}", what, self, crop_px=CROP_PX,
+                near_train=near, instead="" if name == BY_COPIES else BY_COPIES,
+            )
+            for name, (title, what, near) in SPLITS.items()
+        )  # fmt: skip
 
     def members(self, card: Card) -> Members:
         """Return class and side of every chip."""

@@ -4,21 +4,12 @@ Three sets of names: the hub's, the same in chunks (training files: `blocks.CHUN
 of Hugging Face.
 """
 
-from ..layout import IMAGENET, Layout, Tensors, has
-
-
-def _is_hub(tensors: Tensors) -> bool:
-    return has(tensors, r"blocks\.(\d+\.)?\d+\.ls1\.gamma$")
-
-
-def _is_hugging_face(tensors: Tensors) -> bool:
-    return has(tensors, r"layer\.\d+\.layer_scale1\.lambda1$")
-
+from ..layout import IMAGENET, Layout, has
 
 DINOV2 = Layout(
     name="dinov2",
     title="DINOv2",
-    recognises=_is_hub,
+    recognises=lambda tensors: has(tensors, r"blocks\.(\d+\.)?\d+\.ls1\.gamma$"),
     containers=("teacher", "model", "state_dict", "module", "backbone"),
     skipped=((r"mask_token$", "mask token"), (r"head\.", "classifier")),
     outside=((r"(.*\.)?(dino|ibot)_head\.", "projection heads"),),
@@ -35,7 +26,7 @@ DINOV2 = Layout(
 DINOV2_HUGGING_FACE = Layout(
     name="dinov2_hugging_face",
     title="DINOv2 with the names of Hugging Face",
-    recognises=_is_hugging_face,
+    recognises=lambda tensors: has(tensors, r"layer\.\d+\.layer_scale1\.lambda1$"),
     containers=("model", "state_dict", "module", "dinov2", "dinov2_with_registers", "backbone"),
     skipped=((r"embeddings\.mask_token$", "mask token"),),
     outside=((r"classifier\.", "classifier"),),

@@ -4,7 +4,7 @@ The authors evaluate the last tokens of both; iTPN's pyramid of features is for 
 dense prediction.
 """
 
-from ..layout import Layout, Rules, Tensors, has
+from ..layout import Layout, Rules, has
 from .mae import DECODER
 
 SAR_STATISTICS = ((0.2109,) * 3, (0.2178,) * 3)
@@ -12,18 +12,10 @@ RENAMED: Rules = ((r"^absolute_pos_embed$", "pos_embed"),)
 CLASSIFIER: Rules = ((r"fc_norm\.", "classifier"), *DECODER)
 
 
-def _is_itpn(tensors: Tensors) -> bool:
-    return has(tensors, r"fpn_modules\.\d+\.")
-
-
-def _is_hivit(tensors: Tensors) -> bool:
-    return has(tensors, r"blocks\.\d+\.reduction\.weight$")
-
-
 HIVIT = Layout(
     name="hivit",
     title="HiViT (SARATR-X)",
-    recognises=_is_hivit,
+    recognises=lambda tensors: has(tensors, r"blocks\.\d+\.reduction\.weight$"),
     skipped=(
         (r"norm\.", "norm of all stages together, before the decoder"),
         (
@@ -41,7 +33,7 @@ HIVIT = Layout(
 ITPN = Layout(
     name="itpn",
     title="iTPN (SARATR-X v2)",
-    recognises=_is_itpn,
+    recognises=lambda tensors: has(tensors, r"fpn_modules\.\d+\."),
     skipped=(
         (r"(fpn_modules|align_dim_\w+|split_\w+|block_\d+to\d+)\.", "pyramid of features"),
         *CLASSIFIER,

@@ -3,17 +3,14 @@
 The paper evaluates `target_encoder`, the moving average; timm takes `encoder`.
 """
 
-from ..layout import IMAGENET, Layout, Tensors, has
-
-
-def _recognises(tensors: Tensors) -> bool:
-    return has(tensors, r"target_encoder\.") or has(tensors, r"predictor\.(module\.)?predictor_")
-
+from ..layout import IMAGENET, Layout, has
 
 I_JEPA = Layout(
     name="i_jepa",
     title="I-JEPA",
-    recognises=_recognises,
+    recognises=lambda tensors: (
+        has(tensors, r"target_encoder\.") or has(tensors, r"predictor\.(module\.)?predictor_")
+    ),
     containers=("module",),
     parts=("target_encoder", "encoder"),
     outside=(

@@ -30,15 +30,13 @@ def _is_relative(tensors: Tensors) -> bool:
     return has(tensors, r"blocks\.\d+\.attn\.rpe_k\.lookup_table_weight$")
 
 
-def _is_sar_jepa(tensors: Tensors) -> bool:
-    return _is_relative(tensors) and has(tensors, r"(decoder_blocks|decoder_pred|sarfeature\d)\.")
-
-
 RENAMED: Rules = ((r"\.rpe_k\.lookup_table_weight$", ".relative"),)
 SAR_JEPA = Layout(
     name="sar_jepa",
     title="SAR-JEPA",
-    recognises=_is_sar_jepa,
+    recognises=lambda tensors: (
+        _is_relative(tensors) and has(tensors, r"(decoder_blocks|decoder_pred|sarfeature\d)\.")
+    ),
     skipped=SKIPPED,
     renamed=RENAMED,
     adapt=_shared,

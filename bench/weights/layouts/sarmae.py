@@ -1,17 +1,12 @@
 """SARMAE (Liu et al., arXiv 2512.16635): a MAE for SAR next to an optical encoder."""
 
-from ..layout import HALF, Layout, Tensors, has
+from ..layout import HALF, Layout, has
 from .mae import DECODER
-
-
-def _recognises(tensors: Tensors) -> bool:
-    return has(tensors, r"sar_encoder\.")
-
 
 SARMAE = Layout(
     name="sarmae",
     title="SARMAE",
-    recognises=_recognises,
+    recognises=lambda tensors: has(tensors, r"sar_encoder\."),
     containers=("model", "state_dict", "module", "sar_encoder"),
     skipped=DECODER,
     outside=(
