@@ -18,7 +18,7 @@ from ..grid.applicable import NotApplicable, applicable, unmeasured
 from ..grid.at_problems import check_states
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from ..grid.given_rows import given_rows
-from ..grid.schema import Grid, GridError, pool_of
+from ..grid.schema import Grid, pool_of
 from ..grid.trials import tuning_grid
 from ..grid.validate import check_data, validate
 from ..identity import Job, Run, Watched
@@ -34,11 +34,6 @@ from .seen import seen_sharing
 from .stale import StaleIndex
 from .trainings import by_training, set_running
 from .tuning import refuse_known_chips, trials_of, waiting_for, with_choices
-
-
-class OverlapError(GridError):
-    """A pool shares chips with a test set."""
-
 
 WithRuns = tuple[Entry[PlannedPretraining], list[Entry[PlannedRun]]]
 

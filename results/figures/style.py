@@ -9,7 +9,6 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -131,13 +130,13 @@ def rendered(
     """
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path", "pdf.fonttype": 42}):
-        if not isinstance(drawn.get_layout_engine(), PlaceHolderLayoutEngine | None):
-            drawn.draw_without_rendering()  # one layout for all formats
-            drawn.set_layout_engine("none")
+        if (layout := drawn.get_layout_engine()) is not None:  # one layout for all formats
+            layout.execute(drawn)
+            drawn.set_layout_engine(None)
         meta = {"CreationDate": None} if ending == "pdf" else {"Date": None, **(about or {})}
         extra: dict[str, Any] = {} if ending == "png" else {"metadata": meta}
-        drawn.savefig(content, format=ending, dpi=dpi, bbox_inches="tight", pad_inches=0.05,
-                      **extra)  # fmt: skip
+        box = drawn.get_tightbbox().padded(0.05)
+        drawn.savefig(content, format=ending, dpi=dpi, bbox_inches=box, **extra)
     return content.getvalue()
 
 
