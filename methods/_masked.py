@@ -33,6 +33,12 @@ class Prediction:
     patches: Int[Tensor, "R M"]
     images: Int[Tensor, " R"]
 
+    @classmethod
+    def of_images(cls, predicted: Tensor, target: Tensor, mask: Tensor) -> "Prediction":
+        """Return a prediction whose rows are the images of the batch, with all their patches."""
+        images, patches = (torch.arange(size, device=mask.device) for size in mask.shape)
+        return cls(predicted, target, mask, patches.expand(len(mask), -1), images)
+
 
 class MaskedPrediction(Method):
     """A method that hides patches from the encoder and predicts something of them."""

@@ -151,13 +151,8 @@ class HPM(MAE):
         visible, hidden = order.split([shown, count - shown], dim=1)
         tokens = self.encoder.encode(self.encoder.embed(images, visible))
         arranged = self.decoder.arranged(tokens, visible)
-        made = Prediction(
-            predicted=self.decoder.decode(arranged)[:, -count:],
-            target=self.target(images),
-            mask=hidden_except(visible, count),
-            patches=torch.arange(count, device=images.device).expand(len(images), -1),
-            images=torch.arange(len(images), device=images.device),
-        )
+        predicted, mask = self.decoder.decode(arranged)[:, -count:], hidden_except(visible, count)
+        made = Prediction.of_images(predicted, self.target(images), mask)
         return made, self._ranks(self.ranker, arranged), hidden
 
     def _ranks(self, ranker: Any, arranged: Tensor) -> Float[Tensor, "B N"]:

@@ -113,10 +113,5 @@ class MAE(MaskedPrediction):
         order = random_order(len(images), count, rng)
         visible = order[:, : int(count * (1 - self.config.mask_ratio))]
         tokens = self.encoder.encode(self.encoder.embed(images, visible))
-        return Prediction(
-            predicted=self.decoder(tokens, visible),
-            target=self.target(images),
-            mask=hidden_except(visible, count),
-            patches=torch.arange(count, device=images.device).expand(len(images), -1),
-            images=torch.arange(len(images), device=images.device),
-        )
+        mask = hidden_except(visible, count)
+        return Prediction.of_images(self.decoder(tokens, visible), self.target(images), mask)

@@ -62,14 +62,8 @@ class PGGA(MaskedPrediction):
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
         """Encode and predict all patches; nothing is drawn."""
         target = ratio_target(images, self.config.radii_px, self.config.halves, self.encoder_config)
-        count = torch.arange(target.shape[1], device=images.device)
-        return Prediction(
-            predicted=self.predictor(self.encoder(images))[:, 1:],
-            target=target,
-            mask=torch.zeros(target.shape[:2], dtype=torch.bool, device=images.device),
-            patches=count.expand(len(images), -1),
-            images=torch.arange(len(images), device=images.device),
-        )
+        mask = torch.zeros(target.shape[:2], dtype=torch.bool, device=images.device)
+        return Prediction.of_images(self.predictor(self.encoder(images))[:, 1:], target, mask)
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Loss:
         """Return the mean squared error over all patches, none being hidden."""

@@ -128,17 +128,10 @@ class SimMIM(MaskedPrediction):
 
     def predict(self, images: Float[Tensor, "B 1 H W"], rng: torch.Generator) -> Prediction:
         """Encode each image with its hidden patches replaced; predict all patches."""
-        batch = len(images)
-        mask = self.mask(batch, rng)
+        mask = self.mask(len(images), rng)
         tokens = self.encoder.encode(self.encoder.embed(images, hidden=(mask, self.mask_token)))
         patches = tokens[:, int(self.encoder.has_class_token) :]
-        return Prediction(
-            predicted=self.predictor(patches),
-            target=self.target(images),
-            mask=mask,
-            patches=torch.arange(mask.shape[1], device=images.device).expand(batch, -1),
-            images=torch.arange(batch, device=images.device),
-        )
+        return Prediction.of_images(self.predictor(patches), self.target(images), mask)
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Loss:
         """Return the mean absolute difference over the pixels of hidden patches."""

@@ -55,12 +55,13 @@ def train_together(
         return functional_call(model, (weights, buffers), (chips,))
 
     batched = vmap(logits_of, randomness="error")
-    for epoch in range(settings.epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr_at(epoch)
+    schedule = list(settings.rates(supports.shape[1]))
+    for epoch, rates in enumerate(schedule):
         orders = [batches(supports.shape[1], settings.batch, rng) for rng in rngs]
         losses = []
-        for positions in zip(*orders, strict=True):
+        for lr, *positions in zip(rates, *orders, strict=False):  # the last may be incomplete
+            for group in optimizer.param_groups:
+                group["lr"] = lr
             rows = supports.gather(1, torch.stack(positions)).to(device)  # (E, B)
             with precision_of(device, settings):
                 logits = batched(weights, buffers, images.train[rows])
@@ -72,7 +73,7 @@ def train_together(
             losses.append(loss.detach())
         if not torch.stack(losses).isfinite().all():  # once an epoch, because it waits
             raise NotConvergedError(
-                f"a loss is not finite in epoch {epoch} of {settings.epochs}; check the encoder's "
+                f"a loss is not finite in epoch {epoch} of {len(schedule)}; check the encoder's "
                 f"weights, or set a learning rate below {settings.lr:g}"
             )
     model.eval()

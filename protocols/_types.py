@@ -1,35 +1,20 @@
 """Inputs and outputs of protocols, and the readout of one feature per chip from tokens."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, Int64
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ._settings import Readout, grid_cells
 
 READOUTS: tuple[str, ...] = get_args(Readout)
 CHUNK = 256  # chips in one pass of an encoder; fixed, so that no number depends on memory
-
-
-class Encoder(Protocol):
-    """Chips (B, 1, H, W) in [0, 1] -> tokens (B, N, D), class token first if there is one."""
-
-    has_class_token: bool
-    width: int  # D
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return the tokens of `images`."""
-        ...
-
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Return the weights by name."""
-        ...
 
 
 class BadFeaturesError(ValueError):

@@ -146,8 +146,7 @@ class Outcome:
             gaps = gaps - theirs
         if unit == "seeds+chips" and gaps.shape[0] < 2:
             return None
-        found = two_way_mean(gaps, self.groups, self.weights)
-        return None if found.se is None or found.df is None else Variance(found.se**2, found.df)
+        return two_way_mean(gaps, self.groups, self.weights)[1]
 
 
 def outcomes_of(

@@ -47,8 +47,9 @@ class Chips:
 
 def two_way_limits(found):
     """Return the limits of the 95% Student interval of a mean over seeds and test chips."""
-    half = scipy.stats.t.ppf(0.975, found.df) * found.se
-    return found.difference - half, found.difference + half
+    mean, variance = found
+    half = scipy.stats.t.ppf(0.975, variance.df) * np.sqrt(variance.value)
+    return mean - half, mean + half
 
 
 def said(board, style="text"):

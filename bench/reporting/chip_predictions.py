@@ -40,9 +40,8 @@ class ChipPredictions:
         """
         self._store = store
         self._records = {record.key: record for record in records}
-        self._verifier = RunVerifier(Splits([store.root], store.prepared), store.read_predictions)
+        self.verifier = RunVerifier(Splits([store.root], store.prepared), store.read_predictions)
         self._predicted: dict[str, Int[np.ndarray, " M"]] = {}
-        self._of_scores: dict[str, dict[str, float] | None] = {}  # metrics of sarbench
         self._first: dict[str, RunRecord] = {}  # the first run on each data set
         for record in self._records.values():
             self._first.setdefault(str(record.identity.get("dataset")), record)
@@ -53,8 +52,7 @@ class ChipPredictions:
         """Return those of some runs; what was read is shared."""
         wanted = set(keys)
         part = ChipPredictions(self._store, [r for k, r in self._records.items() if k in wanted])
-        part._verifier, part._predicted = self._verifier, self._predicted
-        part._of_scores = self._of_scores
+        part.verifier, part._predicted = self.verifier, self._predicted
         return part
 
     def records(self) -> list[RunRecord]:
@@ -63,12 +61,12 @@ class ChipPredictions:
 
     def split_of(self, record: RunRecord) -> Split | None:
         """Return the split of a run; None where it is not known here."""
-        return self._verifier.split(record)
+        return self.verifier.split(record)
 
     def split(self, dataset: str) -> Split | None:
-        """Return the split of the runs on a data set; None where it is not known here."""
+        """Return the split of the runs on a data set; None where it is not known (`why_not`)."""
         first = self._first.get(dataset)
-        return self._verifier.split(first) if first else None
+        return self.verifier.split(first) if first else None
 
     def why_not(self, dataset: str) -> str:
         """Return the reason why a data set has no labels here."""
@@ -76,15 +74,7 @@ class ChipPredictions:
         if first is None:
             return f"no run on {dataset} is finished"
         data, split = (str(first.identity.get(f"{what}_digest")) for what in ("data", "split"))
-        return self._verifier.splits.why_not(dataset, data, split)
-
-    def labels(self, dataset: str) -> tuple[Int[np.ndarray, " M"], tuple[str, ...]] | None:
-        """Return the class of each test chip in split order, and the class names.
-
-        None where the split is not known here; `why_not` returns the reason.
-        """
-        split = self.split(dataset)
-        return None if split is None else (split.test_labels, split.classes)
+        return self.verifier.splits.why_not(dataset, data, split)
 
     def classes(self, dataset: str) -> Int[np.ndarray, " M"] | None:
         """Return the class of each test chip; None where the split is not known here."""
@@ -108,7 +98,7 @@ class ChipPredictions:
         names = ("dataset", "data_digest", "split_digest")
         dataset, data, split = (str(record.identity.get(name)) for name in names)
         if (dataset, data, split) not in self._facts:
-            found = self._verifier.splits.facts(dataset, data, split)
+            found = self.verifier.splits.facts(dataset, data, split)
             self._facts[dataset, data, split] = found
         return self._facts[dataset, data, split]
 
@@ -145,15 +135,13 @@ class ChipPredictions:
             MetricError: The metric is of another package and fails.
         """
         record = self._records[key]
-        own = metric.name in OF_SCORES
-        if own and key in self._of_scores:
-            return self._of_scores[key]
-        found = self._verifier.score_values(
-            record, self._path(record), OF_SCORES.values() if own else [metric]
-        )
-        if own:
-            self._of_scores[key] = found
-        return found
+        if metric.name not in OF_SCORES:
+            return self.verifier.score_values(record, self._path(record), [metric])
+        known = self.verifier.built_in
+        if key not in known:
+            path = self._path(record)
+            known[key] = self.verifier.score_values(record, path, OF_SCORES.values())
+        return known[key]
 
     def right(self, score: Score) -> Bool[np.ndarray, " M"] | None:
         """Return a bool for each test chip, True where the run was right; None where unknown.
@@ -163,7 +151,7 @@ class ChipPredictions:
         """
         predicted = self.predicted(score.key)
         record = self._records.get(score.key or "")
-        split = self._verifier.split(record) if record else None
+        split = self.verifier.split(record) if record else None
         if predicted is None or split is None:
             return None
         if predicted.shape != split.test_labels.shape:
@@ -178,7 +166,7 @@ class ChipPredictions:
         """The problems of each run that has some, by its key."""
         found: dict[str, list[Problem]] = {}
         runs = ((record, self._path(record)) for record in self._records.values())
-        for run in self._verifier.check(runs, whole=False):
+        for run in self.verifier.check(runs, whole=False):
             if run.classes is not None:
                 self._predicted[run.record.key] = run.classes
             if run.problems:

@@ -25,12 +25,12 @@ def class_recalls(
     """
 
     def classes(dataset: str) -> tuple[Names, np.ndarray] | None:
-        known = predictions.labels(dataset)
-        return None if known is None else (known[1], known[0])
+        split = predictions.split(dataset)
+        return None if split is None else (split.classes, split.test_labels)
 
     def recall(labels: np.ndarray, predicted: np.ndarray, dataset: str) -> np.ndarray:
-        known = predictions.labels(dataset)
-        return recalls(labels, predicted, len(known[1]) if known else 0)
+        split = predictions.split(dataset)
+        return recalls(labels, predicted, len(split.classes) if split else 0)
 
     found = part_scores(scores, predictions, classes, recall)
     if not found:

@@ -158,11 +158,11 @@ def _classes(plan: Plan, predictions: ChipPredictions, board: Leaderboard) -> Of
                 continue
             if run.pretraining.row not in rows:
                 continue
-            predicted, known = predictions.predicted(entry.key), predictions.labels(dataset)
-            if predicted is None or known is None:
+            predicted, split = predictions.predicted(entry.key), predictions.split(dataset)
+            if predicted is None or split is None:
                 continue
-            labels, classes = known
-            matrix = confusion(labels, predicted.astype(np.int64), len(classes))
+            classes = split.classes
+            matrix = confusion(split.test_labels, predicted.astype(np.int64), len(classes))
             row = run.pretraining.row
             matrices[row] = matrices.get(row, 0) + matrix
         if not matrices:

@@ -105,7 +105,7 @@ def report_of(
     """
     predictions = predictions_of(plan, store)
     on_step("checking records")
-    checked = check_plan(plan, store, encoders=False)
+    checked = check_plan(plan, store, encoders=False, verifier=predictions.verifier)
     on_step("leaderboards")
     scores, notes = scores_of(plan), notes_of(plan, predictions)
     boards = {
@@ -245,8 +245,10 @@ def _failures(plan: Plan) -> list[tuple[str, str]]:
 
 def _commands(plan: Plan, grid_path: Path) -> str:
     """Return the commands that reproduce every number."""
-    commits = {e.record.provenance.commit for e in plan.runs if e.record}
-    checkout = "".join(f"git checkout {commit}\n" for commit in sorted(commits)[:1])
+    commits = sorted({e.record.provenance.commit for e in plan.runs if e.record} - {"unknown"})
+    checkout = "".join(f"git checkout {commit}\n" for commit in commits[:1])
+    if len(commits) > 1:
+        checkout = f"# runs of several commits, check out that of a run: {', '.join(commits)}\n"
     name = grid_path.name
     return (
         f"{checkout}pip install -e .\n"

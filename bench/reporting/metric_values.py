@@ -144,11 +144,11 @@ def _with_recall(score: Score, metric: str, predictions: ChipPredictions) -> Sco
     predicted = predictions.predicted(score.key) if score.values else None
     if predicted is None:
         return score
-    known = predictions.labels(score.dataset)
-    if known is None:
+    split = predictions.split(score.dataset)
+    if split is None:
         return score
-    labels, classes = known
-    found = dict(zip(classes, recalls(labels, predicted, len(classes)), strict=True))
+    every = recalls(split.test_labels, predicted, len(split.classes))
+    found = dict(zip(split.classes, every, strict=True))
     value = found.get(metric[len(RECALL) :])
     if value is None or value != value:  # no such class, or no test chip of it
         return score

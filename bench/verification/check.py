@@ -134,6 +134,7 @@ def check_plan(
     *,
     encoders: bool = True,
     weights: bool = True,
+    verifier: RunVerifier | None = None,
 ) -> Checked:
     """Check the records of a grid; missing records are skipped.
 
@@ -143,10 +144,11 @@ def check_plan(
         on_progress: Called with (done, total) before each record.
         encoders: Check the pretrainings and their weights too.
         weights: False for the plan of an archive, which holds no weights.
+        verifier: One of this store, which then keeps the metrics of the runs.
     """
     starts = [entry.key for entry in plan.pretrain if entry.key] if encoders else []
     runs = [entry.key for entry in plan.runs if entry.key]
-    found = check_keys(store, starts, runs, on_progress, weights=weights)
+    found = check_keys(store, starts, runs, on_progress, weights=weights, verifier=verifier)
     unknown = [
         Finding("split", name, "it is not prepared, and the store does not describe it, so the "
                 f"records that need it were not checked; run `sarbench data prepare {name}`")
@@ -183,10 +185,11 @@ def check_keys(
     on_progress: OnProgress,
     *,
     weights: bool = True,
+    verifier: RunVerifier | None = None,
 ) -> Checked:
     """Check the records with these keys; keys without a record are skipped."""
     findings = list(_set_findings(store))
-    checker = _Checker(store, weights)
+    checker = _Checker(store, weights, verifier)
     counts = {"pretrain": 0, "evaluate": 0}
 
     def readable(kind: Kind, keys: Collection[str]) -> Iterator[Any]:
@@ -223,9 +226,10 @@ def _finding(kind: Kind, key: str, problem: Problem, more: str = "") -> Finding:
 class _Checker:
     """A checker of records that reads each pretraining once."""
 
-    def __init__(self, store: Store, weights: bool) -> None:
+    def __init__(self, store: Store, weights: bool, verifier: RunVerifier | None) -> None:
         self._store, self._weights = store, weights
-        self._verifier = RunVerifier(Splits([store.root], store.prepared), store.read_predictions)
+        splits = Splits([store.root], store.prepared)
+        self._verifier = verifier or RunVerifier(splits, store.read_predictions)
         self._starts: dict[str, tuple[str | None, str | None, str]] = {}
         self.unweighted: dict[str, str] = {}
 

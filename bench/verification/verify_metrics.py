@@ -31,10 +31,14 @@ def of_scores(
 
 
 def metric_problems(
-    record: RunRecord, stored: dict[str, np.ndarray], split: Split
+    record: RunRecord,
+    stored: dict[str, np.ndarray],
+    split: Split,
+    computed_before: dict[str, dict[str, float] | None],
 ) -> Iterator[str]:
     """Yield a sentence for each metric of the record that differs from the one computed again.
 
+    The built-in ones are kept in `computed_before`, by the key of the run, for its tables.
     Metrics of packages that are not installed here, or that fail, are not checked.
     """
     protocol, classes = PROTOCOLS.get(record.identity["protocol"]), stored["classes"]
@@ -45,6 +49,7 @@ def metric_problems(
     if len(classes) != len(split.test_labels) or classes.min() < 0 or classes.max() > last:
         return  # another problem says so
     again = of_scores(split, stored, OF_SCORES.values(), protocol)
+    computed_before[record.key] = dict(again)
     checked = set(OF_SCORES)
     for name in record.metrics.keys() & usable().keys():
         with suppress(MetricError):

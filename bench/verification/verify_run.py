@@ -77,6 +77,7 @@ class RunVerifier:
         """Keep the look-up of splits, and `Store.read_predictions` of the store of the runs."""
         self.splits, self._predictions = splits, predictions
         self._supports: dict[tuple[str, str, object, object], tuple[int, str] | str] = {}
+        self.built_in: dict[str, dict[str, float] | None] = {}  # metrics of scores, by key of a run
 
     def split(self, record: RunRecord) -> Split | None:
         """Return the split of a run, or None if it is not known."""
@@ -163,7 +164,7 @@ class RunVerifier:
                 found.append(Problem("predictions", wrong))
             else:
                 classes = stored["classes"]
-                wrong = metric_problems(record, stored, split) if split else []
+                wrong = metric_problems(record, stored, split, self.built_in) if split else []
                 found += [Problem("scores", text) for text in wrong]
         return CheckedRun(record, split, classes, found)
 

@@ -132,8 +132,8 @@ def rendered(
     """
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path", "pdf.fonttype": 42}):
-        if drawn.get_layout_engine() is not None:
-            drawn.draw_without_rendering()  # one layout for all formats
+        if (layout := drawn.get_layout_engine()) is not None:
+            layout.execute(drawn)  # one layout for all formats
             drawn.set_layout_engine(None)
         meta = {"CreationDate": None} if ending == "pdf" else {"Date": None, **(about or {})}
         extra: dict[str, Any] = {} if ending == "png" else {"metadata": meta}

@@ -121,7 +121,7 @@ def _verdicts(title: str, cells: Sequence[CheckedCell]) -> Sheet:
             Entry(f"{value.value:.1f} ({value.grade})" if value else "?"),
             Entry(", ".join(value.sources) if value else ""),
             Entry(format_cell(cell.cell) if cell.cell else "-"),
-            Entry(cell.verdict, 1 if cell.verdict == "reproduced" else None),
+            Entry(cell.verdict),
             Entry(cell.reason),
             Entry(value.note or "" if value else ""),
         ])  # fmt: skip

@@ -8,41 +8,21 @@ classifiers that differ on few chips. Degrees of freedom follow Satterthwaite (1
 groups come from the effective number of groups, so that a few large groups do not count as many.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float, Int
 
+from .intervals import Variance
 from .units import FEWEST_GROUPS, FEWEST_SEEDS
-
-
-@dataclass(frozen=True)
-class TwoWay:
-    """A mean over S seeds and G groups of test chips: a score, or a difference of two scores.
-
-    Attributes:
-        difference: The mean, as a fraction.
-        se: Standard error; None with too few seeds or groups.
-        df: Degrees of freedom of the standard error; None without one.
-        seeds: S; with S = 1 the result is about these two runs.
-        groups: G.
-    """
-
-    difference: float
-    se: float | None
-    df: float | None
-    seeds: int
-    groups: int
 
 
 def two_way_mean(
     gaps: Float[np.ndarray, "S M"],
     groups: Int[np.ndarray, " M"] | None = None,
     weights: Float[np.ndarray, " M"] | None = None,
-) -> TwoWay:
+) -> tuple[float, Variance | None]:
     """Return the mean of values in [-1, 1], with its variance over seeds and test chips.
 
-    With one seed the variance is over test chips only.
+    With one seed the variance is over test chips only. It is None with too few seeds or groups.
 
     Args:
         gaps: The value of each chip, for each seed.
@@ -57,11 +37,10 @@ def two_way_mean(
         _, place = np.unique(groups, return_inverse=True)
         sizes = np.bincount(place, sizes)
         gaps = np.stack([np.bincount(place, row, sizes.size) for row in gaps])
-    difference = float(gaps.sum() / (seeds * chips))
+    mean = float(gaps.sum() / (seeds * chips))
     if sizes.size < FEWEST_GROUPS or 1 < seeds < FEWEST_SEEDS:
-        return TwoWay(difference, None, None, seeds, sizes.size)
-    variance, df = _variance(gaps - difference * sizes, sizes)
-    return TwoWay(difference, float(np.sqrt(variance)), df, seeds, sizes.size)
+        return mean, None
+    return mean, Variance(*_variance(gaps - mean * sizes, sizes))
 
 
 def _variance(

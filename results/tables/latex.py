@@ -57,7 +57,7 @@ def latex_table(sheet: Sheet) -> str:
     )
     lines = [f"\\begin{{tabular}}{{l{'r' * columns}}}", "\\toprule"]
     for number, head in enumerate(sheet.heads):
-        title = "method" if number == len(sheet.heads) - 1 else ""
+        title = escape_latex(sheet.first_head) if number == len(sheet.heads) - 1 else ""
         parts, rules, at = [title], [], 2
         for text, span in head:
             parts.append(f"\\multicolumn{{{span}}}{{c}}{{{escape_latex(text)}}}")

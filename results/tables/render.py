@@ -113,9 +113,10 @@ def _joined(
 
 
 def _table(sheet: Sheet, style: str, show: Callable[[Entry], str], line_end: str) -> str:
-    header = ["method", *(line_end.join(lines) for lines in _heads(sheet, style))]
+    heads = [[sheet.first_head], *_heads(sheet, style)]
     if style == "github":
-        header = [_escape_markdown(title, keep="<>") for title in header]
+        heads = [[_escape_markdown(line) for line in lines] for lines in heads]
+    header = [line_end.join(lines) for lines in heads]
     body = [[show(entry) for entry in line] for part in sheet.sections for line in part]
     return tabulate(body, header, tablefmt=style, disable_numparse=True, stralign="right",
                     colalign=("left",))  # fmt: skip
@@ -146,11 +147,11 @@ def _marked_down(entry: Entry) -> str:
     return f"**{text}**" if entry.place == 1 else f"<u>{text}</u>" if entry.place == 2 else text
 
 
-def _escape_markdown(text: str, keep: str = "") -> str:
+def _escape_markdown(text: str) -> str:
     """Return text that Markdown shows unchanged: none of it is markup or HTML."""
     text = " ".join(text.split())
     for sign, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text if sign in keep else text.replace(sign, code)
+        text = text.replace(sign, code)
     return re.sub(r"([\\`*_|\[\]#~])", r"\\\1", text)
 
 

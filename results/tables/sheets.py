@@ -38,7 +38,7 @@ class Sheet:
         sections: Groups of lines, with a rule between them. The first entry of a line is its title.
         caption: Short lines below the table.
         notes: Everything else that a reader needs to judge the numbers.
-        first_head: Header of the titles of the lines, in HTML.
+        first_head: Header of the titles of the lines.
     """
 
     title: str

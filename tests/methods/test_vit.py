@@ -223,13 +223,6 @@ def test_a_weight_without_a_rule_is_refused(rng):
         initialise(Odd(), rng)
 
 
-@pytest.mark.parametrize("positions", ["absolute", "relative"])
-def test_building_leaves_the_global_random_state_alone(positions):
-    before = torch.get_rng_state()
-    Encoder(SMALL, positions)
-    assert torch.equal(before, torch.get_rng_state())
-
-
 def test_drop_path_rises_with_depth_and_changes_no_name():
     plain, dropping = Encoder(SMALL), Encoder(SMALL, drop_path=0.2)
     assert plain.state_dict().keys() == dropping.state_dict().keys()

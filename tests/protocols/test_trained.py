@@ -466,6 +466,11 @@ def test_seeds_trained_as_one_model_equal_separate_runs(monkeypatch, name: str) 
     assert min(np.ptp(run.scores) for (run,) in one) > 1e-3  # something was learned
 
 
+@pytest.mark.parametrize("steps", [3, 97])
+def test_seeds_trained_as_one_model_take_the_given_number_of_steps(steps: int) -> None:
+    assert_same(*both(lambda _: Quiet(), FewShot(batch=15, steps=steps)))
+
+
 def resnet(drop_path: float) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)

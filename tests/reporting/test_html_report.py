@@ -11,7 +11,9 @@ from drawings import outside
 from sarbench.results.figures.confusion import confusion_figure, recall_figure
 from sarbench.results.figures.critical_difference import ranks_figure
 from sarbench.results.figures.encoders import attention_figure, features_figure
+from sarbench.results.figures.gains import Measured, gain_figure
 from sarbench.results.figures.style import inline_svg, save
+from sarbench.results.figures.swept import swept_figure
 from sarbench.results.figures.training import training_figure
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.notes import Note
@@ -200,6 +202,8 @@ def test_every_figure_is_written_as_vectors_and_pixels(tmp_path):
             {"A": draw.random((9, 2))}, np.repeat([0, 1, 2], 3), classes, EVIL
         ),
         "attention": attention_figure({"A": draw.random((3, 4)) * 50}, {"A": 58.0}),
+        "panels": swept_figure([Measured(EVIL, n, 0.4) for n in (1, 2)], EVIL, "Accuracy", EVIL),
+        "gain": gain_figure([Measured(EVIL, EVIL, 0.5, untrained=0.4)], "Accuracy", EVIL),
     }
     for name, figure in figures.items():
         paths = save(figure, tmp_path, name)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.stats
+from made_scores import score
 
 from sarbench.results.compare import compare, comparison_text
 from sarbench.results.leaderboard import tabulate_scores
@@ -12,17 +13,12 @@ from sarbench.results.notes import Note
 from sarbench.results.scores import LeaderboardError, Score
 
 
-def scores(
-    method, values, *, shots=10, start=0, protocol="linear", state="done", control=False, **other
-):
+def scores(method, values, *, shots=10, protocol="linear", **other):
+    column = "synthetic", protocol, shots
     return [
-        Score(
-            method=method, control=control, unconfirmed=False, dataset="synthetic",
-            protocol=protocol, shots=shots, pretrain_seed=start, seed=seed, state=state,
-            values={} if value is None else {"accuracy": value}, key=f"{method}{seed}", **other,
-        )
+        score(method, value, seed=seed, column=column, key=f"{method}{seed}", **other)
         for seed, value in enumerate(values)
-    ]  # fmt: skip
+    ]
 
 
 class Chips:

@@ -31,19 +31,6 @@ def test_two_scores_by_hand() -> None:
     assert (found.low, found.high) == pytest.approx((0.5 - 1.2706, 0.5 + 1.2706), abs=1e-4)
 
 
-@pytest.mark.parametrize(("n", "level"), [(3, 0.95), (6, 0.95), (10, 0.9)])
-def test_the_coverage_of_the_interval_is_its_level(n: int, level: float) -> None:
-    rng = np.random.default_rng(0)
-    repetitions = 5_000
-    drawn = rng.normal(0.8, 0.03, size=(repetitions, n))
-    covered = 0
-    for scores in drawn:
-        found = mean_interval(scores, level)
-        covered += found.low <= 0.8 <= found.high
-    spread = np.sqrt(level * (1 - level) / repetitions)
-    assert covered / repetitions == pytest.approx(level, abs=4 * spread)
-
-
 @pytest.mark.parametrize("scores", [[], [0.5]])
 def test_one_score_has_no_interval(scores: list[float]) -> None:
     with pytest.raises(StatisticsError, match=f"got {len(scores)}; use single_score"):

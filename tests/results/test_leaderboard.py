@@ -1,26 +1,22 @@
 """Tables show finished, missing and failed runs, and refuse mixtures."""
 
 import csv
-import dataclasses
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.stats
+from made_scores import score as made_score
 
-from sarbench.results.leaderboard import LeaderboardError, Score, tabulate_scores
+from sarbench.results.leaderboard import LeaderboardError, tabulate_scores
 from sarbench.results.metric import UnknownMetricError
 from sarbench.results.tables.render import format_cell, render
 
 
-def score(method, value, seed=0, *, state="done", control=False, shots=10, start=0, version="1"):
-    return Score(
-        method=method, control=control, unconfirmed=False, dataset="synthetic", protocol="linear",
-        shots=shots, pretrain_seed=start, seed=seed, state=state,
-        values={} if value is None else {"accuracy": value},
-        versions={"protocol_version": version},
-    )  # fmt: skip
+def score(method, value, seed=0, *, version="1", **more):
+    return made_score(method, value, seed=seed, versions={"protocol_version": version}, **more)
 
 
 def test_a_cell_is_the_mean_with_scipys_student_interval():
@@ -107,12 +103,8 @@ def test_the_formats_hold_the_same_numbers():
         render(board, "html5")
 
 
-def with_fields(base, **changes):
-    return dataclasses.replace(base, **changes)
-
-
 def test_a_repeated_run_is_refused_with_both_keys():
-    twice = [with_fields(score("A", 0.5), key="first"), with_fields(score("A", 0.6), key="second")]
+    twice = [replace(score("A", 0.5), key="first"), replace(score("A", 0.6), key="second")]
     with pytest.raises(LeaderboardError, match="occurs twice: first and second"):
         tabulate_scores(twice)
 
@@ -124,15 +116,15 @@ def test_a_value_that_is_not_a_fraction_is_refused(value):
 
 
 def test_two_encoders_of_one_pretraining_seed_are_refused():
-    mixed = [with_fields(score("A", 0.5, i), weights=w) for i, w in enumerate(("one", "two"))]
+    mixed = [replace(score("A", 0.5, i), weights=w) for i, w in enumerate(("one", "two"))]
     with pytest.raises(LeaderboardError, match=r"weights digest is one .* and two"):
         tabulate_scores(mixed)
-    apart = [with_fields(score("A", 0.5, start=i), weights=w) for i, w in enumerate(("one", "two"))]
+    apart = [replace(score("A", 0.5, start=i), weights=w) for i, w in enumerate(("one", "two"))]
     assert tabulate_scores(apart).cells[0].n == 2
 
 
 def test_labelled_chips_that_differ_between_methods_are_refused():
-    mixed = [with_fields(score(m, 0.5), support=s) for m, s in (("A", "one"), ("B", "two"))]
+    mixed = [replace(score(m, 0.5), support=s) for m, s in (("A", "one"), ("B", "two"))]
     with pytest.raises(LeaderboardError, match=r"support digest is one .* and two for B"):
         tabulate_scores(mixed)
 

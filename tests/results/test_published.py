@@ -5,28 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.stats
+from made_scores import score
 
 from sarbench.bench.reporting.published import FOLDER, PublishedError, papers, read_published
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.published.sheets import paper_sheets
 from sarbench.results.published.verdicts import check_cells, check_orders, setup_differences
-from sarbench.results.scores import Column, Score
+from sarbench.results.scores import Column
 from sarbench.results.tables.render import STYLES, render_sheets
 
 ROWS = {"sar_jepa": ["SAR-JEPA"], "lomar": ["LoMaR"], "mae": ["MAE"], "i_jepa": ["I-JEPA"]}
 
 
-def scores(
-    method, values, *, dataset="mstar_soc", protocol="few_shot", shots=40, state="done", start=0
-):
-    return [
-        Score(
-            method=method, control=False, unconfirmed=False, dataset=dataset, protocol=protocol,
-            shots=shots, pretrain_seed=start, seed=seed, state=state,
-            values={} if value is None else {"accuracy": value},
-        )
-        for seed, value in enumerate(values)
-    ]  # fmt: skip
+def scores(method, values, *, dataset="mstar_soc", protocol="few_shot", shots=40, **other):
+    column = dataset, protocol, shots
+    return [score(method, v, seed=seed, column=column, **other) for seed, v in enumerate(values)]
 
 
 @pytest.fixture

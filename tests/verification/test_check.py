@@ -397,10 +397,11 @@ def board_of(plan, store):
 def test_predictions_of_chips_are_read_from_the_store_alone(store):
     records = [store.read("evaluate", key) for key in sorted(store.keys("evaluate"))]
     predictions = ChipPredictions(store, records)
-    labels, classes = predictions.labels("synthetic")
+    split = predictions.split("synthetic")
+    labels, classes = split.test_labels, split.classes
     assert (len(labels), len(classes)) == (1200, 10)
     assert predictions.groups("synthetic") is None
-    assert predictions.labels("mstar_soc") is None
+    assert predictions.split("mstar_soc") is None
     assert "no run on mstar_soc" in predictions.why_not("mstar_soc")
     predicted = predictions.predicted(records[0].key)
     assert np.mean(predicted == labels) == records[0].accuracy
