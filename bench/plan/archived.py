@@ -36,8 +36,9 @@ from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE
 from ..store.step_times import FOLDER as STEP_TIMES
 from ..store.step_times import step_time_file
-from .archived_json import ArchivedPlan, ArchivedRun, ArchivedStart
-from .entry import Cause, Entry
+from .archived_claims import refuse_edited
+from .archived_json import ArchivedEntry, ArchivedPlan, ArchivedRun, ArchivedStart
+from .entry import Cause, Entry, done_entry
 from .filters import Filters
 from .plan import Plan
 from .verifiable import described, refuse_unverifiable
@@ -185,7 +186,7 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         filters: The part of the plan to return.
 
     Raises:
-        ArchiveError: Its plan cannot be read by this version.
+        ArchiveError: Its plan cannot be read by this version, or contradicts its records.
         GridError: A filter matches nothing.
     """
     folder, archive = store.root, store.path
@@ -193,7 +194,7 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
     try:
         read = ArchivedPlan.model_validate_json((folder / PLAN).read_bytes(), strict=True)
         starts = [one.planned for one in read.pretrain]
-        runs = [_entry(one, starts[one.start], store) for one in read.runs]
+        runs = [_entry(one, _start(one, starts), store) for one in read.runs]
         pretrain = [_entry_of_start(one, store) for one in read.pretrain]
         data = {name: described(file, store) for name, file in read.sets.items()}
     except FileNotFoundError as error:
@@ -206,6 +207,7 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
             f"({_reason(error)}); use the version that wrote it, named in its manifest.json"
         ) from error
     refuse_unverifiable(runs, data, store)
+    refuse_edited(pretrain, runs, data, store)
     filters.check([entry.planned for entry in runs])
     grid = _grid(read, store)
     runs = [entry for entry in runs if filters.matches(entry.planned)]
@@ -274,12 +276,22 @@ def _reason(error: Exception) -> str:
     return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
 
 
+def _start(run: ArchivedRun, starts: list[PlannedPretraining]) -> PlannedPretraining:
+    """Return the pretraining of a run.
+
+    Raises:
+        IndexError: The plan has none in that place; Python counts negative places from the end.
+    """
+    if not 0 <= run.start < len(starts):
+        raise IndexError(f"run {str(run.key)[:12]} is of pretraining {run.start}; the plan has 0 "
+                         f"to {len(starts) - 1}")  # fmt: skip
+    return starts[run.start]
+
+
 def _entry_of_start(read: ArchivedStart, store: Store) -> Entry[PlannedPretraining]:
-    entry = Entry(read.planned, read.state, read.cause, read.detail,
-                  failure_class=read.failure_class)  # fmt: skip
-    if entry.state == "done":
-        entry.record = _record("pretrain", entry.key, store)
-    return entry
+    identity = read.planned.identity
+    record = _record("pretrain", identity and identity.key, store) if read.state == "done" else None
+    return _with_state(read, read.planned, record)
 
 
 def _entry(read: ArchivedRun, start: PlannedPretraining, store: Store) -> Entry[PlannedRun]:
@@ -289,8 +301,14 @@ def _entry(read: ArchivedRun, start: PlannedPretraining, store: Store) -> Entry[
     planned = RUN.validate_python(read.planned | given)
     if planned.identity and planned.identity.key != read.key:
         raise ValueError(f"run {str(read.key)[:12]} has another key now")
-    return Entry(planned, read.state, read.cause, read.detail, record=record,
-                 failure_class=read.failure_class)  # fmt: skip
+    return _with_state(read, planned, record)
+
+
+def _with_state(read: ArchivedEntry, planned: Any, record: Any) -> Entry[Any]:
+    """Return an entry; a finished one has no other state than that of its record."""
+    if record is not None:
+        return done_entry(planned, record)
+    return Entry(planned, read.state, read.cause, read.detail, failure_class=read.failure_class)
 
 
 def _record(kind: Kind, key: str | None, store: Store) -> Any:

@@ -105,6 +105,11 @@ class Entry(Generic[P]):
         self.failure_class = failure_class
 
 
+def done_entry(planned: P, record: PretrainRecord | RunRecord) -> Entry[P]:
+    """Return the entry of a finished pretraining or run, with the day on which it started."""
+    return Entry(planned, "done", detail=record.provenance.started[:10], record=record)
+
+
 def find_entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry[P]:
     """Look up a planned pretraining or run in the store."""
     identity = planned.identity
@@ -116,8 +121,7 @@ def find_entry(kind: Kind, planned: P, store: Store, stale: StaleIndex) -> Entry
     except DamagedRecordError as error:
         return Entry(planned, "failed", Cause.DAMAGED, str(error))
     if record is not None:
-        day = record.provenance.started[:10]
-        return Entry(planned, "done", detail=day, record=record)
+        return done_entry(planned, record)
     folder = store.folder(kind, identity.key)
     if running := read_progress(folder):
         place = f"{running.progress} on {running.host}"

@@ -77,6 +77,10 @@ class ArchivedStore(Store):
         """True: an archive without a result is not written."""
         return True
 
+    def keys(self, kind: Kind) -> set[str]:
+        """Return the keys of all records."""
+        return super().keys(kind) | {p.parts[-2] for p in self.members if p.parts[-3] == kind}
+
     def content(self, path: Path, largest: int | None = None) -> bytes:
         """Return the content of a member; arguments and errors as of `read_file`."""
         found = self.members.get(path)
