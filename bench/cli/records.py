@@ -26,6 +26,7 @@ from ..verification.check import (
     refuse_false_runs,
     refuse_no_store,
 )
+from ..verification.grid_findings import check_against_grid
 from ..verification.merge import Merged
 from ..verification.merge import merge as merge_stores
 from .app import app, out, print_json
@@ -80,6 +81,8 @@ def _check(request: Request, on_progress: OnProgress) -> Checked:
     refuse_no_store(request.store)
     made, weights = request.plan(), not request.of_archive
     found = check_plan(made, request.store, on_progress, weights=weights)
+    if request.archived:
+        found += Checked(0, 0, check_against_grid(made, request.archived))
     if made.tuning:
         found += check_plan(made.tuning, request.store, on_progress, weights=weights)
     if found.empty:

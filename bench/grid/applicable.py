@@ -59,6 +59,13 @@ def unmeasured(
     return list(found)
 
 
+def of_protocols(entry: NotApplicable, protocols: Collection[str]) -> bool:
+    """Return whether an entry is about a whole encoder, or about one of these protocols."""
+    _, what, _ = entry
+    named = what.split(" with readout ")[0].split(", ")
+    return what.startswith("encoder ") or not set(named).isdisjoint(protocols)
+
+
 def fitting(planned: Sequence[PlannedPretraining], folder: Path) -> list[PlannedPretraining]:
     """Return the pretrainings whose method can train its encoder."""
     known = fits([_setup(one) for one in planned], folder)

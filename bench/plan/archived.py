@@ -24,7 +24,7 @@ from ..data.set_descriptions import (
     set_path,
 )
 from ..data.splits import DamagedSetError
-from ..grid.applicable import NotApplicable
+from ..grid.applicable import of_protocols
 from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import Grid, GridError, read_grid
 from ..grid.trials import tuning_grid
@@ -207,7 +207,7 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
             f"({_reason(error)}); use the version that wrote it, named in its manifest.json"
         ) from error
     refuse_unverifiable(runs, data, store)
-    refuse_edited(pretrain, runs, data, store)
+    refuse_edited(pretrain, runs, data, read.methods, store)
     filters.check([entry.planned for entry in runs])
     grid = _grid(read, store)
     runs = [entry for entry in runs if filters.matches(entry.planned)]
@@ -225,18 +225,11 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
             one
             for one in read.not_applicable
             if (not filters.methods or one[0] in rows)
-            and (not filters.protocols or _of_protocols(one, filters))
+            and (not filters.protocols or of_protocols(one, filters.protocols))
         ],
         failing=set(read.failing),
         moved=_moved(read.methods, runs, archive),
     )
-
-
-def _of_protocols(entry: NotApplicable, filters: Filters) -> bool:
-    """Return whether an entry is about a whole encoder, or about one of the wanted protocols."""
-    _, what, _ = entry
-    named = what.split(" with readout ")[0].split(", ")
-    return what.startswith("encoder ") or not set(named).isdisjoint(filters.protocols)
 
 
 def archived_grid(store: ArchivedStore) -> Grid:

@@ -10,14 +10,16 @@ from typing import Any
 
 from ..data.packed import Summary
 from ..data.pools import pool_members
-from ..grid.expand import PlannedPretraining, PlannedRun
+from ..grid.expand import PlannedPretraining, PlannedRun, version_of
 from ..grid.sweeps import AT
 from ..identity import KINDS, fill, to_json
+from ..method_facts.method_info import MethodInfo
 from ..store.archive import AGAIN, PLAN, ArchivedStore, ArchiveError
 from .entry import Entry
 from .plan import describe_entry
 
 Data = Mapping[str, Summary]
+Methods = dict[str, MethodInfo]
 Pairs = Mapping[str, tuple[Any, Any]]  # name of a field -> its value in the plan and the identity
 
 
@@ -25,6 +27,7 @@ def refuse_edited(
     pretrain: list[Entry[PlannedPretraining]],
     runs: list[Entry[PlannedRun]],
     data: Data,
+    methods: Methods,
     store: ArchivedStore,
 ) -> None:
     """Refuse a plan that contradicts the records of its archive, or leaves one out.
@@ -33,12 +36,13 @@ def refuse_edited(
         pretrain: The pretrainings of the plan.
         runs: Its runs.
         data: Its data sets and pools.
+        methods: Its facts of methods.
         store: The store in the archive.
 
     Raises:
         ArchiveError: It names the first contradiction.
     """
-    for problem in _problems(pretrain, runs, data, store):
+    for problem in _problems(pretrain, runs, data, methods, store):
         raise ArchiveError(f"{store.path}: {problem}, so {PLAN} was edited; {AGAIN}")
 
 
@@ -46,10 +50,11 @@ def _problems(
     pretrain: list[Entry[PlannedPretraining]],
     runs: list[Entry[PlannedRun]],
     data: Data,
+    methods: Methods,
     store: ArchivedStore,
 ) -> Iterator[str]:
     for entry in pretrain:
-        yield from _contradiction(entry, _of_start(entry.planned, data))
+        yield from _contradiction(entry, _of_start(entry.planned, data, methods))
     for entry in runs:
         yield from _contradiction(entry, _of_run(entry.planned, data))
     yield from _listed_twice((entry.planned.row, entry.planned.seed) for entry in pretrain)
@@ -77,7 +82,7 @@ def _contradiction(entry: Entry[Any], pairs: Pairs) -> Iterator[str]:
         )
 
 
-def _of_start(planned: PlannedPretraining, data: Data) -> Pairs:
+def _of_start(planned: PlannedPretraining, data: Data, methods: Methods) -> Pairs:
     identity = planned.identity
     if identity is None:
         return {}
@@ -87,6 +92,7 @@ def _of_start(planned: PlannedPretraining, data: Data) -> Pairs:
     return {
         "method": (planned.method, identity.method),
         "seed": (planned.seed, identity.seed if drawn else planned.seed),
+        "version": (_version(planned, methods), identity.method_version),
         "settings": (planned.config, identity.config),
         "encoder": (planned.encoder, identity.encoder),
         "recipe": (recipe, identity.recipe),
@@ -95,6 +101,11 @@ def _of_start(planned: PlannedPretraining, data: Data) -> Pairs:
         "first weights": (planned.init, identity.init),
         "share of the steps": (None if at == 1 else at, identity.at),
     }
+
+
+def _version(planned: PlannedPretraining, methods: Methods) -> int | None:
+    info = methods.get(planned.method)
+    return info and version_of(info, planned.config, methods)
 
 
 def _of_run(planned: PlannedRun, data: Data) -> Pairs:

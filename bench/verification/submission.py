@@ -1,7 +1,7 @@
 """Check a submission: an archive, its declaration, and what both claim."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from ...results.record import PretrainRecord, RunRecord
 from ..grid.expand import pools_of
 from ..method_facts.contract_outcomes import plugins
-from ..plan.declared import NotExpandableError, compare_with_grid
+from ..plan.declared import compare_with_grid
 from ..plan.plan import Plan, counted
 from ..store.archive import ArchivedStore
 from ..suggest import unknown
@@ -23,9 +23,8 @@ from .declaration import (
     rows_of,
     template_command,
 )
+from .grid_findings import AGAIN, edits, expand_or_find, listed, undeclared_runs
 
-LISTED = 3  # runs that a finding names
-AGAIN = "make the archive again"
 UNKNOWN = "unknown"  # commit of code outside a repository
 
 Contract = Callable[[str], list[str] | None]  # name -> failures; None if it is not installed here
@@ -56,11 +55,13 @@ def check_submission(
     """
     checked = check_plan(plan, store, on_progress, weights=False)
     unchecked = ["weights: an archive holds none"]
+    if plan.moved:
+        unchecked.append(f"facts of other versions: {'; '.join(plan.moved)}")
     if store.classes:
         unchecked.append("scores of single chips: this archive holds none")
     declared = _read(store.path)
     left_out = declared.left_out if isinstance(declared, Declaration) else ""
-    found = [*checked.findings, *_incomplete(plan, store.path, left_out)]
+    found = [*checked.findings, *_incomplete(plan, store, left_out)]
     found += [*_contracts(plan, contract), *_pools(plan), *_given(plan)]
     found += (
         _declared(declared, plan, store.path) if isinstance(declared, Declaration) else declared
@@ -68,36 +69,33 @@ def check_submission(
     return Submission(Checked(checked.pretrainings, checked.runs, found), unchecked)
 
 
-def _incomplete(plan: Plan, archive: Path, left_out: str) -> Iterator[Finding]:
-    """Yield findings about rows, columns, runs and seeds of the grid that the archive lacks."""
-    try:
-        found = compare_with_grid(plan, archive)
-    except NotExpandableError as error:
-        yield Finding("grid", archive.name, (
-            f"this version cannot expand its grid ({error}); check it with the version that wrote "
-            "it, and submit it to a version that has its methods and protocols"
-        ))  # fmt: skip
+def _incomplete(plan: Plan, store: ArchivedStore, left_out: str) -> Iterator[Finding]:
+    """Yield findings about rows, columns, runs and seeds of the grid that the archive lacks.
+
+    Also those about everything that the plan says otherwise than the grid.
+    """
+    archive, expanded = store.path, expand_or_find(plan, store)
+    if isinstance(expanded, Finding):
+        yield expanded
         return
+    yield from edits(plan, expanded, store)
+    found = compare_with_grid(plan, expanded)
     if found.missing:
         states = counted(Counter(found.missing.values()))
         yield Finding("runs", archive.name, (
             f"its grid declares {len(found.missing)} runs that are not finished ({states}): "
-            f"{_listed(found.missing)}; finish them with `sarbench run` and {AGAIN}, with every "
+            f"{listed(found.missing)}; finish them with `sarbench run` and {AGAIN}, with every "
             "pretraining seed and evaluation seed"
         ))  # fmt: skip
     parts = {"rows": found.rows, "columns": found.columns}
-    lacking = [f"the {what} {_listed(names)}" for what, names in parts.items() if names]
+    lacking = [f"the {what} {listed(names)}" for what, names in parts.items() if names]
     if lacking and not left_out.strip():
         yield Finding("runs", archive.name, (
             f"it has no finished run of {' and '.join(lacking)}, which its grid declares; {AGAIN} "
             f"with them, or say in `left_out` of {declaration_file(archive).name} why they "
             "are missing"
         ))  # fmt: skip
-    if found.undeclared:
-        yield Finding("runs", archive.name, (
-            f"{len(found.undeclared)} runs are not declared by its grid: "
-            f"{_listed(found.undeclared)}; {AGAIN} of the grid that it was run with"
-        ))  # fmt: skip
+    yield from undeclared_runs(found.undeclared, store)
 
 
 def _contracts(plan: Plan, contract: Contract) -> Iterator[Finding]:
@@ -217,9 +215,3 @@ def _rows(found: Declaration, rows: list[str]) -> Iterator[str]:
         for row in named:
             if row not in rows:
                 yield f"`{section}`: {unknown('row', row, rows)}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    more = len(every) - LISTED
-    return "; ".join(every[:LISTED]) + (f"; and {more} more" if more > 0 else "")

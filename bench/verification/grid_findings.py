@@ -1,0 +1,57 @@
+"""Findings about the plan of an archive, compared with its grid."""
+
+from collections.abc import Iterable, Iterator
+
+from ..plan.declared import Expanded, NotExpandableError, compare_with_grid, expand_again
+from ..plan.declared_differences import differences_from_grid
+from ..plan.plan import Plan
+from ..store.archive import PLAN, ArchivedStore
+from .check import Finding
+
+AGAIN = "make the archive again"
+LISTED = 3  # runs that a finding names
+
+
+def expand_or_find(plan: Plan, store: ArchivedStore) -> Expanded | Finding:
+    """Expand the grid of an archive, or return a finding if this version cannot do that."""
+    try:
+        return expand_again(plan, store)
+    except NotExpandableError as error:
+        return Finding("grid", store.path.name, (
+            f"this version cannot expand its grid ({error}); check it with the version that wrote "
+            "it, and submit it to a version that has its methods and protocols"
+        ))  # fmt: skip
+
+
+def check_against_grid(plan: Plan, store: ArchivedStore) -> list[Finding]:
+    """Return what the plan of an archive, or a part of it, says otherwise than the grid."""
+    expanded = expand_or_find(plan, store)
+    if isinstance(expanded, Finding):
+        return [expanded]
+    undeclared = compare_with_grid(plan, expanded).undeclared
+    return [*edits(plan, expanded, store), *undeclared_runs(undeclared, store)]
+
+
+def edits(plan: Plan, expanded: Expanded, store: ArchivedStore) -> Iterator[Finding]:
+    """Yield a finding for each difference between a plan and its grid."""
+    for text in differences_from_grid(plan, expanded):
+        yield Finding("plan", store.path.name, (
+            f"{text}; {PLAN} was edited, or another version wrote it: {AGAIN}, or check it with "
+            "that version"
+        ))  # fmt: skip
+
+
+def undeclared_runs(runs: list[str], store: ArchivedStore) -> Iterator[Finding]:
+    """Yield a finding if a plan has runs that its grid does not declare."""
+    if runs:
+        yield Finding("runs", store.path.name, (
+            f"{len(runs)} runs are not declared by its grid: {listed(runs)}; {AGAIN} of the grid "
+            "that it was run with"
+        ))  # fmt: skip
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first names, and the number of the others."""
+    every = list(names)
+    more = len(every) - LISTED
+    return "; ".join(every[:LISTED]) + (f"; and {more} more" if more > 0 else "")
