@@ -87,7 +87,10 @@ def submit_check(
         for text in found.unchecked:
             out.print(f"not checked: {text}")
         if data is None:
-            out.print("not checked: pixels and splits; --data DIR derives their digests again")
+            out.print(
+                "not checked: pixels, splits and chips that pools share with test sets; --data DIR "
+                "derives them again"
+            )
     raise typer.Exit(1 if found.checked.findings else 0)
 
 

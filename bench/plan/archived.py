@@ -5,7 +5,7 @@ So an archive shows what its records say, even if methods, protocols or defaults
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -207,28 +207,43 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
             f"({_reason(error)}); use the version that wrote it, named in its manifest.json"
         ) from error
     refuse_unverifiable(runs, data, store)
-    refuse_edited(pretrain, runs, data, read.methods, store)
-    filters.check([entry.planned for entry in runs])
-    grid = _grid(read, store)
-    runs = [entry for entry in runs if filters.matches(entry.planned)]
-    wanted = {id(entry.planned.pretraining) for entry in runs}
-    rows = {start.without_at().row for start in starts if filters.of_row(start)}
-    return Plan(
-        grid=grid,
+    whole = Plan(
+        grid=_grid(read, store),
         methods=read.methods,
-        pretrain=[entry for entry in pretrain if id(entry.planned) in wanted],
+        pretrain=pretrain,
         runs=runs,
         data=data,
         sharing=dict(read.sharing),
         seen=dict(read.seen),
+        not_applicable=read.not_applicable,
+        failing=set(read.failing),
+    )
+    refuse_edited(whole, store)
+    return _part(whole, filters, archive)
+
+
+def _part(whole: Plan, filters: Filters, archive: Path) -> Plan:
+    """Return the part of a plan that matches the filters.
+
+    Raises:
+        GridError: A filter matches nothing.
+    """
+    filters.check([entry.planned for entry in whole.runs])
+    runs = [entry for entry in whole.runs if filters.matches(entry.planned)]
+    wanted = {id(entry.planned.pretraining) for entry in runs}
+    starts = [entry.planned for entry in whole.pretrain]
+    rows = {start.without_at().row for start in starts if filters.of_row(start)}
+    return replace(
+        whole,
+        pretrain=[entry for entry in whole.pretrain if id(entry.planned) in wanted],
+        runs=runs,
         not_applicable=[
             one
-            for one in read.not_applicable
+            for one in whole.not_applicable
             if (not filters.methods or one[0] in rows)
             and (not filters.protocols or of_protocols(one, filters.protocols))
         ],
-        failing=set(read.failing),
-        moved=_moved(read.methods, runs, archive),
+        moved=_moved(whole.methods, runs, archive),
     )
 
 

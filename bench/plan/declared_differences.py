@@ -75,7 +75,8 @@ def _of_tuning(plan: Plan) -> Iterator[str]:
     tune = plan.grid.tune
     if tune is None:
         return
-    allowed = points_of(tune)
+    swept = [name for name, value in tune.overrides.items() if isinstance(value, list)]
+    allowed = [{name: point[name] for name in swept} for point in points_of(tune)]
     starts = [entry.planned for entry in plan.pretrain]
     found = [one for one in starts if one.recipe and one.identity and one.tuned not in allowed]
     if found:

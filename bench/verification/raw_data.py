@@ -1,7 +1,7 @@
 """Derive the digests and overlaps of an archive again from the files of its data sets."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,15 +10,17 @@ from ..data.names import card_of, place_of, split_name
 from ..data.packed import Summary
 from ..data.prepare import prepare, source_exists
 from ..data.registry import UnknownDatasetError
+from ..data.sharing import Sharing
 from ..grid.expand import pools_of
-from ..plan.overlaps import sharing_of
+from ..plan.overlaps import Shared, sharing_of
 from ..plan.plan import Plan
+from ..plan.seen import seen_sharing
 from ..store.records import Store
 from .check import Checked, Finding
 from .submission import Submission
 
 OnSet = Callable[[str], None]
-COUNTS = ("test", "train", "vehicles", "vehicle_chips")
+COUNTS = [one.name for one in fields(Sharing) if one.name != "copied"]  # an audit takes minutes
 
 
 def with_raw_data(found: Submission, plan: Plan, data_dir: Path, on_set: OnSet) -> Submission:
@@ -45,23 +47,32 @@ def with_raw_data(found: Submission, plan: Plan, data_dir: Path, on_set: OnSet) 
                 summaries[name] = made
         on_set("overlaps of pools")
         pools = pools_of(entry.planned for entry in plan.pretrain)
-        counted = sharing_of(plan.grid, summaries, pools, store)
-    for pool, datasets in counted.items():
-        for name, one in datasets.items():
-            known = plan.sharing.get(pool, {}).get(name)
-            wrong = [
-                part for part in COUNTS if known and getattr(known, part) != getattr(one, part)
-            ]
-            if wrong and known:
-                listed = ", ".join(
-                    f"{part} {getattr(known, part)}, not {getattr(one, part)}" for part in wrong
-                )
-                findings.append(Finding("pool", ", ".join(pool), (
-                    f"the archive counts other chips in common with {name}: {listed}; make it again"
-                )))  # fmt: skip
+        findings += _other_counts(
+            "pool", plan.sharing, sharing_of(plan.grid, summaries, pools, store)
+        )
+        findings += _other_counts(
+            "seen", plan.seen, seen_sharing(plan.grid, summaries, data_dir, store, None)
+        )
     unchecked = [f"pixels of {', '.join(absent)}: not in {data_dir}"] if absent else []
     checked = found.checked + Checked(0, 0, findings)
     return replace(found, checked=checked, unchecked=[*found.unchecked, *unchecked])
+
+
+def _other_counts(kind: str, stored: Shared, counted: Shared) -> Iterator[Finding]:
+    """Yield findings about counts of shared chips that differ where both are known."""
+    for names, datasets in counted.items():
+        for name, one in datasets.items():
+            known = stored.get(names, {}).get(name)
+            values = {part: (getattr(known, part, None), getattr(one, part)) for part in COUNTS}
+            listed = ", ".join(
+                f"{part} {there}, not {here}"
+                for part, (there, here) in values.items()
+                if None not in (there, here) and there != here
+            )
+            if listed:
+                yield Finding(kind, ", ".join(names), (
+                    f"the archive counts other chips in common with {name}: {listed}; make it again"
+                ))  # fmt: skip
 
 
 def _derive(name: str, data_dir: Path, store: Store) -> Summary | Finding | None:

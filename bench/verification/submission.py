@@ -54,11 +54,7 @@ def check_submission(
         on_progress: Called with (done, total) before each record.
     """
     checked = check_plan(plan, store, on_progress, weights=False)
-    unchecked = ["weights: an archive holds none"]
-    if plan.moved:
-        unchecked.append(f"facts of other versions: {'; '.join(plan.moved)}")
-    if store.classes:
-        unchecked.append("scores of single chips: this archive holds none")
+    unchecked = list(_unchecked(plan, store))
     declared = _read(store.path)
     left_out = declared.left_out if isinstance(declared, Declaration) else ""
     found = [*checked.findings, *_incomplete(plan, store, left_out)]
@@ -67,6 +63,21 @@ def check_submission(
         _declared(declared, plan, store.path) if isinstance(declared, Declaration) else declared
     )
     return Submission(Checked(checked.pretrainings, checked.runs, found), unchecked)
+
+
+def _unchecked(plan: Plan, store: ArchivedStore) -> Iterator[str]:
+    """Yield what neither the records nor the grid of an archive say."""
+    yield "weights: an archive holds none"
+    if store.classes:
+        yield "scores of single chips: this archive holds none"
+    if plan.moved:
+        yield f"facts about methods and protocols of other versions: {'; '.join(plan.moved)}"
+    if plan.grid.tune:
+        yield "trials of [tune], and the number of failed ones: they are an archive of their own"
+    if any(entry.planned.given for entry in plan.pretrain):
+        yield "notes on given weights: their files are not in an archive"
+    if any(one.copied is not None for pool in plan.sharing.values() for one in pool.values()):
+        yield "copies of test chips in pools: `sarbench data audit` finds them again"
 
 
 def _incomplete(plan: Plan, store: ArchivedStore, left_out: str) -> Iterator[Finding]:
