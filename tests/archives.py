@@ -38,10 +38,28 @@ def edited(
     return path
 
 
-def with_plan(source: Path, path: Path, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> Path:
-    """Write a copy of an archive with another plan, whose manifest fits."""
+def with_plan(
+    source: Path,
+    path: Path,
+    edit: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    hidden: bool = False,
+) -> Path:
+    """Write a copy of an archive with another plan, whose manifest fits.
+
+    `hidden`: the records that the plan no longer calls finished are removed too.
+    """
+    with zipfile.ZipFile(source) as stored:
+        plan = edit(json.loads(stored.read("plan.json")))
+    done = [one["key"] for one in plan["runs"] if one["state"] == "done"]
 
     def change(name: str, content: bytes) -> bytes | None:
-        return json.dumps(edit(json.loads(content))).encode() if name == "plan.json" else None
+        if name == "plan.json":
+            return json.dumps(plan).encode()
+        if hidden and name == "evaluate.jsonl":
+            lines = content.splitlines(keepends=True)
+            return b"".join(line for line in lines if json.loads(line)["key"] in done)
+        kept = not name.startswith("evaluate/") or name.split("/")[1] in done
+        return b"" if hidden and not kept else None
 
     return edited(source, path, change, listed=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..grid.schema import GridError, grid_file
-from ..plan.archived import members_of
+from ..plan.archive_members import members_of
 from ..plan.filters import Filters
 from ..plan.parts import open_parts
 from ..plan.plan import Plan, counted

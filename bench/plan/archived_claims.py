@@ -16,7 +16,7 @@ from ..grid.schema import as_list, describe_pool
 from ..grid.sweeps import AT
 from ..identity import KINDS, fill, pool_count, to_json
 from ..method_facts.method_info import MethodInfo
-from ..store.archive import AGAIN, PLAN, ArchivedStore, ArchiveError
+from ..store.archive import AGAIN, ArchivedStore, ArchiveError
 from .entry import Entry
 from .plan import Plan, describe_entry
 
@@ -36,7 +36,7 @@ def refuse_edited(plan: Plan, store: ArchivedStore) -> None:
         ArchiveError: It names the first contradiction.
     """
     for problem in _problems(plan, store):
-        raise ArchiveError(f"{store.path}: {problem}, so {PLAN} was edited; {AGAIN}")
+        raise ArchiveError(f"{store.path}: {problem}, so it was edited; {AGAIN}")
 
 
 def _problems(plan: Plan, store: ArchivedStore) -> Iterator[str]:

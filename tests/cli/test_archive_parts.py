@@ -178,9 +178,12 @@ def test_wrong_sources_are_refused_with_the_reason(made: Path, join: Call, tmp_p
         join(made / "one.zip", grid=grid, options=("-m", "mae"))
     )
     other_pool = edited(made / "one.zip", tmp_path / "pool.zip", changed(
-        "sets/pool", lambda known: known["summary"].update(count=5)))  # fmt: skip
+        "sets/pool", lambda known: known["summary"].update(dtype="uint16")))  # fmt: skip
     message = refused(join(made / "two.zip", other_pool))
     assert "describes pool:folder:pool with other counts than the sources before it" in message
+    other_pool = edited(made / "one.zip", tmp_path / "count.zip", changed(
+        "sets/pool", lambda known: known["summary"].update(count=5)))  # fmt: skip
+    assert "(MAE) differ in pool, so it was edited" in refused(join(other_pool))
 
 
 WEIGHTS = '{weights = "vit.pth", heads = 4, seen = ["synthetic:train"]}'

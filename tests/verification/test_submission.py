@@ -152,7 +152,7 @@ def test_a_plan_with_fewer_seeds_than_its_grid_is_found(whole: Path, tmp_path: P
                 if (one["planned"]["method"], one["planned"]["seed"]) == ("mae", 2)]  # fmt: skip
         return plan | {"runs": [one for one in plan["runs"] if one["start"] not in gone]}
 
-    forged = with_plan(whole, tmp_path / "forged.zip", without_a_seed)
+    forged = with_plan(whole, tmp_path / "forged.zip", without_a_seed, hidden=True)
     declare(forged)
     ((kind, text),) = found(forged)
     assert (kind, "declares 4 runs that are not finished (4 absent)" in text) == ("runs", True)
@@ -165,7 +165,7 @@ def test_runs_that_are_not_finished_and_false_scores_are_findings(whole: Path, t
         plan["runs"][0] |= {"state": "failed", "cause": "error"}
         return plan
 
-    forged = with_plan(whole, tmp_path / "failed.zip", failed)
+    forged = with_plan(whole, tmp_path / "failed.zip", failed, hidden=True)
     declare(forged)
     assert any("1 runs that are not finished (1 failed): " in text for _, text in found(forged))
 
