@@ -58,7 +58,7 @@ def check_submission(
     declared = _read(store.path)
     left_out = declared.left_out if isinstance(declared, Declaration) else ""
     found = [*checked.findings, *_incomplete(plan, store, left_out)]
-    found += [*_contracts(plan, contract), *_pools(plan), *_given(plan)]
+    found += [*_labels(plan), *_contracts(plan, contract), *_pools(plan), *_given(plan)]
     found += (
         _declared(declared, plan, store.path) if isinstance(declared, Declaration) else declared
     )
@@ -107,6 +107,18 @@ def _incomplete(plan: Plan, store: ArchivedStore, left_out: str) -> Iterator[Fin
             "are missing"
         ))  # fmt: skip
     yield from undeclared_runs(found.undeclared, store)
+
+
+def _labels(plan: Plan) -> Iterator[Finding]:
+    """Yield a finding for each row with the name of another method."""
+    names = {info.label: name for name, info in plan.methods.items()}
+    rows = {entry.planned.label: entry.planned.method for entry in plan.pretrain}
+    for label, method in rows.items():
+        if names.get(label, method) != method:
+            yield Finding("label", label, (
+                f"it is a row of the method {method}, but the name of the method {names[label]}; "
+                f"give it another label in the grid, and {AGAIN}"
+            ))  # fmt: skip
 
 
 def _contracts(plan: Plan, contract: Contract) -> Iterator[Finding]:

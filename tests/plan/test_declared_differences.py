@@ -114,9 +114,13 @@ def test_exchanged_labels_of_two_rows_are_named(whole: tuple[Plan, Expanded]):
 def test_what_is_not_applicable_may_not_be_left_out(whole: tuple[Plan, Expanded]):
     plan, expanded = whole
     row = plan.pretrain[0].planned.row
-    expanded = replace(expanded, not_applicable=[(row, "logistic with readout 'class'", "no token")])
+    expanded = replace(
+        expanded, not_applicable=[(row, "logistic with readout 'class'", "no token")]
+    )
     (text,) = differences_from_grid(plan, expanded)
-    assert text == f"the plan leaves out what is not applicable: {row}, logistic with readout 'class'"
+    assert (
+        text == f"the plan leaves out what is not applicable: {row}, logistic with readout 'class'"
+    )
     part = replace(plan, runs=[one for one in plan.runs if one.planned.protocol == "knn"])
     assert len(part.runs) < len(plan.runs)
     assert list(differences_from_grid(part, expanded)) == []

@@ -224,6 +224,17 @@ def test_a_plug_in_needs_its_contract(whole: Path, monkeypatch: pytest.MonkeyPat
         assert "failed its contract when the archive was made" in kinds(lambda name: [])[0]
 
 
+def test_a_label_that_names_another_method_is_a_finding():
+    def start(label: str, method: str):
+        return SimpleNamespace(planned=SimpleNamespace(label=label, method=method))
+
+    methods = {"mae": SimpleNamespace(label="MAE"), "simclr": SimpleNamespace(label="SimCLR")}
+    starts = [start("MAE", "mae"), start("MAE, tuned", "mae"), start("SimCLR", "mae")]
+    ((line),) = [one.line() for one in submission._labels(
+        SimpleNamespace(methods=methods, pretrain=starts))]  # fmt: skip
+    assert line.startswith("label: SimCLR: it is a row of the method mae, but the name of the ")
+
+
 def test_given_weights_declare_what_they_have_seen():
     def start(**given):
         one = GivenRow("a.pth", "", **given)
