@@ -1,6 +1,7 @@
 """Commands on data sets and pools; a pool that shares a data set's name is written `pool:NAME`."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -53,13 +54,15 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
     with progress() as shown:
         for given in dict.fromkeys(pool_unless_labelled(name, folder) for name in names):
             bar = Bar(f"preparing {given}", None, "chips")
-            chips = prepare_set(given, folder, store, shown.follow(bar), cores())
+            chips, regrouped = prepare_set(given, folder, store, shown.follow(bar), cores())
             result.append(chips)
             shown.remove(bar)
             if bar.done:
                 shown.line(f"prepared {given}: {len(chips)} chips")
                 if note := facts_note(card_of(given), folder, chips):
                     shown.line(f"{given}: {note}")
+            if regrouped:
+                shown.line(f"{given}: {regrouped}")
     return result
 
 
@@ -281,7 +284,9 @@ def new_data(
     written = write_card(chips, folder, name, content.model_copy(update={"counts": found.counts}))
     out.print(f"written: {written}")
     out.print("add title, where, licence and citation to it, so that tables can state them")
-    out.print(f'next: sarbench data prepare {name}, or datasets = ["{name}"] in a grid')
+    out.print(
+        f'next: sarbench data prepare {shlex.quote(name)}, or datasets = ["{name}"] in a grid'
+    )
 
 
 def _range(values: tuple[int, int]) -> str:

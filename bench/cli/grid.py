@@ -1,5 +1,6 @@
 """Commands that take a grid: plan, run, demo."""
 
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ def plan(request: Request, as_json: Json = False) -> None:
         out.print(
             f"{name}: the states above are of pixels {made.data[name].data_digest[:12]} in the "
             f"store; the files in {request.data} are compared with them by `sarbench run` or "
-            f"`sarbench data prepare {name}`"
+            f"`sarbench data prepare {shlex.quote(name)}`"
         )
     if any(entry.state != "done" for entry in made.entries):
         estimate = Costs(made).missing(made)

@@ -77,7 +77,7 @@ def submit_check(
             found = check_submission(store, plan, _contract, on_progress)
         if data is not None:
             with stages("deriving") as on_set:
-                found = with_raw_data(found, plan, data.expanduser(), on_set)
+                found = with_raw_data(found, store, plan, data.expanduser(), on_set)
     if as_json:
         print_json(found.to_json())
     else:
@@ -87,7 +87,10 @@ def submit_check(
         for text in found.unchecked:
             out.print(f"not checked: {text}")
         if data is None:
-            out.print("not checked: pixels and splits; --data DIR derives their digests again")
+            out.print(
+                "not checked: pixels, splits and groups of near duplicates; --data DIR derives "
+                "them again"
+            )
     raise typer.Exit(1 if found.checked.findings else 0)
 
 

@@ -6,6 +6,7 @@ files.
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -109,7 +110,7 @@ def open_version(card: Card, data_digest: str, split_digest: str, prepared_dir: 
     if chips is None or (chips.data_digest, chips.split_digest) != (data_digest, split_digest):
         raise NotPreparedError(
             f"{card.name} with pixels {data_digest[:12]} is not prepared in {prepared_dir}; run: "
-            f"sarbench data prepare '{card.name}'"
+            f"sarbench data prepare {shlex.quote(card.name)}"
         )
     return chips
 
