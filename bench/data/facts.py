@@ -124,9 +124,13 @@ class Facts:
         """
         columns = {*LARGEST_DEG, "serial"}
         given = {name: stored.get(name) or [None] * count for name in columns}
-        size = np.array(stored.get("size") or [[0, 0]] * count, np.int64).reshape(-1, 2)
+        size = np.array(stored.get("size") or [[0, 0]] * count).reshape(-1, 2)
         if {len(size), *map(len, given.values())} != {count}:
             raise ValueError(f"the facts are not those of {count} chips")
+        if size.dtype.kind != "i" or (size < 0).any():
+            raise ValueError("a size is not two whole numbers from 0 on")
+        if not {type(value) for name in LARGEST_DEG for value in given[name]} <= _ANGLES:
+            raise ValueError("an angle is not a number")
         angles = {name: np.array(given[name], np.float64) for name in LARGEST_DEG}
         azimuth, depression = angles.values()
         if ((azimuth < 0) | (azimuth >= 360)).any():
@@ -136,7 +140,12 @@ class Facts:
         serial = [value or "" for value in given["serial"]]
         if not all(isinstance(value, str) and value.isprintable() for value in serial):
             raise ValueError("a serial number is not a printable text")
-        return cls(**angles, serial=np.array(serial, dtype=str).reshape(-1), size=size)
+        return cls(
+            **angles, serial=np.array(serial, dtype=str).reshape(-1), size=size.astype(np.int64)
+        )
+
+
+_ANGLES = {int, float, type(None)}  # in JSON
 
 
 def _known(values: np.ndarray) -> Bool[np.ndarray, "..."]:

@@ -255,7 +255,7 @@ def test_the_files_of_the_data_give_the_digests_of_the_archive(
     assert answer.returncode == 1
     assert answer.stdout.startswith("data: pool:folder:pool: the archive has pixels ")
     answer = check(whole, "--data", tmp_path / "empty")
-    assert "not checked: pixels of pool:folder:pool: not in " in answer.stdout
+    assert "not checked: pixels and groups of pool:folder:pool: not in " in answer.stdout
 
 
 def shared_archives() -> list[Path]:
