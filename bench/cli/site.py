@@ -44,7 +44,9 @@ def site(
     paths = [path.expanduser() for path in archives]
     with stages("site") as on_step:
         write_site(paths, target, lambda plan: run_frame(rows_of_plan(plan).runs), on_step)
-    out.print(f"written: {folder / 'index.html'} ({len(archives)} boards)")
+    out.print(
+        f"written: {folder / 'index.html'} ({len(archives)} board{'s' * (len(archives) > 1)})"
+    )
 
 
 @app.command("submit-check")
