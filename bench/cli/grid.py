@@ -73,7 +73,7 @@ def plan(request: Request, as_json: Json = False) -> None:
     if made.moved:
         out.print(f"archived results of other versions: {'; '.join(made.moved)}")
     if names := made.to_prepare():
-        out.print(f"not prepared: {' '.join(names)} (`sarbench run` or `sarbench data prepare`)")
+        out.print(f"not prepared: {shlex.join(names)} (`sarbench run` or `sarbench data prepare`)")
     for name in made.uncompared:
         out.print(
             f"{name}: the states above are of pixels {made.data[name].data_digest[:12]} in the "
