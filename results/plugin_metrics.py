@@ -74,8 +74,12 @@ def _value(name: str, function: Callable[..., Any], run: Predicted) -> float:
         value = function(run.labels, run.scores, run.names)
     except (Exception, SystemExit) as error:  # code of another package; the message must name it
         raise MetricError(f"metric {name} raised {type(error).__name__}: {error}") from error
-    if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= LARGEST:
+    if not (_is_real(value) and -LARGEST <= value <= LARGEST):
         raise MetricError(
             f"metric {name} returned {value!r}, not a finite number of at most {LARGEST:g}"
         )
     return float(value)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

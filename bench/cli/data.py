@@ -69,7 +69,7 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
 
 def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
     """Prepare the data of the missing work; return the plan made afterwards."""
-    from ..plan.copies import audit_pools
+    from ..plan.pool_copies import audit_pools
 
     before, changed = plan.data, _changed_sets(plan, request)
     if names := [*plan.to_prepare(), *map(place_of, plan.uncompared), *changed]:

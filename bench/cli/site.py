@@ -10,8 +10,8 @@ from ..plan.filters import Filters
 from ..store.archive import unpacked
 from ..suggest import RequestError
 from ..verification.declaration import declaration_template, write_template
-from ..verification.raw_data import with_raw_data
 from ..verification.submission import check_submission
+from ..verification.verify_data import with_raw_data
 from .app import app, out, print_json
 from .options import Json, new_file, new_folder
 from .progress import stages

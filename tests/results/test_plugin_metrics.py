@@ -31,7 +31,7 @@ def returns(value):
 def leaves(truth, scores, classes):
     raise SystemExit(3)
 
-nan, words, yes, huge = returns(float("nan")), returns("high"), returns(True), returns(1e308)
+nan, words, yes, huge = returns(float("nan")), returns("high"), returns(True), returns(10**400)
 number = 3
 """
 
@@ -69,7 +69,7 @@ def test_a_metric_gets_truth_scores_and_classes(package):
         ("nan", "metric nan returned nan, not a finite number of at most 1e+100"),
         ("words", "metric words returned 'high', not a finite number of at most 1e+100"),
         ("yes", "metric yes returned True, not a finite number of at most 1e+100"),
-        ("huge", "metric huge returned 1e+308, not a finite number of at most 1e+100"),
+        ("huge", "metric huge returned 1" + "0" * 400 + ", not a finite number of at most 1e+100"),
         ("leaves", "metric leaves raised SystemExit: 3"),
     ],
 )
