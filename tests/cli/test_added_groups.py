@@ -17,8 +17,8 @@ from sarbench.bench.plan.archived import read_plan
 from sarbench.bench.plan.filters import Filters
 from sarbench.bench.store.archive import unpacked
 from sarbench.bench.verification.check import Checked
-from sarbench.bench.verification.raw_data import with_raw_data
 from sarbench.bench.verification.submission import Submission
+from sarbench.bench.verification.verify_data import with_raw_data
 
 GRID = """
 name = "added"
