@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import entry_points
-from math import isfinite
 from numbers import Real
 from typing import Any
 
@@ -18,6 +17,7 @@ from .metric import BUILT_IN, Metric, MetricError, Predicted
 
 GROUP = "sarbench.metrics"
 NAME = re.compile("[a-z][a-z0-9_]*")
+LARGEST = 1e100  # so that means and variances do not overflow
 
 
 @cache
@@ -45,7 +45,7 @@ def usable() -> dict[str, Metric]:
 def _load(name: str, entry: Any) -> Metric | str:
     try:
         function = entry.load()
-    except Exception as error:  # code of another package; the message must name it
+    except (Exception, SystemExit) as error:  # code of another package; the message must name it
         return f"importing {entry.value} failed with {type(error).__name__}: {error}"
     if not callable(function):
         return f"{entry.value} is not a function of (truth, scores, classes)"
@@ -67,12 +67,19 @@ def _value(name: str, function: Callable[..., Any], run: Predicted) -> float:
     """Return the value of a metric for one run.
 
     Raises:
-        MetricError: The function raises, or returns something else than a finite number.
+        MetricError: The function raises, or returns something else than a finite number, or one
+            whose square overflows.
     """
     try:
         value = function(run.labels, run.scores, run.names)
-    except Exception as error:  # code of another package; the message must name it
+    except (Exception, SystemExit) as error:  # code of another package; the message must name it
         raise MetricError(f"metric {name} raised {type(error).__name__}: {error}") from error
-    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
-        raise MetricError(f"metric {name} returned {value!r}, not a finite number")
+    if not (_is_real(value) and -LARGEST <= value <= LARGEST):
+        raise MetricError(
+            f"metric {name} returned {value!r}, not a finite number of at most {LARGEST:g}"
+        )
     return float(value)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

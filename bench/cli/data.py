@@ -1,6 +1,7 @@
 """Commands on data sets and pools; a pool that shares a data set's name is written `pool:NAME`."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -13,9 +14,10 @@ from rich.table import Column, Table
 from ..data.chips import Chips
 from ..data.find_set import describe_set, prepare_set
 from ..data.inventory import known_sets, phoenix_folder, unknown_folders, unusable_cards
-from ..data.names import card_of, place_of, split_name
+from ..data.names import card_of, place_of, split_name, stored_name
 from ..data.pack_parallel import cores
-from ..data.prepare import facts_note
+from ..data.packed import Summary
+from ..data.prepare import facts_note, is_current
 from ..data.registry import describe, pool_unless_labelled
 from ..store.records import Store
 from ..store.step_times import write_step_time
@@ -53,23 +55,33 @@ def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]
     with progress() as shown:
         for given in dict.fromkeys(pool_unless_labelled(name, folder) for name in names):
             bar = Bar(f"preparing {given}", None, "chips")
-            chips = prepare_set(given, folder, store, shown.follow(bar), cores())
+            chips, regrouped = prepare_set(given, folder, store, shown.follow(bar), cores())
             result.append(chips)
             shown.remove(bar)
             if bar.done:
                 shown.line(f"prepared {given}: {len(chips)} chips")
                 if note := facts_note(card_of(given), folder, chips):
                     shown.line(f"{given}: {note}")
+            if regrouped:
+                shown.line(f"{given}: {regrouped}")
     return result
 
 
 def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
     """Prepare the data of the missing work; return the plan made afterwards."""
-    from ..plan.copies import audit_pools
+    from ..plan.pool_copies import audit_pools
 
-    if names := [*plan.to_prepare(), *map(place_of, plan.uncompared)]:
+    before, changed = plan.data, _changed_sets(plan, request)
+    if names := [*plan.to_prepare(), *map(place_of, plan.uncompared), *changed]:
         prepare_all(names, request.data, request.store)
         plan = request.plan()
+    for name, known in plan.data.items():
+        if (had := before.get(name)) and had != known and name not in plan.uncompared:
+            print_status(
+                f"{name}: its files have changed since they were packed ({_version(had)}); it is "
+                f"now another version ({_version(known)}), and results of the one before stay in "
+                "the store"
+            )
     for name, known in plan.data.items():
         describe_set(name, known, request.store.root)
     if plan.untimed:
@@ -79,6 +91,23 @@ def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
         plan, request.store, lambda pool: print_status(f"seeking copies of test chips in {pool}")
     )
     return plan
+
+
+def _version(known: Summary) -> str:
+    split = f", split {known.split_digest[:12]}" if known.split_digest else ""
+    return f"{known.count} chips, pixels {known.data_digest[:12]}{split}"
+
+
+def _changed_sets(plan: "Plan", request: "Request") -> list[str]:
+    """Return the packed sets of a plan whose files may have changed, with their paths."""
+    found = []
+    for needed in plan.needs():
+        given = place_of(needed)
+        name, pool = split_name(given)
+        current = is_current(name, request.data, request.store.prepared, pool=pool)
+        if not current and stored_name(needed) not in request.versions:
+            found.append(given)
+    return found
 
 
 def _time_steps(planned: Sequence["PlannedPretraining"], store: Store) -> None:
@@ -281,7 +310,9 @@ def new_data(
     written = write_card(chips, folder, name, content.model_copy(update={"counts": found.counts}))
     out.print(f"written: {written}")
     out.print("add title, where, licence and citation to it, so that tables can state them")
-    out.print(f'next: sarbench data prepare {name}, or datasets = ["{name}"] in a grid')
+    out.print(
+        f'next: sarbench data prepare {shlex.quote(name)}, or datasets = ["{name}"] in a grid'
+    )
 
 
 def _range(values: tuple[int, int]) -> str:

@@ -1,5 +1,6 @@
 """Jobs and batch scripts that `submit` would hand to SLURM, printed without SLURM too."""
 
+import shlex
 from collections.abc import Callable
 
 from rich.table import Table
@@ -93,7 +94,7 @@ def _refuse_unsized(made: Plan) -> None:
         raise GridError(
             f"these pools have no published size and are not prepared: {', '.join(pools)}. Their "
             "jobs are known once they are prepared: run `sarbench data prepare "
-            f"{' '.join(made.to_prepare())}`"
+            f"{shlex.join(made.to_prepare())}`"
         )
 
 

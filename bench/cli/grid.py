@@ -1,5 +1,6 @@
 """Commands that take a grid: plan, run, demo."""
 
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,12 +73,12 @@ def plan(request: Request, as_json: Json = False) -> None:
     if made.moved:
         out.print(f"archived results of other versions: {'; '.join(made.moved)}")
     if names := made.to_prepare():
-        out.print(f"not prepared: {' '.join(names)} (`sarbench run` or `sarbench data prepare`)")
+        out.print(f"not prepared: {shlex.join(names)} (`sarbench run` or `sarbench data prepare`)")
     for name in made.uncompared:
         out.print(
             f"{name}: the states above are of pixels {made.data[name].data_digest[:12]} in the "
             f"store; the files in {request.data} are compared with them by `sarbench run` or "
-            f"`sarbench data prepare {name}`"
+            f"`sarbench data prepare {shlex.quote(name)}`"
         )
     if any(entry.state != "done" for entry in made.entries):
         estimate = Costs(made).missing(made)

@@ -163,7 +163,7 @@ def _explain_no_results(made: Plan, store: Store) -> str:
     runs = len(store.keys("evaluate"))
     text = f"the store {store.root} holds {runs} runs, none of this grid"
     if unknown := [name for name in made.needs() if name not in made.data]:
-        listed = " ".join(unknown)
+        listed = shlex.join(unknown)
         return (
             f"{text}: it does not know {listed}, so it cannot match results. Name the folder of "
             f"the data with --data and run `sarbench data prepare {listed}`"

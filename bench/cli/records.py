@@ -142,6 +142,11 @@ def merge(
             )
         if found.completed:
             out.print(f"{len(found.completed)} of those present before lacked files: {added} too")
+        for name in dict.fromkeys(found.grouped):
+            out.print(
+                f"{name}: its groups of near duplicates {'would be' if dry_run else 'were'} added, "
+                "so intervals and tests over its test chips change"
+            )
     raise typer.Exit(1 if found.conflicts or found.refused else 0)
 
 

@@ -10,8 +10,8 @@ from ..plan.filters import Filters
 from ..store.archive import unpacked
 from ..suggest import RequestError
 from ..verification.declaration import declaration_template, write_template
-from ..verification.raw_data import with_raw_data
 from ..verification.submission import check_submission
+from ..verification.verify_data import with_raw_data
 from .app import app, out, print_json
 from .options import Json, new_file, new_folder
 from .progress import stages
@@ -44,7 +44,9 @@ def site(
     paths = [path.expanduser() for path in archives]
     with stages("site") as on_step:
         write_site(paths, target, lambda plan: run_frame(rows_of_plan(plan).runs), on_step)
-    out.print(f"written: {folder / 'index.html'} ({len(archives)} boards)")
+    out.print(
+        f"written: {folder / 'index.html'} ({len(archives)} board{'s' * (len(archives) > 1)})"
+    )
 
 
 @app.command("submit-check")
@@ -77,7 +79,7 @@ def submit_check(
             found = check_submission(store, plan, _contract, on_progress)
         if data is not None:
             with stages("deriving") as on_set:
-                found = with_raw_data(found, plan, data.expanduser(), on_set)
+                found = with_raw_data(found, store, plan, data.expanduser(), on_set)
     if as_json:
         print_json(found.to_json())
     else:
@@ -88,8 +90,8 @@ def submit_check(
             out.print(f"not checked: {text}")
         if data is None:
             out.print(
-                "not checked: pixels, splits and chips that pools share with test sets; --data DIR "
-                "derives them again"
+                "not checked: pixels, splits, groups of near duplicates and chips that pools share "
+                "with test sets; --data DIR derives them again"
             )
     raise typer.Exit(1 if found.checked.findings else 0)
 

@@ -24,7 +24,6 @@ from ..method_facts.sample_batches import (
     encoders_for,
     evaluation_input,
 )
-from .half_checks import halves_with_gather_equal_the_whole
 from .masked_checks import (
     hidden_patches_do_not_reach_the_prediction,
     mask_follows_the_rng,
@@ -32,6 +31,7 @@ from .masked_checks import (
     prediction_fits_together,
     processes_share_the_masks_of_one,
 )
+from .process_checks import halves_with_gather_equal_the_whole
 from .state_checks import (
     encoder_reloads_strictly,
     global_random_state_is_left_alone,

@@ -9,6 +9,22 @@ from .listing import DatasetMismatchError, name_some
 LARGEST = 2**26  # bytes
 
 
+def file_in(folder: Path, name: str) -> tuple[Path, ...]:
+    """Return the file of this name in a folder; empty if there is none.
+
+    Raises:
+        DatasetMismatchError: Something else has the name: a folder, a pipe, a link to nothing.
+    """
+    path = folder / name
+    if path.is_file():
+        return (path,)
+    if path.exists() or path.is_symlink():
+        raise DatasetMismatchError(
+            f"{path} is not a file; {name} must be a CSV file: put one there, or remove it"
+        )
+    return ()
+
+
 def read_lines(
     path: Path, form: str, wrong_columns: Callable[[list[str]], str]
 ) -> Iterator[tuple[int, dict[str, str]]]:

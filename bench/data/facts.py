@@ -7,6 +7,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+LARGEST_DEG = {"azimuth_deg": 360.0, "depression_deg": 90.0}  # as people write them; 360 is 0
+
+
+def angle(name: str, text: str) -> float | None:
+    """Return an angle that a file states: an azimuth in [0, 360), a depression in [0, 90].
+
+    An azimuth of 360 degrees is 0. None for a text that is not such an angle.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value % 360 if 0 <= value <= LARGEST_DEG[name] else None
+
 
 @dataclass(frozen=True)
 class ChipFacts:
@@ -77,6 +91,16 @@ class Facts:
             np.where(self.size == 0, other.size, self.size),
         )
 
+    def differences(self, other: "Facts") -> list[str]:
+        """Return the names of the facts that both know and that differ for some chip."""
+        mine, theirs = vars(self), vars(other)
+        known = {
+            name: np.array_equal(mine[name][both], theirs[name][both])
+            for name in mine
+            if (both := _known(mine[name]) & _known(theirs[name])).any()
+        }
+        return [name for name, equal in known.items() if not equal]
+
     def columns(self) -> dict[str, np.ndarray]:
         """Return azimuth, depression and serial number, without columns in which none is known."""
         found = {"azimuth_deg": self.azimuth_deg, "depression_deg": self.depression_deg}
@@ -98,18 +122,34 @@ class Facts:
         Raises:
             ValueError: They are not facts of so many chips.
         """
-        columns = {"azimuth_deg", "depression_deg", "serial"}
+        columns = {*LARGEST_DEG, "serial"}
         given = {name: stored.get(name) or [None] * count for name in columns}
-        size = np.array(stored.get("size") or [[0, 0]] * count, np.int64).reshape(-1, 2)
+        size = np.array(stored.get("size") or [[0, 0]] * count).reshape(-1, 2)
         if {len(size), *map(len, given.values())} != {count}:
             raise ValueError(f"the facts are not those of {count} chips")
-        angles = {
-            name: np.array(given[name], np.float64) for name in ("azimuth_deg", "depression_deg")
-        }
-        for name, values in angles.items():
-            if ((values < 0) | (values > 360)).any():
-                raise ValueError(f"{name} has values that are not angles")
+        if size.dtype.kind != "i" or (size < 0).any():
+            raise ValueError("a size is not two whole numbers from 0 on")
+        if not {type(value) for name in LARGEST_DEG for value in given[name]} <= _ANGLES:
+            raise ValueError("an angle is not a number")
+        angles = {name: np.array(given[name], np.float64) for name in LARGEST_DEG}
+        azimuth, depression = angles.values()
+        if ((azimuth < 0) | (azimuth >= 360)).any():
+            raise ValueError("azimuth_deg has values outside of 0 to below 360")
+        if ((depression < 0) | (depression > 90)).any():
+            raise ValueError("depression_deg has values outside of 0 to 90")
         serial = [value or "" for value in given["serial"]]
         if not all(isinstance(value, str) and value.isprintable() for value in serial):
             raise ValueError("a serial number is not a printable text")
-        return cls(**angles, serial=np.array(serial, dtype=str).reshape(-1), size=size)
+        return cls(
+            **angles, serial=np.array(serial, dtype=str).reshape(-1), size=size.astype(np.int64)
+        )
+
+
+_ANGLES = {int, float, type(None)}  # in JSON
+
+
+def _known(values: np.ndarray) -> Bool[np.ndarray, "..."]:
+    """Return True for values that are not NaN, empty or a size of 0."""
+    if values.dtype.kind == "f":
+        return ~np.isnan(values)
+    return values != values.dtype.type()

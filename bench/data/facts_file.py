@@ -5,19 +5,22 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from .csv_file import read_lines, refuse
-from .facts import ChipFacts
+from .csv_file import file_in, read_lines, refuse
+from .facts import LARGEST_DEG, ChipFacts, angle
 from .listing import DatasetMismatchError
 from .packing import PackedChip
 
 FILE = "metadata.csv"
-COLUMNS = {"azimuth": 360.0, "depression": 90.0}  # and the largest angle
+COLUMNS = {name.removesuffix("_deg"): name for name in LARGEST_DEG}  # and the fact
 
 
 def facts_file(source: Path | None) -> tuple[Path, ...]:
-    """Return the file below the folder of a set; empty if there is none."""
-    path = source / FILE if source is not None else None
-    return (path,) if path is not None and path.is_file() else ()
+    """Return the file below the folder of a set; empty if there is none.
+
+    Raises:
+        DatasetMismatchError: Something else has its name.
+    """
+    return () if source is None else file_in(source, FILE)
 
 
 def read_facts(path: Path) -> Mapping[str, ChipFacts]:
@@ -67,15 +70,15 @@ def _wrong_columns(columns: list[str]) -> str:
 
 def _facts(values: dict[str, str]) -> ChipFacts:
     angles: dict[str, float] = {}
-    for name, most in COLUMNS.items():
-        if text := values.get(name, ""):
-            try:
-                angle = float(text)
-            except ValueError:
-                angle = -1.0
-            if not 0 <= angle <= most:
-                raise ValueError(f"{name} is {text[:20]!r}; it must be a number from 0 to {most:g}")
-            angles[f"{name}_deg"] = angle % 360
+    for column, name in COLUMNS.items():
+        if text := values.get(column, ""):
+            found = angle(name, text)
+            if found is None:
+                most = LARGEST_DEG[name]
+                raise ValueError(
+                    f"{column} is {text[:20]!r}; it must be a number from 0 to {most:g}"
+                )
+            angles[name] = found
     serial = values.get("serial", "")
     if not serial.isprintable():
         raise ValueError("serial has characters that cannot be printed")

@@ -6,6 +6,7 @@ packed. So a command that only reads needs neither raw nor prepared data.
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,17 +117,16 @@ def prepare_set(
     store: Store,
     progress: Progress | None = None,
     processes: int = 1,
-) -> Chips:
+) -> tuple[Chips, str]:
     """Pack a set, named as in a grid, unless it is packed, and describe it in the store.
 
-    Arguments and errors are those of `prepare`.
+    Arguments and errors are those of `prepare`. Return it, and the sentence of `write_description`.
     """
     name, pool = split_name(given)
     chips, counts = prepare(
         name, data_dir, store.prepared, pool=pool, progress=progress, processes=processes
     )
-    write_description(store.root, full_name(given), chips, counts)
-    return chips
+    return chips, write_description(store.root, full_name(given), chips, counts)
 
 
 def open_set(given: str, found: Summary, root: Path) -> Chips:
@@ -170,7 +170,8 @@ class Splits:
         return (
             f"the classes of its test chips are not known here ({dataset}, split {digest[:12]}): "
             + (f"{damaged}; " if damaged else "")
-            + f"run `sarbench data prepare {dataset}`, or copy {FOLDER}/ from the store of the run"
+            + f"run `sarbench data prepare {shlex.quote(dataset)}`, or copy {FOLDER}/ from the "
+            "store of the run"
         )
 
     def _search(self, dataset: str, data_digest: str, digest: str) -> Split | None:
@@ -180,7 +181,8 @@ class Splits:
         if ours is not None and ours[0] == digest:
             return ours[1]
         for root in self._roots:
-            if (known := self.described(root, data_digest, digest)) is not None:
+            known = self.described(root, data_digest, digest, dataset)
+            if known is not None:
                 return known.split
         if self._prepared is None:
             return None
@@ -196,14 +198,20 @@ class Splits:
     def facts(self, dataset: str, data_digest: str, digest: str) -> Facts | None:
         """Return the facts about the chips of a version of a set; None if it is not known here."""
         for root in self._roots:
-            known = self.described(root, data_digest, digest)
+            known = self.described(root, data_digest, digest, dataset)
             if known is not None and known.split.facts is not None:
                 return known.split.facts
         found = self.find(dataset, data_digest, digest)
         return None if found is None else facts_of(found, dataset)
 
-    def described(self, root: Path, data_digest: str, digest: str) -> SetDescription | None:
-        """Return the checked description of a set in one store; `digest` is empty for a pool."""
+    def described(
+        self, root: Path, data_digest: str, digest: str, name: str = ""
+    ) -> SetDescription | None:
+        """Return the checked description of a set in one store, of this name if there is one.
+
+        `digest` is empty for a pool. Folders of other names may hold the same chips.
+        """
+        first: SetDescription | None = None
         pattern = f"*-{data_digest[:12]}-{digest[:12] or 'pool'}.json"
         for path in sorted((root / FOLDER).glob(pattern)):
             try:
@@ -212,8 +220,10 @@ class Splits:
                 self.damaged[data_digest, digest] = str(error)
                 continue
             if (known.summary.data_digest, known.summary.split_digest) == (data_digest, digest):
-                return known
-        return None
+                if name in ("", known.given):
+                    return known
+                first = first or known
+        return first
 
 
 def _versions(given: str, root: Path) -> list[Summary]:

@@ -1,5 +1,6 @@
 """Assign a chip id, a class and a side of the split to each file, before any is decoded."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +75,8 @@ def check_listing(card: Card, listing: Listing) -> None:
     if lines or listing.missing:
         raise DatasetMismatchError(
             f"{card.name} in {listing.source} has other numbers of chips than required"
-            f"{_missing(listing)}; 'sarbench data verify {card.name} --files' names every file"
-            + "\n".join([":" if lines else "", *lines])
+            f"{_missing(listing)}; `sarbench data verify {shlex.quote(card.name)} --files` names "
+            "every file" + "\n".join([":" if lines else "", *lines])
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from .facts import ChipFacts
+from .facts import ChipFacts, angle
 from .unreadable import UnreadableImageError
 
 NAME = re.compile(r"HB\d{5}\.\d{3}", re.IGNORECASE)
@@ -86,8 +86,8 @@ def read_phoenix(data: bytes, name: str) -> PhoenixChip:
         _magnitude(data, name, start, rows, columns),
         fields.get("TargetType", ""),
         fields.get("TargetSerNum", ""),
-        _angle(fields, ("TargetAz",), 360),
-        _angle(fields, ("MeasuredDepression", "DesiredDepression"), 90),
+        angle("azimuth_deg", fields.get("TargetAz", "")),
+        _depression(fields),
     )
 
 
@@ -183,13 +183,8 @@ def _problem(values: np.ndarray) -> str:
     return "holds values below 1e-12" if tiny > values.size / 2 else ""
 
 
-def _angle(fields: dict[str, str], keys: tuple[str, ...], most: float) -> float | None:
-    """Return the first of these angles that is a number from 0 to `most`; 360 is 0."""
-    for key in keys:
-        try:
-            angle = float(fields.get(key, ""))
-        except ValueError:
-            continue
-        if 0 <= angle <= most:
-            return angle % 360
-    return None
+def _depression(fields: dict[str, str]) -> float | None:
+    """Return the measured depression, or the desired one if that is not an angle."""
+    measured = angle("depression_deg", fields.get("MeasuredDepression", ""))
+    desired = angle("depression_deg", fields.get("DesiredDepression", ""))
+    return desired if measured is None else measured

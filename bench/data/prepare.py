@@ -1,19 +1,21 @@
 """Pack a data set or pool once, and open it.
 
 The folder of a packed set is named by its digests, not by the folder of the raw files. For each
-folder of raw files, a small file in `places/` holds the name of the packed set and a stamp of the
-files.
+folder of raw files, a small file in `places/` holds the name of the packed set, a stamp of the
+files, and one that takes no opening of archives.
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
 from ..store.atomic import write_atomic
 from .chips import Chips
 from .facts_file import facts_file, unmatched, with_facts
-from .files import DatasetNotFoundError, ImageFile, open_source
+from .files import DatasetNotFoundError, ImageFile, files_below, open_source
 from .held_out import base_name, held_out, open_held_out, summary_of
 from .listing import check_listing, list_chips
 from .pack_parallel import pack_entries
@@ -89,8 +91,10 @@ def prepare(
                 return with_facts(pack_entries(cropped, entries, target, processes), *about)
 
             folder = write_packed(cropped, pack, len(entries), prepared_dir, progress)
-            place.write(folder, stamp)
             prepared = open_packed(cropped, folder)
+            place.write(folder, stamp)
+        elif not place.is_current():
+            place.write(place.packed() or prepared_dir, stamp)
     return prepared
 
 
@@ -109,7 +113,7 @@ def open_version(card: Card, data_digest: str, split_digest: str, prepared_dir: 
     if chips is None or (chips.data_digest, chips.split_digest) != (data_digest, split_digest):
         raise NotPreparedError(
             f"{card.name} with pixels {data_digest[:12]} is not prepared in {prepared_dir}; run: "
-            f"sarbench data prepare '{card.name}'"
+            f"sarbench data prepare {shlex.quote(card.name)}"
         )
     return chips
 
@@ -155,6 +159,20 @@ def source_exists(card: Card, data_dir: Path) -> bool:
     return source is None or source.exists()
 
 
+def is_current(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False) -> bool:
+    """Return False if a set was packed from files below `data_dir` that have changed since.
+
+    Names, sizes and times are compared; no file is read. True for a set without files there.
+    """
+    if whole := base_name(name):
+        return is_current(whole, data_dir, prepared_dir)
+    try:
+        place = _Place(card(name, pool=pool), data_dir, prepared_dir)
+    except DatasetNotFoundError:
+        return True
+    return place.packed() is None or place.is_current()
+
+
 class _Place:
     """The packed set of one folder of raw files, and the file in `places/` that names it."""
 
@@ -168,8 +186,9 @@ class _Place:
         try:
             stored = json.loads(self._path.read_text("utf-8"))
             self._folder, self.stamp = str(stored["folder"]), str(stored["stamp"])
-        except (OSError, ValueError, KeyError, TypeError):  # packed again if unreadable
-            self._folder, self.stamp = "", None
+            self._seen = stored.get("seen")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # packed again
+            self._folder, self.stamp, self._seen = "", None, None
 
     def packed(self) -> Path | None:
         """Return the folder of the packed set; None if it was never packed or was deleted."""
@@ -184,9 +203,30 @@ class _Place:
         except DamagedPreparedError:
             return None
 
+    def is_current(self) -> bool:
+        """Return whether names, sizes and times of all files are those that were packed."""
+        return self.source is None or not self.source.exists() or self._seen == self._files()
+
     def write(self, folder: Path, stamp: str) -> None:
         """Record that the files were packed into `folder`."""
-        write_atomic(self._path, json.dumps({"folder": folder.name, "stamp": stamp}))
+        found = {"folder": folder.name, "stamp": stamp, "seen": self._files()}
+        write_atomic(self._path, json.dumps(found))
+
+    def _files(self) -> str:
+        """Return a digest of names, sizes and times of all visible files; archives count as one."""
+        if self.source is None:
+            return ""
+        names = [self.source] if self.source.is_file() else [
+            folder / name for folder, found in files_below(self.source) for name in found
+        ]  # fmt: skip
+        lines = sha256()
+        for path in names:
+            with suppress(OSError):  # a broken link
+                status = path.stat()
+                lines.update(f"{path}\t{status.st_size}\t{status.st_mtime_ns}\n".encode(
+                    errors="surrogateescape"
+                ))  # fmt: skip
+        return lines.hexdigest()
 
 
 def _stamp(files: list[ImageFile], others: Iterable[Path]) -> str:

@@ -7,10 +7,11 @@ nor prepared data.
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from .names import card_of, stored_name
 from .packed import Summary, summary_from_json
 from .source import count
 from .sources.card_file import SUFFIX
-from .splits import DamagedSetError, Split, split_digest
+from .splits import DamagedSetError, Split, same_groups, split_digest
 
 FOLDER = "sets"
 LARGEST_SET = 2**26  # bytes of a description
@@ -58,7 +59,7 @@ class SetDescription:
         if problem := self.problem(card=card):
             raise DamagedSetError(
                 f"{problem}; delete its file in {FOLDER}/ of the store and run "
-                f"`sarbench data prepare {self.given}`"
+                f"`sarbench data prepare {shlex.quote(self.given)}`"
             )
 
     def problem(self, *, card: bool = True) -> str:
@@ -121,28 +122,69 @@ def card_path(root: Path, given: str) -> Path:
     return root / FOLDER / f"{stored_name(given)}{SUFFIX}"
 
 
-def write_description(root: Path, given: str, split: Split | Chips, summary: Summary) -> None:
-    """Describe a prepared set in the store in `root`, unless it is described already."""
+def write_description(root: Path, given: str, split: Split | Chips, summary: Summary) -> str:
+    """Describe a prepared set in the store in `root`; its groups and facts replace those before.
+
+    Returns:
+        A sentence if a description was there with other groups, which intervals follow from; else
+        empty.
+    """
     described = card_of(given)
     if text := described.source.card_text():
         write_atomic(card_path(root, described.name), text)
     path = set_path(root, given, summary.data_digest, summary.split_digest)
     labelled = summary.kind == "dataset"
-    facts = facts_of(split, given).to_json() if labelled else {}
-    if path.exists() and not (facts and _lacks(path, facts)):
-        return
-    content = {
-        "given": stored_name(given),
-        "summary": asdict(summary),
-        "ids": [str(i) for i in split.ids] if labelled else [],
-        "labels": split.labels.tolist() if labelled else [],
-        "is_test": split.is_test.astype(int).tolist() if labelled else [],
+    if path.exists() and not labelled:
+        return ""
+    made = Split.of([])
+    if labelled:
+        parts = split.ids, split.labels, split.is_test, split.classes, split.group
+        made = Split(*parts, facts_of(split, given))
+    before: Split | None = None
+    if path.exists():
+        try:
+            before = read_set(path).split
+        except DamagedSetError:  # `sarbench check` reports it
+            return ""
+        if not _facts(made):
+            made = replace(made, facts=before.facts)
+        if same_groups(before.group, made.group) and _facts(before) == _facts(made):
+            return ""
+    write_set(path, SetDescription(stored_name(given), summary, made))
+    return "" if before is None else _other_groups(before, made)
+
+
+def write_set(path: Path, known: SetDescription) -> None:
+    """Write a description in the form that `read_set` reads."""
+    split = known.split
+    content: dict[str, Any] = {
+        "given": known.given,
+        "summary": asdict(known.summary),
+        "ids": [str(i) for i in split.ids],
+        "labels": split.labels.tolist(),
+        "is_test": split.is_test.astype(int).tolist(),
     }
-    if labelled and split.group is not None:
+    if split.group is not None:
         content["group"] = split.group.tolist()
-    if facts:
+    if facts := _facts(split):
         content["facts"] = facts
     write_atomic(path, json.dumps(content))
+
+
+def _facts(split: Split) -> dict[str, list[Any]]:
+    return {} if split.facts is None else split.facts.to_json()
+
+
+def _other_groups(before: Split, made: Split) -> str:
+    """Return a sentence on a change of the groups of test chips; empty if there is none."""
+    groups = [one.group if one.group is None else one.group[one.is_test] for one in (before, made)]
+    if same_groups(*groups):
+        return ""
+    counts = ["none" if one is None else str(len(np.unique(one))) for one in groups]
+    return (
+        f"the groups of near duplicates of its {made.is_test.sum()} test chips have changed "
+        f"({counts[0]} before, {counts[1]} now), so intervals and tests over test chips change"
+    )
 
 
 def facts_of(split: Split | Chips, given: str) -> Facts:
@@ -151,14 +193,6 @@ def facts_of(split: Split | Chips, given: str) -> Facts:
     size = split.source_size if isinstance(split, Chips) else None
     known = Facts.of((source.facts(str(chip_id)) for chip_id in split.ids), size)
     return known if split.facts is None else split.facts.over(known)
-
-
-def _lacks(path: Path, facts: dict[str, list[Any]]) -> bool:
-    """Return whether a description has other facts than these, which are more recent."""
-    try:
-        return json.loads(read_file(path)).get("facts") != facts
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def every_set(root: Path) -> Iterator[Path]:

@@ -84,6 +84,17 @@ class Split:
             raise DamagedSetError(f"{dataset} has no chip {error}, which its split names") from None
 
 
+def same_groups(one: Int[np.ndarray, " N"] | None, other: Int[np.ndarray, " N"] | None) -> bool:
+    """Return whether two numberings of N chips put the same chips together; None: each alone."""
+    known = other if one is None else one
+    if known is None:
+        return True
+    alone = np.arange(len(known))
+    both = np.stack([alone if group is None else group for group in (one, other)])
+    pairs = np.unique(both, axis=1).shape[1]
+    return all(len(np.unique(group)) == pairs for group in both)
+
+
 def split_digest(members: Iterable[Member]) -> str:
     """Return SHA-256 over the sorted (id, class, train or test) of a data set."""
     lines = (f"{i}\t{name}\t{'test' if is_test else 'train'}\n" for i, name, is_test in members)

@@ -97,11 +97,11 @@ def verify(
     if not listing.entries and not listing.refused:
         advice = listing.hint or found.source.advice(found) or no_image_advice(source)
         problems.append(f"holds no image; {advice}")
-    if (about := facts_file(source)) and found.kind == "dataset" and listing.entries:
-        try:
+    try:
+        if (about := facts_file(source)) and found.kind == "dataset" and listing.entries:
             unmatched(about[0], [entry.chip_id for entry in listing.entries])
-        except DatasetMismatchError as error:
-            problems.append(str(error))
+    except DatasetMismatchError as error:
+        problems.append(str(error))
     return Report(
         name=name,
         source=str(source or "the simulator"),

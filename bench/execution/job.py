@@ -149,7 +149,7 @@ def execute(
         NoSpaceError: The disk is full; finished work is stored.
     """
     add_cards(store.root / FOLDER)
-    for _ in job.pretrainings:
+    for _ in job.pretrainings:  # again while another process holds a state that is still needed
         missing = _without_record(job, store, ranks, resources)
         if not missing:
             break

@@ -12,9 +12,9 @@ def claim_warning(grid: Grid) -> str | None:
     if not grid.methods or count >= FEWEST_PRETRAINED:
         return None
     return (
-        f"{count} pretraining seed(s): tables will show no places and no mean ranks, because one "
-        f"checkpoint is not a method; set seeds = {FEWEST_PRETRAINED} or more under [pretrain], or "
-        'compare = "checkpoints" at the top of the grid'
+        f"{count} pretraining seed{'s' * (count > 1)}: tables will show no places and no mean "
+        f"ranks, because one checkpoint is not a method; set seeds = {FEWEST_PRETRAINED} or more "
+        'under [pretrain], or compare = "checkpoints" at the top of the grid'
     )
 
 

@@ -79,7 +79,7 @@ def _plain(name: str) -> str:
 
 
 def _similar(name: str, known: Sequence[str]) -> str | None:
-    """Return the known name that a name equals but for case, a part of it, or about a letter."""
+    """Return the known name that differs in case or about a letter, or begins with this name."""
     words: dict[str, str] = {}
     for one in known:
         words.setdefault(_word(one), one)

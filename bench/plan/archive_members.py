@@ -1,6 +1,7 @@
 """The members of the archive of a plan."""
 
 import io
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -81,7 +82,7 @@ def members_of(
         if not path.is_file():
             raise ArchiveError(
                 f"the store {store.shown} does not describe {name}; run `sarbench data prepare "
-                f"{name}` first, with the same --runs and --data"
+                f"{shlex.quote(name)}` first, with the same --runs and --data"
             )
         try:
             read_set(path).check(card=False)

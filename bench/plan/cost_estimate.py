@@ -49,7 +49,7 @@ class Estimate:
     rough: int  # pieces of work estimated from the table
     published: int = 0  # pretrainings by the published size of a pool that is not prepared
     unknown: int = 0  # pretrainings left out, because their pool or recipe is not known yet
-    sharing: int = 1  # conditions among which the table's time of a head is divided
+    sharing: int = 1  # conditions that share the time of one head
 
     @property
     def assumption(self) -> str:

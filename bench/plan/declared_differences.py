@@ -113,8 +113,8 @@ def _of_methods(plan: Plan, known: dict[str, MethodInfo]) -> Iterator[str]:
         names = [one for one in FACTS if getattr(claimed, one) != getattr(known[name], one)]
         if claimed.family == OLDER_FAMILY and "family" in names:
             names.remove("family")
-        mine, ours = set(claimed.protocols), set(known[name].protocols)
-        if not mine <= ours or used & mine != used & ours:
+        mine, ours = claimed.protocols, known[name].protocols  # newer code may have more
+        if mine != [one for one in ours if one in mine] or used & set(mine) != used & set(ours):
             names.append("protocols")
         found.setdefault(", ".join(names), []).append(name)
     for names, methods in found.items():

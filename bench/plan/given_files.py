@@ -139,7 +139,7 @@ def remember(
         if row is None or entry is None or identity is None:
             continue
         one = Remembered(
-            path=str(source / digest_json(entry.name) / row.file),  # of no file that is there
+            path=str(source / digest_json(entry.name) / row.file),  # names no file
             stated=entry.stated().to_json(),
             stamp=None,
             code="",

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from ..data.find_set import AmbiguousSetError
 from ..data.names import set_of
 from ..data.registry import add_cards, cards_in
-from ..data.set_descriptions import FOLDER, every_set, read_checked_set
+from ..data.set_descriptions import FOLDER, every_set, read_checked_set, write_set
+from ..data.set_union import DifferentSetError, united
 from ..data.sharing import FOLDER as SHARING
 from ..data.sharing import Sharing, counts_file, read_counts, write_counts
 from ..data.splits import DamagedSetError
@@ -124,8 +125,9 @@ def open_parts(store: Store, paths: Sequence[Path]) -> Iterator[Parts]:
         plans = [read_plan(one, Filters()) for one in archives]
         root = Path(opened.enter_context(TemporaryDirectory(prefix="sarbench-")))
         _link_caches(root, store)
+        described: dict[str, str] = {}
         for source in (store, *archives):
-            _add_sets(root, source)
+            _add_sets(root, source, described)
         for archive, plan in zip(archives, plans, strict=True):
             _add_counts(root, archive, plan)
             _add_step_times(root, archive)
@@ -145,8 +147,14 @@ def _link_caches(root: Path, store: Store) -> None:
             shutil.copytree(folder / name, root / name)
 
 
-def _add_sets(root: Path, source: Store) -> None:
-    """Copy the descriptions of sets; a damaged one of a store is skipped, as `plan` does."""
+def _add_sets(root: Path, source: Store, described: dict[str, str]) -> None:
+    """Copy the descriptions of sets; a damaged one of a store is skipped, as `plan` does.
+
+    Args:
+        root: Where they are put together.
+        source: A store or archive.
+        described: File of a description -> the sources that had it; this one is added.
+    """
     add_cards(source.root / FOLDER)
     for path in cards_in(source.root / FOLDER):
         copy_once(path, root / FOLDER / path.name)
@@ -157,15 +165,24 @@ def _add_sets(root: Path, source: Store) -> None:
             if isinstance(source, ArchivedStore):
                 raise ArchiveError(f"{source.path}: {error}; {AGAIN}") from error
             continue
-        target = root / FOLDER / path.name
-        if not target.exists():
+        target, before = root / FOLDER / path.name, described.get(path.name)
+        described[path.name] = f"{before} + {source.shown}" if before else str(source.shown)
+        if before is None:
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target)
-        elif read_checked_set(target).summary != known.summary:
+            continue
+        first = read_checked_set(target)
+        if first.summary != known.summary:
             raise ArchiveError(
                 f"{source.shown} describes {known.given} with other counts than the sources before "
                 "it, with the same digests; leave out the source that is wrong"
             )
+        try:
+            whole = united(first, known, (before, str(source.shown)))
+        except DifferentSetError as error:
+            raise ArchiveError(str(error)) from error
+        if whole is not first:
+            write_set(target, whole)
 
 
 def _add_step_times(root: Path, archive: ArchivedStore) -> None:

@@ -107,7 +107,7 @@ def evaluate(
     )  # fmt: skip
     if problems := list(evaluate_problems(grid)):
         raise GridError("\n".join(problems))
-    chips = prepare_set(dataset, data_in(data), store_in(runs))
+    chips, _ = prepare_set(dataset, data_in(data), store_in(runs))
     encoded = _encoded(encoder, chips, device, input_px)
     known = PROTOCOLS[protocol]
     filled = fill(to_json(known.settings()), given)

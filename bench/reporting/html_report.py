@@ -56,7 +56,7 @@ def write_report(
         on_step: Called with the name of each step.
     """
     report = report_of(
-        plan, store, grid_path, paper, _inline, folder / "figures", encoders=encoders,
+        plan, store, grid_path, paper, _inline, folder / "figures", FORMATS, encoders=encoders,
         on_step=on_step,
     )  # fmt: skip
     report = replace(report, runs=[_line(entry.planned, entry) for entry in plan.runs])
@@ -85,7 +85,7 @@ def report_of(
     paper: Published | None,
     show: Callable[[NamedFigure, Path], Drawing],
     folder: Path,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str],
     *,
     encoders: bool,
     on_step: OnStep,

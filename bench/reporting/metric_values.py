@@ -45,7 +45,7 @@ def chosen_metric(records: Sequence[RunRecord], name: str) -> Metric:
         )
         for other in {*named, *plugin_metrics()}
     } | usable())  # fmt: skip
-    problem = plugin_metrics().get(name)
+    problem = None if name in BUILT_IN else plugin_metrics().get(name)
     if isinstance(problem, str) and name not in named and found.of_scores is None:
         raise LeaderboardError(f"metric {name} cannot be used: {problem}")
     return found

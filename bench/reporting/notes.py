@@ -1,5 +1,6 @@
 """Notes under a leaderboard that follow from its plan: rows, data, methods, provenance."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 from ...protocols import PROTOCOLS
@@ -112,7 +113,8 @@ def pool_notes(plan: Plan) -> list[Note]:
         if name not in plan.data:
             found.append(Note("Data", (
                 f"The store does not describe {name}, so its results cannot be matched. Run "
-                f"`sarbench data prepare {name} --data DIR`, with DIR the folder of its files."
+                f"`sarbench data prepare {shlex.quote(name)} --data DIR`, with DIR the folder "
+                "of its files."
             ), f"The store does not describe {name}."))  # fmt: skip
     return found
 

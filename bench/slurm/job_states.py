@@ -99,7 +99,7 @@ def _query(states: JobStates, warn: Callable[[str], None]) -> None:
     for key, assignment in list(states.assigned.items()):
         if assignment.recovered and not _has_task(states.store, assignment):
             del states.assigned[key]  # `submit` was killed before it wrote the task of this job
-        # Waiting elements of an array that were cancelled one by one are listed as one line.
+        # Waiting elements of an array that were cancelled one by one are one line, by its id.
         assignment.seen = seen.get(assignment.job or "") or seen.get(assignment.array.job_id or "")
     left = [
         assignment

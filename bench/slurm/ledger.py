@@ -127,7 +127,7 @@ class Submission(BaseModel):
         return self.array_folder(store, array.name) / f"{array.job(index)}{TASK}"
 
     def logs(self, store: Store, array: Array, index: int) -> list[Path]:
-        """Return the logs that the processes of a job have written, that of the first first."""
+        """Return the logs of the processes of a job, the first process first."""
         return sorted(self.array_folder(store, array.name).glob(f"{array.job(index)}_*_log.out"))
 
 

@@ -18,7 +18,7 @@ WORDS = {"memory_gb": "ran out of memory", "time_min": "ran out of time"}
 
 
 @dataclass(frozen=True)
-class _Raise:
+class _Increase:
     """A change of one value, with its reason."""
 
     stage: Kind
@@ -59,7 +59,7 @@ def more_resources(
         profile: The profile of the new jobs.
         site: The limits of the site.
     """
-    asked, raises, on_gpu = dict[str, Asked](), Counter[_Raise](), 0
+    asked, increases, on_gpu = dict[str, Asked](), Counter[_Increase](), 0
     for entry in plan.entries:
         key = RAN_OUT.get(entry.failure_class or "")
         if entry.key not in wanted or key is None or entry.cause == Cause.PRETRAINING_FAILED:
@@ -70,15 +70,15 @@ def more_resources(
         stage: Kind = "pretrain" if entry.learns else "evaluate"  # its runs make a control
         now = profile.allocation(stage)
         had = _had(states.assigned.get(entry.key), stage, now)
-        found = _raised(stage, key, had, now, profile, site)
+        found = _increase(stage, key, had, now, profile, site)
         if found is None:
             continue
-        raises[found] += 1
+        increases[found] += 1
         if key == "memory_gb":
             asked[entry.key] = Asked(memory_gb=found.after)
         else:
             asked[entry.key] = Asked(time_min=int(found.after))
-    said = [one.describe(count, profile.retry_factor) for one, count in raises.items()]
+    said = [one.describe(count, profile.retry_factor) for one, count in increases.items()]
     if on_gpu:
         said.append(
             f"{on_gpu} ran out of the memory of the GPU, which memory_gb does not change: choose "
@@ -103,19 +103,19 @@ def _had(assignment: Assignment | None, stage: Kind, now: Allocation) -> Allocat
     return assignment.array.asked.of(had)
 
 
-def _raised(
+def _increase(
     stage: Kind, key: str, had: Allocation, now: Allocation, profile: Profile, site: Site
-) -> _Raise | None:
+) -> _Increase | None:
     """Return the change of a value; None if the profile asks for as much."""
     before, given = float(getattr(had, key) or 0), float(getattr(now, key) or 0)
     limit, source = _limit(key, now, profile, site)
     if not before or not given:  # the whole memory of a node
-        return _Raise(stage, key, 0, 0, limit, "0 is the whole node")
+        return _Increase(stage, key, 0, 0, limit, "0 is the whole node")
     wished = before * profile.retry_factor
     after = min(round(wished, 1) if key == "memory_gb" else ceil(wished), limit or wished)
     if given >= after and given > before:
         return None
-    return _Raise(stage, key, before, max(after, before), limit, source)
+    return _Increase(stage, key, before, max(after, before), limit, source)
 
 
 def _limit(key: str, now: Allocation, profile: Profile, site: Site) -> tuple[float | None, str]:

@@ -1,5 +1,6 @@
 """Check every claim of the records in a store: digests, scores, labelled chips, weights."""
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -151,7 +152,8 @@ def check_plan(
     found = check_keys(store, starts, runs, on_progress, weights=weights, verifier=verifier)
     unknown = [
         Finding("split", name, "it is not prepared, and the store does not describe it, so the "
-                f"records that need it were not checked; run `sarbench data prepare {name}`")
+                f"records that need it were not checked; run `sarbench data prepare "
+                f"{shlex.quote(name)}`")
         for name in plan.needs()
         if name not in plan.data
     ]  # fmt: skip

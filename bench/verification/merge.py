@@ -6,7 +6,7 @@ from pathlib import Path
 from ...results.record import PretrainRecord, RunRecord
 from ..data.find_set import DIGEST, Splits
 from ..data.registry import add_cards
-from ..data.set_descriptions import FOLDER, write_description
+from ..data.set_descriptions import FOLDER
 from ..identity import KINDS, Kind, Pretraining, from_json
 from ..store.atomic import copy_once, write_atomic
 from ..store.records import (
@@ -20,6 +20,7 @@ from ..store.records import (
 from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE, check_stored
 from ..store.step_times import read_step_time, step_time_file, write_step_time
+from .merge_sets import SetMerge
 from .verify_pretraining import encoder_problems
 from .verify_run import Problem, RunVerifier, start_problems
 
@@ -46,6 +47,8 @@ class Merged:
         unweighted: Added pretrainings without weights, as in an archive.
         completed: Records that our store had without some of their files, which were copied.
         sets: Names of the data sets and pools whose descriptions were copied.
+        grouped: Those of `sets` that ours describes without groups of near duplicates, which were
+            added: intervals over their test chips change.
     """
 
     added: list[str] = field(default_factory=list)
@@ -56,6 +59,7 @@ class Merged:
     unweighted: list[str] = field(default_factory=list)
     completed: list[str] = field(default_factory=list)
     sets: list[str] = field(default_factory=list)
+    grouped: list[str] = field(default_factory=list)
 
     def extend(self, other: "Merged") -> None:
         """Add the outcome of another merge."""
@@ -113,7 +117,7 @@ class _Merge:
         self.splits = Splits([mine.root, other.root], mine.prepared)
         self.verifier = RunVerifier(self.splits)
         self.starts: dict[str, PretrainRecord] = {}  # valid ones of the other store
-        self.seen_sets: set[tuple[str, str]] = set()
+        self.sets = SetMerge(self.splits, other, mine, self.result, dry_run=dry_run)
 
     def copy(self, kind: Kind, name: str) -> None:
         """Copy one record, or note the reason why not."""
@@ -129,7 +133,7 @@ class _Merge:
             self.result.refused.append((what, str(error)))
             return
         if self._copy_record(kind, record, folder, what, unscored):
-            self._copy_sets(record)
+            self.sets.of_record(record)
             if isinstance(record, PretrainRecord):
                 self._copy_step_time(record)
 
@@ -247,35 +251,6 @@ class _Merge:
                 'there, so a grid with budget = "core_seconds" has other epochs; ours is kept'
             )
             self.result.conflicts.append((f"{target.parent.name}/{target.stem}", what))
-
-    def _copy_sets(self, record: PretrainRecord | RunRecord) -> None:
-        """Copy the descriptions of the data sets and pools of a record, unless ours has them."""
-        identity = record.identity
-        if isinstance(record, RunRecord):
-            wanted = [(identity["data_digest"], identity["split_digest"], None)]
-        else:
-            pool = identity.get("pool") or []
-            wanted = [(one["digest"], one.get("split", ""), one["count"]) for one in pool]
-        for data_digest, split, count in wanted:
-            valid = [DIGEST.fullmatch(one) for one in (data_digest, split or data_digest)]
-            if (data_digest, split) in self.seen_sets or not all(valid):
-                continue
-            self.seen_sets.add((data_digest, split))
-            if self.splits.described(self.mine.root, data_digest, split) is not None:
-                continue
-            known = self.splits.described(self.other.root, data_digest, split)
-            if known is None:
-                if why := self.splits.damaged.get((data_digest, split)):
-                    self.result.refused.append((f"{FOLDER}/*-{data_digest[:12]}-*", why))
-                continue
-            claimed = int((~known.split.is_test).sum()) if split else known.summary.count
-            if count is not None and claimed != count:
-                why = f"it claims {claimed} chips, the pretrainings on it {count}"
-                self.result.refused.append((f"{FOLDER}/{known.given[:40]}", why))
-                continue
-            if not self.dry_run:
-                write_description(self.mine.root, known.given, known.split, known.summary)
-            self.result.sets.append(known.given)
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -23,8 +23,8 @@ from commands import Answer, call_here
 from stores import MISSING, fill, pooled_grid, share
 
 from sarbench.bench.plan import archived
+from sarbench.bench.reporting import html_report
 from sarbench.bench.store import archive as store_archive
-from sarbench.results.figures import style
 
 GRID = pooled_grid("kept", ["mae", "lomar", "sar_hog"])
 LARGEST = 2**20  # bytes of a member in these tests
@@ -106,7 +106,7 @@ def test_a_reading_command_prints_the_same_from_an_archive(words, made: Path, ca
 def test_a_report_is_the_same_from_an_archive(
     made: Path, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(style, "FORMATS", ("svg",))
+    monkeypatch.setattr(html_report, "FORMATS", ("svg",))
     first, second = tmp_path / "one", tmp_path / "two"
     options = ("--paper", "none", "--out")
     call("report", made / "grid.toml", *on_store(made), "--no-encoders", *options, first)

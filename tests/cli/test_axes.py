@@ -7,7 +7,7 @@ import pytest
 from commands import Sarbench
 from stores import filled_store, pooled_grid, share
 
-from sarbench.results.figures import style
+from sarbench.bench.reporting import html_report
 
 GRID = pooled_grid(
     "axes", ["mae"], 'conditions = ["clean", "shift:4"]\nseeds = 2',
@@ -80,7 +80,7 @@ def test_all_records_pass_the_check_and_merge(axes, tmp_path):
 
 
 def test_a_report_shows_filters_and_runs_of_each_condition(axes, tmp_path, monkeypatch):
-    monkeypatch.setattr(style, "FORMATS", ("svg",))
+    monkeypatch.setattr(html_report, "FORMATS", ("svg",))
     axes.here("report", axes.grid, "--out", tmp_path / "page", "--no-encoders")
     page = (tmp_path / "page" / "index.html").read_text()
     assert page.count('data-axis="condition"') == 2

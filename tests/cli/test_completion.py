@@ -34,9 +34,9 @@ def here(tmp_path, monkeypatch):
     [
         ("sarbench gr", {"grids"}),
         ("sarbench grids ", {"ls", "show", "new"}),
-        ("sarbench run real", {"real_small"}),
+        ("sarbench run real", {"real_small", "real_gpu"}),
         ("sarbench table t", {"tiny.toml"}),
-        ("sarbench table re", {"real_small", "results.zip"}),
+        ("sarbench table re", {"real_small", "real_gpu", "results.zip"}),
         ("sarbench plan ./m", {"./mine/"}),
         ("sarbench plan tiny.toml --met", {"--method", "--methods"}),
         ("sarbench plan tiny.toml -m ", {"mae", "raw_pixels", "random_init"}),

@@ -16,11 +16,10 @@ from stores import filled_store, pooled_grid, share
 from sarbench.bench.data.prepare import NotPreparedError
 from sarbench.bench.grid.schema import read_grid
 from sarbench.bench.plan.plan import make_plan
-from sarbench.bench.reporting import encoder_figures
+from sarbench.bench.reporting import encoder_figures, html_report
 from sarbench.bench.reporting.leaderboard import leaderboard
 from sarbench.bench.reporting.swept_figures import swept_figures
 from sarbench.bench.store.records import Store
-from sarbench.results.figures import style
 
 ARCHIVE = Path(__file__).parent.parent / "readme" / "small.zip"
 GRID = pooled_grid(
@@ -182,7 +181,7 @@ def test_a_figure_whose_pixels_are_missing_is_left_out_of_the_page_with_the_reas
     def refuse(*given):
         raise NotPreparedError("synthetic is not prepared")
 
-    monkeypatch.setattr(style, "FORMATS", ("svg",))
+    monkeypatch.setattr(html_report, "FORMATS", ("svg",))
     monkeypatch.setattr(encoder_figures, "places_of", refuse)
     monkeypatch.setattr(encoder_figures, "attention_of", refuse)
     part = ("-p", "knn", "--condition", "clean", "--paper", "none")

@@ -84,7 +84,7 @@ def test_plan_warns_before_the_hours_are_spent(known):
         table = known.here("table", known.grid).stdout
     finally:
         known.grid.write_text(text)
-    assert "warning: 1 pretraining seed(s)" in " ".join(done.stderr.split())
+    assert "warning: 1 pretraining seed: tables" in " ".join(done.stderr.split())
     assert "Not ranked: fewer than 3 pretraining seeds" in " ".join(table.split())
     assert "(1)" not in table
 

@@ -14,7 +14,7 @@ from PIL import Image
 from stores import fill, pooled_grid, share
 
 from sarbench.bench.data.find_set import describe_set
-from sarbench.results.figures import style
+from sarbench.bench.reporting import html_report
 
 GRID = pooled_grid("alone", ["mae", "lomar"])
 READING = [
@@ -63,7 +63,9 @@ def test_every_reading_command_needs_the_store_alone(made: Path, tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch):  # fmt: skip
     before = answers(call, made / "grid.toml", made / "runs", "--data", made / "runs" / "data")
     assert [status for status, out in before if out] == [0] * len(READING), before
-    monkeypatch.setattr(style, "FORMATS", ("svg",))  # the drawing is the same, PDF and PNG are slow
+    monkeypatch.setattr(
+        html_report, "FORMATS", ("svg",)
+    )  # the drawing is the same, PDF and PNG are slow
     report = ("--no-encoders", "--paper", "none", "--out")
     call("report", made / "grid.toml", "--runs", made / "runs", *report, tmp_path / "one")
     shutil.copytree(made / "runs", tmp_path / "copy")

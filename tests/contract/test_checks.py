@@ -16,8 +16,7 @@ from sarbench.bench.contract.checks import (
     checks_for,
     run_checks,
 )
-from sarbench.bench.contract.half_batches import HalvesDifferError
-from sarbench.bench.contract.half_checks import halves_with_gather_equal_the_whole
+from sarbench.bench.contract.process_checks import halves_with_gather_equal_the_whole
 from sarbench.bench.contract.state_checks import (
     encoder_reloads_strictly,
     training_resumes_with_the_same_bits,
@@ -26,6 +25,7 @@ from sarbench.bench.contract.training_checks import (
     features_do_not_collapse,
     twenty_steps_lower_the_loss,
 )
+from sarbench.bench.contract.two_threads import HalvesDifferError
 from sarbench.bench.contract.unsaved_state import nearly_same, unsaved_differences
 from sarbench.bench.method_facts.sample_batches import POOL
 from sarbench.bench.seeding import torch_stream

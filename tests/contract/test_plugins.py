@@ -22,14 +22,14 @@ from sarbench.bench.slurm.commands import Site
 from sarbench.bench.slurm.profile import Profile
 from sarbench.bench.store.records import Store
 
-DRAWS = "return Prediction(\n            predicted=torch.rand(()) * 0 + "
+DRAWS = "predicted = torch.rand(()) * 0 + "
 
 
 @pytest.fixture
 def plugin(package, tmp_path) -> Path:
     """Install a plug-in that draws from the global random state; return its file."""
     text = skeleton("plugin_draws", in_this_repository=False)
-    broken = text.replace("return Prediction(\n            predicted=", DRAWS)
+    broken = text.replace("predicted = ", DRAWS)
     assert broken != text
     package("plugin_draws", broken)
     return tmp_path / "plugin_draws.py"

@@ -1,7 +1,9 @@
 """A user's folder of labelled chips as a data set."""
 
+import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import UnknownDatasetError, card, pool_unless_labelled
 from sarbench.bench.data.set_descriptions import descriptions_of, write_description
 from sarbench.bench.data.sources.split_file import Row, draw_sides
+from sarbench.bench.data.splits import DamagedSetError
 from sarbench.bench.data.verify import verify
 
 
@@ -186,6 +189,55 @@ def test_more_classes_than_a_data_set_has_are_refused(tmp_path):
 def test_a_name_with_a_wrong_option_is_refused(name):
     with pytest.raises(UnknownDatasetError, match=r"folder:PATH|allowed, joined by &: transform="):
         card(name)
+
+
+@pytest.mark.parametrize(
+    "option", ["test=0.3", "crop=64", "transform=none", "rendering=raw/log", "seed=1", "by=group"]
+)
+def test_an_option_that_is_given_twice_is_refused(option):
+    name, key = f"folder:x?{option}&{option}", option.partition("=")[0]
+    with pytest.raises(UnknownDatasetError, match=f"has the option {key} twice; each option is"):
+        card(name)
+
+
+@pytest.mark.parametrize("name", ["split.csv", "metadata.csv"])
+def test_a_pipe_folder_or_dead_link_with_the_name_of_a_file_is_refused(tmp_path, name):
+    four(tmp_path / "set")
+    path = tmp_path / "set" / name
+    for make in (os.mkfifo, Path.mkdir, lambda path: path.symlink_to("nothing")):
+        make(path)
+        with pytest.raises(DatasetMismatchError, match=f"{name} is not a file; {name} must be"):
+            made(tmp_path)
+        if name == "metadata.csv":
+            assert any("is not a file" in text for text in verify("folder:set", tmp_path).problems)
+        path.rmdir() if path.is_dir() else path.unlink()
+    assert len(made(tmp_path).chips) == 4
+
+
+def test_advice_names_a_folder_as_a_shell_reads_it(tmp_path):
+    four(tmp_path / "a & b")
+    store = tmp_path / "store"
+    write_description(store, "folder:a & b", *made(tmp_path, "folder:a & b"))
+    (known,) = descriptions_of(store, "folder:a & b")
+    with pytest.raises(DamagedSetError, match=r"run `sarbench data prepare 'folder:a & b'`"):
+        replace(known, summary=replace(known.summary, count=5)).check()
+
+
+def test_a_folder_is_described_by_its_own_name_where_another_has_the_same_chips(tmp_path):
+    store = tmp_path / "store"
+    for name in ("one", "two"):
+        four(tmp_path / name)
+        lines = [f"{side}/{c}/{n}.png,{c},{side},{name if side == 'test' else ''}"
+                 for n, side in enumerate(("train", "test")) for c in "ab"]  # fmt: skip
+        if name == "two":
+            (tmp_path / name / "split.csv").write_text("\n".join(["file,class,side,group", *lines]))
+        chips, summary = made(tmp_path, f"folder:{name}")
+        write_description(store, f"folder:{name}", chips, summary)
+    digests = chips.data_digest, chips.split_digest
+    found = {name: Splits([store]).find(f"folder:{name}", *digests) for name in ("one", "two")}
+    assert found["one"].group is None
+    assert len(set(found["two"].groups("folder:two").tolist())) == 1
+    assert Splits([store]).find("folder:three", *digests).group is None  # the first
 
 
 def test_a_pool_has_no_options_of_data_sets():

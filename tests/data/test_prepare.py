@@ -7,6 +7,7 @@ import shutil
 import time
 from collections import Counter
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from sarbench.bench.data.files import DatasetNotFoundError
 from sarbench.bench.data.images import UnreadableImageError
 from sarbench.bench.data.listing import ConflictingCopiesError, DatasetMismatchError
 from sarbench.bench.data.packed import DamagedPreparedError
-from sarbench.bench.data.prepare import prepare, summary
+from sarbench.bench.data.prepare import is_current, prepare, summary
 from sarbench.bench.data.registry import card
 from sarbench.bench.data.show import draw_chips
 from sarbench.bench.data.sources import fusar_ship, mstar, synthetic
@@ -225,6 +226,26 @@ def test_a_set_is_packed_once_until_its_source_changes(
     assert again.data_digest == before.data_digest
     write(tmp_path / "pool/9.png", speckle(9, 8, 8))
     assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 6
+
+
+def test_changed_files_are_seen_without_reading_any(tmp_path: Path):
+    name, packed = pool_folder(tmp_path), tmp_path / "prepared"
+    assert is_current(name, tmp_path, packed, pool=True)  # not packed: nothing has changed
+    prepare(name, tmp_path, packed, pool=True)
+    assert is_current(name, tmp_path, packed, pool=True)
+    first = next((tmp_path / "pool").iterdir())
+    os.utime(first, (1e9, 1e9))
+    assert not is_current(name, tmp_path, packed, pool=True)
+    prepare(name, tmp_path, packed, pool=True)
+    assert is_current(name, tmp_path, packed, pool=True)
+    (tmp_path / "pool").rename(tmp_path / "gone")  # a store may be used without its files
+    assert is_current(name, tmp_path, packed, pool=True)
+    with ZipFile(tmp_path / "pool.zip", "w") as archive:
+        archive.write(tmp_path / "gone" / first.name, first.name)
+    prepare("folder:pool.zip", tmp_path, packed, pool=True)
+    assert is_current("folder:pool.zip", tmp_path, packed, pool=True)
+    os.utime(tmp_path / "pool.zip", ns=(0, 0))
+    assert not is_current("folder:pool.zip", tmp_path, packed, pool=True)
 
 
 def test_two_processes_may_pack_the_same_set_at_once(

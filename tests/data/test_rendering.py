@@ -139,7 +139,7 @@ def test_renderings_are_sets_of_their_own_in_a_store(few, tmp_path: Path):
     write_raw(tmp_path / "mstar_raw", few, "mstar_soc")
     store = Store(tmp_path / "runs")
     names = [f"mstar_soc?rendering=raw/{one}" for one in ("log", "sqrt", "linear")]
-    sets = [prepare_set(name, tmp_path, store) for name in names]
+    sets = [prepare_set(name, tmp_path, store)[0] for name in names]
     assert len({one.data_digest for one in sets}) == 3
     assert len({one.split_digest for one in sets}) == 1
     assert len({one.content.tobytes() for one in sets}) == 1  # of the magnitude

@@ -15,7 +15,7 @@ from small_pretrainings import RECIPE, STEPS, identity_of, make_pool, outcome, s
 
 from sarbench.bench.augmentation.views import crops
 from sarbench.bench.contract.checks import run_checks
-from sarbench.bench.contract.half_batches import in_two_threads
+from sarbench.bench.contract.two_threads import in_two_threads
 from sarbench.bench.identity import Recipe, Resources
 from sarbench.bench.method_facts.build import NoLabelsError, build_method
 from sarbench.bench.method_facts.sample_batches import build, sample_batch

@@ -13,7 +13,7 @@ from commands import call_here
 from stores import fill, planned
 
 from sarbench.bench.data import facts_file
-from sarbench.bench.data.facts import ChipFacts, Facts
+from sarbench.bench.data.facts import LARGEST_DEG, ChipFacts, Facts, angle
 from sarbench.bench.data.listing import DatasetMismatchError
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import card
@@ -250,9 +250,24 @@ def test_facts_survive_json_and_damaged_ones_are_refused():
     stored = json.loads(json.dumps(facts.to_json()))
     assert Facts.from_json(stored, 2).to_json() == stored
     assert Facts.of([ChipFacts()]).to_json() == {}
-    for damaged in ({"azimuth_deg": [1]}, {"azimuth_deg": [1, 999]}, {"serial": ["a", 7]}):
+    for damaged in (
+        {"azimuth_deg": [1]}, {"azimuth_deg": [1, 360]}, {"azimuth_deg": [None, -1]},
+        {"azimuth_deg": [1, float("inf")]}, {"azimuth_deg": ["1", 2]}, {"depression_deg": [1, 91]},
+        {"depression_deg": [-1, 1]}, {"depression_deg": [True, 1]}, {"serial": ["a", 7]},
+        {"size": [[1, 2], [3, -4]]}, {"size": [[1, 2], [3, 4.5]]},
+    ):  # fmt: skip
         with pytest.raises((ValueError, TypeError)):
             Facts.from_json(damaged, 2)
+
+
+def test_angles_of_files_are_angles_that_a_description_may_have():
+    for name, most in LARGEST_DEG.items():
+        for text in ("0", "-0.0", "17.5", f"{most:g}", f"{most - 1e-9}"):
+            value = angle(name, text)
+            assert value == (0 if text in ("-0.0", "360") else float(text))
+            assert Facts.from_json({name: [value]}, 1).columns()[name].tolist() == [value]
+        for text in ("", "x", "nan", "inf", "-1", f"{most + 1e-9}"):
+            assert angle(name, text) is None
 
 
 def test_depression_and_serial_of_mstar_are_known_without_files():

@@ -11,6 +11,7 @@ from sklearn.metrics import recall_score, roc_auc_score
 from stores import fill, planned, pooled_grid, write_run, write_scored_run
 
 from sarbench.bench.data.prepare import prepare
+from sarbench.bench.reporting.metric_values import chosen_metric
 from sarbench.bench.store.records import Store
 from sarbench.results.plugin_metrics import plugin_metrics
 
@@ -199,3 +200,8 @@ def test_the_recall_of_each_class_is_that_of_scikit_learn(home):
     refused = call(home, "table", "--per-class", "--gain")
     assert refused.returncode == 2
     assert "--per-class shows recalls only" in refused.stderr
+
+
+def test_a_package_cannot_hide_a_metric_of_sarbench(package):
+    package("plugin_metric", PLUGIN, "accuracy = plugin_metric:spread", group="metrics")
+    assert chosen_metric([], "accuracy").name == "accuracy"

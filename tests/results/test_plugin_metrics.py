@@ -28,7 +28,10 @@ def writes(truth, scores, classes):
 def returns(value):
     return lambda truth, scores, classes: value
 
-nan, words, yes = returns(float("nan")), returns("high"), returns(True)
+def leaves(truth, scores, classes):
+    raise SystemExit(3)
+
+nan, words, yes, huge = returns(float("nan")), returns("high"), returns(True), returns(10**400)
 number = 3
 """
 
@@ -63,9 +66,11 @@ def test_a_metric_gets_truth_scores_and_classes(package):
     [
         ("raises", "metric raises raised KeyError: 'key'"),
         ("writes", "metric writes raised ValueError: assignment destination is read-only"),
-        ("nan", "metric nan returned nan, not a finite number"),
-        ("words", "metric words returned 'high', not a finite number"),
-        ("yes", "metric yes returned True, not a finite number"),
+        ("nan", "metric nan returned nan, not a finite number of at most 1e+100"),
+        ("words", "metric words returned 'high', not a finite number of at most 1e+100"),
+        ("yes", "metric yes returned True, not a finite number of at most 1e+100"),
+        ("huge", "metric huge returned 1" + "0" * 400 + ", not a finite number of at most 1e+100"),
+        ("leaves", "metric leaves raised SystemExit: 3"),
     ],
 )
 def test_a_metric_that_fails_is_named(package, name, reason):

@@ -9,7 +9,7 @@ from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.scores import Score
 from sarbench.results.statistics import two_way
 from sarbench.results.statistics.interquartile import interquartile_mean
-from sarbench.results.statistics.paired import chip_test
+from sarbench.results.statistics.paired import chip_test, effect
 from sarbench.results.statistics.two_way import two_way_mean
 
 LONG = pytest.param(20, marks=pytest.mark.slow)  # times as many repetitions

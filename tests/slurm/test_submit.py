@@ -328,7 +328,6 @@ def test_a_truncated_file_of_the_ledger_is_reported_and_rebuilt(tmp_path):
         ("OutOfMemoryError", "CUDA out of memory", "out_of_memory"),
         ("RuntimeError", "DefaultCPUAllocator: can't allocate memory", "out_of_memory"),
         ("OSError", "[Errno 28] No space left on device", "disk"),
-        ("DatasetNotFoundError", "", "data"),
         ("NonFiniteLossError", "loss nan", "exception"),
         ("time_out", "", "time_out"),
     ],

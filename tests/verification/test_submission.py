@@ -16,7 +16,7 @@ from sarbench.bench.grid.encoder_entries import GivenRow
 from sarbench.bench.plan.archived import read_plan
 from sarbench.bench.plan.filters import Filters
 from sarbench.bench.store.archive import unpacked
-from sarbench.bench.verification import raw_data, submission
+from sarbench.bench.verification import submission, verify_data
 from sarbench.bench.verification.declaration import manifest_digest
 
 ROOT = Path(__file__).parents[2]
@@ -257,7 +257,7 @@ def test_the_files_of_the_data_give_the_digests_of_the_archive(
         copy_synthetic(SimpleNamespace(prepared=prepared))  # simulating takes seconds
         return prepare(name, data, prepared, **more)
 
-    monkeypatch.setattr(raw_data, "prepare", quick)
+    monkeypatch.setattr(verify_data, "prepare", quick)
     answer = check(whole, "--data", home / "runs" / "data")
     assert answer.returncode == 0, answer.stdout
     assert "pixels" not in answer.stdout
@@ -266,7 +266,7 @@ def test_the_files_of_the_data_give_the_digests_of_the_archive(
     assert answer.returncode == 1
     assert answer.stdout.startswith("data: pool:folder:pool: the archive has pixels ")
     answer = check(whole, "--data", tmp_path / "empty")
-    assert "not checked: pixels of pool:folder:pool: not in " in answer.stdout
+    assert "not checked: pixels and groups of pool:folder:pool: not in " in answer.stdout
 
 
 def shared_archives() -> list[Path]:

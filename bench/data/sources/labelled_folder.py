@@ -1,11 +1,13 @@
 """A user's folder of labelled chips as a data set: `folder:PATH`."""
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ..csv_file import file_in
 from ..files import ImageFile
 from ..listing import SIDES, DatasetMismatchError, name_some, phoenix_advice
 from ..phoenix import is_phoenix
@@ -66,10 +68,15 @@ def options_of(name: str) -> tuple[str, Options]:
     path, _, query = name.removeprefix("folder:").partition("?")
     if not path:
         raise FolderNameError(f"{name!r} names no folder; write folder:PATH")
-    found, raw = Options(), dict[str, str]()
+    found, raw, seen = Options(), dict[str, str](), set[str]()
     for part in query.split("&") if query else []:
         key, _, value = part.partition("=")
-        if key in ("rendering", "full_scale") and key not in raw:
+        if key in seen:
+            raise FolderNameError(
+                f"{name!r} has the option {key} twice; each option is given once: leave one out"
+            )
+        seen.add(key)
+        if key in ("rendering", "full_scale"):
             raw[key] = value
         elif key == "transform" and value in TRANSFORMS:
             found = replace(found, transform=TRANSFORMS[value])
@@ -165,9 +172,12 @@ class LabelledFolder(Source):
         return (data_dir / Path(self.path).expanduser()).resolve()
 
     def other_files(self, source: Path) -> tuple[Path, ...]:
-        """Return the split file, if there is one."""
-        path = source / SPLIT_FILE
-        return (path,) if path.is_file() else ()
+        """Return the split file, if there is one.
+
+        Raises:
+            DatasetMismatchError: Something else has its name.
+        """
+        return file_in(source, SPLIT_FILE)
 
     def place(self, card: Card, files: list[ImageFile], listing: Listing) -> None:
         """Give each image its class, side, group and id.
@@ -216,7 +226,7 @@ class LabelledFolder(Source):
         return (
             f"test chips with the same pixels as a training chip: {name_some(both, 'chip')}; "
             "leave one of each out, or name both as one group; sarbench data audit "
-            f"pool:folder:{self.path} finds them all, changed copies too"
+            f"{shlex.quote(f'pool:folder:{self.path}')} finds them all, changed copies too"
         )
 
     def _with_sides(self, source: Path, rows: list[Row]) -> list[Row]:

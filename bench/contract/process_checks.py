@@ -12,8 +12,8 @@ from ..method_facts.sample_batches import ContractError, build, sample_batch
 from ..pretraining.batch_norm import share_statistics
 from ..pretraining.distributed import ALONE, Ranks
 from ..pretraining.step import train_step
-from .half_batches import in_two_threads
 from .training_checks import LEAST_BATCH, checked
+from .two_threads import in_two_threads
 from .unsaved_state import NAMED, nearly_same, unsaved_differences
 
 STEPS = 3  # that two processes train together

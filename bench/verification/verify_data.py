@@ -6,11 +6,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..data.files import DatasetNotFoundError
+from ..data.find_set import Splits
 from ..data.names import card_of, place_of, split_name
-from ..data.packed import Summary
+from ..data.packed import Prepared, Summary
 from ..data.prepare import prepare, source_exists
 from ..data.registry import UnknownDatasetError
 from ..data.sharing import Sharing
+from ..data.splits import Split, same_groups
 from ..grid.expand import pools_of
 from ..plan.overlaps import Shared, sharing_of
 from ..plan.plan import Plan
@@ -23,12 +25,15 @@ OnSet = Callable[[str], None]
 COUNTS = [one.name for one in fields(Sharing) if one.name != "copied"]  # an audit takes minutes
 
 
-def with_raw_data(found: Submission, plan: Plan, data_dir: Path, on_set: OnSet) -> Submission:
+def with_raw_data(
+    found: Submission, archive: Store, plan: Plan, data_dir: Path, on_set: OnSet
+) -> Submission:
     """Add what the files of the data sets say about a submission.
 
     Args:
         found: The submission, checked without data.
-        plan: The plan of its archive.
+        archive: The store in its archive.
+        plan: The plan of the archive.
         data_dir: The folder of the data sets; sets that it does not hold are not checked.
         on_set: Called with the name of each set.
     """
@@ -43,8 +48,9 @@ def with_raw_data(found: Submission, plan: Plan, data_dir: Path, on_set: OnSet) 
             elif isinstance(made, Finding):
                 findings.append(made)
             else:
-                findings += _differences(name, known, made)
-                summaries[name] = made
+                findings += _differences(name, known, made.summary)
+                findings += _other_groups(name, known, made, archive)
+                summaries[name] = made.summary
         on_set("overlaps of pools")
         pools = pools_of(entry.planned for entry in plan.pretrain)
         findings += _other_counts(
@@ -53,7 +59,7 @@ def with_raw_data(found: Submission, plan: Plan, data_dir: Path, on_set: OnSet) 
         findings += _other_counts(
             "seen", plan.seen, seen_sharing(plan.grid, summaries, data_dir, store, None)
         )
-    unchecked = [f"pixels of {', '.join(absent)}: not in {data_dir}"] if absent else []
+    unchecked = [f"pixels and groups of {', '.join(absent)}: not in {data_dir}"] if absent else []
     checked = found.checked + Checked(0, 0, findings)
     return replace(found, checked=checked, unchecked=[*found.unchecked, *unchecked])
 
@@ -75,14 +81,14 @@ def _other_counts(kind: str, stored: Shared, counted: Shared) -> Iterator[Findin
                 ))  # fmt: skip
 
 
-def _derive(name: str, data_dir: Path, store: Store) -> Summary | Finding | None:
-    """Return the summary of a set, made of its files; None if they are not there."""
+def _derive(name: str, data_dir: Path, store: Store) -> Prepared | Finding | None:
+    """Return a set, made of its files; None if they are not there."""
     try:
         given = place_of(name)
         if not source_exists(card_of(given), data_dir):
             return None
         bare, pool = split_name(given)
-        return prepare(bare, data_dir, store.prepared, pool=pool).summary
+        return prepare(bare, data_dir, store.prepared, pool=pool)
     except (UnknownDatasetError, DatasetNotFoundError):
         return None
     except (ValueError, OSError, LookupError) as error:
@@ -100,3 +106,20 @@ def _differences(name: str, known: Summary, made: Summary) -> list[Finding]:
                 "files that the card of the data set describes (`sarbench data verify`)"
             )))  # fmt: skip
     return found
+
+
+def _other_groups(name: str, known: Summary, made: Prepared, archive: Store) -> list[Finding]:
+    """Return a finding if the archive has other near-duplicate groups of test chips."""
+    chips, summary = made
+    digests = known.data_digest, known.split_digest
+    split = Splits([archive.root]).find(name, *digests)
+    if split is None or (summary.data_digest, summary.split_digest) != digests:
+        return []
+    here = Split(chips.ids, chips.labels, chips.is_test, chips.classes, chips.group)
+    if same_groups(split.groups(name), here.groups(name)):
+        return []
+    return [Finding("data", name, (
+        "the archive has other groups of near duplicates of its test chips than the files here, "
+        "and intervals follow from them; prepare the set from these files in the store of its "
+        "runs (`sarbench data prepare`), and make the archive again"
+    ))]  # fmt: skip

@@ -12,9 +12,9 @@ from small_plans import make_plan
 
 from sarbench.bench.data.find_set import find_set, prepare_set
 from sarbench.bench.data.sharing import FOLDER
-from sarbench.bench.plan.copies import audit_pools, unaudited
 from sarbench.bench.plan.overlaps import sharing_of
 from sarbench.bench.plan.plan import Plan
+from sarbench.bench.plan.pool_copies import audit_pools, unaudited
 from sarbench.bench.reporting.notes import pool_notes
 from sarbench.bench.store.records import Store
 from sarbench.results.notes import flags
