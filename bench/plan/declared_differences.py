@@ -35,7 +35,7 @@ def differences_from_grid(plan: Plan, expanded: Expanded) -> Iterator[str]:
     yield from _order("runs", [describe_run(entry.planned) for entry in plan.runs], list(runs))
     found = [describe_run(one.planned) for one in plan.runs if _other_run(one.planned, runs)]
     if found:
-        yield f"the plan has other settings than the grid for {_listed(found)}"
+        yield f"the plan has other settings than the grid for {listed(found)}"
     yield from _of_methods(plan, expanded.methods)
     yield from _of_not_applicable(plan, expanded)
 
@@ -49,7 +49,7 @@ def _of_starts(plan: Plan, expanded: Expanded) -> Iterator[str]:
             found.setdefault(", ".join(_differing(entry.planned, one)), []).append(name)
     for names, starts in found.items():
         if names:
-            yield f"the plan has other values of {names} than the grid for {_listed(starts)}"
+            yield f"the plan has other values of {names} than the grid for {listed(starts)}"
 
 
 def _differing(planned: PlannedPretraining, declared: PlannedPretraining) -> list[str]:
@@ -82,7 +82,7 @@ def _of_tuning(plan: Plan) -> Iterator[str]:
     if found:
         yield (
             f"the plan has recipes that no trial of [tune] has, for "
-            f"{_listed(map(describe_pretraining, found))}"
+            f"{listed(map(describe_pretraining, found))}"
         )
 
 
@@ -140,9 +140,9 @@ def _of_not_applicable(plan: Plan, expanded: Expanded) -> Iterator[str]:
         and not any(_covers(one, other) for other in claimed)
     ]  # fmt: skip
     if more:
-        yield f"the plan calls not applicable what this version can do: {_listed(_named(more))}"
+        yield f"the plan calls not applicable what this version can do: {listed(_named(more))}"
     if fewer:
-        yield f"the plan leaves out what is not applicable: {_listed(_named(fewer))}"
+        yield f"the plan leaves out what is not applicable: {listed(_named(fewer))}"
 
 
 def _covers(known: NotApplicable, claimed: NotApplicable) -> bool:
@@ -155,7 +155,8 @@ def _named(entries: Iterable[NotApplicable]) -> Iterator[str]:
     return (f"{row}, {what}" for row, what, _ in entries)
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Return the first names, and the number of the others."""
     every = list(names)
     more = len(every) - LISTED
     return "; ".join(every[:LISTED]) + (f"; and {more} more" if more > 0 else "")

@@ -1,15 +1,14 @@
 """Findings about the plan of an archive, compared with its grid."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from ..plan.declared import Expanded, NotExpandableError, compare_with_grid, expand_again
-from ..plan.declared_differences import differences_from_grid
+from ..plan.declared_differences import differences_from_grid, listed
 from ..plan.plan import Plan
 from ..store.archive import PLAN, ArchivedStore
 from .check import Finding
 
 AGAIN = "make the archive again"
-LISTED = 3  # runs that a finding names
 
 
 def expand_or_find(plan: Plan, store: ArchivedStore) -> Expanded | Finding:
@@ -48,10 +47,3 @@ def undeclared_runs(runs: list[str], store: ArchivedStore) -> Iterator[Finding]:
             f"{len(runs)} runs are not declared by its grid: {listed(runs)}; {AGAIN} of the grid "
             "that it was run with"
         ))  # fmt: skip
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return the first names, and the number of the others."""
-    every = list(names)
-    more = len(every) - LISTED
-    return "; ".join(every[:LISTED]) + (f"; and {more} more" if more > 0 else "")
