@@ -213,6 +213,17 @@ def test_weights_are_drawn_as_i_jepa_draws_them(rng):
             assert weight.std().item() == pytest.approx(0.02 / math.sqrt(2 * number), rel=0.02)
 
 
+def test_a_bound_that_torch_2_11_draws_is_no_weight(rng, monkeypatch):
+    def drawn(weight, **options):
+        with torch.no_grad():
+            weight.fill_(0.01).view(-1)[:2] = torch.tensor([2.0, -2.0])
+
+    monkeypatch.setattr(nn.init, "trunc_normal_", drawn)
+    encoder = Encoder(SMALL, class_token=False)
+    initialise_truncated(encoder, rng, [])
+    assert encoder.blocks[0].attn.qkv.weight.abs().max().item() == pytest.approx(0.01)
+
+
 def test_a_weight_without_a_rule_is_refused(rng):
     class Odd(nn.Module):
         def __init__(self):
