@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from commands import call_here
 from PIL import Image
+
+from sarbench.bench.cli import data
+from sarbench.bench.cli.grid_arguments import Request
 
 GRID = """
 name = "changed"
@@ -20,7 +22,7 @@ knn = ["all"]
 """
 
 
-def test_run_packs_changed_files_and_keeps_the_results_of_those_before(tmp_path: Path, monkeypatch):
+def test_changed_files_are_packed_as_another_version_which_is_named(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines, draw = ["file,class,side"], np.random.default_rng(0)
     for number in range(16):
@@ -32,13 +34,20 @@ def test_run_packs_changed_files_and_keeps_the_results_of_those_before(tmp_path:
     split = tmp_path / "data/veh/split.csv"
     split.write_text("\n".join(lines))
     (tmp_path / "grid.toml").write_text(GRID)
-    words = "run", "grid.toml", "--data", "data", "--workers", "1"
-    assert call_here(*words).returncode == 0
-    again = call_here(*words)
-    assert "2 done before, 0 to do" in again.stderr
-    assert "changed" not in again.stderr
+    said = []
+    monkeypatch.setattr(data, "print_status", said.append)
+
+    def prepared() -> str:
+        request = Request(Path("grid.toml"), Path("runs"), Path("data"))
+        return data.prepare_missing(request, request.plan()).data["folder:veh"].split_digest
+
+    before = prepared()
+    assert (prepared(), said) == (before, [])
     split.write_text(split.read_text().replace("a/0.png,a,train", "a/0.png,a,test"))
-    changed = call_here(*words)
-    assert "folder:veh: its files have changed since they were packed (16 chips" in changed.stderr
-    assert "0 done before, 2 to do" in changed.stderr
-    assert len(list((tmp_path / "runs/evaluate").iterdir())) == 4
+    after = prepared()
+    assert after != before
+    (text,) = said
+    assert text.startswith("folder:veh: its files have changed since they were packed (16 chips")
+    assert before[:12] in text.partition("now")[0]
+    assert after[:12] in text.partition("now")[2]
+    assert (prepared(), len(said)) == (after, 1)
