@@ -71,7 +71,7 @@ def prepare_missing(request: "Request", plan: "Plan") -> "Plan":
     """Prepare the data of the missing work; return the plan made afterwards."""
     from ..plan.pool_copies import audit_pools
 
-    before, changed = plan.data, _changed_sets(plan, request)
+    before, changed = plan.data, changed_sets(plan, request, (False, None))
     if names := [*plan.to_prepare(), *map(place_of, plan.uncompared), *changed]:
         prepare_all(names, request.data, request.store)
         plan = request.plan()
@@ -98,14 +98,16 @@ def _version(known: Summary) -> str:
     return f"{known.count} chips, pixels {known.data_digest[:12]}{split}"
 
 
-def _changed_sets(plan: "Plan", request: "Request") -> list[str]:
-    """Return the packed sets of a plan whose files may have changed, with their paths."""
+def changed_sets(
+    plan: "Plan", request: "Request", answers: tuple[bool | None, ...] = (False,)
+) -> list[str]:
+    """Return the packed sets of a plan, with their paths, for which `is_current` answers so."""
     found = []
     for needed in plan.needs():
         given = place_of(needed)
         name, pool = split_name(given)
         current = is_current(name, request.data, request.store.prepared, pool=pool)
-        if not current and stored_name(needed) not in request.versions:
+        if current in answers and stored_name(needed) not in request.versions:
             found.append(given)
     return found
 

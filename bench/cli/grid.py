@@ -22,7 +22,7 @@ from ..plan.plan import Plan, describe_entry
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic
 from .app import app, err, out, print_json, print_status, text_width, warn
-from .data import prepare_missing
+from .data import changed_sets, prepare_missing
 from .grid_arguments import Request, grid_command
 from .options import DATA, RUNS, Json, RunsDir
 from .plan_output import pretrain_json, print_states, run_json
@@ -80,6 +80,12 @@ def plan(request: Request, as_json: Json = False) -> None:
             f"store; the files in {request.data} are compared with them by `sarbench run` or "
             f"`sarbench data prepare {shlex.quote(name)}`"
         )
+    if not request.of_archive:
+        for name in changed_sets(made, request):
+            warn(
+                f"files of {name} have changed since they were packed: `sarbench run` packs them "
+                "again, and if their chips differ, their runs are new"
+            )
     if any(entry.state != "done" for entry in made.entries):
         estimate = Costs(made).missing(made)
         out.print(str(estimate))

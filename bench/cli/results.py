@@ -268,7 +268,7 @@ def report(
             request.results(), request.store, request.file, folder, published,
             encoders=encoders, on_step=on_step,
         )  # fmt: skip
-    out.print(f"written: {page} (with figures/, leaderboard.* and paper.* next to it)")
+    out.print(f"written: {page} (with figures/ and tables next to it)")
 
 
 def _report_figure(request: Request, name: str, target: Path) -> None:

@@ -159,10 +159,11 @@ def source_exists(card: Card, data_dir: Path) -> bool:
     return source is None or source.exists()
 
 
-def is_current(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False) -> bool:
+def is_current(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False) -> bool | None:
     """Return False if a set was packed from files below `data_dir` that have changed since.
 
-    Names, sizes and times are compared; no file is read. True for a set without files there.
+    Names, sizes and times are compared; no file is read. True for a set without files there, None
+    for one that an older version packed, which did not note them.
     """
     if whole := base_name(name):
         return is_current(whole, data_dir, prepared_dir)
@@ -203,9 +204,11 @@ class _Place:
         except DamagedPreparedError:
             return None
 
-    def is_current(self) -> bool:
+    def is_current(self) -> bool | None:
         """Return whether names, sizes and times of all files are those that were packed."""
-        return self.source is None or not self.source.exists() or self._seen == self._files()
+        if self.source is None or not self.source.exists():
+            return True
+        return None if self._seen is None else self._seen == self._files()
 
     def write(self, folder: Path, stamp: str) -> None:
         """Record that the files were packed into `folder`."""

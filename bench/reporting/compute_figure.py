@@ -13,6 +13,7 @@ from ..plan.plan import Plan
 from .named_figure import NamedFigure, figure_name, main_column
 from .swept_figures import other_parts
 
+EQUAL = 1.05  # largest ratio of the compute of pretrainings that have the same
 # The axis along a line: states of one training, else trainings of several lengths.
 ALONG = {
     AT: " Lines join the states of one training, whose schedule is for all its steps.",
@@ -49,6 +50,9 @@ def compute_figures(
     """
     costs, column = _costs(plan), main_column(board.columns)
     metric = board.measure.title
+    if len(costs) > 1 and max(costs.values()) < EQUAL * min(costs.values()):
+        each = f"{fmean(costs.values()):.3g} TFLOP"
+        return [], [f"cost: every pretraining has the same compute, {each}"]
     found, reason = _figure(plan, board, column, costs, "cost", f"{metric} over compute")
     if found is None:
         return [], [reason]

@@ -28,6 +28,7 @@ OPTIONAL = ("gain", "settings", "condition", "interval", "place")  # left out wh
 COSTS = ("encoder", "weights", "GFLOP per chip and step", "steps", "TFLOP", "hours", "device",
          "seeds", "pool", "recipe")  # fmt: skip
 LISTS = ("Differs from the source", "Unknown")
+NO_FAMILY = "other"  # in archives that are older than families
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,12 @@ def page_of_method(name: str, file: str, boards: Sequence[Board]) -> MethodPage:
     infos = [board.plan.methods[name] for board in boards]
     described = method_description(name)
     info = infos[-1]
+    families = [one.family for one in infos if one.family != NO_FAMILY]
+    family = families[-1] if families else info.family
     versions = dict.fromkeys(str(one.version) for one in infos)
     facts = [
         ("name in grids", name),
-        ("family", info.family),
+        ("family", family),
         ("version", ", ".join(versions)),
         *((heading.lower(), " ".join(described[heading]))
           for heading in ("Hidden", "Predicted", "Paper", "Source") if heading in described),
@@ -64,7 +67,7 @@ def page_of_method(name: str, file: str, boards: Sequence[Board]) -> MethodPage:
     return MethodPage(
         file=file,
         label=info.label,
-        family=info.family,
+        family=family,
         facts=facts,
         lists=[(heading, described[heading]) for heading in LISTS if heading in described],
         scores=[(board.part, _scores(board, name)) for board in boards],
