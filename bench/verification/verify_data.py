@@ -10,8 +10,9 @@ from ..data.find_set import Splits
 from ..data.names import card_of, place_of, split_name
 from ..data.packed import Prepared, Summary
 from ..data.prepare import prepare, source_exists
-from ..data.registry import UnknownDatasetError
+from ..data.registry import UnknownDatasetError, add_cards, cards_in
 from ..data.sharing import Sharing
+from ..data.sources.card_file import SUFFIX
 from ..data.splits import Split, same_groups
 from ..grid.expand import pools_of
 from ..plan.overlaps import Shared, sharing_of
@@ -37,6 +38,7 @@ def with_raw_data(
         data_dir: The folder of the data sets; sets that it does not hold are not checked.
         on_set: Called with the name of each set.
     """
+    add_cards(data_dir)  # an archive has cards without the folders of their chips
     findings, absent, summaries = list[Finding](), list[str](), dict[str, Summary]()
     with TemporaryDirectory(prefix="sarbench-") as folder:
         store = Store(Path(folder))
@@ -89,7 +91,10 @@ def _derive(name: str, data_dir: Path, store: Store) -> Prepared | Finding | Non
             return None
         bare, pool = split_name(given)
         return prepare(bare, data_dir, store.prepared, pool=pool)
-    except (UnknownDatasetError, DatasetNotFoundError):
+    except UnknownDatasetError as error:
+        has_card = f"{name}{SUFFIX}" in {path.name for path in cards_in(data_dir)}
+        return Finding("data", name, f"its card cannot be used: {error}") if has_card else None
+    except DatasetNotFoundError:
         return None
     except (ValueError, OSError, LookupError) as error:
         text = f"its files in {data_dir} cannot be read ({error}); give the folder of whole files"

@@ -13,6 +13,8 @@ from chips import write_images
 from commands import Answer, call_here
 from stores import fill
 
+from sarbench.bench.data import registry
+from sarbench.bench.data.registry import add_cards
 from sarbench.bench.plan.archived import read_plan
 from sarbench.bench.plan.filters import Filters
 from sarbench.bench.store.archive import unpacked
@@ -191,3 +193,26 @@ def test_the_files_of_a_set_show_edited_groups(made: Made, tmp_path: Path):
         assert line.startswith(
             "data: folder:chips: the archive has other groups of near duplicates"
         )
+
+
+def test_a_set_with_a_card_is_derived_from_its_files_too(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(registry, "_added", {})
+    data, card = tmp_path / "runs" / "data", tmp_path / "runs" / "data" / "ships.card.toml"
+    write_images(data / "set", "train/a/0.png", "train/b/0.png", *(f"test/{c}.png" for c in TEST))
+    card.write_text('title = "Ships"\nfolder = "set"\n')
+    add_cards(data)
+    (tmp_path / "grid.toml").write_text(GRID.replace("folder:chips", "ships"))
+    fill(tmp_path / "grid.toml", tmp_path / "runs", right)
+    archive = tmp_path / "made.zip"
+    where = "--runs", tmp_path / "runs", "--data", data
+    assert call_here("archive", tmp_path / "grid.toml", *where, "--out", archive).returncode == 0
+
+    def said() -> str:
+        monkeypatch.setattr(registry, "_added", {})
+        return call_here("submit-check", archive, "--data", data).stdout
+
+    assert "not in" not in said()
+    write_images(data / "set", "test/a/t0.png", side=24)
+    assert "data: ships: the archive has pixels" in said()
+    card.write_text("title = 3\n")
+    assert "data: ships: its card cannot be used" in said()
