@@ -221,8 +221,8 @@ def _ranks(board: Leaderboard) -> list[Note]:
     if board.mean_rank:
         text = (
             f"The mean rank is over {len(board.rank_columns)} of {len(board.columns)} columns: "
-            "those that are tested and that every ranked row completes. It ranks means, also those that "
-            "share a place: it orders the rows and tests nothing."
+            "those that are tested and that every ranked row completes. It ranks means, also those "
+            "that share a place: it orders the rows and tests nothing."
         )
     elif any(cell.rankable for cell in board.cells):
         text = "No mean rank: no tested column is complete for every ranked row."
