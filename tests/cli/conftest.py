@@ -23,6 +23,12 @@ def right(run, labels):
     return share(LEVEL[method] + start, sign * run.seed, len(labels))
 
 
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch):
+    """Draw the figures of a report here: other processes take longer to start than to draw few."""
+    monkeypatch.setattr("sarbench.bench.reporting.draw.cores", lambda: 1)
+
+
 @pytest.fixture(scope="session")
 def known(tmp_path_factory) -> Sarbench:
     """A store with known winners, known ties, a failing method and a missing seed."""

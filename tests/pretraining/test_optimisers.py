@@ -106,7 +106,7 @@ def test_steps_follow_the_formula_with_momentum_decay_and_warm_up(recipe, rates)
             np.testing.assert_allclose(found, weights[name], rtol=2e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["simclr", pytest.param("supervised", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [pytest.param("simclr", marks=pytest.mark.slow), "supervised"])
 def test_a_source_recipe_trains_to_its_end_and_resumes_with_the_same_bits(tmp_path, name):
     source = get(name).source_recipe
     epochs = 12

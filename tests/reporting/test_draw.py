@@ -56,6 +56,7 @@ def test_several_processes_write_the_same_files_as_one(tmp_path, monkeypatch):
     assert two == one
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(draw, "cores", lambda: 2)
     wanted = [*lines(7), NamedFigure("deadly", "", "", Deadly)]
