@@ -5,6 +5,9 @@ import io
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from ..data.files import open_source
 from ..data.held_out import base_name
@@ -27,6 +30,8 @@ def files_of(given: str, data_dir: Path) -> dict[str, Path]:
 def groups_text(result: Audit, place: int, files: dict[str, Path]) -> str:
     """Return the CSV of one set: a row per chip, with its group if that has several chips.
 
+    Groups that the set has already stay together; duplicates join them.
+
     Args:
         result: The audit.
         place: The place of the set in it.
@@ -35,20 +40,34 @@ def groups_text(result: Audit, place: int, files: dict[str, Path]) -> str:
     collection, group = result.duplicates.collection, result.duplicates.group
     chips = collection.sets[place]
     start = int((collection.set_of < place).sum())
-    sizes = np.bincount(group)
+    sizes, word = np.bincount(group), "duplicates"
+    group = group[start : start + len(chips)]
+    if chips.group is not None:
+        group, word = _joined(group, chips.group), "group"
+        sizes = np.bincount(group)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row, chip_id in enumerate(map(str, chips.ids)):
         path = files.get(chip_id, Path())
-        number = int(group[start + row])
+        number = int(group[row])
         labelled = bool(chips.classes)
         folder = path.parts[0] if len(path.parts) > 1 else ""
         writer.writerow((
             path.as_posix() if path.parts else "",
             chips.classes[chips.labels[row]] if labelled else folder,
             ("test" if chips.is_test[row] else "train") if labelled else "",
-            f"duplicates-{number}" if sizes[number] > 1 else "",
+            f"{word}-{number}" if sizes[number] > 1 else "",
             chip_id,
         ))  # fmt: skip
     return text.getvalue()
+
+
+def _joined(one: Int[np.ndarray, " N"], other: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
+    """Return the smallest groups that divide no group of either."""
+    count = len(one)
+    first, second = (np.unique(group, return_inverse=True)[1] for group in (one, other))
+    columns = np.concatenate([first, first.max() + 1 + second]) + count
+    rows, size = np.tile(np.arange(count), 2), columns.max() + 1
+    graph = coo_matrix((np.ones(2 * count), (rows, columns)), (size, size))
+    return connected_components(graph, directed=False)[1][:count]

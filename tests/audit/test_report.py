@@ -78,6 +78,14 @@ def test_groups_are_written_as_a_split_file():
     ]
 
 
+def test_duplicates_join_the_groups_that_a_set_has():
+    chips = chips_of([IMAGES[0], IMAGES[1], IMAGES[0].T.copy(), IMAGES[2], IMAGES[3]], classes=2)
+    text = groups_text(audit([replace(chips, group=np.array([4, 4, 1, 7, 2]))]), 0, {})
+    groups = [line.split(",")[3] for line in text.splitlines()[1:]]
+    assert groups[0] == groups[1] == groups[2] != ""  # two are one image, two are one group
+    assert groups[3:] == ["", ""]
+
+
 def test_pairs_are_drawn(tmp_path):
     chips = chips_of([IMAGES[0], IMAGES[0], IMAGES[1], np.rot90(IMAGES[1]).copy()])
     draw_pairs(audit([replace(chips, name="a name with $ and _")]), tmp_path / "pairs.png")
