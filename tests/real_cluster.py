@@ -47,7 +47,7 @@ pool = ["synthetic"]
 pool_cap = 8
 encoder = "vit_nano"
 recipe = "quick"
-epochs = 150
+epochs = 300
 batch = 4
 [evaluate]
 datasets = ["synthetic"]
