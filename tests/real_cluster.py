@@ -47,7 +47,7 @@ pool = ["synthetic"]
 pool_cap = 8
 encoder = "vit_nano"
 recipe = "quick"
-epochs = 300
+epochs = 150
 batch = 4
 [evaluate]
 datasets = ["synthetic"]

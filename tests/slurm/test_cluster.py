@@ -146,9 +146,8 @@ def test_two_processes_of_one_job_give_the_loss_curve_of_one(tmp_path, ready, un
     cluster.wait()
     key = cluster.plan()["pretrain"][0]["key"]
     two, one = losses(cluster.runs, key), losses(uninterrupted(), key)
-    assert len(two) == len(one) == 300
-    first = zip(two[:150], one[:150], strict=True)  # rounding grows
-    assert all(abs(a - b) / b < 1e-4 for a, b in first)
+    assert len(two) == len(one) == 150
+    assert all(abs(a - b) / b < 1e-4 for a, b in zip(two, one, strict=True))
 
 
 def test_nothing_is_submitted_twice_by_two_processes_or_with_a_damaged_ledger(tmp_path, ready):
@@ -209,7 +208,7 @@ def test_a_wrong_profile_and_a_controller_that_does_not_answer_are_reported_and_
 def test_the_trials_of_a_tuning_are_submitted_first_and_then_the_grid(tmp_path, ready):
     cluster = Cluster(tmp_path, ready)
     tune = '[tune]\nepochs = 1\nbase_lr = [4e-3, 1.6e-2]\ndataset = "synthetic"\n[evaluate]'
-    short = GRID.replace("300", "4").replace(', "lomar", "sar_jepa"', "").replace("8\n", "64\n")
+    short = GRID.replace("150", "4").replace(', "lomar", "sar_jepa"', "").replace("8\n", "64\n")
     cluster.grid.write_text(short.replace("[evaluate]", tune))
     said = cluster.submit()
     assert "run the same command again to submit the grid" in said
@@ -236,6 +235,7 @@ runs_per_gpu = 2
 sbatch = {{export = "NONE"}}
 {PROFILE}"""
     cluster = Cluster(tmp_path, ready, profile=profile)
+    cluster.grid.write_text(GRID.replace("epochs = 150", "epochs = 300"))  # stopped on its way
     words = "-m", "mae", "-p", "knn", "-k", "5"
     key = cluster.plan()["pretrain"][0]["key"]
     with held():

@@ -15,7 +15,7 @@ import pytest
 from real_cluster import GRID, NEEDS_SLURM, PROFILE, Cluster, held
 
 pytestmark = [*NEEDS_SLURM, pytest.mark.slow]  # minutes each: make test-slurm SLURM=slurm
-SHORT = GRID.replace('"lomar", "sar_jepa"', "").replace("epochs = 300", "epochs = 4")
+SHORT = GRID.replace('"lomar", "sar_jepa"', "").replace("epochs = 150", "epochs = 4")
 BOOM = 'raise RuntimeError("the sonar hit an iceberg")'
 
 
@@ -67,7 +67,7 @@ def test_methods_of_a_folder_run_as_submitted_while_the_live_page_shows_them(tmp
     broken = written.replace("class MyMae", "class MyBoom").replace("My mae", "My boom")
     (mine / "my_boom.py").write_text(broken.replace("        tokens = self", counted, 1))
     methods = GRID.replace('"mae", "lomar", "sar_jepa"', '"my_mae", "my_boom"')
-    methods = methods.replace("epochs = 300", "epochs = 1000")  # longer than PROGRESS_S
+    methods = methods.replace("epochs = 150", "epochs = 1000")  # longer than PROGRESS_S
     cluster.grid.write_text(methods.replace('controls = ["random_init"]\n', ""))
     cluster.environment["SARBENCH_METHODS"] = cluster.given["SARBENCH_METHODS"] = str(mine)
     keys = {e["method"]: e["key"] for e in cluster.plan()["pretrain"]}
