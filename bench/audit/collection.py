@@ -67,7 +67,7 @@ class Collection:
         """
         numbers = np.arange(len(self))
         whole = np.concatenate([one.content for one in self.sets])
-        joined = [_links(whole, numbers), _links(self._pixel_digests(), numbers)]
+        joined = [links_of(whole, numbers), links_of(self._pixel_digests(), numbers)]
         return groups_of(np.concatenate(joined), len(self))
 
     def _pixel_digests(self) -> Int[np.ndarray, " N"]:
@@ -82,7 +82,7 @@ class Collection:
         return found
 
 
-def _links(keys: Int[np.ndarray, " N"], numbers: Int[np.ndarray, " N"]) -> Int[np.ndarray, "N 2"]:
+def links_of(keys: Int[np.ndarray, " N"], numbers: Int[np.ndarray, " N"]) -> Int[np.ndarray, "N 2"]:
     """Return (chip, first chip with its key)."""
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return np.stack([numbers, first[inverse.ravel()]], axis=1)

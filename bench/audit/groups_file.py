@@ -5,14 +5,12 @@ import io
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from ..data.files import open_source
 from ..data.held_out import base_name
 from ..data.listing import list_chips
 from ..data.names import card_of
+from .collection import groups_of, links_of
 from .report import Audit
 
 COLUMNS = ("file", "class", "side", "group", "id")
@@ -43,7 +41,9 @@ def groups_text(result: Audit, place: int, files: dict[str, Path]) -> str:
     sizes, word = np.bincount(group), "duplicates"
     group = group[start : start + len(chips)]
     if chips.group is not None:
-        group, word = _joined(group, chips.group), "group"
+        rows = np.arange(len(chips))
+        links = np.concatenate([links_of(one, rows) for one in (group, chips.group)])
+        group, word = groups_of(links, len(chips)), "group"
         sizes = np.bincount(group)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -61,13 +61,3 @@ def groups_text(result: Audit, place: int, files: dict[str, Path]) -> str:
             chip_id,
         ))  # fmt: skip
     return text.getvalue()
-
-
-def _joined(one: Int[np.ndarray, " N"], other: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
-    """Return the smallest groups that divide no group of either."""
-    count = len(one)
-    first, second = (np.unique(group, return_inverse=True)[1] for group in (one, other))
-    columns = np.concatenate([first, first.max() + 1 + second]) + count
-    rows, size = np.tile(np.arange(count), 2), columns.max() + 1
-    graph = coo_matrix((np.ones(2 * count), (rows, columns)), (size, size))
-    return connected_components(graph, directed=False)[1][:count]

@@ -22,6 +22,8 @@ from ..identity import from_json, to_json
 from ..store.atomic import write_atomic
 from .setups import Fit, MethodSetup
 
+NO_FAMILY = "other"  # of a plug-in that fits none, and in archives that are older than families
+
 T = TypeVar("T")
 
 
@@ -38,7 +40,7 @@ class MethodInfo:
     needs_encoder: bool  # False for a control that reads the chip or its size
     protocols: list[str]
     defaults: dict[str, Any]  # of its Config
-    family: str = "other"  # one of `methods._registry.FAMILIES`
+    family: str = NO_FAMILY  # one of `methods._registry.FAMILIES`
     architecture: str = ""  # kind of its encoder; methods of one kind share an untrained control
     source_recipe: dict[str, Any] | None = None  # the recipe of its source
     any_encoder: bool = False  # True: it also trains networks of timm

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..data.listing import SIDES
 from ..data.packed import Summary
 from ..data.pools import pool_members
 from ..data.sharing import Sharing
@@ -21,7 +22,6 @@ from .entry import Entry
 from .plan import Plan, describe_entry
 
 WARMUP = "warmup_epochs"  # a budget changes it after the choice
-SIDES = ("train", "test")
 Pairs = Mapping[str, tuple[Any, Any]]  # name of a field -> its value in the plan and the identity
 
 

@@ -8,7 +8,7 @@ from ..grid.applicable import NotApplicable, of_protocols
 from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.trials import points_of
 from ..identity import Pretraining
-from ..method_facts.method_info import MethodInfo
+from ..method_facts.method_info import NO_FAMILY, MethodInfo
 from .declared import Expanded
 from .plan import Plan, describe_pretraining, describe_run
 
@@ -18,7 +18,6 @@ OF_THE_GRID = [f.name for f in fields(PlannedPretraining) if f.name not in OF_TH
 # The expansion reads these facts from the present code; a newer one may have more of them.
 OF_THE_CODE = {"protocols", "defaults", "source_recipe"}
 FACTS = [f.name for f in fields(MethodInfo) if f.name not in OF_THE_CODE]
-OLDER_FAMILY = "other"  # of methods in archives that are older than families
 LISTED = 3  # pretrainings, rows or runs that a sentence names
 
 
@@ -111,7 +110,7 @@ def _of_methods(plan: Plan, known: dict[str, MethodInfo]) -> Iterator[str]:
     used, found = set(plan.grid.evaluate.protocols), dict[str, list[str]]()
     for name, claimed in plan.methods.items():
         names = [one for one in FACTS if getattr(claimed, one) != getattr(known[name], one)]
-        if claimed.family == OLDER_FAMILY and "family" in names:
+        if claimed.family == NO_FAMILY and "family" in names:
             names.remove("family")
         mine, ours = claimed.protocols, known[name].protocols  # newer code may have more
         if mine != [one for one in ours if one in mine] or used & set(mine) != used & set(ours):

@@ -14,7 +14,7 @@ from ...results.tables.sheets import Entry, Sheet, format_cell, row_title
 from ..grid.expand import PlannedPretraining
 from ..grid.schema import describe_pool
 from ..method_facts.description import method_description
-from ..method_facts.method_info import MethodInfo
+from ..method_facts.method_info import NO_FAMILY, MethodInfo
 from ..plan.comparability import describe_given, describe_recipe
 from ..plan.entry import Entry as Planned
 from ..plan.plan import Plan
@@ -28,7 +28,6 @@ OPTIONAL = ("gain", "settings", "condition", "interval", "place")  # left out wh
 COSTS = ("encoder", "weights", "GFLOP per chip and step", "steps", "TFLOP", "hours", "device",
          "seeds", "pool", "recipe")  # fmt: skip
 LISTS = ("Differs from the source", "Unknown")
-NO_FAMILY = "other"  # in archives that are older than families
 
 
 @dataclass(frozen=True)
