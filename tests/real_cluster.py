@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,15 @@ def worker_of(job: str) -> int:
         if is_worker and f"SLURM_JOB_ID={raw}".encode() in environment:
             return int(folder.name)
     raise LookupError(f"no process of job {job}")
+
+
+def continue_with(process: int, number: signal.Signals) -> None:
+    """Continue a stopped process as soon as SLURM, which takes its time, has sent it a signal."""
+    end = time.monotonic() + 60
+    while not has_pending(process, number) and time.monotonic() < end:
+        time.sleep(0.1)
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGCONT)
 
 
 def has_pending(process: int, number: int) -> bool:

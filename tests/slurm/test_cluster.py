@@ -7,12 +7,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from commands import Sarbench
-from real_cluster import GRID, NEEDS_SLURM, PROFILE, Cluster, has_pending, held, hurry, queued
+from real_cluster import GRID, NEEDS_SLURM, PROFILE, Cluster, continue_with, held, hurry, queued
 
 pytestmark = NEEDS_SLURM
 
@@ -66,7 +65,7 @@ def test_after_kills_and_requeues_every_run_but_the_failing_one_has_the_same_bit
     (requeued, _), (timed_out, process) = cluster.freeze(jobs, mae, lomar)
     subprocess.run(["scontrol", "requeue", requeued], check=True)
     subprocess.run(["scancel", "--signal=USR2", timed_out], check=True)
-    os.kill(process, signal.SIGCONT)
+    continue_with(process, signal.SIGUSR2)
     hurry([requeued, timed_out])
     ((killed, process),) = cluster.freeze(jobs, sar_jepa)
     os.kill(process, signal.SIGKILL)
@@ -117,11 +116,7 @@ def test_a_preempted_pretraining_saves_is_requeued_and_ends_with_the_same_bits(
          "--wrap=sleep 5"],
         check=True, capture_output=True, text=True, cwd=tmp_path,
     ).stdout.strip()  # fmt: skip
-    end = time.monotonic() + 60
-    while not has_pending(process, signal.SIGUSR2) and time.monotonic() < end:
-        time.sleep(0.1)
-    with suppress(ProcessLookupError):
-        os.kill(process, signal.SIGCONT)
+    continue_with(process, signal.SIGUSR2)
     last = cluster.wait()
     assert {e["state"] for e in last["runs"] if e["method"] == "mae"} >= {"done"}
     assert next(e["state"] for e in last["pretrain"] if e["key"] == key) == "done"
@@ -235,7 +230,6 @@ runs_per_gpu = 2
 sbatch = {{export = "NONE"}}
 {PROFILE}"""
     cluster = Cluster(tmp_path, ready, profile=profile)
-    cluster.grid.write_text(GRID.replace("epochs = 150", "epochs = 300"))  # stopped on its way
     words = "-m", "mae", "-p", "knn", "-k", "5"
     key = cluster.plan()["pretrain"][0]["key"]
     with held():
@@ -243,7 +237,7 @@ sbatch = {{export = "NONE"}}
         jobs = cluster.jobs()
     ((job, process),) = cluster.freeze(jobs, key)
     subprocess.run(["scancel", "--signal=USR2", job], check=True)
-    os.kill(process, signal.SIGCONT)
+    continue_with(process, signal.SIGUSR2)
     hurry([job])
     cluster.wait()
     first, *later = cluster.first_steps(job)
