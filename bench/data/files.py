@@ -6,7 +6,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -57,9 +57,9 @@ class ImageFile:
         except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise UnreadableImageError(f"{self.relative} in {self.path}: {error}") from error
 
-    def __getstate__(self) -> Mapping[str, object]:
-        """Return the fields for another process, which opens an archive itself."""
-        return self.__dict__ | {"archive": None}
+    def __reduce__(self) -> tuple[Callable[..., "ImageFile"], tuple]:
+        """Return what makes the file in another process, which opens an archive itself."""
+        return _sent, (str(self.relative), str(self.path), self.stamp, self.member)
 
     def read(self) -> np.ndarray:
         """Return the image (H, W) in its stored type."""
@@ -76,12 +76,15 @@ def plain(text: str) -> str:
     return re.sub(r"[^A-Z0-9]", "", text.upper())
 
 
+def _sent(relative: str, path: str, stamp: tuple[int, int], member: str) -> ImageFile:
+    """Return a file of another process; a path is sent as text, since its parts take far longer."""
+    return ImageFile(PurePosixPath(relative), Path(path), stamp, member=member)
+
+
 def archive_stem(name: str) -> str | None:
     """Return the name of an archive without its suffix; None for another file."""
-    for suffix in ARCHIVES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return None
+    lower = name.lower()
+    return next((name[: -len(end)] for end in ARCHIVES if lower.endswith(end)), None)
 
 
 def find_source(data_dir: Path, folders: tuple[str, ...], markers: tuple[str, ...]) -> Path | None:
@@ -145,12 +148,13 @@ def _list(source: Path, wanted: Wanted, stack: ExitStack) -> list[ImageFile]:
     found: list[ImageFile] = []
     for folder, names in files_below(source):
         relative = PurePosixPath(folder.relative_to(source).as_posix())
-        for path in (folder / name for name in names):
-            stem = archive_stem(path.name)
+        for name in names:
+            stem = archive_stem(name)
             if stem is not None:
-                found += _open_archive(path, relative / stem, stack, wanted)
-            elif wanted(path.name):
-                found.append(ImageFile(relative / path.name, path, _stamp(path)))
+                found += _open_archive(folder / name, relative / stem, stack, wanted)
+            elif wanted(name):
+                path = folder / name
+                found.append(ImageFile(relative / name, path, _stamp(path)))
     return found
 
 

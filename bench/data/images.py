@@ -26,7 +26,7 @@ FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 
 def is_image(name: str) -> bool:
     """Return whether a file name has the suffix of an image."""
-    return Path(name).suffix.lower() in SUFFIXES
+    return name.lower().endswith(SUFFIXES)
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:

@@ -5,21 +5,22 @@ a part holds Python's lock; they write pixels themselves, since copying them to 
 takes a third of the time of packing. The result does not depend on the number of either.
 """
 
+import ctypes
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
+from contextlib import suppress
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from .files import ImageFile
-from .packing import PackedChip, pack_entry, without_pixels
+from .packing import PackedChip, pack_entry, size_only, without_pixels
 from .source import Card, Entry
 from .unreadable import UnreadableImageError
 
@@ -28,12 +29,14 @@ THREADS_EACH = 4  # of each of several processes
 PART = 8  # chips of a task for a thread
 CHUNK = 64  # chips of a task for a process
 AHEAD = 4  # tasks for each thread or process that are started before their results are needed
-# Chips for which other processes are started. Each takes half a second of processor time, and two
-# thousand chips of 128 px or seven hundred of 256 px are packed in that time.
-FEWEST = 8192
+# Chips for which other processes are started: it takes as long as a thousand chips of 256 px.
+FEWEST = 4096
+# Of mallopt in glibc: a process that packs keeps the memory of a chunk for the next one.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT = {M_TRIM_THRESHOLD: 1 << 28, M_MMAP_THRESHOLD: 1 << 25}
 
 Packed = PackedChip | UnreadableImageError
-Sent = tuple[PackedChip, tuple[int, ...], str]  # with the shape and type of its pixels
+Sent = tuple[Any, ...]  # what a process found out about a chip, without its pixels
 T = TypeVar("T")
 
 
@@ -42,6 +45,18 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def starts_processes(count: int, processes: int) -> bool:
+    """Return whether a set of so many files is packed by other processes, and get them ready.
+
+    A process that imports what they need starts beside other work; they are its copies.
+    """
+    if min(processes, count // CHUNK) <= 1 or count < FEWEST:
+        return False
+    get_context("forkserver").set_forkserver_preload([__name__])
+    forkserver.ensure_running()
+    return True
 
 
 def pack_all(
@@ -62,7 +77,7 @@ def pack_all(
         target.touch()
     done = size = 0
     plain = all(type(entry.file) is ImageFile for entry in entries)  # not simulated
-    if min(processes, len(entries) // CHUNK) > 1 and len(entries) >= FEWEST and plain:
+    if plain and starts_processes(len(entries), processes):
         try:
             for chip in _in_processes(card, entries, target, processes):
                 yield chip
@@ -122,15 +137,16 @@ def _written(chips: Iterator[Packed], target: Path, start: int) -> Iterator[Pack
 def _in_processes(
     card: Card, entries: Sequence[Entry], target: Path | None, processes: int
 ) -> Iterator[Packed]:
-    context = get_context("spawn")
+    context = get_context("forkserver")
     chunks = [entries[start : start + CHUNK] for start in range(0, len(entries), CHUNK)]
     ends = context.RawArray("q", len(chunks) + 1)  # of each chunk in the file, as far as known
     ends[:] = [0, *[-1] * len(chunks)]
     shared = (context.Condition(), ends)
     with ProcessPoolExecutor(processes, context, _start, shared) as pool:
         work = partial(_pack_chunk, card, target)
-        for sent in _in_order(pool, work, list(enumerate(chunks)), processes):
-            yield sent if isinstance(sent, UnreadableImageError) else _received(*sent)
+        found = _in_order(pool, work, list(enumerate(chunks)), processes)
+        for entry, sent in zip(entries, found, strict=True):
+            yield sent if isinstance(sent, UnreadableImageError) else _received(entry, *sent)
 
 
 # Of a process that packs: its threads, and the condition and the ends of chunks that all share.
@@ -139,6 +155,9 @@ _shared: list[Any] = []
 
 def _start(*shared: Any) -> None:
     _shared[:] = ThreadPoolExecutor(THREADS_EACH), *shared
+    with suppress(OSError, AttributeError):  # without glibc nothing is set
+        for parameter, value in KEPT.items():
+            ctypes.CDLL(None).mallopt(parameter, value)
 
 
 def _pack_chunk(
@@ -162,12 +181,17 @@ def _pack_chunk(
 
 
 def _sent(chip: PackedChip) -> Sent:
-    """Return a chip without pixels as it is sent to another process, which copies every pixel."""
-    return replace(chip, pixels=np.empty(0)), chip.pixels.shape, chip.pixels.dtype.name
+    """Return what the other process does not know, without pixels, which it would copy."""
+    shape, dtype = chip.pixels.shape, chip.pixels.dtype.name
+    return shape, dtype, chip.source_size, chip.content, chip.facts, chip.digest
 
 
-def _received(chip: PackedChip, shape: tuple[int, ...], dtype: str) -> PackedChip:
-    return replace(chip, pixels=np.broadcast_to(np.zeros((), dtype), shape))
+def _received(entry: Entry, shape: tuple[int, ...], dtype: str, *found: Any) -> PackedChip:
+    source_size, content, facts, digest = found
+    return PackedChip(
+        entry.chip_id, entry.class_name, entry.is_test, size_only(shape, dtype), source_size,
+        content, entry.group, facts, digest,
+    )  # fmt: skip
 
 
 def _in_order(

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import TypeAdapter
 
-from ..store.atomic import is_full, no_space
+from ..store.atomic import is_full, no_space, sync
 from .chips import Chips
 from .facts import Facts
 from .images import FULL_SCALE
@@ -31,6 +32,7 @@ from .source import Card, count
 from .splits import split_digest
 
 ABANDONED_S = 24 * 3600  # since a temporary folder was last changed
+FLUSH_EVERY = 4096  # chips
 Progress = Callable[[int, int], None]
 
 
@@ -102,7 +104,7 @@ def write_packed(
     with _temporary(prepared_dir, card) as new:
         rows: list[PackedChip] = []
         digest: DataDigest | None = None
-        for chip in pack(new / "pixels.bin"):
+        for chip in _flushed(pack(new / "pixels.bin"), new / "pixels.bin"):
             if digest is None:
                 digest = DataDigest(card, chip.pixels.dtype)
             else:
@@ -111,8 +113,6 @@ def write_packed(
             rows.append(chip)
             if progress is not None and (len(rows) % 100 == 0 or len(rows) == total):
                 progress(len(rows), total)
-        with (new / "pixels.bin").open("r+b") as target:
-            _flush(target)
         if digest is None:
             raise DatasetMismatchError(f"{card.name} holds no image")
         if problem := card.source.problem(card, rows):
@@ -127,6 +127,21 @@ def write_packed(
         )
         _put_in_place(new, folder, card)
     return folder
+
+
+def _flushed(chips: Iterable[PackedChip], path: Path) -> Iterator[PackedChip]:
+    """Yield chips whose pixels are written to a file, and flush it beside that and at the end."""
+    with ThreadPoolExecutor(1) as beside:
+        flushing: Future[None] | None = None
+        for number, chip in enumerate(chips, start=1):
+            yield chip
+            if number % FLUSH_EVERY == 0 and (flushing is None or flushing.done()):
+                if flushing is not None:
+                    flushing.result()
+                flushing = beside.submit(sync, path)
+        if flushing is not None:
+            flushing.result()
+    sync(path)
 
 
 def packed_folder(prepared_dir: Path, name: str, data_digest: str, split: str) -> Path:

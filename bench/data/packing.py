@@ -93,8 +93,13 @@ def pack_entry(card: Card, entry: Entry) -> PackedChip:
 
 def without_pixels(chip: PackedChip) -> PackedChip:
     """Return the chip with the size and type of its pixels, without their memory."""
-    size_only = np.broadcast_to(np.zeros((), chip.pixels.dtype), chip.pixels.shape)
-    return replace(chip, pixels=size_only)
+    return replace(chip, pixels=size_only(chip.pixels.shape, chip.pixels.dtype.name))
+
+
+@cache
+def size_only(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Return an array of a size and type that takes no memory."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def sizes_of(entries: list[Entry]) -> Iterator[tuple[int, int]]:

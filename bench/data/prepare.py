@@ -8,6 +8,7 @@ files, and one that takes no opening of archives.
 import json
 import shlex
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +19,7 @@ from .facts_file import facts_file, unmatched, with_facts
 from .files import DatasetNotFoundError, ImageFile, files_below, open_source
 from .held_out import base_name, held_out, open_held_out, summary_of
 from .listing import check_listing, list_chips
-from .pack_parallel import pack_entries
+from .pack_parallel import pack_entries, starts_processes
 from .packed import (
     DamagedPreparedError,
     Prepared,
@@ -75,12 +76,16 @@ def prepare(
         )
     described = card(name, pool=pool)
     place = _Place(described, data_dir, prepared_dir)
-    with open_source(place.source, raw=described.source.phoenix(described)) as files:
+    with (
+        open_source(place.source, raw=described.source.phoenix(described)) as files,
+        ThreadPoolExecutor(1) as beside,
+    ):
         about = facts_file(place.source)
         others = described.source.other_files(place.source) if place.source else ()
         stamp = _stamp(files, (*others, *about))
         prepared = place.open() if place.stamp == stamp else None
         if prepared is None:
+            starts_processes(len(files), processes)
             listing = list_chips(described, place.source, files)
             check_listing(described, listing)
             if about and described.kind == "dataset":
@@ -90,11 +95,12 @@ def prepare(
             def pack(target: Path) -> Iterator[PackedChip]:
                 return with_facts(pack_entries(cropped, entries, target, processes), *about)
 
+            seen = beside.submit(place.files)
             folder = write_packed(cropped, pack, len(entries), prepared_dir, progress)
             prepared = open_packed(cropped, folder)
-            place.write(folder, stamp)
+            place.write(folder, stamp, seen.result())
         elif not place.is_current():
-            place.write(place.packed() or prepared_dir, stamp)
+            place.write(place.packed() or prepared_dir, stamp, place.files())
     return prepared
 
 
@@ -208,14 +214,14 @@ class _Place:
         """Return whether names, sizes and times of all files are those that were packed."""
         if self.source is None or not self.source.exists():
             return True
-        return None if self._seen is None else self._seen == self._files()
+        return None if self._seen is None else self._seen == self.files()
 
-    def write(self, folder: Path, stamp: str) -> None:
-        """Record that the files were packed into `folder`."""
-        found = {"folder": folder.name, "stamp": stamp, "seen": self._files()}
+    def write(self, folder: Path, stamp: str, seen: str) -> None:
+        """Record that the files, of which `seen` is a digest, were packed into `folder`."""
+        found = {"folder": folder.name, "stamp": stamp, "seen": seen}
         write_atomic(self._path, json.dumps(found))
 
-    def _files(self) -> str:
+    def files(self) -> str:
         """Return a digest of names, sizes and times of all visible files; archives count as one."""
         if self.source is None:
             return ""

@@ -1,22 +1,21 @@
-"""Time to pack a pool of 256 px JPEG images by one process and by one for each core.
+"""Time to pack a pool of 256 px JPEG images on one core and on all.
 
 Run: python tests/benchmarks/bench_prepare.py [IMAGES]
 """
 
 import os
-import resource
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from sarbench.bench.data.pack_parallel import cores
-from sarbench.bench.data.prepare import prepare
-
-SIDE_PX, WHOLE = 256, 100_000
+SIDE_PX = 256
 
 
 def write_images(folder: Path, count: int) -> None:
@@ -31,30 +30,32 @@ def write_images(folder: Path, count: int) -> None:
         Image.fromarray(pixels).save(path, quality=90)
 
 
-def processor_s() -> float:
-    """Return the processor time of this process and of its finished children."""
-    who = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
-    return sum(one.ru_utime + one.ru_stime for one in map(resource.getrusage, who))
+def packing_s(folder: Path, store: Path, used: set[int]) -> float:
+    """Return the seconds that the command takes on these cores, its start and end included."""
+    words = "data", "prepare", "folder:pool", "--data", str(folder.parent), "--runs", str(store)
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "sarbench.bench.cli", *words], check=True, capture_output=True,
+        preexec_fn=partial(os.sched_setaffinity, 0, used),
+    )  # fmt: skip
+    taken = time.perf_counter() - began
+    shutil.rmtree(store)
+    os.sync()
+    return taken
 
 
 def main() -> None:
-    """Print wall and processor time, and both for 100,000 images in proportion."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    """Print wall time on one core and on all, three times in turn, and the ratio."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 28_000
+    every = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "pool"
         folder.mkdir()
         write_images(folder, count)
-        print(f"{count} images of {SIDE_PX} px, load {os.getloadavg()[0]:.1f}, {cores()} cores")
-        for processes in (1, cores()):
-            began, used = time.perf_counter(), processor_s()
-            packed = Path(name) / f"packed{processes}"
-            made = prepare("folder:pool", folder.parent, packed, pool=True, processes=processes)
-            wall, spent = time.perf_counter() - began, processor_s() - used
-            print(
-                f"{processes} processes: {wall:.1f} s, {spent:.1f} s of processor time; for "
-                f"{WHOLE:,}: {wall * WHOLE / count:.0f} s, {spent * WHOLE / count:.0f} s; pixels "
-                f"{made.chips.data_digest[:12]}"
-            )
+        print(f"{count} images of {SIDE_PX} px, load {os.getloadavg()[0]:.1f}")
+        for _ in range(3):
+            one, all_ = (packing_s(folder, Path(name) / "runs", c) for c in ({min(every)}, every))
+            print(f"one core {one:.1f} s, {len(every)} cores {all_:.1f} s: {one / all_:.2f}")
 
 
 if __name__ == "__main__":

@@ -32,10 +32,11 @@ class ImageFolder(Source):
         """Use the path of each image below the deepest common folder as its chip id."""
         if not files:
             return
-        common = commonpath([f"/{file.relative.parent}" for file in files]).strip("/")
-        for file in files:
-            relative = file.relative.relative_to(common) if common else file.relative
-            listing.entries.append(Entry(str(relative), "", False, file))
+        paths = [str(file.relative) for file in files]
+        common = commonpath({f"/{path.rpartition('/')[0]}" for path in paths}).strip("/")
+        start = len(common) + 1 if common else 0
+        for path, file in zip(paths, files, strict=True):
+            listing.entries.append(Entry(path[start:], "", False, file))
 
 
 class Folder(ImageFolder):
