@@ -130,7 +130,7 @@ def write_packed(
 
 
 def _flushed(chips: Iterable[PackedChip], path: Path) -> Iterator[PackedChip]:
-    """Yield chips whose pixels are written to a file, and flush it beside that and at the end."""
+    """Yield chips whose pixels are written to a file, and flush it meanwhile and at the end."""
     with ThreadPoolExecutor(1) as beside:
         flushing: Future[None] | None = None
         for number, chip in enumerate(chips, start=1):
