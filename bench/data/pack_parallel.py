@@ -50,7 +50,7 @@ def cores() -> int:
 def starts_processes(count: int, processes: int) -> bool:
     """Return whether a set of so many files is packed by other processes, and get them ready.
 
-    A process that imports what they need starts beside other work; they are its copies.
+    A process that imports what they need starts while files are listed; they are its copies.
     """
     if min(processes, count // CHUNK) <= 1 or count < FEWEST:
         return False
