@@ -74,6 +74,11 @@ class Card:
         whole = self.kind == "dataset" and not self.name.endswith(HELD_OUT)
         return self.source.counts(self) if whole else {}
 
+    @property
+    def is_of_user(self) -> bool:
+        """Whether files and cards of a user define the set, not a list or a simulator of ours."""
+        return self.source.version is None and self.source.members(self) is None
+
     def copies_text(self) -> str:
         """Return a sentence on test chips that are near copies of training chips; empty if none."""
         if not self.near_train:

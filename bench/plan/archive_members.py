@@ -99,6 +99,7 @@ def members_of(
         methods=plan.methods,
         sets=sets,
         sharing=list(plan.sharing.items()),
+        own=list(plan.own.items()),
         seen=list(plan.seen.items()),
         not_applicable=plan.not_applicable,
         failing=sorted(plan.failing),

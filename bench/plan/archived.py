@@ -69,6 +69,7 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         runs=runs,
         data=data,
         sharing=dict(read.sharing),
+        own=dict(read.own),
         seen=dict(read.seen),
         not_applicable=read.not_applicable,
         failing=set(read.failing),

@@ -59,7 +59,7 @@ def _problems(plan: Plan, store: ArchivedStore) -> Iterator[str]:
         yield from _impossible(pool, counted, plan.data)
         if not all(_fits(one.drawn, pool, plan) for one in counted.values()):
             yield f"its plan has impossible numbers of chips for the pool {describe_pool(pool)}"
-    for names, counted in plan.seen.items():
+    for names, counted in (*plan.own.items(), *plan.seen.items()):
         yield from _impossible(names, counted, plan.data)
 
 

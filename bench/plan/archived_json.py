@@ -51,6 +51,7 @@ class ArchivedPlan(Strict):
     methods: dict[str, MethodInfo]
     sets: dict[str, str]  # name of a data set or pool -> file in `sets/`
     sharing: list[tuple[tuple[str, ...], dict[str, Sharing]]]
+    own: list[tuple[tuple[str, ...], dict[str, Sharing]]] = Field(default_factory=list)
     seen: list[tuple[tuple[str, ...], dict[str, Sharing]]] = Field(default_factory=list)
     not_applicable: list[NotApplicable]
     failing: list[str]

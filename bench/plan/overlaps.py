@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..data.names import set_of
+from ..data.names import TRAIN, card_of, place_of, set_of
 from ..data.packed import Summary
 from ..data.sharing import Sharing, sharing
 from ..grid.schema import Grid, GridError, as_list, describe_pool
@@ -33,6 +33,20 @@ def sharing_of(
         }
         if known := {name: one for name, one in shared.items() if one}:
             result[pool] = known
+    return result
+
+
+def own_copies(grid: Grid, data: Mapping[str, Summary], store: Store) -> Shared:
+    """Return what the training split of each data set of a user shares with its test chips.
+
+    Data sets whose chips are listed in sarbench are left out: `docs/audit.md` has their copies.
+    """
+    result: Shared = {}
+    for name in () if grid.of_trials else grid.evaluate.datasets:
+        if (known := data.get(name)) and card_of(place_of(name)).is_of_user:
+            names = (f"{name}{TRAIN}",)
+            if one := sharing(names, [known], None, 1.0, known, store.root):
+                result[names] = {name: one}
     return result
 
 

@@ -194,11 +194,14 @@ def _add_step_times(root: Path, archive: ArchivedStore) -> None:
 def _add_counts(root: Path, archive: ArchivedStore, plan: Plan) -> None:
     """Store the chips that pools share with data sets, as counted for an archive."""
     pretrain = plan.grid.pretrain
-    fraction = max(as_list(pretrain.pool_fraction))
-    for pool, counted in plan.sharing.items():
+    drawn = pretrain.pool_cap, max(as_list(pretrain.pool_fraction))
+    for pool, counted, draw in (
+        *((*one, drawn) for one in plan.sharing.items()),
+        *((*one, (None, 1.0)) for one in plan.own.items()),
+    ):
         members = [plan.data[set_of(name)] for name in pool]
         for name, found in counted.items():
-            path = counts_file(pool, members, pretrain.pool_cap, fraction, plan.data[name], root)
+            path = counts_file(pool, members, *draw, plan.data[name], root)
             known = read_counts(path)
             if known is None:
                 write_counts(path, found)

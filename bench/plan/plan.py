@@ -29,7 +29,7 @@ from .budget import with_budget
 from .entry import Cause, Entry, find_entry
 from .filters import Filters
 from .given_files import find_given
-from .overlaps import Shared, overlaps_in, refuse_overlaps, sharing_of
+from .overlaps import Shared, overlaps_in, own_copies, refuse_overlaps, sharing_of
 from .seen import seen_sharing
 from .stale import StaleIndex
 from .trainings import by_training, set_running
@@ -51,6 +51,7 @@ class Plan:
     uncompared: list[str] = field(default_factory=list)  # sets not compared with --data yet
     # Chips that each pool, as named in the grid, shares with each data set.
     sharing: Shared = field(default_factory=dict)
+    own: Shared = field(default_factory=dict)  # so for the training split of a user's data set
     not_applicable: list[NotApplicable] = field(default_factory=list)  # left out
     failing: set[str] = field(default_factory=set)  # methods that fail their contract
     moved: list[str] = field(default_factory=list)  # of an archive: versions that differ from ours
@@ -237,6 +238,7 @@ def make_plan(
         unpacked=[name for name, one in found.items() if not (one and one.packed)],
         uncompared=[name for name, one in found.items() if one and not one.compared],
         sharing=shared,
+        own=own_copies(grid, data, store),
         not_applicable=refused,
         failing=set(failed_contracts(store, methods)),
         files={one.identity.key: GivenFile(one.entry.weights, one.entry.stated()) for one in given},

@@ -1,4 +1,4 @@
-"""Copies of test chips in the pools of a plan, sought once; the store keeps their number."""
+"""Copies of test chips in pools and training splits, sought once; the store has their number."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,12 +11,13 @@ from ..data.prepare import NotPreparedError
 from ..data.sharing import counts_file, write_counts
 from ..grid.schema import as_list, describe_pool
 from ..store.records import Store
+from .overlaps import Shared
 from .plan import Plan
 
 Pools = dict[tuple[str, ...], list[str]]  # pool -> data sets
 
 
-def unaudited(plan: Plan) -> Pools:
+def unaudited(shared: Shared) -> Pools:
     """Return the pools to audit, and the data sets of each whose test chips were not sought yet.
 
     Simulated chips have seeds of their own, so simulated pools and data sets are skipped.
@@ -25,7 +26,7 @@ def unaudited(plan: Plan) -> Pools:
         pool: [
             name for name, one in datasets.items() if one.copied is None and not _is_simulated(name)
         ]
-        for pool, datasets in plan.sharing.items()
+        for pool, datasets in shared.items()
         if not all(_is_simulated(set_of(name)) for name in pool)
     }
     return {pool: names for pool, names in found.items() if names}
@@ -36,7 +37,7 @@ def _is_simulated(name: str) -> bool:
 
 
 def audit_pools(plan: Plan, store: Store, on_pool: Callable[[str], None]) -> None:
-    """Count the test chips of which each pool holds a copy or near duplicate.
+    """Count the test chips of which each pool, or their training split, holds a near duplicate.
 
     Args:
         plan: The plan, whose sets are prepared.
@@ -45,7 +46,18 @@ def audit_pools(plan: Plan, store: Store, on_pool: Callable[[str], None]) -> Non
     """
     pretrain = plan.grid.pretrain
     drawn = pretrain.pool_cap, max(as_list(pretrain.pool_fraction))
-    for pool, names in unaudited(plan).items():
+    for shared, draw in ((plan.sharing, drawn), (plan.own, (None, 1.0))):
+        _audit(plan, shared, draw, store, on_pool)
+
+
+def _audit(
+    plan: Plan,
+    shared: Shared,
+    drawn: tuple[int | None, float],
+    store: Store,
+    on_pool: Callable[[str], None],
+) -> None:
+    for pool, names in unaudited(shared).items():
         from ..audit.pools import copied_from  # scikit-learn takes a second to import
 
         members = [plan.data[set_of(name)] for name in pool]
@@ -59,4 +71,4 @@ def audit_pools(plan: Plan, store: Store, on_pool: Callable[[str], None]) -> Non
         for name, copied in zip(names, copied_from(opened, chips), strict=True):
             path = counts_file(pool, members, *drawn, plan.data[name], store.root)
             with suppress(OSError):  # a read-only store: its tables say nothing about copies
-                write_counts(path, replace(plan.sharing[pool][name], copied=copied))
+                write_counts(path, replace(shared[pool][name], copied=copied))

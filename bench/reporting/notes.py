@@ -1,14 +1,14 @@
 """Notes under a leaderboard that follow from its plan: rows, data, methods, provenance."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ...protocols import PROTOCOLS
 from ...protocols._settings import EncoderTraining, HeadTraining
 from ...results.notes import Note
 from ...results.record import PretrainRecord, RunRecord
 from ..augmentation.conditions import in_words
-from ..data.names import set_of, split_source
+from ..data.names import TRAIN, set_of, split_source
 from ..data.registry import card
 from ..data.sharing import Sharing
 from ..grid.applicable import sentences
@@ -25,8 +25,8 @@ from .given_notes import given_notes, shared_chips
 def notes(plan: Plan) -> list[Note]:
     """Return everything that a reader needs to judge the numbers of a plan."""
     return [
-        *_conditions(plan), *_rows(plan), *given_notes(plan), *pool_notes(plan), *_datasets(plan),
-        *_provenance(plan), *_moved(plan),
+        *_conditions(plan), *_rows(plan), *given_notes(plan),
+        *pool_notes(plan), *dataset_notes(plan), *_provenance(plan), *_moved(plan),
         *_untraced(plan), *_not_applicable(plan), *_settings(plan), *_steps(plan),
     ]  # fmt: skip
 
@@ -153,7 +153,8 @@ def _copies(shared: Mapping[str, Sharing], pool: str) -> list[Note]:
     ), flag)]  # fmt: skip
 
 
-def _datasets(plan: Plan) -> list[Note]:
+def dataset_notes(plan: Plan) -> list[Note]:
+    """Describe the data sets, and copies of their test chips among their training chips."""
     found = []
     shown = {entry.planned.dataset for entry in plan.runs}
     for name in plan.grid.evaluate.datasets:
@@ -169,7 +170,24 @@ def _datasets(plan: Plan) -> list[Note]:
                 f"{copies} Sought by image, also shifted, cropped or in another rendering "
                 "(`sarbench data audit`)."
             ), copies))  # fmt: skip
+        elif name in shown:
+            found += _own_copies(name, plan)
     return found
+
+
+def _own_copies(name: str, plan: Plan) -> Iterator[Note]:
+    """State the copies of test chips among the training chips of a data set, where sought."""
+    one = plan.own.get((f"{name}{TRAIN}",), {}).get(name)
+    if one is not None and one.copied is not None:
+        tested = sum(plan.data[name].counts["test"].values())
+        flag = (
+            f"{one.copied:,} of {tested:,} test chips of {name} have a copy or near duplicate "
+            "among its training chips."
+        )
+        yield Note("Data", (
+            f"{flag} Sought by image; `sarbench data audit` names them, and writes groups by which "
+            "the set can be divided."
+        ), flag if one.copied else "")  # fmt: skip
 
 
 def _provenance(plan: Plan) -> list[Note]:

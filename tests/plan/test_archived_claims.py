@@ -92,6 +92,8 @@ EDITS: list[tuple[str, Callable[[Json], object]]] = [
     ("impossible numbers of chips of mstar_soc", lambda plan: shared(plan).update(test=10**6)),
     ("impossible numbers of chips of mstar_soc", lambda plan: shared(plan).update(vehicles=-1)),
     ("impossible numbers of chips of mstar_soc", lambda plan: shared(plan).update(copied=2426)),
+    ("impossible numbers of chips of mstar_soc", lambda plan: plan.update(own=[
+        [["mstar_soc:train"], {"mstar_soc": {**shared(plan), "copied": 2426}}]])),
 ]  # fmt: skip
 
 
