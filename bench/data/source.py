@@ -76,7 +76,7 @@ class Card:
 
     @property
     def is_of_user(self) -> bool:
-        """Whether files and cards of a user define the set, not a list or a simulator of ours."""
+        """True for a set that files and cards of a user define, not a list or simulator here."""
         return self.source.version is None and self.source.members(self) is None
 
     def copies_text(self) -> str:
