@@ -103,7 +103,16 @@ def _numbers(board: Leaderboard) -> list[Note]:
     texts += [f"No interval in {_list(where)}: {why}." for why, where in columns.items()]
     evaluation, pretraining = map(_seeds, board.seeds)
     texts.append(f"Evaluation seeds {evaluation}; pretraining seeds {pretraining}.")
-    return [*(Note("Numbers", text) for text in texts), *_incomplete(board)]
+    return [*(Note("Numbers", text) for text in texts), *_beyond(board, known), *_incomplete(board)]
+
+
+def _beyond(board: Leaderboard, known: Sequence[Cell]) -> list[Note]:
+    """Return a note if an interval passes the ends of a scale from 0 to 1."""
+    passes = [one for one in known if (one.low or 0) < 0 or (one.high or 0) > 1]
+    if not (board.measure.is_fraction and passes):
+        return []
+    flag = "Some intervals pass 0 or 100%: they are symmetric, and wide with few draws."
+    return [Note("Numbers", flag, flag)]
 
 
 def _incomplete(board: Leaderboard) -> list[Note]:

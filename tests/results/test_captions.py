@@ -43,6 +43,14 @@ def test_an_interval_over_pretraining_seeds_names_the_fixed_draws_of_labelled_ch
     assert "where any are drawn, these labelled chips (2 draws" in both
 
 
+def test_a_note_explains_intervals_that_pass_the_ends_of_the_scale():
+    """Three means 0.01 apart have a half-width of 0.0248 (Student's t of 2 degrees: 4.303)."""
+    high, low, between = (said(tabulate_scores(three({"A": v}))) for v in (0.98, 0.02, 0.97))
+    assert "Some intervals pass 0 or 100%" in high
+    assert "Some intervals pass 0 or 100%" in low
+    assert "pass 0 or" not in between
+
+
 def test_a_mean_rank_is_over_tested_columns_only():
     """Two draws are too few for a test, so the column has no ranks."""
     levels = {"A": 0.6, "B": 0.5}
