@@ -44,7 +44,8 @@ def paper_sheets(
         for protocol in dict.fromkeys(cell.protocol for cell in listed):
             part = [cell for cell in listed if cell.protocol == protocol]
             sheets.append(_side_by_side(f"{title}: {protocol}, published / measured", part))
-        sheets.append(_verdicts(f"{title}: verdicts", listed))
+        if any(cell.published for cell in listed):
+            sheets.append(_verdicts(f"{title}: verdicts", listed))
     if orders:
         sheets.append(_orders(orders))
     verdicts = [text.format(seeds=paper.seeds, margin=100 * MARGIN) for text in VERDICTS]
@@ -114,16 +115,17 @@ def _verdicts(title: str, cells: Sequence[CheckedCell]) -> Sheet:
     heads = ["where", "published", "sources", "measured", "verdict", "why", "note"]
     lines = []
     for cell in cells:
-        value = cell.published
+        if (value := cell.published) is None:
+            continue
         lines.append([
             Entry(cell.label),
             Entry(column_name(cell.column)),
-            Entry(f"{value.value:.1f} ({value.grade})" if value else "?"),
-            Entry(", ".join(value.sources) if value else ""),
+            Entry(f"{value.value:.1f} ({value.grade})"),
+            Entry(", ".join(value.sources)),
             Entry(format_cell(cell.cell) if cell.cell else "-"),
             Entry(cell.verdict),
             Entry(cell.reason),
-            Entry(value.note or "" if value else ""),
+            Entry(value.note or ""),
         ])  # fmt: skip
     return Sheet(title, [[(head, 1) for head in heads]], [lines], [])
 
