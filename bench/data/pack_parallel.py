@@ -7,13 +7,21 @@ takes a third of the time of packing. The result does not depend on the number o
 
 import ctypes
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import partial
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +36,7 @@ THREADS = 8  # of a process without others
 THREADS_EACH = 4  # of each of several processes
 PART = 8  # chips of a task for a thread
 CHUNK = 64  # chips of a task for a process
+UNKNOWN, FAILED = -1, -2  # in place of the end of a chunk
 AHEAD = 4  # tasks for each thread or process that are started before their results are needed
 # Chips for which other processes are started: it takes as long as a thousand chips of 256 px.
 FEWEST = 4096
@@ -55,7 +64,12 @@ def starts_processes(count: int, processes: int) -> bool:
     if min(processes, count // CHUNK) <= 1 or count < FEWEST:
         return False
     get_context("forkserver").set_forkserver_preload([__name__])
-    forkserver.ensure_running()
+    resource_tracker.ensure_running()  # it would end the block
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # for all of its copies
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return True
 
 
@@ -139,8 +153,8 @@ def _in_processes(
 ) -> Iterator[Packed]:
     context = get_context("forkserver")
     chunks = [entries[start : start + CHUNK] for start in range(0, len(entries), CHUNK)]
-    ends = context.RawArray("q", len(chunks) + 1)  # of each chunk in the file, as far as known
-    ends[:] = [0, *[-1] * len(chunks)]
+    ends = context.RawArray("q", len(chunks) + 1)  # of each chunk in the file
+    ends[:] = [0, *[UNKNOWN] * len(chunks)]
     shared = (context.Condition(), ends)
     with ProcessPoolExecutor(processes, context, _start, shared) as pool:
         work = partial(_pack_chunk, card, target)
@@ -154,10 +168,18 @@ _shared: list[Any] = []
 
 
 def _start(*shared: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _shared[:] = ThreadPoolExecutor(THREADS_EACH), *shared
     with suppress(OSError, AttributeError):  # without glibc nothing is set
         for parameter, value in KEPT.items():
             ctypes.CDLL(None).mallopt(parameter, value)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that gives it work was killed."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _pack_chunk(
@@ -166,12 +188,19 @@ def _pack_chunk(
     """Pack a chunk in a process of its own, and write its pixels where the chunk before ends."""
     number, entries = chunk
     threads, changed, ends = _shared
-    found = list(_in_threads(threads, card, entries, THREADS_EACH))
-    pixels = [one.pixels for one in found if isinstance(one, PackedChip)]
-    with changed:
-        changed.wait_for(lambda: ends[number] >= 0)
-        ends[number + 1] = ends[number] + sum(one.nbytes for one in pixels)
-        changed.notify_all()
+    found, size = list[Packed](), FAILED
+    try:
+        found += _in_threads(threads, card, entries, THREADS_EACH)
+        pixels = [one.pixels for one in found if isinstance(one, PackedChip)]
+        size = sum(one.nbytes for one in pixels)
+    finally:  # processes with later chunks wait
+        with changed:
+            changed.wait_for(lambda: ends[number] != UNKNOWN)
+            failed = FAILED in (ends[number], size)
+            ends[number + 1] = FAILED if failed else ends[number] + size
+            changed.notify_all()
+    if failed:
+        raise CancelledError
     if target is not None and pixels:
         with target.open("r+b") as file:
             file.seek(ends[number])

@@ -3,6 +3,8 @@
 import multiprocessing
 import shutil
 import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +55,7 @@ def test_each_chunk_is_written_where_the_one_before_ends(pool: Path, tmp_path: P
     target = tmp_path / "pixels"
     target.touch()
     ends = [0, -1, -1, -1]
-    pack_parallel._start(threading.Condition(), ends)
+    pack_parallel._shared[:] = ThreadPoolExecutor(2), threading.Condition(), ends
     sent: dict[int, list] = {}
 
     def pack(number: int) -> None:
@@ -69,6 +71,20 @@ def test_each_chunk_is_written_where_the_one_before_ends(pool: Path, tmp_path: P
     assert target.read_bytes() == expected(entries)
     assert isinstance(sent[0][7], UnreadableImageError)
     assert sent[2][-1][:2] == ((12, 12), "uint8")
+
+
+def test_chunks_after_one_that_fails_do_not_wait_for_it(pool: Path, tmp_path: Path):
+    """The first chunk fails by an error that no file explains."""
+    (tmp_path / "pixels").touch()
+    ends = [0, -1, -1, -1]
+    pack_parallel._shared[:] = ThreadPoolExecutor(2), threading.Condition(), ends
+    broken = [replace(one, file=None) for one in entries_of(pool)]
+    with pytest.raises(AttributeError):
+        pack_parallel._pack_chunk(POOL, tmp_path / "pixels", (0, broken[:4]))
+    for number in (1, 2):
+        with pytest.raises(CancelledError):
+            pack_parallel._pack_chunk(POOL, tmp_path / "pixels", (number, entries_of(pool)[:4]))
+    assert ends == [0, -2, -2, -2]
 
 
 def test_an_unreadable_file_is_an_error_at_its_place(pool: Path, tmp_path: Path):
