@@ -14,7 +14,7 @@ from ..grid.schema import bundled_grids
 from ..grid.seed_warnings import claim_warning
 from ..grid.seen_names import seen_lines
 from ..plan.before_work import check_files, move_aside
-from ..plan.comparability import recipe_lines
+from ..plan.comparability import code_warnings, recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause
 from ..plan.given_warnings import given_warnings
@@ -47,7 +47,7 @@ def plan(request: Request, as_json: Json = False) -> None:
     made = request.plan()
     if not request.of_archive:
         update_from_queue(request.store, made, warn)
-        for line in given_warnings(made, request.store.root):
+        for line in (*given_warnings(made, request.store.root), *code_warnings(made)):
             warn(line)
     if claim := claim_warning(request.grid):
         warn(claim)
@@ -138,7 +138,7 @@ def run_grid(
         failed = run_grid(request.trials(made.tuning), device, workers, threads)
         made = request.plan()
     made = prepare_missing(request, made)
-    for line in given_warnings(made, request.store.root):
+    for line in (*given_warnings(made, request.store.root), *code_warnings(made)):
         warn(line)
     resources = []
     if force or made.jobs():  # a missing device is an error before anything is moved aside

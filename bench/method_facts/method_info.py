@@ -115,6 +115,12 @@ def plugin_digest(name: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def plugin_state(name: str) -> str | None:
+    """Return the digest of a method's files; None for a bundled one, and without its files."""
+    files = entry_points(group="sarbench.methods", name=name) or _folders.files().get(name)
+    return plugin_digest(name) if files and name not in _registry.own_names() else None
+
+
 def _sources(package: str) -> list[Path]:
     """Return the source files of a package or of a single-file module."""
     try:

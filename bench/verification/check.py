@@ -10,6 +10,7 @@ from ..data.find_set import Splits
 from ..data.set_descriptions import FOLDER, every_set, read_checked_set
 from ..data.splits import DamagedSetError
 from ..identity import KINDS, Kind
+from ..plan.comparability import mixed_code
 from ..plan.plan import Plan
 from ..store.records import UNWEIGHTED, DamagedRecordError, Store
 from ..store.run_predictions import PREDICTIONS_FILE
@@ -157,7 +158,8 @@ def check_plan(
         for name in plan.needs()
         if name not in plan.data
     ]  # fmt: skip
-    return replace(found, findings=[*unknown, *found.findings])
+    mixed = [Finding("code", plan.grid.name, text) for text in mixed_code(plan)]
+    return replace(found, findings=[*unknown, *mixed, *found.findings])
 
 
 def refuse_false_runs(plan: Plan, store: Store, on_progress: OnProgress) -> None:
