@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,12 @@ class Store:
             return {e.name for e in os.scandir(self.root / kind) if "." not in e.name}
         except FileNotFoundError:
             return set()
+
+    def records(self, kind: Kind) -> Iterator[Any]:
+        """Yield every record of the store, by key; errors as of `read`."""
+        for key in sorted(self.keys(kind)):
+            if (record := self.read(kind, key)) is not None:
+                yield record
 
     def content(self, path: Path, largest: int | None = None) -> bytes:
         """Return the content of a file of the store; arguments and errors as of `read_file`."""
