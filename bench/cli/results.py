@@ -3,10 +3,8 @@
 import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
-from zipfile import ZipFile
 
 import typer
 
@@ -38,6 +36,7 @@ from ..seeding import stream
 from ..store.archive import MANIFEST
 from ..store.atomic import write_atomic
 from ..suggest import RequestError
+from ..verification.declaration import manifest_digest
 from .app import err, json_text, out, print_status, text_width
 from .completion import complete_method
 from .grid_arguments import Request, grid_command
@@ -288,8 +287,7 @@ def _report_figure(request: Request, name: str, target: Path) -> None:
     words = [request.path.name, "--figure", name, *_filter_words(request.part)]
     about = {"Description": shlex.join(["sarbench", "report", *words])}
     if request.of_archive:
-        with ZipFile(request.path) as archive:
-            digest = sha256(archive.read(MANIFEST)).hexdigest()
+        digest = manifest_digest(request.path)
         about["Source"] = f"{request.path.name}, SHA-256 of its {MANIFEST}: {digest}"
     drawn = write_figure(request.results(), request.store, name, target, about)
     out.file.write(f"{drawn.title}\n\n{drawn.caption}\n")
