@@ -21,8 +21,6 @@ from ..store.run_predictions import PREDICTIONS_FILE, DamagedPredictionsError
 from ..suggest import shortened
 from ..verification.verify_run import UNCHECKED, Problem, RunVerifier
 
-__all__ = ["ChipPredictions", "DamagedPredictionsError"]
-
 UNCHECKED_WORDS = {
     "missing": "scores whose predictions are missing",
     "unscored": "scores on data sets whose test labels are not known here",

@@ -16,11 +16,9 @@ from ..notes import MORE, text_notes
 from .blocks import blocks
 from .html import html_sheet
 from .latex import latex_document
-from .sheets import Entry, Sheet, format_cell, lay_out
+from .sheets import Entry, Sheet, lay_out
 
 HEAD = 16  # most letters in a line of a header in text
-
-__all__ = ["FORMATS", "format_cell", "render", "render_sheets"]
 
 
 def render(
