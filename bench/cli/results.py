@@ -15,7 +15,7 @@ from ...results.metric import BUILT_IN, RECALL
 from ...results.published.sheets import paper_sheets
 from ...results.scores import Column
 from ...results.tables.part_scores import OF_CLASSES, PartScores, PartWords, part_lines, part_sheets
-from ...results.tables.render import FORMATS, STYLES, csv_text, render, render_sheets
+from ...results.tables.render import FORMATS, STYLES, SUFFIXES, csv_text, render, render_sheets
 from ...results.tables.sheets import LAYOUTS
 from ..plan.filters import Filters
 from ..reporting.breakdown import BY, breakdown, words_of
@@ -62,12 +62,6 @@ FILTER_OPTIONS = {
     "conditions": "--condition",
 }  # fmt: skip
 PAPER_HELP = f"{', '.join((*STYLES, 'json'))}; default: that of --out, or text"
-
-
-SUFFIXES = {
-    ".txt": "text", ".md": "markdown", ".tex": "latex", ".html": "html", ".csv": "csv",
-    ".json": "json",
-}  # fmt: skip
 
 
 def chosen_format(

@@ -169,3 +169,7 @@ STYLES: dict[str, Callable[[list[Sheet]], str]] = {
     "html": lambda sheets: "\n".join(map(html_sheet, sheets)) + "\n",
 }
 FORMATS = (*STYLES, "csv", "json")
+SUFFIXES = {
+    ".txt": "text", ".md": "markdown", ".tex": "latex", ".html": "html", ".csv": "csv",
+    ".json": "json",
+}  # fmt: skip
