@@ -26,7 +26,7 @@ from ..verification.declaration import (
     read_declaration,
     rows_of,
 )
-from .html_report import report_of
+from .html_report import OnStep, report_of
 from .method_pages import Board, page_of_method
 from .named_figure import NamedFigure, figure_name
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 MARKER = "site.json"  # in the folder of a site, which may then be replaced
 FORMAT = "sarbench site"
 TITLE = "sarbench: leaderboards"
-OnStep = Callable[[str], None]
 RunFrame = Callable[[Plan], "DataFrame"]
 
 
