@@ -163,7 +163,8 @@ def execute(
         with recording_failures("evaluate", every, store, report, device) as failed:
             digests = runs[0].data_digest, runs[0].split_digest
             chips = open_version(card_of(dataset), *digests, store.prepared)
-            readouts = {run.settings["readout"] for run in runs if _reads_features(run)}
+            read = [run for run in runs if PROTOCOLS[run.protocol].kind == "features"]
+            readouts = {run.settings["readout"] for run in read}
             evaluation = Evaluation(
                 starts[runs[0].start], chips, store, resources, readouts,
                 lambda text, every=every: report(Event("warning", "evaluate", every, text)),
@@ -230,10 +231,6 @@ def _pretrain(
             )
         report(Event("done", "pretrain", [key], job.label))
     return [one for one in failed if store.read("pretrain", one) is None]
-
-
-def _reads_features(run: Run) -> bool:
-    return PROTOCOLS[run.protocol].kind == "features"
 
 
 @contextmanager

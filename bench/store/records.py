@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ...results.record import Attempt, PretrainRecord, RunRecord
+from ...results.record import Attempt, PretrainRecord, RunRecord, digest_json
 from ..identity import Kind
 from .atomic import NoSpaceError, is_full, link_once, no_space, read_file, sync, writing
 from .run_predictions import NAMES, REDO, read_predictions
@@ -124,7 +124,7 @@ class Store:
             raise DamagedRecordError(f"{path} cannot be read: {error.strerror}") from None
         try:
             record = MODELS[kind].model_validate_json(text)
-            found = key if record.identity == identity else record.computed_key()
+            found = key if record.identity == identity else digest_json(record.identity)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "the file"
