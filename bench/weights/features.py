@@ -129,7 +129,7 @@ def check_readout(encoder: nn.Module, readout: str) -> None:
 
 def features(
     encoder: nn.Module, input_px: int, chips: Iterator[Chip], readout: str
-) -> Iterator[tuple[list[str], Float[Tensor, "B *rest"]]]:
+) -> Iterator[tuple[list[str], Float[Tensor, " B *rest"]]]:
     """Yield the ids and features of chips in chunks.
 
     Chips of another size are resized as in an evaluation; those of `input_px` pass unchanged.
