@@ -24,7 +24,6 @@ from sarbench.results.page.templates import _environment
 
 ROOT = Path(__file__).parents[2]
 TRIALS = ROOT / "results" / "archive" / "tuning_trials.zip"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NO_ICON = '<link rel="icon" href="data:,">'  # without it browsers request one
 LINK = re.compile(r'(?:href|src)="([^"]*)"')
 EVIL = '<img src=x onerror="alert(1)"> & "quoted"'
@@ -212,23 +211,9 @@ def test_the_command_writes_real_figures(tmp_path: Path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["site"]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
-
-
 @pytest.mark.slow
-def test_the_site_works_in_a_browser_and_by_keyboard(made: Path, browser):
-    tab, said, asked = browser.new_page(viewport={"width": 1400, "height": 900}), [], []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
+def test_the_site_works_in_a_browser_and_by_keyboard(made: Path, open_tab):
+    tab, said, asked = open_tab(1400, 900)
     tab.goto((made / "index.html").as_uri())
     assert "2 of 2 boards, 12 rows shown." in tab.locator("#shown").inner_text()
     tab.keyboard.press("Tab")
