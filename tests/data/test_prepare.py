@@ -17,7 +17,6 @@ from PIL import Image
 from sarbench.bench.data import packed, packing, registry
 from sarbench.bench.data import prepare as preparing
 from sarbench.bench.data.files import DatasetNotFoundError
-from sarbench.bench.data.images import UnreadableImageError
 from sarbench.bench.data.listing import ConflictingCopiesError, DatasetMismatchError
 from sarbench.bench.data.packed import DamagedPreparedError
 from sarbench.bench.data.prepare import is_current, prepare, summary
@@ -25,6 +24,7 @@ from sarbench.bench.data.registry import card
 from sarbench.bench.data.show import draw_chips
 from sarbench.bench.data.sources import fusar_ship, mstar, synthetic
 from sarbench.bench.data.sources.synthetic import SyntheticSet
+from sarbench.bench.data.unreadable import UnreadableImageError
 from sarbench.bench.data.verify import verify
 from sarbench.bench.store.atomic import NoSpaceError
 
