@@ -15,10 +15,10 @@ from ..data.chips import Chips
 from ..data.find_set import describe_set, prepare_set
 from ..data.inventory import known_sets, phoenix_folder, unknown_folders, unusable_cards
 from ..data.names import card_of, place_of, split_name, stored_name
-from ..data.pack_parallel import cores
 from ..data.packed import Summary
 from ..data.prepare import facts_note, is_current
 from ..data.registry import describe, pool_unless_labelled
+from ..processes import cores
 from ..store.records import Store
 from ..store.step_times import write_step_time
 from ..suggest import RequestError

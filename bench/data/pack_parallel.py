@@ -6,9 +6,7 @@ takes a third of the time of packing. The result does not depend on the number o
 """
 
 import ctypes
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -21,12 +19,13 @@ from concurrent.futures import (
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import partial
-from multiprocessing import forkserver, get_context, parent_process, resource_tracker
+from multiprocessing import forkserver, get_context, resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from ..processes import end_with_parent
 from .files import ImageFile
 from .packing import PackedChip, pack_entry, size_only, without_pixels
 from .source import Card, Entry
@@ -47,13 +46,6 @@ KEPT = {M_TRIM_THRESHOLD: 1 << 28, M_MMAP_THRESHOLD: 1 << 25}
 Packed = PackedChip | UnreadableImageError
 Sent = tuple[Any, ...]  # what a process found out about a chip, without its pixels
 T = TypeVar("T")
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def starts_processes(count: int, processes: int) -> bool:
@@ -168,18 +160,11 @@ _shared: list[Any] = []
 
 
 def _start(*shared: Any) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _shared[:] = ThreadPoolExecutor(THREADS_EACH), *shared
     with suppress(OSError, AttributeError):  # without glibc nothing is set
         for parameter, value in KEPT.items():
             ctypes.CDLL(None).mallopt(parameter, value)
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that gives it work was killed."""
-    if parent := parent_process():
-        parent.join()
-        os._exit(1)
 
 
 def _pack_chunk(
