@@ -46,6 +46,11 @@ class Provenance(Strict):
         description="of the GPU, or without one of the process (on systems other than Linux: since "
         "the process started); of the first of several processes",
     )
+    plugin: str | None = Field(
+        default=None,
+        description="of a pretraining by a method of another package or of a folder: digest of "
+        "its source files at the start; null for other records and in older ones",
+    )
 
 
 class Record(Strict):
@@ -55,10 +60,6 @@ class Record(Strict):
     key: str
     identity: dict[str, Any]
     provenance: Provenance
-
-    def computed_key(self) -> str:
-        """Return the key of `identity`."""
-        return digest_json(self.identity)
 
 
 class Architecture(Strict):

@@ -14,7 +14,7 @@ from ..grid.schema import bundled_grids
 from ..grid.seed_warnings import claim_warning
 from ..grid.seen_names import seen_lines
 from ..plan.before_work import check_files, move_aside
-from ..plan.comparability import recipe_lines
+from ..plan.comparability import code_warnings, recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause
 from ..plan.given_warnings import given_warnings
@@ -47,7 +47,7 @@ def plan(request: Request, as_json: Json = False) -> None:
     made = request.plan()
     if not request.of_archive:
         update_from_queue(request.store, made, warn)
-        for line in given_warnings(made, request.store.root):
+        for line in (*given_warnings(made, request.store.root), *code_warnings(made)):
             warn(line)
     if claim := claim_warning(request.grid):
         warn(claim)
@@ -138,7 +138,7 @@ def run_grid(
         failed = run_grid(request.trials(made.tuning), device, workers, threads)
         made = request.plan()
     made = prepare_missing(request, made)
-    for line in given_warnings(made, request.store.root):
+    for line in (*given_warnings(made, request.store.root), *code_warnings(made)):
         warn(line)
     resources = []
     if force or made.jobs():  # a missing device is an error before anything is moved aside
@@ -217,7 +217,7 @@ def _report_elsewhere(made: Plan, pretrainings: set[str]) -> set[str]:
 @app.command()
 def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None) -> None:
     """Run the bundled demo grid on this machine and print its leaderboard."""
-    from ...results.tables.render import render
+    from ...results.tables.render import SUFFIXES, render
     from ..reporting.leaderboard import leaderboard, predictions_of
 
     request = Request(bundled_grids()["demo"], runs, DATA)
@@ -226,9 +226,9 @@ def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None)
     made = request.plan()
     board = leaderboard(made, predictions=predictions_of(made, request.store), gain=True)
     folder = request.store.root / "tables"
-    for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
-        path = folder / f"demo.{ending}"
-        write_atomic(path, render(board, style, width=text_width(path)))
+    for suffix in (".txt", ".md", ".csv", ".json"):
+        path = folder / f"demo{suffix}"
+        write_atomic(path, render(board, SUFFIXES[suffix], width=text_width(path)))
     out.file.write(render(board, "text", width=text_width()))
     out.print(f"\n{request.grid.about.strip()}")
     out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {request.store.root}")

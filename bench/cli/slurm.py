@@ -10,6 +10,7 @@ import typer
 from ..contract.plugins import check_contracts
 from ..grid.schema import GridError
 from ..grid.seed_warnings import claim_warning
+from ..plan.comparability import code_warnings
 from ..plan.entry import Entry
 from ..plan.failure_class import CLASSES
 from ..plan.plan import Plan, counted
@@ -88,6 +89,8 @@ def submit_work(
     made = prepare_missing(request, made)
     methods = [entry.planned.method for entry in made.pretrain]
     check_contracts(store, methods, warn, print_status)
+    for line in code_warnings(made):
+        warn(line)
 
     def ask(plan: Plan, states: JobStates, wanted: set[str]) -> dict[str, Asked]:
         asked, reasons = more_resources(plan, states, wanted, profile, site)

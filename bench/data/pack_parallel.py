@@ -5,7 +5,6 @@ a part holds Python's lock; they write pixels themselves, since copying them to 
 takes a third of the time of packing. The result does not depend on the number of either.
 """
 
-import ctypes
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,6 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from functools import partial
 from multiprocessing import forkserver, get_context, resource_tracker
 from pathlib import Path
@@ -25,7 +23,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..processes import end_with_parent
+from ..machine import end_with_parent, keep_freed_memory
 from .files import ImageFile
 from .packing import PackedChip, pack_entry, size_only, without_pixels
 from .source import Card, Entry
@@ -39,9 +37,6 @@ UNKNOWN, FAILED = -1, -2  # in place of the end of a chunk
 AHEAD = 4  # tasks for each thread or process that are started before their results are needed
 # Chips for which other processes are started: it takes as long as a thousand chips of 256 px.
 FEWEST = 4096
-# Of mallopt in glibc: a process that packs keeps the memory of a chunk for the next one.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT = {M_TRIM_THRESHOLD: 1 << 28, M_MMAP_THRESHOLD: 1 << 25}
 
 Packed = PackedChip | UnreadableImageError
 Sent = tuple[Any, ...]  # what a process found out about a chip, without its pixels
@@ -162,9 +157,7 @@ _shared: list[Any] = []
 def _start(*shared: Any) -> None:
     end_with_parent()
     _shared[:] = ThreadPoolExecutor(THREADS_EACH), *shared
-    with suppress(OSError, AttributeError):  # without glibc nothing is set
-        for parameter, value in KEPT.items():
-            ctypes.CDLL(None).mallopt(parameter, value)
+    keep_freed_memory(1 << 28, 1 << 25)  # of a chunk for the next one
 
 
 def _pack_chunk(

@@ -14,7 +14,7 @@ from multiprocessing.connection import wait
 
 from ...results.record import Attempt
 from ..identity import Job, Resources
-from ..processes import cores
+from ..machine import cores
 from ..store.atomic import NoSpaceError
 from ..store.attempts import make_attempt
 from ..store.records import Store

@@ -74,7 +74,7 @@ def inspect_method(name: str) -> MethodInfo:
     )
 
 
-def check_config(name: str, config: dict[str, Any], folder: Path | None = None) -> None:
+def check_config(name: str, config: dict[str, Any], folder: Path | None) -> None:
     """Build a method's `Config`, which raises an error for settings that are not allowed.
 
     Settings that `fits` cached in `folder` are known to be allowed.
@@ -113,6 +113,12 @@ def plugin_digest(name: str) -> str:
         for path in _folders.sources(file):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def plugin_state(name: str) -> str | None:
+    """Return the digest of a method's files; None for a bundled one, and without its files."""
+    files = entry_points(group="sarbench.methods", name=name) or _folders.files().get(name)
+    return plugin_digest(name) if files and name not in _registry.own_names() else None
 
 
 def _sources(package: str) -> list[Path]:

@@ -6,10 +6,10 @@ from typing import Any
 from ...results.record import Architecture, PretrainRecord
 from ..grid.expand import PlannedPretraining
 from ..identity import Recipe
-from .entry import Entry
+from ..method_facts.method_info import plugin_state
 from .plan import Plan
+from .trainings import Start
 
-Start = Entry[PlannedPretraining]
 NOT_COMPUTE = "The same chips and epochs are not the same compute."
 SHOWN = 3  # rows of one group that are named
 
@@ -47,6 +47,37 @@ def _listed(rows: dict[str, dict[str, None]]) -> str:
     if len(names) > SHOWN:
         parts[-1] = f"{value}: all other rows."
     return " ".join(parts)
+
+
+def mixed_code(plan: Plan) -> list[str]:
+    """Return a sentence for each method that was pretrained from several states of its files."""
+    return [
+        f"{label} was pretrained from {len(states)} states of its files ({', '.join(states)}) "
+        "under one version, so its scores may belong to different methods: raise `version` in its "
+        "class and run the grid again"
+        for label, states in _states(plan).values()
+        if len(states) > 1
+    ]
+
+
+def code_warnings(plan: Plan) -> list[str]:
+    """Return what `mixed_code` does, and a sentence for each method whose files have changed."""
+    return mixed_code(plan) + [
+        f"the files of {label} have changed since it was pretrained (state {', '.join(states)}, "
+        f"now {now}), and its version has not: if the change moves a score, raise `version` in its "
+        "class"
+        for name, (label, states) in _states(plan).items()
+        if (now := plugin_state(name)) and now not in states
+    ]
+
+
+def _states(plan: Plan) -> dict[str, tuple[str, list[str]]]:
+    """Return label and states of the files, as far as known, of each method of other packages."""
+    found: dict[str, dict[str, None]] = {}
+    for entry in plan.pretrain:
+        if isinstance(entry.record, PretrainRecord) and (state := entry.record.provenance.plugin):
+            found.setdefault(entry.planned.method, {})[state] = None
+    return {name: (plan.methods[name].label, list(states)) for name, states in found.items()}
 
 
 def compute_note(plan: Plan) -> str:

@@ -19,6 +19,7 @@ from ..given_identity import given_of
 from ..identity import Pretraining, Resources
 from ..method_facts.architecture import architecture_of
 from ..method_facts.build import build_method
+from ..method_facts.method_info import plugin_state
 from ..store.progress import Progress
 from ..store.provenance import Clock
 from ..store.records import Store
@@ -87,7 +88,7 @@ def pretrain(
 
     with claim(identity, store, resources, ranks, should_stop) as claimed:
         if not claimed.done:
-            clock = Clock(resources, ranks.count)
+            clock = Clock(resources, ranks.count, plugin_state(identity.method))
             outcome: dict[str, Any] = {
                 "steps": 0, "images_per_s": 0.0, "final_loss": None, "feature_spread": None,
                 "collapsed_step": None,

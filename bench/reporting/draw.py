@@ -10,7 +10,7 @@ from typing import Any
 
 from ...results.figures.style import DPI, save
 from ..data.prepare import NotPreparedError
-from ..processes import cores, start_worker
+from ..machine import cores, start_worker
 from ..suggest import RequestError
 from .named_figure import NamedFigure
 

@@ -16,7 +16,7 @@ from ..grid.expand import pools_of
 from ..grid.schema import describe_pool
 from ..identity import from_json, to_json
 from ..plan.budget import budget_note
-from ..plan.comparability import compute_note, differences
+from ..plan.comparability import compute_note, differences, mixed_code
 from ..plan.plan import Plan, describe_pretraining
 from ..plan.tuning import tuning_note
 from .given_notes import given_notes, shared_chips
@@ -213,6 +213,7 @@ def _provenance(plan: Plan) -> list[Note]:
     if commits := sorted({one.commit[:10] for one in made}):
         dirty = " with uncommitted changes" if any(one.dirty for one in made) else ""
         found.append(Note("Provenance", f"Code: commit {', '.join(commits)}{dirty}."))
+    found += [Note("Provenance", f"{text}.", f"{text}.") for text in mixed_code(plan)]
     if len(devices := sorted({one.device for one in made})) > 1:
         found.append(Note("Provenance", (
             f"Runs were computed on different devices ({', '.join(devices)}), which changes scores "

@@ -70,8 +70,8 @@ class Clock:
         before_s: Seconds that earlier processes spent on the same work before they were stopped.
     """
 
-    def __init__(self, resources: Resources, processes: int = 1) -> None:
-        self._resources, self._processes = resources, processes
+    def __init__(self, resources: Resources, processes: int = 1, plugin: str | None = None) -> None:
+        self._resources, self._processes, self._plugin = resources, processes, plugin
         self._started, self._began, self.before_s = now(), time.monotonic(), 0.0
         _reset_peak(resources.device)
 
@@ -103,6 +103,7 @@ class Clock:
             wall_s=round(wall_s, 3),
             gpu_s=round(wall_s * self._processes, 3) if on_gpu else 0.0,
             peak_memory_mb=round(_peak_mb(self._resources.device), 1),
+            plugin=self._plugin,
         )
 
 

@@ -1,11 +1,13 @@
 """Sentences about rows that differ in more than their method."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import stores
 
 from sarbench.bench.grid.schema import read_grid
-from sarbench.bench.plan.comparability import compute_note, differences
+from sarbench.bench.method_facts.method_info import plugin_state
+from sarbench.bench.plan.comparability import code_warnings, compute_note, differences, mixed_code
 from sarbench.bench.plan.plan import Plan, make_plan
 from sarbench.bench.store.records import Store
 from sarbench.results.record import Architecture
@@ -90,3 +92,37 @@ def test_records_without_an_architecture_have_no_compute(tmp_path):
     plan = planned(tmp_path, '["mae", "fg_mae"]', recorded=False)
     assert differences(plan) == {}
     assert compute_note(plan) == ""
+
+
+def with_states(plan: Plan, **states: str) -> Plan:
+    """Return a plan whose records name the states of the files of some methods."""
+    entries = []
+    for entry in plan.pretrain:
+        record = entry.record
+        made = record.provenance.model_copy(update={"plugin": states[entry.planned.method]})
+        entries.append(replace(entry, record=record.model_copy(update={"provenance": made})))
+    return replace(plan, pretrain=entries)
+
+
+def test_a_method_pretrained_from_two_states_of_its_files_is_named(tmp_path):
+    one = with_states(planned(tmp_path, '["mae", "fg_mae"]'), mae="aa", fg_mae="bb")
+    assert mixed_code(one) == []
+    other = with_states(one, mae="cc", fg_mae="bb")
+    (line,) = mixed_code(replace(one, pretrain=one.pretrain + other.pretrain))
+    assert line.startswith("MAE was pretrained from 2 states of its files (aa, cc) under one")
+
+
+def test_files_that_changed_since_the_pretraining_are_named(tmp_path, package, monkeypatch):
+    package("plugin_blur", "version = 1")
+    known = plugin_state("plugin_blur")
+    assert known is not None
+    assert plugin_state("mae") is None  # bundled
+    assert plugin_state("absent") is None
+    plan = with_states(planned(tmp_path, '["mae"]'), mae=known)
+    for entry in plan.pretrain:
+        entry.planned = replace(entry.planned, method="plugin_blur")
+    plan = replace(plan, methods={"plugin_blur": plan.methods["mae"]})
+    assert code_warnings(plan) == []
+    (tmp_path / "plugin_blur.py").write_text("version = 1  # changed")
+    (line,) = code_warnings(plan)
+    assert f"(state {known}, now {plugin_state('plugin_blur')})" in line

@@ -11,7 +11,7 @@ FIRST = """
 import os, sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from sarbench.bench.processes import start_worker
+from sarbench.bench.machine import start_worker
 
 pool = ProcessPoolExecutor(1, get_context("spawn"), start_worker)
 for line in sys.stdin:
