@@ -7,6 +7,7 @@ from PIL import Image
 
 from sarbench.bench.cli import data
 from sarbench.bench.cli.grid_arguments import Request
+from sarbench.bench.plan import pool_copies
 
 GRID = """
 name = "changed"
@@ -36,6 +37,7 @@ def test_changed_files_are_packed_as_another_version_which_is_named(tmp_path: Pa
     (tmp_path / "grid.toml").write_text(GRID)
     said = []
     monkeypatch.setattr(data, "print_status", said.append)
+    monkeypatch.setattr(pool_copies, "audit_pools", lambda *_: None)
 
     def prepared() -> str:
         request = Request(Path("grid.toml"), Path("runs"), Path("data"))

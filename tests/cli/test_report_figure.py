@@ -154,7 +154,10 @@ def test_an_unknown_figure_is_refused_with_the_names_that_the_grid_has(
 ):
     out = tmp_path / "x.svg"
     done = made.here("report", made.grid, *filters, "--figure", "shots", "--out", out, status=2)
-    assert "unknown figure 'shots'. Allowed: attention, " in done.stderr
+    assert (
+        "unknown figure 'shots'. Did you mean 'shots-synthetic-linear'? Allowed: attention, "
+        in done.stderr
+    )
     assert shots in done.stderr
     assert "missing: score over compute: no finished pretraining with compute" in done.stderr
     assert not out.exists()
