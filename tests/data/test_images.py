@@ -183,20 +183,47 @@ def test_the_size_in_a_header_of_a_bomb_is_an_error_and_not_a_crash():
             function(data, "a.bmp")
 
 
-@pytest.mark.parametrize("damage", ["cut in its first line", "class 0", "type"])
+def crashes_scipy(data: bytearray, damage: str) -> None:
+    """Change a MAT file of one float array so that SciPy, alone, ends the process."""
+    assert data[0x88:0x90] == struct.pack("<2I", 6, 8)  # flags
+    assert data[0xB0:0xB4] == struct.pack("<I", 7)  # type of the pixels
+    if damage == "size of the flags":  # SciPy ignores it
+        data[0x8C:0x90] = struct.pack("<I", 0x7FFFFFFF)
+        data[0xB0:0xB4] = struct.pack("<I", 8)
+    elif damage == "size of the matrix":  # the pixels are no longer in it
+        data[0x84:0x88] = struct.pack("<I", 0xB0 - 0x88)
+        data[0xB0:0xB4] = struct.pack("<I", 14)
+    else:
+        data[0xB0:0xB4] = struct.pack("<I", 14 if damage == "matrix as pixels" else 0x3A09)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["cut in its first line", "class 0", "type", "matrix as pixels", "size of the flags",
+     "size of the matrix"],
+)  # fmt: skip
 def test_the_error_names_a_damaged_matlab_file(damage: str):
     file = io.BytesIO()
     scipy.io.savemat(file, {"a": AMPLITUDE})
     data = bytearray(file.getvalue())
     if damage == "class 0":
         data[0x90] = 0
-    elif damage == "type":  # of the pixels; SciPy looks it up in a table of 20
-        assert data[0xB0:0xB4] == struct.pack("<I", 7)
-        data[0xB0:0xB4] = struct.pack("<I", 0x3A09)
-    else:
+    elif damage.startswith("cut"):
         del data[46:]
+    else:
+        crashes_scipy(data, damage)
     with pytest.raises(UnreadableImageError, match=r"a\.mat: is not a readable MAT file .*-v7"):
         decode_image(bytes(data), "a.mat")
+
+
+def test_a_matlab_file_of_other_arrays_is_answered_with_their_names():
+    file = io.BytesIO()
+    scipy.io.savemat(file, {"note": "text", "parts": {"chip": AMPLITUDE}})
+    with pytest.raises(UnreadableImageError, match="it holds note, parts"):
+        decode_image(file.getvalue(), "a.mat")
+    file = io.BytesIO()
+    scipy.io.savemat(file, {"note": "text", "parts": {"chip": AMPLITUDE}, "chip": AMPLITUDE})
+    np.testing.assert_array_equal(decode_image(file.getvalue(), "a.mat"), AMPLITUDE)
 
 
 def test_errors_name_empty_missing_and_other_files(tmp_path: Path):
