@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from os import fsencode, walk
 from pathlib import Path, PurePosixPath
 from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFSOCK, S_ISREG
@@ -236,7 +236,20 @@ def _unpack_tar(
             with copy.open("wb") as target:
                 shutil.copyfileobj(stream, target)
             found.append(ImageFile(below / name, copy, (info.size, int(info.mtime))))
+        _check_end(archive)
     return found
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Raise ReadError unless only zeros follow the last member: tarfile ends quietly at damage."""
+    stream = archive.fileobj
+    if stream is None:
+        return
+    stream.seek(archive.offset)
+    block = stream.read(tarfile.BLOCKSIZE)
+    rest = iter(partial(stream.read, 2**16), b"")
+    if len(block) < tarfile.BLOCKSIZE or any(block) or any(map(any, rest)):
+        raise tarfile.ReadError("it is cut or damaged; make or fetch it again")
 
 
 def _member_name(name: str, archive: Path, wanted: Wanted) -> PurePosixPath | None:

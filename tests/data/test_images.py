@@ -1,5 +1,6 @@
 """Images keep their stored values, or an error names them."""
 
+import gzip
 import io
 import struct
 import tarfile
@@ -290,6 +291,38 @@ def test_an_archive_member_with_a_path_out_of_the_archive_is_refused(tmp_path: P
         with refused, open_source(place / name):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["inside"]
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+@pytest.mark.parametrize("damage", ["none", "checksum", "empty header", "cut", "two in a row"])
+def test_a_tar_that_is_cut_or_damaged_loses_no_image_quietly(
+    tmp_path: Path, damage: str, suffix: str
+):
+    file, ends = io.BytesIO(), []
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for number in range(4):
+            archive.add(save(tmp_path / f"{number}.png", GREY), f"{number}.png")
+            (tmp_path / f"{number}.png").unlink()
+            ends.append(archive.offset)
+    data = bytearray(file.getvalue())
+    if damage == "checksum":
+        data[ends[1] + 140 : ends[1] + 180] = bytes(40)
+    elif damage == "empty header":
+        data[ends[1] : ends[1] + 512] = bytes(512)
+    elif damage == "cut":
+        del data[ends[1] :]
+    elif damage == "two in a row":
+        data *= 2
+    (tmp_path / f"a.{suffix}").write_bytes(gzip.compress(data) if suffix == "tar.gz" else data)
+    if damage == "none":
+        with open_source(tmp_path) as files:
+            assert len(files) == 4
+        return
+    with (
+        pytest.raises(UnreadableImageError, match=rf"a\.{suffix}: .*cut or damaged; make or fetch"),
+        open_source(tmp_path),
+    ):
+        pass
 
 
 def test_the_error_names_a_damaged_archive(tmp_path: Path):
