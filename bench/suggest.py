@@ -1,4 +1,4 @@
-"""Wrong requests: their exception, and the message for an unknown name."""
+"""Wrong requests: their exception, the message for an unknown name, and names in a message."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -19,3 +19,10 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
     near = nearest(name, allowed)
     hint = f" Did you mean {near!r}?" if near else ""
     return f"unknown {kind} {name!r}.{hint} Allowed: {', '.join(allowed)}"
+
+
+def shortened(names: Iterable[str], most: int = 8, joint: str = "; ") -> str:
+    """Return the first names, and the number of the others; `joint` is a line end for lines."""
+    every = list(names)
+    gap = joint if joint == "\n" else " "
+    return joint.join(every[:most]) + (f"{gap}and {len(every) - most} more" * (len(every) > most))

@@ -159,7 +159,7 @@ def is_given(encoder: nn.Module) -> bool:
     return isinstance(encoder, GivenEncoder | GivenTimmEncoder | HiViTEncoder)
 
 
-def continued_encoder(encoder: GivenConfig | TimmConfig, drop_path: float = 0.0) -> nn.Module:
+def continued_encoder(encoder: GivenConfig | TimmConfig, drop_path: float) -> nn.Module:
     """Return the network from whose weights a pretraining continues, before they are loaded."""
     return given_encoder(encoder, InputChannels.of(encoder.input or InputConfig()), drop_path)
 

@@ -74,7 +74,7 @@ class Batch:
     gather: Callable[[Tensor], Tensor] = field(default=_own_rows)
 
 
-Loss = tuple[Float[Tensor, ""], Shaped[Tensor, "B *rest"] | None]
+Loss = tuple[Float[Tensor, ""], Shaped[Tensor, " B *rest"] | None]
 
 
 def _from_rng(init: Callable[..., None]) -> Callable[..., None]:

@@ -25,7 +25,7 @@ class NotConvergedError(ValueError):
     """A classifier with weights or scores that are not finite."""
 
 
-def count_not_finite(values: Float[Tensor, "N *rest"]) -> int:
+def count_not_finite(values: Float[Tensor, " N *rest"]) -> int:
     """Return the number of chips with a value that is NaN or infinite; no copy if there is none."""
     if torch.stack(values.aminmax()).isfinite().all():
         return 0

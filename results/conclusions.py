@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .metric import ACCURACY, Metric
+from .metric import Metric
 from .places import ALPHA
 from .statistics.intervals import Interval
 from .statistics.paired import Effect, PairedTest
@@ -101,7 +101,7 @@ def conclude(
     corrected: Corrected,
     compares: Compares,
     single: tuple[bool, bool],
-    metric: Metric = ACCURACY,
+    metric: Metric,
 ) -> Conclusion:
     """Return the sentences of one column; `single` marks the sides with one checkpoint."""
     scope = _scope(tested, compares, "these two checkpoints" if all(single) else

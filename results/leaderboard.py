@@ -32,8 +32,6 @@ from .scores import (
 )
 from .statistics.units import Compares, Unit, unit_of
 
-__all__ = ["METRICS", "Cell", "Leaderboard", "LeaderboardError", "Score", "tabulate_scores"]
-
 METRICS = tuple(OF_CLASSES)  # of every record, and on the page of a report
 SORTS = ("rank", "name")
 

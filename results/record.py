@@ -61,10 +61,6 @@ class Record(Strict):
     identity: dict[str, Any]
     provenance: Provenance
 
-    def computed_key(self) -> str:
-        """Return the key of `identity`."""
-        return digest_json(self.identity)
-
 
 class Architecture(Strict):
     """The network of a pretraining and its cost.

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .metric import ACCURACY, Metric
+from .metric import Metric
 
 Shots = int | str  # labelled chips per class, `all`, or a share of them such as `30%`
 MOST_PROBLEMS = 20  # named in one error
@@ -155,7 +155,7 @@ def unit_values(cell: Sequence[Score], metric: str) -> Float[np.ndarray, " S"]:
     return np.array([s.values[metric] for s in cell if metric in s.values], dtype=np.float64)
 
 
-def refuse_mixtures(scores: Sequence[Score], shown: Metric = ACCURACY) -> None:
+def refuse_mixtures(scores: Sequence[Score], shown: Metric) -> None:
     """Refuse scores that cannot be compared, and list every disagreement.
 
     Args:

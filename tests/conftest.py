@@ -7,10 +7,11 @@ them: they would wait for it.
 import gc
 import multiprocessing
 import os
+import shutil
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jaxtyping
 import pytest
@@ -138,3 +139,31 @@ def sarbench(tmp_path, monkeypatch):
         return done.returncode, done.stderr.strip()
 
     return call
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Any]:
+    """Return a real browser, or skip and say what is missing."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("needs chromium")
+    with sync_api.sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def open_tab(browser) -> Callable[[int, int], Any]:
+    """Return a function that opens a tab: the tab, its complaints, the addresses it asks for."""
+
+    def opened(width: int, height: int) -> Any:
+        tab, said, asked = browser.new_page(viewport={"width": width, "height": height}), [], []
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("dialog", lambda dialog: said.append("dialog"))
+        tab.on("request", lambda request: asked.append(request.url))
+        return tab, said, asked
+
+    return opened

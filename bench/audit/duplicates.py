@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..data.chips import Chips
-from .alignment import CLASSES, Image, Match, align, align_resized, kind_of
+from .alignment import CLASSES, Match, align, align_resized, kind_of
 from .candidates import candidates
 from .collection import Collection, groups_of
 from .descriptors import WINDOWS, describe_all
@@ -137,15 +137,12 @@ def _verify(
                 matches = [align_resized(first, second, CLASSES[one]) for one in symmetries]
                 best = max(matches, key=lambda one: one.score)
             if best.score >= NEAR:
-                matched.append(NearPair(left, right, _with_kind(first, second, best)))
+                best = replace(best, kind=kind_of(first, second, best))
+                matched.append(NearPair(left, right, best))
         return matched
 
     for part in _in_threads(work, sorted(found.items()), "aligning pairs", report):
         yield from part
-
-
-def _with_kind(first: Image, second: Image, match: Match) -> Match:
-    return replace(match, kind=kind_of(first, second, match))
 
 
 def _in_threads(

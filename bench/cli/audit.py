@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # `--help` needs no NumPy
 
 DOUBTED = 20  # chips that the terminal lists
 SHOWN = 5  # label conflicts that the terminal lists
-First = Annotated[
+Name = Annotated[
     str, typer.Argument(metavar="NAME", help="data set or pool", autocompletion=complete_set)
 ]
 Second = Annotated[
@@ -52,7 +52,7 @@ Labels = Annotated[
 
 
 def audit_data(
-    name: First,
+    name: Name,
     second: Second = None,
     runs: RunsDir = RUNS,
     folder: DataDir = DATA,

@@ -15,15 +15,15 @@ from ..data.chips import Chips
 from ..data.find_set import describe_set, prepare_set
 from ..data.inventory import known_sets, phoenix_folder, unknown_folders, unusable_cards
 from ..data.names import card_of, place_of, split_name, stored_name
-from ..data.pack_parallel import cores
 from ..data.packed import Summary
 from ..data.prepare import facts_note, is_current
 from ..data.registry import describe, pool_unless_labelled
+from ..machine import cores
 from ..store.records import Store
 from ..store.step_times import write_step_time
 from ..suggest import RequestError
 from .app import COMMANDS, app, out, print_error, print_json, print_status
-from .audit import audit_data
+from .audit import Name, audit_data
 from .completion import complete_set
 from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
 from .progress import Bar, progress
@@ -44,9 +44,6 @@ Names = Annotated[
         autocompletion=complete_set,
     ),
 ]  # fmt: skip
-Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="data set or pool", autocompletion=complete_set)
-]
 
 
 def prepare_all(names: Iterable[str], folder: Path, store: Store) -> list[Chips]:

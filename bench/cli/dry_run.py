@@ -16,6 +16,7 @@ from ..plan.plan import Plan
 from ..slurm.commands import NO_SITE, ControllerDownError, NoSlurmError, Site, read_site
 from ..slurm.job_arrays import JobArray, jobs_in, limits_of
 from ..slurm.profile import Allocation, Profile, check_site
+from ..suggest import shortened
 from .app import out, print_status, warn
 from .grid_arguments import Request
 
@@ -102,8 +103,7 @@ def describe_array(array: JobArray, job: str) -> str:
     """Return an array in one line, with the number of its jobs and their first rows."""
     pieces = [one for work in array.jobs for one in work]
     runs = sum(len(one.runs) for one in pieces)
-    labels = list(dict.fromkeys(one.label for one in pieces))
-    named = "; ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
+    named = shortened(dict.fromkeys(one.label for one in pieces), 4)
     what = f"{runs} runs of {named}" if runs else f"pretraining of {named}"
     return f"job {job}: {len(array.jobs)} x {array.stage}: {what}"
 

@@ -217,7 +217,7 @@ def _report_elsewhere(made: Plan, pretrainings: set[str]) -> set[str]:
 @app.command()
 def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None) -> None:
     """Run the bundled demo grid on this machine and print its leaderboard."""
-    from ...results.tables.render import render
+    from ...results.tables.render import SUFFIXES, render
     from ..reporting.leaderboard import leaderboard, predictions_of
 
     request = Request(bundled_grids()["demo"], runs, DATA)
@@ -226,9 +226,9 @@ def demo(runs: RunsDir = RUNS, device: Device = "auto", workers: Workers = None)
     made = request.plan()
     board = leaderboard(made, predictions=predictions_of(made, request.store), gain=True)
     folder = request.store.root / "tables"
-    for style, ending in (("text", "txt"), ("markdown", "md"), ("csv", "csv"), ("json", "json")):
-        path = folder / f"demo.{ending}"
-        write_atomic(path, render(board, style, width=text_width(path)))
+    for suffix in (".txt", ".md", ".csv", ".json"):
+        path = folder / f"demo{suffix}"
+        write_atomic(path, render(board, SUFFIXES[suffix], width=text_width(path)))
     out.file.write(render(board, "text", width=text_width()))
     out.print(f"\n{request.grid.about.strip()}")
     out.print(f"\nleaderboard: {folder}/demo.txt (.md, .csv, .json)\nrecords: {request.store.root}")

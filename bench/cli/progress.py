@@ -95,7 +95,7 @@ def stages(name: str) -> Iterator[Callable[[str], None]]:
 class _Bars(Progress):
     """A bar for each task, removed at the end."""
 
-    def __init__(self, delay_s: float = 0.0) -> None:
+    def __init__(self, delay_s: float) -> None:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,

@@ -3,10 +3,8 @@
 import shlex
 from collections.abc import Iterable
 from dataclasses import asdict, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
-from zipfile import ZipFile
 
 import typer
 
@@ -17,7 +15,7 @@ from ...results.metric import BUILT_IN, RECALL
 from ...results.published.sheets import paper_sheets
 from ...results.scores import Column
 from ...results.tables.part_scores import OF_CLASSES, PartScores, PartWords, part_lines, part_sheets
-from ...results.tables.render import FORMATS, STYLES, csv_text, render, render_sheets
+from ...results.tables.render import FORMATS, STYLES, SUFFIXES, csv_text, render, render_sheets
 from ...results.tables.sheets import LAYOUTS
 from ..plan.filters import Filters
 from ..reporting.breakdown import BY, breakdown, words_of
@@ -38,6 +36,7 @@ from ..seeding import stream
 from ..store.archive import MANIFEST
 from ..store.atomic import write_atomic
 from ..suggest import RequestError
+from ..verification.declaration import manifest_digest
 from .app import err, json_text, out, print_status, text_width
 from .completion import complete_method
 from .grid_arguments import Request, grid_command
@@ -63,12 +62,6 @@ FILTER_OPTIONS = {
     "conditions": "--condition",
 }  # fmt: skip
 PAPER_HELP = f"{', '.join((*STYLES, 'json'))}; default: that of --out, or text"
-
-
-SUFFIXES = {
-    ".txt": "text", ".md": "markdown", ".tex": "latex", ".html": "html", ".csv": "csv",
-    ".json": "json",
-}  # fmt: skip
 
 
 def chosen_format(
@@ -288,8 +281,7 @@ def _report_figure(request: Request, name: str, target: Path) -> None:
     words = [request.path.name, "--figure", name, *_filter_words(request.part)]
     about = {"Description": shlex.join(["sarbench", "report", *words])}
     if request.of_archive:
-        with ZipFile(request.path) as archive:
-            digest = sha256(archive.read(MANIFEST)).hexdigest()
+        digest = manifest_digest(request.path)
         about["Source"] = f"{request.path.name}, SHA-256 of its {MANIFEST}: {digest}"
     drawn = write_figure(request.results(), request.store, name, target, about)
     out.file.write(f"{drawn.title}\n\n{drawn.caption}\n")

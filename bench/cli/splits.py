@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..suggest import RequestError
+from ..suggest import RequestError, shortened
 from .app import out, warn
 from .completion import complete_dataset
 from .options import DATA, RUNS, DataDir, RunsDir, new_folder, open_store
@@ -116,8 +116,7 @@ def _converted(path: Path, chips: "Chips") -> "SupportSet":
         (found.other_class, "have another class in our split, which is written"),
     ):
         if paths:
-            more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-            warn(f"{len(paths)} chips {what}: {', '.join(paths[:NAMED])}{more}")
+            warn(f"{len(paths)} chips {what}: {shortened(paths, NAMED, ', ')}")
     return found.support
 
 

@@ -4,7 +4,8 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from .listing import DatasetMismatchError, name_some
+from ..suggest import shortened
+from .listing import DatasetMismatchError
 
 LARGEST = 2**26  # bytes
 
@@ -63,5 +64,5 @@ def refuse(path: Path, problems: Sequence[str]) -> None:
     """
     if problems:
         raise DatasetMismatchError(
-            f"{path} cannot be used: {name_some(list(problems), 'problem')}; correct these lines"
+            f"{path} cannot be used: {shortened(problems)}; correct these lines"
         )

@@ -16,8 +16,9 @@ from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFSOCK, S_ISREG
 
 import numpy as np
 
-from .images import UnreadableImageError, decode_image, is_image
+from .images import decode_image, is_image
 from .phoenix import is_phoenix
+from .unreadable import UnreadableImageError
 
 KINDS = {S_IFIFO: "named pipe", S_IFSOCK: "socket", S_IFDIR: "folder"}
 Wanted = Callable[[str], bool]  # of the name of a file

@@ -18,8 +18,6 @@ from .phoenix import is_phoenix, read_phoenix
 from .tiff import is_tiff, read_bands
 from .unreadable import UnreadableImageError
 
-__all__ = ["UnreadableImageError"]
-
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".mat")
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..suggest import shortened
 from .files import ImageFile
 from .images import decode_image
 from .phoenix import is_phoenix
 from .source import Card, Entry, Listing
 
 SIDES = ("train", "test")
-NAMED = 8  # chips or files that a message names; the rest is counted
 
 
 class DatasetMismatchError(ValueError):
@@ -50,7 +50,7 @@ def check_listing(card: Card, listing: Listing) -> None:
     if listing.refused:
         raise DatasetMismatchError(
             f"{card.name} in {listing.source}: some files cannot be assigned to a chip: "
-            f"{name_some(listing.refused, 'file')}"
+            f"{shortened(listing.refused)}"
         )
     advice = listing.hint or card.source.advice(card)
     if not listing.entries and advice:
@@ -113,14 +113,7 @@ def compare_counts(card: Card, listing: Listing) -> list[tuple[str, str, int, in
 
 
 def _missing(listing: Listing) -> str:
-    return f" (missing: {name_some(listing.missing, 'chip')})" if listing.missing else ""
-
-
-def name_some(names: list[str], thing: str) -> str:
-    """Return the first names in one line, with the number of the others."""
-    more = len(names) - NAMED
-    rest = f" and {more} more {thing}{'s' if more > 1 else ''}" if more > 0 else ""
-    return "; ".join(names[:NAMED]) + rest
+    return f" (missing: {shortened(listing.missing)})" if listing.missing else ""
 
 
 def _drop_copies(entries: list[Entry], source: Path | None) -> list[Entry]:

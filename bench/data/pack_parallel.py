@@ -5,7 +5,6 @@ a part holds Python's lock; they write pixels themselves, since copying them to 
 takes a third of the time of packing. The result does not depend on the number of either.
 """
 
-import ctypes
 import os
 import signal
 import threading
@@ -19,7 +18,6 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from functools import partial
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..machine import keep_freed_memory
 from .files import ImageFile
 from .packing import PackedChip, pack_entry, size_only, without_pixels
 from .source import Card, Entry
@@ -40,20 +39,10 @@ UNKNOWN, FAILED = -1, -2  # in place of the end of a chunk
 AHEAD = 4  # tasks for each thread or process that are started before their results are needed
 # Chips for which other processes are started: it takes as long as a thousand chips of 256 px.
 FEWEST = 4096
-# Of mallopt in glibc: a process that packs keeps the memory of a chunk for the next one.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT = {M_TRIM_THRESHOLD: 1 << 28, M_MMAP_THRESHOLD: 1 << 25}
 
 Packed = PackedChip | UnreadableImageError
 Sent = tuple[Any, ...]  # what a process found out about a chip, without its pixels
 T = TypeVar("T")
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def starts_processes(count: int, processes: int) -> bool:
@@ -170,9 +159,7 @@ _shared: list[Any] = []
 def _start(*shared: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _shared[:] = ThreadPoolExecutor(THREADS_EACH), *shared
-    with suppress(OSError, AttributeError):  # without glibc nothing is set
-        for parameter, value in KEPT.items():
-            ctypes.CDLL(None).mallopt(parameter, value)
+    keep_freed_memory(1 << 28, 1 << 25)  # of a chunk for the next one
 
 
 def _end_with_parent() -> None:

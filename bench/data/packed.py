@@ -6,7 +6,6 @@ per chip) and `summary.json`.
 
 import errno
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -14,15 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 from pydantic import TypeAdapter
 
 from ..store.atomic import is_full, no_space, sync
+from .checked_pixels import PIXELS, note_checked, pixels_hold
 from .chips import Chips
 from .facts import Facts
 from .images import FULL_SCALE
@@ -104,7 +104,7 @@ def write_packed(
     with _temporary(prepared_dir, card) as new:
         rows: list[PackedChip] = []
         digest: DataDigest | None = None
-        for chip in _flushed(pack(new / "pixels.bin"), new / "pixels.bin"):
+        for chip in _flushed(pack(new / PIXELS), new / PIXELS):
             if digest is None:
                 digest = DataDigest(card, chip.pixels.dtype)
             else:
@@ -117,11 +117,11 @@ def write_packed(
             raise DatasetMismatchError(f"{card.name} holds no image")
         if problem := card.source.problem(card, rows):
             raise DatasetMismatchError(f"{card.name}: {problem}")
+        note_checked(new)
         _write_index(new / "index.npz", card, rows)
         described = _summarise(card, rows, digest.hexdigest())
-        with (new / "summary.json").open("w", encoding="utf-8") as target:
-            json.dump(asdict(described), target, indent=1)
-            _flush(target)
+        (new / "summary.json").write_text(json.dumps(asdict(described), indent=1), "utf-8")
+        sync(new / "summary.json")
         folder = packed_folder(
             prepared_dir, card.name, described.data_digest, described.split_digest
         )
@@ -210,7 +210,7 @@ def _write_index(path: Path, card: Card, rows: list[PackedChip]) -> None:
             group=_groups(rows),
             **facts,
         )
-        _flush(target)
+    sync(path)
 
 
 def _groups(rows: list[PackedChip]) -> Int[np.ndarray, " N"]:
@@ -253,12 +253,15 @@ def open_packed(card: Card, folder: Path) -> Prepared:
     try:
         with np.load(folder / "index.npz", allow_pickle=False) as stored:
             index = {key: stored[key] for key in stored.files}
-        pixels = np.memmap(folder / "pixels.bin", described.dtype, "r")
+        pixels = np.memmap(folder / PIXELS, described.dtype, "r")
         expected = int(index["offset"][-1] + index["size"][-1].prod())
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise _damaged(folder, str(error)) from error
     if len(pixels) != expected or len(index["ids"]) != described.count:
         raise _damaged(folder, f"{expected} pixels expected, {len(pixels)} found")
+    packed = replace(card, transform=described.transform, crop_px=described.crop_px)
+    if not pixels_hold(packed, folder, described.data_digest, index, pixels):
+        raise _damaged(folder, "its pixels are not those of its digest")
     chips = Chips(
         name=card.name,
         ids=index["ids"],
@@ -300,11 +303,6 @@ def _damaged(folder: Path, reason: str) -> DamagedPreparedError:
         f"the prepared files in {folder} are damaged ({reason}); `sarbench data prepare` packs "
         "them again"
     )
-
-
-def _flush(target: IO) -> None:
-    target.flush()
-    os.fsync(target.fileno())
 
 
 @contextmanager

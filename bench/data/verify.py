@@ -6,7 +6,6 @@ from pathlib import Path
 from .facts_file import facts_file, unmatched
 from .files import open_source
 from .held_out import base_name
-from .images import UnreadableImageError
 from .listing import DatasetMismatchError, Listing, compare_counts, list_chips, no_image_advice
 from .pack_parallel import pack_all
 from .packed import Progress, check_like
@@ -19,6 +18,7 @@ from .packing import (
 )
 from .registry import card
 from .source import Card, Entry
+from .unreadable import UnreadableImageError
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ A job holds plain values and finds its work in the store by key. Stored work is 
 job can be started again.
 """
 
-import ctypes
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from ..data.registry import add_cards
 from ..data.set_descriptions import FOLDER
 from ..evaluation.evaluate import Evaluation, group_runs
 from ..identity import GIVEN, Job, Kind, Pretraining, Resources, Run
+from ..machine import keep_freed_memory
 from ..pretraining.claim import Interrupted, RunningElsewhereError
 from ..pretraining.distributed import ALONE, Ranks
 from ..pretraining.loop import pretrain
@@ -38,7 +38,6 @@ SLOW_BF16 = (
     "precision is bf16, which this processor computes more slowly than fp32; use a processor with "
     'AVX-512 BF16 or AMX, or set precision = "fp32" under [pretrain]'
 )
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 DETERMINISTIC = "SARBENCH_DETERMINISTIC"  # 1: the same bits in every run on one GPU, more slowly
 
 
@@ -85,7 +84,9 @@ def prepare_process(resources: Resources) -> None:
         DeviceError: The device is a GPU, and torch sees none or cannot compute on it.
     """
     torch.set_num_threads(resources.threads)
-    _keep_freed_memory()
+    # Else a step may fault in its pages again and again, up to 20% of its time on a CPU; the peak
+    # is the same (tests/benchmarks/README.md).
+    keep_freed_memory(2**31 - 1, 2**30, 2**25)  # an old glibc takes the second size
     if not resources.device.startswith("cuda"):
         return
     if os.environ.get(DETERMINISTIC) == "1":
@@ -110,18 +111,6 @@ def device_fault(device: str) -> str:
     except RuntimeError as error:  # after a fault every call fails
         return str(error).strip().splitlines()[0]
     return ""
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the next step instead of returning it to the system.
-
-    Else a step may fault in its pages again and again, up to 20% of its time on a CPU. The peak is
-    the same (tests/benchmarks/README.md). Other C libraries are left as they are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25)  # limit of old glibc
 
 
 def _emulates_bf16() -> bool:
@@ -174,7 +163,8 @@ def execute(
         with recording_failures("evaluate", every, store, report, device) as failed:
             digests = runs[0].data_digest, runs[0].split_digest
             chips = open_version(card_of(dataset), *digests, store.prepared)
-            readouts = {run.settings["readout"] for run in runs if _reads_features(run)}
+            read = [run for run in runs if PROTOCOLS[run.protocol].kind == "features"]
+            readouts = {run.settings["readout"] for run in read}
             evaluation = Evaluation(
                 starts[runs[0].start], chips, store, resources, readouts,
                 lambda text, every=every: report(Event("warning", "evaluate", every, text)),
@@ -241,10 +231,6 @@ def _pretrain(
             )
         report(Event("done", "pretrain", [key], job.label))
     return [one for one in failed if store.read("pretrain", one) is None]
-
-
-def _reads_features(run: Run) -> bool:
-    return PROTOCOLS[run.protocol].kind == "features"
 
 
 @contextmanager

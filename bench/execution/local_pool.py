@@ -13,8 +13,8 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 
 from ...results.record import Attempt
-from ..data.pack_parallel import cores
 from ..identity import Job, Resources
+from ..machine import cores
 from ..store.atomic import NoSpaceError
 from ..store.attempts import make_attempt
 from ..store.records import Store

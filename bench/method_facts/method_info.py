@@ -74,7 +74,7 @@ def inspect_method(name: str) -> MethodInfo:
     )
 
 
-def check_config(name: str, config: dict[str, Any], folder: Path | None = None) -> None:
+def check_config(name: str, config: dict[str, Any], folder: Path | None) -> None:
     """Build a method's `Config`, which raises an error for settings that are not allowed.
 
     Settings that `fits` cached in `folder` are known to be allowed.

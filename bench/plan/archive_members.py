@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from ...results.record import PretrainRecord, RunRecord
 from ..data.set_descriptions import FOLDER, card_path, read_set, set_path
@@ -21,11 +20,10 @@ from ..store.run_predictions import PREDICTIONS_FILE
 from ..store.sample_predictions import SAMPLES_FILE
 from ..store.step_times import FOLDER as STEP_TIMES
 from ..store.step_times import step_time_file
-from .archived_json import ArchivedPlan, ArchivedRun, ArchivedStart
+from .archived_json import RUN, ArchivedPlan, ArchivedRun, ArchivedStart
 from .entry import Cause, Entry
 from .plan import Plan
 
-RUN = TypeAdapter(PlannedRun)
 FORCE = "run the grid again with --force for this run"
 OWN = [one.name for one in fields(PlannedRun) if one.name not in ("pretraining", "identity")]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from ...methods._registry import names as method_names
 from ...methods._registry import own_names
@@ -24,13 +24,11 @@ from ..method_facts.method_info import MethodInfo, describe
 from ..store.archive import AGAIN, GRID, PLAN, ArchivedStore, ArchiveError
 from ..store.records import DamagedRecordError, Store
 from .archived_claims import refuse_edited
-from .archived_json import ArchivedEntry, ArchivedPlan, ArchivedRun, ArchivedStart
+from .archived_json import RUN, ArchivedEntry, ArchivedPlan, ArchivedRun, ArchivedStart
 from .entry import Entry, done_entry
 from .filters import Filters
 from .plan import Plan
 from .verifiable import described, refuse_unverifiable
-
-RUN = TypeAdapter(PlannedRun)
 
 
 def read_plan(store: ArchivedStore, filters: Filters) -> Plan:

@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from ...results.record import Strict
 from ..data.sharing import Sharing
 from ..grid.applicable import NotApplicable
-from ..grid.expand import PlannedPretraining
+from ..grid.expand import PlannedPretraining, PlannedRun
 from ..method_facts.method_info import MethodInfo
 from .entry import Cause, State
+
+RUN = TypeAdapter(PlannedRun)
 
 
 class ArchivedEntry(Strict):

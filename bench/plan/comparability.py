@@ -7,10 +7,9 @@ from ...results.record import Architecture, PretrainRecord
 from ..grid.expand import PlannedPretraining
 from ..identity import Recipe
 from ..method_facts.method_info import plugin_state
-from .entry import Entry
 from .plan import Plan
+from .trainings import Start
 
-Start = Entry[PlannedPretraining]
 NOT_COMPUTE = "The same chips and epochs are not the same compute."
 SHOWN = 3  # rows of one group that are named
 

@@ -9,6 +9,7 @@ from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.trials import points_of
 from ..identity import Pretraining
 from ..method_facts.method_info import NO_FAMILY, MethodInfo
+from ..suggest import shortened
 from .declared import Expanded
 from .plan import Plan, describe_pretraining, describe_run
 
@@ -18,7 +19,6 @@ OF_THE_GRID = [f.name for f in fields(PlannedPretraining) if f.name not in OF_TH
 # The expansion reads these facts from the present code; a newer one may have more of them.
 OF_THE_CODE = {"protocols", "defaults", "source_recipe"}
 FACTS = [f.name for f in fields(MethodInfo) if f.name not in OF_THE_CODE]
-LISTED = 3  # pretrainings, rows or runs that a sentence names
 
 
 def differences_from_grid(plan: Plan, expanded: Expanded) -> Iterator[str]:
@@ -34,7 +34,7 @@ def differences_from_grid(plan: Plan, expanded: Expanded) -> Iterator[str]:
     yield from _order("runs", [describe_run(entry.planned) for entry in plan.runs], list(runs))
     found = [describe_run(one.planned) for one in plan.runs if _other_run(one.planned, runs)]
     if found:
-        yield f"the plan has other settings than the grid for {listed(found)}"
+        yield f"the plan has other settings than the grid for {shortened(found)}"
     yield from _of_methods(plan, expanded.methods)
     yield from _of_not_applicable(plan, expanded)
 
@@ -48,7 +48,7 @@ def _of_starts(plan: Plan, expanded: Expanded) -> Iterator[str]:
             found.setdefault(", ".join(_differing(entry.planned, one)), []).append(name)
     for names, starts in found.items():
         if names:
-            yield f"the plan has other values of {names} than the grid for {listed(starts)}"
+            yield f"the plan has other values of {names} than the grid for {shortened(starts)}"
 
 
 def _differing(planned: PlannedPretraining, declared: PlannedPretraining) -> list[str]:
@@ -81,7 +81,7 @@ def _of_tuning(plan: Plan) -> Iterator[str]:
     if found:
         yield (
             f"the plan has recipes that no trial of [tune] has, for "
-            f"{listed(map(describe_pretraining, found))}"
+            f"{shortened(map(describe_pretraining, found))}"
         )
 
 
@@ -139,9 +139,9 @@ def _of_not_applicable(plan: Plan, expanded: Expanded) -> Iterator[str]:
         and not any(_covers(one, other) for other in claimed)
     ]  # fmt: skip
     if more:
-        yield f"the plan calls not applicable what this version can do: {listed(_named(more))}"
+        yield f"the plan calls not applicable what this version can do: {shortened(_named(more))}"
     if fewer:
-        yield f"the plan leaves out what is not applicable: {listed(_named(fewer))}"
+        yield f"the plan leaves out what is not applicable: {shortened(_named(fewer))}"
 
 
 def _covers(known: NotApplicable, claimed: NotApplicable) -> bool:
@@ -152,10 +152,3 @@ def _covers(known: NotApplicable, claimed: NotApplicable) -> bool:
 
 def _named(entries: Iterable[NotApplicable]) -> Iterator[str]:
     return (f"{row}, {what}" for row, what, _ in entries)
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return the first names, and the number of the others."""
-    every = list(names)
-    more = len(every) - LISTED
-    return "; ".join(every[:LISTED]) + (f"; and {more} more" if more > 0 else "")

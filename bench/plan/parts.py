@@ -24,6 +24,7 @@ from ..store.atomic import copy_once
 from ..store.joined import JoinedStore
 from ..store.records import Store
 from ..store.step_times import FOLDER as STEP_TIMES
+from ..suggest import shortened
 from .archived import read_plan
 from .entry import Cause, Entry
 from .filters import Filters
@@ -66,11 +67,9 @@ class Parts:
         entries = made.entries
         found = [self.store.conflicts.get(str(entry.key)) for entry in entries]
         if conflicts := list(filter(None, found)):
-            more = len(conflicts) - LISTED
-            lines = conflicts[:LISTED] + ([f"and {more} more"] if more > 0 else [])
             raise PartsError(
                 "records of the sources differ or are damaged, and a run has one number; leave "
-                "out the source that is wrong:\n" + "\n".join(lines)
+                "out the source that is wrong:\n" + shortened(conflicts, LISTED, "\n")
             )
         self._add_states(made)
         for part in self.plans:

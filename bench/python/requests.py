@@ -4,12 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from ..data.find_set import open_store
 from ..data.registry import add_cards
 from ..grid.schema import Grid, GridError
 from ..store.records import Store
+from ..toml_file import parse
 
 PathLike = str | Path
 
@@ -32,9 +31,4 @@ def grid_of(**sections: Any) -> Grid:
     Raises:
         GridError: A value has the wrong type.
     """
-    try:
-        return Grid.model_validate({"name": "python", "controls": [], **sections})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise GridError(f"{where}: {problem['msg']}; got {problem['input']!r}") from None
+    return parse({"name": "python", "controls": [], **sections}, Grid, GridError, "arguments")

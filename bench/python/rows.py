@@ -1,6 +1,5 @@
 """Finished runs with the names that they have in tables."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...protocols import PROTOCOLS
@@ -75,7 +74,7 @@ def rows_of_store(store: Store) -> Rows:
     Raises:
         DamagedRecordError: A record cannot be read.
     """
-    records = dict(_records(store))
+    records: dict[str, PretrainRecord] = {one.key: one for one in store.records("pretrain")}
     series = {key: _series(record) for key, record in records.items()}
     of_method: dict[str, set[str]] = {}
     for key, record in records.items():
@@ -85,19 +84,12 @@ def rows_of_store(store: Store) -> Rows:
         name = str(record.identity["method"])
         several = len(of_method[name]) > 1
         starts[key] = StartRow(f"{name} {series[key][:6]}" if several else name, record)
-    runs = []
-    for key in sorted(store.keys("evaluate")):
-        run: RunRecord | None = store.read("evaluate", key)
-        if run is not None and run.identity["start"] in starts:
-            runs.append(RunRow(starts[run.identity["start"]], _settings(run), run))
+    runs = [
+        RunRow(starts[run.identity["start"]], _settings(run), run)
+        for run in store.records("evaluate")
+        if run.identity["start"] in starts
+    ]
     return Rows(list(starts.values()), runs)
-
-
-def _records(store: Store) -> Iterator[tuple[str, PretrainRecord]]:
-    for key in sorted(store.keys("pretrain")):
-        record: PretrainRecord | None = store.read("pretrain", key)
-        if record is not None:
-            yield key, record
 
 
 def _series(record: PretrainRecord) -> str:

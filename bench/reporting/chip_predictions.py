@@ -18,9 +18,8 @@ from ..data.splits import Split
 from ..store.archive import AGAIN, ArchivedStore
 from ..store.records import Store
 from ..store.run_predictions import PREDICTIONS_FILE, DamagedPredictionsError
+from ..suggest import shortened
 from ..verification.verify_run import UNCHECKED, Problem, RunVerifier
-
-__all__ = ["ChipPredictions", "DamagedPredictionsError"]
 
 UNCHECKED_WORDS = {
     "missing": "scores whose predictions are missing",
@@ -187,14 +186,12 @@ class ChipPredictions:
         }
         if not lines:
             return
-        listed = list(lines.values())[:MOST_PROBLEMS]
-        if len(lines) > MOST_PROBLEMS:
-            listed.append(f"and {len(lines) - MOST_PROBLEMS} more")
         advice = "move their folders out of the store and run the grid again"
         advice = AGAIN if isinstance(self._store, ArchivedStore) else advice
         raise LeaderboardError(
             f"{len(lines)} records disagree with their predictions or their split; `sarbench check "
-            f"{self._store.shown}` lists all; {advice}:\n" + "\n".join(listed)
+            f"{self._store.shown}` lists all; {advice}:\n"
+            + shortened(lines.values(), MOST_PROBLEMS, "\n")
         )
 
     def notes(self) -> list[Note]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...results.figures.style import DPI, save
-from ..data.pack_parallel import cores
 from ..data.prepare import NotPreparedError
+from ..machine import cores
 from ..suggest import RequestError
 from .named_figure import NamedFigure
 

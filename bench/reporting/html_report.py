@@ -13,7 +13,7 @@ from ...results.published.sheets import paper_sheets
 from ...results.record import RunRecord
 from ...results.scores import LeaderboardError
 from ...results.tables.blocks import LINE
-from ...results.tables.render import render, render_sheets
+from ...results.tables.render import SUFFIXES, render, render_sheets
 from ..grid.expand import PlannedRun
 from ..grid.schema import grid_file
 from ..plan.entry import Cause, Entry
@@ -60,18 +60,19 @@ def write_report(
         on_step=on_step,
     )  # fmt: skip
     report = replace(report, runs=[_line(entry.planned, entry) for entry in plan.runs])
-    endings = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "text": "txt"}
-    for style, ending in endings.items():
+    for suffix, style in SUFFIXES.items():
+        if style == "html":  # the page
+            continue
         layout = "paper" if style == "latex" else "leaderboard"
         board = report.boards[0]
         if style == "latex":  # for a paper: as `table` prints it without options
             board = replace(board, gains=None)
         text = render(board, style, layout, notes=style != "latex", width=LINE)
-        write_atomic(folder / f"leaderboard.{ending}", text.encode())
+        write_atomic(folder / f"leaderboard{suffix}", text.encode())
     if report.paper:
-        for style in ("markdown", "latex"):
+        for suffix, style in ((".md", "markdown"), (".tex", "latex")):
             text = render_sheets([*report.paper], style, notes=True)
-            write_atomic(folder / f"paper.{endings[style]}", text.encode())
+            write_atomic(folder / f"paper{suffix}", text.encode())
     on_step("page")
     page = folder / "index.html"
     write_atomic(page, report_page(report).encode())

@@ -88,9 +88,9 @@ def label_audit(plan: Plan, predictions: ChipPredictions, dataset: str) -> Label
     split = predictions.split(dataset)
     if split is None:
         raise RequestError(predictions.why_not(dataset))
-    column = max(columns, key=lambda one: np.mean([_mean(r) for r in _best(columns[one])]))
-    rows = columns[column]
-    best = sorted(rows, key=lambda row: -_mean(rows[row]))[:BEST]
+    best_of = {column: _best(rows) for column, rows in columns.items()}
+    column = max(columns, key=lambda one: np.mean([_mean(columns[one][r]) for r in best_of[one]]))
+    rows, best = columns[column], best_of[column]
     called = {row: _called(predictions, records) for row, records in rows.items()}
     chosen = np.concatenate([called[row] for row in best])
     labels = split.test_labels
@@ -136,8 +136,8 @@ def _mean(records: Sequence[RunRecord]) -> float:
     return float(np.mean([one.accuracy for one in records]))
 
 
-def _best(rows: Rows) -> list[list[RunRecord]]:
-    return sorted(rows.values(), key=_mean)[-BEST:]
+def _best(rows: Rows) -> list[str]:
+    return sorted(rows, key=lambda row: -_mean(rows[row]))[:BEST]
 
 
 def _called(

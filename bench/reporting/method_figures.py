@@ -45,7 +45,7 @@ def place(
     patches: np.ndarray,
     shown: Bool[np.ndarray, "R M"],
     count: int,
-) -> Float[np.ndarray, "N *values"]:
+) -> Float[np.ndarray, " N *values"]:
     """Return the values of each patch of one image; NaN for patches that are not shown.
 
     Values of overlapping windows are averaged.

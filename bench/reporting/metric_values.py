@@ -15,6 +15,7 @@ from ...results.plugin_metrics import plugin_metrics, usable
 from ...results.record import RunRecord
 from ...results.scores import Column, LeaderboardError, Score, column_name
 from ..plan.plan import Plan
+from ..suggest import shortened
 from .chip_predictions import ChipPredictions
 
 LISTED = 3  # cells that an error names
@@ -211,9 +212,8 @@ def _message(metric: Metric, lacking: dict[str, list[Score]], finished: int) -> 
     count = sum(map(len, lacking.values()))
     lines = [f"{count} of {finished} runs have no {metric.name}:"]
     for reason, scores in lacking.items():
-        cells = list(dict.fromkeys(f"{one.method} in {column_name(one.column)}" for one in scores))
-        more = f" and {len(cells) - LISTED} more" if len(cells) > LISTED else ""
-        lines.append(f"{'; '.join(cells[:LISTED])}{more}: {reason}")
+        cells = dict.fromkeys(f"{one.method} in {column_name(one.column)}" for one in scores)
+        lines.append(f"{shortened(cells, LISTED)}: {reason}")
     lines.append(
         "You can also leave these runs out with -m -d -p -k -s, or choose "
         f"{', '.join(OF_CLASSES)} or {RECALL}CLASS"

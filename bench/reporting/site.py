@@ -26,7 +26,7 @@ from ..verification.declaration import (
     read_declaration,
     rows_of,
 )
-from .html_report import report_of
+from .html_report import OnStep, report_of
 from .method_pages import Board, page_of_method
 from .named_figure import NamedFigure, figure_name
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 MARKER = "site.json"  # in the folder of a site, which may then be replaced
 FORMAT = "sarbench site"
 TITLE = "sarbench: leaderboards"
-OnStep = Callable[[str], None]
 RunFrame = Callable[[Plan], "DataFrame"]
 
 
@@ -145,7 +144,9 @@ def _write(names: dict[str, Path], folder: Path, run_frame: RunFrame, on_step: O
         on_step("pages of methods")
         methods = []
         for method, file in sorted(pages.items()):
-            having = [one for one in boards if _has(one.plan, method)]
+            having = [
+                one for one in boards if method in {e.planned.method for e in one.plan.pretrain}
+            ]
             methods.append(page_of_method(method, file, having))
             _add(folder / "methods" / f"{file}.html", method_page(methods[-1]))
     _add(folder / "index.html", index_page(TITLE, reports, methods, VERIFIED_WORDS))
@@ -153,10 +154,6 @@ def _write(names: dict[str, Path], folder: Path, run_frame: RunFrame, on_step: O
              for name, path in names.items()}  # fmt: skip
     marker = {FORMAT: version("sarbench"), "boards": about}
     _add(folder / MARKER, json.dumps(marker, indent=1) + "\n")
-
-
-def _has(plan: Plan, method: str) -> bool:
-    return any(entry.planned.method == method for entry in plan.pretrain)
 
 
 def _page_name(method: str, taken: dict[str, str]) -> str:
@@ -179,13 +176,9 @@ def _board(
         raise RequestError(f"{store.path} holds no finished run, so it has no board; leave it out")
     declared = read_declaration(store.path)
     files = _archive(name, store.path, folder)
-
-    def on_part(step: str) -> None:
-        on_step(f"{name}: {step}")
-
     report = report_of(
         plan, store, store.root / GRID, None, _linked, folder / "boards" / name, ["svg"],
-        encoders=False, on_step=on_part,
+        encoders=False, on_step=lambda step: on_step(f"{name}: {step}"),
     )  # fmt: skip
     part = SitePart(
         name=name,

@@ -138,7 +138,7 @@ def _is_down(message: str) -> bool:
     return any(sign in message for sign in signs)
 
 
-def queue(jobs: Iterable[str] | None = None) -> dict[str, QueuedJob]:
+def queue(jobs: Iterable[str] | None) -> dict[str, QueuedJob]:
     """Return the jobs of the queue by id, in one query: the given ones, or all.
 
     SLURM lists finished jobs for some minutes, in their last state.

@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass
 from math import ceil
 
-from ...results.record import Attempt
 from ..identity import Kind
 from ..plan.entry import Cause
 from ..plan.plan import Plan
@@ -64,7 +63,7 @@ def more_resources(
         key = RAN_OUT.get(entry.failure_class or "")
         if entry.key not in wanted or key is None or entry.cause == Cause.PRETRAINING_FAILED:
             continue
-        if entry.attempt and _of_gpu(entry.attempt):
+        if entry.attempt and entry.attempt.failure == "OutOfMemoryError":  # torch's, of a GPU
             on_gpu += 1
             continue
         stage: Kind = "pretrain" if entry.learns else "evaluate"  # its runs make a control
@@ -86,10 +85,6 @@ def more_resources(
             "encoder"
         )
     return asked, said
-
-
-def _of_gpu(attempt: Attempt) -> bool:
-    return attempt.failure == "OutOfMemoryError"  # torch's, which no allocation on a CPU raises
 
 
 def _had(assignment: Assignment | None, stage: Kind, now: Allocation) -> Allocation:

@@ -25,6 +25,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from ..identity import KINDS, Kind
+from ..suggest import shortened
 from .atomic import TooLargeError, write_atomic
 from .records import HISTORY, DamagedRecordError, Store
 from .run_predictions import (
@@ -299,6 +300,4 @@ def _content(source: zipfile.ZipFile, name: str) -> bytes | None:
 
 
 def _listed(names: set[str] | list[str]) -> str:
-    shown = sorted(names)[:NAMED]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    return shortened(sorted(names), NAMED, ", ")

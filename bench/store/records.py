@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ...results.record import Attempt, PretrainRecord, RunRecord
+from ...results.record import Attempt, PretrainRecord, RunRecord, digest_json
 from ..identity import Kind
 from .atomic import NoSpaceError, is_full, link_once, no_space, read_file, sync, writing
 from .run_predictions import NAMES, REDO, read_predictions
@@ -87,6 +88,12 @@ class Store:
         except FileNotFoundError:
             return set()
 
+    def records(self, kind: Kind) -> Iterator[Any]:
+        """Yield every record of the store, by key; errors as of `read`."""
+        for key in sorted(self.keys(kind)):
+            if (record := self.read(kind, key)) is not None:
+                yield record
+
     def content(self, path: Path, largest: int | None = None) -> bytes:
         """Return the content of a file of the store; arguments and errors as of `read_file`."""
         return read_file(path, largest)
@@ -117,7 +124,7 @@ class Store:
             raise DamagedRecordError(f"{path} cannot be read: {error.strerror}") from None
         try:
             record = MODELS[kind].model_validate_json(text)
-            found = key if record.identity == identity else record.computed_key()
+            found = key if record.identity == identity else digest_json(record.identity)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "the file"

@@ -14,7 +14,7 @@ from ..plan.comparability import mixed_code
 from ..plan.plan import Plan
 from ..store.records import UNWEIGHTED, DamagedRecordError, Store
 from ..store.run_predictions import PREDICTIONS_FILE
-from ..suggest import RequestError
+from ..suggest import RequestError, shortened
 from .verify_pretraining import encoder_problems
 from .verify_run import Problem, RunVerifier, start_problems
 
@@ -172,13 +172,10 @@ def refuse_false_runs(plan: Plan, store: Store, on_progress: OnProgress) -> None
     findings = check_keys(store, [], runs, on_progress).findings
     if not findings:
         return
-    lines = [one.line() for one in findings[:LISTED]]
-    if len(findings) > LISTED:
-        lines.append(f"and {len(findings) - LISTED} more")
     raise RequestError(
         f"{len(findings)} claims of the runs in {store.shown} do not hold or cannot be checked; "
         "`sarbench check` lists all of one source. Leave that source out, or correct it and make "
-        "its archive again:\n" + "\n".join(lines)
+        "its archive again:\n" + shortened((one.line() for one in findings), LISTED, "\n")
     )
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from ..plan.declared import Expanded, NotExpandableError, compare_with_grid, expand_again
-from ..plan.declared_differences import differences_from_grid, listed
+from ..plan.declared_differences import differences_from_grid
 from ..plan.plan import Plan
 from ..store.archive import PLAN, ArchivedStore
+from ..suggest import shortened
 from .check import Finding
 
 AGAIN = "make the archive again"
@@ -44,6 +45,6 @@ def undeclared_runs(runs: list[str], store: ArchivedStore) -> Iterator[Finding]:
     """Yield a finding if a plan has runs that its grid does not declare."""
     if runs:
         yield Finding("runs", store.path.name, (
-            f"{len(runs)} runs are not declared by its grid: {listed(runs)}; {AGAIN} of the grid "
-            "that it was run with"
+            f"{len(runs)} runs are not declared by its grid: {shortened(runs)}; {AGAIN} of the "
+            "grid that it was run with"
         ))  # fmt: skip

@@ -12,7 +12,7 @@ from ..method_facts.contract_outcomes import plugins
 from ..plan.declared import compare_with_grid
 from ..plan.plan import Plan, counted
 from ..store.archive import ArchivedStore
-from ..suggest import unknown
+from ..suggest import shortened, unknown
 from .check import Checked, Finding, OnProgress, check_plan
 from .declaration import (
     Declaration,
@@ -23,7 +23,7 @@ from .declaration import (
     rows_of,
     template_command,
 )
-from .grid_findings import AGAIN, edits, expand_or_find, listed, undeclared_runs
+from .grid_findings import AGAIN, edits, expand_or_find, undeclared_runs
 
 UNKNOWN = "unknown"  # commit of code outside a repository
 
@@ -95,11 +95,11 @@ def _incomplete(plan: Plan, store: ArchivedStore, left_out: str) -> Iterator[Fin
         states = counted(Counter(found.missing.values()))
         yield Finding("runs", archive.name, (
             f"its grid declares {len(found.missing)} runs that are not finished ({states}): "
-            f"{listed(found.missing)}; finish them with `sarbench run` and {AGAIN}, with every "
+            f"{shortened(found.missing)}; finish them with `sarbench run` and {AGAIN}, with every "
             "pretraining seed and evaluation seed"
         ))  # fmt: skip
     parts = {"rows": found.rows, "columns": found.columns}
-    lacking = [f"the {what} {listed(names)}" for what, names in parts.items() if names]
+    lacking = [f"the {what} {shortened(names)}" for what, names in parts.items() if names]
     if lacking and not left_out.strip():
         yield Finding("runs", archive.name, (
             f"it has no finished run of {' and '.join(lacking)}, which its grid declares; {AGAIN} "

@@ -257,7 +257,7 @@ def _score(batch: list["CheckedRun"]) -> None:
 
 
 def start_problems(
-    record: RunRecord, weights: str | None, method: str | None, *, why: str = ""
+    record: RunRecord, weights: str | None, method: str | None, *, why: str
 ) -> list[Problem]:
     """Return contradictions between a run and its pretraining.
 

@@ -16,7 +16,8 @@ from ...results.record import PretrainRecord
 from ..augmentation.resample import resize
 from ..data.chips import Chips
 from ..data.files import files_below
-from ..data.images import FULL_SCALE, SUFFIXES, UnreadableImageError, decode_image, is_image
+from ..data.images import FULL_SCALE, SUFFIXES, decode_image, is_image
+from ..data.unreadable import UnreadableImageError
 from ..identity import Pretraining, from_json
 from ..store.records import Store
 from ..store.weights import load_encoder
@@ -128,7 +129,7 @@ def check_readout(encoder: nn.Module, readout: str) -> None:
 
 def features(
     encoder: nn.Module, input_px: int, chips: Iterator[Chip], readout: str
-) -> Iterator[tuple[list[str], Float[Tensor, "B *rest"]]]:
+) -> Iterator[tuple[list[str], Float[Tensor, " B *rest"]]]:
     """Yield the ids and features of chips in chunks.
 
     Chips of another size are resized as in an evaluation; those of `input_px` pass unchanged.

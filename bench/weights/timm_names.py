@@ -1,7 +1,5 @@
 """Networks of timm that a file without a named one may be."""
 
-from collections.abc import Mapping
-
 from ..given_file import Stated
 from .layout import unwrap
 from .reading import WeightsFile
@@ -31,11 +29,8 @@ FAMILIES = (
 def fitting_networks(file: WeightsFile) -> list[str]:
     """Return the networks of a short list whose account of a file is complete."""
     inside, _ = unwrap(file.tensors, CONTAINERS)
-    return [f"timm:{name}" for name in _of_family(inside) if _fits(name, file)]
-
-
-def _of_family(names: Mapping[str, str]) -> tuple[str, ...]:
-    return next((listed for weight, listed in FAMILIES if weight in names), ())
+    family = next((listed for weight, listed in FAMILIES if weight in inside), ())
+    return [f"timm:{name}" for name in family if _fits(name, file)]
 
 
 def _fits(name: str, file: WeightsFile) -> bool:

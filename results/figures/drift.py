@@ -34,7 +34,7 @@ class Drifted:
 
 
 def drift_figure(
-    points: Mapping[str, Sequence[Drifted]], score: str, title: str, controls: Sequence[str] = ()
+    points: Mapping[str, Sequence[Drifted]], score: str, title: str, controls: Sequence[str]
 ) -> Figure:
     """Draw the score of each row over its drift, one panel per condition; controls are grey.
 

@@ -109,7 +109,7 @@ def single_score(score: float) -> Interval:
 
 
 def wilson_limits(
-    shares: Float[np.ndarray, " P"], counts: Int[np.ndarray, " P"], level: float = LEVEL
+    shares: Float[np.ndarray, " P"], counts: Int[np.ndarray, " P"]
 ) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
     """Return the limits of Wilson's score interval of each share (Wilson, JASA 22, 1927).
 
@@ -119,9 +119,8 @@ def wilson_limits(
     Args:
         shares: Share of right ones in each part; NaN where a part is empty.
         counts: Number of independent ones in each part.
-        level: Coverage.
     """
-    z = NormalDist().inv_cdf((1 + level) / 2)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     n = np.maximum(counts, 1)
     middle = (shares + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(shares * (1 - shares) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)

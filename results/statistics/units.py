@@ -48,9 +48,7 @@ COVERS: dict[Unit, str] = {
 }
 
 
-def unit_of(
-    compares: Compares, shots: int | str, pretrain_seeds: int, *, stored: bool = True
-) -> Unit:
+def unit_of(compares: Compares, shots: int | str, pretrain_seeds: int, *, stored: bool) -> Unit:
     """Return the unit of a cell.
 
     Args:

@@ -67,9 +67,12 @@ def _marks_line(board: Leaderboard) -> list[str]:
     if 2 in places:
         parts.append("underlined or (2): shares second place")
     if board.controls:
-        own = sorted(_units(board, controls=True) - _units(board, controls=False))
-        over = f", ± {' or '.join(OVER[unit] for unit in own)}" if own else ""
-        parts.append(f"*: control, not ranked{over}")
+        own: dict[str, list[str]] = {}
+        for row, over in _other_units(board).items():
+            if row in board.controls:
+                own.setdefault(over, []).append(row)
+        listed = [f", ± of {', '.join(rows)} {over}" for over, rows in own.items()]
+        parts.append(f"*: control, not ranked{''.join(listed)}")
     if board.unconfirmed:
         parts.append("†: not fully defined by its paper")
     if any(board.cell(row, column) is None for row in board.rows for column in board.columns):
@@ -92,7 +95,10 @@ def _numbers(board: Leaderboard) -> list[Note]:
         f"± is the half-width of the 95% Student interval {covers(unit, draws)}."
         for unit, draws in units.items()
     ]
-    texts += _other_units(board, known)
+    texts += [
+        f"{row} is not pretrained with several seeds; its interval is {over}."
+        for row, over in _other_units(board).items()
+    ]
     if board.metric not in CHIP_METRICS:
         names = " and ".join(name.replace("_", " ") for name in CHIP_METRICS)
         texts.append(f"Only {names} have intervals and tests over test chips.")
@@ -133,18 +139,13 @@ def _incomplete(board: Leaderboard) -> list[Note]:
     return [Note("Numbers", text, flag)]
 
 
-def _other_units(board: Leaderboard, known: Sequence[Cell]) -> list[str]:
-    """Return a sentence for each row whose interval has another unit than its column."""
-    rows: dict[str, dict[Unit, None]] = {}
-    for cell in known:
-        if cell.unit != board.units.get(cell.column):
-            rows.setdefault(cell.method, {})[cell.unit] = None
-    return [
-        f"{row} is not pretrained with several seeds; its interval is "
-        + " or ".join(OVER[unit] for unit in units)
-        + "."
-        for row, units in rows.items()
-    ]
+def _other_units(board: Leaderboard) -> dict[str, str]:
+    """Return the units of the intervals of each row that has other ones than its columns."""
+    rows: dict[str, dict[str, None]] = {}
+    for cell in board.cells:
+        if cell.low is not None and cell.unit != board.units.get(cell.column):
+            rows.setdefault(cell.method, {})[OVER[cell.unit]] = None
+    return {row: " or ".join(over) for row, over in rows.items()}
 
 
 def _no_places(board: Leaderboard) -> str:

@@ -63,7 +63,7 @@ OF_CLASSES = PartWords("recall", "class", "of each class")
 
 
 def part_sheets(
-    board: Leaderboard, found: Mapping[Column, PartScores], words: PartWords = OF_CLASSES
+    board: Leaderboard, found: Mapping[Column, PartScores], words: PartWords
 ) -> list[Sheet]:
     """Return a sheet for each column, in the order of the rows of the leaderboard."""
     sheets = []
@@ -103,9 +103,7 @@ def _runs(board: Leaderboard, row: str, column: Column) -> str:
     return "" if cell is None or cell.complete else f" ({cell.n}/{cell.expected})"
 
 
-def part_lines(
-    found: Mapping[Column, PartScores], words: PartWords = OF_CLASSES
-) -> list[dict[str, Any]]:
+def part_lines(found: Mapping[Column, PartScores], words: PartWords) -> list[dict[str, Any]]:
     """Return plain values, one entry for each column, row and part with test chips."""
     return [
         {"method": row, **column._asdict(), words.part: name, "test_chips": int(chips),

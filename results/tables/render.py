@@ -16,11 +16,9 @@ from ..notes import MORE, text_notes
 from .blocks import blocks
 from .html import html_sheet
 from .latex import latex_document
-from .sheets import Entry, Sheet, format_cell, lay_out
+from .sheets import Entry, Sheet, lay_out
 
 HEAD = 16  # most letters in a line of a header in text
-
-__all__ = ["FORMATS", "format_cell", "render", "render_sheets"]
 
 
 def render(
@@ -171,3 +169,7 @@ STYLES: dict[str, Callable[[list[Sheet]], str]] = {
     "html": lambda sheets: "\n".join(map(html_sheet, sheets)) + "\n",
 }
 FORMATS = (*STYLES, "csv", "json")
+SUFFIXES = {
+    ".txt": "text", ".md": "markdown", ".tex": "latex", ".html": "html", ".csv": "csv",
+    ".json": "json",
+}  # fmt: skip

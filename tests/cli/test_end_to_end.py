@@ -311,11 +311,3 @@ def test_a_wrong_request_exits_with_2_and_one_message(finished, tmp_path):
     refused = sarbench.call("plan", sarbench.grid, status=2)
     assert "evaluate.protocols.linear" in refused.stderr
     assert (refused.stdout, refused.stderr.count("error:")) == ("", 1)
-
-
-def test_more_shots_than_a_class_has_chips_are_refused(finished, tmp_path):
-    sarbench = Sarbench(tmp_path, TINY.replace("linear = [5]", "linear = [500]"))
-    sarbench.runs = finished.runs
-    refused = sarbench.here("plan", sarbench.grid, status=2)
-    assert "500 shots" in refused.stderr
-    assert (refused.stdout, refused.stderr.count("error:")) == ("", 1)

@@ -12,12 +12,12 @@ from PIL import Image
 from tiff_files import tiff_file
 
 from sarbench.bench.data import packing
-from sarbench.bench.data.images import UnreadableImageError
 from sarbench.bench.data.listing import DatasetMismatchError
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import UnknownDatasetError, card
 from sarbench.bench.data.sources import opensarship
 from sarbench.bench.data.sources.opensarship import members, resolve, table
+from sarbench.bench.data.unreadable import UnreadableImageError
 from sarbench.bench.data.verify import verify
 
 FULL_NAMES = {

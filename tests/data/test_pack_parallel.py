@@ -13,12 +13,13 @@ from chips import write_images
 
 from sarbench.bench.data import pack_parallel
 from sarbench.bench.data.files import open_source
-from sarbench.bench.data.images import UnreadableImageError, decode_image
+from sarbench.bench.data.images import decode_image
 from sarbench.bench.data.listing import list_chips
 from sarbench.bench.data.pack_parallel import pack_all, pack_entries
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import card
 from sarbench.bench.data.source import Entry
+from sarbench.bench.data.unreadable import UnreadableImageError
 
 POOL = card("folder:pool", pool=True)
 

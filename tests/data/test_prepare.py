@@ -14,10 +14,9 @@ import pytest
 from mstar_files import few_chips
 from PIL import Image
 
-from sarbench.bench.data import packed, packing, registry
+from sarbench.bench.data import checked_pixels, packed, packing, registry
 from sarbench.bench.data import prepare as preparing
 from sarbench.bench.data.files import DatasetNotFoundError
-from sarbench.bench.data.images import UnreadableImageError
 from sarbench.bench.data.listing import ConflictingCopiesError, DatasetMismatchError
 from sarbench.bench.data.packed import DamagedPreparedError
 from sarbench.bench.data.prepare import is_current, prepare, summary
@@ -25,6 +24,7 @@ from sarbench.bench.data.registry import card
 from sarbench.bench.data.show import draw_chips
 from sarbench.bench.data.sources import fusar_ship, mstar, synthetic
 from sarbench.bench.data.sources.synthetic import SyntheticSet
+from sarbench.bench.data.unreadable import UnreadableImageError
 from sarbench.bench.data.verify import verify
 from sarbench.bench.store.atomic import NoSpaceError
 
@@ -207,7 +207,7 @@ def test_a_full_disk_keeps_the_packed_set(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(packed, "_flush", full)
+        patch.setattr(packed, "sync", full)
         with pytest.raises(NoSpaceError, match=r"no space left to write .*prepared"):
             prepare(name, tmp_path, tmp_path / "prepared", pool=True)
     assert len(packed_sets(tmp_path)) == 1
@@ -300,10 +300,27 @@ def test_damaged_prepared_files_are_noticed_and_can_be_replaced(tmp_path: Path):
         packed.open_packed(registry.card(name, pool=True), folder)
     assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 5
     assert (folder / "pixels.bin").read_bytes() == pixels
+    (folder / "pixels.bin").write_bytes(bytes(len(pixels)))  # of the same size
+    with pytest.raises(DamagedPreparedError, match="pixels are not those of its digest"):
+        packed.open_packed(registry.card(name, pool=True), folder)
+    assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 5
+    assert (folder / "pixels.bin").read_bytes() == pixels
     (folder / "summary.json").write_text("{")
     with pytest.raises(DamagedPreparedError):
         summary(name, tmp_path, tmp_path / "prepared", pool=True)
     assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 5
+
+
+def test_pixels_of_an_older_version_are_compared_once(tmp_path: Path, monkeypatch):
+    name = pool_folder(tmp_path)
+    prepare(name, tmp_path, tmp_path / "prepared", pool=True)
+    (folder,) = packed_sets(tmp_path)
+    state = (folder / checked_pixels.CHECKED).read_text()
+    (folder / checked_pixels.CHECKED).unlink()
+    packed.open_packed(registry.card(name, pool=True), folder)
+    assert (folder / checked_pixels.CHECKED).read_text() == state
+    monkeypatch.setattr(checked_pixels, "DataDigest", None)  # is not needed again
+    packed.open_packed(registry.card(name, pool=True), folder)
 
 
 def test_a_pool_keeps_sizes_and_values(tmp_path: Path):
@@ -446,6 +463,7 @@ def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
     (folder / "pixels.bin").write_bytes((folder / "pixels.bin").read_bytes() * times)
     described = (folder / "summary.json").read_text().replace(f": {few},", f": {few * times},")
     (folder / "summary.json").write_text(described)
+    checked_pixels.note_checked(folder)
     start = time.perf_counter()
     opened = packed.open_packed(registry.card("folder:x", pool=True), folder).chips
     elapsed = time.perf_counter() - start

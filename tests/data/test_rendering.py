@@ -16,7 +16,7 @@ from phoenix_files import phoenix_file
 from sarbench import protocols
 from sarbench.bench.data.files import DatasetNotFoundError, open_source
 from sarbench.bench.data.find_set import prepare_set
-from sarbench.bench.data.images import UnreadableImageError, centre_crop
+from sarbench.bench.data.images import centre_crop
 from sarbench.bench.data.inventory import known_sets, phoenix_folder, unknown_folders
 from sarbench.bench.data.listing import DatasetMismatchError, list_chips
 from sarbench.bench.data.names import set_of, split_source
@@ -28,6 +28,7 @@ from sarbench.bench.data.rendering import AboveFullScaleError, Rendering
 from sarbench.bench.data.sources import mstar
 from sarbench.bench.data.sources.mstar_raw import bare_serial
 from sarbench.bench.data.splits import shipped
+from sarbench.bench.data.unreadable import UnreadableImageError
 from sarbench.bench.data.verify import verify
 from sarbench.bench.store.records import Store
 from sarbench.protocols._support_sets import support_digest, support_set

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from tiff_files import tiff_file as tiff
 
-from sarbench.bench.data.images import UnreadableImageError, decode_image
+from sarbench.bench.data.images import decode_image
 from sarbench.bench.data.tiff import read_bands
+from sarbench.bench.data.unreadable import UnreadableImageError
 
 PIXELS = np.arange(12).reshape(3, 4) / 8.0
 

@@ -1,7 +1,6 @@
 """The live page answers on this machine only, follows the store, and outlives its loss."""
 
 import json
-import shutil
 import socket
 import threading
 import time
@@ -19,7 +18,6 @@ from sarbench.bench.store.progress import LEASE, Progress, write_progress
 from sarbench.bench.store.records import Store
 from sarbench.bench.suggest import RequestError
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EVIL = '<img src=x onerror="alert(1)">'
 STEPS = 100
 
@@ -182,48 +180,36 @@ def test_what_a_method_cannot_do_is_in_the_state(grid):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-def test_an_open_page_follows_a_job_and_a_server_that_are_started_again(grid):
-    sync_api = pytest.importorskip("playwright.sync_api")
+def test_an_open_page_follows_a_job_and_a_server_that_are_started_again(grid, browser):
     grid.running.job = "7_0"
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme="dark")
-        with serving(grid.watcher()) as server:
-            port = server.server_address[1]
-            tab.goto(server.address)
-            tab.get_by_text("step 41 of 100").first.wait_for()
-            (grid.folder / "progress.json").unlink()
-            tab.get_by_text("job 7_0, no step yet, last heartbeat").wait_for()
-            assert tab.locator(".card svg circle").count() == 1
-            assert "late" not in str(tab.locator(".card p").last.get_attribute("class"))
-            server.shutdown()
-        tab.get_by_text("the server does not answer, trying again").wait_for()
-        assert tab.get_by_text("no step yet").is_visible()  # the last state stays
-        grid.step(60, 0.01)
-        with serving(grid.watcher(), port):
-            tab.locator(".card").get_by_text("step 60 of 100").wait_for()
-            tab.locator("#clock:not(.bad)").wait_for()
-            assert tab.get_by_text("log loss").is_visible()  # from 1 to 0.01
-            widest = "document.documentElement.scrollWidth"
-            assert tab.evaluate(widest) <= 360
-            detail = "document.querySelector('#rows td:last-child').getBoundingClientRect().x"
-            assert tab.evaluate(detail) < 60  # below its name
-        browser.close()
+    tab = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme="dark")
+    with serving(grid.watcher()) as server:
+        port = server.server_address[1]
+        tab.goto(server.address)
+        tab.get_by_text("step 41 of 100").first.wait_for()
+        (grid.folder / "progress.json").unlink()
+        tab.get_by_text("job 7_0, no step yet, last heartbeat").wait_for()
+        assert tab.locator(".card svg circle").count() == 1
+        assert "late" not in str(tab.locator(".card p").last.get_attribute("class"))
+        server.shutdown()
+    tab.get_by_text("the server does not answer, trying again").wait_for()
+    assert tab.get_by_text("no step yet").is_visible()  # the last state stays
+    grid.step(60, 0.01)
+    with serving(grid.watcher(), port):
+        tab.locator(".card").get_by_text("step 60 of 100").wait_for()
+        tab.locator("#clock:not(.bad)").wait_for()
+        assert tab.get_by_text("log loss").is_visible()  # from 1 to 0.01
+        widest = "document.documentElement.scrollWidth"
+        assert tab.evaluate(widest) <= 360
+        detail = "document.querySelector('#rows td:last-child').getBoundingClientRect().x"
+        assert tab.evaluate(detail) < 60  # below its name
+    tab.close()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-def test_the_live_page_in_a_browser(grid):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    said, asked = [], []
-    with serving(grid.watcher()) as server, sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1300, "height": 900})
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("dialog", lambda dialog: said.append("dialog"))
-        tab.on("request", lambda request: asked.append(request.url))
+def test_the_live_page_in_a_browser(grid, open_tab):
+    with serving(grid.watcher()) as server:
+        tab, said, asked = open_tab(1300, 900)
         tab.goto(server.address)
         tab.get_by_text("step 41 of 100").first.wait_for()
         grid.step(55, 0.2)
@@ -239,6 +225,6 @@ def test_the_live_page_in_a_browser(grid):
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390
         grid.store.root.rename(grid.store.root.with_name("gone"))
         tab.locator("#problem").wait_for(state="visible")
-        browser.close()
+        tab.close()
     assert said == []
     assert all(url.startswith((server.address, "data:")) for url in asked)

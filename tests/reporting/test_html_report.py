@@ -26,7 +26,6 @@ from sarbench.results.tables.render import STYLES, render
 EVIL = (
     '<img src=x onerror="alert(1)"> & $x_1^2$ \\input{/etc/passwd} %#{}~|`*_"\' \N{SNOWMAN} ../../x'
 )
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def scores(method, level, *, seeds=10, control=False, shots=(10, 20), wobble=1):
@@ -246,65 +245,55 @@ def test_a_part_that_is_left_out_is_not_a_failure(board):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-def test_the_page_works_in_a_browser(board, runs, tmp_path):
-    sync_api = pytest.importorskip("playwright.sync_api")
+def test_the_page_works_in_a_browser(board, runs, tmp_path, open_tab):
     path = tmp_path / "index.html"
     path.write_text(page(board, runs))
-    said, asked = [], []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1400, "height": 900})
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.on("dialog", lambda dialog: said.append("dialog"))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(path.as_uri())
-        first = "#board-0 tbody:first-of-type tr:visible th"
+    tab, said, asked = open_tab(1400, 900)
+    tab.goto(path.as_uri())
+    first = "#board-0 tbody:first-of-type tr:visible th"
 
-        def rows():
-            return [text.strip() for text in tab.locator(first).all_inner_texts()]
+    def rows():
+        return [text.strip() for text in tab.locator(first).all_inner_texts()]
 
-        assert rows()[:3] == ["Alpha", "Beta", "Gamma"]
-        column = tab.locator("#board-0 thead th button").nth(1)
-        column.click()  # descending
-        assert rows()[:2] == ["Alpha", "Beta"]
-        column.click()  # ascending
-        assert rows()[-1] == "Alpha"
-        assert tab.locator("#board-0 thead th").nth(1).get_attribute("aria-sort") == "ascending"
-        assert (
-            tab.locator("#board-0 tbody.controls tr").count() == 1
-        )  # below the methods in every order
-        tab.get_by_label("filter rows").fill("gam")
-        assert rows() == ["Gamma"]
-        tab.get_by_label("filter rows").fill("")
-        tab.locator("input[data-axis=protocol]").uncheck()
-        assert not tab.locator("#board-0 td[data-protocol=linear]").first.is_visible()
-        tab.locator("input[data-axis=protocol]").check()
-        tab.locator("#board-0 td[data-runs^='Gamma']").first.click()
-        shown = tab.locator("#runs-table tbody tr:visible")
-        assert shown.count() == 3 * 10  # pretraining and evaluation seeds
-        cells = tab.locator("#board-0 td[data-runs]:visible")
-        assert tab.locator("#board-0 td[tabindex='0']").count() == 1  # a table is one stop of Tab
-        cells.first.focus()
-        for key in ("ArrowRight", "ArrowDown", "ArrowUp", "ArrowDown", "ArrowLeft"):
-            tab.keyboard.press(key)
-        focused = tab.evaluate("document.activeElement.dataset.runs")
-        assert focused == f"{rows()[1]} | synthetic/linear/10"
-        hint = tab.locator("#board-0-hint").inner_text()
-        told = tab.evaluate("document.activeElement.title")
-        assert hint.startswith(f"{focused}: ")
-        assert (told.startswith("30 of 30 runs; interval"), hint.endswith(told)) == (True, True)
-        tab.keyboard.press("Enter")
-        assert tab.locator("#runs-table-count").inner_text() == f"30 of {focused} ({told})"
-        assert tab.evaluate("document.activeElement.tagName") == "SUMMARY"
-        tab.get_by_label("filter runs").fill("alpha 20")
-        assert tab.locator("#runs-table tbody tr:visible").count() > 0
-        tab.set_viewport_size({"width": 400, "height": 800})
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        tab.emulate_media(media="print")
-        assert not tab.locator(".tools").first.is_visible()
-        assert len(tab.pdf()) > 10_000
-        browser.close()
+    assert rows()[:3] == ["Alpha", "Beta", "Gamma"]
+    column = tab.locator("#board-0 thead th button").nth(1)
+    column.click()  # descending
+    assert rows()[:2] == ["Alpha", "Beta"]
+    column.click()  # ascending
+    assert rows()[-1] == "Alpha"
+    assert tab.locator("#board-0 thead th").nth(1).get_attribute("aria-sort") == "ascending"
+    assert (
+        tab.locator("#board-0 tbody.controls tr").count() == 1
+    )  # below the methods in every order
+    tab.get_by_label("filter rows").fill("gam")
+    assert rows() == ["Gamma"]
+    tab.get_by_label("filter rows").fill("")
+    tab.locator("input[data-axis=protocol]").uncheck()
+    assert not tab.locator("#board-0 td[data-protocol=linear]").first.is_visible()
+    tab.locator("input[data-axis=protocol]").check()
+    tab.locator("#board-0 td[data-runs^='Gamma']").first.click()
+    shown = tab.locator("#runs-table tbody tr:visible")
+    assert shown.count() == 3 * 10  # pretraining and evaluation seeds
+    cells = tab.locator("#board-0 td[data-runs]:visible")
+    assert tab.locator("#board-0 td[tabindex='0']").count() == 1  # a table is one stop of Tab
+    cells.first.focus()
+    for key in ("ArrowRight", "ArrowDown", "ArrowUp", "ArrowDown", "ArrowLeft"):
+        tab.keyboard.press(key)
+    focused = tab.evaluate("document.activeElement.dataset.runs")
+    assert focused == f"{rows()[1]} | synthetic/linear/10"
+    hint = tab.locator("#board-0-hint").inner_text()
+    told = tab.evaluate("document.activeElement.title")
+    assert hint.startswith(f"{focused}: ")
+    assert (told.startswith("30 of 30 runs; interval"), hint.endswith(told)) == (True, True)
+    tab.keyboard.press("Enter")
+    assert tab.locator("#runs-table-count").inner_text() == f"30 of {focused} ({told})"
+    assert tab.evaluate("document.activeElement.tagName") == "SUMMARY"
+    tab.get_by_label("filter runs").fill("alpha 20")
+    assert tab.locator("#runs-table tbody tr:visible").count() > 0
+    tab.set_viewport_size({"width": 400, "height": 800})
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tab.emulate_media(media="print")
+    assert not tab.locator(".tools").first.is_visible()
+    assert len(tab.pdf()) > 10_000
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []

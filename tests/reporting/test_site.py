@@ -15,28 +15,27 @@ from sarbench.bench.plan.archived import read_plan
 from sarbench.bench.plan.filters import Filters
 from sarbench.bench.python.frames import run_frame
 from sarbench.bench.python.rows import rows_of_plan
-from sarbench.bench.reporting import site
+from sarbench.bench.reporting import html_report, site
 from sarbench.bench.reporting.leaderboard import leaderboard, predictions_of
 from sarbench.bench.store.archive import unpacked
 from sarbench.bench.suggest import RequestError
 from sarbench.methods._registry import own_names
-from sarbench.results.page.html_page import Drawing
 from sarbench.results.page.templates import _environment
 
 ROOT = Path(__file__).parents[2]
 TRIALS = ROOT / "results" / "archive" / "tuning_trials.zip"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NO_ICON = '<link rel="icon" href="data:,">'  # without it browsers request one
 LINK = re.compile(r'(?:href|src)="([^"]*)"')
 EVIL = '<img src=x onerror="alert(1)"> & "quoted"'
 
 
-def drawn(one, folder: Path, board: str) -> Drawing:
-    """Write an empty picture instead of a figure, which takes a second to draw."""
-    path = folder / board / f"{one.name}.svg"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
-    return Drawing(one.title, one.caption, file=f"{board}/{path.name}")
+def draw_nothing(figures, folder: Path, formats, on_step):
+    """Write empty pictures instead of figures, each of which takes a second to draw."""
+    folder.mkdir(parents=True)
+    paths = [folder / f"{one.name}.svg" for one in figures]
+    for path in paths:
+        path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    return list(zip(figures, paths, strict=True)), []
 
 
 def runs(plan):
@@ -65,7 +64,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     with_plan(TRIALS, evil, named)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site, "_draw", drawn)
+        patch.setattr(html_report, "draw_all", draw_nothing)
         site.write_site([first, evil], folder / "site", runs)
     return folder / "site"
 
@@ -203,7 +202,7 @@ def test_the_records_to_download_are_the_runs_of_the_archive(made: Path):
 def test_the_command_writes_real_figures(tmp_path: Path):
     answer = call_here("site", TRIALS, "--out", tmp_path / "deep" / "site")
     assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.endswith("index.html (1 boards)\n")
+    assert answer.stdout.endswith("index.html (1 board)\n")
     figures = list((tmp_path / "deep" / "site" / "boards" / "tuning_trials").iterdir())
     assert {"cost.svg"} <= {path.name for path in figures}
     assert all(path.stat().st_size > 1000 for path in figures)
@@ -212,23 +211,9 @@ def test_the_command_writes_real_figures(tmp_path: Path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["site"]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("needs chromium")
-    with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
-
-
 @pytest.mark.slow
-def test_the_site_works_in_a_browser_and_by_keyboard(made: Path, browser):
-    tab, said, asked = browser.new_page(viewport={"width": 1400, "height": 900}), [], []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
+def test_the_site_works_in_a_browser_and_by_keyboard(made: Path, open_tab):
+    tab, said, asked = open_tab(1400, 900)
     tab.goto((made / "index.html").as_uri())
     assert "2 of 2 boards, 12 rows shown." in tab.locator("#shown").inner_text()
     tab.keyboard.press("Tab")

@@ -12,7 +12,8 @@ from made_scores import score as made_score
 
 from sarbench.results.leaderboard import LeaderboardError, tabulate_scores
 from sarbench.results.metric import UnknownMetricError
-from sarbench.results.tables.render import format_cell, render
+from sarbench.results.tables.render import render
+from sarbench.results.tables.sheets import format_cell
 
 
 def score(method, value, seed=0, *, version="1", **more):

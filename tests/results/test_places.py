@@ -16,7 +16,8 @@ from sarbench.results.scores import Column
 from sarbench.results.statistics.intervals import Variance, add
 from sarbench.results.statistics.tukey import range_p, range_quantile, spreads
 from sarbench.results.tables.caption import notes
-from sarbench.results.tables.render import format_cell, render
+from sarbench.results.tables.render import render
+from sarbench.results.tables.sheets import format_cell
 
 
 def test_one_checkpoint_gets_no_place_and_no_rank_and_the_notes_say_why():

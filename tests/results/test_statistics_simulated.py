@@ -98,17 +98,6 @@ def test_the_two_way_interval_takes_five_draws(seeds, low, high, monkeypatch):
     assert low < covered / repetitions < high
 
 
-# mean of a normal (0.10, 0.25) clipped to (-0.5, 0.7), by its closed form
-_LOW, _HIGH = (-0.5 - 0.10) / 0.25, (0.7 - 0.10) / 0.25
-_CDF, _PDF = scipy.stats.norm.cdf, scipy.stats.norm.pdf
-TRUE_DIFFERENCE = (
-    -0.5 * _CDF(_LOW)
-    + 0.7 * (1 - _CDF(_HIGH))
-    + 0.10 * (_CDF(_HIGH) - _CDF(_LOW))
-    - 0.25 * (_PDF(_HIGH) - _PDF(_LOW))
-)
-
-
 class Outcomes:
     """Outcomes of simulated runs, by method, pretraining seed and evaluation seed."""
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ...suggest import shortened
 from ..csv_file import file_in
 from ..files import ImageFile
-from ..listing import SIDES, DatasetMismatchError, name_some, phoenix_advice
+from ..listing import SIDES, DatasetMismatchError, phoenix_advice
 from ..phoenix import is_phoenix
 from ..rendering import FORMULAS, OptionError, Rendering, rendering_from
 from ..source import Card, Entry, Listing, Source, Transform
@@ -201,7 +202,7 @@ class LabelledFolder(Source):
             )
         if outside:
             raise DatasetMismatchError(
-                f"{source}: images outside the folder of a class: {name_some(outside, 'image')}; "
+                f"{source}: images outside the folder of a class: {shortened(outside)}; "
                 f"expected: {'; or '.join(LAYOUTS)}"
             )
         rows = self._with_sides(source, rows)
@@ -224,7 +225,7 @@ class LabelledFolder(Source):
         if not both:
             return ""
         return (
-            f"test chips with the same pixels as a training chip: {name_some(both, 'chip')}; "
+            f"test chips with the same pixels as a training chip: {shortened(both)}; "
             "leave one of each out, or name both as one group; sarbench data audit "
             f"{shlex.quote(f'pool:folder:{self.path}')} finds them all, changed copies too"
         )
@@ -249,7 +250,7 @@ class LabelledFolder(Source):
             without = [row.file.relative.as_posix() for row in rows if not row.side]
             raise DatasetMismatchError(
                 f"{source} does not say which images are for training and which for testing: "
-                f"{name_some(without, 'image')}; expected: {'; or '.join(LAYOUTS)}"
+                f"{shortened(without)}; expected: {'; or '.join(LAYOUTS)}"
             )
         return rows
 
@@ -277,17 +278,17 @@ def _check_classes(source: Path, rows: Sequence[Row]) -> None:
             )
     if twice := [" and ".join(names) for names in alike.values() if len(names) > 1]:
         raise DatasetMismatchError(
-            f"{source}: classes differ in case only: {name_some(twice, 'pair')}; rename one of "
+            f"{source}: classes differ in case only: {shortened(twice)}; rename one of "
             "each, or put their images together"
         )
     if single := [name for name, count in found.items() if count < 2]:
         raise DatasetMismatchError(
-            f"{source}: classes with one chip: {name_some(single, 'class name')}; a class needs a "
+            f"{source}: classes with one chip: {shortened(single)}; a class needs a "
             "training chip and a test chip: leave it out or add chips"
         )
     if untrained := [name for name in found if not trained[name]]:
         raise DatasetMismatchError(
-            f"{source}: classes without a training chip: {name_some(untrained, 'class name')}; "
+            f"{source}: classes without a training chip: {shortened(untrained)}; "
             "leave them out or move chips to train"
         )
     if not any(row.side == "test" for row in rows):
@@ -306,7 +307,7 @@ def _check_groups(source: Path, rows: Iterable[Row]) -> None:
             sides[row.group].add(row.side)
     if both := sorted(group for group, of in sides.items() if len(of) == len(SIDES)):
         raise DatasetMismatchError(
-            f"{source}: groups of near duplicates on both sides: {name_some(both, 'group')}; "
+            f"{source}: groups of near duplicates on both sides: {shortened(both)}; "
             "move each group to one side, or draw them whole by ?test=SHARE&by=group"
         )
 
@@ -323,13 +324,11 @@ def _ids(source: Path, rows: Sequence[Row]) -> list[str]:
     twice = [chip_id for chip_id, count in Counter(ids).items() if count > 1]
     if twice:
         raise DatasetMismatchError(
-            f"{source}: two images of one name: {name_some(sorted(twice), 'chip')}; rename one of "
-            "each"
+            f"{source}: two images of one name: {shortened(sorted(twice))}; rename one of each"
         )
     if odd := [chip_id for chip_id in ids if not chip_id.isprintable()]:
         raise DatasetMismatchError(
-            f"{source}: names that cannot be printed: {name_some(list(map(repr, odd)), 'chip')}; "
-            "rename them"
+            f"{source}: names that cannot be printed: {shortened(map(repr, odd))}; rename them"
         )
     return ids
 
