@@ -1,7 +1,9 @@
 """Find images under a folder, in an archive, or in archives under a folder."""
 
+import lzma
 import re
 import shutil
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -22,6 +24,10 @@ from .unreadable import UnreadableImageError
 
 KINDS = {S_IFIFO: "named pipe", S_IFSOCK: "socket", S_IFDIR: "folder"}
 Wanted = Callable[[str], bool]  # of the name of a file
+ARCHIVE_ERRORS = (
+    OSError, EOFError, RuntimeError, ValueError, OverflowError, struct.error, lzma.LZMAError,
+    zlib.error, zipfile.BadZipFile, tarfile.TarError, IndexError,
+)  # fmt: skip  # what zipfile and tarfile raise
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -55,7 +61,7 @@ class ImageFile:
             if not self.member:
                 return self.path.read_bytes()
             return (self.archive or _reopened(self.path)).read(self.member)
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        except ARCHIVE_ERRORS as error:
             raise UnreadableImageError(f"{self.relative} in {self.path}: {error}") from error
 
     def __reduce__(self) -> tuple[Callable[..., "ImageFile"], tuple]:
@@ -205,7 +211,9 @@ def _open_archive(
         if path.name.lower().endswith(".zip"):
             return _list_zip(path, below, stack, wanted)
         return _unpack_tar(path, below, stack, wanted)
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except UnreadableImageError:
+        raise
+    except ARCHIVE_ERRORS as error:
         raise UnreadableImageError(f"{path}: not a readable archive ({error})") from error
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import lzma
 import struct
 import tarfile
 import zipfile
@@ -318,6 +319,51 @@ def test_a_tar_that_is_cut_or_damaged_loses_no_image_quietly(
         open_source(tmp_path),
     ):
         pass
+
+
+def zip_of(compression: int = zipfile.ZIP_STORED) -> bytearray:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("a.npy", bytes(300))
+    return bytearray(file.getvalue())
+
+
+def tar_of(mtime: str) -> bytearray:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        info = tarfile.TarInfo("a.npy")
+        info.pax_headers = {"mtime": mtime}
+        archive.addfile(info)
+    return bytearray(file.getvalue())
+
+
+@pytest.mark.parametrize("name", ["xz", "lzma", "name", "no name", "version", "inf", "nan"])
+def test_the_error_names_an_archive_that_python_cannot_read(tmp_path: Path, name: str):
+    if name in ("inf", "nan"):
+        data = tar_of(name)
+    elif name == "xz":
+        data = bytearray(lzma.compress(tar_of("1.5")))
+        data[40:80] = b"\xff" * 40
+    else:
+        data = zip_of(zipfile.ZIP_LZMA if name == "lzma" else zipfile.ZIP_STORED)
+        entry = data.rindex(b"PK\x01\x02")
+        if name == "lzma":
+            data[44:50] = b"\xff" * 6
+        elif name == "name":
+            data[entry + 8 : entry + 10] = struct.pack("<H", 0x800)  # UTF-8
+            data[entry + 46] = 0xFF
+        elif name == "no name":
+            data[entry + 28 : entry + 30] = bytes(2)
+            data[entry + 30 : entry + 32] = struct.pack("<H", 5)  # its letters are an extra field
+        else:
+            data[entry + 6] = 99
+    path = tmp_path / ("a.tar.xz" if name == "xz" else "a.tar" if len(name) == 3 else "a.zip")
+    path.write_bytes(data)
+    with (
+        pytest.raises(UnreadableImageError, match=r"a\.npy in .*a\.|a\.\S+: not a readable"),
+        open_source(path) as files,
+    ):
+        files[0].read()
 
 
 def test_the_error_names_a_damaged_archive(tmp_path: Path):
