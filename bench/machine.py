@@ -1,7 +1,10 @@
-"""The cores of this machine, and the memory that a process keeps."""
+"""The cores of this machine, the memory that a process keeps, and the end of other processes."""
 
 import ctypes
 import os
+import signal
+import threading
+from multiprocessing import parent_process
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 
@@ -26,3 +29,20 @@ def keep_freed_memory(trim: int, *mmap: int) -> None:
     if mallopt:
         mallopt(M_TRIM_THRESHOLD, trim)
         any(mallopt(M_MMAP_THRESHOLD, size) for size in mmap)
+
+
+def start_worker() -> None:
+    """Ignore Ctrl-C, which the first process handles, and end when that one was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Start a thread that ends this process when the one that gives it work was killed."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)

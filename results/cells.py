@@ -8,7 +8,16 @@ from enum import StrEnum
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .scores import ChipSource, Column, Score, Shots, start_means, starts_of, unit_values
+from .scores import (
+    ChipSource,
+    Column,
+    Score,
+    Shots,
+    cell_mean,
+    start_means,
+    starts_of,
+    unit_values,
+)
 from .statistics.intervals import Variance, seed_variance, with_chips
 from .statistics.two_way import two_way_mean
 from .statistics.units import (
@@ -216,7 +225,7 @@ def make_cell(
     """Return the cell of some runs, without its place."""
     one, values = group[0], start_means(group, metric)
     unit = unit_of(compares, one.shots, starts_of(group), stored=outcomes is not None)
-    mean = float(values.mean()) if values.size else None
+    mean = cell_mean(group, metric)
     outcome = (outcomes or {}).get(one.method)
     variance = _variance(group, metric, unit, outcome) if values.size else None
     half = variance.half() if variance else None

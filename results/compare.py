@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from .scores import (
     LeaderboardError,
     Score,
     by_column,
+    cell_mean,
     column_name,
     refuse_mixtures,
     starts_of,
@@ -31,7 +31,7 @@ class Comparison:
     """A minus B in one column; differences are fractions.
 
     Attributes:
-        means: Means of A and B, each over its finished runs.
+        means: Means of A and B, as in the table.
         runs: Finished runs of A and B, as `3/4`.
         unit: Unit of the test and of the interval of the difference.
         effect: Size of the difference; None without a pair of runs.
@@ -147,8 +147,7 @@ def _comparison(
     compares: Compares,
 ) -> Comparison:
     metric = measure.name
-    values = [[s.values[metric] for s in cell if metric in s.values] for cell in (a, b)]
-    means = [fmean(found) if found else None for found in values]
+    means = cell_mean(a, metric), cell_mean(b, metric)
     runs, names = (count_runs(a, metric), count_runs(b, metric)), (a[0].method, b[0].method)
     if tested.effect is None:
         conclusion = Conclusion(
@@ -159,7 +158,7 @@ def _comparison(
         single = starts_of(a) == 1, starts_of(b) == 1
         conclusion = conclude(names, tested, corrected, compares, single, measure)
     return Comparison(
-        column, (means[0], means[1]), runs, tested.unit, tested.effect, tested.test, corrected.p,
+        column, means, runs, tested.unit, tested.effect, tested.test, corrected.p,
         corrected.smallest, tested.new_chips, conclusion,
         units_of(tested, tested.test) if tested.test else "", compares, corrected.family,
         corrected.columns,

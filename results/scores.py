@@ -147,6 +147,12 @@ def start_means(cell: Sequence[Score], metric: str) -> Float[np.ndarray, " P"]:
     return np.array([fmean(part) for part in parts.values()], dtype=np.float64)
 
 
+def cell_mean(cell: Sequence[Score], metric: str) -> float | None:
+    """Return the mean over pretraining seeds of their means; None without a finished run."""
+    means = start_means(cell, metric)
+    return float(means.mean()) if means.size else None
+
+
 def unit_values(cell: Sequence[Score], metric: str) -> Float[np.ndarray, " S"]:
     """Return the mean of each pretraining seed; for a single seed, the value of each run."""
     means = start_means(cell, metric)

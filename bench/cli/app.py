@@ -78,6 +78,25 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Stopped from None
+        except Exception as error:
+            if hint := _repeat(error):
+                error.message += hint  # type: ignore[attr-defined]
+            raise
+
+
+def _repeat(error: Any) -> str:
+    """Return a hint if an option that takes one value, and may be repeated, was given several."""
+    context = getattr(error, "ctx", None)
+    if context is None or "unexpected extra argument" not in getattr(error, "message", ""):
+        return ""
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if getattr(option, "multiple", False)
+        and context.get_parameter_source(option.name).name == "COMMANDLINE"
+    ]
+    options = ", ".join(f"{one} A {one} B" for one in given)
+    return f". An option takes one value; repeat it to give several: {options}" if given else ""
 
 
 app = typer.Typer(

@@ -283,6 +283,7 @@ def new_data(
     """Look at a folder of labelled chips, and write a card that makes it a data set with a name."""
     from ..data.new_card import look, write_card
     from ..data.sources.card_file import CardError, CardFile, check_name
+    from ..data.sources.labelled_folder import NoSideError
     from ..toml_file import parse
 
     chips = (folder / path.expanduser()).resolve() if not path.is_absolute() else path.resolve()
@@ -296,7 +297,16 @@ def new_data(
     given = {"title": name, "folder": ".", "test": test, "seed": seed}
     given |= {"by": "group"} if by_group else {}
     content = parse(given, CardFile, CardError, "sarbench data new")
-    found = look(chips, content)
+    try:
+        found = look(chips, content)
+    except NoSideError as error:
+        words = ["sarbench", "data", "new", str(path)]
+        words += ["--name", name] if name != chips.name else []
+        raise RequestError(
+            f"{str(error).partition('; expected')[0]}. Move the images to train/<class>/ and "
+            f"test/<class>/, or draw a share of test chips: {shlex.join(words)} --test 0.3 "
+            "(with --by-group: whole groups)"
+        ) from error
     for class_name in found.counts["train"]:
         sides = (f"{found.counts[side].get(class_name, 0)} {side}" for side in found.counts)
         out.print(f"{class_name}: {', '.join(sides)}")

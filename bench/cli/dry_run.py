@@ -15,7 +15,8 @@ from ..plan.entry import Cause, Entry
 from ..plan.plan import Plan
 from ..slurm.commands import NO_SITE, ControllerDownError, NoSlurmError, Site, read_site
 from ..slurm.job_arrays import JobArray, jobs_in, limits_of
-from ..slurm.profile import Allocation, Profile, check_site
+from ..slurm.profile import Allocation, Profile, check_batches, check_site
+from ..slurm.selection import batches_to_do
 from ..suggest import shortened
 from .app import out, print_status, warn
 from .grid_arguments import Request
@@ -52,6 +53,7 @@ def print_dry_run(
     site = _site_or_none()
     if site:
         check_site(profile, site)
+    check_batches(profile, batches_to_do(made, accept))
     _refuse_unsized(made)
     if names := ", ".join(made.to_prepare()):
         print_status(f"not prepared: {names}; published sizes are used, and `submit` prepares them")

@@ -118,12 +118,13 @@ def check_method(name: MethodName, folders: MethodsDirs = None) -> None:
     _registry.module_of(name)
     from ..contract.checks import run_checks
 
-    failed = 0
+    problems: list[str] = []
     for check, problem in run_checks(_registry.get(name)):
         out.print(f"{'ok    ' if problem is None else 'FAILED'} {check}")
         if problem is not None:
-            failed += 1
-            out.print(f"       {problem}")
+            out.print(f"       {'same error' if problem in problems else problem}")
+            problems.append(problem)
+    failed = len(problems)
     err.print(f"{name}: {failed} checks failed" if failed else f"{name} fulfils the contract")
     raise typer.Exit(1 if failed else 0)
 

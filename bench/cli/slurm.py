@@ -21,8 +21,8 @@ from ..slurm.job_arrays import jobs_in, limits_of
 from ..slurm.job_states import JobStates, update_from_queue
 from ..slurm.ledger import Asked
 from ..slurm.more_resources import more_resources
-from ..slurm.profile import Profile, check_site, parse_profile, read_profile
-from ..slurm.selection import accepted_by_retry, accepted_by_submit
+from ..slurm.profile import Profile, check_batches, check_site, parse_profile, read_profile
+from ..slurm.selection import accepted_by_retry, accepted_by_submit, batches_to_do
 from ..store.records import Store
 from ..suggest import RequestError, unknown
 from .app import out, print_status, warn
@@ -83,6 +83,7 @@ def submit_work(
         warn(claim)
     site = read_site(print_status)
     check_site(profile, site)
+    check_batches(profile, batches_to_do(made, accept))
     limits = limits_of(profile, site)
     store.check_writable()
     made = prepare_missing(request, made)

@@ -167,6 +167,7 @@ def _write(
 ) -> tuple[int, str]:
     """Write features and ids of chips; return their number and the shape of one feature.
 
+    Of a data set, labels, class names and the side of the split are written too.
     A warning says if the first chips do not fit the input that `config` declares.
     """
     from itertools import chain, islice
@@ -177,6 +178,7 @@ def _write(
     from ..store.atomic import npz, write_atomic
     from ..weights.features import chips_in, chips_of_set, features, images_in
 
+    known: dict[str, np.ndarray] = {}
     if Path(images).is_dir():
         folder = Path(images)
         paths = images_in(folder)
@@ -188,6 +190,9 @@ def _write(
 
         prepared = prepare_all([images], data, open_store(runs))[0]
         chips, total = chips_of_set(prepared), len(prepared)
+        if prepared.classes:
+            known = {"labels": prepared.labels, "classes": np.array(prepared.classes),
+                     "is_test": prepared.is_test}  # fmt: skip
     first = list(islice(chips, MOST_CHIPS)) if config else []
     pixels = pixel_statistics([chip.numpy() for _, chip in first]) if first else None
     if pixels and (problem := input_problem(pixels, config)):
@@ -205,7 +210,7 @@ def _write(
             bar.done = len(ids)
             shown.update(bar)
     array = np.concatenate(parts)
-    write_atomic(path, npz(features=array, ids=np.array(ids)))
+    write_atomic(path, npz(features=array, ids=np.array(ids), **known))
     return len(ids), " x ".join(map(str, array.shape[1:]))
 
 

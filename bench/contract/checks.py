@@ -6,8 +6,10 @@ encoder and made-up chips, so one method takes a few seconds on a CPU.
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -171,6 +173,14 @@ def run_checks(method: type[Method]) -> Iterator[tuple[str, str | None]]:
         except ContractError as error:
             yield name, str(error)
         except Exception as error:  # a method may fail in any way; the other checks still run
-            yield name, f"{type(error).__name__}: {error}"
+            yield name, f"{type(error).__name__}: {error}{_place(error, method)}"
         else:
             yield name, None
+
+
+def _place(error: Exception, method: type[Method]) -> str:
+    """Return the last line of the method's file in an error's traceback; empty without one."""
+    file = sys.modules[method.__module__].__file__ or ""
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [line for frame, line in frames if frame.f_code.co_filename == file]
+    return f" ({Path(file).name}:{lines[-1]})" if lines else ""

@@ -5,9 +5,7 @@ a part holds Python's lock; they write pixels themselves, since copying them to 
 takes a third of the time of packing. The result does not depend on the number of either.
 """
 
-import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -19,13 +17,13 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import forkserver, get_context, parent_process, resource_tracker
+from multiprocessing import forkserver, get_context, resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ..machine import keep_freed_memory
+from ..machine import end_with_parent, keep_freed_memory
 from .files import ImageFile
 from .packing import PackedChip, pack_entry, size_only, without_pixels
 from .source import Card, Entry
@@ -157,16 +155,9 @@ _shared: list[Any] = []
 
 
 def _start(*shared: Any) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _shared[:] = ThreadPoolExecutor(THREADS_EACH), *shared
     keep_freed_memory(1 << 28, 1 << 25)  # of a chunk for the next one
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that gives it work was killed."""
-    if parent := parent_process():
-        parent.join()
-        os._exit(1)
 
 
 def _pack_chunk(

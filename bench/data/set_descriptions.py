@@ -131,7 +131,7 @@ def write_description(root: Path, given: str, split: Split | Chips, summary: Sum
     """
     described = card_of(given)
     if text := described.source.card_text():
-        write_atomic(card_path(root, described.name), text)
+        write_atomic(card_path(root, described.name), text.encode())
     path = set_path(root, given, summary.data_digest, summary.split_digest)
     labelled = summary.kind == "dataset"
     if path.exists() and not labelled:

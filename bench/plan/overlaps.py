@@ -39,7 +39,7 @@ def sharing_of(
 def own_copies(grid: Grid, data: Mapping[str, Summary], store: Store) -> Shared:
     """Return what the training split of each data set of a user shares with its test chips.
 
-    Data sets whose chips are listed in sarbench are left out: `docs/audit.md` has their copies.
+    Data sets whose chips have a bundled list are left out: `docs/audit.md` has their copies.
     """
     result: Shared = {}
     for name in () if grid.of_trials else grid.evaluate.datasets:

@@ -19,12 +19,9 @@ from torch import Tensor, nn
 
 from ..identity import Resources
 from ..seeding import torch_stream
+from .batch_share import batch_share
 
 TIMEOUT = timedelta(minutes=15)  # how long a process waits for the others
-
-
-class BatchShareError(ValueError):
-    """A batch that its processes do not divide evenly."""
 
 
 class RanksDifferError(RuntimeError):
@@ -60,12 +57,7 @@ class Ranks:
         Raises:
             BatchShareError: The batch does not divide evenly.
         """
-        if batch % self.count:
-            raise BatchShareError(
-                f"{self.count} processes do not divide a batch of {batch} evenly; change `batch`, "
-                "or `gpus`, `nodes` or `processes` of the profile"
-            )
-        size = batch // self.count
+        size = batch_share(batch, self.count)
         return slice(self.rank * size, (self.rank + 1) * size)
 
     def stream(self, seed: int, *purpose: str | int, device: str) -> torch.Generator:

@@ -22,8 +22,8 @@ ALONG = {
 CAPTION = (
     "Compute: GFLOP of one chip in one step, forward and backward (matrix products and "
     "convolutions), times the chips seen (steps times batch); from the records and the same on "
-    "every machine. Mean and 95% Student interval over the unit of each cell; dashed grey: "
-    "controls."
+    "every machine. Mean and, for methods, 95% Student interval over the unit of each cell; dashed "
+    "grey: controls."
 )
 
 

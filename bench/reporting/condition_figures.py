@@ -23,8 +23,8 @@ NO_DRIFT = ("chip_size", "label_shuffle")  # controls that read no pixel, or no 
 MOST_LINES = 12  # methods in one panel
 EOC = "mstar_eoc"  # begins the names of MSTAR's extended operating conditions
 SEVERITY = (
-    "One panel for each kind of condition, from {} to severe. Mean and 95% Student interval "
-    "over the unit of each cell; hollow: incomplete; dashed and grey: controls."
+    "One panel for each kind of condition, from {} to severe. Mean and, for methods, 95% Student "
+    "interval over the unit of each cell; hollow: incomplete; dashed and grey: controls."
 )
 OF_EOC = (
     " MSTAR's extended operating conditions have other classes, so another chance level, and heads "

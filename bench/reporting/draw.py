@@ -1,6 +1,5 @@
 """Write the figures of a report, on all cores."""
 
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -11,7 +10,7 @@ from typing import Any
 
 from ...results.figures.style import DPI, save
 from ..data.prepare import NotPreparedError
-from ..machine import cores
+from ..machine import cores, start_worker
 from ..suggest import RequestError
 from .named_figure import NamedFigure
 
@@ -38,12 +37,11 @@ def draw_all(
     """
     files, skipped = [], []
     processes = min(cores(), len(figures) // FEWEST)
-    ignored = (signal.SIGINT, signal.SIG_IGN)  # which the first process handles
     try:
         with ExitStack() as stack:
             submit = _at_once
             if processes > 1:
-                pool = ProcessPoolExecutor(processes, get_context("spawn"), signal.signal, ignored)
+                pool = ProcessPoolExecutor(processes, get_context("spawn"), start_worker)
                 submit = stack.enter_context(pool).submit
             for one in figures:
                 on_step(f"drawing {one.name}")

@@ -22,6 +22,7 @@ from ..verification.declaration import (
     VERIFIED_WORDS,
     Declaration,
     declaration_file,
+    has_declaration,
     manifest_digest,
     read_declaration,
     rows_of,
@@ -175,7 +176,7 @@ def _board(
     """Write everything of a board but its page; return its report."""
     if not plan.counts().get("done"):
         raise RequestError(f"{store.path} holds no finished run, so it has no board; leave it out")
-    declared = read_declaration(store.path)
+    declared = read_declaration(store.path) if has_declaration(store.path) else None
     files = _archive(name, store.path, folder)
     report = report_of(
         plan, store, store.root / GRID, None, _linked, folder / "boards" / name, ["svg"],
@@ -226,7 +227,7 @@ def _archive(name: str, source: Path, folder: Path) -> list[tuple[str, str]]:
     target.parent.mkdir(exist_ok=True)
     shutil.copyfile(source, target)
     found.append(("archive", f"archives/{target.name}"))
-    if declaration_file(source).is_file():
+    if has_declaration(source):
         shutil.copyfile(declaration_file(source), declaration_file(target))
         found.append(("declaration", f"archives/{declaration_file(target).name}"))
     return found

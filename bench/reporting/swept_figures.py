@@ -15,8 +15,8 @@ from .named_figure import MOST_PANELS, NamedFigure, figure_name, left_out, shown
 
 SHOTS = "shots (labelled chips per class)"
 PANELS = (
-    "Mean and 95% Student interval over the unit of each cell; hollow: incomplete; dashed: the "
-    "untrained encoder of the same architecture; grey: controls without an encoder."
+    "Mean and, for methods, 95% Student interval over the unit of each cell; hollow: incomplete; "
+    "dashed: the untrained encoder of the same architecture; grey: controls without an encoder."
 )
 GAINS = (
     "From the untrained encoder of the same architecture to the pretrained one, with the 95% "

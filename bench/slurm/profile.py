@@ -4,12 +4,14 @@ It is about execution only. Nothing in it changes a number or a key.
 """
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from ..identity import KINDS, Kind, Resources
+from ..pretraining.batch_share import batch_share
 from ..suggest import unknown
 from ..toml_file import Section, parse, read_toml
 from .commands import Site
@@ -255,3 +257,14 @@ def check_site(profile: Profile, site: Site) -> None:
                 f"most {allowed:.0f} minutes. Give a shorter time: jobs save their state and are "
                 "requeued"
             )
+
+
+def check_batches(profile: Profile, batches: Iterable[int]) -> None:
+    """Check that the processes of a pretraining divide each of these batches evenly.
+
+    Raises:
+        BatchShareError: They do not.
+    """
+    allocation = profile.allocation("pretrain")
+    for batch in batches:
+        batch_share(batch, (allocation.nodes or 1) * (allocation.processes or 1))

@@ -43,6 +43,15 @@ def select(plan: Plan, states: JobStates, accept: Callable[[Entry], bool]) -> Se
     return Selection(wanted, waiting)
 
 
+def batches_to_do(plan: Plan, accept: Callable[[Entry], bool]) -> set[int]:
+    """Return the batch sizes of the missing pretrainings that `accept` accepts."""
+    return {
+        entry.planned.recipe.batch
+        for entry in plan.pretrain
+        if entry.planned.recipe and entry.to_do and accept(entry)
+    }
+
+
 def accepted_by_submit(entry: Entry) -> bool:
     """Return whether `submit` accepts an entry: it skips work that most likely fails again."""
     return entry.failure_class not in RETRY_ONLY

@@ -102,6 +102,12 @@ def declaration_file(archive: Path) -> Path:
     return archive.with_suffix(".toml")
 
 
+def has_declaration(archive: Path) -> bool:
+    """Return whether a declaration is next to an archive; a grid of that name is not one."""
+    path = declaration_file(archive)
+    return path.exists() and not has_keys(path, GRID_KEYS)
+
+
 def read_declaration(archive: Path) -> Declaration | None:
     """Return the declaration of an archive, or None if it has none.
 
@@ -112,9 +118,10 @@ def read_declaration(archive: Path) -> Declaration | None:
     if not path.exists():
         return None
     if has_keys(path, GRID_KEYS):
+        other = archive.with_name(f"{archive.stem}_board{archive.suffix}")
         raise DeclarationError(
             f"{path}: it is a grid, not a declaration; rename the archive, because its declaration "
-            f"has its name, then run `{template_command(archive.with_name('NAME.zip'))}`"
+            f"has its name, then run `{template_command(other)}`"
         )
     return read_toml(path, Declaration, DeclarationError)
 

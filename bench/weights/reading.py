@@ -28,9 +28,10 @@ MOST_VALUES = 500_000  # of dicts and lists, counted again where one is shared
 LONGEST_NAME = 1000
 MOST_EXPANDED = 64 << 20  # bytes of a tensor that repeats fewer stored values (`Tensor.expand`)
 CONVERT = (
-    "convert it where it was made:\n"
+    'convert it where it was made (in a dict, "model" stands for the key of the weights):\n'
     '  weights = torch.load("FILE", weights_only=False)  # runs code of the file; trust it first\n'
-    '  torch.save(weights["model"], "weights.pth")  # a dict of tensors'
+    '  weights = weights["model"] if isinstance(weights, dict) else weights.state_dict()\n'
+    '  torch.save(weights, "weights.pth")  # a dict of tensors'
 )
 SCRIPT = (
     "is a TorchScript file, whose code would run; it was not loaded. Save its weights:\n"

@@ -44,13 +44,13 @@ def paper_sheets(
         for protocol in dict.fromkeys(cell.protocol for cell in listed):
             part = [cell for cell in listed if cell.protocol == protocol]
             sheets.append(_side_by_side(f"{title}: {protocol}, published / measured", part))
-        if any(cell.published for cell in listed):
-            sheets.append(_verdicts(f"{title}: verdicts", listed))
+        if (verdicts := _verdicts(f"{title}: verdicts", listed)).sections != [[]]:
+            sheets.append(verdicts)
     if orders:
         sheets.append(_orders(orders))
-    verdicts = [text.format(seeds=paper.seeds, margin=100 * MARGIN) for text in VERDICTS]
+    meaning = [text.format(seeds=paper.seeds, margin=100 * MARGIN) for text in VERDICTS]
     everything = [
-        *(Note("Verdicts", text) for text in verdicts),
+        *(Note("Verdicts", text) for text in meaning),
         *([Note("Verdicts", ORDERS)] if orders else []),
         *_differences(differences),
         *_sources(paper),
@@ -112,19 +112,20 @@ def _both(cell: CheckedCell) -> str:
 
 
 def _verdicts(title: str, cells: Sequence[CheckedCell]) -> Sheet:
-    heads = ["where", "published", "sources", "measured", "verdict", "why", "note"]
+    """List the published values with a verdict; those that the grid leaves out stand above."""
+    heads = ["published", "measured", "verdict", "why", "sources", "note"]
     lines = []
     for cell in cells:
-        if (value := cell.published) is None:
+        value, left_out = cell.published, cell.cell is None and cell.verdict == "not measured"
+        if value is None or left_out:
             continue
         lines.append([
-            Entry(cell.label),
-            Entry(column_name(cell.column)),
+            Entry(f"{cell.label}, {column_name(cell.column)}"),
             Entry(f"{value.value:.1f} ({value.grade})"),
-            Entry(", ".join(value.sources)),
             Entry(format_cell(cell.cell) if cell.cell else "-"),
             Entry(cell.verdict),
             Entry(cell.reason),
+            Entry(", ".join(value.sources)),
             Entry(value.note or ""),
         ])  # fmt: skip
     return Sheet(title, [[(head, 1) for head in heads]], [lines], [])
@@ -136,19 +137,18 @@ def _orders(orders: Sequence[CheckedOrder]) -> Sheet:
         listed = list(cases)
         counts = Counter(case.verdict for case in listed)
         summary = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-        lines = [[Entry(f"{statement[0]} ({statement[1]})"), *[Entry("")] * 3, Entry(summary)]]
+        lines = [[Entry(f"{statement[0]} ({statement[1]})"), *[Entry("")] * 2, Entry(summary)]]
         for case in listed:
             if case.difference is None:
                 continue
             lines.append([
-                Entry(f"{case.higher} above {case.lower}"),
-                Entry(column_name(case.column)),
+                Entry(f"{case.higher} above {case.lower}, {column_name(case.column)}"),
                 Entry(f"{100 * case.difference:+.1f}"),
                 Entry("" if case.p_holm is None else f"{case.p_holm:.3g}"),
                 Entry(case.verdict),
             ])  # fmt: skip
         sections.append(lines)
-    heads = ["where", "difference", "p (Holm)", "verdict"]
+    heads = ["difference", "p (Holm)", "verdict"]
     return Sheet(
         "Order of methods",
         [[(head, 1) for head in heads]],

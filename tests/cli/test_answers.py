@@ -17,6 +17,7 @@ from stores import copy_synthetic
 
 from sarbench.bench.cli import doctor as _doctor
 from sarbench.bench.cli import results as _results
+from sarbench.bench.cli import slurm as _slurm
 from sarbench.bench.cli.data import list_data
 from sarbench.bench.cli.grid_arguments import Request
 from sarbench.bench.cli.results import SUFFIXES, chosen_format
@@ -206,6 +207,21 @@ def test_doctor_runs_to_its_end(sarbench, tmp_path, monkeypatch):
     status, said = sarbench("doctor")
     assert status in (0, 1)  # 2 would be a wrong request
     assert "unknown" not in said
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+def test_a_batch_that_the_processes_of_a_profile_do_not_divide_is_refused(
+    sarbench, tmp_path, monkeypatch, dry
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(_slurm, "read_site", lambda report: slurm.NO_SITE)
+    monkeypatch.setattr(_slurm, "check_site", lambda profile, site: None)
+    (tmp_path / "p.toml").write_text("[pretrain]\nnodes = 2\ngpus = 3\n")
+    words = ("submit", "demo", "--profile", tmp_path / "p.toml", "--runs", tmp_path / "runs")
+    status, said = sarbench(*words, *dry)
+    assert status == 2
+    assert "6 processes do not divide a batch of 8 evenly; change `batch`, or `gpus`" in said
+    assert not (tmp_path / "runs").exists()
 
 
 def test_batch_scripts_are_printed_and_a_profile_is_checked_without_slurm(

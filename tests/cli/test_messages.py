@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import call_here
 
 from sarbench.bench.cli.app import COMMANDS, load, out
 
@@ -104,3 +105,13 @@ def test_a_name_between_colons_is_not_an_emoji(capsys: pytest.CaptureFixture[str
     out.print("folder:ship: 2 chips", markup=False)
     out.print("folder:ship: 3 chips")
     assert capsys.readouterr().out == "folder:ship: 2 chips\nfolder:ship: 3 chips\n"
+
+
+def test_a_second_value_after_an_option_is_answered_with_the_way_to_give_it():
+    words = ("archive", "demo", "--out", "c.zip")
+    done = call_here(*words, "--from", "a.zip", "b.zip")
+    said = " ".join(re.sub("[│\n]", " ", done.stderr).split())
+    assert (done.returncode, "repeat it to give several: --from A --from B" in said) == (2, True)
+    done = call_here(*words, "b.zip")
+    assert "unexpected extra argument" in done.stderr
+    assert "repeat" not in done.stderr

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import torch
+from commands import call_here
 
+from sarbench.bench.contract import checks
 from sarbench.bench.contract.checks import (
     ALWAYS,
     MASKED,
@@ -23,6 +25,8 @@ from sarbench.bench.contract.state_checks import (
 )
 from sarbench.bench.contract.training_checks import (
     features_do_not_collapse,
+    loss_is_a_function_of_the_rng,
+    loss_is_one_finite_number,
     twenty_steps_lower_the_loss,
 )
 from sarbench.bench.contract.two_threads import HalvesDifferError
@@ -266,6 +270,22 @@ def test_all_checks_run_after_a_failure_of_any_kind():
     assert "any visible pixel" in results["hidden patches do not reach the prediction"]
     assert results["tokens have one shape"] is None
     assert len(results) == len(ALWAYS + TRAINED)
+
+
+def test_an_error_of_a_method_names_its_line_and_is_printed_once(monkeypatch):
+    def fails(self, batch, rng):
+        raise NameError("imags")
+
+    line = fails.__code__.co_firstlineno + 1
+    error = f"NameError: imags (test_checks.py:{line})"
+    chosen = loss_is_one_finite_number, loss_is_a_function_of_the_rng
+    monkeypatch.setattr(checks, "checks_for", lambda method: chosen)
+    outcomes = list(run_checks(flawed(loss=fails, __module__=__name__)))
+    assert [problem for _, problem in outcomes] == [error, error]
+    monkeypatch.setattr(checks, "run_checks", lambda method: outcomes)
+    done = call_here("methods", "check", "mae")
+    assert (done.stdout.count(error), done.stdout.count("same error")) == (1, 1)
+    assert (done.returncode, "mae: 2 checks failed" in done.stderr) == (1, True)
 
 
 def compares_with_its_own_rows_only(self, batch, rng):

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import pickle
+import shlex
 import sys
 import types
 from dataclasses import replace
@@ -258,3 +259,17 @@ def test_a_labelled_folder_is_exported_by_its_name_in_tables(tmp_path):
         assert (done.returncode, "which has no test chips" in done.stderr) == (2, True), done.stderr
     done = call_here("data", "new", "ships?test=0.3", "--data", tmp_path / "data")
     assert (done.returncode, "data new 'ships' --test 0.3" in done.stderr) == (2, True), done.stderr
+
+
+def test_the_command_that_data_new_advises_for_folders_of_classes_works(tmp_path):
+    for one in ("a", "b"):
+        (tmp_path / "my ships" / one).mkdir(parents=True)
+        for number in range(4):
+            chip = Image.fromarray(np.full((16, 16), 10 * number + ord(one), np.uint8))
+            chip.save(tmp_path / "my ships" / one / f"{number}.png")
+    refused = call_here("data", "new", tmp_path / "my ships", "--name", "s", "--data", tmp_path)
+    assert refused.returncode == 2
+    advised = refused.stderr.partition("test chips: sarbench ")[2].partition(" (with")[0]
+    done = call_here(*shlex.split(advised), "--data", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "test = 0.3" in (tmp_path / "s.card.toml").read_text()

@@ -101,6 +101,15 @@ def test_what_is_written_is_read_again(tmp_path):
     assert (found.crop_px, found.crop_from_sizes) == (96, False)
 
 
+def test_a_card_is_written_in_utf_8_and_read_again(tmp_path):
+    names = {"T-72 (früh)": 1, "🚢": 2, 'del\x7f "tab\t"': 3}
+    content = CardFile(title="Schiffe, früh", folder="x", counts={"train": names})
+    path = tmp_path / "x.card.toml"
+    path.write_text(to_toml(content), encoding="utf-8")
+    assert '"T-72 (früh)" = 1' in path.read_text("utf-8")
+    assert card_from(path).source.content == content
+
+
 def test_a_package_adds_a_data_set(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "ships.card.toml").write_text(CARD)

@@ -20,10 +20,10 @@ from sarbench.bench.data.prepare import prepare
 from sarbench.bench.identity import RECIPES, Pretraining, Resources
 from sarbench.bench.pretraining import checkpoints, training
 from sarbench.bench.pretraining import loop as pretraining
+from sarbench.bench.pretraining.batch_share import BatchShareError
 from sarbench.bench.pretraining.checkpoints import load_checkpoint
 from sarbench.bench.pretraining.claim import Interrupted
 from sarbench.bench.pretraining.distributed import (
-    BatchShareError,
     Environment,
     Ranks,
     join_ranks,

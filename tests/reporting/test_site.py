@@ -63,6 +63,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return plan
 
     with_plan(TRIALS, evil, named)
+    evil.with_suffix(".toml").write_text('name = "evil"\nmethods = ["mae"]\n')  # its grid
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(html_report, "draw_all", draw_nothing)
         site.write_site([first, evil], folder / "site", runs)
@@ -175,6 +176,9 @@ def test_each_row_says_who_has_verified_it(made: Path):
     assert first.pop("MAE, base_lr 0.004") == "us"
     assert set(first.values()) == {"authors"}
     assert {word for _, word in rows[6:]} == {"nobody"}  # without a declaration
+    assert {path.name for path in (made / "archives").iterdir()} == {
+        "evil.zip", "trials.toml", "trials.zip"
+    }  # fmt: skip
 
 
 def test_no_label_is_a_formula_in_the_csv_files(tmp_path: Path):

@@ -49,6 +49,8 @@ def test_shifts_are_drawn_as_scores_over_pixels_with_the_clean_column_at_0(drawn
     figure = found.draw()
     assert [axes.get_title() for axes in figure.axes] == ["MAE"]
     lines = lines_of(figure)
+    assert "Mean and, for methods, 95% Student interval" in found.caption
+    assert len(figure.axes[0].containers) == 1  # the methods' points with intervals
     assert [(0.0, 90.0), (8.0, 50.0)] in lines  # pretrained
     assert [(0.0, 30.0), (8.0, 20.0)] in lines  # untrained
     assert [(0.0, 95.0), (8.0, 95.0)] in lines  # pixels

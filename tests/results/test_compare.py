@@ -47,6 +47,23 @@ def draw():
     return np.random.default_rng(0)
 
 
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_means_are_those_of_the_table(draw, unfinished):
+    """The mean of A is 38.75%, and that of its numbers in binary is just below it or not."""
+    every = [
+        score(method, value, start=start, seed=seed)
+        for method, values in (("A", [0.3, 0.3, 0.455, 0.495]), ("B", [0.2, 0.25, 0.3, 0.2]))
+        for start, value in enumerate(values)
+        for seed in range(2)
+    ]
+    if unfinished:
+        every[0] = replace(every[0], state="failed", values={})
+    found = one(compare(every, "A", "B", "accuracy", None, draw))
+    table = {cell.method: cell.mean for cell in tabulate_scores(every).cells}
+    assert found.means == (table["A"], table["B"])
+    assert found.means == pytest.approx((0.3875, 0.2375))
+
+
 def test_a_clear_difference_over_ten_seeds(draw):
     a, b = np.linspace(0.80, 0.82, 10), np.linspace(0.70, 0.715, 10)
     found = one(compare(scores("A", a) + scores("B", b), "A", "B", "accuracy", None, draw))

@@ -17,7 +17,12 @@ from sarbench.bench.plan.archived import read_plan
 from sarbench.bench.plan.filters import Filters
 from sarbench.bench.store.archive import unpacked
 from sarbench.bench.verification import submission, verify_data
-from sarbench.bench.verification.declaration import manifest_digest
+from sarbench.bench.verification.declaration import (
+    DeclarationError,
+    has_declaration,
+    manifest_digest,
+    read_declaration,
+)
 
 ROOT = Path(__file__).parents[2]
 GRID = pooled_grid("joined", ["mae", "lomar"])
@@ -89,6 +94,19 @@ def test_a_whole_submission_has_no_finding(whole: Path):
     assert lines[0] == "checked 13 pretrainings, 52 runs: all hold"
     assert all(line.startswith("not checked: ") for line in lines[1:])
     assert json.loads(check(whole, "--json").stdout)["findings"] == []
+
+
+def test_a_grid_next_to_an_archive_is_not_its_declaration(tmp_path: Path):
+    archive, path = tmp_path / "own.zip", tmp_path / "own.toml"
+    assert not has_declaration(archive)
+    for text, declares in (('name = "g"\nmethods = ["mae"]', False), ('made_by = "x"', True)):
+        path.write_text(text)
+        assert has_declaration(archive) is declares
+    path.write_text('methods = ["mae"]')
+    with pytest.raises(
+        DeclarationError, match=r"submit-check own_board.zip --template --out own_b"
+    ):
+        read_declaration(archive)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from stores import copy_synthetic
 
 from parity.encoders.drawn import chips, published
 from sarbench.bench.dassl.encoders import backbone_named
+from sarbench.bench.data.prepare import prepare
 from sarbench.bench.given_file import Stated
 from sarbench.bench.identity import Resources
 from sarbench.bench.method_facts.build import build_method
@@ -124,7 +125,7 @@ def features_of(*words: object, out: Path) -> tuple[np.ndarray, list[str]]:
     done = call_here("features", *words, "--out", out)
     assert done.returncode == 0, done.stderr
     with np.load(out, allow_pickle=False) as found:
-        assert set(found) == {"features", "ids"}
+        assert set(found) - {"labels", "classes", "is_test"} == {"features", "ids"}
         return found["features"], found["ids"].tolist()
 
 
@@ -150,6 +151,8 @@ def test_the_stated_input_is_that_of_a_grid_and_another_scale_is_warned_of(file,
     words = "--heads", 3, "--mean", "0.5,0.4,0.3", "--std", "0.25", "--channel", 1
     stated = Stated(heads=3, mean=(0.5, 0.4, 0.3), std=(0.25,), channel=1)
     found, _ = features_of(file, folder, *words, "--readout", "tokens", out=tmp_path / "f.npz")
+    with np.load(tmp_path / "f.npz", allow_pickle=False) as arrays:
+        assert set(arrays) == {"features", "ids"}  # images of a folder have no classes
     with torch.no_grad():
         tokens = find_encoder(file, stated).network()(chips(32).flip(0)).numpy()
     assert np.array_equal(found, tokens)
@@ -194,6 +197,14 @@ def test_a_data_set_of_the_registry_is_named(file, tmp_path):
     found, ids = features_of(*words, out=tmp_path / "f.npz")
     assert found.shape == (1600, 48)
     assert len(set(ids)) == 1600
+    with np.load(tmp_path / "f.npz", allow_pickle=False) as arrays:
+        classes, labels, is_test = (arrays[name] for name in ("classes", "labels", "is_test"))
+        chips = prepare("synthetic", tmp_path, tmp_path / "runs" / "prepared").chips
+        assert ids == chips.ids.tolist()
+        assert classes.tolist() == list(chips.classes)
+        assert (labels.tolist(), is_test.tolist()) == (
+            chips.labels.tolist(), chips.is_test.tolist()
+        )  # fmt: skip
 
 
 def test_a_readout_that_the_encoder_lacks_is_refused(folder, tmp_path):

@@ -1,5 +1,6 @@
 """Files that are not weights, or are damaged, are refused with a hint; no code of a file runs."""
 
+import datetime
 import os
 import pickle
 import zipfile
@@ -78,11 +79,25 @@ def test_a_pickle_that_would_run_code_does_not_run_it(tmp_path):
         message = refusal(tmp_path / "a.pth")
         assert "could run code" in message
         assert "mkdir" in message
-        assert 'torch.save(weights["model"], "weights.pth")' in message
+        assert 'torch.save(weights, "weights.pth")' in message
         assert not made.exists()
     message = refusal(write(tmp_path / "b.pth", pickle.dumps(Runs(made))))
     assert "could run code" in message or "damaged" in message
     assert not made.exists()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_advice_for_a_file_with_objects_works(tmp_path, monkeypatch, whole):
+    monkeypatch.chdir(tmp_path)
+    model = torch.nn.Linear(2, 3)
+    saved = model if whole else {"model": model.state_dict(), "when": datetime.date(2020, 1, 1)}
+    torch.save(saved, tmp_path / "FILE")
+    lines = refusal(tmp_path / "FILE").partition("weights):\n")[2].splitlines()
+    assert len(lines) == 3
+    exec("\n".join(map(str.strip, lines)), {"torch": torch})
+    found = read_tensors(tmp_path / "weights.pth").tensors
+    assert found.keys() == {"weight", "bias"}
+    assert torch.equal(found["weight"], model.weight)
 
 
 def test_a_namespace_with_an_object_is_refused_too(tmp_path):

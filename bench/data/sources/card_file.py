@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -137,8 +137,13 @@ def to_toml(content: CardFile) -> str:
     """Return the text of a card file; fields with their default are left out."""
     fields = content.model_dump(exclude_defaults=True)
     counts = fields.pop("counts", {})
-    lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
+    lines = [f"{key} = {_quoted(value)}" for key, value in fields.items()]
     for side, of in counts.items():
         lines += ["", f"[counts.{side}]"]
-        lines += [f"{json.dumps(name)} = {number}" for name, number in of.items()]
+        lines += [f"{_quoted(name)} = {number}" for name, number in of.items()]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(value: Any) -> str:
+    """Return a value as TOML, which is that of JSON but for a letter that JSON does not escape."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -33,6 +33,10 @@ class FolderNameError(ValueError):
     """A name `folder:PATH?...` with an option that is unknown or has an impossible value."""
 
 
+class NoSideError(DatasetMismatchError):
+    """A folder whose files do not say which images are for training and which for testing."""
+
+
 @dataclass(frozen=True)
 class Options:
     """The part of a name `folder:PATH?key=value&...` behind the question mark.
@@ -234,7 +238,8 @@ class LabelledFolder(Source):
         """Return the rows with the side of every image.
 
         Raises:
-            DatasetMismatchError: Sides are missing, or are given by both files and a rule.
+            NoSideError: Sides are missing.
+            DatasetMismatchError: Sides are given by both files and a rule.
         """
         given = [row for row in rows if row.side]
         if given and self.options.test:
@@ -248,7 +253,7 @@ class LabelledFolder(Source):
             return [replace(row, side=drawn[row.file]) for row in rows]
         if len(given) < len(rows):
             without = [row.file.relative.as_posix() for row in rows if not row.side]
-            raise DatasetMismatchError(
+            raise NoSideError(
                 f"{source} does not say which images are for training and which for testing: "
                 f"{shortened(without)}; expected: {'; or '.join(LAYOUTS)}"
             )
