@@ -32,6 +32,7 @@ from .packing import DataDigest, PackedChip, rendering_of
 from .source import Card, count
 from .splits import split_digest
 
+NEEDED = ("ids", "labels", "is_test", "offset", "size", "source_size", "content")  # arrays
 ABANDONED_S = 24 * 3600  # since a temporary folder was last changed
 FLUSH_EVERY = 4096  # chips
 Progress = Callable[[int, int], None]
@@ -256,7 +257,7 @@ def open_packed(card: Card, folder: Path) -> Prepared:
             (folder / "index.npz").open("rb") as file,  # np.load leaves a damaged one open
             np.load(file, allow_pickle=False) as stored,
         ):
-            index = {key: stored[key] for key in stored.files}
+            index = {key: stored[key] for key in {*NEEDED, *stored.files}}
         pixels = np.memmap(folder / PIXELS, described.dtype, "r")
         expected = int(index["offset"][-1] + index["size"][-1].prod())
     except (*ARCHIVE_ERRORS, KeyError) as error:
