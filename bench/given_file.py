@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 MOST_PX = 4096  # of an input; a larger one makes more patches than a memory holds
+LOOKS_UNTRAINED = "looks untrained: every norm has weights of 1 (or 0) and biases of 0"
 
 
 @dataclass(frozen=True)

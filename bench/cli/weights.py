@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..given_file import NOTHING_STATED, Stated
+from ..given_file import LOOKS_UNTRAINED, NOTHING_STATED, Stated
 from ..suggest import RequestError
 from .app import COMMANDS, app, out, print_error, print_json, print_status, warn
 from .options import DATA, RUNS, DataDir, Json, RunsDir, new_file, open_store
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # `--help` needs no torch
 weights = typer.Typer(no_args_is_help=True, help=COMMANDS["weights"][1])
 app.add_typer(weights, name="weights")
 
-UNTRAINED = "all norms have weights of 1 and biases of 0: this encoder looks untrained"
+UNTRAINED = f"this encoder {LOOKS_UNTRAINED}"
 SHOWN = 12  # keys of one kind in the terminal
 File = Annotated[Path, typer.Argument(metavar="FILE", help="file of weights")]
 

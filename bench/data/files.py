@@ -1,7 +1,9 @@
 """Find images under a folder, in an archive, or in archives under a folder."""
 
+import lzma
 import re
 import shutil
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -9,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from os import fsencode, walk
 from pathlib import Path, PurePosixPath
 from stat import S_IFDIR, S_IFIFO, S_IFMT, S_IFSOCK, S_ISREG
@@ -22,6 +24,10 @@ from .unreadable import UnreadableImageError
 
 KINDS = {S_IFIFO: "named pipe", S_IFSOCK: "socket", S_IFDIR: "folder"}
 Wanted = Callable[[str], bool]  # of the name of a file
+ARCHIVE_ERRORS = (
+    OSError, EOFError, RuntimeError, ValueError, OverflowError, struct.error, lzma.LZMAError,
+    zlib.error, zipfile.BadZipFile, tarfile.TarError, IndexError,
+)  # fmt: skip  # what zipfile and tarfile raise
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
@@ -55,7 +61,7 @@ class ImageFile:
             if not self.member:
                 return self.path.read_bytes()
             return (self.archive or _reopened(self.path)).read(self.member)
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        except ARCHIVE_ERRORS as error:
             raise UnreadableImageError(f"{self.relative} in {self.path}: {error}") from error
 
     def __reduce__(self) -> tuple[Callable[..., "ImageFile"], tuple]:
@@ -205,7 +211,9 @@ def _open_archive(
         if path.name.lower().endswith(".zip"):
             return _list_zip(path, below, stack, wanted)
         return _unpack_tar(path, below, stack, wanted)
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except UnreadableImageError:
+        raise
+    except ARCHIVE_ERRORS as error:
         raise UnreadableImageError(f"{path}: not a readable archive ({error})") from error
 
 
@@ -237,7 +245,20 @@ def _unpack_tar(
             with copy.open("wb") as target:
                 shutil.copyfileobj(stream, target)
             found.append(ImageFile(below / name, copy, (info.size, int(info.mtime))))
+        _check_end(archive)
     return found
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Raise ReadError unless only zeros follow the last member: tarfile ends quietly at damage."""
+    stream = archive.fileobj
+    if stream is None:
+        return
+    stream.seek(archive.offset)
+    block = stream.read(tarfile.BLOCKSIZE)
+    rest = iter(partial(stream.read, 2**16), b"")
+    if len(block) < tarfile.BLOCKSIZE or any(block) or any(map(any, rest)):
+        raise tarfile.ReadError("it is cut or damaged; make or fetch it again")
 
 
 def _member_name(name: str, archive: Path, wanted: Wanted) -> PurePosixPath | None:

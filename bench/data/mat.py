@@ -10,8 +10,11 @@ import numpy as np
 from .unreadable import UnreadableImageError
 
 HEADER_BYTES = 128
-MATRIX, COMPRESSED = 14, 15
-TYPES = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, MATRIX, COMPRESSED, 16, 17, 18}  # of an element
+FLAGS, MATRIX, COMPRESSED = 6, 14, 15  # types of elements; the flags of a matrix are two uint32
+NUMBERS = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18}  # types of elements without elements inside
+NUMERIC_CLASSES = range(6, 16)  # of a matrix, double to uint64
+COMPLEX = 0x800  # flag of a matrix with an imaginary part
+NOT_NUMERIC = {"cell", "struct", "object", "char", "sparse", "function", "opaque"}
 LARGEST_BYTES = 2**30
 
 
@@ -21,13 +24,16 @@ def read_array(data: bytes, name: str) -> np.ndarray:
     Raises:
         UnreadableImageError: The file is damaged or newer than 7.2, or has none or several.
     """
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     try:
-        for kind in _types(data):
-            if kind not in TYPES:  # SciPy would look it up outside its table, and may crash
-                raise ValueError(f"an element of the unknown type {kind}")
-        content = loadmat(io.BytesIO(data))
+        _check(data)
+        kinds = [(key, kind) for key, _, kind in whosmat(io.BytesIO(data))]
+        held = dict(kinds)
+        if len(held) < len(kinds):
+            raise ValueError("two arrays have the same name")
+        wanted = [key for key, kind in kinds if kind not in NOT_NUMERIC]  # others are not opened
+        content = loadmat(io.BytesIO(data), variable_names=wanted) if wanted else {}
     except NotImplementedError as error:
         raise UnreadableImageError(
             f"{name}: MATLAB 7.3 (HDF5) is not read; save it with '-v7'"
@@ -46,17 +52,18 @@ def read_array(data: bytes, name: str) -> np.ndarray:
         and min(value.shape) > 1
     }
     if len(arrays) != 1:
-        found = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
+        found = ", ".join(key for key in held if not key.startswith("__")) or "nothing"
         raise UnreadableImageError(
             f"{name}: must hold one two-dimensional numeric array; it holds {found}"
         )
     return next(iter(arrays.values()))
 
 
-def _types(data: bytes) -> Iterator[int]:
-    """Yield the types of all elements of a file of level 5; none of other files.
+def _check(data: bytes) -> None:
+    """Raise ValueError if SciPy could crash on a file of level 5; other files are not checked.
 
-    Level and byte order are found as SciPy finds them, in damaged files too.
+    SciPy looks types of elements up outside its table, and trusts some sizes and not others. Level
+    and byte order are found as SciPy finds them, in damaged files too.
     """
     if 0 in data[:4]:  # the small numbers that level 4 starts with
         return
@@ -64,23 +71,43 @@ def _types(data: bytes) -> Iterator[int]:
         raise ValueError("it ends inside its header")
     low, high, *mark = data[HEADER_BYTES - 4 : HEADER_BYTES]
     major = high if mark[0] == ord("I") else low
-    if major == 1:
-        yield from _inside(data[HEADER_BYTES:], "<" if bytes(mark) == b"IM" else ">")
+    if major != 1:
+        return
+    order = "<" if bytes(mark) == b"IM" else ">"
+    for kind, part in _elements(data[HEADER_BYTES:], order, padded=False):
+        if kind == COMPRESSED:
+            content = zlib.decompressobj().decompress(part, LARGEST_BYTES)
+            kind, part = next(_elements(content, order, padded=False), (0, b""))
+        if kind != MATRIX:
+            raise ValueError(f"an element of the type {kind} in place of a matrix")
+        _check_matrix(part, order)
 
 
-def _inside(data: bytes, order: str) -> Iterator[int]:
-    """Yield the types of the elements of a file or of a matrix, and of those inside them."""
+def _check_matrix(data: bytes, order: str) -> None:
+    """Raise ValueError if a matrix is not what SciPy takes it for."""
+    if data[:8] != struct.pack(f"{order}2I", FLAGS, 8):
+        raise ValueError("a matrix without flags")
+    kinds = [kind for kind, _ in _elements(data, order, padded=True)]
+    (flags,) = struct.unpack_from(f"{order}I", data, 8)
+    if flags & 0xFF not in NUMERIC_CLASSES:
+        return
+    if unknown := [kind for kind in kinds if kind not in NUMBERS]:
+        raise ValueError(f"an element of the unknown type {unknown[0]}")
+    expected = 5 if flags & COMPLEX else 4  # flags, size, name, real and imaginary part
+    if len(kinds) != expected:
+        raise ValueError(f"{expected} elements expected in a matrix, {len(kinds)} found")
+
+
+def _elements(data: bytes, order: str, *, padded: bool) -> Iterator[tuple[int, bytes]]:
+    """Yield type and content of the elements of a file or of a matrix, where they are padded."""
     start = 0
     while start + 8 <= len(data):
         kind, size = struct.unpack_from(f"{order}2I", data, start)
         if kind >> 16:  # type and size share four bytes, and the value is in the next four
-            yield kind & 0xFFFF
+            yield kind & 0xFFFF, data[start + 4 : start + 8]
             start += 8
             continue
-        yield kind
-        part = data[start + 8 : start + 8 + size]
-        if kind == COMPRESSED:
-            yield from _inside(zlib.decompressobj().decompress(part, LARGEST_BYTES), order)
-        elif kind == MATRIX:
-            yield from _inside(part, order)
-        start += 8 + size + (0 if kind == COMPRESSED else -size % 8)
+        if start + 8 + size > len(data):
+            raise ValueError(f"an element of {size} bytes where {len(data) - start - 8} are left")
+        yield kind, data[start + 8 : start + 8 + size]
+        start += 8 + size + (-size % 8 if padded else 0)

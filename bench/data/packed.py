@@ -25,12 +25,14 @@ from ..store.atomic import is_full, no_space, sync
 from .checked_pixels import PIXELS, note_checked, pixels_hold
 from .chips import Chips
 from .facts import Facts
+from .files import ARCHIVE_ERRORS
 from .images import FULL_SCALE
 from .listing import DatasetMismatchError
 from .packing import DataDigest, PackedChip, rendering_of
 from .source import Card, count
 from .splits import split_digest
 
+NEEDED = ("ids", "labels", "is_test", "offset", "size", "source_size", "content")  # arrays
 ABANDONED_S = 24 * 3600  # since a temporary folder was last changed
 FLUSH_EVERY = 4096  # chips
 Progress = Callable[[int, int], None]
@@ -251,11 +253,14 @@ def open_packed(card: Card, folder: Path) -> Prepared:
     """
     described = read_summary(card, folder / "summary.json")
     try:
-        with np.load(folder / "index.npz", allow_pickle=False) as stored:
-            index = {key: stored[key] for key in stored.files}
+        with (
+            (folder / "index.npz").open("rb") as file,  # np.load leaves a damaged one open
+            np.load(file, allow_pickle=False) as stored,
+        ):
+            index = {key: stored[key] for key in {*NEEDED, *stored.files}}
         pixels = np.memmap(folder / PIXELS, described.dtype, "r")
         expected = int(index["offset"][-1] + index["size"][-1].prod())
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (*ARCHIVE_ERRORS, KeyError) as error:
         raise _damaged(folder, str(error)) from error
     if len(pixels) != expected or len(index["ids"]) != described.count:
         raise _damaged(folder, f"{expected} pixels expected, {len(pixels)} found")

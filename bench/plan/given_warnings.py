@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..data.pixel_statistics import input_problem, stored_statistics
+from ..given_file import LOOKS_UNTRAINED
 from ..given_identity import input_of
 from ..grid.seen_names import seen_warnings
 from .plan import Plan
@@ -18,7 +19,7 @@ def given_warnings(plan: Plan, root: Path) -> Iterator[str]:
         if one.planned.given and one.planned.given.untrained
     ):
         yield (
-            f"{row}: its file looks untrained: every norm has weights of 1 (or 0) and biases of 0. "
+            f"{row}: its file {LOOKS_UNTRAINED}. "
             "Tables say so, and rank it as any other; take the file of a trained encoder if you "
             "have one"
         )

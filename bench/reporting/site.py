@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 MARKER = "site.json"  # in the folder of a site, which may then be replaced
 FORMAT = "sarbench site"
 TITLE = "sarbench: leaderboards"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first letters that spreadsheets compute
 RunFrame = Callable[[Plan], "DataFrame"]
 
 
@@ -207,10 +208,16 @@ def _facts(plan: Plan, declared: Declaration | None) -> list[tuple[str, str]]:
 
 def _records(name: str, frame: "DataFrame", folder: Path) -> None:
     """Write the runs of a board."""
-    _add(folder / "records" / f"{name}.csv", frame.to_csv(index=False))
+    text = frame.select_dtypes(exclude=["number", "bool"]).map(_as_text)
+    _add(folder / "records" / f"{name}.csv", frame.assign(**text).to_csv(index=False))
     plain = frame.astype(object).where(frame.notna(), None)  # to_json would round
     text = json.dumps(plain.to_dict("records"), indent=1, allow_nan=False)
     _add(folder / "records" / f"{name}.json", f"{text}\n")
+
+
+def _as_text(cell: object) -> object:
+    """Return a cell of a CSV file; spreadsheets would compute text that begins as a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def _archive(name: str, source: Path, folder: Path) -> list[tuple[str, str]]:

@@ -5,17 +5,20 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from ..suggest import RequestError
+
+ABANDONED_S = 24 * 3600  # since a temporary file was last changed
 
 
 class NoSpaceError(OSError):
@@ -32,7 +35,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def writing(target: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `target`, removed at the end.
+    """Yield a temporary path next to `target`, removed at the end; also those of killed processes.
 
     Raises:
         NoSpaceError: The disk is full.
@@ -40,6 +43,7 @@ def writing(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target)
         yield temporary
     except OSError as error:
         if is_full(error) and not isinstance(error, NoSpaceError):
@@ -47,6 +51,16 @@ def writing(target: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove old temporary files of a target, which killed processes left."""
+    ours = re.compile(rf"\.{re.escape(target.name)}\.\d+\.\d+")
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        for left in entries:
+            if ours.fullmatch(left.name) and time.time() - left.stat().st_mtime > ABANDONED_S:
+                with suppress(OSError):  # another process was first
+                    Path(left).unlink()
 
 
 def is_full(error: OSError) -> bool:

@@ -33,6 +33,11 @@ CONVERT = (
     '  weights = weights["model"] if isinstance(weights, dict) else weights.state_dict()\n'
     '  torch.save(weights, "weights.pth")  # a dict of tensors'
 )
+SCRIPT = (
+    "is a TorchScript file, whose code would run; it was not loaded. Save its weights:\n"
+    '  model = torch.jit.load("FILE", "cpu")  # runs code of the file; trust it first\n'
+    '  torch.save(model.state_dict(), "weights.pth")  # a dict of tensors'
+)
 CONTENTS = {  # first bytes of a file that is something else
     b"\x89HDF": "an HDF5 file (Keras or MATLAB)",
     b"\x1f\x8b": "a gzip archive; unpack it first",
@@ -165,7 +170,10 @@ def _read_torch(path: Path, zipped: bool) -> WeightsFile:
             f"when it is loaded. It was not loaded; {CONVERT}"
         ) from error
     except Exception as error:  # a damaged file raises anything
-        if zipped and _is_other_archive(path):
+        members = _members(path) if zipped else []
+        if any(name.endswith("/constants.pkl") for name in members):
+            raise WeightsFileError(f"{path} {SCRIPT}") from error
+        if members and not any(name.endswith("data.pkl") for name in members):
             raise WeightsFileError(
                 f"{path} is a zip archive, but torch did not write it; give the file of weights"
             ) from error
@@ -190,12 +198,13 @@ def _read_torch(path: Path, zipped: bool) -> WeightsFile:
     return _checked(WeightsFile(path, tensors))
 
 
-def _is_other_archive(path: Path) -> bool:
+def _members(path: Path) -> list[str]:
+    """Return the names in a zip archive; none if it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return not any(name.endswith("data.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
-        return False
+            return archive.namelist()
+    except (zipfile.BadZipFile, ValueError):
+        return []
 
 
 def _flat(

@@ -13,7 +13,7 @@ Compares = Literal["methods", "checkpoints"]
 Unit = Literal["seeds", "pretrain_seeds", "chips", "pretrain_seeds+chips", "seeds+chips"]
 FEWEST_PRETRAINED = 3  # pretraining seeds of a method with places and ranks
 # Draws of an interval over labelled chips and test chips. With 2, 3 and 5 draws its coverage is at
-# least 88%, 92% and 94%: `test_the_two_way_interval_takes_five_draws`.
+# least 88%, 92% and 93%: `test_the_two_way_interval_takes_five_draws`.
 FEWEST_SEEDS = 5
 FEWEST_GROUPS = 10  # groups of test chips of an interval over test chips
 

@@ -21,6 +21,7 @@ SPECIAL = {
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
     "'": r"\textquotesingle{}", "`": r"\textasciigrave{}", "-": "{-}", "±": r"$\pm$",
+    "[": "{[}",  # after \\ or \midrule it would begin a length
     "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "*": r"$^{*}$", "≥": r"$\geq$", "≤": r"$\leq$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{EN DASH}": "--", "…": r"\dots{}",
@@ -39,7 +40,7 @@ def escape_latex(text: str) -> str:
         elif "LATIN" in unicodedata.name(sign, "") and ord(sign) < 0x180:
             out.append(sign)
         else:
-            out.append(f"[U+{ord(sign):04X}]")
+            out.append(f"{{[}}U+{ord(sign):04X}]")
     return "".join(out)
 
 

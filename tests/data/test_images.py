@@ -1,6 +1,8 @@
 """Images keep their stored values, or an error names them."""
 
+import gzip
 import io
+import lzma
 import struct
 import tarfile
 import zipfile
@@ -178,20 +180,47 @@ def test_the_size_in_a_header_of_a_bomb_is_an_error_and_not_a_crash():
             function(data, "a.bmp")
 
 
-@pytest.mark.parametrize("damage", ["cut in its first line", "class 0", "type"])
+def crashes_scipy(data: bytearray, damage: str) -> None:
+    """Change a MAT file of one float array so that SciPy, alone, ends the process."""
+    assert data[0x88:0x90] == struct.pack("<2I", 6, 8)  # flags
+    assert data[0xB0:0xB4] == struct.pack("<I", 7)  # type of the pixels
+    if damage == "size of the flags":  # SciPy ignores it
+        data[0x8C:0x90] = struct.pack("<I", 0x7FFFFFFF)
+        data[0xB0:0xB4] = struct.pack("<I", 8)
+    elif damage == "size of the matrix":  # the pixels are no longer in it
+        data[0x84:0x88] = struct.pack("<I", 0xB0 - 0x88)
+        data[0xB0:0xB4] = struct.pack("<I", 14)
+    else:
+        data[0xB0:0xB4] = struct.pack("<I", 14 if damage == "matrix as pixels" else 0x3A09)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["cut in its first line", "class 0", "type", "matrix as pixels", "size of the flags",
+     "size of the matrix"],
+)  # fmt: skip
 def test_the_error_names_a_damaged_matlab_file(damage: str):
     file = io.BytesIO()
     scipy.io.savemat(file, {"a": AMPLITUDE})
     data = bytearray(file.getvalue())
     if damage == "class 0":
         data[0x90] = 0
-    elif damage == "type":  # of the pixels; SciPy looks it up in a table of 20
-        assert data[0xB0:0xB4] == struct.pack("<I", 7)
-        data[0xB0:0xB4] = struct.pack("<I", 0x3A09)
-    else:
+    elif damage.startswith("cut"):
         del data[46:]
+    else:
+        crashes_scipy(data, damage)
     with pytest.raises(UnreadableImageError, match=r"a\.mat: is not a readable MAT file .*-v7"):
         decode_image(bytes(data), "a.mat")
+
+
+def test_a_matlab_file_of_other_arrays_is_answered_with_their_names():
+    file = io.BytesIO()
+    scipy.io.savemat(file, {"note": "text", "parts": {"chip": AMPLITUDE}})
+    with pytest.raises(UnreadableImageError, match="it holds note, parts"):
+        decode_image(file.getvalue(), "a.mat")
+    file = io.BytesIO()
+    scipy.io.savemat(file, {"note": "text", "parts": {"chip": AMPLITUDE}, "chip": AMPLITUDE})
+    np.testing.assert_array_equal(decode_image(file.getvalue(), "a.mat"), AMPLITUDE)
 
 
 def test_errors_name_empty_missing_and_other_files(tmp_path: Path):
@@ -258,6 +287,83 @@ def test_an_archive_member_with_a_path_out_of_the_archive_is_refused(tmp_path: P
         with refused, open_source(place / name):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["inside"]
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+@pytest.mark.parametrize("damage", ["none", "checksum", "empty header", "cut", "two in a row"])
+def test_a_tar_that_is_cut_or_damaged_loses_no_image_quietly(
+    tmp_path: Path, damage: str, suffix: str
+):
+    file, ends = io.BytesIO(), []
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for number in range(4):
+            archive.add(save(tmp_path / f"{number}.png", GREY), f"{number}.png")
+            (tmp_path / f"{number}.png").unlink()
+            ends.append(archive.offset)
+    data = bytearray(file.getvalue())
+    if damage == "checksum":
+        data[ends[1] + 140 : ends[1] + 180] = bytes(40)
+    elif damage == "empty header":
+        data[ends[1] : ends[1] + 512] = bytes(512)
+    elif damage == "cut":
+        del data[ends[1] :]
+    elif damage == "two in a row":
+        data *= 2
+    (tmp_path / f"a.{suffix}").write_bytes(gzip.compress(data) if suffix == "tar.gz" else data)
+    if damage == "none":
+        with open_source(tmp_path) as files:
+            assert len(files) == 4
+        return
+    with (
+        pytest.raises(UnreadableImageError, match=rf"a\.{suffix}: .*cut or damaged; make or fetch"),
+        open_source(tmp_path),
+    ):
+        pass
+
+
+def zip_of(compression: int = zipfile.ZIP_STORED) -> bytearray:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("a.npy", bytes(300))
+    return bytearray(file.getvalue())
+
+
+def tar_of(mtime: str) -> bytearray:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        info = tarfile.TarInfo("a.npy")
+        info.pax_headers = {"mtime": mtime}
+        archive.addfile(info)
+    return bytearray(file.getvalue())
+
+
+@pytest.mark.parametrize("name", ["xz", "lzma", "name", "no name", "version", "inf", "nan"])
+def test_the_error_names_an_archive_that_python_cannot_read(tmp_path: Path, name: str):
+    if name in ("inf", "nan"):
+        data = tar_of(name)
+    elif name == "xz":
+        data = bytearray(lzma.compress(tar_of("1.5")))
+        data[40:80] = b"\xff" * 40
+    else:
+        data = zip_of(zipfile.ZIP_LZMA if name == "lzma" else zipfile.ZIP_STORED)
+        entry = data.rindex(b"PK\x01\x02")
+        if name == "lzma":
+            data[44:50] = b"\xff" * 6
+        elif name == "name":
+            data[entry + 8 : entry + 10] = struct.pack("<H", 0x800)  # UTF-8
+            data[entry + 46] = 0xFF
+        elif name == "no name":
+            data[entry + 28 : entry + 30] = bytes(2)
+            data[entry + 30 : entry + 32] = struct.pack("<H", 5)  # its letters are an extra field
+        else:
+            data[entry + 6] = 99
+    path = tmp_path / ("a.tar.xz" if name == "xz" else "a.tar" if len(name) == 3 else "a.zip")
+    path.write_bytes(data)
+    with (
+        pytest.raises(UnreadableImageError, match=r"a\.npy in .*a\.|a\.\S+: not a readable"),
+        open_source(path) as files,
+    ):
+        files[0].read()
 
 
 def test_the_error_names_a_damaged_archive(tmp_path: Path):

@@ -1,6 +1,7 @@
 """A data set is packed once, whole or not at all, and only if it holds the required chips."""
 
 import errno
+import io
 import itertools
 import os
 import shutil
@@ -305,6 +306,15 @@ def test_damaged_prepared_files_are_noticed_and_can_be_replaced(tmp_path: Path):
         packed.open_packed(registry.card(name, pool=True), folder)
     assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 5
     assert (folder / "pixels.bin").read_bytes() == pixels
+    index = (folder / "index.npz").read_bytes()
+    lacking = io.BytesIO()
+    with np.load(folder / "index.npz") as stored:
+        np.savez(lacking, **{key: stored[key] for key in stored.files if key != "labels"})
+    for damaged in (index[:-10], index.replace(b"\x93NUMPY", b"\x93HUMPY", 1), lacking.getvalue()):
+        (folder / "index.npz").write_bytes(damaged)
+        with pytest.raises(DamagedPreparedError, match="are damaged"):
+            packed.open_packed(registry.card(name, pool=True), folder)
+        assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 5
     (folder / "summary.json").write_text("{")
     with pytest.raises(DamagedPreparedError):
         summary(name, tmp_path, tmp_path / "prepared", pool=True)

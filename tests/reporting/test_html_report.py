@@ -103,7 +103,8 @@ def test_no_name_becomes_markup(board, style, layout):
 
 
 def test_latex_prints_every_letter():
-    assert escape_latex("a_b 50% {x} é ☃ \x00") == "a\\_b 50\\% \\{x\\} é [U+2603] "
+    assert escape_latex("a_b 50% {x} é ☃ \x00") == "a\\_b 50\\% \\{x\\} é {[}U+2603] "
+    assert escape_latex("[5cm] a") == "{[}5cm] a"  # begins no length after \\midrule
 
 
 @pytest.mark.slow

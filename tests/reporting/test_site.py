@@ -181,6 +181,22 @@ def test_each_row_says_who_has_verified_it(made: Path):
     }  # fmt: skip
 
 
+def test_no_label_is_a_formula_in_the_csv_files(tmp_path: Path):
+    with unpacked(TRIALS) as store:
+        frame = runs(read_plan(store, Filters()))
+    site._records("plain", frame, tmp_path)
+    assert (tmp_path / "records/plain.csv").read_text() == frame.to_csv(index=False)
+    labels = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "MAE - MSE"]
+    frame = frame.iloc[: len(labels)].assign(row=labels, accuracy=-0.5)
+    site._records("evil", frame, tmp_path)
+    with (tmp_path / "records/evil.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [one["row"] for one in read] == [f"'{label}" for label in labels[:5]] + ["MAE - MSE"]
+    assert {one["accuracy"] for one in read} == {"-0.5"}
+    written = json.loads((tmp_path / "records/evil.json").read_text())
+    assert [one["row"] for one in written] == labels
+
+
 @pytest.mark.slow
 def test_the_records_to_download_are_the_runs_of_the_archive(made: Path):
     lines = json.loads((made / "records" / "trials.json").read_text())

@@ -3,12 +3,13 @@
 import json
 import multiprocessing
 import os
+import time
 
 import pytest
 from made_records import make_record
 from pydantic import ValidationError
 
-from sarbench.bench.store.atomic import read_lines, write_atomic, write_once
+from sarbench.bench.store.atomic import ABANDONED_S, read_lines, write_atomic, write_once
 from sarbench.bench.store.records import DamagedRecordError, Store
 from sarbench.results.record import Attempt, RunRecord
 
@@ -27,6 +28,18 @@ def test_a_second_writer_loses_and_changes_nothing(tmp_path):
     assert not store.write("evaluate", second)
     assert store.read("evaluate", first.key).accuracy == 0.1
     assert [p.name for p in store.folder("evaluate", first.key).iterdir()] == ["record.json"]
+
+
+def test_temporary_files_of_killed_processes_are_removed_after_a_day(tmp_path):
+    target = tmp_path / "[a].npz"
+    old, new = tmp_path / ".[a].npz.17.4000", tmp_path / ".[a].npz.18.4000"
+    others = [tmp_path / ".a.npz.17.4000", tmp_path / ".[a].npz.backup", tmp_path / "[a].npz.1.2"]
+    for path in (old, new, *others):
+        path.write_bytes(b"x")
+        if path != new:
+            os.utime(path, (time.time() - ABANDONED_S - 60,) * 2)
+    write_atomic(target, b"y")
+    assert sorted(tmp_path.iterdir()) == sorted([target, new, *others])
 
 
 def _race(root, accuracy, queue):

@@ -91,7 +91,7 @@ def test_inspect_warns_of_an_untrained_encoder(tmp_path):
     save_encoder(tmp_path / "a", build_method(identity).encoder, identity)
     done = call_here("weights", "inspect", tmp_path / "a")
     assert done.returncode == 0
-    assert "looks untrained" in done.stderr
+    assert "looks untrained: every norm has weights of 1 (or 0) and biases of 0" in done.stderr
     assert method.label
 
 

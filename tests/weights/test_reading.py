@@ -7,11 +7,13 @@ import zipfile
 from argparse import Namespace
 from collections import OrderedDict
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from parity.encoders.drawn import published
 from sarbench.bench.weights.reading import WeightsFileError, read_tensors
@@ -142,6 +144,19 @@ def test_an_archive_that_torch_did_not_write_is_refused(tmp_path):
     assert "torch did not write it" in refusal(tmp_path / "a.pth")
     np.savez(tmp_path / "b.npz", a=np.ones(3))
     assert "torch did not write it" in refusal(tmp_path / "b.npz")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore::DeprecationWarning")
+def test_a_torchscript_file_is_named_and_the_advice_converts_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = nn.Linear(2, 3)
+    torch.jit.trace(model, torch.ones(1, 2)).save("FILE")
+    message = refusal(Path("FILE"))
+    assert "is a TorchScript file" in message
+    exec(dedent(message.split("\n", 1)[1]), {"torch": torch})
+    read = read_tensors(Path("weights.pth")).tensors
+    assert read.keys() == {"weight", "bias"}
+    assert torch.equal(read["weight"], model.weight)
 
 
 def test_a_folder_a_pipe_and_a_missing_file_are_refused(tmp_path):
