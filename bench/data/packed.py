@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import TypeAdapter
 
-from ..store.atomic import is_full, no_space, sync
+from ..store.atomic import ABANDONED_S, is_full, no_space, sync
 from .checked_pixels import PIXELS, note_checked, pixels_hold
 from .chips import Chips
 from .facts import Facts
@@ -33,7 +33,7 @@ from .source import Card, count
 from .splits import split_digest
 
 NEEDED = ("ids", "labels", "is_test", "offset", "size", "source_size", "content")  # arrays
-ABANDONED_S = 24 * 3600  # since a temporary folder was last changed
+
 FLUSH_EVERY = 4096  # chips
 Progress = Callable[[int, int], None]
 
