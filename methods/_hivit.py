@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ._channels import ONE_CHANNEL, InputChannels
 from ._encoders import GivenConfig
 from ._linear import linear, replace_linear
-from ._relative_bias import BiasedBlock
+from ._swin_bias import BiasedBlock
 from ._vit import patchify
 
 PARTS = 4  # of a patch along each side; two merges join them to one token

@@ -7,8 +7,8 @@ from rich.table import Table
 
 from ..data.names import set_of
 from ..data.pools import published_count
+from ..grid.claim_warning import claim_warning
 from ..grid.schema import GridError
-from ..grid.seed_warnings import claim_warning
 from ..identity import KINDS, Kind, labels_of
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause, Entry

@@ -10,8 +10,8 @@ import typer
 
 from ..contract.plugins import check_contracts
 from ..grid.applicable import sentences
+from ..grid.claim_warning import claim_warning
 from ..grid.schema import bundled_grids
-from ..grid.seed_warnings import claim_warning
 from ..grid.seen_names import seen_lines
 from ..plan.before_work import check_files, move_aside
 from ..plan.comparability import code_warnings, recipe_lines

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..contract.plugins import check_contracts
+from ..grid.claim_warning import claim_warning
 from ..grid.schema import GridError
-from ..grid.seed_warnings import claim_warning
 from ..plan.comparability import code_warnings
 from ..plan.entry import Entry
 from ..plan.failure_class import CLASSES

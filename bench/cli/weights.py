@@ -33,7 +33,7 @@ def _group() -> None:
 def inspect(stated: Stated, file: File, as_json: Json = False) -> None:
     """Say what a file of weights is; exit with 2 if a key is unaccounted or missing."""
     from ..weights.find_encoder import find_encoder
-    from ..weights.fingerprint import looks_untrained
+    from ..weights.untrained import looks_untrained
 
     found = find_encoder(file, stated)
     if as_json:
@@ -66,7 +66,7 @@ def write_features(
     """Write the features of chips under the encoder of a file or of a key."""
     from ..weights.features import KEY, check_readout, encoder_of_key
     from ..weights.find_encoder import find_encoder
-    from ..weights.fingerprint import looks_untrained
+    from ..weights.untrained import looks_untrained
 
     if not Path(source).exists() and KEY.fullmatch(source):
         if stated != NOTHING_STATED:
@@ -106,8 +106,8 @@ def import_file(
     from ...results.record import GivenSource
     from ..identity import Resources
     from ..weights.find_encoder import find_encoder
-    from ..weights.fingerprint import looks_untrained
     from ..weights.storing import store_given
+    from ..weights.untrained import looks_untrained
 
     for one in (label, *(seen or ())):
         if one is not None and not (one.strip() and one.isprintable()):

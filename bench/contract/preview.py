@@ -14,7 +14,7 @@ from ...methods._method import Batch
 from ..augmentation.augment import Augmentation, augment
 from ..augmentation.resample import resize
 from ..data.chips import Chips
-from ..pretraining.sample_predictions import predictions_of
+from ..pretraining.draw_predictions import predictions_of
 from ..pretraining.step import train_step
 from ..reporting.method_figures import draw_predictions
 from ..seeding import stream, torch_stream

@@ -180,7 +180,7 @@ def _find(
 def _read_weights(path: Path, stated: Stated, stamp: Stamp | None) -> Remembered:
     from ...methods._given import position_tables  # imports torch
     from ..weights.find_encoder import find_encoder
-    from ..weights.fingerprint import looks_untrained
+    from ..weights.untrained import looks_untrained
 
     given = find_encoder(path, stated)
     network = given.network()

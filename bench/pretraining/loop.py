@@ -29,7 +29,7 @@ from .checkpoints import remove_checkpoints
 from .claim import Interrupted, RunningElsewhereError, claim
 from .device import check_precision, compile_blocks, out_of_memory
 from .distributed import ALONE, Ranks
-from .sample_predictions import write_predictions
+from .draw_predictions import write_predictions
 from .training import Loop, write_history
 
 SHOWN_EVERY = 16  # of the chips whose spread is measured; the report draws their predictions

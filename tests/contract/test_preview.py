@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 
 from sarbench.bench.contract import preview as show_method
 from sarbench.bench.data.chips import Chips
-from sarbench.bench.pretraining.sample_predictions import predictions_of
+from sarbench.bench.pretraining.draw_predictions import predictions_of
 from sarbench.bench.reporting.method_figures import (
     PANEL_INCH,
     draw_predictions,

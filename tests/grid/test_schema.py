@@ -4,8 +4,8 @@ import pytest
 from small_grids import METHODS, TEXT, grid_of, make_summary, spread
 
 from sarbench.bench.data.packed import Summary
+from sarbench.bench.grid.claim_warning import claim_warning
 from sarbench.bench.grid.schema import GridError, read_grid
-from sarbench.bench.grid.seed_warnings import claim_warning
 from sarbench.bench.grid.validate import validate
 
 

@@ -15,8 +15,8 @@ from parity.encoders.drawn import published, weight
 from sarbench.bench.given_file import Stated
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.fingerprint import looks_untrained
 from sarbench.bench.weights.given_weights import StatedValueError
+from sarbench.bench.weights.untrained import looks_untrained
 from sarbench.methods import SIZES, get
 from sarbench.methods._channels import InputChannels
 from sarbench.methods._encoders import EncoderError, GivenConfig, TimmConfig

@@ -18,7 +18,7 @@ from timm.models.vision_transformer import checkpoint_filter_fn
 from sarbench.bench.given_file import Stated
 from sarbench.bench.seeding import torch_stream
 from sarbench.bench.weights.find_encoder import find_encoder
-from sarbench.bench.weights.fingerprint import looks_untrained
+from sarbench.bench.weights.untrained import looks_untrained
 
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]

@@ -14,7 +14,7 @@ from sarbench.bench.weights.given_weights import GivenWeights, StatedValueError
 from sarbench.methods._channels import ONE_CHANNEL
 from sarbench.methods._encoders import GivenConfig
 from sarbench.methods._given import given_encoder
-from sarbench.methods._relative_bias import BiasedAttention
+from sarbench.methods._swin_bias import BiasedAttention
 
 SIZE = GivenConfig(
     32, 16, 32, 2, 2, hidden=128, class_token=False, stem_blocks=2, stem_hidden=24, family="hivit",
