@@ -34,11 +34,6 @@ def keep_freed_memory(trim: int, *mmap: int) -> None:
 def start_worker() -> None:
     """Ignore Ctrl-C, which the first process handles, and end when that one was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-
-
-def end_with_parent() -> None:
-    """Start a thread that ends this process when the one that gives it work was killed."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 

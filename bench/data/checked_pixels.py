@@ -17,9 +17,7 @@ _checked: set[tuple[Path, str]] = set()  # by this process, of a store that cann
 
 def note_checked(folder: Path) -> None:
     """Note that the pixels in a folder are those of its digest, with the state of their file."""
-    _checked.add((folder, _state(folder)))
-    with suppress(OSError):  # a read-only store: each process compares them once
-        write_atomic(folder / CHECKED, _state(folder))
+    _note(folder, _state(folder))
 
 
 def pixels_hold(
@@ -34,8 +32,8 @@ def pixels_hold(
         index: Columns `ids`, `offset` and `size` of the chips.
         pixels: All pixels.
     """
+    state = _state(folder)
     with suppress(OSError):
-        state = _state(folder)
         if (folder, state) in _checked or (folder / CHECKED).read_text("utf-8") == state:
             return True
     found = DataDigest(card, pixels.dtype)
@@ -46,8 +44,14 @@ def pixels_hold(
         found.update(replace(blank, chip_id=chip_id, pixels=chip))
     if found.hexdigest() != digest:
         return False
-    note_checked(folder)
+    _note(folder, state)  # as it was before they were read
     return True
+
+
+def _note(folder: Path, state: str) -> None:
+    _checked.add((folder, state))
+    with suppress(OSError):  # a read-only store: each process compares them once
+        write_atomic(folder / CHECKED, state)
 
 
 def _state(folder: Path) -> str:

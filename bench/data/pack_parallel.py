@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..machine import end_with_parent, keep_freed_memory
+from ..machine import keep_freed_memory, start_worker
 from .files import ImageFile
 from .packing import PackedChip, pack_entry, size_only, without_pixels
 from .source import Card, Entry
@@ -155,7 +155,7 @@ _shared: list[Any] = []
 
 
 def _start(*shared: Any) -> None:
-    end_with_parent()
+    start_worker()
     _shared[:] = ThreadPoolExecutor(THREADS_EACH), *shared
     keep_freed_memory(1 << 28, 1 << 25)  # of a chunk for the next one
 

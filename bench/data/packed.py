@@ -33,7 +33,6 @@ from .source import Card, count
 from .splits import split_digest
 
 NEEDED = ("ids", "labels", "is_test", "offset", "size", "source_size", "content")  # arrays
-
 FLUSH_EVERY = 4096  # chips
 Progress = Callable[[int, int], None]
 
@@ -133,14 +132,14 @@ def write_packed(
 
 def _flushed(chips: Iterable[PackedChip], path: Path) -> Iterator[PackedChip]:
     """Yield chips whose pixels are written to a file, and flush it meanwhile and at the end."""
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(1) as flusher:
         flushing: Future[None] | None = None
         for number, chip in enumerate(chips, start=1):
             yield chip
             if number % FLUSH_EVERY == 0 and (flushing is None or flushing.done()):
                 if flushing is not None:
                     flushing.result()
-                flushing = beside.submit(sync, path)
+                flushing = flusher.submit(sync, path)
         if flushing is not None:
             flushing.result()
     sync(path)

@@ -78,7 +78,7 @@ def prepare(
     place = _Place(described, data_dir, prepared_dir)
     with (
         open_source(place.source, raw=described.source.phoenix(described)) as files,
-        ThreadPoolExecutor(1) as beside,
+        ThreadPoolExecutor(1) as thread,
     ):
         about = facts_file(place.source)
         others = described.source.other_files(place.source) if place.source else ()
@@ -95,7 +95,7 @@ def prepare(
             def pack(target: Path) -> Iterator[PackedChip]:
                 return with_facts(pack_entries(cropped, entries, target, processes), *about)
 
-            seen = beside.submit(place.files)
+            seen = thread.submit(place.files)
             folder = write_packed(cropped, pack, len(entries), prepared_dir, progress)
             prepared = open_packed(cropped, folder)
             place.write(folder, stamp, seen.result())

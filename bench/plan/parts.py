@@ -15,7 +15,7 @@ from ..data.set_union import DifferentSetError, united
 from ..data.sharing import FOLDER as SHARING
 from ..data.sharing import Sharing, counts_file, read_counts, write_counts
 from ..data.splits import DamagedSetError
-from ..grid.schema import Grid, GridError, as_list
+from ..grid.schema import Grid, GridError
 from ..grid.seen_names import known_names
 from ..identity import KINDS
 from ..method_facts.method_info import cache_folder
@@ -192,15 +192,11 @@ def _add_step_times(root: Path, archive: ArchivedStore) -> None:
 
 def _add_counts(root: Path, archive: ArchivedStore, plan: Plan) -> None:
     """Store the chips that pools share with data sets, as counted for an archive."""
-    pretrain = plan.grid.pretrain
-    drawn = pretrain.pool_cap, max(as_list(pretrain.pool_fraction))
-    for pool, counted, draw in (
-        *((*one, drawn) for one in plan.sharing.items()),
-        *((*one, (None, 1.0)) for one in plan.own.items()),
-    ):
+    every = [(*one, drawn) for shared, drawn in plan.counted for one in shared.items()]
+    for pool, counted, drawn in every:
         members = [plan.data[set_of(name)] for name in pool]
         for name, found in counted.items():
-            path = counts_file(pool, members, *draw, plan.data[name], root)
+            path = counts_file(pool, members, *drawn, plan.data[name], root)
             known = read_counts(path)
             if known is None:
                 write_counts(path, found)

@@ -18,7 +18,7 @@ from ..grid.applicable import NotApplicable, applicable, unmeasured
 from ..grid.at_problems import check_states
 from ..grid.expand import PlannedPretraining, PlannedRun, pools_of, pretrainings, runs
 from ..grid.given_rows import given_rows
-from ..grid.schema import Grid, pool_of
+from ..grid.schema import Grid, as_list, pool_of
 from ..grid.trials import tuning_grid
 from ..grid.validate import check_data, validate
 from ..identity import Job, Run, Watched
@@ -70,6 +70,12 @@ class Plan:
     def overlaps(self) -> list[str]:
         """A statement for each pool that holds test chips."""
         return [] if self.grid.of_trials else overlaps_in(self.sharing)
+
+    @property
+    def counted(self) -> list[tuple[Shared, tuple[int | None, float]]]:
+        """The counts of pools and of training splits, with cap and share of their draws."""
+        drawn = self.grid.pretrain.pool_cap, max(as_list(self.grid.pretrain.pool_fraction))
+        return [(self.sharing, drawn), (self.own, (None, 1.0))]
 
     def to_prepare(self) -> list[str]:
         """Return the sets that must be packed before the missing work, with their paths."""

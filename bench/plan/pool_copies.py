@@ -9,7 +9,7 @@ from ..data.names import card_of, place_of, set_of
 from ..data.pools import open_pool
 from ..data.prepare import NotPreparedError
 from ..data.sharing import counts_file, write_counts
-from ..grid.schema import as_list, describe_pool
+from ..grid.schema import describe_pool
 from ..store.records import Store
 from .overlaps import Shared
 from .plan import Plan
@@ -44,20 +44,9 @@ def audit_pools(plan: Plan, store: Store, on_pool: Callable[[str], None]) -> Non
         store: Keeps the counts.
         on_pool: Called with a description of each pool before its audit.
     """
-    pretrain = plan.grid.pretrain
-    drawn = pretrain.pool_cap, max(as_list(pretrain.pool_fraction))
-    for shared, draw in ((plan.sharing, drawn), (plan.own, (None, 1.0))):
-        _audit(plan, shared, draw, store, on_pool)
-
-
-def _audit(
-    plan: Plan,
-    shared: Shared,
-    drawn: tuple[int | None, float],
-    store: Store,
-    on_pool: Callable[[str], None],
-) -> None:
-    for pool, names in unaudited(shared).items():
+    every = [(shared, drawn, *one) for shared, drawn in plan.counted
+             for one in unaudited(shared).items()]  # fmt: skip
+    for shared, drawn, pool, names in every:
         from ..audit.pools import copied_from  # scikit-learn takes a second to import
 
         members = [plan.data[set_of(name)] for name in pool]
