@@ -1,10 +1,10 @@
-"""Blocks of columns of a sheet, for text that is not wider than a terminal."""
+"""Blocks of columns of a sheet, for tables that are not wider than a terminal or a page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby, pairwise
 
-from .sheets import Sheet
+from .sheets import Sheet, merged_heads
 
 LINE = 120  # letters in a line of a text table that goes to a file or a pipe
 Fits = Callable[[Sheet], bool]
@@ -71,7 +71,7 @@ def _block(sheet: Sheet, columns: Sequence[int]) -> Sheet:
     return replace(
         sheet,
         title=", ".join(text for line in shared if (text := line[known[0]])),
-        heads=[[(text, 1) for text in line] for line in kept],
+        heads=merged_heads(list(zip(*kept, strict=True))),
         sections=[
             [
                 [line[0], *(line[1 + column] for column in columns)]

@@ -1,9 +1,11 @@
 """Sheets as a complete LaTeX document with booktabs tables."""
 
 import unicodedata
+from dataclasses import replace
 
 from ..notes import by_subject
-from .sheets import Entry, Sheet
+from .blocks import blocks
+from .sheets import Entry, Sheet, wrapped
 
 PREAMBLE = r"""% A complete document for pdflatex. For a paper, copy a table environment.
 % It needs \usepackage{booktabs}; a wide one also needs \usepackage{graphicx}.
@@ -27,6 +29,7 @@ SPECIAL = {
     "\N{EN DASH}": "--", "…": r"\dots{}",
 }  # fmt: skip
 WIDE = 88  # letters that fit on a line; a wider table is scaled down
+WIDEST = 146  # letters of a table that is scaled to 60%; a wider one is several tables
 
 
 def escape_latex(text: str) -> str:
@@ -45,23 +48,54 @@ def escape_latex(text: str) -> str:
 
 
 def latex_document(sheets: list[Sheet]) -> str:
-    """Return a complete document, one table per sheet."""
-    return PREAMBLE + "\n".join(map(latex_table, sheets)) + "\\end{document}\n"
+    """Return a complete document. A sheet is one table, or one for each of its blocks of columns.
+
+    The caption stands above the first of them, notes below the last.
+    """
+    tables = []
+    for sheet in sheets:
+        parts = blocks(sheet, lambda part: _letters(part) <= WIDEST)
+        first, last = parts[0], parts[-1]
+        for part in parts:
+            title = sheet.title if part is first else f"{sheet.title} (continued)"
+            if len(parts) > 1 and part.title:
+                title += f", {part.title}"
+            tables.append(
+                _table(
+                    replace(
+                        part,
+                        title=title,
+                        caption=sheet.caption if part is first else [],
+                        notes=sheet.notes if part is last else [],
+                    )
+                )
+            )
+    return PREAMBLE + "\n".join(tables) + "\\end{document}\n"
 
 
-def latex_table(sheet: Sheet) -> str:
+def _letters(sheet: Sheet) -> int:
+    """Return about how many letters a line of a table has."""
+    titles = ["", *sheet.columns]
+    lines = [line for section in sheet.sections for line in section]
+    return sum(
+        2 + max(len(text) for text in (*heads, *(entry.text for entry in column)))
+        for heads, column in zip(
+            [[line for text in title.split("\n") for line in wrapped(text)] for title in titles],
+            zip(*lines, strict=True),
+            strict=True,
+        )
+    )
+
+
+def _table(sheet: Sheet) -> str:
     """Return a table environment."""
     columns = len(sheet.columns)
-    lines_of = [line for section in sheet.sections for line in section]
-    letters = sum(
-        2 + max(len(entry.text) for entry in column) for column in zip(*lines_of, strict=True)
-    )
     lines = [f"\\begin{{tabular}}{{l{'r' * columns}}}", "\\toprule"]
     for number, head in enumerate(sheet.heads):
         title = escape_latex(sheet.first_head) if number == len(sheet.heads) - 1 else ""
         parts, rules, at = [title], [], 2
         for text, span in head:
-            parts.append(f"\\multicolumn{{{span}}}{{c}}{{{escape_latex(text)}}}")
+            parts.append(f"\\multicolumn{{{span}}}{{c}}{{{_head(text, span)}}}")
             if text and number < len(sheet.heads) - 1:
                 rules.append(f"\\cmidrule(lr){{{at}-{at + span - 1}}}")
             at += span
@@ -71,7 +105,7 @@ def latex_table(sheet: Sheet) -> str:
         lines += [" & ".join(map(_entry, line)) + r" \\" for line in section]
     lines += ["\\bottomrule", "\\end{tabular}"]
     tabular = "\n".join(lines)
-    if letters > WIDE:
+    if _letters(sheet) > WIDE:
         tabular = f"\\resizebox{{\\textwidth}}{{!}}{{%\n{tabular}}}"
     caption = " ".join(escape_latex(text) for text in (f"{sheet.title}.", *sheet.caption))
     listed = "\\\\\n".join(
@@ -83,6 +117,12 @@ def latex_table(sheet: Sheet) -> str:
         f"\\begin{{table}}[htbp]\n\\centering\n\\caption{{{caption}}}\n"
         f"{tabular}{note if listed else chr(10)}\\end{{table}}\n"
     )
+
+
+def _head(text: str, span: int) -> str:
+    """Return a text of a header on as many lines as it needs."""
+    lines = r" \\ ".join(map(escape_latex, wrapped(text, span)))
+    return f"\\shortstack{{{lines}}}" if r"\\" in lines else lines
 
 
 def _entry(entry: Entry) -> str:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from textwrap import wrap
 from typing import Any
 
 from tabulate import tabulate
@@ -16,9 +15,7 @@ from ..notes import MORE, text_notes
 from .blocks import blocks
 from .html import html_sheet
 from .latex import latex_document
-from .sheets import Entry, Sheet, lay_out
-
-HEAD = 16  # most letters in a line of a header in text
+from .sheets import Entry, Sheet, lay_out, wrapped
 
 
 def render(
@@ -126,9 +123,7 @@ def _heads(sheet: Sheet, style: str) -> list[list[str]]:
         return [title.split("\n") for title in sheet.columns]
     columns: list[list[str]] = [[] for _ in sheet.columns]
     for head in sheet.heads:
-        parts = [
-            wrap(text, HEAD, break_long_words=False) for text, span in head for _ in range(span)
-        ]
+        parts = [wrapped(text) for text, span in head for _ in range(span)]
         most = max(map(len, parts), default=0)
         for column, lines in zip(columns, parts, strict=True):
             column += lines + [""] * (most - len(lines))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
+from textwrap import wrap
 
 from ..leaderboard import Cell, Leaderboard
 from ..metric import ACCURACY, Metric
@@ -11,6 +12,8 @@ from ..notes import Note
 from ..scores import Column, LeaderboardError, labels_in_words
 from ..statistics.units import OVER
 from .caption import caption, notes, shared_unit
+
+HEAD = 16  # most letters in a line of the header of a column, if its words are not longer
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Sheet:
         """The header of each column, its lines joined by newlines."""
         lines = [[text for text, span in head for _ in range(span)] for head in self.heads]
         return ["\n".join(filter(None, parts)) for parts in zip(*lines, strict=True)]
+
+
+def wrapped(text: str, span: int = 1) -> list[str]:
+    """Return a text of a header that spans some columns as lines."""
+    return wrap(text, HEAD * span, break_long_words=False)
 
 
 def format_cell(cell: Cell | None, metric: Metric = ACCURACY) -> str:
@@ -139,14 +147,18 @@ def _of(board: Leaderboard) -> str:
     return " of checkpoints" if board.compares == "checkpoints" else ""
 
 
-def _heads(board: Leaderboard, columns: list[Column]) -> list[list[tuple[str, int]]]:
-    """Return the header lines; equal neighbours are merged."""
-    lines = [column_head(column, board, columns) for column in columns]
+def merged_heads(columns: Sequence[Sequence[str]]) -> list[list[tuple[str, int]]]:
+    """Return the lines above each column as header lines; equal neighbours are merged."""
     heads = []
-    for level in range(len(lines[0])):
-        shared = groupby(lines, itemgetter(slice(level + 1)))
-        heads.append([(line[level], len(list(run))) for line, run in shared])
+    for level in range(len(columns[0])):
+        shared = groupby(columns, itemgetter(slice(level + 1)))
+        heads.append([(column[level], len(list(run))) for column, run in shared])
     return heads
+
+
+def _heads(board: Leaderboard, columns: list[Column]) -> list[list[tuple[str, int]]]:
+    """Return the header lines of some columns."""
+    return merged_heads([column_head(column, board, columns) for column in columns])
 
 
 def column_head(column: Column, board: Leaderboard, among: Sequence[Column]) -> list[str]:

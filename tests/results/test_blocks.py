@@ -1,5 +1,6 @@
-"""Wide tables in text, as blocks of columns."""
+"""Wide tables as blocks of columns, in text and in LaTeX."""
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -70,5 +71,19 @@ def test_a_column_that_does_not_fit_is_a_block(board):
 
 
 @pytest.mark.parametrize("style", [*(s for s in STYLES if s != "text"), "csv", "json"])
-def test_only_text_has_blocks(board, style):
+def test_only_text_has_the_width_of_a_terminal(board, style):
     assert render(board, style, width=60) == render(board, style)
+
+
+def test_a_wide_table_in_latex_is_several_with_one_caption_and_every_cell(board):
+    text = render(board, "latex", notes=True)
+    tables = text.split("\\begin{table}")[1:]
+    captions = [re.search(r"\\caption\{(.*)\}", table)[1] for table in tables]
+    assert len(tables) == 4 + bool(board.mean_rank)
+    assert captions[0].startswith("Leaderboard: Accuracy, mstar\\_soc, knn. Accuracy in percent")
+    assert captions[1] == "Leaderboard: Accuracy (continued), mstar\\_soc, linear."
+    assert [r"\parbox" in table for table in tables] == [False] * (len(tables) - 1) + [True]
+    numbers = re.findall(r"(\d+\.\d) \$\\pm\$", text)
+    means = [f"{cell.mean:.1%}"[:-1] for cell in board.cells if cell.mean is not None]
+    assert sorted(numbers) == sorted(means)
+    assert "\\multicolumn{4}{c}{10 shots} & \\multicolumn{4}{c}{all labels}" in tables[0]

@@ -248,7 +248,7 @@ def test_each_column_names_its_unit_in_its_head():
     page = render(board, "html")
     assert '<th scope="colgroup" colspan="1">over pretraining seeds</th>' in page
     assert '<th scope="colgroup" colspan="1">over pretraining seeds and test chips</th>' in page
-    assert "over pretraining seeds" in render(board, "latex", "paper")
+    assert r"over pretraining \\ seeds" in render(board, "latex", "paper")
     assert max(map(len, render(board, "text").split("Accuracy")[0].splitlines())) < 80
 
 
