@@ -175,7 +175,8 @@ def write_figure(
         raise RequestError(unknown("figure", name, found) + reasons)
     one = found[name]
     about = {"Title": one.title, **about}
-    write_atomic(path, rendered(one.draw(), path.suffix[1:].lower(), about=about))
+    (content,) = rendered(one.draw(), [path.suffix[1:].lower()], about=about)
+    write_atomic(path, content)
     return one
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.textpath import TextPath
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, NullLocator
 
 # Okabe and Ito (2008), without light colours; markers differ where colours repeat.
@@ -90,9 +91,10 @@ def wrapped(name: str, longest: int = LONGEST_LINE) -> str:
 
 def width_of(texts: Iterable[str], size: int) -> float:
     """Return the width of the longest line in inches, with a margin; size in points."""
+    font = FontProperties(size=size)
     lines = [line for text in texts for line in text.split("\n") if line]
-    shown = [TextPath((0, 0), line, size=size).get_extents().width for line in lines]
-    return float(max(shown, default=0.0)) / 70 + 0.15
+    points = [text_to_path.get_text_width_height_descent(line, font, False)[0] for line in lines]
+    return max(points, default=0.0) / 72 + 0.15
 
 
 def limit_percent(axes: Axes, axis: Literal["x", "y"] = "y") -> tuple[float, float]:
@@ -120,27 +122,34 @@ def is_wide(values: Iterable[float]) -> bool:
 
 
 def rendered(
-    drawn: Figure, ending: str, *, about: Mapping[str, str] | None = None, dpi: int = DPI
-) -> bytes:
-    """Return the figure as a file; the same figure is the same file.
+    drawn: Figure,
+    endings: Sequence[str],
+    *,
+    about: Mapping[str, str] | None = None,
+    dpi: int = DPI,
+) -> list[bytes]:
+    """Return the figure as a file of each format; the same figure is the same file.
 
     Args:
         drawn: The figure.
-        ending: svg, pdf or png.
+        endings: svg, pdf or png.
         about: Metadata of an SVG, by the names of matplotlib (Dublin Core).
         dpi: Dots per inch of a PNG, and of the pictures in other formats.
     """
-    content = io.BytesIO()
+    files = []
     with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path", "pdf.fonttype": 42}):
         if (layout := drawn.get_layout_engine()) is not None:
             layout.execute(drawn)  # one layout for all formats
             drawn.set_layout_engine(None)
-        meta = {"CreationDate": None} if ending == "pdf" else {"Date": None, **(about or {})}
-        extra: dict[str, Any] = {} if ending == "png" else {"metadata": meta}
         # "tight" would draw the figure once more for each format
         box = drawn.get_tightbbox().padded(MARGIN_IN)
-        drawn.savefig(content, format=ending, dpi=dpi, bbox_inches=box, **extra)
-    return content.getvalue()
+        for ending in endings:
+            meta = {"CreationDate": None} if ending == "pdf" else {"Date": None, **(about or {})}
+            extra: dict[str, Any] = {} if ending == "png" else {"metadata": meta}
+            content = io.BytesIO()
+            drawn.savefig(content, format=ending, dpi=dpi, bbox_inches=box, **extra)
+            files.append(content.getvalue())
+    return files
 
 
 def save(
@@ -149,8 +158,8 @@ def save(
     """Write the figure in each format; return the paths. Arguments as of `rendered`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{ending}" for ending in formats]
-    for path in paths:
-        path.write_bytes(rendered(drawn, path.suffix[1:], dpi=dpi))
+    for path, content in zip(paths, rendered(drawn, formats, dpi=dpi), strict=True):
+        path.write_bytes(content)
     return paths
 
 
