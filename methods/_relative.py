@@ -63,6 +63,7 @@ def fused_attention(
     The term is one matrix product for each query token, so its backward pass needs no scatter.
     """
     bias = torch.einsum("rhnd,dnm->rhnm", q, table[:, buckets].to(q.dtype))
+    bias = bias.to(q.dtype)  # where autocast sees the product alone, as under `vmap`
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 

@@ -12,6 +12,7 @@ from one_test_set import images_of, run_one
 from small_pretrainings import AnyDevice
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sarbench.bench.seeding import torch_stream
@@ -464,6 +465,21 @@ def test_seeds_trained_as_one_model_equal_separate_runs(monkeypatch, name: str) 
     assert_same(one, other)
     assert done == other  # none was trained alone
     assert min(np.ptp(run.scores) for (run,) in one) > 1e-3  # something was learned
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # attention on a CPU
+@pytest.mark.parametrize("positions", ["absolute", "relative"])
+def test_seeds_are_trained_as_one_model_in_bf16_by_the_attention_of_a_gpu(monkeypatch, positions):
+    monkeypatch.setattr(_relative, "plain_attention", _relative.fused_attention)
+    images, settings = quadrants(), FewShot(epochs=6, batch=15, lr=5e-3, precision="bf16")
+    chosen = [np.random.default_rng(seed).permutation(60)[:40] for seed in range(2)]
+    streams = [torch_stream(seed, "run") for seed in range(2)]
+    with sdpa_kernel(SDPBackend.MATH):  # a CPU's other one does not train the mask
+        found = train_together(vit(positions), images, chosen, streams, settings)
+        for seed, (together,) in enumerate(found):
+            rng = torch_stream(seed, "run")
+            (alone,) = few_shot.run(vit(positions), images, chosen[seed], rng, settings)
+            np.testing.assert_allclose(alone.scores, together.scores, atol=0.05)
 
 
 @pytest.mark.parametrize("steps", [3, 97])
