@@ -1,7 +1,7 @@
 """Seconds and memory of the commands that people run most, on bundled grids and archives.
 
 Each command runs once before it is measured, so that what a method can train is known. `--profile`
-prints in which packages and parts of ours most of the time was spent instead.
+prints in which packages, and folders of sarbench, most of the time was spent instead.
 
     python tests/benchmarks/bench_commands.py [--data DIR] [--profile] [COMMAND...]
 """
@@ -43,7 +43,7 @@ PART = re.compile(r".*/(?:site-packages/(\w+)|(bench|methods|protocols|results)/
 
 
 def profile(name: str, words: list[str]) -> None:
-    """Run a command and print the shares of its time by package, or by folder of ours."""
+    """Run a command and print the shares of its time by package, or by folder of sarbench."""
     command = [sys.executable, "-m", "cProfile", "-o", "profile", "-m", "sarbench.bench.cli"]
     subprocess.run([*command, *words], check=True, stdout=subprocess.DEVNULL)
     seconds: Counter[str] = Counter()
