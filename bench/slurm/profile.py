@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..identity import KINDS, Kind, Resources
 from ..pretraining.batch_share import batch_share
@@ -25,7 +25,7 @@ class ProfileError(ValueError):
 def _joined(value: Any) -> Any:
     """Return the names of partitions as sbatch takes them, with commas."""
     names = value if isinstance(value, list) else [value]
-    if value is None or (names and all(isinstance(one, str) and one.strip() for one in names)):
+    if names and all(isinstance(one, str) and one.strip() for one in names):
         return ",".join(names) if isinstance(value, list) else value
     raise ValueError("give the name of a partition or a list of names")
 
@@ -44,7 +44,7 @@ def _shell_words(text: str) -> str:
 class Allocation(Section):
     """The resources of one job; fields that a stage does not give are those of the top level."""
 
-    partition: Annotated[str | None, BeforeValidator(_joined)] = Field(
+    partition: Annotated[str, BeforeValidator(_joined)] | None = Field(
         default=None, description="a name, or a list of names of which SLURM takes the first free"
     )
     account: str | None = Field(default=None, description="as in sbatch")
@@ -79,15 +79,10 @@ class Allocation(Section):
     throttle: int | None = Field(
         default=None, ge=1, description="jobs of one array that run at once"
     )
-    sbatch: dict[str, Any] | None = Field(
+    sbatch: Annotated[dict[str, Any], BeforeValidator(checked)] | None = Field(
         default=None,
         description='further options of sbatch by their long names: {reservation = "sar"}',
     )
-
-    @field_validator("sbatch", mode="before")
-    @classmethod
-    def _options(cls, value: Any) -> Any:
-        return None if value is None else checked(value)
 
     @property
     def memory(self) -> str:
@@ -120,7 +115,7 @@ class Profile(Allocation):
     signal_s: int = Field(
         default=120, ge=10, description="seconds before the time limit at which a job saves"
     )
-    launcher: str | None = Field(
+    launcher: Annotated[str, AfterValidator(_shell_words)] | None = Field(
         default=None,
         description="words of a shell before the python of a job: apptainer exec --nv image.sif",
     )
@@ -162,11 +157,6 @@ class Profile(Allocation):
     checkpoint_s: float = Field(default=120.0, gt=0, description="seconds between two checkpoints")
     pretrain: Allocation = Allocation()
     evaluate: Allocation = Allocation()
-
-    @field_validator("launcher")
-    @classmethod
-    def _launched(cls, value: str | None) -> str | None:
-        return None if value is None else _shell_words(value)
 
     def command(self, python: str) -> str:
         """Return the shell words that start the python of a job; `python` is the default."""
