@@ -18,6 +18,7 @@ class Collection:
 
     Attributes:
         sets: The sets.
+        set_of: The place of the set of each chip in `sets`.
     """
 
     def __init__(self, sets: Sequence[Chips]) -> None:
@@ -25,20 +26,15 @@ class Collection:
         self.sets = tuple(sets)
         counts = [len(one) for one in self.sets]
         self._starts = np.cumsum([0, *counts])
-        self._set_of = np.repeat(np.arange(len(counts)), counts)
+        self.set_of: Int[np.ndarray, " N"] = np.repeat(np.arange(len(counts)), counts)
 
     def __len__(self) -> int:
         """Return the number of chips."""
-        return len(self._set_of)
-
-    @property
-    def set_of(self) -> Int[np.ndarray, " N"]:
-        """The place of the set of each chip in `sets`."""
-        return self._set_of
+        return len(self.set_of)
 
     def place(self, number: int) -> tuple[Chips, int]:
         """Return the set of a chip and its row there."""
-        which = int(self._set_of[number])
+        which = int(self.set_of[number])
         return self.sets[which], number - int(self._starts[which])
 
     def chip_id(self, number: int) -> str:
@@ -65,10 +61,9 @@ class Collection:
 
         Chips are equal if their stored pixels are, or if their whole images were before the crop.
         """
-        numbers = np.arange(len(self))
         whole = np.concatenate([one.content for one in self.sets])
-        joined = [links_of(whole, numbers), links_of(self._pixel_digests(), numbers)]
-        return groups_of(np.concatenate(joined), len(self))
+        joined = np.concatenate([links_of(whole), links_of(self._pixel_digests())])
+        return groups_of(joined, len(self))
 
     def _pixel_digests(self) -> Int[np.ndarray, " N"]:
         found = np.empty(len(self), np.uint64)
@@ -82,10 +77,10 @@ class Collection:
         return found
 
 
-def links_of(keys: Int[np.ndarray, " N"], numbers: Int[np.ndarray, " N"]) -> Int[np.ndarray, "N 2"]:
-    """Return (chip, first chip with its key)."""
+def links_of(keys: Int[np.ndarray, " N"]) -> Int[np.ndarray, "N 2"]:
+    """Return (chip, first chip with its key) for each of N chips."""
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    return np.stack([numbers, first[inverse.ravel()]], axis=1)
+    return np.stack([np.arange(len(keys)), first[inverse.ravel()]], axis=1)
 
 
 def groups_of(links: Int[np.ndarray, "L 2"], count: int) -> Int[np.ndarray, " N"]:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from ..data.chips import Chips
 from .alignment import CLASSES, Match, align, align_resized, kind_of
 from .candidates import candidates
-from .collection import Collection, groups_of
+from .collection import Collection, groups_of, links_of
 from .descriptors import WINDOWS, describe_all
 
 # Score from which two chips are near duplicates. `docs/audit.md`: copies as JPEG of quality 20
@@ -88,8 +88,7 @@ def find_duplicates(
             found.setdefault((int(first[rows[left]]), int(first[rows[right]])), set()).add(symmetry)
     near = list(_verify(collection, found, report))
     links = np.array([(pair.first, pair.second) for pair in near], np.int64).reshape(-1, 2)
-    heads = np.unique(exact, return_index=True)[1]
-    joined = np.concatenate([np.stack([np.arange(len(exact)), heads[exact]], axis=1), links])
+    joined = np.concatenate([links_of(exact), links])
     return Duplicates(
         collection, exact, near, groups_of(joined, len(collection)),
         int((~compared).sum()), len(found),

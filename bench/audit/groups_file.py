@@ -41,8 +41,7 @@ def groups_text(result: Audit, place: int, files: dict[str, Path]) -> str:
     sizes, word = np.bincount(group), "duplicates"
     group = group[start : start + len(chips)]
     if chips.group is not None:
-        rows = np.arange(len(chips))
-        links = np.concatenate([links_of(one, rows) for one in (group, chips.group)])
+        links = np.concatenate([links_of(group), links_of(chips.group)])
         group, word = groups_of(links, len(chips)), "group"
         sizes = np.bincount(group)
     text = io.StringIO()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .alignment import turned
@@ -47,7 +46,6 @@ def sheet(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Figure,
     """Return a figure with axes of so many inches (width, height), row by row."""
     width, height = inches
     figure = Figure(figsize=(width * columns, height * rows + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .chips import Chips
@@ -19,7 +18,6 @@ def draw_chips(chips: Chips, path: Path) -> None:
     """Write a PNG with a row of train chips per class, or a grid of a pool's chips."""
     rows = _choose(chips)
     figure = Figure(figsize=(1.5 * PER_CLASS + 1.3, 1.5 * len(rows) + 0.8), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), PER_CLASS, squeeze=False)
     for line, (label, indices) in zip(axes, rows, strict=True):
         for axis in line:
