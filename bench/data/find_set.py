@@ -4,10 +4,10 @@ The set packed from the data folder comes first, then the versions that the stor
 packed. So a command that only reads needs neither raw nor prepared data.
 """
 
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ..store.records import Store, StoreError
 from .chips import Chips
 from .facts import Facts
 from .names import card_of, full_name, split_name, stored_name
-from .packed import Progress, Summary, summary_from_json
+from .packed import Progress, Summary, stored_summaries, summary_from_json
 from .prepare import is_packed, open_version, prepare, source_exists, summary
 from .registry import add_cards, card
 from .set_descriptions import (
@@ -236,13 +236,10 @@ def _versions(given: str, root: Path) -> list[Summary]:
 
 def _packed_versions(given: str, prepared: Path) -> list[Summary]:
     found, wanted = [], card_of(given)
-    for path in sorted(prepared.glob("*/summary.json")):
-        try:
-            stored = json.loads(path.read_text("utf-8"))
+    for stored in stored_summaries(prepared):
+        with suppress(ValueError, KeyError, TypeError):
             if (stored["name"], stored["kind"]) == (wanted.name, wanted.kind):
                 found.append(summary_from_json(wanted, stored))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
     return found
 
 

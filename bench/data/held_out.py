@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int
 
 from .chips import Chips
 from .names import HELD_OUT, card_of
-from .packed import Prepared, Summary, open_packed, packed_folder
+from .packed import Prepared, Summary, is_packed_set, open_packed, packed_folder
 from .source import Card, count
 from .splits import Split, split_digest
 
@@ -98,7 +98,7 @@ def open_held_out(card: Card, data_digest: str, split: str, prepared_dir: Path) 
     base = card_of(base_name(card.name))
     pattern = f"{packed_folder(prepared_dir, base.name, data_digest, '').name}-*"
     for folder in sorted(prepared_dir.glob(pattern)):
-        if (folder / "summary.json").is_file():
+        if is_packed_set(folder):
             found = held_out(open_packed(base, folder))
             if not split or found.summary.split_digest == split:
                 return found

@@ -1,6 +1,5 @@
 """State of every data set and pool in a data folder and a store, and other folders of images."""
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from .files import DatasetNotFoundError, Wanted, archive_stem, files_below, find
 from .find_set import AmbiguousSetError, find_set
 from .images import SUFFIXES, is_image
 from .names import card_of
-from .packed import Summary
+from .packed import Summary, stored_summaries
 from .phoenix import is_phoenix
 from .registry import UnknownDatasetError, added, dataset_names, pool_names, pool_unless_labelled
 from .source import Card
@@ -60,9 +59,8 @@ def known_sets(data_dir: Path, root: Path) -> list[Known]:
 def _with_options(root: Path) -> list[str]:
     """Return the names with options, `NAME?key=value`, of the sets packed in a store."""
     found = set()
-    for path in Store(root).prepared.glob("*/summary.json"):
-        with suppress(OSError, ValueError, KeyError, TypeError, UnknownDatasetError):
-            stored = json.loads(path.read_text("utf-8"))
+    for stored in stored_summaries(Store(root).prepared):
+        with suppress(ValueError, KeyError, TypeError, UnknownDatasetError):
             name = f"pool:{stored['name']}" if stored["kind"] == "pool" else stored["name"]
             if "?" in name and "folder:" not in name and card_of(name):
                 found.add(name)

@@ -25,14 +25,15 @@ from .packed import (
     Prepared,
     Progress,
     Summary,
+    is_packed_set,
     open_packed,
     packed_folder,
     read_summary,
-    write_packed,
 )
 from .packing import PackedChip, sizes_of, with_crop
 from .registry import card
 from .source import Card
+from .write_packed import write_packed
 
 FORMAT = 2  # of the prepared files; raise it with every change of them
 
@@ -115,7 +116,7 @@ def open_version(card: Card, data_digest: str, split_digest: str, prepared_dir: 
         if part is not None:
             return part.chips
     folder = packed_folder(prepared_dir, card.name, data_digest, split_digest)
-    chips = open_packed(card, folder).chips if (folder / "summary.json").is_file() else None
+    chips = open_packed(card, folder).chips if is_packed_set(folder) else None
     if chips is None or (chips.data_digest, chips.split_digest) != (data_digest, split_digest):
         raise NotPreparedError(
             f"{card.name} with pixels {data_digest[:12]} is not prepared in {prepared_dir}; run: "
@@ -129,7 +130,7 @@ def is_packed(summary: Summary, prepared_dir: Path) -> bool:
     digests = summary.data_digest, summary.split_digest
     if base_name(summary.name):
         return open_held_out(card(summary.name), *digests, prepared_dir) is not None
-    return (packed_folder(prepared_dir, summary.name, *digests) / "summary.json").is_file()
+    return is_packed_set(packed_folder(prepared_dir, summary.name, *digests))
 
 
 def summary(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False) -> Summary | None:
@@ -142,7 +143,7 @@ def summary(name: str, data_dir: Path, prepared_dir: Path, *, pool: bool = False
         folder = _Place(found, data_dir, prepared_dir).packed()
     except DatasetNotFoundError:
         return None
-    return None if folder is None else read_summary(found, folder / "summary.json")
+    return None if folder is None else read_summary(found, folder)
 
 
 def facts_note(card: Card, data_dir: Path, chips: Chips) -> str:
@@ -200,7 +201,7 @@ class _Place:
     def packed(self) -> Path | None:
         """Return the folder of the packed set; None if it was never packed or was deleted."""
         folder = self._prepared_dir / self._folder
-        return folder if self._folder and (folder / "summary.json").is_file() else None
+        return folder if self._folder and is_packed_set(folder) else None
 
     def open(self) -> Prepared | None:
         """Return the packed set; None if there is none or it is damaged."""

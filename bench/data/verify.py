@@ -8,7 +8,7 @@ from .files import open_source
 from .held_out import base_name
 from .listing import DatasetMismatchError, Listing, compare_counts, list_chips, no_image_advice
 from .pack_parallel import pack_all
-from .packed import Progress, check_like
+from .packed import Progress
 from .packing import (
     DataDigest,
     PackedChip,
@@ -19,6 +19,7 @@ from .packing import (
 from .registry import card
 from .source import Card, Entry
 from .unreadable import UnreadableImageError
+from .write_packed import check_like
 
 
 @dataclass(frozen=True)

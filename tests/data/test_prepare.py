@@ -15,7 +15,7 @@ import pytest
 from mstar_files import few_chips
 from PIL import Image
 
-from sarbench.bench.data import checked_pixels, packed, packing, registry
+from sarbench.bench.data import checked_pixels, packed, packing, registry, write_packed
 from sarbench.bench.data import prepare as preparing
 from sarbench.bench.data.files import DatasetNotFoundError
 from sarbench.bench.data.listing import ConflictingCopiesError, DatasetMismatchError
@@ -208,7 +208,7 @@ def test_a_full_disk_keeps_the_packed_set(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(packed, "sync", full)
+        patch.setattr(write_packed, "sync", full)
         with pytest.raises(NoSpaceError, match=r"no space left to write .*prepared"):
             prepare(name, tmp_path, tmp_path / "prepared", pool=True)
     assert len(packed_sets(tmp_path)) == 1
@@ -253,16 +253,16 @@ def test_two_processes_may_pack_the_same_set_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     name = pool_folder(tmp_path)
-    write_packed = preparing.write_packed
+    first = preparing.write_packed
 
     def write_after_another(card, pack, *rest):
         def late(target: Path):
             yield from pack(target)
             with monkeypatch.context() as patch:
-                patch.setattr(preparing, "write_packed", write_packed)
+                patch.setattr(preparing, "write_packed", first)
                 prepare(name, tmp_path, tmp_path / "prepared", pool=True)
 
-        return write_packed(card, late, *rest)
+        return first(card, late, *rest)
 
     monkeypatch.setattr(preparing, "write_packed", write_after_another)
     assert len(prepare(name, tmp_path, tmp_path / "prepared", pool=True).chips) == 5
@@ -465,7 +465,9 @@ def test_opening_100_000_chips_is_quick_and_copies_nothing(tmp_path: Path):
         target.write_bytes(pixels.tobytes() * few)
         return chips
 
-    folder = packed.write_packed(registry.card("folder:x", pool=True), pack, few, tmp_path, None)
+    folder = write_packed.write_packed(
+        registry.card("folder:x", pool=True), pack, few, tmp_path, None
+    )
     with np.load(folder / "index.npz") as stored:
         index = {key: np.concatenate([stored[key]] * times) for key in stored.files}
     index["offset"] = np.arange(few * times) * pixels.size
