@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ...protocols._support_sets import support_digest
 from ..data.images import content_digest, decode_image
-from ..data.unreadable import UnreadableImageError
+from ..data.unreadable_image import UnreadableImageError
 from .splits import CHIPS, Item, Split, SplitFileError, SupportSet, chips_digest
 
 AGAIN = "write it again with `sarbench export splits`"

@@ -20,7 +20,7 @@ import numpy as np
 
 from .images import decode_image, is_image
 from .phoenix import is_phoenix
-from .unreadable import UnreadableImageError
+from .unreadable_image import UnreadableImageError
 
 KINDS = {S_IFIFO: "named pipe", S_IFSOCK: "socket", S_IFDIR: "folder"}
 Wanted = Callable[[str], bool]  # of the name of a file

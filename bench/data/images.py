@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from .mat import read_array
 from .phoenix import is_phoenix, read_phoenix
 from .tiff import is_tiff, read_bands
-from .unreadable import UnreadableImageError
+from .unreadable_image import UnreadableImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".npy", ".mat")
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}

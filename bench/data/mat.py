@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .unreadable import UnreadableImageError
+from .unreadable_image import UnreadableImageError
 
 HEADER_BYTES = 128
 FLAGS, MATRIX, COMPRESSED = 6, 14, 15  # types of elements; the flags of a matrix are two uint32

@@ -27,7 +27,7 @@ from ..machine import keep_freed_memory, start_worker
 from .files import ImageFile
 from .packing import PackedChip, pack_entry, size_only, without_pixels
 from .source import Card, Entry
-from .unreadable import UnreadableImageError
+from .unreadable_image import UnreadableImageError
 
 THREADS = 8  # of a process without others
 THREADS_EACH = 4  # of each of several processes

@@ -15,7 +15,7 @@ from .facts import ChipFacts
 from .images import centre_crop, content_digest, image_size
 from .rendering import AboveFullScaleError
 from .source import CROP_PX, Card, Entry
-from .unreadable import UnreadableImageError
+from .unreadable_image import UnreadableImageError
 
 UNKNOWN_RENDERING = "unknown rendering"
 THREADS = 8  # decoding releases Python's lock; files may be on a slow network drive

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .facts import ChipFacts, angle
-from .unreadable import UnreadableImageError
+from .unreadable_image import UnreadableImageError
 
 NAME = re.compile(r"HB\d{5}\.\d{3}", re.IGNORECASE)
 VERSIONS = ("01.04", "01.05")

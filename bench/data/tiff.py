@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from .unreadable import UnreadableImageError
+from .unreadable_image import UnreadableImageError
 
 WIDTH, HEIGHT, BITS, COMPRESSION, OFFSETS, SAMPLES, COUNTS = 256, 257, 258, 259, 273, 277, 279
 PLANAR, PREDICTOR, TILE_WIDTH, FORMAT = 284, 317, 322, 339

@@ -18,7 +18,7 @@ from .packing import (
 )
 from .registry import card
 from .source import Card, Entry
-from .unreadable import UnreadableImageError
+from .unreadable_image import UnreadableImageError
 from .write_packed import check_like
 
 

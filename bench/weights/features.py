@@ -17,7 +17,7 @@ from ..augmentation.resample import resize
 from ..data.chips import Chips
 from ..data.files import files_below
 from ..data.images import FULL_SCALE, SUFFIXES, decode_image, is_image
-from ..data.unreadable import UnreadableImageError
+from ..data.unreadable_image import UnreadableImageError
 from ..identity import Pretraining, from_json
 from ..store.records import Store
 from ..store.weights import load_encoder

@@ -17,7 +17,7 @@ from torchvision.transforms.functional import center_crop
 
 from sarbench.bench.data.files import ImageFile, open_source
 from sarbench.bench.data.images import centre_crop, content_digest, decode_image, image_size
-from sarbench.bench.data.unreadable import UnreadableImageError
+from sarbench.bench.data.unreadable_image import UnreadableImageError
 
 GREY = np.arange(6 * 5, dtype=np.uint8).reshape(6, 5) * 8
 DEEP = np.arange(6 * 5, dtype=np.uint16).reshape(6, 5) * 2000

@@ -17,7 +17,7 @@ from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import UnknownDatasetError, card
 from sarbench.bench.data.sources import opensarship
 from sarbench.bench.data.sources.opensarship import members, resolve, table
-from sarbench.bench.data.unreadable import UnreadableImageError
+from sarbench.bench.data.unreadable_image import UnreadableImageError
 from sarbench.bench.data.verify import verify
 
 FULL_NAMES = {

@@ -19,7 +19,7 @@ from sarbench.bench.data.pack_parallel import pack_all, pack_entries
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import card
 from sarbench.bench.data.source import Entry
-from sarbench.bench.data.unreadable import UnreadableImageError
+from sarbench.bench.data.unreadable_image import UnreadableImageError
 
 POOL = card("folder:pool", pool=True)
 

@@ -8,7 +8,7 @@ from phoenix_files import phoenix_file
 
 from sarbench.bench.data.images import decode_image
 from sarbench.bench.data.phoenix import is_phoenix, read_phoenix
-from sarbench.bench.data.unreadable import UnreadableImageError
+from sarbench.bench.data.unreadable_image import UnreadableImageError
 
 NAME = "17_DEG/T72/SN_132/HB03814.015"
 CHIP = np.float32([[0.02, 0.5, 1.25], [3.5, 0.0, 41.0]])

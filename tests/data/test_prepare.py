@@ -25,7 +25,7 @@ from sarbench.bench.data.registry import card
 from sarbench.bench.data.show import draw_chips
 from sarbench.bench.data.sources import fusar_ship, mstar, synthetic
 from sarbench.bench.data.sources.synthetic import SyntheticSet
-from sarbench.bench.data.unreadable import UnreadableImageError
+from sarbench.bench.data.unreadable_image import UnreadableImageError
 from sarbench.bench.data.verify import verify
 from sarbench.bench.store.atomic import NoSpaceError
 

@@ -28,7 +28,7 @@ from sarbench.bench.data.rendering import AboveFullScaleError, Rendering
 from sarbench.bench.data.sources import mstar
 from sarbench.bench.data.sources.mstar_raw import bare_serial
 from sarbench.bench.data.splits import shipped
-from sarbench.bench.data.unreadable import UnreadableImageError
+from sarbench.bench.data.unreadable_image import UnreadableImageError
 from sarbench.bench.data.verify import verify
 from sarbench.bench.store.records import Store
 from sarbench.protocols._support_sets import support_digest, support_set

@@ -11,7 +11,7 @@ from tiff_files import tiff_file as tiff
 
 from sarbench.bench.data.images import decode_image
 from sarbench.bench.data.tiff import read_bands
-from sarbench.bench.data.unreadable import UnreadableImageError
+from sarbench.bench.data.unreadable_image import UnreadableImageError
 
 PIXELS = np.arange(12).reshape(3, 4) / 8.0
 

@@ -10,7 +10,7 @@ from small_plans import keys_of, make_plan
 
 from sarbench.bench.data.packed import DamagedPreparedError
 from sarbench.bench.data.prepare import NotPreparedError
-from sarbench.bench.data.unreadable import UnreadableImageError
+from sarbench.bench.data.unreadable_image import UnreadableImageError
 from sarbench.bench.plan.entry import Cause, Entry
 from sarbench.bench.plan.failure_class import CLASSES, classify
 from sarbench.bench.plan.plan import Plan

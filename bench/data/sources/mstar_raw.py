@@ -11,7 +11,7 @@ from ..files import DatasetNotFoundError, find_source, plain
 from ..phoenix import PhoenixChip, read_phoenix
 from ..rendering import FORMULAS, OptionError, rendering_from
 from ..source import Card, Entry, Source
-from ..unreadable import UnreadableImageError
+from ..unreadable_image import UnreadableImageError
 
 FOLDERS = ("mstar_raw",)
 MARKERS = ("TARGETS", "15_DEG", "17_DEG", "MSTAR_PUBLIC_TARGETS_CHIPS_T72_BMP2_BTR70_SLICY")

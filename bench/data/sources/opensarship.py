@@ -21,7 +21,7 @@ from ..images import as_amplitude
 from ..rendering import FORMULAS, OptionError, rendering_from
 from ..source import Card, Entry, Listing, Members, Source
 from ..tiff import read_bands
-from ..unreadable import UnreadableImageError
+from ..unreadable_image import UnreadableImageError
 
 CROP_PX = 64  # 640 m in GRD products; the longest ship has 363 m
 LEFT_OUT = "General Cargo"  # by papers with three classes
