@@ -124,9 +124,9 @@ class RunWriter:
         path = self.store.folder("evaluate", run.key) / PREDICTIONS_FILE
         arrays = to_store(predictions.classes, predictions.scores)
         content = npz(**arrays)
-        stored = write_once(path, content)
-        if stored == content:
+        if write_once(path, content):
             return arrays, sha256(content).hexdigest()
+        stored = path.read_bytes()
         digest = sha256(stored).hexdigest()
         with suppress(DamagedPredictionsError):
             found = read_predictions(path, digest, read=lambda *_: stored)

@@ -123,12 +123,12 @@ def read_file(path: Path, largest: int | None = None) -> bytes:
         return file.read()
 
 
-def write_once(target: Path, content: bytes) -> bytes:
-    """Write a file unless it exists; return its content."""
+def write_once(target: Path, content: bytes) -> bool:
+    """Write a file unless it exists; return whether it was written."""
     with writing(target) as temporary:
         temporary.write_bytes(content)
         sync(temporary)
-        return content if link_once(temporary, target) else target.read_bytes()
+        return link_once(temporary, target)
 
 
 def copy_once(source: Path, target: Path) -> bool:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from ...results.record import Attempt, PretrainRecord, RunRecord, digest_json
 from ..identity import Kind
-from .atomic import NoSpaceError, is_full, link_once, no_space, read_file, sync, writing
+from .atomic import NoSpaceError, is_full, no_space, read_file, write_once
 from .run_predictions import NAMES, REDO, read_predictions
 
 ENCODER, HISTORY = "encoder.safetensors", "history.jsonl"
@@ -139,11 +139,8 @@ class Store:
 
     def write(self, kind: Kind, record: PretrainRecord | RunRecord) -> bool:
         """Write a record once; return False if another writer was first."""
-        path = self.record(kind, record.key)
-        with writing(path) as temporary:
-            temporary.write_text(record.model_dump_json(indent=1) + "\n")
-            sync(temporary)
-            return link_once(temporary, path)
+        text = record.model_dump_json(indent=1) + "\n"
+        return write_once(self.record(kind, record.key), text.encode())
 
     def write_attempt(self, kind: Kind, key: str, attempt: Attempt) -> Path:
         """Write a failure into the folder of its pretraining or run; retries ignore it."""
@@ -151,13 +148,10 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "progress.json").unlink(missing_ok=True)  # a killed process leaves it
         number = len(list(folder.glob("attempt-*.json"))) + 1
-        while True:
-            path = folder / f"attempt-{number}.json"
-            with writing(path) as temporary:
-                temporary.write_text(attempt.model_dump_json(indent=1) + "\n")
-                if link_once(temporary, path):
-                    return path
+        text = attempt.model_dump_json(indent=1) + "\n"
+        while not write_once(path := folder / f"attempt-{number}.json", text.encode()):
             number += 1
+        return path
 
     def last_attempt(self, kind: Kind, key: str) -> Attempt | None:
         """Return the newest failure of `key`, or None."""

@@ -54,5 +54,5 @@ def read_step_time(store: Store, identity: Pretraining) -> StepTime | None:
 def write_step_time(store: Store, identity: Pretraining, measured: StepTime) -> None:
     """Store the time of a step, unless another process was first; replace a damaged file."""
     path, content = step_time_file(store, identity), measured.model_dump_json(indent=1).encode()
-    if write_once(path, content) != content and read_step_time(store, identity) is None:
+    if not write_once(path, content) and read_step_time(store, identity) is None:
         write_atomic(path, content)

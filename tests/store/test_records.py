@@ -140,8 +140,8 @@ def test_a_failing_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_pat
 
 
 def test_the_first_writer_of_a_file_wins(tmp_path):
-    assert write_once(tmp_path / "file", b"first") == b"first"
-    assert write_once(tmp_path / "file", b"second") == b"first"
+    assert write_once(tmp_path / "file", b"first")
+    assert not write_once(tmp_path / "file", b"second")
     assert (tmp_path / "file").read_bytes() == b"first"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
