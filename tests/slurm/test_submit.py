@@ -383,8 +383,7 @@ def test_a_job_refuses_other_code_than_was_submitted():
         snapshot.check_code("0123")
 
 
-def test_the_batch_script_has_every_option_of_the_profile(tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+def test_the_batch_script_has_every_option_of_the_profile(tmp_path):
     profile = Profile.model_validate({
         "partition": "gpu", "account": "sar", "qos": "long", "constraint": "a100",
         "exclude": ["n1", "n2"], "gpus": 2, "nodes": 2, "cpus": 6, "memory_gb": 48.5,
@@ -407,7 +406,6 @@ def test_the_batch_script_has_every_option_of_the_profile(tmp_path, monkeypatch)
 
 
 def test_a_job_gets_the_folders_of_methods(tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
     monkeypatch.setenv("SARBENCH_METHODS", f"{tmp_path}/my methods")
     plan = make_plan(runs_each=1, trained=1, untrained=0)
     (array, *_) = make_arrays(plan, keys_of(plan), set(), limits())

@@ -244,12 +244,7 @@ def test_the_names_of_hugging_face_give_the_same_encoder_as_those_of_the_hub(nam
     assert not find_encoder(saved(other, tmp_path), HEADS).account.complete
 
 
-def test_the_number_of_heads_is_read_assumed_or_asked_for(tmp_path):
-    path = saved(published("mae"), tmp_path)
-    with pytest.raises(StatedValueError, match="64 does not divide its width, 48; state it"):
-        find_encoder(path)
-    with pytest.raises(StatedValueError, match="5 heads do not divide its width"):
-        find_encoder(path, Stated(heads=5))
+def test_the_number_of_heads_is_read_from_tables_of_relative_positions(tmp_path):
     path = saved(published("sar_jepa"), tmp_path)
     assert find_encoder(path).encoder.heads == 3  # its tables are for 3
     with pytest.raises(StatedValueError, match="relative positions are for 3"):
