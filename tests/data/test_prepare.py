@@ -57,7 +57,6 @@ def few_synthetic(monkeypatch: pytest.MonkeyPatch) -> SyntheticSet:
             is_test=(part == "test")[rows],
             ids=[ids[i] for i in rows],
             classes=tuple(synthetic.VEHICLES),
-            version=1,
         )
 
     monkeypatch.setattr(synthetic, "generate", draw)

@@ -68,7 +68,7 @@ def noise(splits):
         pixels=np.random.default_rng(0).integers(0, 255, (len(names), 8, 8), dtype=np.uint8),
         labels=np.array([list(synthetic.VEHICLES).index(name) for name in names]),
         is_test=split.is_test, ids=split.ids.tolist(),
-        classes=tuple(synthetic.VEHICLES), version=synthetic.VERSION,
+        classes=tuple(synthetic.VEHICLES),
     )  # fmt: skip
 
 

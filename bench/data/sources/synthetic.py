@@ -20,7 +20,7 @@ from ..files import ImageFile
 from ..source import Card, Entry, Listing, Members, Source
 from .simulator import CHIP_PX, Box, Scatterers, quantise, simulate
 
-VERSION = 3  # raise it with every change that moves a pixel
+VERSION = 3  # on which alone the pixels depend; raise it with every change that moves one
 TRAIN_PER_CLASS, TEST_PER_CLASS = 40, 120
 POOL_PER_CLASS, POOL_EMPTY = 200, 100  # empty: ground without a vehicle
 TRAIN_DEPRESSION_DEG, TEST_DEPRESSION_DEG = 17.0, 15.0
@@ -89,7 +89,6 @@ class SyntheticSet:
         is_test: True for test chips.
         ids: Unique chip ids.
         classes: Names of the ten vehicles.
-        version: `VERSION`, the only thing that the pixels depend on.
     """
 
     pixels: UInt8[np.ndarray, "N H W"]
@@ -97,7 +96,6 @@ class SyntheticSet:
     is_test: Bool[np.ndarray, " N"]
     ids: list[str]
     classes: tuple[str, ...]
-    version: int
 
 
 def draw_scatterers(boxes: tuple[Box, ...], rng: np.random.Generator) -> Scatterers:
@@ -138,11 +136,11 @@ def draw_scatterers(boxes: tuple[Box, ...], rng: np.random.Generator) -> Scatter
     return Scatterers(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def generate(splits: tuple[str, ...] = ("train", "test", "pool")) -> SyntheticSet:
+def generate(splits: tuple[str, ...]) -> SyntheticSet:
     """Draw the bundled data set and pool; every call on every machine gives the same bits.
 
     Args:
-        splits: The splits to draw; a chip does not depend on the other chips that are drawn.
+        splits: `train`, `test` or `pool`; a chip does not depend on the others that are drawn.
     """
     chips: list[np.ndarray] = []
     ids: list[str] = []
@@ -175,7 +173,6 @@ def generate(splits: tuple[str, ...] = ("train", "test", "pool")) -> SyntheticSe
         is_test=np.array(drawn) == "test",
         ids=ids,
         classes=tuple(VEHICLES),
-        version=VERSION,
     )
 
 
