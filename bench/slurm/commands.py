@@ -153,8 +153,6 @@ def queue(jobs: Iterable[str] | None) -> dict[str, QueuedJob]:
         words.append("--jobs=" + ",".join(ids))
     try:
         text = command(*words)
-    except ControllerDownError:
-        raise
     except SlurmError as error:
         if "Invalid job id" in str(error):
             return {}
@@ -218,12 +216,10 @@ def read_site(
         nodes.add(node)
         memory[partition] = max(memory.get(partition, 0.0), float(megabytes.rstrip("+")) / 1024)
     partitions, default = {}, None
-    for line in ask("scontrol", "show", "partition", "--oneliner").splitlines():
-        values = dict(part.split("=", 1) for part in line.split() if "=" in part)
-        if name := values.get("PartitionName"):
-            limit = minutes(values.get("MaxTime", "UNLIMITED"))
-            partitions[name] = Partition(name, limit, memory.get(name))
-            default = name if values.get("Default") == "YES" else default
+    for name, values in partition_values(ask).items():
+        limit = minutes(values.get("MaxTime", "UNLIMITED"))
+        partitions[name] = Partition(name, limit, memory.get(name))
+        default = name if values.get("Default") == "YES" else default
     return Site(
         max_array=max(1, int(settings.get("MaxArraySize", "1001")) - 1),
         partitions=partitions,
@@ -231,6 +227,13 @@ def read_site(
         accounting="slurmdbd" in settings.get("AccountingStorageType", ""),
         nodes=nodes,
     )
+
+
+def partition_values(ask: Callable[..., str]) -> dict[str, dict[str, str]]:
+    """Return what `scontrol` says of each partition, by name; `ask` is `command`."""
+    lines = ask("scontrol", "show", "partition", "--oneliner").splitlines()
+    found = (dict(part.split("=", 1) for part in line.split() if "=" in part) for line in lines)
+    return {values["PartitionName"]: values for values in found if "PartitionName" in values}
 
 
 def minutes(text: str) -> float:

@@ -66,8 +66,7 @@ def update_from_queue(store: Store, plan: Plan, warn: Callable[[str], None]) -> 
     """
     states = JobStates(store)
     open_keys = {entry.key for entry in plan.entries if entry.key and entry.state != "done"}
-    submissions = ledger.read(store, warn) if ledger.folder(store).exists() else []
-    for submission in submissions:
+    for submission in ledger.read(store, warn):
         for key, array, index in submission.places():
             if key in open_keys:
                 states.assigned[key] = Assignment(submission, array, index)

@@ -18,7 +18,7 @@ from .commands import ControllerDownError, SlurmError, count_submitted
 from .job_arrays import JobArray, Limits, first_jobs, jobs_in, make_arrays, with_asked
 from .job_main import Task, run_task
 from .job_states import JobStates, update_from_queue
-from .ledger import Array, Asked, Element, Submission
+from .ledger import Array, Asked, Element
 from .profile import Profile
 from .selection import select
 
@@ -158,9 +158,9 @@ class Submitter:
         self,
         arrays: list[JobArray],
         queued: dict[str, str],
-        report: Callable[[JobArray, str], None] = lambda array, job: None,
-        warn: Callable[[str], None] = lambda message: None,
-    ) -> Submission:
+        report: Callable[[JobArray, str], None],
+        warn: Callable[[str], None],
+    ) -> None:
         """Submit every array.
 
         The ledger lists an array before it is submitted, so that its jobs can be found even if
@@ -191,7 +191,6 @@ class Submitter:
                 for index, work in enumerate(each.jobs):
                     jobs |= {key: str(array.job(index)) for job in work for key in job.keys}
             report(each, array.job_id)
-        return self.submission
 
     def _name(self, number: int, array: JobArray) -> str:
         return f"{number:03d}-{array.stage}"

@@ -12,7 +12,7 @@ from ..identity import KINDS, Kind
 from ..store.provenance import host, now
 from ..store.records import Store
 from . import ledger
-from .commands import SlurmError, command, minutes
+from .commands import SlurmError, command, minutes, partition_values
 from .profile import DEFAULTS, TIME_MIN, ProfileError
 
 MARGIN = 1.5  # times what past jobs used
@@ -98,15 +98,14 @@ def suggest_profile(path: Path, store: Store) -> str:
 
 def read_places() -> list[Place]:
     """Return the partitions that are up, with their nodes."""
-    places = {}
-    for line in command("scontrol", "show", "partition", "--oneliner").splitlines():
-        values = dict(part.split("=", 1) for part in line.split() if "=" in part)
-        if values.get("State", "UP") == "UP" and "PartitionName" in values:
-            places[values["PartitionName"]] = Place(
-                values["PartitionName"], values.get("Default") == "YES",
-                minutes(values.get("MaxTime", "UNLIMITED")),
-                values.get("OverSubscribe") == "EXCLUSIVE",
-            )  # fmt: skip
+    places = {
+        name: Place(
+            name, values.get("Default") == "YES", minutes(values.get("MaxTime", "UNLIMITED")),
+            values.get("OverSubscribe") == "EXCLUSIVE",
+        )
+        for name, values in partition_values(command).items()
+        if values.get("State", "UP") == "UP"
+    }  # fmt: skip
     for line in command("sinfo", "--noheader", "--Node", "-o", "%R|%c|%m|%t|%G").splitlines():
         partition, cpus, megabytes, state, gres = line.split("|", 4)
         usable = UP.match(state) and not state.endswith("*")
@@ -118,7 +117,7 @@ def read_places() -> list[Place]:
 def past_jobs(store: Store) -> dict[Kind, Used]:
     """Return what finished jobs of a store used, by stage; empty without an accounting."""
     stages: dict[str, Kind] = {}
-    for submission in ledger.read(store, lambda _: None) if ledger.folder(store).exists() else []:
+    for submission in ledger.read(store, lambda _: None):
         stages |= {one.job_id: one.stage for one in submission.arrays if one.job_id}
     if not stages:
         return {}
