@@ -107,12 +107,8 @@ class _Merge:
     """The state of a merge."""
 
     def __init__(self, other: Store, mine: Store, dry_run: bool, allow_unscored: bool) -> None:
-        self.other, self.mine, self.dry_run, self.allow_unscored = (
-            other,
-            mine,
-            dry_run,
-            allow_unscored,
-        )
+        self.other, self.mine = other, mine
+        self.dry_run, self.allow_unscored = dry_run, allow_unscored
         self.result = Merged()
         self.splits = Splits([mine.root, other.root], mine.prepared)
         self.verifier = RunVerifier(self.splits)
@@ -124,8 +120,9 @@ class _Merge:
         what, folder = f"{kind}/{name[:12]}", self.other.folder(kind, name)
         try:
             record = self._read(kind, name, folder)
+            unscored = ""
             if isinstance(record, PretrainRecord):
-                unscored = self._check_start(record, folder)
+                self._check_start(record, folder)
                 self.starts[name] = record
             else:
                 unscored = self._check_run(record, folder)
@@ -147,7 +144,7 @@ class _Merge:
             raise MergeError(f"its record is larger than {LARGEST_RECORD >> 20} MB")
         return self.other.read(kind, name)
 
-    def _check_start(self, record: PretrainRecord, folder: Path) -> str:
+    def _check_start(self, record: PretrainRecord, folder: Path) -> None:
         _refuse(
             [one for one in encoder_problems(record, folder / ENCODER) if one.kind != "missing"]
         )
@@ -155,7 +152,6 @@ class _Merge:
         if history.exists() and history.stat().st_size > LARGEST_HISTORY:
             raise MergeError(f"{HISTORY} is larger than {LARGEST_HISTORY >> 20} MB")
         check_stored(folder)
-        return ""
 
     def _check_run(self, record: RunRecord, folder: Path) -> str:
         """Return the reason why the scores of a run cannot be computed again; empty if they can."""

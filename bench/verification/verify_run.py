@@ -91,7 +91,7 @@ class RunVerifier:
 
     def check(
         self, runs: Iterable[tuple[RunRecord, Path]], *, whole: bool = True
-    ) -> Iterator["CheckedRun"]:
+    ) -> Iterator[CheckedRun]:
         """Yield runs in their order, each checked without its pretraining.
 
         Args:
@@ -128,7 +128,7 @@ class RunVerifier:
             raise DamagedPredictionsError(f"evaluate/{record.key[:12]}: {wrong}")
         return of_scores(split, stored, metrics, protocol)
 
-    def _read(self, record: RunRecord, path: Path, *, whole: bool) -> "CheckedRun":
+    def _read(self, record: RunRecord, path: Path, *, whole: bool) -> CheckedRun:
         """Check a run except for its scores."""
         identity = record.identity
         if missing := _missing_fields(identity):
@@ -227,7 +227,7 @@ def _array_problem(record: RunRecord, stored: dict[str, np.ndarray], split: Spli
     return ""
 
 
-def _score(batch: list["CheckedRun"]) -> None:
+def _score(batch: list[CheckedRun]) -> None:
     """Compute the scores of runs again; add impossible classes and other scores as problems."""
     by_split: dict[int, list[CheckedRun]] = {}
     for run in batch:
