@@ -33,7 +33,8 @@ class SplitDataset:
             RequestError: `SEED` is not set.
         """
         self.folder = Path(cfg.DATASET.ROOT).expanduser().resolve()
-        if cfg.SEED < 0 and not self._has_support_file(cfg):
+        support = support_path(self.folder, _shots(cfg), cfg.SEED)
+        if cfg.SEED < 0 and not support.is_file():  # else it is converted from a pickle
             raise RequestError(
                 f"SEED is {cfg.SEED}, but a support set needs a seed from 0; `train.py` leaves out "
                 "`--seed 0`, so write SEED 0 at its end, or SEED: 0 in a file"
@@ -59,10 +60,6 @@ class SplitDataset:
         check_chips(self.folder, self.split)
         train, test = map(self._datums, (self.support.train, self.split.test))
         super().__init__(train_x=train, test=test)  # pyright: ignore[reportCallIssue]
-
-    def _has_support_file(self, cfg: Any) -> bool:
-        path = support_path(self.folder, _shots(cfg), cfg.SEED)
-        return path.is_file()  # converted from a pickle
 
     def _datums(self, part: list[Item]) -> list[Any]:
         return [

@@ -9,7 +9,6 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -195,9 +194,9 @@ def facts_of(split: Split | Chips, given: str) -> Facts:
     return known if split.facts is None else split.facts.over(known)
 
 
-def every_set(root: Path) -> Iterator[Path]:
-    """Yield the file of every description in the store in `root`."""
-    yield from sorted((root / FOLDER).glob("*.json"))
+def every_set(root: Path) -> list[Path]:
+    """Return the file of every description in the store in `root`."""
+    return sorted((root / FOLDER).glob("*.json"))
 
 
 def descriptions_of(root: Path, given: str) -> list[SetDescription]:
@@ -244,9 +243,9 @@ def read_checked_set(path: Path) -> SetDescription:
     """
     try:
         if path.is_symlink() or path.stat().st_size > LARGEST_SET:
-            raise DamagedSetError(f"{path} is a link or too large to describe a set; delete it")
+            raise DamagedSetError(f"{path} is a link or too large to describe a set; {DELETE}")
         known = read_set(path)
     except OSError as error:
-        raise DamagedSetError(f"{path} cannot be read ({error}); delete it") from error
+        raise DamagedSetError(f"{path} cannot be read ({error}); {DELETE}") from error
     known.check()
     return known
