@@ -18,7 +18,10 @@ def copied_from(pool: Pool, datasets: Sequence[Chips]) -> list[int]:
         datasets: The data sets.
     """
     members, rows = pool.places
-    drawn = [_only(one, rows[rows[:, 0] == place, 1]) for place, one in enumerate(members)]
+    drawn = [
+        one.take(np.isin(np.arange(len(one)), rows[rows[:, 0] == place, 1]), one.name)
+        for place, one in enumerate(members)
+    ]
     tested = [one.take(one.is_test, one.name) for one in datasets]
     counts = [len(one) for one in (*drawn, *tested)]
     set_of = np.repeat(np.arange(len(counts)), counts)
@@ -27,9 +30,3 @@ def copied_from(pool: Pool, datasets: Sequence[Chips]) -> list[int]:
     equal, near = shared_chips(found, in_pool, ~in_pool)
     either = equal | near
     return [int(either[set_of == len(drawn) + place].sum()) for place in range(len(tested))]
-
-
-def _only(chips: Chips, rows: np.ndarray) -> Chips:
-    kept = np.zeros(len(chips), dtype=bool)
-    kept[rows] = True
-    return chips.take(kept, chips.name)

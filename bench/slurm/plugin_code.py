@@ -77,7 +77,7 @@ def installed_plugins() -> list[Plugin]:
         name = _name(one)
         if points and name not in found:  # the first one on the path is imported
             listed = tuple(sorted((point.group, point.name, point.value) for point in points))
-            found[name] = Plugin(name, one.version, listed, tuple(_packages(one, points)))
+            found[name] = Plugin(name, one.version, listed, _packages(one, points))
     return [found[name] for name in sorted(found)]
 
 
@@ -86,16 +86,11 @@ def _name(one: Distribution) -> str:
     return str(one.metadata["Name"]).lower().replace("-", "_").replace(".", "_")
 
 
-def _packages(one: Distribution, points: list[EntryPoint]) -> Iterator[str]:
-    """Yield the packages of entry points, and those next to them in the distribution."""
+def _packages(one: Distribution, points: list[EntryPoint]) -> tuple[str, ...]:
+    """Return the packages of entry points, and those next to them in the distribution."""
     modules = [point.module for point in points]
     modules += (one.read_text("top_level.txt") or "").split()
-    seen = set[str]()
-    for module in modules:
-        package = _outermost(module)
-        if package and package not in seen:
-            seen.add(package)
-            yield package
+    return tuple(dict.fromkeys(filter(None, map(_outermost, modules))))
 
 
 def _outermost(module: str) -> str:
