@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from ..given_file import NOTHING_STATED, Stated
+from .fitting_networks import fitting_networks
 from .given_weights import GivenWeights, StatedValueError
 from .layouts import LAYOUTS, recognise
 from .meta_dinov3 import is_meta
 from .own_weights import has_own_header, own_weights
 from .reading import WeightsFileError, read_tensors
-from .timm_names import fitting_networks
 from .timm_weights import timm_weights
 from .vit_weights import vit_weights
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sarbench.bench.given_file import Stated
 from sarbench.bench.seeding import torch_stream
-from sarbench.bench.weights import timm_names
+from sarbench.bench.weights import fitting_networks
 from sarbench.bench.weights.account import UnaccountedKeysError
 from sarbench.bench.weights.find_encoder import find_encoder
 from sarbench.bench.weights.given_weights import GivenWeights, StatedValueError
@@ -92,7 +92,7 @@ def test_a_lost_added_or_resized_weight_is_refused(renamed, tmp_path):
 
 def test_a_network_of_timm_without_its_name_is_proposed(tmp_path, monkeypatch):
     short = (("layer1.0.conv1.weight", ("resnet18", "resnet34")),)  # the others take seconds
-    monkeypatch.setattr(timm_names, "FAMILIES", short)
+    monkeypatch.setattr(fitting_networks, "FAMILIES", short)
     torch.save(network("resnet18", num_classes=5).state_dict(), tmp_path / "a.pth")
     with pytest.raises(WeightsFileError, match=r"timm:resnet18 of timm has these .*name it, --enc"):
         find_encoder(tmp_path / "a.pth")
