@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
-from importlib.resources import files as resources
 
 import numpy as np
 
-from ... import protocols
+from .committed_splits import committed
 from .facts import ChipFacts
 from .images import centre_crop, content_digest, image_size
 from .rendering import AboveFullScaleError
@@ -152,11 +151,5 @@ def rendering_of(card: Card, data_digest: str) -> str:
         return card.rendering.label
     if not card.source.has_renderings:
         return ""
-    known = known_digests().get(card.name, {}).get("data", {})
+    known = committed("known").get(card.name, {}).get("data", {})
     return known.get(data_digest, UNKNOWN_RENDERING)
-
-
-@cache
-def known_digests() -> dict[str, dict]:
-    """Return the digests of splits and of pixels, with the name of each rendering, by data set."""
-    return json.loads((resources(protocols) / "splits" / "known.json").read_text("utf-8"))

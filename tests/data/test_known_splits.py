@@ -2,21 +2,17 @@
 
 import json
 from hashlib import sha256
-from importlib.resources import files
 
 import numpy as np
 import pytest
 
-from sarbench import protocols
-from sarbench.bench.data.packing import known_digests
+from sarbench.bench.data.committed_splits import committed
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.sources import mstar, opensarship, sar_acd
 from sarbench.bench.data.splits import split_digest
 from sarbench.protocols._support_sets import support_digest, support_set
 
-SETS: dict[str, dict[str, list[str]]] = json.loads(
-    (files(protocols) / "splits" / "support_sets.json").read_text("utf-8")
-)["sets"]
+SETS: dict[str, dict[str, list[str]]] = committed("support_sets")["sets"]
 SHOTS, SEEDS = (10, 20, 40), range(10)
 
 
@@ -35,7 +31,7 @@ def training_ids(name: str) -> dict[str, list[str]]:
 
 
 def test_every_known_split_has_ten_seeds_at_all_shots_that_its_classes_allow():
-    assert SETS.keys() == {name for name, known in known_digests().items() if "split" in known}
+    assert SETS.keys() == {name for name, known in committed("known").items() if "split" in known}
     for name, sets in SETS.items():
         least = min(map(len, training_ids(name).values()))
         assert list(sets) == [str(shots) for shots in SHOTS if shots <= least]
@@ -56,7 +52,7 @@ def by_hand(split: str, seed: int, by_class: dict[str, list[str]], shots: int) -
 def test_committed_ids_give_the_committed_digests(name):
     known, by_class = members(name), training_ids(name)
     split = split_digest((i, class_name, tested) for i, (class_name, tested) in known.items())
-    assert split == known_digests()[name]["split"]
+    assert split == committed("known")[name]["split"]
     names = sorted(by_class)
     ids = np.array([i for class_name in names for i in by_class[class_name]])
     labels = np.repeat(np.arange(len(names)), [len(by_class[n]) for n in names])
@@ -71,7 +67,7 @@ def test_committed_ids_give_the_committed_digests(name):
 @pytest.mark.parametrize("name", SETS)
 def test_real_chips_give_the_committed_digests(name, real_data, tmp_path):
     chips = prepare(name, real_data, tmp_path).chips
-    assert chips.split_digest == known_digests()[name]["split"]
+    assert chips.split_digest == committed("known")[name]["split"]
     train = np.flatnonzero(~chips.is_test)
     ids, labels = chips.ids[train], chips.labels[train]
     for shots, digests in SETS[name].items():

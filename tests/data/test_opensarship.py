@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tiff_files import tiff_file
 
-from sarbench.bench.data import packing
+from sarbench.bench.data.committed_splits import committed
 from sarbench.bench.data.listing import DatasetMismatchError
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import UnknownDatasetError, card
@@ -57,7 +57,7 @@ def test_the_layout_of_the_release_is_read_in_vv_and_8_bits(tmp_path: Path):
     Image.new("L", (9, 9)).save(scene / "Patch_Uint8" / "Visual_Tug_x1_y2_vv.tif")  # another ship
     assert verify("opensarship", tmp_path).ok
     chips = prepare("opensarship", tmp_path, tmp_path / "prepared").chips
-    assert chips.split_digest == packing.known_digests()["opensarship"]["split"]
+    assert chips.split_digest == committed("known")["opensarship"]["split"]
     shades = [chips.chip(i)[32, 32] for i in range(len(chips))]
     assert shades == list(range(1, len(chips) + 1))
     assert {chips.chip(i).shape for i in range(len(chips))} == {(64, 64)}
@@ -187,7 +187,7 @@ def test_classes_and_sides_of_the_real_ships_follow_from_their_files(real_data: 
 def test_the_real_ships_are_recognised(real_data: Path, tmp_path: Path):
     for name in ("opensarship", "opensarship/three_classes"):
         chips = prepare(name, real_data, tmp_path).chips
-        known = packing.known_digests()[name]
+        known = committed("known")[name]
         assert (chips.split_digest, [chips.data_digest]) == (known["split"], list(known["data"]))
         assert len(set(chips.content.tolist())) == len(chips)  # no image twice
 
@@ -210,7 +210,7 @@ def test_the_float_products_are_amplitude_in_vv(tmp_path: Path):
     for product, level in (("Patch", 100 / 65536), ("Patch_Cal", 2 / 64)):
         name = f"opensarship?product={product}&rendering=raw/linear"
         chips = prepare(name, tmp_path, tmp_path / "prepared").chips
-        assert chips.split_digest == packing.known_digests()["opensarship"]["split"]
+        assert chips.split_digest == committed("known")["opensarship"]["split"]
         assert chips.rendering == "raw/linear"
         assert set(np.unique(chips.pixels).tolist()) == {np.float32(level)}
         assert verify(name, tmp_path).ok

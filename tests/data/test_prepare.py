@@ -17,6 +17,7 @@ from PIL import Image
 
 from sarbench.bench.data import checked_pixels, packed, packing, registry, write_packed
 from sarbench.bench.data import prepare as preparing
+from sarbench.bench.data.committed_splits import committed
 from sarbench.bench.data.files import DatasetNotFoundError
 from sarbench.bench.data.listing import ConflictingCopiesError, DatasetMismatchError
 from sarbench.bench.data.packed import DamagedPreparedError
@@ -493,7 +494,7 @@ def test_real_mstar_is_recognised_and_its_prepared_size_does_not_reveal_the_clas
     real_data: Path, tmp_path: Path
 ):
     chips = prepare("mstar_soc", real_data, tmp_path).chips
-    known = packing.known_digests()["mstar_soc"]
+    known = committed("known")["mstar_soc"]
     assert chips.rendering == "JPEG-e"
     assert chips.split_digest == known["split"]
     assert list(known["data"]) == [chips.data_digest]
@@ -518,7 +519,7 @@ def score_by_size(sizes: list[tuple[int, int]], chips) -> float:
 
 def test_real_sar_acd_is_recognised(real_data: Path, tmp_path: Path):
     chips = prepare("sar_acd", real_data, tmp_path).chips
-    known = packing.known_digests()["sar_acd"]
+    known = committed("known")["sar_acd"]
     assert chips.split_digest == known["split"]
     assert list(known["data"]) == [chips.data_digest]
     assert chips.rendering == ""

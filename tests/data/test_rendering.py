@@ -1,11 +1,9 @@
 """Renderings of Phoenix files: one formula each, in the name, the digest and the caption."""
 
-import json
 import math
 import os
 import shutil
 import struct
-from importlib.resources import files as resources
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +11,14 @@ import pytest
 from mstar_files import TYPES, few_chips, phoenix_path, raw_magnitude, write_raw
 from phoenix_files import phoenix_file
 
-from sarbench import protocols
+from sarbench.bench.data.committed_splits import committed
 from sarbench.bench.data.files import DatasetNotFoundError, open_source
 from sarbench.bench.data.find_set import prepare_set
 from sarbench.bench.data.images import centre_crop
 from sarbench.bench.data.inventory import known_sets, phoenix_folder, unknown_folders
 from sarbench.bench.data.listing import DatasetMismatchError, list_chips
 from sarbench.bench.data.names import set_of, split_source
-from sarbench.bench.data.packing import DataDigest, known_digests
+from sarbench.bench.data.packing import DataDigest
 from sarbench.bench.data.phoenix import read_phoenix
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.registry import UnknownDatasetError, card, is_dataset
@@ -33,10 +31,7 @@ from sarbench.bench.data.verify import verify
 from sarbench.bench.store.records import Store
 from sarbench.protocols._support_sets import support_digest, support_set
 
-SUPPORT_SETS = json.loads(
-    (resources(protocols) / "splits" / "support_sets.json").read_text("utf-8")
-)["sets"]["mstar_soc"]
-
+SUPPORT_SETS = committed("support_sets")["sets"]["mstar_soc"]
 AMPLITUDE = np.float32([[0, 0.05, 1], [8, 63.5, 64]])
 
 
@@ -311,7 +306,7 @@ def test_a_whole_soc_split_of_phoenix_files_has_the_support_sets_of_its_images(
     name = "mstar_soc?rendering=raw/linear&full_scale=1"
     raw = prepare(name, tmp_path, tmp_path / "prepared").chips
     images = prepare("mstar_soc", real_data, tmp_path / "prepared").chips
-    known = known_digests()["mstar_soc"]
+    known = committed("known")["mstar_soc"]
     assert raw.split_digest == images.split_digest == known["split"]
     assert images.data_digest in known["data"]  # as before
     for index in range(0, len(raw), 97):
@@ -319,6 +314,6 @@ def test_a_whole_soc_split_of_phoenix_files_has_the_support_sets_of_its_images(
     train, shots = ~raw.is_test, (10, 20, 40)
     ids, labels = raw.ids[train], raw.labels[train]
     for k in shots:
-        for seed, committed in enumerate(SUPPORT_SETS[str(k)]):
+        for seed, digest in enumerate(SUPPORT_SETS[str(k)]):
             chosen = support_set(raw.split_digest, seed, ids, labels, k)
-            assert support_digest(ids[chosen]) == committed
+            assert support_digest(ids[chosen]) == digest

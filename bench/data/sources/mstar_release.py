@@ -1,10 +1,8 @@
 """The release of MSTAR: every chip with its vehicle, depression and scene, and the splits."""
 
-import json
 from dataclasses import dataclass
-from importlib.resources import files
 
-from .... import protocols
+from ..committed_splits import committed
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Table:
 
 def read_table() -> Table:
     """Read the release from `protocols/splits/mstar.json`."""
-    stored = json.loads((files(protocols) / "splits" / "mstar.json").read_text("utf-8"))
+    stored = committed("mstar")
     flights = {name: _numbers(ranges) for name, ranges in stored["flights"].items()}
     collections = {
         name: Collection(

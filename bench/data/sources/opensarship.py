@@ -5,16 +5,14 @@ in VV, the one polarisation that all scenes have. `protocols/splits/opensarship.
 ships; its classes are those of `Ship.xml`, as the tests derive them from the files.
 """
 
-import json
 import re
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from .... import protocols
+from ..committed_splits import committed
 from ..facts import ChipFacts
 from ..files import ImageFile
 from ..images import as_amplitude
@@ -50,7 +48,7 @@ class Ships:
 @cache
 def table() -> Ships:
     """Read the ships from `protocols/splits/opensarship.json`."""
-    stored = json.loads((files(protocols) / "splits" / "opensarship.json").read_text("utf-8"))
+    stored = committed("opensarship")
     classes = {
         f"{scene}/{position}": class_name
         for side in ("train", "test")

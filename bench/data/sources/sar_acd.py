@@ -6,15 +6,13 @@ second is a list and not a computation, because an audit takes a minute, and its
 on the machine. A group may hold two classes: 20 of the 22 pairs of identical files have two labels.
 """
 
-import json
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
-from importlib.resources import files
 from pathlib import PurePosixPath
 from typing import Any
 
-from .... import protocols
+from ..committed_splits import committed
 from ..files import ImageFile, plain
 from ..source import CROP_PX, HELD_OUT, Card, Entry, Listing, Members, Source
 
@@ -50,10 +48,9 @@ SPLITS = {  # name -> title, description, test chips that are near copies of tra
 @cache
 def groups(kind: str = "groups") -> dict[str, int]:
     """Return the near-duplicate group of every chip; `kind` is `groups` or `copies`."""
-    stored = json.loads((files(protocols) / "splits" / "sar_acd.json").read_text("utf-8"))
     return {
         f"{class_name}/{number:03d}": group
-        for class_name, of_class in stored[kind].items()
+        for class_name, of_class in committed("sar_acd")[kind].items()
         for number, group in enumerate(of_class, start=1)
     }
 
