@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 from chips import speckled_chips
+from made_chips import chips_from
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -103,24 +104,13 @@ OVERLAPS: dict[str, tuple[str, Change]] = {  # of chips of 128 px
 def chips_of(images: list[np.ndarray], name: str = "made", classes: int = 0) -> Chips:
     """Return images as a pool, or as a data set with this many classes, half of it for testing."""
     count = len(images)
-    sizes = np.array([image.shape for image in images])
-    areas = sizes.prod(axis=1)
-    return Chips(
-        name=name,
-        ids=np.array([f"{name}/{number:06d}" for number in range(count)]),
+    return chips_from(
+        images, name=name, ids=np.array([f"{name}/{number:06d}" for number in range(count)]),
         labels=np.arange(count) % classes if classes else np.full(count, -1),
         classes=tuple(f"class {number}" for number in range(classes)),
         is_test=(np.arange(count) >= count / 2) & bool(classes),
-        pixels=np.concatenate([image.ravel() for image in images]),
-        offset=np.cumsum(areas) - areas,
-        height=sizes[:, 0],
-        width=sizes[:, 1],
-        source_size=sizes,
         content=np.array([content_digest(image) for image in images], np.uint64),
-        full_scale=255.0,
-        data_digest="d" * 64,
-        split_digest="",
-    )
+    )  # fmt: skip
 
 
 def made_images(count: int, side_px: int = 96, seed: int = 0) -> list[np.ndarray]:

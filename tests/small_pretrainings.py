@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from chips import speckled_chips
+from made_chips import chips_from
 from torch import Tensor
 
-from sarbench.bench.data.chips import Chips
 from sarbench.bench.data.pools import Pool
 from sarbench.bench.identity import Pretraining, Recipe, Resources
 from sarbench.bench.store.atomic import read_lines
@@ -31,17 +31,8 @@ def make_pool(count: int = 9) -> Pool:
 
 def pool_from(pixels: Sequence[np.ndarray], labels: np.ndarray | None = None) -> Pool:
     """Return chips as a pool, labelled where labels are given."""
-    count = len(pixels)
-    height, width = (np.array([chip.shape[axis] for chip in pixels]) for axis in (0, 1))
-    chips = Chips(
-        name="speckle", ids=np.array([f"chip {i}" for i in range(count)]),
-        labels=np.full(count, -1), classes=(), is_test=np.zeros(count, bool),
-        pixels=np.concatenate([chip.ravel() for chip in pixels]),
-        offset=np.cumsum(height * width) - height * width, height=height, width=width,
-        source_size=np.stack([height, width], 1), content=np.arange(count, dtype=np.uint64),
-        full_scale=1.0, data_digest="d", split_digest="",
-    )  # fmt: skip
-    pool = Pool([chips])
+    ids = np.array([f"chip {i}" for i in range(len(pixels))])
+    pool = Pool([chips_from(pixels, name="speckle", ids=ids, data_digest="d")])
     if labels is not None:
         pool.labels = labels.astype(np.int64)
     return pool

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chips import labelled_chips
+from made_chips import chips_from
 from PIL import Image
 from small_pretrainings import identity_of
 
@@ -47,13 +48,10 @@ def make_chips() -> Chips:
     """Return 45 chips of 8 bit, every third of them a training chip."""
     pixels, labels = labelled_chips(CLASSES, 15, SIDE)
     count = len(labels)
-    return Chips(
-        name="synthetic", ids=np.array([f"{i:02d}" for i in range(count)]), labels=labels,
-        classes=tuple("abc"), is_test=np.arange(count) % 3 > 0,
-        pixels=(255 * pixels).astype(np.uint8).ravel(), offset=np.arange(count) * SIDE**2,
-        height=np.full(count, SIDE), width=np.full(count, SIDE),
-        source_size=np.full((count, 2), SIDE), content=np.arange(count, dtype=np.uint64),
-        full_scale=255.0, data_digest="d" * 64, split_digest="s" * 64,
+    return chips_from(
+        (255 * pixels).astype(np.uint8), name="synthetic",
+        ids=np.array([f"{i:02d}" for i in range(count)]), labels=labels, classes=tuple("abc"),
+        is_test=np.arange(count) % 3 > 0,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_chips import chips_from
 from PIL import Image
 
 from sarbench.bench.data.chips import Chips
@@ -49,23 +50,11 @@ def two_pools(tmp_path: Path, count: int = 40) -> list[str]:
 
 
 def labelled(ids: list[str], images: list[np.ndarray], tested: list[bool]) -> Chips:
-    count = len(ids)
-    return Chips(
-        name="mstar_soc",
-        ids=np.array(ids),
-        labels=np.zeros(count, np.int64),
-        classes=("ship",),
-        is_test=np.array(tested),
-        pixels=np.concatenate([one.ravel() for one in images]),
-        offset=np.arange(count) * images[0].size,
-        height=np.full(count, 8),
-        width=np.full(count, 8),
-        source_size=np.full((count, 2), 8),
+    return chips_from(
+        images, name="mstar_soc", ids=np.array(ids), labels=np.zeros(len(ids), np.int64),
+        classes=("ship",), is_test=np.array(tested),
         content=np.array([content_digest(one) for one in images], np.uint64),
-        full_scale=255.0,
-        data_digest="",
-        split_digest="",
-    )
+    )  # fmt: skip
 
 
 def test_a_union_holds_the_chips_of_its_members(tmp_path: Path):

@@ -5,12 +5,12 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from made_chips import chips_from
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small_pretrainings import identity_of
 
 from parity.encoders.drawn import chips, published
-from sarbench.bench.data.chips import Chips
 from sarbench.bench.evaluation.evaluate import Evaluation
 from sarbench.bench.given_file import Stated
 from sarbench.bench.identity import Resources
@@ -79,19 +79,6 @@ def test_the_standardised_pixels_of_an_encoder_are_its_mean_and_deviation(tmp_pa
     torch.testing.assert_close(found.network()(chips(112)), expected, rtol=0, atol=1e-5)
 
 
-def a_set(pixels: np.ndarray) -> Chips:
-    """Return chips (N, H, W) as a set."""
-    count, height, width = pixels.shape
-    sides = (np.full(count, height), np.full(count, width))
-    return Chips(
-        name="chips", ids=np.array([f"chip {n}" for n in range(count)]),
-        labels=np.zeros(count, int), classes=("one",), is_test=np.zeros(count, bool),
-        pixels=pixels.ravel(), offset=np.arange(count) * height * width, height=sides[0],
-        width=sides[1], source_size=np.stack(sides, 1), content=np.arange(count, dtype=np.uint64),
-        full_scale=1.0, data_digest="d", split_digest="s",
-    )  # fmt: skip
-
-
 @pytest.fixture
 def given(tmp_path):
     torch.save(published("fg_mae_2"), tmp_path / "a.pth")
@@ -107,7 +94,7 @@ def test_evaluation_reads_stored_given_weights_like_any_encoder(given, tmp_path)
     assert record.architecture.trained_parameters == 0
     assert record.architecture.step_gflop is None
     pixels = chips(64, 5).numpy()[:, 0]
-    evaluation = Evaluation(given.identity(), a_set(pixels), store, Resources())
+    evaluation = Evaluation(given.identity(), chips_from(pixels), store, Resources())
     features = evaluation.features(np.arange(5), ["class", "patch_mean"])
     tokens = given.network()(torch.from_numpy(pixels)[:, None])
     assert torch.equal(features["class"], tokens[:, 0])
@@ -129,7 +116,7 @@ def test_a_stored_encoder_of_other_weights_is_not_evaluated(given, tmp_path):
     path = store.encoder(record.key)
     path.write_bytes(path.read_bytes()[:-4] + b"abcd")
     with pytest.raises(CheckpointMismatchError):
-        Evaluation(given.identity(), a_set(np.ones((1, 64, 64), "f4")), store, Resources())
+        Evaluation(given.identity(), chips_from(np.ones((1, 64, 64), "f4")), store, Resources())
 
 
 @torch.no_grad()
