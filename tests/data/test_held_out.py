@@ -103,6 +103,31 @@ def test_groups_of_two_classes_leave_a_chip_of_each_on_both_sides(tmp_path):
         assert set(chips.is_test[chips.labels == label].tolist()) == {True, False}
 
 
+def test_a_class_whose_groups_are_all_taken_is_refused(tmp_path):
+    """Both classes lie in groups x and y. One chip of a is taken; if it is in the group in which b
+    has one of its eight chips, b takes the other group too, and no chip of either class is left.
+    """
+    refused = []
+    for many in "xy":
+        lines = ["file,class,side,group"]
+        for name, groups in {"a": "xy", "b": "xy" + 6 * many}.items():
+            (tmp_path / many / "mine" / name).mkdir(parents=True)
+            for number, group in enumerate([*groups, ""]):
+                pixels = np.full((8, 8), len(lines), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / many / f"mine/{name}/{number}.png")
+                side = "train" if group else "test"
+                lines.append(f"{name}/{number}.png,{name},{side},{group}")
+        (tmp_path / many / "mine" / "split.csv").write_text("\n".join(lines))
+        try:
+            chips = prepare(NAME, tmp_path / many, tmp_path / "prepared" / many).chips
+        except HeldOutError as error:
+            refused.append(str(error))
+        else:
+            assert chips.is_test.sum() == 8  # one chip of a, seven of b
+    (message,) = refused
+    assert "has 2 training chips of a in 2 groups of near duplicates" in message
+
+
 def test_what_cannot_be_held_out_is_refused(tmp_path):
     write(tmp_path, {"train": {"a": 4, "b": 1}, "test": {"a": 1, "b": 1}})
     with pytest.raises(HeldOutError, match=r"has 1 training chips of b .* at least 2 groups"):
