@@ -30,26 +30,6 @@ def confusion(
     return np.bincount(flat, minlength=classes**2).reshape(classes, classes)
 
 
-def accuracy(labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]) -> float:
-    """Return the share of test chips with the right class."""
-    return float(np.trace(_confusion(labels, predicted)) / labels.size)
-
-
-def balanced_accuracy(labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]) -> float:
-    """Return the mean recall of the classes with test chips."""
-    matrix = _confusion(labels, predicted)
-    chips = matrix.sum(axis=1)
-    return float(np.mean(np.diag(matrix)[chips > 0] / chips[chips > 0]))
-
-
-def macro_f1(labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]) -> float:
-    """Return the mean F1 of the classes with test chips."""
-    matrix = _confusion(labels, predicted)
-    chips = matrix.sum(axis=1)
-    f1 = 2 * np.diag(matrix)[chips > 0] / (chips + matrix.sum(axis=0))[chips > 0]
-    return float(f1.mean())
-
-
 def recalls(
     labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"], classes: int
 ) -> Float[np.ndarray, " C"]:
@@ -59,10 +39,20 @@ def recalls(
     return np.where(chips > 0, np.diag(matrix) / np.maximum(chips, 1), np.nan)
 
 
+def class_scores(
+    labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"], classes: int
+) -> dict[str, float]:
+    """Return accuracy, balanced accuracy and macro F1 of one run; errors as of `score_runs`."""
+    found = score_runs(labels, predicted[None], classes)
+    return {name: float(values[0]) for name, values in found.items()}
+
+
 def score_runs(
     labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, "R M"], classes: int
 ) -> dict[str, Float[np.ndarray, " R"]]:
-    """Return the three metrics of R runs on one test set.
+    """Return accuracy, balanced accuracy and macro F1 of R runs on one test set.
+
+    The last two are the mean recall, and the mean F1, of the classes with test chips.
 
     Raises:
         BadLabelsError: As `confusion`.
@@ -83,11 +73,3 @@ def score_runs(
         "balanced_accuracy": (right / chips[present]).mean(axis=1),
         "macro_f1": (2 * right / both).mean(axis=1),
     }
-
-
-def _confusion(
-    labels: Int[np.ndarray, " M"], predicted: Int[np.ndarray, " M"]
-) -> Int[np.ndarray, "C C"]:
-    if labels.size == 0:
-        raise BadLabelsError("no test chips to score: the test set is empty")
-    return confusion(labels, predicted, int(max(labels.max(), predicted.max())) + 1)

@@ -3,11 +3,9 @@
 import numpy as np
 import scipy.stats
 
-from sarbench.results.class_metrics import accuracy, balanced_accuracy, macro_f1
 from sarbench.results.scores import Column, Score
 from sarbench.results.tables.render import render
 
-METRICS = {"accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1}
 DRAWN, WHOLE = Column("synthetic", "linear", 10), Column("synthetic", "linear", "all")
 
 

@@ -28,7 +28,7 @@ from sarbench.bench.store.atomic import file_digest, npz
 from sarbench.bench.store.records import Store
 from sarbench.protocols._support_sets import support_digest, support_set
 from sarbench.protocols._types import Predictions
-from sarbench.results.class_metrics import accuracy, balanced_accuracy, macro_f1
+from sarbench.results.class_metrics import class_scores
 from sarbench.results.record import Attempt, PretrainRecord, Provenance, RunRecord
 
 # A grid whose pool is a folder of images; formatted with the protocols and the rest.
@@ -204,8 +204,8 @@ def write_run(store: Store, run: PlannedRun, chips: Chips, right: Right) -> None
     store.write("evaluate", RunRecord(
         key=run.identity.key, identity=run.identity.to_json(), provenance=provenance(),
         weights_digest=weights_digest(start),
-        accuracy=accuracy(labels, classes), balanced_accuracy=balanced_accuracy(labels, classes),
-        macro_f1=macro_f1(labels, classes), train_count=count, test_count=len(labels),
+        **class_scores(labels, classes, len(chips.classes)),
+        train_count=count, test_count=len(labels),
         support_digest=support,
         predictions_digest=file_digest(path),
     ))  # fmt: skip

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 
 from ...protocols import PROTOCOLS
 from ...protocols._support_sets import support_digest
 from ...protocols._types import Predictions
-from ...results.class_metrics import accuracy, balanced_accuracy, macro_f1
+from ...results.class_metrics import class_scores
 from ...results.metric import OF_SCORES, MetricError, run_of, score_values
 from ...results.plugin_metrics import plugin_metrics
 from ...results.record import Provenance, RunRecord
@@ -63,16 +64,14 @@ class RunWriter:
         """
         truth = self._truth
         stored, digest = self._write_predictions(run, predictions)
-        classes = stored["classes"]
+        of_classes: Any = class_scores(truth, stored["classes"], len(self.chips.classes))
         metrics, lower_is_better = self._metrics(run, truth, **stored)
         record = RunRecord(
             key=run.key,
             identity=run.to_json(),
             provenance=provenance,
             weights_digest=self.weights_digest,
-            accuracy=accuracy(truth, classes),
-            balanced_accuracy=balanced_accuracy(truth, classes),
-            macro_f1=macro_f1(truth, classes),
+            **of_classes,
             metrics=metrics,
             lower_is_better=lower_is_better,
             train_count=len(episode),

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...results.class_metrics import accuracy
+from ...results.class_metrics import class_scores
 from ...results.record import RunRecord
 from ..data.find_set import Splits
 from ..data.names import TRAIN, place_of
@@ -138,7 +138,8 @@ def _verified(record: RunRecord, row: str, store: Store, splits: Splits) -> floa
     if split is not None:
         try:
             found = store.read_predictions(path, record.predictions_digest, ("classes",))
-            computed = accuracy(split.test_labels, found["classes"])
+            scores = class_scores(split.test_labels, found["classes"], len(split.classes))
+            computed = scores["accuracy"]
         except (OSError, ValueError) as error:
             reason = str(error)
         else:

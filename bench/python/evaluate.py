@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...protocols import PROTOCOLS
-from ...results.class_metrics import accuracy, balanced_accuracy, macro_f1
+from ...results.class_metrics import class_scores
 from ..augmentation.conditions import CLEAN
 from ..data.chips import Chips
 from ..data.find_set import prepare_set
@@ -136,9 +136,7 @@ def _evaluated(
     truth, ids = chips.labels[chips.is_test], chips.ids[chips.is_test]
     names = np.array(chips.classes)
     return Evaluated(
-        accuracy=accuracy(truth, classes),
-        balanced_accuracy=balanced_accuracy(truth, classes),
-        macro_f1=macro_f1(truth, classes),
+        **class_scores(truth, classes, len(names)),
         train_count=train_count,
         predictions=pd.DataFrame(
             {

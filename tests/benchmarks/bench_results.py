@@ -56,7 +56,7 @@ def build(folder: Path, records: int) -> int:
     from sarbench.bench.store.atomic import file_digest, npz
     from sarbench.bench.store.run_predictions import to_store
     from sarbench.protocols import PROTOCOLS
-    from sarbench.results.class_metrics import accuracy, balanced_accuracy, macro_f1
+    from sarbench.results.class_metrics import class_scores
     from sarbench.results.metric import OF_SCORES, run_of, score_values
     from sarbench.results.record import RunRecord
 
@@ -89,19 +89,17 @@ def build(folder: Path, records: int) -> int:
             drawn_scores[np.arange(len(labels)), classes] = 3
             stored = to_store(classes, log_softmax(drawn_scores, axis=1))
             path.write_bytes(npz(**stored))
-            scores = [f(labels, classes) for f in (accuracy, balanced_accuracy, macro_f1)]
+            scores = class_scores(labels, classes, len(chips.classes))
             known = PROTOCOLS[identity.protocol].probabilities
             run = run_of(labels, **stored, names=chips.classes, has_probabilities=known)
             metrics = score_values(run, OF_SCORES.values(), has_probabilities=known)
-            made = [*scores, file_digest(path), metrics]
+            made = scores | {"predictions_digest": file_digest(path), "metrics": metrics}
         place = identity.shots, identity.seed
         drawn[place] = drawn.get(place) or labelled(entry.planned, chips)
         write(target, RunRecord(
             key=identity.key, identity=identity.to_json(), provenance=provenance(),
-            weights_digest=weights[identity.start], accuracy=made[0], balanced_accuracy=made[1],
-            macro_f1=made[2], train_count=drawn[place][0], test_count=len(labels),
-            support_digest=drawn[place][1],
-            predictions_digest=made[3], metrics=made[4],
+            weights_digest=weights[identity.start], train_count=drawn[place][0],
+            test_count=len(labels), support_digest=drawn[place][1], **made,
         ))  # fmt: skip
     return len(plan.runs)
 

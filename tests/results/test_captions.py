@@ -8,7 +8,7 @@ import scipy.stats
 from made_scores import DRAWN, WHOLE, Chips, cell_scores, said, score, two_way_limits
 
 from sarbench.results.cells import NoInterval
-from sarbench.results.class_metrics import balanced_accuracy
+from sarbench.results.class_metrics import class_scores
 from sarbench.results.leaderboard import tabulate_scores
 from sarbench.results.notes import Note
 from sarbench.results.page.html_page import Report, report_page
@@ -136,7 +136,8 @@ def test_balanced_accuracy_is_a_weighted_mean_over_test_chips():
     """Two classes of 150 and 50 chips; the interval of the weighted sum is computed by hand."""
     classes, draw = np.repeat([0, 1], [150, 50]), np.random.default_rng(0)
     right = draw.random(200) < np.where(classes == 0, 0.9, 0.4)
-    value = balanced_accuracy(classes, np.where(right, classes, 1 - classes))
+    found = class_scores(classes, np.where(right, classes, 1 - classes), 2)
+    value = found["balanced_accuracy"]
 
     class Known(Chips):
         def right(self, score):

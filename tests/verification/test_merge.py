@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_scores import METRICS
 from stores import encoder_file, provenance
 
 from sarbench.bench.data.packed import Summary
@@ -20,6 +19,7 @@ from sarbench.bench.store.records import Store
 from sarbench.bench.verification.check import check_store
 from sarbench.bench.verification.merge import MergeError, merge
 from sarbench.protocols._support_sets import support_digest, support_set
+from sarbench.results.class_metrics import class_scores
 from sarbench.results.record import PretrainRecord, RunRecord, digest_json
 
 SYNTHETIC_DIGEST, SYNTHETIC = shipped("synthetic")
@@ -77,7 +77,7 @@ def write_run(store, start, right=0.8, seed=0, dataset="synthetic", identity=Non
         "weights_digest": start.weights_digest, "train_count": len(chosen),
         "test_count": len(classes), "support_digest": support_digest(split.ids[train][chosen]),
         "predictions_digest": hashlib.sha256(content).hexdigest(),
-    } | {name: score(labels, classes) for name, score in METRICS.items()} | changes)  # fmt: skip
+    } | class_scores(labels, classes, len(split.classes)) | changes)  # fmt: skip
     folder = store.folder("evaluate", record.key)
     folder.mkdir(parents=True)
     (folder / "predictions.npz").write_bytes(content)
