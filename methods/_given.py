@@ -16,7 +16,7 @@ from ._channels import ONE_CHANNEL, InputChannels
 from ._encoders import AnyEncoder, GivenConfig, InputConfig, TimmConfig
 from ._hivit import HiViTEncoder
 from ._linear import linear, replace_linear
-from ._relative import RelativeBlock
+from ._relative_positions import RelativeBlock
 from ._timm import TimmEncoder, vit_layers
 from ._vit import Hidden, patchify, positions_of, replaced, take
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ._encoders import EncoderConfig
 from ._linear import linear, replace_linear
-from ._relative import RelativeBlock
+from ._relative_positions import RelativeBlock
 from ._timm import vit_layers
 
 Positions = Literal["absolute", "relative"]

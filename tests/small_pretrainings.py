@@ -17,7 +17,7 @@ from sarbench.bench.store.records import Store
 from sarbench.methods import get
 from sarbench.methods._encoders import SIZES, encoder_json, encoder_named
 from sarbench.methods._method import Method
-from sarbench.methods._relative import plain_attention
+from sarbench.methods._relative_positions import plain_attention
 
 RECIPE = Recipe(epochs=3, batch=4, base_lr=2e-2, warmup_epochs=1.0)
 STEPS = 6  # 9 chips, 2 whole batches of 4, 3 epochs

@@ -13,11 +13,11 @@ from ..grid.applicable import sentences
 from ..grid.claim_warning import claim_warning
 from ..grid.schema import bundled_grids
 from ..grid.seen_names import seen_lines
-from ..plan.before_work import check_files, move_aside
 from ..plan.comparability import code_warnings, recipe_lines
 from ..plan.cost_estimate import Costs
 from ..plan.entry import Cause
 from ..plan.given_warnings import given_warnings
+from ..plan.move_aside import check_files, move_aside
 from ..plan.plan import Plan, describe_entry
 from ..slurm.job_states import update_from_queue
 from ..store.atomic import write_atomic

@@ -10,8 +10,8 @@ from ..grid.new_grid import first_sentence, write_grid
 from ..grid.schema import Grid, bundled_grids, grid_file, read_grid, seeds_of
 from .app import COMMANDS, app, out, print_json
 from .grid_arguments import GridName
-from .listing import names_column, print_table
 from .options import Json
+from .print_table import names_column, print_table
 
 grids = typer.Typer(no_args_is_help=True, help=COMMANDS["grids"][1])
 app.add_typer(grids, name="grids")

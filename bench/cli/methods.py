@@ -14,8 +14,8 @@ from ..method_facts.method_info import MethodInfo, describe
 from ..suggest import unknown
 from .app import COMMANDS, app, err, out, print_error, print_json
 from .completion import complete_dataset, complete_encoder, complete_method, complete_protocol
-from .listing import names_column, print_table
 from .options import DATA, RUNS, DataDir, Json, MethodsDirs, PngFile, RunsDir, open_store
+from .print_table import names_column, print_table
 from .progress import Bar, progress
 
 methods = typer.Typer(no_args_is_help=True, help=COMMANDS["methods"][1])

@@ -9,7 +9,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...methods._relative import RelativeBlock
+from ...methods._relative_positions import RelativeBlock
 
 
 class EqualBlocks:

@@ -12,7 +12,7 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import nn
 
-from ...methods._relative import RelativeBlock, relative_buckets
+from ...methods._relative_positions import RelativeBlock, relative_buckets
 
 COMPILE = "SARBENCH_COMPILE"  # 0 switches the compiler off
 

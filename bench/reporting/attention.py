@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...methods._relative import RelativeAttention, relative_buckets
+from ...methods._relative_positions import RelativeAttention, relative_buckets
 
 SHOWN_CHIPS = 400  # test chips in a t-SNE
 ATTENTION_CHIPS = 64

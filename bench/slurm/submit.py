@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from submitit.core.utils import FailedJobError
 
 from ..identity import Job, Kind, labels_of
-from ..plan.before_work import move_aside
 from ..plan.entry import Entry
+from ..plan.move_aside import move_aside
 from ..plan.plan import Plan
 from ..store.records import Store
 from . import ledger

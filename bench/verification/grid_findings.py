@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from ..plan.declared import Expanded, NotExpandableError, compare_with_grid, expand_again
-from ..plan.declared_differences import differences_from_grid
+from ..plan.differences_from_grid import differences_from_grid
+from ..plan.expand_again import Expanded, NotExpandableError, compare_with_grid, expand_again
 from ..plan.plan import Plan
 from ..store.archive import PLAN, ArchivedStore
 from ..suggest import shortened

@@ -9,7 +9,7 @@ from typing import Any
 from ...results.record import PretrainRecord, RunRecord
 from ..grid.expand import pools_of
 from ..method_facts.contract_outcomes import plugins
-from ..plan.declared import compare_with_grid
+from ..plan.expand_again import compare_with_grid
 from ..plan.plan import Plan, counted
 from ..store.archive import ArchivedStore
 from ..suggest import shortened, unknown

@@ -8,7 +8,7 @@ from torch import Tensor
 from ...methods._channels import InputChannels
 from ...methods._encoders import GivenConfig
 from ...methods._given import given_encoder
-from ...methods._relative import BUCKETS
+from ...methods._relative_positions import BUCKETS
 from ..given_file import Stated
 from .account import Account
 from .digest import weights_digest

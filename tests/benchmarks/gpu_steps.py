@@ -27,7 +27,7 @@ from sarbench.bench.pretraining.distributed import ALONE
 from sarbench.bench.pretraining.optimisation import make_optimizer
 from sarbench.bench.pretraining.step import queue_step
 from sarbench.methods import SIZES, get
-from sarbench.methods._relative import fused_attention, plain_attention, relative_buckets
+from sarbench.methods._relative_positions import fused_attention, plain_attention, relative_buckets
 
 DEVICE = "cuda:0"
 SIZE, BATCH = "vit_base", 300  # of the paper

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sarbench.methods import _relative as module
-from sarbench.methods._relative import (
+from sarbench.methods import _relative_positions as module
+from sarbench.methods._relative_positions import (
     BUCKETS,
     BlockedAttention,
     RelativeAttention,

@@ -9,7 +9,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from sarbench.bench.seeding import torch_stream
-from sarbench.methods import _relative
+from sarbench.methods import _relative_positions
 from sarbench.methods._encoders import (
     SIZES,
     EncoderConfig,
@@ -26,7 +26,7 @@ from sarbench.methods._masking import (
     random_order,
     windows,
 )
-from sarbench.methods._relative import (
+from sarbench.methods._relative_positions import (
     BUCKETS,
     RelativeAttention,
     fused_attention,
@@ -255,7 +255,7 @@ def test_an_encoder_can_be_trained_after_it_was_used_in_inference_mode(rng):
     encoder = Encoder(SMALL, "relative")
     initialise(encoder, rng)
     images = torch.rand(2, 1, 32, 32, generator=rng)
-    _relative._cached_buckets.cache_clear()
+    _relative_positions._cached_buckets.cache_clear()
     with torch.inference_mode():
         encoder(images)
     encoder(images).sum().backward()

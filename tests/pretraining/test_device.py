@@ -314,9 +314,9 @@ from sarbench.bench.method_facts.sample_batches import sample_batch
 from sarbench.bench.pretraining.device import compile_in_place
 from sarbench.bench.pretraining.step import queue_step
 from sarbench.bench.seeding import torch_stream
-from sarbench.methods import _relative
+from sarbench.methods import _relative_positions
 
-_relative.BlockedAttention = AnyDevice
+_relative_positions.BlockedAttention = AnyDevice
 methods = [build_method(identity_of(sys.argv[1])).train().double() for _ in range(2)]
 losses = []
 compile_in_place(methods[1])

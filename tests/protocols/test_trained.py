@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from sarbench.bench.seeding import torch_stream
-from sarbench.methods import _relative
+from sarbench.methods import _relative_positions
 from sarbench.methods._encoders import SIZES, EncoderConfig, TimmConfig
 from sarbench.methods._timm import TimmEncoder
 from sarbench.methods._vit import Encoder, initialise
@@ -448,7 +448,7 @@ def vit(positions: str) -> Callable[[float], nn.Module]:
 def test_seeds_trained_as_one_model_equal_separate_runs(monkeypatch, name: str) -> None:
     make = {"tiny": lambda _: Quiet(), "resnet": resnet}.get(name) or vit(name)
     # A CPU may attend in a way of its own, which cannot be batched.
-    monkeypatch.setattr(_relative, "BlockedAttention", AnyDevice, raising=False)
+    monkeypatch.setattr(_relative_positions, "BlockedAttention", AnyDevice, raising=False)
     done = []
 
     def noted(*given):
@@ -470,7 +470,7 @@ def test_seeds_trained_as_one_model_equal_separate_runs(monkeypatch, name: str) 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # attention on a CPU
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
 def test_seeds_are_trained_as_one_model_in_bf16_by_the_attention_of_a_gpu(monkeypatch, positions):
-    monkeypatch.setattr(_relative, "plain_attention", _relative.fused_attention)
+    monkeypatch.setattr(_relative_positions, "plain_attention", _relative_positions.fused_attention)
     images, settings = quadrants(), FewShot(epochs=6, batch=15, lr=5e-3, precision="bf16")
     chosen = [np.random.default_rng(seed).permutation(60)[:40] for seed in range(2)]
     streams = [torch_stream(seed, "run") for seed in range(2)]

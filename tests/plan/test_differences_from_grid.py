@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sarbench.bench.plan.archived import read_plan
-from sarbench.bench.plan.declared import Expanded, compare_with_grid, expand_again
-from sarbench.bench.plan.declared_differences import differences_from_grid
+from sarbench.bench.plan.differences_from_grid import differences_from_grid
+from sarbench.bench.plan.expand_again import Expanded, compare_with_grid, expand_again
 from sarbench.bench.plan.filters import Filters
 from sarbench.bench.plan.plan import Plan
 from sarbench.bench.store.archive import unpacked

@@ -10,7 +10,7 @@ from ..grid.trials import points_of
 from ..identity import Pretraining
 from ..method_facts.method_info import NO_FAMILY, MethodInfo
 from ..suggest import shortened
-from .declared import Expanded
+from .expand_again import Expanded
 from .plan import Plan, describe_pretraining, describe_run
 
 # `[tune]` and measured steps: only the store in which the grid ran knows them.
