@@ -7,14 +7,15 @@ from typing import Any, Literal
 
 from ...methods._encoders import EncoderConfig, encoder_json, encoder_named
 from ...protocols import PROTOCOLS
+from ...results.record import digest_json
 from ...results.scores import Column
 from ..augmentation.conditions import CLEAN
 from ..data.packed import Summary
 from ..data.pools import pool_members
 from ..data.registry import card
-from ..given_identity import continued_from
+from ..given_identity import continued_from, input_of
 from ..identity import GIVEN, Pretraining, Recipe, Run, Shots, fill, to_json
-from ..method_facts.method_info import MethodInfo
+from ..method_facts.method_info import MethodInfo, inspect_method
 from .encoder_entries import FoundWeights, GivenRow
 from .recipes import recipe_of
 from .schema import (
@@ -281,6 +282,26 @@ def protocols_of(start: PlannedPretraining, methods: dict[str, MethodInfo]) -> l
     """Return the protocols of a method; an untrained control has those of its `like` method."""
     like = start.config.get("like") if start.method == UNTRAINED else None
     return methods[like if like in methods else start.method].protocols
+
+
+def network_of(start: PlannedPretraining, methods: dict[str, MethodInfo]) -> tuple[str, str]:
+    """Return kind and sizes of the encoder of a row; that of an untrained control is of its `like`.
+
+    Trained rows are compared with the control of the same network. The input of given weights
+    counts as well: an untrained network may depend on its scale.
+    """
+    kind = methods[GIVEN if start.init else start.method].architecture
+    network = dict(start.encoder or {})
+    given = start.init or GIVEN in (start.method, start.config.get("like"))
+    expected = input_of(network, start.config).input_json() if given else None
+    network.pop("input", None)
+    sizes = digest_json([network, expected])
+    if start.method == UNTRAINED:
+        like = start.config.get("like")
+        kinds = {method: kind for kind, method in LIKE.items()}
+        kinds |= {name: info.architecture for name, info in methods.items()}
+        kind = kinds[like] if like in kinds else inspect_method(str(like)).architecture
+    return kind, sizes
 
 
 def _identity(

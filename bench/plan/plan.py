@@ -214,7 +214,7 @@ def make_plan(
     planned = runs(grid, starts, methods, known.get)
     filters.check(planned)
     planned = [run for run in planned if filters.matches(run)]
-    planned, refused = applicable(planned, store.root)
+    planned, refused = applicable(planned, methods, store.root)
     refused += unmeasured(grid, list(filter(filters.of_row, starts)), methods, [
         name for name in grid.evaluate.protocols if name in (filters.protocols or [name])
     ])  # fmt: skip

@@ -9,10 +9,7 @@ from ...results.metric import RECALL
 from ...results.notes import Note
 from ...results.record import RunRecord, digest_json
 from ...results.scores import Column, LeaderboardError, Score
-from ..given_identity import input_of
-from ..grid.expand import LIKE, UNTRAINED, PlannedPretraining, PlannedRun
-from ..identity import GIVEN
-from ..method_facts.method_info import inspect_method
+from ..grid.expand import UNTRAINED, PlannedPretraining, PlannedRun, network_of
 from ..plan.entry import Entry
 from ..plan.plan import Plan
 from ..seeding import stream
@@ -122,8 +119,8 @@ def _untrained_of(
     plan: Plan, start: PlannedPretraining, untrained: Sequence[PlannedPretraining]
 ) -> PlannedPretraining | None:
     """Return the untrained control with the encoder of a row; None if there is not exactly one."""
-    wanted = _encoder(plan, start)
-    alike = [one for one in untrained if _encoder(plan, one) == wanted]
+    wanted = network_of(start, plan.methods)
+    alike = [one for one in untrained if network_of(one, plan.methods) == wanted]
     return alike[0] if len(alike) == 1 else None
 
 
@@ -141,25 +138,6 @@ def _matches(plan: Plan, name: str) -> list[PlannedPretraining]:
         hint = f" Did you mean {near!r}?" if near else ""
         raise LeaderboardError(f"unknown row {name!r}.{hint} Allowed: {'; '.join(known)}")
     return matches
-
-
-def _encoder(plan: Plan, start: PlannedPretraining) -> tuple[str, str]:
-    """Return kind and sizes of the encoder of a row; an untrained control imitates another.
-
-    The input of given weights counts as well: an untrained network may depend on its scale.
-    """
-    kind = plan.methods[GIVEN if start.init else start.method].architecture
-    network = dict(start.encoder or {})
-    given = start.init or GIVEN in (start.method, start.config.get("like"))
-    expected = input_of(network, start.config).input_json() if given else None
-    network.pop("input", None)
-    sizes = digest_json([network, expected])
-    if start.method == UNTRAINED:
-        like = start.config.get("like")
-        kinds = {method: kind for kind, method in LIKE.items()}
-        kinds |= {name: info.architecture for name, info in plan.methods.items()}
-        kind = kinds[like] if like in kinds else inspect_method(str(like)).architecture
-    return kind, sizes
 
 
 def shared_columns(plan: Plan, first: str, second: str) -> int:
