@@ -1,8 +1,11 @@
 """Swept settings of protocols, each a column of its own, and the axis of `evaluate.at`."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
+from ...protocols import PROTOCOLS
+from ..identity import to_json
 from .schema import Grid, as_list
 
 AT = "at"
@@ -30,6 +33,13 @@ def sweep_settings(
     swept = {name: values for name, values in every.items() if values is not None}
     points = [dict(zip(swept, one, strict=True)) for one in itertools.product(*swept.values())]
     return [(describe_settings(point), given | point) for point in points]
+
+
+def changed_settings(protocol: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that differ from the defaults of a protocol, if it is known here."""
+    known = PROTOCOLS.get(protocol)
+    usual = to_json(known.settings()) if known else {}
+    return {name: value for name, value in given.items() if value != usual.get(name)}
 
 
 def describe_settings(values: dict[str, Any]) -> str:

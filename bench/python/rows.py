@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from ...protocols import PROTOCOLS
 from ...results.record import PretrainRecord, RunRecord, digest_json
-from ..grid.sweeps import describe_settings
+from ..grid.sweeps import changed_settings, describe_settings
 from ..identity import Pretraining
 from ..plan.plan import Plan
 from ..store.records import Store
@@ -84,24 +83,15 @@ def rows_of_store(store: Store) -> Rows:
         name = str(record.identity["method"])
         several = len(of_method[name]) > 1
         starts[key] = StartRow(f"{name} {series[key][:6]}" if several else name, record)
-    runs = [
-        RunRow(starts[run.identity["start"]], _settings(run), run)
-        for run in store.records("evaluate")
-        if run.identity["start"] in starts
-    ]
+    runs = []
+    for run in store.records("evaluate"):
+        identity = run.identity
+        if identity["start"] in starts:
+            changed = changed_settings(identity["protocol"], identity["settings"])
+            runs.append(RunRow(starts[identity["start"]], describe_settings(changed), run))
     return Rows(list(starts.values()), runs)
 
 
 def _series(record: PretrainRecord) -> str:
     """Return a digest of everything but the seed."""
     return digest_json({name: value for name, value in record.identity.items() if name != "seed"})
-
-
-def _settings(record: RunRecord) -> str:
-    """Return the settings that differ from the present defaults of the protocol."""
-    identity = record.identity
-    protocol = PROTOCOLS.get(identity["protocol"])
-    defaults = vars(protocol.settings()) if protocol else {}
-    return describe_settings(
-        {k: v for k, v in identity["settings"].items() if k not in defaults or defaults[k] != v}
-    )

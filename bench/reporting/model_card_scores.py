@@ -6,12 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ...protocols import PROTOCOLS
 from ...results.cells import Cell, make_cell, outcomes_of
 from ...results.leaderboard import METRICS
 from ...results.record import PretrainRecord, RunRecord, digest_json
 from ...results.scores import Score, order_of_labels
-from ..identity import to_json
+from ..grid.sweeps import changed_settings
 from ..store.records import DamagedRecordError, Store
 from .chip_predictions import ChipPredictions
 
@@ -69,10 +68,11 @@ def _score(store: Store, start: PretrainRecord, records: list[RunRecord]) -> Car
     runs = [_run(start, record) for record in records]
     outcomes = outcomes_of({runs[0].method: runs}, "checkpoints", METRIC, predictions)
     identity = records[0].identity
+    changed = changed_settings(identity["protocol"], identity["settings"])
     return CardScore(
         make_cell(runs, METRIC, "checkpoints", outcomes),
         identity["protocol_version"],
-        _changed(identity),
+        ", ".join(f"{name} {value}" for name, value in changed.items()),
         records[0].test_count,
     )
 
@@ -93,17 +93,6 @@ def _run(start: PretrainRecord, record: RunRecord) -> Score:
         key=record.key,
         start=start.key,
         condition=identity.get("condition") or "",
-    )
-
-
-def _changed(identity: dict[str, Any]) -> str:
-    """Return the settings that differ from the defaults of a protocol that is known here."""
-    known = PROTOCOLS.get(identity["protocol"])
-    usual = to_json(known.settings()) if known else {}
-    return ", ".join(
-        f"{name} {value}"
-        for name, value in identity["settings"].items()
-        if value != usual.get(name)
     )
 
 

@@ -85,7 +85,7 @@ def test_cells_are_those_of_a_table(archived):
 
 
 def test_cells_of_a_store_are_those_of_its_grid(stored):
-    on = ["method", "dataset", "protocol", "shots"]
+    on = ["method", "dataset", "protocol", "shots", "settings"]
     free = sarbench.open_store(stored.runs).cells().set_index(on).sort_index()
     grid = sarbench.open_store(stored.runs, stored.grid).cells().set_index(on).sort_index()
     pd.testing.assert_frame_equal(
