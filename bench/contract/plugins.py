@@ -23,13 +23,10 @@ def check_contracts(
     names: Iterable[str],
     warn: Callable[[str], None],
     tell: Callable[[str], None] = lambda text: None,
-) -> dict[str, list[str]]:
+) -> None:
     """Check each method that is not bundled, unless its code was checked before.
 
     The store keeps the outcomes. A failure is reported and does not stop a run.
-
-    Returns:
-        The failures by method, without methods that pass.
     """
     names = list(names)
     for name in plugins(names):
@@ -38,15 +35,13 @@ def check_contracts(
             tell(f"checking that {name} fulfils the contract, once per state of its code")
             text = _check(name).model_dump_json(indent=1)
             write_atomic(path, text + "\n")
-    failed = failed_contracts(store, names)
-    for name, failures in failed.items():
+    for name, failures in failed_contracts(store, names).items():
         others = ", ".join(failure.partition(":")[0] for failure in failures[NAMED:])
         more = f"; also: {others}" if others else ""
         warn(
             f"{name} fails {len(failures)} checks of the contract: {'; '.join(failures[:NAMED])}"
             f"{more}. It runs, and tables mark its rows. For details: sarbench methods check {name}"
         )
-    return failed
 
 
 def _check(name: str) -> Contract:

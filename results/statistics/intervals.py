@@ -46,10 +46,10 @@ class Variance:
     df: float
     part: "Variance | None" = None
 
-    def half(self, level: float = LEVEL) -> float:
-        """Return the half-width of the two-sided Student interval."""
-        half = float(t_quantile((1 + level) / 2, self.df) * np.sqrt(self.value))
-        return max(half, self.part.half(level)) if self.part else half
+    def half(self) -> float:
+        """Return the half-width of the two-sided 95% Student interval."""
+        half = float(t_quantile((1 + LEVEL) / 2, self.df) * np.sqrt(self.value))
+        return max(half, self.part.half()) if self.part else half
 
     def ratio(self, difference: float) -> float:
         """Return the size of a difference in standard errors, without regard to the part."""
@@ -81,12 +81,12 @@ def with_chips(seeds: Variance, chips: Variance) -> Variance:
     return replace(add(seeds, chips), part=seeds)
 
 
-def mean_interval(scores: Float[np.ndarray, " S"], level: float = LEVEL) -> Interval:
-    """Return the mean over S seeds and its two-sided Student interval.
+def mean_interval(scores: Float[np.ndarray, " S"]) -> Interval:
+    """Return the mean over S seeds and its two-sided 95% Student interval.
 
     Raises:
         StatisticsError: There are fewer than two scores; use `single_score` for one.
-        ValueError: A score is not finite, or `level` is not in (0, 1).
+        ValueError: A score is not finite.
     """
     if scores.size < 2:
         raise StatisticsError(
@@ -94,9 +94,7 @@ def mean_interval(scores: Float[np.ndarray, " S"], level: float = LEVEL) -> Inte
         )
     if not np.isfinite(scores).all():
         raise ValueError(f"{(~np.isfinite(scores)).sum()} of {scores.size} scores are not finite")
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level}")
-    half = seed_variance(scores).half(level)
+    half = seed_variance(scores).half()
     mean = scores.mean()
     return Interval(float(mean), float(mean - half), float(mean + half), scores.size)
 
