@@ -25,11 +25,6 @@ File = Annotated[
 ]
 
 
-@export.callback()
-def _group() -> None:
-    pass
-
-
 def _write(frame: "DataFrame", path: Path) -> None:
     """Write a data frame as its suffix says, whole or not at all."""
     from ..store.atomic import write_atomic

@@ -23,11 +23,6 @@ SHOWN = 12  # keys of one kind in the terminal
 File = Annotated[Path, typer.Argument(metavar="FILE", help="file of weights")]
 
 
-@weights.callback()
-def _group() -> None:
-    pass
-
-
 @weights.command("inspect")
 @with_stated
 def inspect(stated: Stated, file: File, as_json: Json = False) -> None:

@@ -41,8 +41,8 @@ def write_report(
     folder: Path,
     paper: Published | None,
     *,
-    encoders: bool = True,
-    on_step: OnStep = lambda text: None,
+    encoders: bool,
+    on_step: OnStep,
 ) -> Path:
     """Write the report of a grid; return the page.
 
