@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sarbench.bench.data.pools import Pool
 from sarbench.bench.identity import Pretraining, Recipe, Resources
-from sarbench.bench.store.atomic import read_lines
+from sarbench.bench.store.atomic import read_history
 from sarbench.bench.store.records import Store
 from sarbench.methods import get
 from sarbench.methods._encoders import SIZES, encoder_json, encoder_named
@@ -58,7 +58,7 @@ def tiny_identity(method: str = "mae", **changes) -> Pretraining:
 def outcome(store: Store, identity: Pretraining) -> tuple[bytes, list[dict]]:
     """Return the weights file and the history without its times."""
     folder = store.folder("pretrain", identity.key)
-    lines = read_lines(folder / "history.jsonl")
+    lines = read_history(folder / "history.jsonl")
     return (folder / "encoder.safetensors").read_bytes(), [
         {name: value for name, value in line.items() if name != "images_per_s"} for line in lines
     ]

@@ -11,7 +11,7 @@ from ..plan.entry import Entry
 from ..plan.plan import Plan, describe_entry, describe_pretraining
 from ..slurm.job_states import JobStates
 from ..slurm.overview import last_lines, own_failures, running_jobs
-from ..store.atomic import read_lines
+from ..store.atomic import read_history
 from ..store.progress import LEASE, read_progress
 from ..store.records import Store
 
@@ -128,7 +128,7 @@ class Curves:
     def _means(self, key: str) -> list[tuple[float, float]]:
         """Return the mean loss of each epoch at its middle, thinned to `POINTS`."""
         try:
-            lines = read_lines(self._store.history(key))
+            lines = read_history(self._store.history(key))
         except OSError:
             return []
         points, start = [], 0

@@ -14,7 +14,7 @@ from ...methods._method import Method
 from ..data.chips import Chips
 from ..data.pools import Pool
 from ..identity import Pretraining, Recipe, Resources
-from ..store.atomic import read_lines, write_atomic
+from ..store.atomic import read_history, write_atomic
 from ..store.progress import Progress, steps_at, write_progress
 from ..store.provenance import Clock
 from ..store.records import HISTORY
@@ -76,7 +76,7 @@ class Loop:
         # Only the first process reads: on a network file system others may see older files.
         found = None
         if ranks.first:
-            found = [load_checkpoint(folder, warn), read_lines(self._history_path)]
+            found = [load_checkpoint(folder, warn), read_history(self._history_path)]
         state, history = ranks.from_first(found, resources.device)
         if state is not None:
             self.step, self.loss_sum = state["step"], state["loss_sum"]

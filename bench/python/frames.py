@@ -17,7 +17,7 @@ from ..data.splits import Split
 from ..identity import GIVEN, Pretraining
 from ..reporting.chip_predictions import ChipPredictions
 from ..reporting.metric_values import chosen_metric, with_metric
-from ..store.atomic import read_lines
+from ..store.atomic import read_history
 from ..store.records import Store
 from .rows import RunRow, StartRow
 
@@ -249,7 +249,7 @@ def history_frame(starts: Iterable[StartRow], store: Store) -> pd.DataFrame:
         {"row": one.row, "method": one.identity.method, "pretrain_seed": one.identity.seed} | line
         | {"start": one.record.key}
         for one in starts
-        for line in read_lines(store.history(one.record.key))
+        for line in read_history(store.history(one.record.key))
     ]  # fmt: skip
     more = sorted({name for line in lines for name in line} - set(STEP))
     return pd.DataFrame(lines, columns=pd.Index([*STEP[:-1], *more, STEP[-1]]))

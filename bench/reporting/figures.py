@@ -20,7 +20,7 @@ from ...results.statistics.ranks import TooFewBlocksError, rank_methods
 from ..data.packed import Summary
 from ..identity import Pretraining
 from ..plan.plan import Plan
-from ..store.atomic import read_lines
+from ..store.atomic import read_history
 from ..store.records import Store
 from ..store.sample_predictions import load
 from .chip_predictions import ChipPredictions
@@ -138,7 +138,7 @@ def _histories(plan: Plan, store: Store) -> dict[str, History]:
         entry = training[0][0]
         start = entry.planned
         if entry.key and start.row not in found and not plan.methods[start.method].control:
-            lines = read_lines(store.history(entry.key))
+            lines = read_history(store.history(entry.key))
             if sum(bool(line.get("loss")) for line in lines) > 1:
                 found[start.row] = lines
     return found

@@ -186,7 +186,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_history(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a history up to the first that is not one, for example not complete.
 
     A line is a JSON object of numbers with a whole number `step`.

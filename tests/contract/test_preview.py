@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from chips import labelled_chips
+from made_chips import chips_from
 from PIL import Image
 from sklearn.decomposition import PCA
 
@@ -183,23 +184,8 @@ def test_the_picture_has_a_line_per_chip(kind, columns, images, rng, tmp_path):
 
 def chips_of(count: int, px: int) -> Chips:
     amplitude, labels = labelled_chips(2, count // 2, px)
-    same = np.full(count, px)
-    return Chips(
-        name="toy",
-        ids=np.array([f"toy_{i}" for i in range(count)]),
-        labels=labels,
-        classes=("a", "b"),
-        is_test=np.arange(count) % 4 == 0,
-        pixels=amplitude.ravel(),
-        offset=np.arange(count) * px**2,
-        height=same,
-        width=same,
-        source_size=np.stack((same, same), 1),
-        content=np.zeros(count, np.uint64),
-        full_scale=1.0,
-        data_digest="",
-        split_digest="",
-    )
+    sides = np.arange(count) % 4 == 0
+    return chips_from(amplitude, labels=labels, classes=("a", "b"), is_test=sides)
 
 
 def test_training_ends_at_the_time_limit_unless_steps_are_given(monkeypatch, tmp_path):

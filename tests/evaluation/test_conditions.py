@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from chips import labelled_chips
+from made_chips import chips_from
 from scipy import stats
 from small_pretrainings import identity_of, tiny_identity
 
@@ -36,14 +37,9 @@ def make_chips() -> Chips:
     """Return 120 chips with two test chips after each training chip."""
     pixels, labels = labelled_chips(CLASSES, 30, SIDE)
     order = np.random.default_rng(0).permutation(len(labels))
-    count = len(labels)
-    return Chips(
-        name="bars", ids=np.array([f"chip {i:03d}" for i in range(count)]), labels=labels[order],
-        classes=tuple("abcd"), is_test=np.arange(count) % 3 > 0, pixels=pixels[order].ravel(),
-        offset=np.arange(count) * SIDE**2, height=np.full(count, SIDE),
-        width=np.full(count, SIDE), source_size=np.stack([40 + labels[order]] * 2, 1),
-        content=np.arange(count, dtype=np.uint64), full_scale=1.0, data_digest="d" * 64,
-        split_digest="s" * 64,
+    return chips_from(
+        pixels[order], name="bars", labels=labels[order], classes=tuple("abcd"),
+        is_test=np.arange(len(labels)) % 3 > 0, source_size=np.stack([40 + labels[order]] * 2, 1),
     )  # fmt: skip
 
 

@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from made_chips import chips_from
 from stores import provenance
 
-from sarbench.bench.data.chips import Chips
 from sarbench.bench.evaluation.run_writer import RunWriter
 from sarbench.bench.identity import Run, to_json
 from sarbench.bench.store.atomic import npz
@@ -16,12 +16,9 @@ from sarbench.protocols import PROTOCOLS
 from sarbench.protocols._types import Predictions
 from sarbench.results.score_metrics import auc, probabilities
 
-CHIPS = Chips(
-    name="bars", ids=np.array([f"chip {i:03d}" for i in range(120)]), labels=np.arange(120) % 4,
-    classes=tuple("abcd"), is_test=np.arange(120) % 3 > 0, pixels=np.zeros(120 * 4, np.uint8),
-    offset=np.arange(120) * 4, height=np.full(120, 2), width=np.full(120, 2),
-    source_size=np.full((120, 2), 2), content=np.arange(120, dtype=np.uint64), full_scale=255.0,
-    data_digest="d" * 64, split_digest="s" * 64,
+CHIPS = chips_from(
+    np.zeros((120, 2, 2), np.uint8), name="bars", labels=np.arange(120) % 4,
+    classes=tuple("abcd"), is_test=np.arange(120) % 3 > 0,
 )  # fmt: skip
 LABELS = CHIPS.labels[CHIPS.is_test]
 CLASSES = (LABELS + (np.arange(len(LABELS)) % 3 == 0)) % 4

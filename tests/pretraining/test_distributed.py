@@ -31,7 +31,7 @@ from sarbench.bench.pretraining.distributed import (
 from sarbench.bench.pretraining.loop import pretrain
 from sarbench.bench.pretraining.training import Loop
 from sarbench.bench.seeding import torch_stream
-from sarbench.bench.store.atomic import read_lines
+from sarbench.bench.store.atomic import read_history
 from sarbench.bench.store.provenance import Clock
 from sarbench.bench.store.records import Store
 from sarbench.methods import _registry
@@ -93,9 +93,9 @@ def stopped_at_step_4(root: Path, environment: Environment) -> None:
 def blind(hidden: int, root: Path, environment: Environment) -> None:
     """Resume while the second process sees neither the newest checkpoints nor the history."""
     if environment.rank == 1:
-        see, read = checkpoints._checkpoints, training.read_lines
+        see, read = checkpoints._checkpoints, training.read_history
         checkpoints._checkpoints = lambda folder: see(folder)[hidden:]
-        training.read_lines = lambda path: read(path)[:-hidden] if hidden else read(path)
+        training.read_history = lambda path: read(path)[:-hidden] if hidden else read(path)
     work(root, "lomar", environment)
 
 
@@ -134,7 +134,7 @@ def test_the_second_process_takes_the_state_of_the_first_and_lists_nothing(tmp_p
     with pytest.raises(Interrupted):
         pretrain(identity, make_pool(), store, Resources(), should_stop=stop_after(3))
     folder = store.folder("pretrain", identity.key)
-    state, history = load_checkpoint(folder, pytest.fail), read_lines(folder / "history.jsonl")
+    state, history = load_checkpoint(folder, pytest.fail), read_history(folder / "history.jsonl")
     second = Second(1, 2)
     object.__setattr__(second, "handed", [state, history])
     loop = Loop(

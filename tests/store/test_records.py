@@ -9,7 +9,7 @@ import pytest
 from made_records import make_record
 from pydantic import ValidationError
 
-from sarbench.bench.store.atomic import ABANDONED_S, read_lines, write_atomic, write_once
+from sarbench.bench.store.atomic import ABANDONED_S, read_history, write_atomic, write_once
 from sarbench.bench.store.records import DamagedRecordError, Store
 from sarbench.results.record import Attempt, RunRecord
 
@@ -176,4 +176,4 @@ def test_files_with_names_like_attempts_are_ignored(tmp_path):
 def test_a_history_ends_at_a_line_that_is_nested_too_deeply(tmp_path):
     path = tmp_path / "history.jsonl"
     path.write_text('{"step": 1, "loss": 0.5}\n' + "[" * 100_000)
-    assert read_lines(path) == [{"step": 1, "loss": 0.5}]
+    assert read_history(path) == [{"step": 1, "loss": 0.5}]
