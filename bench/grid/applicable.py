@@ -7,22 +7,19 @@ from pathlib import Path
 from ...protocols._settings import grid_cells, missing_layers
 from ..method_facts.method_info import MethodInfo, fits
 from ..method_facts.setups import Fit, MethodSetup
-from .expand import UNTRAINED, PlannedPretraining, PlannedRun, network_of, protocols_of
+from .expand import PlannedPretraining, PlannedRun, protocols_of
 from .schema import Grid, GridError
 
 NotApplicable = tuple[str, str, str]  # row, encoder or protocol, reason
 
 
 def applicable(
-    planned: list[PlannedRun], methods: dict[str, MethodInfo], folder: Path
+    planned: list[PlannedRun], folder: Path
 ) -> tuple[list[PlannedRun], list[NotApplicable]]:
     """Split runs into those that can be done and the reasons why others cannot.
 
-    Controls with which none of the rows that are left is compared are left out too.
-
     Args:
-        planned: Every run of the grid, or of a part of it.
-        methods: The facts of its methods.
+        planned: Every run of the grid.
         folder: The store, which caches the facts of each method.
 
     Raises:
@@ -31,47 +28,18 @@ def applicable(
     known = fits([_setup(run.pretraining) for run in planned], folder)
     if unknown := sorted({fit.problem for fit in known.values() if fit.unknown}):
         raise GridError("\n".join(f"pretrain.encoder: {problem}" for problem in unknown))
-    kept, without, refused = list[PlannedRun](), list[PlannedRun](), dict[NotApplicable, None]()
+    kept, refused = list[PlannedRun](), dict[NotApplicable, None]()
     for run in planned:
         start = run.pretraining
         reason = _problem(run, known[_setup(start).key])
         if reason is None:
             kept.append(run)
         else:
-            without.append(run)
             refused[(start.without_at().row, *reason)] = None
     if refused and not kept:
         lines = [f"n/a: {line}" for line in sentences(list(refused))]
         raise GridError("\n".join(["nothing is left to run:", *lines]))
-    return _compared(kept, without, methods), list(refused)
-
-
-def _compared(
-    kept: list[PlannedRun], without: Sequence[PlannedRun], methods: dict[str, MethodInfo]
-) -> list[PlannedRun]:
-    """Return runs that can be done, but not those of controls that only the others needed.
-
-    An untrained encoder is compared with rows of the same network, any other control with all rows
-    on the data set. Without such rows on either side, controls are there for their own sake.
-    """
-    if not without:
-        return kept
-    starts = {id(run.pretraining): run.pretraining for run in (*kept, *without)}
-    networks = {place: network_of(start, methods) for place, start in starts.items()}
-
-    def is_control(run: PlannedRun) -> bool:
-        return methods[run.pretraining.method].control
-
-    def compared_by(runs: Sequence[PlannedRun]) -> set[object]:
-        trained = [run for run in runs if not is_control(run)]
-        return {one for run in trained for one in (networks[id(run.pretraining)], run.dataset)}
-
-    def needs(run: PlannedRun) -> object:
-        untrained = run.pretraining.method == UNTRAINED
-        return networks[id(run.pretraining)] if untrained else run.dataset
-
-    lost = compared_by(without) - compared_by(kept)
-    return [run for run in kept if not is_control(run) or needs(run) not in lost]
+    return kept, list(refused)
 
 
 def unmeasured(
@@ -81,7 +49,7 @@ def unmeasured(
     protocols: Collection[str],
 ) -> list[NotApplicable]:
     """Return the rows of the grid that none of these protocols can measure, with the reason."""
-    named = {entry.name for entry in (*grid.methods, *grid.controls)}
+    named = {entry.name for entry in grid.entries}
     found: dict[NotApplicable, None] = {}
     for start in starts:
         allowed = protocols_of(start, methods)

@@ -91,7 +91,7 @@ def expand_again(plan: Plan, store: ArchivedStore) -> Expanded:
             planned = planned if trials is None else waiting_for(trials, planned)
             planned = with_budget(grid, planned, timed).planned + given_rows(grid, given, methods)
             every = runs(grid, planned, methods, plan.data.get)
-            found, refused = applicable(every, methods, archive)
+            found, refused = applicable(every, archive)
         except (GridError, LookupError) as error:
             raise NotExpandableError(str(error)) from error
     lacking = unmeasured(grid, planned, methods, list(grid.evaluate.protocols))

@@ -214,7 +214,7 @@ def make_plan(
     planned = runs(grid, starts, methods, known.get)
     filters.check(planned)
     planned = [run for run in planned if filters.matches(run)]
-    planned, refused = applicable(planned, methods, store.root)
+    planned, refused = applicable(planned, store.root)
     refused += unmeasured(grid, list(filter(filters.of_row, starts)), methods, [
         name for name in grid.evaluate.protocols if name in (filters.protocols or [name])
     ])  # fmt: skip
@@ -259,7 +259,7 @@ def _published(
     grid: Grid, methods: dict[str, MethodInfo], names: Iterable[str]
 ) -> dict[str, Summary]:
     """Return the sets with these names by their published sizes, where these are known."""
-    entries = (*grid.methods, *grid.controls)
+    entries = grid.entries
     pools = {name for one in entries for name in pool_of(grid.pretrain, one, methods[one.name])}
     sets = {
         name: published_set(name, [pool for pool in pools if set_of(pool) == name])
@@ -273,7 +273,7 @@ def needs(grid: Grid, methods: dict[str, MethodInfo]) -> list[str]:
 
     A pool is written `pool:<name>`; the training split of a data set is read from the data set.
     """
-    entries = (*grid.methods, *grid.controls)
+    entries = grid.entries
     pools = [pool_of(grid.pretrain, entry, methods[entry.name]) for entry in entries]
     sets = [set_of(name) for pool in pools for name in pool]
     return list(dict.fromkeys([*grid.evaluate.datasets, *sets]))
