@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Subject = Literal["Numbers", "Test", "Verdicts", "Rows", "Data", "Methods", "Provenance"]
-SUBJECTS: tuple[Subject, ...] = (
-    "Numbers", "Test", "Verdicts", "Rows", "Data", "Methods", "Provenance",
-)  # fmt: skip
+SUBJECTS: tuple[Subject, ...] = get_args(Subject)
 MORE = "Details: add --notes."
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sarbench.bench.data.pools import Pool
 from sarbench.bench.identity import Pretraining, Recipe, Resources
-from sarbench.bench.store.atomic import read_history
+from sarbench.bench.store.history import read_history
 from sarbench.bench.store.records import Store
 from sarbench.methods import get
 from sarbench.methods._encoders import SIZES, encoder_json, encoder_named

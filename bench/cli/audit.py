@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..data.find_set import store_at
 from ..data.names import place_of
 from ..data.registry import pool_unless_labelled
 from ..store.atomic import write_atomic
 from ..suggest import RequestError
 from .app import out, print_json
 from .completion import complete_grid, complete_set
-from .options import DATA, RUNS, DataDir, Json, RunsDir, new_file, new_folder, open_store
+from .options import DATA, RUNS, DataDir, Json, RunsDir, new_file, new_folder
 from .progress import Bar, Progress, progress
 
 if TYPE_CHECKING:  # `--help` needs no NumPy
@@ -77,7 +78,7 @@ def audit_data(
         _audit_labels(name, labels, runs, folder, as_json, target)
         return
     names = [pool_unless_labelled(one, folder) for one in (name, second) if one]
-    prepared = prepare_all(names, folder, open_store(runs))
+    prepared = prepare_all(names, folder, store_at(runs))
     # all pools of images are called `folder` in a store
     sets = [
         replace(one, name=given.removeprefix("pool:")) if given.startswith("pool:") else one
@@ -117,7 +118,7 @@ def _audit_labels(
         target.mkdir(parents=True, exist_ok=True)
         write_atomic(target / "labels.json", json.dumps(report, indent=1))
         if found.chips:
-            (chips,) = prepare_all([dataset], data_dir, open_store(runs))
+            (chips,) = prepare_all([dataset], data_dir, store_at(runs))
             chosen = [(one.chip_id, one.label, one.called) for one in found.chips]
             draw_doubted(chips, chosen, target / "labels.png")
     if as_json:

@@ -12,7 +12,7 @@ import typer
 from rich.table import Column, Table
 
 from ..data.chips import Chips
-from ..data.find_set import describe_set, prepare_set
+from ..data.find_set import describe_set, prepare_set, store_at
 from ..data.inventory import known_sets, phoenix_folder, unknown_folders, unusable_cards
 from ..data.names import card_of, place_of, split_name, stored_name
 from ..data.packed import Summary
@@ -25,7 +25,7 @@ from ..suggest import RequestError
 from .app import COMMANDS, app, out, print_error, print_json, print_status
 from .audit import Name, audit_data
 from .completion import complete_set
-from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir, open_store
+from .options import DATA, RUNS, DataDir, Json, PngFile, RunsDir
 from .progress import Bar, progress
 
 if TYPE_CHECKING:  # `data ls` needs no plan
@@ -133,7 +133,7 @@ def _time_steps(planned: Sequence["PlannedPretraining"], store: Store) -> None:
 @data.command("ls")
 def list_data(runs: RunsDir = RUNS, folder: DataDir = DATA, as_json: Json = False) -> None:
     """List data sets and pools: prepared in the store, found below --data, or absent."""
-    known = known_sets(folder, open_store(runs).root)
+    known = known_sets(folder, store_at(runs).root)
     if as_json:
         print_json([
             {
@@ -204,7 +204,7 @@ def show_info(
 @data.command("prepare")
 def prepare_data(names: Names, runs: RunsDir = RUNS, folder: DataDir = DATA) -> None:
     """Pack data sets and pools into the store, each once, and print their digests."""
-    for chips in prepare_all(names, folder, open_store(runs)):
+    for chips in prepare_all(names, folder, store_at(runs)):
         rendering = f", {chips.rendering}" if chips.rendering else ""
         out.print(f"{chips.name}: {len(chips)} chips, pixels {chips.data_digest[:12]}{rendering}")
 
@@ -257,7 +257,7 @@ def show_data(
     from ..data.value_range import value_range
 
     path = path or Path(f"{re.sub('[/:?&=]', '_', name)}.png")
-    chips = prepare_all([name], folder, open_store(runs))[0]
+    chips = prepare_all([name], folder, store_at(runs))[0]
     draw_chips(chips, path)
     rendering = card_of(pool_unless_labelled(name, folder)).rendering
     for line in value_range(chips).lines(rendering):

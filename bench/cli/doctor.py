@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ..data.find_set import store_at
 from ..data.names import split_name
 from ..data.prepare import summary
 from ..data.registry import dataset_names, pool_names
@@ -21,7 +22,7 @@ from ..store.atomic import NoSpaceError
 from ..store.provenance import code_state, host
 from ..store.records import Store, StoreError
 from .app import app, out, print_json, print_status
-from .options import DATA, RUNS, DataDir, Json, RunsDir, open_store
+from .options import DATA, RUNS, DataDir, Json, RunsDir
 
 PACKAGES = ("sarbench", "torch", "timm", "submitit")
 QUICK_S, JOB_S = 2.0, 60.0  # time for an answer of SLURM; the second one with --job
@@ -59,7 +60,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Check this machine: versions, GPU, store, data, SLURM, a profile."""
-    store = open_store(runs)
+    store = store_at(runs)
     if suggested:
         from ..slurm.suggest_profile import suggest_profile
 

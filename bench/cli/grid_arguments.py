@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..data.find_set import store_at
 from ..data.names import full_name, placed, stored_name
-from ..data.registry import add_cards
-from ..data.set_descriptions import FOLDER
+from ..data.set_descriptions import add_stored_cards
 from ..grid.schema import Grid, bundled_grids, read_grid
 from ..grid.trials import tuning_grid
 from ..grid.validate import validate
@@ -27,7 +27,7 @@ from ..store.records import Store
 from ..suggest import RequestError
 from .app import app
 from .completion import complete_dataset, complete_grid, complete_method, complete_protocol
-from .options import DATA, RUNS, DataDir, MethodsDirs, RunsDir, open_store, set_parameters
+from .options import DATA, RUNS, DataDir, MethodsDirs, RunsDir, set_parameters
 
 Many = list[str] | None
 
@@ -79,7 +79,7 @@ class Request:
         Raises:
             RequestError: Its trials are wanted, but it is not tuned.
         """
-        add_cards(self.store.root / FOLDER)
+        add_stored_cards(self.store.root)
         if self.archived:
             return archived_grid(self.archived)
         grid = read_grid(self.file)
@@ -114,7 +114,7 @@ class Request:
     @cached_property
     def store(self) -> Store:
         """The store of all results."""
-        return self.archived or open_store(self.runs)
+        return self.archived or store_at(self.runs)
 
     def plan(self, *, published: bool = False) -> Plan:
         """Compare the grid with the store as it is now; the plan of an archive is stored.

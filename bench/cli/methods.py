@@ -10,11 +10,12 @@ from rich.table import Column, Table
 
 from ...methods import _registry
 from ...protocols import PROTOCOLS
+from ..data.find_set import store_at
 from ..method_facts.method_info import MethodInfo, describe
 from ..suggest import unknown
 from .app import COMMANDS, app, err, out, print_error, print_json
 from .completion import complete_dataset, complete_encoder, complete_method, complete_protocol
-from .options import DATA, RUNS, DataDir, Json, MethodsDirs, PngFile, RunsDir, open_store
+from .options import DATA, RUNS, DataDir, Json, MethodsDirs, PngFile, RunsDir
 from .print_table import names_column, print_table
 from .progress import Bar, progress
 
@@ -43,7 +44,7 @@ def list_methods(runs: RunsDir = RUNS, folders: MethodsDirs = None, as_json: Jso
     found, broken = {}, {}
     for name in _registry.names():
         try:
-            found |= describe([name], open_store(runs).root)
+            found |= describe([name], store_at(runs).root)
         except Exception as error:  # a plug-in may raise anything; the others are listed
             broken[name] = f"{type(error).__name__}: {error}"
     if as_json:
@@ -94,7 +95,7 @@ def show_method(
 
     check_drawable(name, encoder)
     path = path or Path(f"{name}.png")
-    store = open_store(runs)
+    store = store_at(runs)
     from .data import prepare_all
 
     chips = prepare_all([dataset], data, store)[0]

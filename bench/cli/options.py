@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from ...methods import _folders
-from ..data.find_set import open_store as open_store
 from ..data.registry import add_cards
 from ..suggest import RequestError
 

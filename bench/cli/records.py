@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..data.find_set import store_at
 from ..grid.schema import GridError, grid_file
 from ..plan.archive_members import members_of
 from ..plan.filters import Filters
@@ -31,7 +32,7 @@ from ..verification.merge import Merged
 from ..verification.merge import merge as merge_stores
 from .app import app, out, print_json
 from .grid_arguments import MORE, Request, grid_command
-from .options import RUNS, Json, RunsDir, new_file, open_store
+from .options import RUNS, Json, RunsDir, new_file
 from .progress import Bar, progress
 
 SILENT_S = 2.0  # a check that takes longer shows its progress
@@ -71,7 +72,7 @@ def _check(request: Request, on_progress: OnProgress) -> Checked:
     if request.path.expanduser().is_dir():
         if request.part != Filters() or request.versions:
             raise RequestError("a store is checked whole; filters are for the runs of a grid")
-        return check_store(open_store(request.path), on_progress)
+        return check_store(store_at(request.path), on_progress)
     try:
         grid = request.grid
     except GridError as error:
@@ -121,9 +122,7 @@ def merge(
         ]
         for store in stores:
             found.extend(
-                merge_stores(
-                    store, open_store(runs), dry_run=dry_run, allow_unscored=allow_unscored
-                )
+                merge_stores(store, store_at(runs), dry_run=dry_run, allow_unscored=allow_unscored)
             )
     if as_json:
         print_json(asdict(found))

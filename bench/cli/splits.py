@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ..data.find_set import store_at
 from ..suggest import RequestError, shortened
 from .app import out, warn
 from .completion import complete_dataset
-from .options import DATA, RUNS, DataDir, RunsDir, new_folder, open_store
+from .options import DATA, RUNS, DataDir, RunsDir, new_folder
 from .progress import Bar, progress
 
 if TYPE_CHECKING:  # `--help` needs no NumPy
@@ -66,7 +67,7 @@ def export_splits(
             f"{dataset} is a pool, which has no test chips; name a data set of `sarbench data ls`, "
             "or a labelled folder, with a rule if its files say no side: 'folder:PATH?test=0.3'"
         )
-    chips = prepare_all([dataset], data, open_store(runs))[0]
+    chips = prepare_all([dataset], data, store_at(runs))[0]
     if pickled is not None:
         supports = [_converted(pickled, chips)]
     else:

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..data.find_set import store_at
 from ..given_file import LOOKS_UNTRAINED, NOTHING_STATED, Stated
 from ..suggest import RequestError
 from .app import COMMANDS, app, out, print_error, print_json, print_status, warn
-from .options import DATA, RUNS, DataDir, Json, RunsDir, new_file, open_store
+from .options import DATA, RUNS, DataDir, Json, RunsDir, new_file
 from .progress import Bar, progress
 from .stated_arguments import with_stated
 
@@ -70,7 +71,7 @@ def write_features(
                 f"{source} is a key, which says what its encoder is; leave {options} out"
             )
         config = None
-        network, px = encoder_of_key(open_store(runs), source)
+        network, px = encoder_of_key(store_at(runs), source)
     else:
         found = find_encoder(Path(source), stated)
         config, network, px = found.config, found.network(), found.encoder.input_px
@@ -110,7 +111,7 @@ def import_file(
     found = find_encoder(file, stated)
     if looks_untrained(found.network()):
         warn(UNTRAINED)
-    store, key = open_store(runs), found.identity().key
+    store, key = store_at(runs), found.identity().key
     store.check_writable()
     _print_notes(found)
     if store.read("pretrain", key) is not None:
@@ -133,7 +134,7 @@ def export_key(
     from ..weights.features import pretraining_of_key
 
     check_target(path)
-    store = open_store(runs)
+    store = store_at(runs)
     record = pretraining_of_key(store, key)
     given = stored_encoder(store, record)
     made = export(given, record.key)
@@ -183,7 +184,7 @@ def _write(
     else:
         from .data import prepare_all
 
-        prepared = prepare_all([images], data, open_store(runs))[0]
+        prepared = prepare_all([images], data, store_at(runs))[0]
         chips, total = chips_of_set(prepared), len(prepared)
         if prepared.classes:
             known = {"labels": prepared.labels, "classes": np.array(prepared.classes),

@@ -14,7 +14,7 @@ from ...methods._method import Batch
 from ..augmentation.augment import Augmentation, augment
 from ..augmentation.resample import resize
 from ..data.chips import Chips
-from ..pretraining.draw_predictions import predictions_of
+from ..pretraining.sample_predictions import sample_of
 from ..pretraining.step import train_step
 from ..reporting.method_figures import draw_predictions
 from ..seeding import stream, torch_stream
@@ -79,7 +79,7 @@ def draw_method(
         done = _train(method, chips, chosen, steps, on_step)
     shown = chosen[np.linspace(0, len(chosen) - 1, CHIPS_SHOWN).astype(int)]
     images = resize(torch.from_numpy(chips.stack(shown)), size.input_px)
-    made = predictions_of(method, images, torch_stream(0, "show", "mask"))
+    made = sample_of(method, images, torch_stream(0, "show", "mask"))
     draw_predictions(made, method.label, size).savefig(path, dpi=110)
     return done
 

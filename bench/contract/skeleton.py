@@ -39,7 +39,7 @@ def check_name(name: str) -> None:
         raise RequestError(f"a method {name!r} exists already; choose another name")
 
 
-def skeleton(name: str, in_this_repository: bool = True) -> str:
+def skeleton(name: str, in_this_repository: bool) -> str:
     """Return the text of `<name>.py`, for `methods/` here or for another package.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...protocols import PROTOCOLS
-from ..data.find_set import open_store
+from ..data.find_set import store_at
 from ..data.registry import dataset_names
 from ..data.set_descriptions import every_set, read_set
 from ..data.splits import DamagedSetError
@@ -54,7 +54,7 @@ def register(encoders: Iterable[str | Path] = (), runs: str | Path | None = None
     from .encoders import Backbone, backbone_named, stored_backbones
     from .trainers import SplitTrainer
 
-    store = open_store(Path(runs or os.environ.get("SARBENCH_RUNS", "runs")))
+    store = store_at(Path(runs or os.environ.get("SARBENCH_RUNS", "runs")))
     for name in _dataset_names(store):
         values = {"dataset": name, "datum": data.Datum}
         _add(data.DATASET_REGISTRY, name, (SplitDataset, data.DatasetBase), values)

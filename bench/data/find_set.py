@@ -17,10 +17,11 @@ from .facts import Facts
 from .names import card_of, full_name, split_name, stored_name
 from .packed import Progress, Summary, stored_summaries, summary_from_json
 from .prepare import is_packed, open_version, prepare, source_exists, summary
-from .registry import add_cards, card
+from .registry import card
 from .set_descriptions import (
     FOLDER,
     SetDescription,
+    add_stored_cards,
     descriptions_of,
     facts_of,
     read_checked_set,
@@ -51,7 +52,7 @@ class FoundSet:
     compared: bool = True
 
 
-def open_store(runs: Path) -> Store:
+def store_at(runs: Path) -> Store:
     """Return the store in a folder, which is created by the first write.
 
     Raises:
@@ -61,7 +62,7 @@ def open_store(runs: Path) -> Store:
     nearest = next(path for path in (root, *root.parents) if path.exists())
     if not nearest.is_dir():
         raise StoreError(f"{nearest} is a file; name a folder with --runs or SARBENCH_RUNS")
-    add_cards(root / FOLDER)
+    add_stored_cards(root)
     return Store(root)
 
 

@@ -23,6 +23,7 @@ from .facts import Facts
 from .images import FULL_SCALE
 from .names import card_of, stored_name
 from .packed import Summary, summary_from_json
+from .registry import add_cards
 from .source import count
 from .sources.card_file import SUFFIX
 from .splits import DamagedSetError, Split, same_groups, split_digest
@@ -30,6 +31,11 @@ from .splits import DamagedSetError, Split, same_groups, split_digest
 FOLDER = "sets"
 LARGEST_SET = 2**26  # bytes of a description
 DELETE = "delete it"  # advice in messages about a file that describes nothing
+
+
+def add_stored_cards(root: Path) -> None:
+    """Make the data sets of the card files in a store known."""
+    add_cards(root / FOLDER)
 
 
 @dataclass(frozen=True)

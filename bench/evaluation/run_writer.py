@@ -16,7 +16,7 @@ from ...results.plugin_metrics import plugin_metrics
 from ...results.record import Provenance, RunRecord
 from ..data.chips import Chips
 from ..identity import Run
-from ..store.atomic import npz, write_atomic, write_once
+from ..store.atomic import npz, read_file, write_atomic, write_once
 from ..store.records import Store
 from ..store.run_predictions import (
     PREDICTIONS_FILE,
@@ -125,7 +125,7 @@ class RunWriter:
         content = npz(**arrays)
         if write_once(path, content):
             return arrays, sha256(content).hexdigest()
-        stored = path.read_bytes()
+        stored = read_file(path)
         digest = sha256(stored).hexdigest()
         with suppress(DamagedPredictionsError):
             found = read_predictions(path, digest, read=lambda *_: stored)

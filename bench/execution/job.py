@@ -19,8 +19,7 @@ from ...protocols import PROTOCOLS
 from ...results.record import Attempt
 from ..data.names import card_of
 from ..data.prepare import open_version
-from ..data.registry import add_cards
-from ..data.set_descriptions import FOLDER
+from ..data.set_descriptions import add_stored_cards
 from ..evaluation.evaluate import Evaluation, group_runs
 from ..identity import GIVEN, Job, Kind, Pretraining, Resources, Run
 from ..machine import keep_freed_memory
@@ -137,7 +136,7 @@ def execute(
         Interrupted: `should_stop` returned True; finished work is stored.
         NoSpaceError: The disk is full; finished work is stored.
     """
-    add_cards(store.root / FOLDER)
+    add_stored_cards(store.root)
     for _ in job.pretrainings:  # again while another process holds a state that is still needed
         missing = _without_record(job, store, ranks, resources)
         if not missing:

@@ -12,7 +12,7 @@ from .value_problems import list_problems
 
 def encoder_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
     """Yield the problems that show without reading a file."""
-    for one in (*grid.methods, *grid.controls):
+    for one in grid.entries:
         if methods[one.name].control and one.init:
             yield f"{one.name} is a control and is not trained; remove its `init`"
     continued = (init_of(grid.pretrain, one, methods[one.name]) for one in grid.methods)

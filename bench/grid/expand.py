@@ -192,11 +192,11 @@ def _entries(grid: Grid, methods: dict[str, MethodInfo]) -> list[MethodEntry]:
 
     A grid in which no weights are drawn has the untrained controls of `given_rows` only.
     """
-    entries = [*grid.methods, *grid.controls]
+    entries = grid.entries
     inits = [init_of(grid.pretrain, one, methods[one.name]) for one in grid.methods]
     if grid.weights() and all(inits):
         entries = [one for one in entries if one.name != UNTRAINED or "like" in one.config]
-    named = {entry.name for entry in (*grid.methods, *grid.controls)} | {GIVEN}
+    named = {entry.name for entry in grid.entries} | {GIVEN}
     entries += [MethodEntry(name=name) for name in methods if name not in named]
     return [
         one for entry in entries for one in _of_each_kind(grid.pretrain, entry, entries, methods)
@@ -244,7 +244,7 @@ def runs(
     evaluate, result = grid.evaluate, []
     conditions = ["" if one == CLEAN else one for one in evaluate.conditions]
     extra = {name: card(name).source.extra_controls for name in evaluate.datasets}
-    named = {entry.name for entry in (*grid.methods, *grid.controls)} | {GIVEN}
+    named = {entry.name for entry in grid.entries} | {GIVEN}
     for start in planned:
         allowed = protocols_of(start, methods)
         for name in evaluate.datasets:

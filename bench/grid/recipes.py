@@ -26,7 +26,7 @@ def recipe_of(
     base = _named_recipe(entry.recipe or pretrain.recipe, info)
     given = pretrain.overrides | axes | entry.overrides
     values = {
-        field.name: _value(field.name, given[field.name], getattr(base, field.name))
+        field.name: _value(field.name, given[field.name])
         for field in fields(Recipe)
         if field.name in given
     }
@@ -42,7 +42,7 @@ def recipe_of(
     return recipe
 
 
-def _value(name: str, value: Any, base: Any) -> Any:
+def _value(name: str, value: Any) -> Any:
     """Return a value of a grid as that of a recipe."""
     if allowed := CHOICES.get(name):
         if value not in allowed:

@@ -138,7 +138,7 @@ class EvaluateSection(Section):
 
 
 class TuneSection(RecipeFields):
-    """The section `[tune]`: recipe fields with the values to try (`bench/plan/tuning.py`)."""
+    """The section `[tune]`: recipe fields with the values to try (`trials.py`)."""
 
     dataset: str | None = None  # whose training chips judge trials; default: the first one
 
@@ -187,14 +187,20 @@ class Grid(Section):
 
     @property
     def of_trials(self) -> bool:
-        """True for the trials of a grid (`bench/plan/tuning.py`)."""
+        """True for the trials of a grid (`trials.py`)."""
         return self.name.endswith(TRIALS)
 
+    @property
+    def entries(self) -> list[MethodEntry]:
+        """Its methods, then its controls."""
+        return [*self.methods, *self.controls]
+
     def method_names(self) -> list[str]:
-        """Return every method and control, extra controls of data sets included."""
-        entries = [entry.name for entry in (*self.methods, *self.controls)]
+        """Return every method and control; those of data sets too, but not for trials."""
+        entries = [entry.name for entry in self.entries]
         entries += [GIVEN] if self.weights() else []
-        extra = [c for name in self.evaluate.datasets for c in card(name).source.extra_controls]
+        judged = () if self.of_trials else self.evaluate.datasets
+        extra = [control for name in judged for control in card(name).source.extra_controls]
         return list(dict.fromkeys([*entries, *extra]))
 
 

@@ -42,7 +42,7 @@ def validate(grid: Grid, methods: dict[str, MethodInfo], folder: Path | None = N
         *_recipe_problems(grid, methods), *evaluate_problems(grid),
         *encoder_problems(grid, methods), *share_problems(grid, methods),
     ]  # fmt: skip
-    entries = (*grid.methods, *grid.controls)
+    entries = grid.entries
     if not entries and not grid.encoders:
         problems.append("methods and controls are both empty; name at least one method")
     for entry in entries:
@@ -123,13 +123,13 @@ def _pretrain_problems(grid: Grid) -> Iterator[str]:
 
 def _given(grid: Grid, key: str) -> list[tuple[str, Any]]:
     """Return (place, value) of each pool or recipe in the grid."""
-    entries = [(one.name, getattr(one, key)) for one in (*grid.methods, *grid.controls)]
+    entries = [(one.name, getattr(one, key)) for one in grid.entries]
     own = [(f"{name}.{key}", value) for name, value in entries if value is not None]
     return [(f"pretrain.{key}", getattr(grid.pretrain, key)), *own]
 
 
 def _control_problems(grid: Grid, methods: dict[str, MethodInfo], key: str) -> Iterator[str]:
-    for entry in (*grid.methods, *grid.controls):
+    for entry in grid.entries:
         if getattr(entry, key) is not None and methods[entry.name].control:
             yield f"{entry.name} is a control and is not trained; remove its `{key}`"
 
@@ -161,7 +161,7 @@ def _recipe_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str
         yield f"{where}: " + unknown("recipe", name, [*RECIPES, SOURCE])
     if wrong or own:
         return
-    for entry in (*grid.methods, *grid.controls):
+    for entry in grid.entries:
         try:
             list(_recipes(grid, entry, methods))
         except GridError as error:
@@ -174,7 +174,7 @@ def _own_field_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[
     """Refuse own recipe fields that are swept, or that belong to a control."""
     budget = grid.pretrain.budget
     swept = [name for name, value in grid.pretrain.overrides.items() if isinstance(value, list)]
-    for entry in (*grid.methods, *grid.controls):
+    for entry in grid.entries:
         for name, value in entry.overrides.items():
             if methods[entry.name].control:
                 yield f"{entry.name} is a control and is not trained; remove its `{name}`"
@@ -225,7 +225,7 @@ def _batch_problems(
 ) -> Iterator[str]:
     pretrain = grid.pretrain
     cap = pretrain.pool_cap
-    for entry in (*grid.methods, *grid.controls):
+    for entry in grid.entries:
         members = pool_members(pool_of(pretrain, entry, methods[entry.name]), data.get)
         total = cap if members is None else sum(member["count"] for member in members)
         if total is None:

@@ -11,7 +11,7 @@ from ..plan.entry import Entry
 from ..plan.plan import Plan, describe_entry, describe_pretraining
 from ..slurm.job_states import JobStates
 from ..slurm.overview import last_lines, own_failures, running_jobs
-from ..store.atomic import read_history
+from ..store.history import read_history
 from ..store.progress import LEASE, read_progress
 from ..store.records import Store
 

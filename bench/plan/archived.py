@@ -13,8 +13,7 @@ from ...methods._registry import names as method_names
 from ...methods._registry import own_names
 from ...protocols import PROTOCOLS
 from ...results.record import RunRecord
-from ..data.registry import add_cards
-from ..data.set_descriptions import FOLDER
+from ..data.set_descriptions import add_stored_cards
 from ..grid.applicable import of_protocols
 from ..grid.expand import PlannedPretraining, PlannedRun
 from ..grid.schema import Grid, GridError, read_grid
@@ -43,7 +42,7 @@ def read_plan(store: ArchivedStore, filters: Filters) -> Plan:
         GridError: A filter matches nothing.
     """
     folder, archive = store.root, store.path
-    add_cards(folder / FOLDER)
+    add_stored_cards(folder)
     try:
         read = ArchivedPlan.model_validate_json((folder / PLAN).read_bytes(), strict=True)
         starts = [one.planned for one in read.pretrain]

@@ -127,7 +127,7 @@ def remember(
         source: The archive.
         root: The folder of the store that remembers them.
     """
-    every = [one for one in (*grid.methods, *grid.controls) if one.name in methods]
+    every = [one for one in grid.entries if one.name in methods]
     entries = {
         label_of(grid.pretrain, one, methods, every): init_of(grid.pretrain, one, methods[one.name])
         for one in every

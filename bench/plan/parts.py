@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 from ..data.find_set import AmbiguousSetError
 from ..data.names import set_of
-from ..data.registry import add_cards, cards_in
-from ..data.set_descriptions import FOLDER, every_set, read_checked_set, write_set
+from ..data.registry import cards_in
+from ..data.set_descriptions import FOLDER, add_stored_cards, every_set, read_checked_set, write_set
 from ..data.set_union import DifferentSetError, united
 from ..data.sharing import FOLDER as SHARING
 from ..data.sharing import Sharing, counts_file, read_counts, write_counts
@@ -154,7 +154,7 @@ def _add_sets(root: Path, source: Store, described: dict[str, str]) -> None:
         source: A store or archive.
         described: File of a description -> the sources that had it; this one is added.
     """
-    add_cards(source.root / FOLDER)
+    add_stored_cards(source.root)
     for path in cards_in(source.root / FOLDER):
         copy_once(path, root / FOLDER / path.name)
     for path in every_set(source.root):

@@ -161,7 +161,7 @@ ALONE = Ranks()
 
 
 @contextmanager
-def join_ranks(resources: Resources, environment: "Environment | None" = None) -> Iterator[Ranks]:
+def join_ranks(resources: Resources, environment: "Environment | None") -> Iterator[Ranks]:
     """Connect the processes of this job, if there are several."""
     if environment is None or environment.count == 1:
         yield Ranks()

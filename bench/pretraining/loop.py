@@ -20,6 +20,7 @@ from ..identity import Pretraining, Resources
 from ..method_facts.architecture import architecture_of
 from ..method_facts.build import build_method
 from ..method_facts.method_info import plugin_state
+from ..store.history import write_history
 from ..store.progress import Progress
 from ..store.provenance import Clock
 from ..store.records import Store
@@ -29,8 +30,8 @@ from .checkpoints import remove_checkpoints
 from .claim import Interrupted, RunningElsewhereError, claim
 from .device import check_precision, compile_blocks, out_of_memory
 from .distributed import ALONE, Ranks
-from .draw_predictions import write_predictions
-from .training import Loop, write_history
+from .sample_predictions import write_predictions
+from .training import Loop
 
 SHOWN_EVERY = 16  # of the chips whose spread is measured; the report draws their predictions
 
@@ -192,8 +193,8 @@ def _write_earlier(
     ):
         if not claimed.done:
             history = loop.history_so_far()
-            write_history(store.history(identity.key), history, ranks)
             if ranks.first:
+                write_history(store.history(identity.key), history)
                 outcome = loop.outcome(history)
                 _finish(identity, loop.method, store, loop.clock, outcome, warn)
         ranks.wait()

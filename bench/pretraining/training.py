@@ -1,6 +1,5 @@
 """The training of one pretraining, from its newest checkpoint to its last step."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from ...methods._method import Method
 from ..data.chips import Chips
 from ..data.pools import Pool
 from ..identity import Pretraining, Recipe, Resources
-from ..store.atomic import read_history, write_atomic
+from ..store.history import read_history, write_history
 from ..store.progress import Progress, steps_at, write_progress
 from ..store.provenance import Clock
 from ..store.records import HISTORY
@@ -115,7 +114,7 @@ class Loop:
         self.method.train()
         if self.step == 0 and not self.history:
             self.history.append({"step": 0, "epoch": 0, **self.watch.values(classify=True)})
-            write_history(self._history_path, self.history, self.ranks)
+            self._write_history()
         if self.step in self.earlier:
             on_earlier(self.earlier[self.step])
         while self.step < self.steps:
@@ -213,7 +212,7 @@ class Loop:
     def _end_epoch(self) -> None:
         self.history.append(self._line())
         self.loss_sum = 0.0
-        write_history(self._history_path, self.history, self.ranks)
+        self._write_history()
         if collapsed_at(self.history) == self.step:
             self.warn(self._collapse())
 
@@ -250,6 +249,10 @@ class Loop:
             "or another setting of the method, if that is not wanted"
         )
 
+    def _write_history(self) -> None:
+        if self.ranks.first:
+            write_history(self._history_path, self.history)
+
     def _save(self) -> None:
         if not self.ranks.first:
             return
@@ -261,9 +264,3 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
         }
         save_checkpoint(self.folder, self.step, state)
-
-
-def write_history(path: Path, history: list[dict[str, Any]], ranks: Ranks) -> None:
-    """Write the lines of a history; only the first process does."""
-    if ranks.first:
-        write_atomic(path, "".join(json.dumps(line) + "\n" for line in history))

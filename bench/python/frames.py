@@ -17,7 +17,7 @@ from ..data.splits import Split
 from ..identity import GIVEN, Pretraining
 from ..reporting.chip_predictions import ChipPredictions
 from ..reporting.metric_values import chosen_metric, with_metric
-from ..store.atomic import read_history
+from ..store.history import read_history
 from ..store.records import Store
 from .rows import RunRow, StartRow
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..data.registry import add_cards
-from ..data.set_descriptions import FOLDER
+from ..data.set_descriptions import add_stored_cards
 from ..grid.schema import read_grid
 from ..plan.archived import read_plan
 from ..plan.filters import Filters
@@ -55,7 +54,7 @@ def open_store(path: str | Path = "runs", grid: str | Path | None = None) -> "Re
             f"the store {path} {what}; give the folder that `sarbench run` wrote with --runs, or "
             "an archive (.zip)"
         )
-    add_cards(store.root / FOLDER)
+    add_stored_cards(store.root)
     plan = None if grid is None else make_plan(read_grid(Path(grid)), store, Path("data"))
     return Results(store, plan, resources)
 
@@ -117,7 +116,8 @@ class Results:
         """Return one line for each test chip of each run.
 
         Columns: those that name a run, `chip` (its id), `group` (of near duplicates; -1 where each
-        chip is its own), `truth`, `predicted`, `correct` and `key`. Texts are categories.
+        chip is its own), `azimuth_deg`, `depression_deg`, `serial` and `size` (unknown: NaN, or
+        empty), `truth`, `predicted`, `correct` and `key`. Texts are categories.
 
         Args:
             keys: Keys of runs, such as `runs().query("dataset == 'mstar_soc'").key`; all if None.

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..data.find_set import open_store
+from ..data.find_set import store_at
 from ..data.registry import add_cards
 from ..grid.schema import Grid, GridError
 from ..store.records import Store
@@ -15,7 +15,7 @@ PathLike = str | Path
 
 def store_in(runs: PathLike | None) -> Store:
     """Return the store in a folder, by default that of `SARBENCH_RUNS`, or `runs`."""
-    return open_store(Path(runs or os.environ.get("SARBENCH_RUNS", "runs")))
+    return store_at(Path(runs or os.environ.get("SARBENCH_RUNS", "runs")))
 
 
 def data_in(data: PathLike | None) -> Path:

@@ -20,7 +20,7 @@ from ...results.statistics.ranks import TooFewBlocksError, rank_methods
 from ..data.packed import Summary
 from ..identity import Pretraining
 from ..plan.plan import Plan
-from ..store.atomic import read_history
+from ..store.history import read_history
 from ..store.records import Store
 from ..store.sample_predictions import load
 from .chip_predictions import ChipPredictions

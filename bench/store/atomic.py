@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import io
-import json
 import os
 import re
 import shutil
@@ -184,23 +183,3 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a history up to the first that is not one, for example not complete.
-
-    A line is a JSON object of numbers with a whole number `step`.
-    """
-    lines = []
-    for text in path.read_text("utf-8", errors="replace").splitlines() if path.exists() else ():
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            break
-        numbers = isinstance(line, dict) and all(
-            value is None or isinstance(value, int | float) for value in line.values()
-        )
-        if not numbers or type(line.get("step")) is not int:
-            break
-        lines.append(line)
-    return lines

@@ -78,7 +78,7 @@ class Store:
         return self.root.joinpath("pretrain", key, ENCODER)
 
     def history(self, key: str) -> Path:
-        """Return the losses of a pretraining, one line for each logged step."""
+        """Return the history of a pretraining: a line at the start and after each epoch."""
         return self.root.joinpath("pretrain", key, HISTORY)
 
     def keys(self, kind: Kind) -> set[str]:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from ...results.record import PretrainRecord, RunRecord
 from ..data.find_set import DIGEST, Splits
-from ..data.registry import add_cards
-from ..data.set_descriptions import FOLDER
+from ..data.set_descriptions import add_stored_cards
 from ..identity import KINDS, Kind, Pretraining, from_json
 from ..store.atomic import copy_once, write_atomic
 from ..store.records import (
@@ -94,7 +93,7 @@ def merge(
         )
     if not dry_run:
         mine.check_writable()
-    add_cards(other.root / FOLDER)
+    add_stored_cards(other.root)
     work = _Merge(other, mine, dry_run, allow_unscored)
     for kind in KINDS:
         for name in sorted(other.keys(kind)):

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 
 from sarbench.bench.contract import preview as show_method
 from sarbench.bench.data.chips import Chips
-from sarbench.bench.pretraining.draw_predictions import predictions_of
+from sarbench.bench.pretraining.sample_predictions import sample_of
 from sarbench.bench.reporting.method_figures import (
     PANEL_INCH,
     draw_predictions,
@@ -82,7 +82,7 @@ def seen(patches: set[int]) -> np.ndarray:
 
 def test_target_and_prediction_are_drawn_at_their_patches(images, rng):
     method = made(Fake)
-    lines = rows_of_panels(predictions_of(method, images, rng), TOY)
+    lines = rows_of_panels(sample_of(method, images, rng), TOY)
     for image, (hidden, blocks, (target, predicted)) in zip(
         images[:, 0].numpy(), lines, strict=True
     ):
@@ -100,7 +100,7 @@ def test_target_and_prediction_are_drawn_at_their_patches(images, rng):
 def test_all_chips_have_one_grey_scale(images, rng):
     method = made(Fake)
     images = images * torch.tensor([1.0, 0.1])[:, None, None, None]  # a dark chip stays dark
-    made_lines = rows_of_panels(predictions_of(method, images, rng), TOY)
+    made_lines = rows_of_panels(sample_of(method, images, rng), TOY)
     scales = {(panel.low, panel.high) for _, _, panels in made_lines for panel in panels}
     assert len(scales) == 1
     shown = [images[i, 0].numpy()[seen({0, 1, 4, 5, 6, 9, 10})] for i in (0, 1)]
@@ -119,7 +119,7 @@ def test_windows_that_overlap_are_averaged():
 def test_without_a_mask_the_picture_shows_all_predictions(images, rng):
     method = made(Fake)
     method.mask = ((False,) * 4,) * 2
-    ((hidden, _, (target, predicted)), _) = rows_of_panels(predictions_of(method, images, rng), TOY)
+    ((hidden, _, (target, predicted)), _) = rows_of_panels(sample_of(method, images, rng), TOY)
     assert not hidden.any()
     np.testing.assert_array_equal(np.isnan(target.values), np.isnan(predicted.values))
 
@@ -128,7 +128,7 @@ def test_without_a_mask_the_picture_shows_all_predictions(images, rng):
 def test_a_few_maps_are_drawn_side_by_side_and_many_as_their_mean(maps, panels, images, rng):
     method = made(Fake)
     method.maps = maps
-    (_, _, drawn), _ = rows_of_panels(predictions_of(method, images, rng), TOY)
+    (_, _, drawn), _ = rows_of_panels(sample_of(method, images, rng), TOY)
     assert len(drawn) == panels
     here = seen({0})
     for panel in drawn[::2]:  # the maps are alike, so their mean is too
@@ -137,7 +137,7 @@ def test_a_few_maps_are_drawn_side_by_side_and_many_as_their_mean(maps, panels, 
 
 def test_features_are_drawn_as_one_colour_per_patch(images, rng):
     method = made(Features)
-    (_, _, (target, predicted)), _ = rows_of_panels(predictions_of(method, images, rng), TOY)
+    (_, _, (target, predicted)), _ = rows_of_panels(sample_of(method, images, rng), TOY)
     assert target.values.shape == predicted.values.shape == (4, 4, 3)
     assert np.nanmin(target.values) == 0
     assert np.nanmax(target.values) == 1
@@ -174,7 +174,7 @@ def test_the_picture_has_a_line_per_chip(kind, columns, images, rng, tmp_path):
     path = tmp_path / "picture.png"
     method = made(kind)
     method.train()
-    draw_predictions(predictions_of(method, images, rng), "Fake", TOY).savefig(path, dpi=110)
+    draw_predictions(sample_of(method, images, rng), "Fake", TOY).savefig(path, dpi=110)
     assert method.training  # unchanged
     with Image.open(path) as picture:
         width, height = picture.size

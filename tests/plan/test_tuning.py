@@ -60,11 +60,6 @@ def plan_of(root: Path, tune: str = "base_lr = [1e-3, 2e-3, 3e-3]", pretrain: st
     return make_plan(read_grid(path), Store(root), root, Filters(**more))
 
 
-def trials_in(plan) -> list:
-    """Return the trials, without the control of a folder of chips."""
-    return [entry for entry in plan.tuning.pretrain if entry.planned.recipe]
-
-
 def do(root: Path, plan, right: dict[tuple[str, float], tuple[int, int]]) -> None:
     """Store the trials, with these numbers of right chips of 12 by knn and linear."""
     store = Store(root)
@@ -72,8 +67,6 @@ def do(root: Path, plan, right: dict[tuple[str, float], tuple[int, int]]) -> Non
     truth = chips.labels[chips.is_test]
     assert len(truth) == 12
     for start, runs in plan.tuning.grouped():
-        if start.planned.recipe is None:
-            continue
         identity = start.planned.identity
         store.write("pretrain", PretrainRecord(
             key=identity.key, identity=identity.to_json(), provenance=make_record().provenance,
@@ -108,12 +101,12 @@ SCORES = {
 
 def test_every_method_has_the_same_trials_on_held_out_chips_alone(root):
     plan = plan_of(root)
-    trials = trials_in(plan)
+    trials = plan.tuning.pretrain
     assert [(t.planned.label, t.planned.axes["base_lr"]) for t in trials] == list(SCORES)
     recipes = [trial.planned.recipe for trial in trials]
     assert {(one.epochs, round(one.warmup_epochs, 6)) for one in recipes} == {(2, 0.2)}
     assert {run.planned.dataset for run in plan.tuning.runs} == {"folder:mine:held_out"}
-    runs = [r.planned for r in plan.tuning.runs if r.planned.pretraining.recipe]
+    runs = [run.planned for run in plan.tuning.runs]
     assert {(run.protocol, run.shots) for run in runs} == {("knn", "all"), ("linear", "all")}
     labelled = [t.planned.pool for t in trials if t.planned.label == "Supervised"]
     assert labelled == [["folder:mine:held_out:train"]] * 3
@@ -154,7 +147,7 @@ def test_a_key_does_not_depend_on_how_its_recipe_was_found(root):
 def test_an_edited_trial_is_refused(root):
     plan = plan_of(root)
     do(root, plan, SCORES)
-    run = next(r for r in plan.tuning.runs if r.planned.pretraining.recipe)
+    run = plan.tuning.runs[0]
     path = Store(root).record("evaluate", run.key)
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"accuracy": 0.99}))
@@ -166,7 +159,7 @@ def test_a_failed_trial_is_not_chosen_and_an_open_one_blocks_its_method_only(roo
     plan = plan_of(root)
     do(root, plan, SCORES)
     store = Store(root)
-    best, other = trials_in(plan)[1], trials_in(plan)[5]
+    best, other = plan.tuning.pretrain[1], plan.tuning.pretrain[5]
     for start, runs in plan.tuning.grouped():
         if start in (best, other):
             store.move_aside("pretrain", start.key)
@@ -189,15 +182,17 @@ def test_a_killed_trial_is_open_and_rows_are_found_again_by_the_label_of_the_gri
     path.write_text(text.replace(old, methods))
     prepare("folder:mine/train", root, Store(root).prepared, pool=True)
     plan = make_plan(read_grid(path), Store(root), root)
-    labels = [entry.planned.label for entry in trials_in(plan)]
+    labels = [entry.planned.label for entry in plan.tuning.pretrain]
     assert labels[::2] == ["MAE", "MAE, pool folder:mine/train", "Supervised"]
-    assert trials_in(plan)[4].planned.pool == ["folder:mine:held_out:train"]
+    assert plan.tuning.pretrain[4].planned.pool == ["folder:mine:held_out:train"]
     only = make_plan(read_grid(path), Store(root), root, Filters(methods=(labels[2],)))
-    assert {entry.key for entry in trials_in(only)} == {e.key for e in trials_in(plan)[2:4]}
+    assert {entry.key for entry in only.tuning.pretrain} == {
+        e.key for e in plan.tuning.pretrain[2:4]
+    }
     do(root, plan, {(name, rate): (6, int(1e3 * rate)) for name in labels for rate in (1e-3, 2e-3)})
     after = make_plan(read_grid(path), Store(root), root)
     assert {e.cause for e in after.pretrain if e.planned.recipe} == {"not_run"}
-    killed = trials_in(after)[1]
+    killed = after.tuning.pretrain[1]
     for start, runs in after.tuning.grouped():
         for entry in runs if start is killed else ():
             Store(root).move_aside("evaluate", entry.key)
@@ -210,7 +205,7 @@ def test_a_killed_trial_is_open_and_rows_are_found_again_by_the_label_of_the_gri
 def test_a_method_whose_trials_all_failed_is_named(root):
     plan = plan_of(root)
     attempt = Attempt(failure="E", message="m", traceback="", host="h", time="t")
-    for entry in trials_in(plan):
+    for entry in plan.tuning.pretrain:
         Store(root).write_attempt("pretrain", entry.key, attempt)
     after = plan_of(root)
     assert not after.open_trials
@@ -229,7 +224,7 @@ def test_labels_of_held_out_chips_are_refused_under_another_name(root):
 
 def test_filters_limit_the_trials(root):
     plan = plan_of(root, methods=("MAE",))
-    assert {entry.planned.label for entry in trials_in(plan)} == {"MAE"}
+    assert {entry.planned.label for entry in plan.tuning.pretrain} == {"MAE"}
     assert plan_of(root, methods=("random_init",)).tuning is None
 
 

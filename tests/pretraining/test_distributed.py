@@ -31,7 +31,7 @@ from sarbench.bench.pretraining.distributed import (
 from sarbench.bench.pretraining.loop import pretrain
 from sarbench.bench.pretraining.training import Loop
 from sarbench.bench.seeding import torch_stream
-from sarbench.bench.store.atomic import read_history
+from sarbench.bench.store.history import read_history
 from sarbench.bench.store.provenance import Clock
 from sarbench.bench.store.records import Store
 from sarbench.methods import _registry

@@ -9,7 +9,8 @@ import pytest
 from made_records import make_record
 from pydantic import ValidationError
 
-from sarbench.bench.store.atomic import ABANDONED_S, read_history, write_atomic, write_once
+from sarbench.bench.store.atomic import ABANDONED_S, write_atomic, write_once
+from sarbench.bench.store.history import read_history
 from sarbench.bench.store.records import DamagedRecordError, Store
 from sarbench.results.record import Attempt, RunRecord
 

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,8 @@ def test_the_card_says_what_the_encoder_is(outcome):
     digest = find_encoder(outcome.path("i_jepa")).config.digest
     for words in ("I-JEPA", "2301.08243", identity.key, record.weights_digest, digest,
                   "32 wide, 2 blocks, 2 heads", "no class token", "| `speckle` | 9 | `d` |",
-                  "batch 4", "64 x 64 px", "sarbench 0.2.0", "no run of this encoder"):  # fmt: skip
+                  "batch 4", "64 x 64 px", f"sarbench {version('sarbench')}",
+                  "no run of this encoder"):  # fmt: skip
         assert words in text, words
     given = (outcome.folder / "given_timm.md").read_text()
     theirs = timm.create_model("test_resnet", num_classes=0)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # a report needs this file without torch
     from ...methods._method import Method
 
 
-def predictions_of(
+def sample_of(
     method: "Method", images: "Float[Tensor, 'B 1 H W']", rng: "Generator"
 ) -> Predictions:
     """Return what a method, trained or not, hides and predicts on chips.
@@ -53,7 +53,7 @@ def write_predictions(
 ) -> None:
     """Write a trained method's predictions into its folder; the predictor itself is not stored."""
     try:
-        made = predictions_of(method, images, rng)
+        made = sample_of(method, images, rng)
     except Exception as error:  # code of a plug-in; its trained encoder must not be lost
         warn(
             f"the report will not show what {method.name} predicts: {type(error).__name__}: {error}"
