@@ -1,4 +1,4 @@
-# make demo | make test | make check | make docs : each creates what it needs in .venv and says what it does.
+# Targets are listed in CONTRIBUTING.md. Each creates what it needs in .venv and says what it does.
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
