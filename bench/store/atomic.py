@@ -114,7 +114,7 @@ def read_file(path: Path, largest: int | None = None) -> bytes:
         OSError: The file cannot be read, or is not a regular file.
         TooLargeError: It is larger than `largest`.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         if largest is not None and os.fstat(file.fileno()).st_size > largest:

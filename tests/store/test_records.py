@@ -9,7 +9,7 @@ import pytest
 from made_records import make_record
 from pydantic import ValidationError
 
-from sarbench.bench.store.atomic import ABANDONED_S, write_atomic, write_once
+from sarbench.bench.store.atomic import ABANDONED_S, read_file, write_atomic, write_once
 from sarbench.bench.store.history import read_history
 from sarbench.bench.store.records import DamagedRecordError, Store
 from sarbench.results.record import Attempt, RunRecord
@@ -178,3 +178,10 @@ def test_a_history_ends_at_a_line_that_is_nested_too_deeply(tmp_path):
     path = tmp_path / "history.jsonl"
     path.write_text('{"step": 1, "loss": 0.5}\n' + "[" * 100_000)
     assert read_history(path) == [{"step": 1, "loss": 0.5}]
+
+
+def test_a_folder_or_a_pipe_in_place_of_a_file_is_named_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, error in ((tmp_path, IsADirectoryError), (tmp_path / "pipe", OSError)):
+        with pytest.raises(error, match=path.name):
+            read_file(path)
