@@ -23,8 +23,7 @@ def share_problems(grid: Grid, methods: dict[str, MethodInfo]) -> Iterator[str]:
     for share in at:
         if not 0 < share <= 1:  # NaN too
             yield f"evaluate.at must be shares of the steps in (0, 1], got {share:g}; {EXAMPLE}"
-    entries = grid.entries
-    if all(methods[entry.name].control for entry in entries):
+    if all(methods[entry.name].control for entry in grid.entries):
         yield (
             "evaluate.at is for encoders while they are trained, but the grid trains no method; "
             "leave it out, or name a method"

@@ -259,8 +259,9 @@ def _published(
     grid: Grid, methods: dict[str, MethodInfo], names: Iterable[str]
 ) -> dict[str, Summary]:
     """Return the sets with these names by their published sizes, where these are known."""
-    entries = grid.entries
-    pools = {name for one in entries for name in pool_of(grid.pretrain, one, methods[one.name])}
+    pools = {
+        name for one in grid.entries for name in pool_of(grid.pretrain, one, methods[one.name])
+    }
     sets = {
         name: published_set(name, [pool for pool in pools if set_of(pool) == name])
         for name in names
@@ -273,7 +274,6 @@ def needs(grid: Grid, methods: dict[str, MethodInfo]) -> list[str]:
 
     A pool is written `pool:<name>`; the training split of a data set is read from the data set.
     """
-    entries = grid.entries
-    pools = [pool_of(grid.pretrain, entry, methods[entry.name]) for entry in entries]
+    pools = [pool_of(grid.pretrain, entry, methods[entry.name]) for entry in grid.entries]
     sets = [set_of(name) for pool in pools for name in pool]
     return list(dict.fromkeys([*grid.evaluate.datasets, *sets]))
