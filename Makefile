@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
-# the virtual environment is ours alone: nothing of the caller's may shadow it
-unexport PYTHONPATH
+# the virtual environment is ours alone: nothing of the caller's may shadow it, or let every process
+# compile its sources again
+unexport PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo docs test test-slow archives cluster test-slurm check benchmarks gpu clean
 

@@ -58,6 +58,7 @@ class GivenEncoder(VisionTransformer):
             act_layer=nn.SiLU if config.gated else nn.GELU,
             block_fn=RelativeBlock if relative else Block,
             mlp_layer=SwiGLUPacked if config.gated else Mlp,  # pyright: ignore[reportArgumentType]
+            weight_init="skip" if torch.get_default_device().type == "meta" else "",  # no values
         )
         self.config = config
         self.has_class_token = config.class_token

@@ -7,8 +7,9 @@ import difflib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -110,8 +111,7 @@ def _outdated(method: type) -> str:
 
 def names() -> list[str]:
     """Return the name of every method, sorted; imports none of them."""
-    installed = (entry.name for entry in entry_points(group=GROUP))
-    return sorted({*own_names(), *installed, *_folders.files()})
+    return sorted({*own_names(), *installed().names, *_folders.files()})
 
 
 def get(name: str) -> "type[Method]":
@@ -121,7 +121,7 @@ def get(name: str) -> "type[Method]":
         UnknownMethodError: No method has this name.
         BrokenMethodError: Two methods have the name, or its file does not import or register.
     """
-    return _load(name, module_of(name))
+    return _load(name, _place(name))
 
 
 def module_of(name: str) -> str:
@@ -131,7 +131,14 @@ def module_of(name: str) -> str:
         UnknownMethodError: No method has this name.
         BrokenMethodError: Two methods have the name.
     """
-    places = _places(name)
+    return _module_at(_place(name))
+
+
+def _place(name: str) -> str | Path:
+    """Return the module, or the file in a folder, that has the name of a method."""
+    own = [f"{__package__}.{name}"] * (name in own_names())
+    packages = [entry.module for entry in installed().select(name=name)]
+    places = [*own, *packages, *_folders.files().get(name, ())]
     if not places:
         near = difflib.get_close_matches(name, names(), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -146,7 +153,10 @@ def module_of(name: str) -> str:
             f"two methods are named {name!r}: {' and '.join(map(str, places))}; uninstall one or "
             "rename its file"
         )
-    place = places[0]
+    return places[0]
+
+
+def _module_at(place: str | Path) -> str:
     return _folders.module_of(place) if isinstance(place, Path) else place
 
 
@@ -156,22 +166,15 @@ def check_unique(wanted: Iterable[str]) -> None:
     Raises:
         BrokenMethodError: Two files or packages have one of the names.
     """
-    installed = Counter(entry.name for entry in entry_points(group=GROUP))
+    packages = Counter(entry.name for entry in installed())
     own, found = own_names(), _folders.files()
     for name in wanted:
-        if (name in own) + installed[name] + len(found.get(name, ())) > 1:
-            module_of(name)
+        if (name in own) + packages[name] + len(found.get(name, ())) > 1:
+            _place(name)
 
 
-def _places(name: str) -> list[str | Path]:
-    """Return the modules, and the files in folders, that have the name of a method."""
-    own = [f"{__package__}.{name}"] * (name in own_names())
-    installed = [entry.module for entry in entry_points(group=GROUP, name=name)]
-    return [*own, *installed, *_folders.files().get(name, ())]
-
-
-def _load(name: str, module: str) -> "type[Method]":
-    path = next((one for one in _places(name) if isinstance(one, Path)), None)
+def _load(name: str, place: str | Path) -> "type[Method]":
+    module, path = _module_at(place), place if isinstance(place, Path) else None
     try:
         import_module(module)
     except Exception as error:  # code of a plug-in; the message must name it
@@ -195,6 +198,18 @@ def _load(name: str, module: str) -> "type[Method]":
 
 def _is_frozen_dataclass(config: type) -> bool:
     return getattr(getattr(config, "__dataclass_params__", None), "frozen", False)
+
+
+def installed() -> EntryPoints:
+    """Return the entry points by which installed packages add methods."""
+    folders = [path for path in map(Path, sys.path) if path.exists()]
+    return _installed(tuple((path, path.stat().st_mtime_ns) for path in folders))
+
+
+@lru_cache(maxsize=1)
+def _installed(_: tuple[tuple[Path, int], ...]) -> EntryPoints:
+    """Read them again where a folder that Python imports from has changed."""
+    return entry_points(group=GROUP)
 
 
 def own_names() -> set[str]:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,7 +91,7 @@ def code_digest() -> str:
     checks = Path(__file__).with_name("fit.py")
     for path in [*sorted(Path(_registry.__file__).parent.glob("*.py")), checks]:
         digest.update(path.name.encode() + path.read_bytes())
-    for point in sorted(entry_points(group="sarbench.methods"), key=lambda p: p.name):
+    for point in sorted(_registry.installed(), key=lambda p: p.name):
         digest.update(f"{point.name}={point.value}={plugin_digest(point.name)}".encode())
     for name in _folders.files():
         digest.update(f"{name}={plugin_digest(name)}".encode())
@@ -105,7 +104,7 @@ def plugin_digest(name: str) -> str:
     Nothing is imported. The sources count because an editable plug-in keeps its version.
     """
     digest = sha256()
-    for point in entry_points(group="sarbench.methods", name=name):
+    for point in _registry.installed().select(name=name):
         digest.update(f"{point.value}={point.dist.version if point.dist else ''}".encode())
         for path in _sources(point.module.split(".")[0]):
             digest.update(path.name.encode() + path.read_bytes())
@@ -117,7 +116,7 @@ def plugin_digest(name: str) -> str:
 
 def plugin_state(name: str) -> str | None:
     """Return the digest of a method's files; None for a bundled one, and without its files."""
-    files = entry_points(group="sarbench.methods", name=name) or _folders.files().get(name)
+    files = _registry.installed().select(name=name) or _folders.files().get(name)
     return plugin_digest(name) if files and name not in _registry.own_names() else None
 
 

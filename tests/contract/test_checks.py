@@ -44,7 +44,7 @@ SEVERAL_CROPS = {"vicreg", "dino", "lejepa"}  # their steps are long
 WITH_STATE = {"hpm", "dmt_jepa", "dino"}  # a teacher or a centre, which a resume needs
 LONGEST = {features_do_not_collapse, twenty_steps_lower_the_loss}
 SLOW = {(name, check) for name in VARIANTS | SEVERAL_CROPS for check in LONGEST}
-SLOW |= {(name, halves_with_gather_equal_the_whole) for name in VARIANTS | {"lejepa"}}
+SLOW |= {(name, halves_with_gather_equal_the_whole) for name in VARIANTS | {"lejepa", "dino"}}
 SLOW |= {
     (name, training_resumes_with_the_same_bits) for name in (VARIANTS | SEVERAL_CROPS) - WITH_STATE
 }

@@ -73,6 +73,12 @@ def test_the_message_for_an_unknown_name_has_the_nearest_and_the_list():
         get("_vit")
 
 
+def test_a_package_installed_while_the_process_runs_is_found(package):
+    assert "plugin_late" not in names()
+    package("plugin_late", "")
+    assert "plugin_late" in names()
+
+
 def test_a_method_of_another_package_is_found(package):
     package("plugin_good", GOOD)
     assert "plugin_good" in names()

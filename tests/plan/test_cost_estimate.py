@@ -150,8 +150,9 @@ def test_a_pretraining_of_unknown_size_is_reported_and_not_counted(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "chips", "trainings"),
-    [("paper", 94_776 * 200, 21), ("paper_scaling_data", 94_776 * 200 * (0.4 + 0.7 + 1.0), 3)],
-)
+    [pytest.param("paper", 94_776 * 200, 21, marks=pytest.mark.slow),
+     ("paper_scaling_data", 94_776 * 200 * (0.4 + 0.7 + 1.0), 3)],
+)  # fmt: skip
 def test_a_pool_that_is_not_prepared_has_its_published_size(tmp_path, name, chips, trainings):
     """The paper's pool is 28,499 + 39,729 + 21,168 + 5,380 chips; the table has 1,500 a second."""
     made = make_plan(read_grid(Path(name)), Store(tmp_path), tmp_path)

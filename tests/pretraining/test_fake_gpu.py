@@ -1,5 +1,6 @@
 """A step of every method on a GPU that is not there: one device, and no waiting."""
 
+import itertools
 from dataclasses import replace
 
 import fake_gpu
@@ -17,7 +18,7 @@ from sarbench.bench.pretraining.optimisation import make_optimizer
 from sarbench.bench.pretraining.step import queue_step
 from sarbench.methods import get, names
 
-FAST = {"sar_jepa", "i_jepa"}
+FAST = {("sar_jepa", "bf16"), ("i_jepa", "fp32")}
 TRAINED = [name for name in names() if not get(name).control and name != "given"]
 
 
@@ -28,9 +29,12 @@ def gpu(monkeypatch):
     fake_gpu.use_gpu(monkeypatch)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in TRAINED]
+    ("name", "precision"),
+    [
+        pytest.param(*both, marks=[] if both in FAST else pytest.mark.slow)
+        for both in itertools.product(TRAINED, ("fp32", "bf16"))
+    ],
 )
 def test_a_step_stays_on_the_gpu_and_waits_for_nothing(monkeypatch, name, precision):
     pool = make_pool(13)

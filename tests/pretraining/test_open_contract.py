@@ -162,7 +162,9 @@ def check_resumed(tmp_path, identity, pool):
     return straight
 
 
-@pytest.mark.parametrize("encoder", [encoder_json(SIZES["vit_nano"]), TINY_RESNET])
+@pytest.mark.parametrize(
+    "encoder", [pytest.param(encoder_json(SIZES["vit_nano"]), marks=pytest.mark.slow), TINY_RESNET]
+)
 @pytest.mark.parametrize("method", ["simclr", pytest.param("supervised", marks=pytest.mark.slow)])
 def test_bundled_methods_on_both_kinds_of_encoder_resume_with_the_same_bits(
     tmp_path, method, encoder

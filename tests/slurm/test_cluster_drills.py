@@ -119,11 +119,11 @@ def test_methods_of_a_folder_run_as_submitted_while_the_live_page_shows_them(tmp
     assert record["identity"]["method"] == "my_mae"
 
 
-@pytest.mark.skipif(
-    configured("TaskPlugin") != "task/cgroup",
-    reason="this SLURM does not limit memory; `make cluster LIMITS=1` starts one that does",
-)
 def test_a_job_that_the_kernel_killed_for_its_memory_is_retried_with_more(tmp_path, ready):
+    if configured("TaskPlugin") != "task/cgroup":
+        pytest.skip(
+            "this SLURM does not limit memory; `make cluster LIMITS=1` starts one that does"
+        )
     small = PROFILE.replace("[pretrain]", "retry_factor = 4\n[pretrain]\nmemory_gb = 0.4")
     cluster = Cluster(tmp_path, ready, profile=small)
     cluster.grid.write_text(SHORT)

@@ -87,12 +87,19 @@ def point_spread(
     )
     sine = sine_pixels @ (sine_points[:, ::-1] * (1, -1)).T
     x = pixels[:, None] - points
-    zero = np.abs((x * x - 1) * x) < 1e-6  # of the denominator; a shift by 1e-6 changes less
-    if zero.any():
-        x[zero] += 1e-6
-        sine[zero] = np.sin(np.pi * x[zero])
     square = x * x
-    return sine * ((1 - 2 * HAMMING_SIDE) * square - 1) / (np.pi * x * (square - 1))
+    denominator = (square - 1) * x
+    zero = np.abs(denominator) < 1e-6
+    if zero.any():
+        x[zero] += 1e-6  # which changes the amplitude by less
+        sine[zero] = np.sin(np.pi * x[zero])
+        square[zero] = x[zero] ** 2
+        denominator[zero] = (square[zero] - 1) * x[zero]
+    square *= (1 - 2 * HAMMING_SIDE) / np.pi
+    square -= 1 / np.pi
+    sine *= square
+    sine /= denominator
+    return sine
 
 
 def axes_m(margin_px: int = 0) -> tuple[Float[np.ndarray, " R"], Float[np.ndarray, " C"]]:

@@ -8,6 +8,7 @@ Pixels have 8 bits. The computation is in double precision, and the rounding rem
 differences between machines, so the digest of the pixels is the same everywhere.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from threadpoolctl import threadpool_limits
 
+from ...machine import cores, keep_freed_memory
 from ...seeding import stream
 from ..files import ImageFile
 from ..source import Card, Entry, Listing, Members, Source
@@ -25,6 +27,7 @@ TRAIN_PER_CLASS, TEST_PER_CLASS = 40, 120
 POOL_PER_CLASS, POOL_EMPTY = 200, 100  # empty: ground without a vehicle
 TRAIN_DEPRESSION_DEG, TEST_DEPRESSION_DEG = 17.0, 15.0
 POOL_DEPRESSION_DEG = (14.0, 20.0)
+THREADS = 4  # that draw at once, at most
 
 VEHICLES: dict[str, tuple[Box, ...]] = {
     "battle_tank": (
@@ -142,38 +145,41 @@ def generate(splits: tuple[str, ...]) -> SyntheticSet:
     Args:
         splits: `train`, `test` or `pool`; a chip does not depend on the others that are drawn.
     """
-    chips: list[np.ndarray] = []
-    ids: list[str] = []
-    labels: list[int] = []
-    drawn: list[str] = []
-
-    def draw(name: str, split: str, count: int, depression_deg: tuple[float, float]) -> None:
-        if split not in splits:
-            return
-        # the pool shows another copy of each vehicle: the same boxes, other scatterers
-        boxes = VEHICLES.get(name, ())
-        copy = stream(VERSION, "synthetic", name, "pool" if split == "pool" else "vehicle")
-        scatterers = draw_scatterers(boxes, copy) if boxes else None
-        rng = stream(VERSION, "synthetic", name, split, "chips")
-        for number in range(count):
-            chips.append(simulate(boxes, scatterers, rng.uniform(*depression_deg), rng))
-            ids.append(f"{name}_{split}_{number:03d}")
-            labels.append(-1 if split == "pool" else list(VEHICLES).index(name))
-            drawn.append(split)
-
-    with threadpool_limits(1, "blas"):  # for small products threads cost more than they save
-        for name in VEHICLES:
-            draw(name, "train", TRAIN_PER_CLASS, (TRAIN_DEPRESSION_DEG, TRAIN_DEPRESSION_DEG))
-            draw(name, "test", TEST_PER_CLASS, (TEST_DEPRESSION_DEG, TEST_DEPRESSION_DEG))
-            draw(name, "pool", POOL_PER_CLASS, POOL_DEPRESSION_DEG)
-        draw("empty", "pool", POOL_EMPTY, POOL_DEPRESSION_DEG)
+    parts = [(name, split) for name in VEHICLES for split in ("train", "test", "pool")]
+    parts = [one for one in (*parts, ("empty", "pool")) if one[1] in splits]
+    keep_freed_memory(1 << 24, 1 << 22)  # of a chip for the next one
+    # for small products threads of BLAS cost more than they save
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(min(cores(), THREADS)) as threads:
+        drawn = list(threads.map(_draw, *zip(*parts, strict=True)))
+    chips = [
+        (name, split, number)
+        for (name, split), pixels in zip(parts, drawn, strict=True)
+        for number in range(len(pixels))
+    ]
+    names = list(VEHICLES)
     return SyntheticSet(
-        pixels=quantise(np.stack(chips)),
-        labels=np.array(labels),
-        is_test=np.array(drawn) == "test",
-        ids=ids,
+        pixels=np.concatenate(drawn),
+        labels=np.array([-1 if split == "pool" else names.index(name) for name, split, _ in chips]),
+        is_test=np.array([split == "test" for _, split, _ in chips]),
+        ids=[f"{name}_{split}_{number:03d}" for name, split, number in chips],
         classes=tuple(VEHICLES),
     )
+
+
+def _draw(name: str, split: str) -> UInt8[np.ndarray, "N H W"]:
+    """Draw the chips of a vehicle, or of empty ground, in a split."""
+    # the pool shows another copy of each vehicle: the same boxes, other scatterers
+    boxes = VEHICLES.get(name, ())
+    copy = stream(VERSION, "synthetic", name, "pool" if split == "pool" else "vehicle")
+    scatterers = draw_scatterers(boxes, copy) if boxes else None
+    rng = stream(VERSION, "synthetic", name, split, "chips")
+    count, depression_deg = {
+        "train": (TRAIN_PER_CLASS, (TRAIN_DEPRESSION_DEG, TRAIN_DEPRESSION_DEG)),
+        "test": (TEST_PER_CLASS, (TEST_DEPRESSION_DEG, TEST_DEPRESSION_DEG)),
+        "pool": (POOL_PER_CLASS if boxes else POOL_EMPTY, POOL_DEPRESSION_DEG),
+    }[split]
+    chips = [simulate(boxes, scatterers, rng.uniform(*depression_deg), rng) for _ in range(count)]
+    return quantise(np.stack(chips))
 
 
 @dataclass(frozen=True, kw_only=True)
