@@ -1,11 +1,13 @@
-"""Linear layers whose matrix products are oneDNN's on a CPU.
+"""Linear layers whose matrix products are oneDNN's on a CPU that is not Intel's.
 
-torch takes those of MKL, which uses AVX-512 on Intel's processors only. On other processors with
-AVX-512, oneDNN's are twice as fast (tests/benchmarks/README.md). Small products are left to torch.
+torch takes those of MKL, which uses AVX-512 on Intel's processors only. There MKL is faster; on
+other processors with AVX-512, oneDNN's are twice as fast (tests/benchmarks/README.md). Small
+products are left to torch.
 """
 
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,9 +27,12 @@ os.environ.setdefault("LRU_CACHE_CAPACITY", "128")
 LEAST = 20_000_000
 
 # Not documented; torch's own compiler calls it.
-ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+_PROCESSORS = Path("/proc/cpuinfo")  # of Linux
+INTEL = _PROCESSORS.is_file() and "GenuineIntel" in _PROCESSORS.read_text("utf-8", errors="replace")
+ONEDNN = AVAILABLE and not (INTEL and torch.backends.mkl.is_available())
 
-if ONEDNN:
+if AVAILABLE:
 
     @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
     def _flop(x: Any, weight: Any, *others: Any, out_shape: Any, **more: Any) -> int:

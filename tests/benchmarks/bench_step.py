@@ -19,12 +19,12 @@ import torch
 from sarbench.bench.execution.job import prepare_process
 from sarbench.bench.identity import Pretraining, Recipe, Resources, to_json
 from sarbench.bench.method_facts.architecture import architecture_of
+from sarbench.bench.method_facts.sample_batches import build, sample_batch
 from sarbench.bench.pretraining.optimisation import make_optimizer
 from sarbench.bench.pretraining.step import train_step
 from sarbench.bench.seeding import torch_stream
 from sarbench.methods import SIZES, get, names
 from sarbench.methods._linear import linear
-from sarbench.methods._method import Batch
 
 BATCH, STEPS, ENCODER = 32, 10, SIZES["vit_nano"]
 
@@ -50,22 +50,14 @@ def step_of(name: str, precision: str, **config: Any) -> tuple[float, float]:
     """Return the seconds and the GFLOP of a step of a method."""
     kind = get(name)
     settings = kind.Config(**config)
-    more = {"classes": 10} if kind.needs_labels else {}
-    more |= {"chips": BATCH} if kind.has_chip_state else {}
-    method = kind(settings, ENCODER, torch_stream(0, "weights"), **more).train()
+    method = build(kind, ENCODER, settings).train()
     recipe = Recipe(batch=BATCH)
     identity = Pretraining(
         method=name, method_version=kind.version, config=to_json(settings),
         encoder=asdict(ENCODER), precision="fp32", pool=[], pool_cap=None, pool_fraction=1.0,
         recipe=to_json(recipe), seed=0,
     )  # fmt: skip
-    side = ENCODER.input_px
-    images = torch.rand(BATCH, 1, side, side, generator=torch_stream(0, "images"))
-    batch = Batch(
-        views=(images,) * sum(view.count for view in kind.views(settings)),
-        index=torch.arange(BATCH),
-        labels=torch.arange(BATCH) % 10 if kind.needs_labels else None,
-    )
+    batch = sample_batch(method, BATCH)
     optimizer = make_optimizer(method, recipe)
 
     def step() -> None:

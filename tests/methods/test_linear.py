@@ -15,8 +15,9 @@ from sarbench.methods._timm import TimmEncoder
 
 @pytest.fixture(autouse=True)
 def any_size(monkeypatch) -> None:
-    """Take oneDNN's product of small matrices, too."""
+    """Take oneDNN's product of small matrices, and on Intel's processors, too."""
     monkeypatch.setattr(module, "LEAST", 0)
+    monkeypatch.setattr(module, "ONEDNN", module.AVAILABLE)
 
 
 def values_and_gradients(product, x, weight, bias, upstream):
@@ -31,7 +32,7 @@ def values_and_gradients(product, x, weight, bias, upstream):
 @pytest.mark.parametrize("widths", [(5, 33), (33, 5), (16, 16)], ids=str)
 @pytest.mark.parametrize("trained", ["x weight bias", "weight bias", "weight", "x"])
 def test_results_and_gradients_are_torchs(monkeypatch, rng, onednn, rows, widths, trained):
-    monkeypatch.setattr(module, "ONEDNN", onednn and module.ONEDNN)
+    monkeypatch.setattr(module, "ONEDNN", onednn and module.AVAILABLE)
     shapes = {"x": (*rows, widths[0]), "weight": widths[::-1], "bias": widths[1:]}
     exact = {
         name: torch.randn(shape, generator=rng, dtype=torch.float64, requires_grad=name in trained)
@@ -65,7 +66,7 @@ def test_autocast_and_double_precision_are_torchs(rng):
     assert torch.equal(linear(x, weight, None), functional.linear(x, weight))
 
 
-@pytest.mark.skipif(not module.ONEDNN, reason="torch has no oneDNN here")
+@pytest.mark.skipif(not module.AVAILABLE, reason="torch has no oneDNN here")
 def test_only_large_products_are_onednns(monkeypatch, rng):
     monkeypatch.setattr(module, "LEAST", 6 * 5 * 4)
     weight = torch.randn(4, 5, generator=rng, requires_grad=True)
