@@ -28,9 +28,18 @@ LEAST = 20_000_000
 
 # Not documented; torch's own compiler calls it.
 AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-_PROCESSORS = Path("/proc/cpuinfo")  # of Linux
-INTEL = _PROCESSORS.is_file() and "GenuineIntel" in _PROCESSORS.read_text("utf-8", errors="replace")
-ONEDNN = AVAILABLE and not (INTEL and torch.backends.mkl.is_available())
+
+
+def _is_intel() -> bool:
+    """Return whether Linux says that the first processor is Intel's."""
+    try:
+        with Path("/proc/cpuinfo").open("rb") as file:
+            return b"GenuineIntel" in file.read(500)  # all of it is long on a large machine
+    except OSError:
+        return False
+
+
+ONEDNN = AVAILABLE and not (torch.backends.mkl.is_available() and _is_intel())
 
 if AVAILABLE:
 
