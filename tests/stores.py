@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -81,8 +83,13 @@ def synthetic_sets() -> Path:
 
 
 def copy_synthetic(store: Store) -> None:
-    """Copy the packed synthetic sets into a store."""
-    shutil.copytree(synthetic_sets(), store.prepared, dirs_exist_ok=True)
+    """Link the packed synthetic sets into a store; a test replaces a file of it, or copies it."""
+    shutil.copytree(synthetic_sets(), store.prepared, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    with suppress(FileExistsError):
+        os.link(source, target)
 
 
 def pooled_grid(

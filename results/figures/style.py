@@ -138,6 +138,7 @@ def rendered(
     """
     files = []
     with mpl.rc_context({"svg.hashsalt": "sarbench", "svg.fonttype": "path", "pdf.fonttype": 42}):
+        drawn.set_dpi(dpi)  # small letters are up to a tenth narrower at another resolution
         if (layout := drawn.get_layout_engine()) is not None:
             layout.execute(drawn)  # one layout for all formats
             drawn.set_layout_engine(None)

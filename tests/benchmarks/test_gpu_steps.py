@@ -38,6 +38,7 @@ def steps(monkeypatch):
     return bench_gpu, gpu_steps, gpu_evaluation
 
 
+@pytest.mark.slow
 def test_steps_of_training_and_evaluation_give_a_table(steps, monkeypatch):
     bench, training, evaluation = steps
     monkeypatch.setattr(evaluation, "settings_of", quick_settings(evaluation.settings_of))

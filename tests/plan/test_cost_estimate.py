@@ -193,7 +193,7 @@ def test_the_published_size_of_a_pool_is_that_of_its_cards(pool, count):
     assert published_count(pool) == count
 
 
-QUICK = ("demo", "real_small", "paper")  # the others have the same methods
+QUICK = ("demo", "real_small")  # the others have the same methods
 
 
 @pytest.mark.parametrize("path", [

@@ -443,7 +443,12 @@ def vit(positions: str) -> Callable[[float], nn.Module]:
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # attention on a CPU
 @pytest.mark.parametrize(
-    "name", ["tiny", "absolute", "relative", pytest.param("resnet", marks=pytest.mark.slow)]
+    "name",
+    [
+        "tiny",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("absolute", "resnet")),
+        "relative",
+    ],
 )
 def test_seeds_trained_as_one_model_equal_separate_runs(monkeypatch, name: str) -> None:
     make = {"tiny": lambda _: Quiet(), "resnet": resnet}.get(name) or vit(name)
@@ -468,7 +473,9 @@ def test_seeds_trained_as_one_model_equal_separate_runs(monkeypatch, name: str) 
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # attention on a CPU
-@pytest.mark.parametrize("positions", ["absolute", "relative"])
+@pytest.mark.parametrize(
+    "positions", [pytest.param("absolute", marks=pytest.mark.slow), "relative"]
+)
 def test_seeds_are_trained_as_one_model_in_bf16_by_the_attention_of_a_gpu(monkeypatch, positions):
     monkeypatch.setattr(_relative_positions, "plain_attention", _relative_positions.fused_attention)
     images, settings = quadrants(), FewShot(epochs=6, batch=15, lr=5e-3, precision="bf16")
