@@ -82,7 +82,7 @@ def synthetic_sets() -> Path:
     return _packed(synthetic.generate)
 
 
-def copy_synthetic(store: Store) -> None:
+def link_synthetic(store: Store) -> None:
     """Link the packed synthetic sets into a store; a test replaces a file of it, or copies it."""
     shutil.copytree(synthetic_sets(), store.prepared, copy_function=_link, dirs_exist_ok=True)
 
@@ -129,7 +129,7 @@ def _free(lock: FileLock) -> bool:
 def planned(grid: Path, runs: Path) -> tuple[Plan, Store]:
     """Prepare what the grid reads and plan it."""
     store, read = Store(runs), read_grid(grid)
-    copy_synthetic(store)
+    link_synthetic(store)
     for given in needs(read, describe(read.method_names(), runs)):
         name, pool = split_name(given)
         prepared = prepare(name, runs / "data", store.prepared, pool=pool)

@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 from chips import write_images
 from commands import TINY, call_here
-from stores import copy_synthetic
+from stores import link_synthetic
 
 from sarbench.bench.cli import doctor as _doctor
 from sarbench.bench.cli import results as _results
@@ -172,7 +172,7 @@ def test_a_loss_that_is_not_finite_is_explained(sarbench, tmp_path, monkeypatch)
         raise NonFiniteLossError("the loss is nan: the batch holds pixels that are not finite")
 
     monkeypatch.setattr(show_method, "train_step", loss)
-    copy_synthetic(Store(tmp_path / "runs"))
+    link_synthetic(Store(tmp_path / "runs"))
     words = ("--steps", 1, "--out", tmp_path / "m.png", "--runs", tmp_path / "runs")
     status, said = sarbench("methods", "show", "mae", *words)
     assert (status, "the loss is nan" in said, "Traceback" in said) == (2, True, False), said
@@ -231,7 +231,7 @@ def test_batch_scripts_are_printed_and_a_profile_is_checked_without_slurm(
     (tmp_path / "grid.toml").write_text(TINY)
     profile = tmp_path / "p.toml"
     profile.write_text('launcher = "apptainer exec image.sif"\nmax_submitted = 1\n')
-    copy_synthetic(Store(tmp_path / "runs"))
+    link_synthetic(Store(tmp_path / "runs"))
     done = call_here(
         "submit", tmp_path / "grid.toml", "--profile", profile, "--dry-run", "--runs",
         tmp_path / "runs",
@@ -291,7 +291,7 @@ def test_data_ls_says_prepared_found_or_absent(tmp_path, capsys, monkeypatch):
         path.parent.mkdir()
         path.touch()
     (tmp_path / "data" / "broken.card.toml").write_text("title = 3\n")
-    copy_synthetic(Store(tmp_path / "runs"))
+    link_synthetic(Store(tmp_path / "runs"))
     list_data(tmp_path / "runs", tmp_path / "data", as_json=True)
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     states = {name: rows[name]["state"] for name in ("synthetic", "sar_acd", "mstar_soc")}
@@ -320,7 +320,7 @@ def test_data_ls_walks_a_folder_of_many_sets_once(tmp_path, monkeypatch):
 
 
 def test_data_ls_shows_what_a_store_holds_without_its_files(tmp_path):
-    copy_synthetic(Store(tmp_path / "runs"))
+    link_synthetic(Store(tmp_path / "runs"))
     done = call_here("data", "ls", "--runs", tmp_path / "runs", "--data", tmp_path / "nowhere")
     assert f"there is no folder {tmp_path}/nowhere" in done.stdout
     assert "2 prepared, 0 found, " in done.stdout

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands import TINY, Sarbench, call_here
-from stores import copy_synthetic
+from stores import link_synthetic
 
 from sarbench.bench.store.records import Store
 from sarbench.protocols import _settings
@@ -89,7 +89,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 def finished(tmp_path_factory) -> Sarbench:
     """A tiny grid that ran to its end with one worker process."""
     sarbench = Sarbench(tmp_path_factory.mktemp("finished"), SMALL)
-    copy_synthetic(Store(sarbench.runs))
+    link_synthetic(Store(sarbench.runs))
     lines = sarbench.here("run", sarbench.grid, "--workers", "1").stderr.splitlines()
     assert [line.split(":")[0] for line in lines if line.startswith(("pre", "fin"))] == [
         "pretrained MAE", "finished MAE", "finished Raw pixels", "finished Random init"
@@ -299,7 +299,7 @@ def test_states_of_a_stopped_training_have_the_bits_of_those_of_others(tmp_path)
     shown = call_here("table", archive, "--format", "csv").stdout
     assert all(f"MAE, at {share}" in shown for share in (0.05, 0.5, "1.0"))
     merged = Sarbench(tmp_path / "merged", STATES)
-    copy_synthetic(Store(merged.runs))
+    link_synthetic(Store(merged.runs))
     merged.here("merge", stopped.runs, alone.runs)
     assert "checked 3 pretrainings, 6 runs: all hold" in merged.here("check", merged.grid).stdout
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from commands import call_here
 from PIL import Image
-from stores import copy_synthetic, synthetic_sets
+from stores import link_synthetic, synthetic_sets
 
 from sarbench.bench.dassl import registration
 from sarbench.bench.dassl.pickles import UnsafePickleError, convert
@@ -224,7 +224,7 @@ def test_the_files_of_mstar_are_found_by_their_names(chips, tmp_path, datum):
 
 
 def test_the_command_writes_a_split_or_nothing(tmp_path, chips):
-    copy_synthetic(Store(tmp_path / "runs"))
+    link_synthetic(Store(tmp_path / "runs"))
     words = "export", "splits", "synthetic", "--no-chips", "--runs", tmp_path / "runs"
     done = call_here(*words, "--out", tmp_path / "a", "--shots", "2,all", "--seeds", 2)
     assert done.returncode == 0

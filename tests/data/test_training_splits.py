@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from stores import copy_synthetic, provenance, write_start
+from stores import link_synthetic, provenance, write_start
 
 from sarbench.bench.data.find_set import describe_set, open_set
 from sarbench.bench.data.names import card_of, full_name, split_name
@@ -57,7 +57,7 @@ OWN = '["mae", {name = "fg_mae", pool = ["synthetic:train"]}]'
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with the packed synthetic sets and nothing else."""
     store = Store(tmp_path_factory.mktemp("packed"))
-    copy_synthetic(store)
+    link_synthetic(store)
     return store
 
 

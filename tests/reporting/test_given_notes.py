@@ -7,7 +7,7 @@ import pytest
 from given_files import EVALUATE, grid_text, write_weights
 from PIL import Image
 from small_grids import grid_of
-from stores import copy_synthetic
+from stores import link_synthetic
 
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.data.set_descriptions import write_description
@@ -23,7 +23,7 @@ from sarbench.results.notes import flags
 @pytest.fixture
 def store(tmp_path) -> Store:
     store = Store(tmp_path / "runs")
-    copy_synthetic(store)
+    link_synthetic(store)
     return store
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 from small_pretrainings import identity_of
-from stores import copy_synthetic, share, write_run, write_start
+from stores import link_synthetic, share, write_run, write_start
 
 from sarbench.bench.data.pools import pool_members
 from sarbench.bench.data.prepare import prepare
@@ -21,7 +21,7 @@ from sarbench.results.record import GivenSource
 
 def test_scores_have_the_interval_of_a_mean_over_test_chips(tmp_path):
     store = Store(tmp_path / "runs")
-    copy_synthetic(store)
+    link_synthetic(store)
     made = prepare("synthetic", tmp_path, store.prepared)
     write_description(store.root, "synthetic", made.chips, made.summary)
     start = PlannedPretraining("MAE", "mae", {}, 0, identity_of("mae"))
@@ -54,7 +54,7 @@ def test_scores_have_the_interval_of_a_mean_over_test_chips(tmp_path):
 
 def test_a_card_counts_the_test_and_training_chips_in_the_pool(tmp_path):
     store, data = Store(tmp_path / "runs"), tmp_path / "data"
-    copy_synthetic(store)
+    link_synthetic(store)
     made = prepare("synthetic", tmp_path, store.prepared)
     write_description(store.root, "synthetic", made.chips, made.summary)
     chips = made.chips

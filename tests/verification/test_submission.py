@@ -9,7 +9,7 @@ import pytest
 from archives import edited, with_plan
 from chips import write_pool
 from commands import Answer, call_here
-from stores import copy_synthetic, fill, pooled_grid, share
+from stores import fill, link_synthetic, pooled_grid, share
 
 from sarbench.bench.data.prepare import prepare
 from sarbench.bench.grid.encoder_entries import GivenRow
@@ -272,7 +272,7 @@ def test_the_files_of_the_data_give_the_digests_of_the_archive(
     whole: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def quick(name: str, data: Path, prepared: Path, **more):
-        copy_synthetic(SimpleNamespace(prepared=prepared))  # simulating takes seconds
+        link_synthetic(SimpleNamespace(prepared=prepared))  # simulating takes seconds
         return prepare(name, data, prepared, **more)
 
     monkeypatch.setattr(verify_data, "prepare", quick)

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from small_pretrainings import identity_of
-from stores import copy_synthetic
+from stores import link_synthetic
 
 from parity.encoders.drawn import chips, published
 from sarbench.bench.dassl.encoders import backbone_named
@@ -187,7 +187,7 @@ def test_chips_that_are_not_amplitude_are_refused(chip, problem, file, tmp_path)
 
 
 def test_a_data_set_of_the_registry_is_named(file, tmp_path):
-    copy_synthetic(Store(tmp_path / "runs"))
+    link_synthetic(Store(tmp_path / "runs"))
     words = (file, "synthetic", "--heads", 3, "--input-px", 32, "--runs", tmp_path / "runs")
     found, ids = features_of(*words, out=tmp_path / "f.npz")
     assert found.shape == (1600, 48)
